@@ -1,0 +1,66 @@
+// Every error that a user can meet: fields for machines, one sentence for people (where: expected, got; what to do).
+// Our own bugs are InternalError and start with `internal:`.
+
+export class TabmeshError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** A broken promise between our own parts; never the user's fault. */
+export class InternalError extends TabmeshError {
+  constructor(message: string) { super(`internal: ${message}`); }
+}
+
+/** Thrown when a flag, a config field or a page setting cannot be used. `where` names the field. */
+export class ConfigError extends TabmeshError {
+  readonly where: string;
+  constructor(where: string, detail: string) { super(`${where}: ${detail}`); this.where = where; }
+}
+
+/** Thrown when a parallel layout does not fit the ranks, heads, layers, vocabulary or batch. */
+export class LayoutError extends TabmeshError {}
+
+/** Thrown when tensors of a model folder, checkpoint or op call have the wrong shape, or are missing, extra or not finite. */
+export class ShapeError extends TabmeshError {}
+
+/** Thrown by a decoder (safetensors, frame, JSON, tokenizer file) for bytes that break the format. `format` names it. */
+export class FormatError extends TabmeshError {
+  readonly format: string;
+  constructor(format: string, detail: string) { super(`${format}: ${detail}`); this.format = format; }
+}
+
+/** Thrown when a request exceeds what the adapter, the browser or our own caps allow. */
+export class LimitError extends TabmeshError {}
+
+/** Thrown when no usable WebGPU device can be had; the sentence says what to do in this browser. */
+export class NoDeviceError extends TabmeshError {}
+
+/** Rejected by everything in flight on a device after the GPU went away. */
+export class DeviceLostError extends TabmeshError {
+  readonly reason: string;
+  constructor(reason: string) { super(`device: the GPU was lost (${reason}); reload the tab to join again`); this.reason = reason; }
+}
+
+/** How we know that a peer failed. */
+export type Evidence = 'closed' | 'left' | 'silent' | 'slow' | 'wrong-signature' | 'corrupt' | 'non-finite' | 'device-lost' | 'version' | 'crashed';
+
+/**
+ * A peer that failed, by name. Every surviving rank ends the step with one of these; `culprit` is the rank at fault,
+ * which may not be the rank that we were waiting for (its abort message names the culprit).
+ */
+export class PeerError extends TabmeshError {
+  readonly culprit: number;
+  readonly evidence: Evidence;
+  constructor(culprit: number, evidence: Evidence, detail: string, options?: ErrorOptions) {
+    super(`rank ${culprit} ${evidence}: ${detail}`, options);
+    this.culprit = culprit;
+    this.evidence = evidence;
+  }
+}
+
+/** The user (or a closing page) stopped the run; not a failure. */
+export class AbortedError extends TabmeshError {
+  constructor(message = 'the run was stopped') { super(message); }
+}

@@ -1,0 +1,39 @@
+// A Group is a list of ranks that call the same collectives in the same order. It has only tagged send and recv; the collectives are
+// free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
+
+import type { DType, TypedArray } from '../base/shape.ts';
+import type { MessageKind } from '../transport/transport.ts';
+
+/** One collective (or point-to-point exchange) in progress: all its messages carry the same group, seq and kind. */
+export interface Operation {
+  readonly kind: MessageKind;
+  readonly seq: number;
+  /** `to` and `from` are indices within the group. `chunk` numbers the messages of this operation between this pair, per direction. */
+  send(to: number, chunk: number, data: TypedArray): Promise<void>;
+  recv(from: number, chunk: number, out: TypedArray): Promise<void>;
+  recvUpTo(from: number, chunk: number, dtype: DType, maxCount: number): Promise<TypedArray>;
+}
+
+export interface Group {
+  /** Differs between groups of one mesh; the same on all members. */
+  readonly id: number;
+  /** For messages to people: 'dp', 'tp', 'dp x sp', 'world'. */
+  readonly name: string;
+  /** Own index within the group. */
+  readonly rank: number;
+  readonly size: number;
+  /** World ranks of the members, in group order. */
+  readonly ranks: readonly number[];
+  /**
+   * Starts the next operation of this group: takes its sequence number now, synchronously, so that the order of calls (not of awaits) must agree on
+   * all members. `seq` overrides the counter for point-to-point streams that number their own messages (pipeline microbatches); use a separate group for those.
+   */
+  begin(kind: MessageKind, seq?: number): Operation;
+}
+
+/** Bytes by rank pair, kind and direction; payload and framing apart. Formulas are checked against payload with exact equality. */
+export interface Ledger {
+  record(entry: { to: number; kind: MessageKind; group: string; payload: number; framing: number }): void;
+  /** Payload bytes sent so far by kind. */
+  sentByKind(): Readonly<Record<string, number>>;
+}

@@ -1,0 +1,56 @@
+// What a plan needs from a machine: buffers, compiled launches, one submit per plan segment, packed readbacks.
+// Two implementations: webgpu.ts (browser worker; Node through the `webgpu` package) and cpu.ts (the kernels' references).
+
+import type { DeviceLostError } from '../base/errors.ts';
+import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
+
+export type MemoryTag = 'param' | 'grad' | 'optimizer' | 'activation' | 'input' | 'staging';
+
+export interface DeviceBuffer {
+  readonly bytes: number;
+  readonly tag: MemoryTag;
+  readonly label: string;
+}
+
+/** A run of bytes of one buffer. `offset` must be a multiple of 256 where it is bound to a kernel, of 4 elsewhere. */
+export interface Range { readonly buffer: DeviceBuffer; readonly offset: number; readonly bytes: number }
+
+/** A compiled kernel with its bind group; made once, submitted many times. */
+export interface Launch { readonly kernel: string; readonly variant: string; readonly flops: number }
+
+export interface AdapterInfo {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True for SwiftShader, lavapipe, WARP and for the cpu device: correct, but no GPU. */
+  readonly software: boolean;
+}
+
+export interface DeviceCounters { launches: number; submits: number; readbacks: number; bytesRead: number; bytesWritten: number; pipelines: number }
+
+export interface Device {
+  readonly kind: 'webgpu' | 'cpu';
+  readonly adapter: AdapterInfo;
+  readonly features: DeviceFeatures;
+  /** Counted since the device was made; a plan's cost is a difference of two snapshots. */
+  readonly counters: Readonly<DeviceCounters>;
+  /** Bytes alive now and at the peak, by tag. */
+  readonly memory: Readonly<Record<MemoryTag, { readonly now: number; readonly peak: number }>>;
+  /** Zero-filled. Throws LimitError above the adapter's limits. The caller frees it. */
+  alloc(bytes: number, tag: MemoryTag, label: string): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  /** Copies `data` into `buffer` at byte `offset`, ordered with submits. */
+  write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void;
+  /** Compiles (cached by kernel, params and constants) and binds. Resolves when the pipeline is ready. */
+  prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>): Promise<Launch>;
+  /**
+   * Runs launches in order in one submit. With `readback`, resolves to the bytes of those ranges after the launches (one staging
+   * buffer, one map); without, resolves at once with an empty list. Rejects with DeviceLostError after a loss.
+   */
+  submit(launches: readonly Launch[], readback?: readonly Range[]): Promise<readonly ArrayBuffer[]>;
+  /** Resolves when all submitted work is done. */
+  idle(): Promise<void>;
+  /** Resolves (never rejects) when the GPU goes away. */
+  readonly lost: Promise<DeviceLostError>;
+  destroy(): void;
+}

@@ -1,0 +1,64 @@
+// A kernel is two files side by side in shaders/: x.wgsl (complete, valid WGSL) and x.ts (this contract).
+// Shapes, strides and flags are `params`: they replace `const NAME: u32 = 1u;` lines (any scalar type), so each distinct set of
+// params is one compiled pipeline. Values that change from launch to launch (learning rate, step) live in a storage buffer.
+// Bindings are @group(0) @binding(i) in the order of `bindings`. `reference` is written from the formula with f64 sums.
+
+import type { DType, TypedArray } from '../base/shape.ts';
+
+/** 'read' and 'read_write' are f32; append ' u32' or ' i32' for integers. */
+export type BindingSpec = 'read' | 'read_write' | 'read u32' | 'read_write u32' | 'read i32' | 'read_write i32';
+export type Params = Readonly<Record<string, number>>;
+export type Constants = Readonly<Record<string, number>>;
+
+export interface DeviceFeatures {
+  /** Subgroup size if it is known and fixed, otherwise 0 (then no variant may use subgroups). */
+  readonly subgroupSize: number;
+  readonly f16: boolean;
+  readonly maxWorkgroupStorageBytes: number;
+  readonly maxInvocations: number;
+}
+
+/** One way to run a kernel. The first variant whose `supports` holds is the default. */
+export interface Variant<P extends Params = Params> {
+  readonly name: string;
+  /** WGSL text, from `import source from './x.wgsl?raw'`. */
+  readonly source: string;
+  /** Candidate values of `const NAME: u32` lines besides the params; the first of each list is the default. */
+  readonly tune?: Readonly<Record<string, readonly number[]>>;
+  supports?(params: P, features: DeviceFeatures): boolean;
+  /** Workgroups per dimension for these params and the chosen tunables. */
+  grid(params: P, constants: Constants): readonly [number, number, number];
+}
+
+export interface Kernel<B extends Readonly<Record<string, BindingSpec>> = Readonly<Record<string, BindingSpec>>, P extends Params = Params> {
+  readonly name: string;
+  readonly bindings: B;
+  /** Names of the params, each with what it means and its unit. */
+  readonly params: { readonly [K in keyof P]: string };
+  readonly variants: readonly Variant<P>[];
+  /** Useful floating-point operations, and bytes that must cross memory at least once. */
+  cost(params: P): { flops: number; bytes: number };
+  /** The formula, on host arrays; sums in f64. Writes the read_write arrays in place. */
+  reference(io: { readonly [K in keyof B]: TypedArray }, params: P): void;
+  /** Element counts of every binding for these params (also used to build test data). */
+  sizes(params: P): { readonly [K in keyof B]: number };
+  /** Params that the contract test runs; odd sizes, one element, several tiles. */
+  readonly cases: readonly P[];
+  /** Test inputs for bindings that random normal numbers do not suit (indices, masks, offsets). */
+  testInput?(name: keyof B & string, params: P, random: () => number): TypedArray | undefined;
+  /** Largest error allowed by the contract, relative to max|reference|; default 1e-5. */
+  readonly tolerance?: number;
+}
+
+export function bindingAccess(spec: BindingSpec): 'read' | 'read_write' {
+  return spec.startsWith('read_write') ? 'read_write' : 'read';
+}
+
+export function bindingDType(spec: BindingSpec): DType {
+  return spec.endsWith('u32') ? 'u32' : spec.endsWith('i32') ? 'i32' : 'f32';
+}
+
+/** Returns its argument, with `B` and `P` inferred. */
+export function defineKernel<const B extends Readonly<Record<string, BindingSpec>>, const P extends Params>(kernel: Kernel<B, P>): Kernel<B, P> {
+  return kernel;
+}

@@ -1,0 +1,21 @@
+// An op is one file: forward, backwardInput (B) and backwardWeight (W) as recordings of launches. `saved` is whatever B and W need; the
+// program keeps those tensors alive per slot. B returns fresh tensors (or passes dOut through); it never writes into dOut, which other ops may share.
+// W adds to w.grad and may be recorded any time after B's inputs exist, exactly once. Shapes are checked in forward with a ShapeError.
+
+import type { Recorder } from '../device/recorder.ts';
+import type { Param, Tensor } from '../device/tensor.ts';
+
+export type Inputs = Readonly<Record<string, Tensor | undefined>>;
+export type Weights = Readonly<Record<string, Param | undefined>>;
+
+export interface Op<I extends Inputs, W extends Weights, A, S> {
+  readonly name: string;
+  forward(r: Recorder, x: I, w: W, attrs: A): { out: Tensor; saved: S };
+  /** Gradients of the inputs; an absent key means none is defined (token ids). `needs` says which are wanted. */
+  backwardInput?(r: Recorder, dOut: Tensor, saved: S, w: W, attrs: A, needs: { readonly [K in keyof I]?: boolean }): { [K in keyof I]?: Tensor };
+  backwardWeight?(r: Recorder, dOut: Tensor, saved: S, w: W, attrs: A): void;
+}
+
+export function defineOp<I extends Inputs, W extends Weights, A, S>(op: Op<I, W, A, S>): Op<I, W, A, S> {
+  return op;
+}

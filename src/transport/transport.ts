@@ -1,0 +1,71 @@
+// Links between ranks. A Wire moves opaque messages of at most 256 KiB in order (data channel, message port, in-process queue); a Link, the same
+// code over every wire, adds frames, tags, chunking, backpressure, heartbeats and named failures.
+//
+// Rules. A message is matched by (group, seq, chunk); its signature (kind, dtype, count) must equal what the receiver expects, otherwise both sides'
+// signatures are printed at once. A length field is never trusted beyond what the receiver expects. A frame of another run or view is counted and dropped.
+// A peer is dead when its wire closes, or when nothing at all (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
+
+import type { DType, TypedArray } from '../base/shape.ts';
+import type { PeerError } from '../base/errors.ts';
+
+/** An ordered, reliable pipe of messages. Implementations: loopback.ts, message-port.ts, webrtc.ts. */
+export interface Wire {
+  /** Sends one message; the bytes may be reused after the call returns. Ignored when closed. */
+  send(message: Uint8Array<ArrayBuffer>): void;
+  /** Bytes accepted by `send` but not yet on the wire. */
+  readonly bufferedAmount: number;
+  /** Called when bufferedAmount has fallen below `lowWater`. */
+  onDrain: (() => void) | undefined;
+  onMessage: ((message: Uint8Array<ArrayBuffer>) => void) | undefined;
+  onClose: ((reason: string) => void) | undefined;
+  close(): void;
+  /** What the pipe is made of, for people: 'loopback', 'webrtc worker', 'webrtc relay', 'message-port'. */
+  readonly kind: string;
+}
+
+/** The lanes to one peer: control never waits behind bulk. */
+export interface Lanes { readonly control: Wire; readonly bulk: Wire }
+
+export const MESSAGE_KINDS = ['broadcast', 'ring-send', 'all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all', 'barrier', 'activation', 'gradient', 'gather', 'tied', 'scalar'] as const;
+export type MessageKind = (typeof MESSAGE_KINDS)[number];
+
+/** Identifies one message between two ranks of one view, and what both sides believe it to be. */
+export interface Tag {
+  /** Group.id; keeps the streams of different groups apart. */
+  readonly group: number;
+  /** Number of the operation within the group; both sides count alike. */
+  readonly seq: number;
+  /** Number of the message within the operation. */
+  readonly chunk: number;
+  readonly kind: MessageKind;
+}
+
+/** One directed pair of ranks. */
+export interface Link {
+  /** Rank of the peer. */
+  readonly peer: number;
+  /** What the wire is made of. */
+  readonly kind: string;
+  /** Resolves when the bytes have been handed to the wire (backpressure); `data` may be reused then. Rejects with PeerError when the link fails. */
+  send(tag: Tag, data: TypedArray): Promise<void>;
+  /** Resolves when `out` is filled. Rejects with PeerError (closed, silent, wrong-signature, corrupt, or the culprit of an abort). One recv per tag. */
+  recv(tag: Tag, out: TypedArray): Promise<void>;
+  /** Like recv, for a count that only the sender knows, at most `maxCount` elements. */
+  recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray>;
+  /** Resolves once with the reason when the link fails; never rejects. */
+  readonly failed: Promise<PeerError>;
+  /** Tells the peer who failed, fails everything in flight with `error`, closes the wire. */
+  abort(error: PeerError): void;
+  /** Says `leaving` and closes; the peer's pending operations fail with evidence 'left'. */
+  leave(): void;
+  readonly stats: LinkStats;
+}
+
+export interface LinkStats {
+  readonly payloadSent: number; readonly framingSent: number;
+  readonly payloadReceived: number; readonly framingReceived: number;
+  /** Frames dropped because their run or view is not ours. */
+  readonly dropped: number;
+  /** Round trip of the last heartbeat, ms. */
+  readonly roundTripMs: number;
+}

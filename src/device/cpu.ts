@@ -1,0 +1,70 @@
+// The references as a device: every launch runs the kernel's f64 reference on host arrays. Plans, layouts and collectives run on it
+// without a GPU, N ranks in one process; it is the truth, not a fast path.
+
+import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
+import type { TypedArray } from '../base/shape.ts';
+import { typedView } from '../base/shape.ts';
+import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag, Range } from './device.ts';
+import { bindingDType } from './kernel.ts';
+import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
+import { MemoryLedger } from './memory.ts';
+
+interface CpuBuffer extends DeviceBuffer { data: ArrayBuffer | undefined }
+interface CpuLaunch extends Launch { run(): void }
+
+const MAX_BUFFER_BYTES = 2 ** 31 - 1;
+
+export function createCpuDevice(): Device {
+  const counters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
+  const memory = new MemoryLedger();
+  const adapter: AdapterInfo = { vendor: 'tabmesh', architecture: 'reference', description: 'f64 references on the CPU', software: true };
+  const features: DeviceFeatures = { subgroupSize: 0, f16: false, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+  let lose: (error: DeviceLostError) => void = () => {};
+  const lost = new Promise<DeviceLostError>((resolve) => { lose = resolve; });
+  let gone: DeviceLostError | undefined;
+
+  const bytesOf = (buffer: DeviceBuffer): ArrayBuffer => {
+    const data = (buffer as CpuBuffer).data;
+    if (!data) throw new InternalError(`buffer ${buffer.label} was used after free`);
+    return data;
+  };
+  const read = (range: Range): ArrayBuffer => bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
+
+  return {
+    kind: 'cpu', adapter, features, counters, memory: memory.byTag, lost,
+    alloc(bytes, tag: MemoryTag, label) {
+      if (bytes > MAX_BUFFER_BYTES) throw new LimitError(`buffer ${label}: ${bytes} bytes, at most ${MAX_BUFFER_BYTES} fit; use a smaller model or more ranks`);
+      memory.add(tag, bytes);
+      const buffer: CpuBuffer = { bytes, tag, label, data: new ArrayBuffer(bytes) };
+      return buffer;
+    },
+    free(buffer) {
+      if (!(buffer as CpuBuffer).data) return;
+      (buffer as CpuBuffer).data = undefined;
+      memory.add(buffer.tag, -buffer.bytes);
+    },
+    write(buffer, offset, data) {
+      new Uint8Array(bytesOf(buffer)).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
+      counters.bytesWritten += data.byteLength;
+    },
+    async prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>) {
+      const views: Record<string, TypedArray> = {};
+      for (const [name, spec] of Object.entries(kernel.bindings)) {
+        const range = io[name];
+        if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
+        views[name] = typedView(bindingDType(spec), bytesOf(range.buffer), range.offset, range.bytes / 4);
+      }
+      const launch: CpuLaunch = { kernel: kernel.name, variant: 'reference', flops: kernel.cost(params).flops, run: () => kernel.reference(views, params) };
+      return launch;
+    },
+    async submit(launches, readback = []) {
+      if (gone) throw gone;
+      counters.submits++;
+      for (const launch of launches) { (launch as CpuLaunch).run(); counters.launches++; }
+      if (readback.length) counters.readbacks++;
+      return readback.map((range) => { counters.bytesRead += range.bytes; return read(range); });
+    },
+    async idle() {},
+    destroy() { gone = new DeviceLostError('destroyed'); lose(gone); },
+  };
+}

@@ -1,0 +1,234 @@
+// WebGPU, in a browser worker or in Node through the `webgpu` package. One GpuContext (GPUDevice and pipeline cache) may serve several
+// ranks of one process; each rank's Device counts its own launches and memory. One encoder and one compute pass per submit; readbacks of a
+// submit are packed into one staging buffer. Rejects everything after a loss.
+
+import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
+import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, Range } from './device.ts';
+import { bindingAccess } from './kernel.ts';
+import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
+import { MemoryLedger } from './memory.ts';
+import { specialise } from './specialise.ts';
+import { chooseVariant } from './variant.ts';
+import type { Tuning } from './variant.ts';
+
+interface GpuBuffer extends DeviceBuffer { readonly gpu: GPUBuffer; freed: boolean }
+interface GpuLaunch extends Launch { readonly pipeline: GPUComputePipeline; readonly bindings: GPUBindGroup; readonly grid: readonly [number, number, number] }
+
+/** Usage and mode bits by value: the namespaces are globals in browsers only. */
+const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
+const MAP_READ_MODE = 1;
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b|software/i;
+
+export interface GpuContext {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterInfo;
+  readonly features: DeviceFeatures;
+  readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
+  readonly lost: Promise<DeviceLostError>;
+  /** First error that no scope caught; every later submit rejects with it. */
+  failure: Error | undefined;
+}
+
+/** Asks for an adapter and a device with the limits that the kernels use. Throws NoDeviceError with what to do. */
+export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOptions = {}): Promise<GpuContext> {
+  if (!gpu) throw new NoDeviceError('device: this browser has no WebGPU; use Chrome or Edge 113+, Safari 26+ or Firefox 141+, over https or localhost');
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
+  if (!adapter) throw new NoDeviceError('device: WebGPU found no adapter; update the graphics driver, or start Chrome with --enable-unsafe-webgpu to use the software adapter');
+  const limits = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredLimits: {
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBuffersPerShaderStage: Math.min(limits.maxStorageBuffersPerShaderStage, 10),
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+    },
+  });
+  const { vendor, architecture, description, device: name } = adapter.info;
+  const text = `${vendor} ${architecture} ${name} ${description}`;
+  const context: GpuContext = {
+    device,
+    adapter: { vendor, architecture, description: description || name, software: SOFTWARE.test(text) || adapter.info.isFallbackAdapter === true },
+    features: { subgroupSize: 0, f16: false, maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup },
+    pipelines: new Map(),
+    lost: device.lost.then((info) => (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown'))),
+    failure: undefined,
+  };
+  device.onuncapturederror = (event) => { context.failure ??= new InternalError(`WebGPU: ${event.error.message}`); };
+  return context;
+}
+
+/** Opens a device of its own. See `deviceOf` for several ranks on one context. */
+export async function createWebGpuDevice(gpu: GPU | undefined, options: GPURequestAdapterOptions & { tuning?: Tuning } = {}): Promise<Device> {
+  const { tuning, ...adapterOptions } = options;
+  return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning });
+}
+
+function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
+  const { device } = context;
+  const visibility = 4; // GPUShaderStage.COMPUTE
+  const entries = Object.values(kernel.bindings).map((spec, binding) => ({
+    binding, visibility, buffer: { type: bindingAccess(spec) === 'read' ? 'read-only-storage' as const : 'storage' as const },
+  }));
+  const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
+  const module = device.createShaderModule({ code: source, label });
+  return device.createComputePipelineAsync({ layout, label, compute: { module } }).catch(async (error: unknown) => {
+    if (context.failure) throw context.failure;
+    const info = await module.getCompilationInfo();
+    const details = info.messages.map((message) => `${message.lineNum}:${message.linePos} ${message.message}`).join('; ');
+    throw new InternalError(`${label} does not compile: ${details || String(error)}`);
+  });
+}
+
+/** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
+export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning?: Tuning } = {}): Device {
+  const { device: gpu } = context;
+  const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
+  const memory = new MemoryLedger();
+  const alive = new Set<GpuBuffer>();
+  const staging = new StagingRing(gpu, memory);
+
+  const gpuOf = (buffer: DeviceBuffer): GPUBuffer => {
+    if ((buffer as GpuBuffer).freed) throw new InternalError(`buffer ${buffer.label} was used after free`);
+    return (buffer as GpuBuffer).gpu;
+  };
+  const free = (buffer: DeviceBuffer): void => {
+    const own = buffer as GpuBuffer;
+    if (own.freed) return;
+    own.freed = true;
+    own.gpu.destroy();
+    alive.delete(own);
+    memory.add(own.tag, -own.bytes);
+  };
+
+  return {
+    kind: 'webgpu', adapter: context.adapter, features: context.features, counters, memory: memory.byTag, lost: context.lost,
+    alloc(bytes, tag, label) {
+      const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+      const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
+      if (size > most) throw new LimitError(`buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`);
+      gpu.pushErrorScope('out-of-memory');
+      const buffer: GpuBuffer = { bytes: size, tag, label, freed: false, gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }) };
+      void gpu.popErrorScope().then((error) => {
+        if (error) context.failure ??= new LimitError(`buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`);
+      }, () => { /* the device is lost: `lost` and the next submit report it */ });
+      alive.add(buffer);
+      memory.add(tag, size);
+      return buffer;
+    },
+    free,
+    write(buffer, offset, data) {
+      gpu.queue.writeBuffer(gpuOf(buffer), offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+      counters.bytesWritten += data.byteLength;
+    },
+    async prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>) {
+      if (context.failure) throw context.failure;
+      const { variant, constants } = chooseVariant(kernel, params, context.features, options.tuning);
+      const label = `${kernel.name}/${variant.name}`;
+      const grid = variant.grid(params, constants);
+      const most = gpu.limits.maxComputeWorkgroupsPerDimension;
+      if (grid.some((n) => n > most)) throw new LimitError(`${label}: ${grid.join(' x ')} workgroups, at most ${most} per dimension; use a smaller batch or context`);
+      const key = `${label} ${JSON.stringify(constants)}`;
+      let pipeline = context.pipelines.get(key);
+      if (!pipeline) {
+        pipeline = compile(context, kernel, specialise(variant.source, constants), label);
+        context.pipelines.set(key, pipeline);
+        counters.pipelines++;
+      }
+      const ready = await pipeline;
+      const entries = Object.keys(kernel.bindings).map((name, binding) => {
+        const range = io[name];
+        if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
+        return { binding, resource: { buffer: gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) } };
+      });
+      const launch: GpuLaunch = {
+        kernel: kernel.name, variant: variant.name, flops: kernel.cost(params).flops, pipeline: ready, grid,
+        bindings: gpu.createBindGroup({ layout: ready.getBindGroupLayout(0), entries, label }),
+      };
+      return launch;
+    },
+    async submit(launches, readback = []) {
+      if (context.failure) throw context.failure;
+      const encoder = gpu.createCommandEncoder();
+      if (launches.length) {
+        const pass = encoder.beginComputePass();
+        for (const launch of launches as readonly GpuLaunch[]) {
+          if (launch.grid[0] * launch.grid[1] * launch.grid[2] === 0) continue;
+          pass.setPipeline(launch.pipeline);
+          pass.setBindGroup(0, launch.bindings);
+          pass.dispatchWorkgroups(...launch.grid);
+        }
+        pass.end();
+        counters.launches += launches.length;
+      }
+      counters.submits++;
+      const bytes = readback.reduce((sum, range) => sum + range.bytes, 0);
+      if (bytes === 0) {
+        gpu.queue.submit([encoder.finish()]);
+        return readback.map(() => new ArrayBuffer(0));
+      }
+      const target = staging.take(bytes);
+      let at = 0;
+      for (const range of readback) {
+        if (range.bytes) encoder.copyBufferToBuffer(gpuOf(range.buffer), range.offset, target, at, range.bytes);
+        at += range.bytes;
+      }
+      gpu.queue.submit([encoder.finish()]);
+      counters.readbacks++;
+      counters.bytesRead += bytes;
+      return staging.map(target, readback, context);
+    },
+    async idle() { await gpu.queue.onSubmittedWorkDone(); if (context.failure) throw context.failure; },
+    destroy() {
+      staging.destroy();
+      for (const buffer of [...alive]) free(buffer);
+      if (options.owned) gpu.destroy();
+    },
+  };
+}
+
+/** Readback buffers, reused by size class (powers of two); several may be in flight. */
+class StagingRing {
+  readonly #gpu: GPUDevice;
+  readonly #memory: MemoryLedger;
+  readonly #free = new Map<number, GPUBuffer[]>();
+  #total = 0;
+
+  constructor(gpu: GPUDevice, memory: MemoryLedger) { this.#gpu = gpu; this.#memory = memory; }
+
+  take(bytes: number): GPUBuffer {
+    const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
+    const reused = this.#free.get(size)?.pop();
+    if (reused) return reused;
+    this.#memory.add('staging', size);
+    this.#total += size;
+    return this.#gpu.createBuffer({ size, usage: USAGE.MAP_READ | USAGE.COPY_DST, label: 'staging' });
+  }
+
+  async map(buffer: GPUBuffer, ranges: readonly Range[], context: GpuContext): Promise<readonly ArrayBuffer[]> {
+    const bytes = ranges.reduce((sum, range) => sum + range.bytes, 0);
+    try {
+      await buffer.mapAsync(MAP_READ_MODE, 0, bytes);
+    } catch (error) {
+      // A lost device rejects the map a moment before `device.lost` resolves; the loss is the better news.
+      const loss = context.failure ?? await Promise.race([context.lost, Promise.resolve(undefined)]);
+      throw loss ?? new InternalError(`readback failed: ${String(error)}`);
+    }
+    if (context.failure) throw context.failure;
+    const mapped = buffer.getMappedRange(0, bytes);
+    let at = 0;
+    const parts = ranges.map((range) => { const part = mapped.slice(at, at + range.bytes); at += range.bytes; return part; });
+    buffer.unmap();
+    const list = this.#free.get(buffer.size);
+    if (list) list.push(buffer); else this.#free.set(buffer.size, [buffer]);
+    return parts;
+  }
+
+  destroy(): void {
+    for (const list of this.#free.values()) for (const buffer of list) buffer.destroy();
+    this.#free.clear();
+    this.#memory.add('staging', -this.#total);
+    this.#total = 0;
+  }
+}

@@ -59,6 +59,6 @@ export function bindingDType(spec: BindingSpec): DType {
 }
 
 /** Returns its argument, with `B` and `P` inferred. */
-export function defineKernel<const B extends Readonly<Record<string, BindingSpec>>, const P extends Params>(kernel: Kernel<B, P>): Kernel<B, P> {
+export function defineKernel<const B extends Readonly<Record<string, BindingSpec>>, P extends Params>(kernel: Kernel<B, P>): Kernel<B, P> {
   return kernel;
 }

@@ -1,0 +1,44 @@
+// Four ways to run the tests, by file name: *.test.ts in Node, *.gpu.test.ts in Node with Dawn, *.browser.test.ts inside Chromium,
+// *.tabs.test.ts in Node driving real tabs. Only the first may run side by side; the others share one GPU or one software renderer.
+
+import { defineConfig } from 'vitest/config';
+import { playwright } from '@vitest/browser-playwright';
+import { findBrowser, launchOptions } from './src/cli/browser.ts';
+
+// `order`: the projects run one after the other.
+const slow = (order: number) => ({ testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });
+const browser = findBrowser();
+
+export default defineConfig({
+  test: {
+    // A run that found no file must not be green.
+    passWithNoTests: false,
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'node', environment: 'node', pool: 'forks', testTimeout: 60_000, include: ['tests/**/*.test.ts'], exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'] },
+      },
+      {
+        extends: true,
+        // Dawn in one process: drivers do not like to be opened twice, and a device costs a second to make.
+        test: { ...slow(1), name: 'gpu', environment: 'node', pool: 'forks', isolate: false, include: ['tests/**/*.gpu.test.ts'], setupFiles: ['tests/support/vulkan.ts'] },
+      },
+      {
+        extends: true,
+        test: {
+          ...slow(2), name: 'browser', include: ['tests/**/*.browser.test.ts'],
+          browser: {
+            enabled: true, headless: true, screenshotFailures: false, ui: false,
+            provider: playwright({ launchOptions: browser === undefined ? {} : launchOptions(browser) }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+      {
+        extends: true,
+        test: { ...slow(3), name: 'tabs', environment: 'node', pool: 'forks', testTimeout: 300_000, include: ['tests/**/*.tabs.test.ts'] },
+      },
+    ],
+  },
+});

@@ -2,12 +2,11 @@
 // SwiftShader, which comes with every Chromium, and lavapipe of Mesa 23 or newer (older ones are refused by Dawn). Both are chosen through
 // VK_ICD_FILENAMES. Dawn opens `libvulkan.so.1` by name; where that package is absent, Chromium's copy is loaded first under that name.
 
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, realpathSync } from 'node:fs';
 import { constants, homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ConfigError, NoDeviceError } from '../base/errors.ts';
-import { canInstallPackages, findBrowser } from './browser.ts';
+import { findBrowser } from './browser.ts';
 
 export type VulkanDriver = 'system' | 'swiftshader' | 'lavapipe';
 
@@ -27,11 +26,12 @@ export function findSwiftShader(): string | undefined {
   return browserFolders().map((folder) => join(folder, 'vk_swiftshader_icd.json')).find((path) => existsSync(path));
 }
 
-function lavapipeFolder(): string {
+/** Where lavapipe.ts keeps its copy. */
+export function lavapipeFolder(): string {
   return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'tabmesh', 'lavapipe');
 }
 
-/** lavapipe's description file: our own copy (see ensureLavapipe), or the system's if its Mesa is new enough. */
+/** lavapipe's description file: our own copy (see lavapipe.ts), or the system's if its Mesa is new enough. */
 export function findLavapipe(): string | undefined {
   const own = join(lavapipeFolder(), 'lvp_icd.json');
   if (existsSync(own)) return own;
@@ -52,14 +52,22 @@ function hasGpu(): boolean {
   return (dri || existsSync('/dev/nvidiactl')) && ICD_FOLDERS.some((folder) => existsSync(folder) && readdirSync(folder).some((name) => !name.startsWith('lvp_')));
 }
 
-/** Loads Chromium's Vulkan loader into this process for good, if the system has none. Safe to call twice. */
+/** The Vulkan loader of the system, or else the browser's; `undefined` means that Dawn cannot start. */
+export function findVulkanLoader(): { readonly path: string; readonly system: boolean } | undefined {
+  for (const system of [true, false]) {
+    const path = (system ? LIBRARY_FOLDERS : browserFolders()).map((folder) => join(folder, 'libvulkan.so.1')).find((file) => existsSync(file));
+    if (path !== undefined) return { path, system };
+  }
+  return undefined;
+}
+
+/** Loads the browser's Vulkan loader into this process for good, if the system has none. Safe to call twice. */
 function loadVulkanLoader(): void {
-  if (LIBRARY_FOLDERS.some((folder) => existsSync(join(folder, 'libvulkan.so.1')))) return;
-  const copy = browserFolders().map((folder) => join(folder, 'libvulkan.so.1')).find((path) => existsSync(path));
-  if (copy === undefined) return;
+  const loader = findVulkanLoader();
+  if (loader === undefined || loader.system) return;
   const RTLD_NODELETE = 0x1000;
   try {
-    process.dlopen({ exports: {} }, copy, constants.dlopen.RTLD_NOW | RTLD_NODELETE);
+    process.dlopen({ exports: {} }, loader.path, constants.dlopen.RTLD_NOW | RTLD_NODELETE);
   } catch (error) {
     // Node rightly says that this is no addon, after it has loaded it; because of RTLD_NODELETE it stays.
     if (!(error instanceof Error) || !error.message.includes('did not self-register')) throw error;

@@ -1,0 +1,49 @@
+// `tabmesh doctor`: what this machine has to run tabs and kernels with, and what to install. Fails if something is missing, so scripts can ask.
+
+import type { Command } from '../command.ts';
+import { TabmeshError } from '../../base/errors.ts';
+import { ensureChromium, findBrowser, installHint } from '../browser.ts';
+import { ensureLavapipe } from '../lavapipe.ts';
+import { describeOptions, parseOptions } from '../options.ts';
+import { findLavapipe, useVulkan } from '../vulkan.ts';
+
+const OPTIONS = {
+  install: { type: 'flag', about: 'install Chromium, and lavapipe into the cache folder (root on Debian only)' },
+} as const;
+
+async function adapterLine(): Promise<string> {
+  const driver = useVulkan();
+  const { create } = await import('webgpu');
+  const adapter = await create([]).requestAdapter();
+  if (adapter === null) throw new TabmeshError(`no WebGPU adapter in Node (Vulkan driver: ${driver})`);
+  const { vendor, architecture, description } = adapter.info;
+  return `WebGPU in Node: ${description || `${vendor} ${architecture}`}${process.platform === 'linux' ? ` (${driver})` : ''}`;
+}
+
+export const command: Command = {
+  name: 'doctor',
+  summary: 'shows which browser and which GPU drivers this machine has',
+  help: ['tabmesh doctor: shows which browser and which GPU drivers this machine has', '', 'usage: tabmesh doctor [options]', '', describeOptions(OPTIONS), '',
+    'CHROME_PATH names another browser; TABMESH_VULKAN (system, swiftshader, lavapipe) chooses the driver under Node on Linux.'].join('\n'),
+  async run(args, io) {
+    const { options } = parseOptions(args, OPTIONS);
+    let code = 0;
+    const report = async (check: () => string | Promise<string>) => {
+      try {
+        io.out(await check());
+      } catch (error) {
+        if (!(error instanceof TabmeshError)) throw error;
+        io.out(error.message);
+        code = 1;
+      }
+    };
+    await report(() => {
+      const path = options.install ? ensureChromium(io.err) : findBrowser();
+      if (path === undefined) throw new TabmeshError(installHint());
+      return `browser: ${path}`;
+    });
+    if (process.platform === 'linux') await report(() => `lavapipe: ${(options.install ? ensureLavapipe(io.err) : findLavapipe()) ?? 'not here (optional: a second software driver)'}`);
+    await report(adapterLine);
+    return code;
+  },
+};

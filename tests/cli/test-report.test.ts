@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import { countReport } from '../../src/cli/test-report.ts';
+
+const file = (status: string, ...tests: string[]) => ({ name: 'a.test.ts', status, message: 'Error: boom\nat x', assertionResults: tests.map((s, i) => ({ fullName: `test ${i}`, status: s })) });
+const count = (files: object[], exitCode: number | null = 0, mayBeEmpty = false) => countReport(JSON.stringify({ testResults: files }), exitCode, mayBeEmpty);
+
+describe('countReport', () => {
+  it('counts passed and failed tests', () => {
+    expect(count([file('passed', 'passed', 'passed'), file('failed', 'passed', 'failed')], 1)).toEqual({ passed: 3, failed: 1, notes: [] });
+  });
+  it('counts skipped and todo tests as failed and names them', () => {
+    const { passed, failed, notes } = count([file('passed', 'passed', 'skipped', 'todo')]);
+    expect({ passed, failed }).toEqual({ passed: 1, failed: 2 });
+    expect(notes).toEqual(['not run, counted as failed: test 1', 'not run, counted as failed: test 2']);
+  });
+  it('counts a file that could not be loaded', () => {
+    expect(count([file('failed'), file('passed', 'passed')], 1)).toEqual({ passed: 1, failed: 1, notes: ['a.test.ts: Error: boom'] });
+  });
+  it('counts an error outside of tests, seen only in the exit code', () => {
+    expect(count([file('passed', 'passed')], 1)).toMatchObject({ passed: 1, failed: 1 });
+    expect(count([file('passed', 'passed')], null)).toMatchObject({ passed: 1, failed: 1 });
+  });
+  it('counts an empty run as a failure unless the user narrowed it', () => {
+    expect(count([])).toMatchObject({ passed: 0, failed: 1, notes: ['ran no test'] });
+    expect(count([], 0, true)).toMatchObject({ passed: 0, failed: 0 });
+  });
+  it('counts a run that left no report', () => {
+    expect(countReport(undefined, null, true)).toMatchObject({ passed: 0, failed: 1 });
+  });
+});

@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, FormatError } from '../../src/base/errors.ts';
+import { formatModelConfig, parseModelConfig } from '../../src/model/config.ts';
+import { PRESET_NAMES, presetConfig, presetContext } from '../../src/model/presets.ts';
+import { countWeights } from '../../src/model/weights.ts';
+
+const text = (name: string): string => readFileSync(new URL(`../golden/models/${name}/config.json`, import.meta.url), 'utf8');
+const changed = (name: string, fields: Record<string, unknown>): (() => unknown) => () => parseModelConfig(JSON.stringify({ ...JSON.parse(text(name)), ...fields }));
+
+describe('parseModelConfig', () => {
+  it('reads gpt2', () => {
+    expect(parseModelConfig(text('gpt2-tiny'))).toMatchObject({
+      family: 'gpt2', layers: 2, hidden: 32, heads: 4, kvHeads: 4, headDim: 8, mlp: 128, vocab: 64, maxPositions: 16, normEps: 1e-5, tied: true, initStd: 0.02, warnings: [],
+    });
+  });
+
+  it('reads llama', () => {
+    expect(parseModelConfig(text('llama-tiny'))).toMatchObject({
+      family: 'llama', layers: 2, hidden: 32, heads: 4, kvHeads: 2, headDim: 8, mlp: 64, vocab: 96, maxPositions: 32, normEps: 1e-6, tied: false, ropeTheta: 1e4, linearAttentionLayers: [],
+    });
+  });
+
+  it('reads mixtral', () => {
+    expect(parseModelConfig(text('mixtral-tiny'))).toMatchObject({
+      family: 'mixtral', kvHeads: 2, mlp: 48, ropeTheta: 1e6, experts: 4, expertsPerToken: 2, normEps: 1e-5, tied: false,
+    });
+  });
+
+  it('reads llama_hybrid', () => {
+    expect(parseModelConfig(text('lasp2h-tiny'))).toMatchObject({ family: 'llama', layers: 4, linearAttentionLayers: [0, 1, 2] });
+  });
+
+  it('fills in the defaults of Hugging Face', () => {
+    expect(parseModelConfig('{"model_type":"gpt2"}')).toMatchObject({ layers: 12, hidden: 768, heads: 12, headDim: 64, mlp: 3072, vocab: 50257, maxPositions: 1024, tied: true });
+    const llama = { model_type: 'llama', hidden_size: 64, num_attention_heads: 4, num_hidden_layers: 1, intermediate_size: 96, vocab_size: 10 };
+    expect(parseModelConfig(JSON.stringify(llama))).toMatchObject({ kvHeads: 4, headDim: 16, ropeTheta: 1e4, normEps: 1e-6, maxPositions: 2048, tied: false });
+    expect(parseModelConfig(JSON.stringify({ ...llama, head_dim: 32 }))).toMatchObject({ headDim: 32 });
+    expect(parseModelConfig(JSON.stringify({ ...llama, rope_parameters: { rope_type: 'default', rope_theta: 5e5 } }))).toMatchObject({ ropeTheta: 5e5 });
+    expect(parseModelConfig(JSON.stringify({ ...llama, model_type: 'mixtral', num_attention_heads: 16 }))).toMatchObject({ kvHeads: 8, ropeTheta: 1e6, experts: 8, expertsPerToken: 2, normEps: 1e-5 });
+  });
+
+  it('keeps every field for writing back', () => {
+    for (const name of ['gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny']) expect(JSON.parse(formatModelConfig(parseModelConfig(text(name))))).toEqual(JSON.parse(text(name)));
+  });
+
+  it('warns of what it leaves out', () => {
+    expect(changed('gpt2-tiny', { resid_pdrop: 0.1, attn_pdrop: 0.2 })()).toMatchObject({ warnings: ['resid_pdrop 0.1: dropout is not applied', 'attn_pdrop 0.2: dropout is not applied'] });
+    expect(changed('mixtral-tiny', { output_router_logits: true })()).toMatchObject({ warnings: ['output_router_logits: the router has no auxiliary loss here'] });
+  });
+
+  it.each<[string, string, Record<string, unknown>, string]>([
+    ['an unknown family', 'gpt2-tiny', { model_type: 'bert' }, 'model_type: expected gpt2, llama, llama_hybrid or mixtral, got "bert"'],
+    ['no family', 'gpt2-tiny', { model_type: null }, 'model_type: expected a string, but the field is missing'],
+    ['exact gelu', 'gpt2-tiny', { activation_function: 'gelu' }, 'activation_function: expected gelu_new or gelu_pytorch_tanh, got "gelu"'],
+    ['heads that do not divide', 'gpt2-tiny', { n_head: 5 }, 'n_embd: expected a multiple of n_head 5, got 32'],
+    ['a negative size', 'gpt2-tiny', { n_layer: -1 }, 'n_layer: expected a whole number from 1 to 2^31 - 1, got -1'],
+    ['a size as text', 'gpt2-tiny', { n_embd: '32' }, 'n_embd: expected a whole number from 1 to 2^31 - 1, got "32"'],
+    ['unscaled attention', 'gpt2-tiny', { scale_attn_weights: false }, 'scale_attn_weights: only true is supported, got false'],
+    ['attention scaled by layer', 'gpt2-tiny', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx: only false'],
+    ['relu', 'llama-tiny', { hidden_act: 'relu' }, 'hidden_act: expected silu or swish, got "relu"'],
+    ['rope scaling', 'llama-tiny', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling: scaled rotary angles are not supported; expected null'],
+    ['rope parameters of another type', 'llama-tiny', { rope_parameters: { rope_type: 'yarn' } }, 'rope_type: expected default, got "yarn"'],
+    ['attention biases', 'llama-tiny', { attention_bias: true }, 'attention_bias: only false is supported, got true'],
+    ['mlp biases', 'llama-tiny', { mlp_bias: true }, 'mlp_bias: only false'],
+    ['kv heads that do not divide', 'llama-tiny', { num_key_value_heads: 3 }, 'num_key_value_heads: expected a divisor of num_attention_heads 4, got 3'],
+    ['an odd head', 'llama-tiny', { head_dim: 7 }, 'head_dim: rotary angles turn pairs, so expected an even number, got 7'],
+    ['a missing size', 'llama-tiny', { hidden_size: null }, 'hidden_size: expected a whole number from 1 to 2^31 - 1, but the field is missing'],
+    ['eps of zero', 'llama-tiny', { rms_norm_eps: 0 }, 'rms_norm_eps: expected a number above 0, got 0'],
+    ['a short window', 'mixtral-tiny', { sliding_window: 16 }, 'sliding_window: windows shorter than the context of 32 are not supported, got 16; set it to null'],
+    ['more experts per token than experts', 'mixtral-tiny', { num_experts_per_tok: 5 }, 'num_experts_per_tok: expected at most num_local_experts 4, got 5'],
+    ['linear layers in a plain llama', 'llama-tiny', { linear_attention_layers: [0] }, 'linear_attention_layers: only llama_hybrid has linear-attention layers'],
+    ['a linear layer that does not exist', 'lasp2h-tiny', { linear_attention_layers: [4] }, 'linear_attention_layers: expected a list of layers from 0 to 3'],
+    ['another feature map', 'lasp2h-tiny', { linear_attention_feature_map: 'relu' }, 'linear_attention_feature_map: only "elu_plus_one"'],
+  ])('refuses %s', (_, name, fields, message) => {
+    expect(changed(name, fields)).toThrow(ConfigError);
+    expect(changed(name, fields)).toThrow(message);
+  });
+
+  it('accepts a window as long as the context', () => {
+    expect(changed('mixtral-tiny', { sliding_window: 32 })()).toMatchObject({ family: 'mixtral' });
+  });
+
+  it('refuses what is no config at all', () => {
+    expect(() => parseModelConfig('[]')).toThrow(ConfigError);
+    expect(() => parseModelConfig('{"model_type":"gpt2","model_type":"llama"}')).toThrow(FormatError);
+    expect(() => parseModelConfig('')).toThrow('config.json: JSON at character 0: expected a value');
+  });
+});
+
+describe('presets', () => {
+  it.each(PRESET_NAMES)('%s is a config that reads back and splits by 2', (name) => {
+    const config = presetConfig(name, 512);
+    expect(config).toMatchObject({ vocab: 512, maxPositions: presetContext(name), warnings: [] });
+    expect(parseModelConfig(formatModelConfig(config))).toEqual(config);
+    for (const extent of [config.layers, config.heads, config.kvHeads, config.mlp, config.hidden, config.maxPositions]) expect(extent % 2).toBe(0);
+  });
+
+  it('have the sizes that their names promise', () => {
+    expect(PRESET_NAMES.map((name) => `${name} ${countWeights(presetConfig(name, 512))}`)).toMatchInlineSnapshot(`
+      [
+        "gpt2-nano 136960",
+        "gpt2-micro 875264",
+        "gpt2-mini 6515200",
+        "llama-nano 164160",
+        "llama-micro 918656",
+        "mixtral-nano 287552",
+      ]
+    `);
+  });
+
+  it('take another context or depth', () => {
+    expect(presetConfig('gpt2-nano', 256, { context: 32, layers: 4 })).toMatchObject({ maxPositions: 32, layers: 4 });
+  });
+
+  it('an unknown name lists the known ones', () => {
+    expect(() => presetConfig('toString', 10)).toThrow('model: expected a preset (gpt2-nano, gpt2-micro,');
+  });
+});

@@ -1,0 +1,106 @@
+// A Wire over a MessagePort: between two workers, a worker and its page, or two tabs of one browser. Each message travels as a transferred buffer.
+// A port tells nothing about its queue, so the receiver acknowledges: on the port, an ArrayBuffer is a message, a number is the bytes handed
+// over since the last number, a string is the reason for closing. Cost: one copy per message (the caller keeps its bytes).
+// relayChannel is the page's half for browsers that cannot transfer a data channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
+
+import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
+import type { Wire } from './transport.ts';
+import { channelWire } from './webrtc.ts';
+
+/** `kind` says what lies behind the port: 'message-port', or 'webrtc relay' when the page relays a data channel. */
+export function messagePortWire(port: MessagePort, kind = 'message-port'): Wire { return new PortWire(port, kind); }
+
+class PortWire extends BaseWire {
+  readonly kind: string;
+  readonly #port: MessagePort;
+  #buffered = 0;
+  #closed = false;
+
+  constructor(port: MessagePort, kind: string) {
+    super();
+    this.kind = kind;
+    this.#port = port;
+    port.addEventListener('message', (event: MessageEvent<unknown>) => this.#receive(event.data));
+    port.addEventListener('messageerror', () => this.#end('a message on the port could not be read'));
+    port.addEventListener('close', () => this.#end('the port was closed'));
+    port.start();
+  }
+
+  get bufferedAmount(): number { return this.#buffered; }
+
+  send(message: Uint8Array<ArrayBuffer>): void {
+    if (this.#closed) return;
+    const { buffer } = message.slice();
+    this.#buffered += buffer.byteLength;
+    this.#port.postMessage(buffer, [buffer]);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#port.postMessage('the other end closed the port');
+    this.#port.close();
+  }
+
+  #receive(data: unknown): void {
+    if (this.#closed) return;
+    if (data instanceof ArrayBuffer) {
+      const bytes = data.byteLength;
+      this.deliver(new Uint8Array(data));
+      if (!this.#closed) this.#port.postMessage(bytes);
+    } else if (typeof data === 'number' && data >= 0 && data <= this.#buffered) {
+      const before = this.#buffered;
+      this.#buffered -= data;
+      if (before >= LOW_WATER_BYTES && this.#buffered < LOW_WATER_BYTES) this.drained();
+    } else this.#end(typeof data === 'string' ? data : 'the other end of the port broke its protocol');
+  }
+
+  #end(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#port.close();
+    this.closed(reason);
+  }
+}
+
+/** Joins a data channel of this page to a port whose other end a worker holds as `messagePortWire(port, 'webrtc relay')`. Either end's close closes both. */
+export function relayChannel(channel: RTCDataChannel, port: MessagePort): void {
+  relayWire(channelWire(channel), port);
+}
+
+/** The pump behind relayChannel, over any wire. */
+export function relayWire(wire: Wire, port: MessagePort): void {
+  let owed = 0;
+  let ended = false;
+  const settle = (): void => {
+    if (owed === 0 || ended) return;
+    port.postMessage(owed);
+    owed = 0;
+  };
+  const end = (reason: string): void => {
+    if (ended) return;
+    ended = true;
+    wire.onMessage = wire.onClose = wire.onDrain = undefined;
+    wire.close();
+    port.postMessage(reason);
+    port.close();
+  };
+  port.addEventListener('message', (event: MessageEvent<unknown>) => {
+    if (ended) return;
+    const { data } = event;
+    if (data instanceof ArrayBuffer) {
+      owed += data.byteLength;
+      wire.send(new Uint8Array(data));
+      // Above the low-water mark a drain event is sure to come; below it none would.
+      if (wire.bufferedAmount < LOW_WATER_BYTES) settle();
+    } else if (typeof data === 'string') end(data);
+  });
+  port.addEventListener('close', () => end('the worker closed its port'));
+  wire.onDrain = settle;
+  wire.onMessage = (message) => {
+    const whole = message.byteLength === message.buffer.byteLength ? message.buffer : message.slice().buffer;
+    port.postMessage(whole, [whole]);
+  };
+  wire.onClose = end;
+  port.start();
+}

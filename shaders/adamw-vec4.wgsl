@@ -1,0 +1,33 @@
+// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - lr wd) - lr (m / bc1) / (sqrt(v) / sqrt(bc2) + eps), g = gradScale grad.
+// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale]; no decay where DECAY is 0.
+// Four weights per thread; needs N divisible by 4.
+
+const N: u32 = 4u;
+const DECAY: u32 = 1u;
+
+const WG: u32 = 64u;
+const COUNT: u32 = N / 4u;
+alias Value = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read_write> param: array<Value>;
+@group(0) @binding(1) var<storage, read> grad: array<Value>;
+@group(0) @binding(2) var<storage, read_write> m: array<Value>;
+@group(0) @binding(3) var<storage, read_write> v: array<Value>;
+@group(0) @binding(4) var<storage, read> hyper: array<f32>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.y * groups.x + group.x) * WG + lane;
+  if (i >= COUNT) { return; }
+  let lr = hyper[0];
+  let beta1 = hyper[1];
+  let beta2 = hyper[2];
+  let g = hyper[7] * grad[i];
+  let mean = beta1 * m[i] + (1.0 - beta1) * g;
+  let square = beta2 * v[i] + (1.0 - beta2) * (g * g);
+  m[i] = mean;
+  v[i] = square;
+  var w = param[i];
+  if (DECAY == 1u) { w *= 1.0 - lr * hyper[4]; }
+  param[i] = w - lr * (mean / hyper[5]) / (sqrt(square) / sqrt(hyper[6]) + hyper[3]);
+}

@@ -1,0 +1,45 @@
+// out = (x - mean) rstd weight + bias, mean and biased variance over each row of x [R, C].
+// The second pass takes deviations from the first pass's mean and corrects that mean by their average, so rows far from zero lose nothing.
+// One thread per row, four columns at a time; needs C divisible by 4.
+
+const R: u32 = 1u;
+const C: u32 = 4u;
+const EPS: f32 = 0.00001;
+
+const WG: u32 = 32u;
+const WIDTH: u32 = C / 4u;
+alias Value = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read> x: array<Value>;
+@group(0) @binding(1) var<storage, read> weight: array<Value>;
+@group(0) @binding(2) var<storage, read> bias: array<Value>;
+@group(0) @binding(3) var<storage, read_write> out: array<Value>;
+@group(0) @binding(4) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
+
+fn total(v: Value) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let row = (group.y * groups.x + group.x) * WG + lane;
+  if (row >= R) { return; }
+  let start = row * WIDTH;
+  var sum = Value(0.0);
+  for (var c = 0u; c < WIDTH; c++) { sum += x[start + c]; }
+  let guess = total(sum) / f32(C);
+  var deviation = Value(0.0);
+  var square = Value(0.0);
+  for (var c = 0u; c < WIDTH; c++) {
+    let d = x[start + c] - guess;
+    deviation += d;
+    square += d * d;
+  }
+  let correction = total(deviation) / f32(C);
+  let variance = max(total(square) / f32(C) - correction * correction, 0.0);
+  let scale = 1.0 / sqrt(variance + EPS);
+  for (var c = 0u; c < WIDTH; c++) {
+    out[start + c] = ((x[start + c] - guess) - correction) * scale * weight[c] + bias[c];
+  }
+  mean[row] = guess + correction;
+  rstd[row] = scale;
+}

@@ -1,0 +1,28 @@
+// dWeight[c] (+)= sum_r dOut[r, c] x[r, c] rstd[r].
+// One thread per column walks down the rows.
+
+const R: u32 = 1u;
+const C: u32 = 1u;
+const ACCUMULATE: u32 = 1u;
+
+const WG: u32 = 32u;
+const WIDTH: u32 = C;
+alias Value = f32;
+
+@group(0) @binding(0) var<storage, read> x: array<Value>;
+@group(0) @binding(1) var<storage, read> rstd: array<f32>;
+@group(0) @binding(2) var<storage, read> dOut: array<Value>;
+@group(0) @binding(3) var<storage, read_write> dWeight: array<Value>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let column = (group.y * groups.x + group.x) * WG + lane;
+  if (column >= WIDTH) { return; }
+  var sum = Value(0.0);
+  for (var row = 0u; row < R; row++) {
+    let at = row * WIDTH + column;
+    sum += dOut[at] * (x[at] * rstd[row]);
+  }
+  if (ACCUMULATE == 1u) { sum += dWeight[column]; }
+  dWeight[column] = sum;
+}

@@ -64,7 +64,6 @@ describe('simulate', () => {
 
   it('a full channel holds the sender back', () => {
     const shape = { ranks: 2, chunks: 1, microbatches: 4 };
-    
     const free = simulate(gpipe, shape, { F: 1, B: 1, W: 0, comm: 10 });
     const held = simulate(gpipe, shape, { F: 1, B: 1, W: 0, comm: 10, capacity: 1 });
     expect(free.timeline[0].slice(0, 4).map(({ start }) => start)).toEqual([0, 1, 2, 3]);
@@ -85,12 +84,12 @@ describe('renderSimulation', () => {
 
   it('draws numbers, then letters, then cuts', () => {
     expect(renderSimulation(oneFOneB, shape, result)).toEqual(['rank 0 |F0 F1 .  .  B0--- .  B1--- |', 'rank 1 |.  F0 B0--- F1 B1--- .  .  |']);
-    expect(renderSimulation(oneFOneB, shape, result, 20)).toEqual(['rank 0 |FF.BB.BB.|', 'rank 1 |.FBBFBB..|']);
-    expect(renderSimulation(oneFOneB, shape, result, 14)).toEqual(['rank 0 |FF.BB|', 'rank 1 |.FBBF|', '(the first 5 of 9 columns)']);
+    expect(renderSimulation(oneFOneB, shape, result, 20)).toEqual(['rank 0 |FF..BB.BB|', 'rank 1 |.FBBFBB..|']);
+    expect(renderSimulation(oneFOneB, shape, result, 14)).toEqual(['rank 0 |FF..B|', 'rank 1 |.FBBF|', '(the first 5 of 9 columns)']);
   });
   it('marks chunks by letter and copes with uneven times', () => {
-    const three = { ranks: 2, chunks: 2, microbatches: 1 };
-    expect(renderSimulation(vee, three, simulate(vee, three, { F: 1, B: 1, W: 1 }))[0]).toBe('rank 0 |F0a .   .   F0b B0b .   .   B0a W0a W0b |');
+    const small = { ranks: 2, chunks: 2, microbatches: 1 };
+    expect(renderSimulation(vee, small, simulate(vee, small, { F: 1, B: 1, W: 1 }))[0]).toBe('rank 0 |F0a .   .   F0b B0b .   .   B0a W0a W0b |');
     const uneven = simulate(oneFOneB, shape, { F: Math.PI, B: Math.E, W: Math.SQRT2 });
     for (const line of renderSimulation(oneFOneB, shape, uneven, 130)) expect(line.length).toBeLessThanOrEqual(130);
   });

@@ -60,6 +60,15 @@ export class PeerError extends TabmeshError {
   }
 }
 
+/** Why a room let us go: for the page to choose its words and its button. */
+export type RoomTrouble = 'wrong-key' | 'duplicate' | 'version' | 'broker' | 'unreachable' | 'closed';
+
+/** Thrown when a room cannot be joined, when it closes us, or when a group of tabs cannot be connected. */
+export class RoomError extends TabmeshError {
+  readonly trouble: RoomTrouble;
+  constructor(trouble: RoomTrouble, detail: string, options?: ErrorOptions) { super(`room: ${detail}`, options); this.trouble = trouble; }
+}
+
 /** The user (or a closing page) stopped the run; not a failure. */
 export class AbortedError extends TabmeshError {
   constructor(message = 'the run was stopped') { super(message); }

@@ -83,3 +83,16 @@ function faultOf(event: Event): string {
   const text = error?.message ?? error?.errorDetail;
   return typeof text === 'string' && text ? text : 'no detail given';
 }
+
+/**
+ * The two channels to one peer. Both sides create them under fixed ids (negotiated), before the connection negotiates, so that nothing is said in band.
+ * A channel may be transferred to a worker only in the task that created it.
+ */
+export function openLanes(pc: Pick<RTCPeerConnection, 'createDataChannel'>): { control: RTCDataChannel; bulk: RTCDataChannel } {
+  const open = (label: string, id: number): RTCDataChannel => {
+    const channel = pc.createDataChannel(label, { negotiated: true, id, ordered: true });
+    channel.binaryType = 'arraybuffer';
+    return channel;
+  };
+  return { control: open('control', 10), bulk: open('bulk', 11) };
+}

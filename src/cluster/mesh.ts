@@ -1,0 +1,31 @@
+// What a session needs from the thing that connects the members of a view: start or replace a connection, take a signal, give the lanes, close.
+// peer-mesh.ts is the one over WebRTC; tests of the session pass a fake and need no browser.
+
+import type { IceSignal, LinkState } from './messages.ts';
+
+/** The raw channels to one peer, before the transport wraps them. */
+export interface ChannelLanes { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel }
+
+export interface ConnectTo { readonly peer: number; readonly attempt: number }
+
+export interface MeshOptions {
+  /** Own rank in the view. */
+  readonly rank: number;
+  readonly iceServers: readonly RTCIceServer[];
+  /**
+   * Takes the fresh, still closed channels to one peer; called synchronously in the task that created them, so that they can be transferred to a worker.
+   * Resolves when both are open (the worker says so). Called again, with new channels, when a connection is tried again.
+   */
+  readonly adopt: (peer: number, lanes: ChannelLanes) => Promise<void>;
+  readonly onLink: (peer: number, state: LinkState) => void;
+  readonly onSignal: (peer: number, attempt: number, data: IceSignal) => void;
+}
+
+export interface Mesh {
+  /** Ignored when this or a later attempt is under way. */
+  connect(to: ConnectTo): void;
+  signal(peer: number, attempt: number, data: IceSignal): void;
+  /** The channels to each rank; useless here when `adopt` transferred them. */
+  lanes(): ReadonlyMap<number, ChannelLanes>;
+  close(): void;
+}

@@ -1,0 +1,160 @@
+// What the members of a room say to each other before the data channels are open: sealed JSON signals of at most 16 KiB, never tensors.
+// `offer`: the coordinator names the members of a view in rank order. `report`: a member's links and readiness. `retry`: connect these pairs anew.
+// `start`, `abandon`: how forming a view ends. `stale`: the offered view is older than one already seen. `propose`: asks the coordinator for a run.
+// `ice`: one WebRTC signal between two ranks. A decoder is total: bytes give a Message or a FormatError.
+
+import { FormatError } from '../base/errors.ts';
+import { isArray, isObject, toPlain } from '../base/json.ts';
+import type { JsonObject, JsonValue } from '../base/json.ts';
+import { integerField, isAddress, parseFields, textField } from './presence.ts';
+
+/** What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer understands. */
+export interface Proposal {
+  readonly worldSize: number;
+  readonly plan: unknown;
+  /** Numbers the run (32 bits); a regrouping of the same run keeps it. */
+  readonly run: number;
+}
+
+/** The members of one membership epoch; a member's rank is its index. */
+export interface View {
+  /** Grows with every offer of a room. */
+  readonly view: number;
+  readonly run: number;
+  readonly members: readonly string[];
+  readonly plan: unknown;
+}
+
+export type LinkState =
+  | { readonly state: 'connecting'; readonly attempt: number }
+  | { readonly state: 'open'; readonly attempt: number }
+  | { readonly state: 'failed'; readonly attempt: number; readonly reason: string };
+
+/** What one rank knows of its links; `links[rank]` of the rank itself is undefined. */
+export interface Report {
+  readonly rank: number;
+  readonly ready: boolean;
+  /** Why the worker is not ready, for people; empty when it is. */
+  readonly note: string;
+  readonly links: readonly (LinkState | undefined)[];
+}
+
+/** Two ranks that must connect anew, the lower first. */
+export interface Pair { readonly low: number; readonly high: number; readonly attempt: number }
+
+export type Message =
+  | { readonly type: 'offer'; readonly view: View }
+  | { readonly type: 'stale'; readonly refused: number; readonly view: number }
+  | { readonly type: 'report'; readonly view: number; readonly report: Report }
+  | { readonly type: 'retry'; readonly view: number; readonly pairs: readonly Pair[] }
+  | { readonly type: 'start'; readonly view: number }
+  /** `again`: the members that are left could form another view. */
+  | { readonly type: 'abandon'; readonly view: number; readonly reason: string; readonly again: boolean }
+  | { readonly type: 'propose'; readonly proposal: Proposal }
+  | { readonly type: 'ice'; readonly view: number; readonly attempt: number; readonly data: IceSignal };
+
+/** The signals that two ranks may exchange; anything else that simple-peer understands (transceivers, renegotiation) is refused. */
+export type IceSignal =
+  | { readonly type: 'offer' | 'answer'; readonly sdp: string }
+  | { readonly type: 'candidate'; readonly candidate: { readonly candidate: string; readonly sdpMLineIndex: number | null; readonly sdpMid: string | null } };
+
+export const MAX_WORLD_SIZE = 64;
+const MAX_VIEW = 2 ** 31;
+const MAX_ATTEMPTS = 1000;
+const FORMAT = 'signal';
+
+export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(JSON.stringify(message));
+}
+
+/** Throws FormatError for anything else than a well-formed message. */
+export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): Message {
+  const fields = parseFields(bytes, FORMAT, 16);
+  const type = fields.get('type');
+  switch (type) {
+    case 'offer': return { type, view: viewOf(objectField(fields, 'view')) };
+    case 'stale': return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT), view: viewNumber(fields) };
+    case 'start': return { type, view: viewNumber(fields) };
+    case 'report': return { type, view: viewNumber(fields), report: reportOf(objectField(fields, 'report')) };
+    case 'retry': return { type, view: viewNumber(fields), pairs: listField(fields, 'pairs', MAX_WORLD_SIZE ** 2).map(pairOf) };
+    case 'abandon': return { type, view: viewNumber(fields), reason: textField(fields, 'reason', 2000, FORMAT), again: fields.get('again') === true };
+    case 'propose': return { type, proposal: proposalOf(objectField(fields, 'proposal')) };
+    case 'ice': return { type, view: viewNumber(fields), attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT), data: iceOf(objectField(fields, 'data')) };
+    default: throw new FormatError(FORMAT, 'expected a field `type` of this protocol version');
+  }
+}
+
+function viewNumber(fields: JsonObject): number {
+  return integerField(fields, 'view', 1, MAX_VIEW, FORMAT);
+}
+
+function viewOf(fields: JsonObject): View {
+  const members = listField(fields, 'members', MAX_WORLD_SIZE).map((address) => {
+    if (!isAddress(address)) throw new FormatError(FORMAT, 'expected members that are addresses');
+    return address;
+  });
+  if (members.length === 0 || new Set(members).size !== members.length) throw new FormatError(FORMAT, 'expected at least one member, and none twice');
+  return { view: viewNumber(fields), run: integerField(fields, 'run', 0, 2 ** 32 - 1, FORMAT), members, plan: planOf(fields) };
+}
+
+function proposalOf(fields: JsonObject): Proposal {
+  return {
+    worldSize: integerField(fields, 'worldSize', 1, MAX_WORLD_SIZE, FORMAT), run: integerField(fields, 'run', 0, 2 ** 32 - 1, FORMAT), plan: planOf(fields),
+  };
+}
+
+function planOf(fields: JsonObject): unknown {
+  return toPlain(fields.get('plan') ?? null);
+}
+
+function reportOf(fields: JsonObject): Report {
+  const links = listField(fields, 'links', MAX_WORLD_SIZE).map((value): LinkState | undefined => {
+    if (value === null) return undefined;
+    const link = object(value);
+    const state = link.get('state');
+    const attempt = integerField(link, 'attempt', 1, MAX_ATTEMPTS, FORMAT);
+    if (state === 'failed') return { state, attempt, reason: textField(link, 'reason', 500, FORMAT) };
+    if (state === 'connecting' || state === 'open') return { state, attempt };
+    throw new FormatError(FORMAT, 'expected a link that is connecting, open or failed');
+  });
+  return { rank: rankField(fields, 'rank'), ready: fields.get('ready') === true, note: textField(fields, 'note', 500, FORMAT), links };
+}
+
+function pairOf(value: JsonValue): Pair {
+  const fields = object(value);
+  return { low: rankField(fields, 'low'), high: rankField(fields, 'high'), attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT) };
+}
+
+function iceOf(fields: JsonObject): IceSignal {
+  const type = fields.get('type');
+  if (type === 'offer' || type === 'answer') return { type, sdp: textField(fields, 'sdp', 15_000, FORMAT) };
+  if (type !== 'candidate') throw new FormatError(FORMAT, 'expected an offer, an answer or a candidate');
+  const candidate = objectField(fields, 'candidate');
+  const line = candidate.get('sdpMLineIndex') ?? null;
+  const mid = candidate.get('sdpMid') ?? null;
+  return {
+    type, candidate: {
+      candidate: textField(candidate, 'candidate', 2000, FORMAT),
+      sdpMLineIndex: line === null ? null : integerField(candidate, 'sdpMLineIndex', 0, 255, FORMAT), sdpMid: mid === null ? null : textField(candidate, 'sdpMid', 32, FORMAT),
+    },
+  };
+}
+
+function rankField(fields: JsonObject, name: string): number {
+  return integerField(fields, name, 0, MAX_WORLD_SIZE - 1, FORMAT);
+}
+
+function objectField(fields: JsonObject, name: string): JsonObject {
+  return object(fields.get(name));
+}
+
+function object(value: JsonValue | undefined): JsonObject {
+  if (!isObject(value)) throw new FormatError(FORMAT, 'expected an object inside');
+  return value;
+}
+
+function listField(fields: JsonObject, name: string, maxLength: number): readonly JsonValue[] {
+  const found = fields.get(name);
+  if (!isArray(found) || found.length > maxLength) throw new FormatError(FORMAT, `expected a field \`${name}\` that is a list of at most ${maxLength}`);
+  return found;
+}

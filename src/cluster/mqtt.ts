@@ -1,0 +1,158 @@
+// Carries a room over an MQTT broker (WebSocket): the embedded one, mosquitto, or a cluster of brokers. Topics, all under `tabmesh/<room>/`:
+//   p/<address>     retained presence; the Last-Will is the empty retained payload, so the broker itself cleans the roster of a crashed tab
+//   s/<to>/<from>   signals, QoS 1
+//   ctl             `hello?<address>` asks everybody to announce again (brokers without retained wildcards), `bye?<address>` says a clean farewell
+// The surprising rule: a presence topic is named after the join (address), not after the tab (id): the Will of an older join never erases a newer one.
+// MQTT 3.1.1 has no Will delay, so a lost member has a grace to come back. mqtt.js is loaded when needed. Source: OASIS MQTT 3.1.1, sections 3.1.2.5, 3.3.1.3.
+
+import type { IClientOptions, MqttClient } from 'mqtt';
+import { ConfigError, RoomError } from '../base/errors.ts';
+import type { World } from '../base/world.ts';
+import { isAddress } from './presence.ts';
+import type { Carrier, CarrierHandlers } from './rendezvous.ts';
+import type { Bytes } from './seal.ts';
+
+export interface MqttOptions {
+  readonly world: World;
+  /** ws:// or wss://, the path included. */
+  readonly url: string;
+  readonly username?: string;
+  readonly password?: string;
+  /** How long the first connection may take. */
+  readonly connectTimeoutMs?: number;
+  readonly graceMs?: number;
+  readonly keepaliveSeconds?: number;
+  readonly reconnectMs?: number;
+}
+
+export function mqttCarrier(options: MqttOptions): Carrier {
+  return new MqttCarrier(options);
+}
+
+class MqttCarrier implements Carrier {
+  readonly name: string;
+  readonly graceMs: number;
+  readonly #options: MqttOptions;
+  #client: MqttClient | undefined;
+  #prefix = '';
+  #address = '';
+  #closed = false;
+
+  constructor(options: MqttOptions) {
+    this.#options = options;
+    this.name = `broker ${options.url}`;
+    this.graceMs = options.graceMs ?? 3000;
+  }
+
+  async open(room: string, address: string, handlers: CarrierHandlers): Promise<void> {
+    if (!/^wss?:\/\//.test(this.#options.url)) throw new ConfigError('broker', `expected an address ws://... or wss://..., got '${this.#options.url}'`);
+    this.#prefix = `tabmesh/${room}`;
+    this.#address = address;
+    const { connect } = await import('mqtt');
+    const { username, password, keepaliveSeconds = 10, reconnectMs = 1000 } = this.#options;
+    const settings: IClientOptions = {
+      clientId: `tabmesh-${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: 5000,
+      // Signals of a dead minute would only confuse: what cannot be sent now is sent by the next retry of the layers above.
+      queueQoSZero: false, resubscribe: false,
+      will: { topic: `${this.#prefix}/p/${address}`, payload: new Uint8Array(0) as never, qos: 1, retain: true },
+      ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }),
+    };
+    const client = connect(this.#options.url, settings);
+    this.#client = client;
+    client.on('message', (topic, payload, packet) => this.#message(topic, payload, packet.retain, handlers));
+    await this.#firstConnection(client);
+    this.#keepConnected(client, handlers);
+  }
+
+  hello(): void { this.#publish('ctl', `hello?${this.#address}`); }
+
+  announce(sealed: Bytes): void { this.#publish(`p/${this.#address}`, sealed, true); }
+
+  signal(to: string, sealed: Bytes): void { this.#publish(`s/${to}/${this.#address}`, sealed); }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    const connected = this.#client?.connected ?? false;
+    if (connected) {
+      this.#publish('ctl', `bye?${this.#address}`);
+      this.#publish(`p/${this.#address}`, '', true);
+    }
+    this.#closed = true;
+    // Waits for the acknowledgements of what was just published, unless nobody is there to send them.
+    await this.#client?.endAsync(!connected);
+  }
+
+  #publish(topic: string, payload: Bytes | string, retain = false): void {
+    if (this.#closed || !this.#client?.connected) return;
+    // mqtt.js wants Buffer in its types; any Uint8Array works on the wire.
+    this.#client.publish(`${this.#prefix}/${topic}`, payload as never, { qos: 1, retain }, () => {
+      // A failed publish means a lost connection, which 'close' reports.
+    });
+  }
+
+  async #firstConnection(client: MqttClient): Promise<void> {
+    const { world, url, connectTimeoutMs = 8000 } = this.#options;
+    let lastReason = '';
+    try {
+      await new Promise<void>((connected, refused) => {
+        const cancel = world.timer(connectTimeoutMs, () => refused(new RoomError('broker',
+          `expected an MQTT broker at ${url}, none answered within ${connectTimeoutMs} ms${lastReason ? ` (${lastReason})` : ''}; start one with \`tabmesh serve\`, or use tabs of one browser`)));
+        client.on('error', (error) => { lastReason = reasonOf(error); });
+        client.once('connect', () => {
+          this.#subscribe(client).then(() => { cancel(); connected(); }, (error: unknown) => {
+            cancel();
+            refused(new RoomError('broker', `the broker at ${url} refused the topics of this room (${reasonOf(error)}); allow tabmesh/#`, { cause: error }));
+          });
+        });
+      });
+    } catch (error) {
+      this.#closed = true;
+      await client.endAsync(true);
+      throw error;
+    }
+  }
+
+  #keepConnected(client: MqttClient, handlers: CarrierHandlers): void {
+    let down = false;
+    let lastReason = '';
+    client.on('error', (error) => { lastReason = reasonOf(error); });
+    client.on('close', () => {
+      if (down || this.#closed) return;
+      down = true;
+      handlers.onDown(`the broker is gone${lastReason ? ` (${lastReason})` : ''}`);
+    });
+    client.on('connect', () => {
+      this.#subscribe(client).then(() => {
+        down = false;
+        lastReason = '';
+        handlers.onUp();
+      }, (error: unknown) => { lastReason = reasonOf(error); });
+    });
+  }
+
+  async #subscribe(client: MqttClient): Promise<void> {
+    await client.subscribeAsync([`${this.#prefix}/p/+`, `${this.#prefix}/s/${this.#address}/+`, `${this.#prefix}/ctl`], { qos: 1 });
+  }
+
+  #message(topic: string, payload: Uint8Array, retained: boolean, handlers: CarrierHandlers): void {
+    if (this.#closed || !topic.startsWith(`${this.#prefix}/`)) return;
+    const [kind, first, second] = topic.slice(this.#prefix.length + 1).split('/');
+    const bytes = new Uint8Array(payload);
+    if (kind === 'p' && isAddress(first) && first !== this.#address) {
+      if (bytes.byteLength === 0) handlers.onGone(first, 'lost');
+      else handlers.onPresence(first, bytes, !retained);
+    } else if (kind === 's' && first === this.#address && isAddress(second)) handlers.onSignal(second, bytes);
+    else if (kind === 'ctl' && bytes.byteLength <= 64) {
+      const [verb, from] = new TextDecoder().decode(bytes).split('?');
+      if (!isAddress(from) || from === this.#address) return;
+      if (verb === 'hello') handlers.onHello(from);
+      else if (verb === 'bye') handlers.onGone(from, 'left');
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // Node's connection errors carry a code and often no message.
+  return error.message || (error as { code?: string }).code || error.name;
+}

@@ -1,0 +1,96 @@
+// Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only), with two raw negotiated data channels
+// ('control', 'bulk') beside simple-peer's own, so that no gradient passes its streams. The lower rank initiates. The channels exist before the
+// negotiation starts, and `adopt` gets them in the very task that created them: only then may they be transferred to a worker (W3C webrtc-pc, RTCDataChannel
+// transfer steps). The page keeps the connection itself; closing it closes the channels wherever they live.
+// A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.
+
+import SimplePeer from 'simple-peer/simplepeer.min.js';
+import { openLanes } from '../transport/webrtc.ts';
+import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
+import type { IceSignal } from './messages.ts';
+
+interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; settled: boolean; closing: boolean }
+
+/** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
+export function createPeerMesh(options: MeshOptions): Mesh {
+  return new PeerMesh(options);
+}
+
+class PeerMesh implements Mesh {
+  readonly #options: MeshOptions;
+  readonly #connections = new Map<number, Connection>();
+  #closed = false;
+
+  constructor(options: MeshOptions) { this.#options = options; }
+
+  connect({ peer: rank, attempt }: ConnectTo): void {
+    const known = this.#connections.get(rank);
+    if (this.#closed || (known && known.attempt >= attempt)) return;
+    if (known) this.#discard(known);
+    const { onLink, onSignal, adopt, iceServers } = this.#options;
+    onLink(rank, { state: 'connecting', attempt });
+
+    const peer = new SimplePeer({ initiator: this.#options.rank < rank, trickle: true, config: { iceServers: [...iceServers] } });
+    const pc = (peer as unknown as { readonly _pc: Parameters<typeof openLanes>[0] | null })._pc;
+    let connection: Connection | undefined;
+    const fail = (reason: string): void => {
+      if (connection?.closing || this.#closed) return;
+      if (connection) this.#discard(connection);
+      onLink(rank, { state: 'failed', attempt, reason: reason.slice(0, 500) });
+    };
+    peer.on('error', (error) => fail(reasonOf(error)));
+    peer.on('close', () => fail('the connection was closed'));
+    peer.on('signal', (data) => {
+      const signal = outgoing(data);
+      if (signal && !this.#closed && this.#connections.get(rank) === connection) onSignal(rank, attempt, signal);
+    });
+    // simple-peer destroys itself when the browser refuses the connection; 'error' has the reason.
+    if (!pc) return;
+    const lanes = openLanes(pc);
+    connection = { attempt, peer, lanes, settled: false, closing: false };
+    this.#connections.set(rank, connection);
+    const current = connection;
+    adopt(rank, lanes).then(() => {
+      if (current.closing || this.#closed) return;
+      current.settled = true;
+      onLink(rank, { state: 'open', attempt });
+    }, (error: unknown) => fail(reasonOf(error)));
+  }
+
+  signal(rank: number, attempt: number, data: IceSignal): void {
+    const known = this.#connections.get(rank);
+    // The peer was told to try again before we were: follow it.
+    if (!known || known.attempt < attempt) this.connect({ peer: rank, attempt });
+    const connection = this.#connections.get(rank);
+    if (!connection || connection.attempt !== attempt || connection.closing) return;
+    connection.peer.signal(data as SimplePeer.SignalData);
+  }
+
+  lanes(): ReadonlyMap<number, ChannelLanes> {
+    return new Map(Array.from(this.#connections, ([rank, { lanes }]) => [rank, lanes]));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#connections.values()) this.#discard(connection);
+    this.#connections.clear();
+  }
+
+  #discard(connection: Connection): void {
+    connection.closing = true;
+    connection.peer.destroy();
+  }
+}
+
+function outgoing(data: SimplePeer.SignalData): IceSignal | undefined {
+  if ((data.type === 'offer' || data.type === 'answer') && 'sdp' in data && data.sdp !== undefined) return { type: data.type, sdp: data.sdp };
+  if (data.type === 'candidate' && 'candidate' in data) {
+    const { candidate, sdpMLineIndex, sdpMid } = data.candidate;
+    return { type: 'candidate', candidate: { candidate, sdpMLineIndex, sdpMid } };
+  }
+  return undefined;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -3,6 +3,7 @@
 
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
+import { BROWSER_DEPENDENCIES } from './vite.config.ts';
 import { findBrowser, launchOptions } from './src/cli/browser.ts';
 
 // `order`: the projects run one after the other.
@@ -26,6 +27,8 @@ export default defineConfig({
       },
       {
         extends: true,
+        optimizeDeps: { include: BROWSER_DEPENDENCIES },
+        worker: { format: 'es' },
         test: {
           ...slow(2), name: 'browser', include: ['tests/**/*.browser.test.ts'],
           browser: {

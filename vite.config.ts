@@ -1,0 +1,24 @@
+// The pages: index.html (training) and bench.html (kernels and collectives). The build is a folder of static files that works under any path.
+// The dev and the preview server also carry the MQTT broker, so that tabs of several machines meet without another program.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+import { brokerPlugin } from './src/cli/broker-plugin.ts';
+import { mobyDickPlugin } from './src/cli/moby-dick-plugin.ts';
+
+const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+
+/** Bundled before the first page asks: a dependency found later would reload pages (and running tests) once. */
+export const BROWSER_DEPENDENCIES = ['comlink', 'lit', 'lit/decorators.js', 'mqtt', 'simple-peer/simplepeer.min.js', 'uplot', 'uqr'];
+
+export default defineConfig({
+  base: './',
+  plugins: [brokerPlugin(), mobyDickPlugin()],
+  worker: { format: 'es' },
+  optimizeDeps: { include: BROWSER_DEPENDENCIES },
+  build: {
+    target: 'esnext',
+    rolldownOptions: { input: ['index.html', 'bench.html'].map(path).filter((page) => existsSync(page)) },
+  },
+});

@@ -1,0 +1,174 @@
+// FlashAttention-2 backward of keys and values: KEYS keys of one kv head own their rows of dK and dV and walk the queries that see them, over
+// all query heads of the kv head (no atomics, fixed order). p = exp(s - lse), dV (+)= p^T dO, dS = p (dP - delta), dK (+)= dS^T Q SCALE.
+// Both gradients go into the one buffer dKV (DK_*, DV_*). s and dP are register tiles; the gradients live in memory between query tiles.
+// Keys past TK repeat key TK - 1 (same values, same place); query rows past TQ have p = 0, so nothing branches. Any sizes and strides.
+// Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
+
+const B: u32 = 1u;
+const HQ: u32 = 1u;
+const HKV: u32 = 1u;
+const TQ: u32 = 1u;
+const TK: u32 = 1u;
+const D: u32 = 4u;
+const DV: u32 = 4u;
+const SCALE: f32 = 1.0;
+const CAUSAL: u32 = 0u;
+const Q_START: u32 = 0u;
+const K_START: u32 = 0u;
+const Q_OFF: u32 = 0u;
+const Q_B: u32 = 4u;
+const Q_H: u32 = 4u;
+const Q_T: u32 = 4u;
+const K_OFF: u32 = 0u;
+const K_B: u32 = 4u;
+const K_H: u32 = 4u;
+const K_T: u32 = 4u;
+const V_OFF: u32 = 0u;
+const V_B: u32 = 4u;
+const V_H: u32 = 4u;
+const V_T: u32 = 4u;
+const O_OFF: u32 = 0u;
+const O_B: u32 = 4u;
+const O_H: u32 = 4u;
+const O_T: u32 = 4u;
+const DK_OFF: u32 = 0u;
+const DK_B: u32 = 4u;
+const DK_H: u32 = 4u;
+const DK_T: u32 = 4u;
+const DV_OFF: u32 = 0u;
+const DV_B: u32 = 4u;
+const DV_H: u32 = 4u;
+const DV_T: u32 = 4u;
+const ACCUMULATE: u32 = 0u;
+const ROWS: u32 = 4u;
+const KEYS: u32 = 4u;
+const WG: u32 = 16u;
+const BLOCKS: u32 = (TK + KEYS - 1u) / KEYS;
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> dOut: array<f32>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dKV: array<f32>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let id = (group.y * groups.x + group.x) * WG + lane;
+  if (id >= BLOCKS * B * HKV) { return; }
+  let b = id % (B * HKV) / HKV;
+  let hkv = id % HKV;
+  let first = id / (B * HKV) * KEYS;
+  let kHead = K_OFF + b * K_B + hkv * K_H;
+  let vHead = V_OFF + b * V_B + hkv * V_H;
+  let dkHead = DK_OFF + b * DK_B + hkv * DK_H;
+  let dvHead = DV_OFF + b * DV_B + hkv * DV_H;
+  // Query heads h with floor(h HKV / HQ) = hkv, and the first query that sees key `first`.
+  let hFirst = (hkv * HQ + HKV - 1u) / HKV;
+  let hEnd = ((hkv + 1u) * HQ + HKV - 1u) / HKV;
+  var start = 0u;
+  if (CAUSAL == 1u) { start = min(max(first + K_START, Q_START) - Q_START, TQ - 1u); }
+
+  var kRow: array<u32, KEYS>; // registers
+  var vRow: array<u32, KEYS>; // registers
+  var dkRow: array<u32, KEYS>; // registers
+  var dvRow: array<u32, KEYS>; // registers
+  var seenFrom: array<u32, KEYS>; // registers
+  for (var ci = 0u; ci < KEYS; ci++) { // unroll
+    let key = min(first + ci, TK - 1u);
+    kRow[ci] = kHead + key * K_T;
+    vRow[ci] = vHead + key * V_T;
+    dkRow[ci] = dkHead + key * DK_T;
+    dvRow[ci] = dvHead + key * DV_T;
+    seenFrom[ci] = key + K_START;
+  }
+  for (var h = hFirst; h < hEnd; h++) {
+    let qHead = Q_OFF + b * Q_B + h * Q_H;
+    let oHead = O_OFF + b * O_B + h * O_H;
+    for (var i = start; i < TQ; i += ROWS) {
+      let fresh = (ACCUMULATE == 0u) & (h == hFirst) & (i == start);
+      var qRow: array<u32, ROWS>; // registers
+      var oRow: array<u32, ROWS>; // registers
+      var rowLse: array<f32, ROWS>; // registers
+      var rowDelta: array<f32, ROWS>; // registers
+      var s: array<f32, ROWS * KEYS>; // registers
+      var dP: array<f32, ROWS * KEYS>; // registers
+      for (var ri = 0u; ri < ROWS; ri++) { // unroll
+        let row = min(i + ri, TQ - 1u);
+        let stat = (b * HQ + h) * TQ + row;
+        qRow[ri] = qHead + row * Q_T;
+        oRow[ri] = oHead + row * O_T;
+        // A row past the end or one that sees nothing (lse -1e30) gets +1e30, which makes every p of it 0.
+        rowLse[ri] = select(lse[stat], 1e30, (lse[stat] < -1e29) | (i + ri >= TQ));
+        rowDelta[ri] = delta[stat];
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          s[ri * KEYS + ci] = 0.0;
+          dP[ri * KEYS + ci] = 0.0;
+        }
+      }
+      for (var d = 0u; d < D; d++) {
+        var qd: array<f32, ROWS>; // registers
+        for (var ri = 0u; ri < ROWS; ri++) { // unroll
+          qd[ri] = q[qRow[ri] + d];
+        }
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          let kd = k[kRow[ci] + d];
+          for (var ri = 0u; ri < ROWS; ri++) { // unroll
+            s[ri * KEYS + ci] += qd[ri] * kd;
+          }
+        }
+      }
+      for (var d = 0u; d < DV; d++) {
+        var dOd: array<f32, ROWS>; // registers
+        for (var ri = 0u; ri < ROWS; ri++) { // unroll
+          dOd[ri] = dOut[oRow[ri] + d];
+        }
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          let vd = v[vRow[ci] + d];
+          for (var ri = 0u; ri < ROWS; ri++) { // unroll
+            dP[ri * KEYS + ci] += dOd[ri] * vd;
+          }
+        }
+      }
+      for (var ri = 0u; ri < ROWS; ri++) { // unroll
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          let x = s[ri * KEYS + ci] * SCALE - rowLse[ri];
+          let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | ((CAUSAL == 1u) & (seenFrom[ci] > i + ri + Q_START)));
+          s[ri * KEYS + ci] = p;
+          dP[ri * KEYS + ci] = p * (dP[ri * KEYS + ci] - rowDelta[ri]) * SCALE;
+        }
+      }
+      for (var d = 0u; d < DV; d++) {
+        var acc: array<f32, KEYS>; // registers
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          acc[ci] = select(dKV[dvRow[ci] + d], 0.0, fresh);
+        }
+        for (var ri = 0u; ri < ROWS; ri++) { // unroll
+          let dOv = dOut[oRow[ri] + d];
+          for (var ci = 0u; ci < KEYS; ci++) { // unroll
+            acc[ci] += s[ri * KEYS + ci] * dOv;
+          }
+        }
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          dKV[dvRow[ci] + d] = acc[ci];
+        }
+      }
+      for (var d = 0u; d < D; d++) {
+        var acc: array<f32, KEYS>; // registers
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          acc[ci] = select(dKV[dkRow[ci] + d], 0.0, fresh);
+        }
+        for (var ri = 0u; ri < ROWS; ri++) { // unroll
+          let qv = q[qRow[ri] + d];
+          for (var ci = 0u; ci < KEYS; ci++) { // unroll
+            acc[ci] += dP[ri * KEYS + ci] * qv;
+          }
+        }
+        for (var ci = 0u; ci < KEYS; ci++) { // unroll
+          dKV[dkRow[ci] + d] = acc[ci];
+        }
+      }
+    }
+  }
+}

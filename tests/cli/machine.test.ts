@@ -1,0 +1,43 @@
+// Finding browsers and drivers, without any of them: platform, environment and files are arguments or texts.
+
+import { describe, expect, it } from 'vitest';
+import { findBrowser, installHint, launchOptions } from '../../src/cli/browser.ts';
+import { backportsList, backportsSources, plainDependencies } from '../../src/cli/lavapipe.ts';
+
+describe('findBrowser', () => {
+  const only = (...present: string[]) => (path: string) => present.includes(path);
+  it('takes CHROME_PATH first and refuses one that does not exist', () => {
+    expect(findBrowser('linux', { CHROME_PATH: '/my/chrome' }, only('/my/chrome', '/usr/bin/chromium'))).toBe('/my/chrome');
+    expect(() => findBrowser('linux', { CHROME_PATH: '/my/chrome' }, only('/usr/bin/chromium'))).toThrow('browser: CHROME_PATH is /my/chrome, which does not exist; correct it or unset it');
+  });
+  it('knows the usual places of each platform', () => {
+    expect(findBrowser('linux', {}, only('/usr/bin/chromium'))).toBe('/usr/bin/chromium');
+    expect(findBrowser('linux', { PATH: '/odd/bin' }, only('/odd/bin/google-chrome'))).toBe('/odd/bin/google-chrome');
+    const mac = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
+    expect(findBrowser('darwin', {}, only(mac))).toBe(mac);
+    expect(findBrowser('win32', { PROGRAMFILES: 'C:' }, (path) => path.endsWith('msedge.exe'))).toContain('msedge.exe');
+  });
+  it('finds nothing where there is nothing, and each platform hears how to install one', () => {
+    expect(findBrowser('linux', {}, () => false)).toBeUndefined();
+    for (const platform of ['linux', 'darwin', 'win32'] as const) expect(installHint(platform)).toMatch(/^browser: expected Chrome, Chromium or Edge, found none; install one \(.+\) or set CHROME_PATH to it$/);
+  });
+  it('always starts the browser with WebGPU', () => {
+    expect(launchOptions('/usr/bin/chromium', false)).toMatchObject({ executablePath: '/usr/bin/chromium', headless: false, args: expect.arrayContaining(['--enable-unsafe-webgpu']) });
+  });
+});
+
+describe('backports', () => {
+  const SOURCES = ['# note', 'Types: deb', 'URIs: http://mirror.example/debian', 'Suites: bookworm bookworm-updates', 'Components: main', '',
+    'Types: deb', 'URIs: http://mirror.example/debian-security', 'Suites: bookworm-security', 'Components: main', ''].join('\n');
+  it('derives its source from the sources of the machine, without security and other suites', () => {
+    expect(backportsSources(SOURCES, 'bookworm')).toBe('Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\n');
+    expect(backportsSources(SOURCES, 'trixie')).toBe('');
+  });
+  it('reads one-line sources too', () => {
+    const list = '# deb http://old.example/debian bookworm main\ndeb [signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib\ndeb http://mirror.example/debian bookworm-updates main\n';
+    expect(backportsList(list, 'bookworm')).toBe('deb [signed-by=/k.gpg] http://mirror.example/debian bookworm-backports main contrib\n');
+  });
+  it('asks only for libraries, of any version', () => {
+    expect(plainDependencies('libvulkan1, libc6 (>= 2.34), libdrm2 (>= 2.4.121), libllvm15 | libllvm16, libxcb1 (>= 1.9.2)')).toEqual(['libvulkan1', 'libdrm2', 'libllvm15', 'libxcb1']);
+  });
+});

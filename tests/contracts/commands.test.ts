@@ -1,0 +1,54 @@
+// The contract of every file in src/cli/commands: its name is its file's name, it explains itself, and bad options end with exit code 2.
+
+import { describe, expect, it } from 'vitest';
+import type { Command, CommandIo } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/main.ts';
+
+const files = import.meta.glob<Command>('../../src/cli/commands/*.ts', { import: 'command' });
+
+function recorder(signal = new AbortController().signal): CommandIo & { readonly stdout: string[]; readonly stderr: string[] } {
+  const stdout: string[] = [];
+  const stderr: string[] = [];
+  return { stdout, stderr, out: (line) => { stdout.push(line); }, err: (line) => { stderr.push(line); }, signal, interactive: false, columns: 120 };
+}
+
+describe.each(Object.entries(files))('%s', (path, load) => {
+  const name = path.split('/').at(-1)!.replace('.ts', '');
+
+  it('is named after its file and has a one-line summary', async () => {
+    const command = await load();
+    expect(command.name).toBe(name);
+    expect(command.summary).toMatch(/^[^\n]{10,100}[^\n.]$/);
+  });
+  it('prints help that says how to use it', async () => {
+    const io = recorder();
+    expect(await run([name, '--help'], io)).toBe(0);
+    expect(io.stdout.join('\n')).toContain(`usage: tabmesh ${name}`);
+    expect(io.stderr).toEqual([]);
+  });
+  it('refuses an option that it does not have, with exit code 2 and one sentence', async () => {
+    const io = recorder();
+    expect(await run([name, '--no-such-option'], io)).toBe(2);
+    expect(io.stderr[0]).toMatch(new RegExp(`^tabmesh ${name}: --no-such-option: [^\n]*$`));
+    expect(io.stdout).toEqual([]);
+  });
+});
+
+describe('tabmesh', () => {
+  it('lists all commands, for --help with exit code 0 and without arguments with 2', async () => {
+    const io = recorder();
+    expect(await run(['--help'], io)).toBe(0);
+    for (const path of Object.keys(files)) expect(io.stdout.join('\n')).toContain(`  ${path.split('/').at(-1)!.replace('.ts', '')} `);
+    expect(await run([], recorder())).toBe(2);
+  });
+  it('refuses an unknown command and names those there are', async () => {
+    const io = recorder();
+    expect(await run(['simulat'], io)).toBe(2);
+    expect(io.stderr[0]).toMatch(/^tabmesh: unknown command 'simulat'; the commands are .*simulate/);
+  });
+  it('ends with 130 once it was stopped', async () => {
+    const stop = new AbortController();
+    stop.abort();
+    expect(await run(['simulate'], recorder(stop.signal))).toBe(130);
+  });
+});

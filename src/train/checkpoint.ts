@@ -1,0 +1,62 @@
+// A checkpoint is one safetensors file: weights under their Hugging Face names, AdamW moments as `optimizer.m.NAME` and `optimizer.v.NAME`, and in the
+// metadata step, run config, model config and tokenizer. Data and samples are functions of (seed, step), so nothing else is needed to go on bit-equal.
+
+import { FormatError } from '../base/errors.ts';
+import { firstNonFinite, readSafetensors, toFloat32, writeSafetensors } from '../base/safetensors.ts';
+import { formatModelConfig } from '../model/config.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { weightSpecs } from '../model/weights.ts';
+import { formatShape, sameShape } from '../base/shape.ts';
+import type { WholeWeights } from './gather.ts';
+import { formatRunConfig } from './run-config.ts';
+import type { RunConfig } from './run-config.ts';
+import { formatTokenizer } from './tokenizer-file.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import type { WeightSource } from './trainer.ts';
+
+const FORMAT = 'tabmesh-checkpoint/1';
+
+/** Bytes of a model.safetensors. */
+export function writeModel(weights: WholeWeights): Uint8Array<ArrayBuffer> {
+  return writeSafetensors([...weights].map(([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }] as const));
+}
+
+export interface CheckpointContent {
+  readonly step: number;
+  readonly weights: WholeWeights;
+  readonly m: WholeWeights;
+  readonly v: WholeWeights;
+  readonly config: RunConfig;
+  readonly model: ModelConfig;
+  readonly tokenizer: Tokenizer | undefined;
+}
+
+export function writeCheckpoint({ step, weights, m, v, config, model, tokenizer }: CheckpointContent): Uint8Array<ArrayBuffer> {
+  const named = (prefix: string, whole: WholeWeights) => [...whole].map(([name, { shape, data }]) => [prefix + name, { dtype: 'F32' as const, shape, data }] as const);
+  const metadata = new Map([['format', 'pt'], ['tabmesh', FORMAT], ['step', String(step)], ['run', JSON.stringify(formatRunConfig(config))], ['config', formatModelConfig(model)]]);
+  if (tokenizer) metadata.set('tokenizer', formatTokenizer(tokenizer));
+  return writeSafetensors([...named('', weights), ...named('optimizer.m.', m), ...named('optimizer.v.', v)], metadata);
+}
+
+export interface Checkpoint { readonly step: number; readonly weights: WeightSource; readonly m: WeightSource; readonly v: WeightSource; readonly metadata: ReadonlyMap<string, string> }
+
+/** Reads a checkpoint of `model`. FormatError if it is none, of another model, or not finite. */
+export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfig): Checkpoint {
+  const { tensors, metadata } = readSafetensors(bytes, { maxHeaderBytes: 16 * 1024 * 1024 });
+  if (metadata.get('tabmesh') !== FORMAT) throw new FormatError('checkpoint', `expected ${FORMAT}, got ${metadata.get('tabmesh') ?? 'a file without that mark'}; to start from plain weights use them as a model folder`);
+  const step = Number(metadata.get('step'));
+  if (!Number.isSafeInteger(step) || step < 0) throw new FormatError('checkpoint', `expected a step, got ${metadata.get('step')}`);
+  const source = (prefix: string): WeightSource => {
+    const read = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+    for (const { name, shape } of weightSpecs(model)) {
+      const entry = tensors.get(prefix + name);
+      if (!entry || entry.dtype !== 'F32' || !sameShape(entry.shape, shape)) throw new FormatError('checkpoint', `${prefix}${name}: expected F32 ${formatShape(shape)}, got ${entry ? `${entry.dtype} ${formatShape(entry.shape)}` : 'nothing'}; it belongs to another model`);
+      const data = toFloat32(entry);
+      const bad = firstNonFinite(data);
+      if (bad >= 0) throw new FormatError('checkpoint', `${prefix}${name}: element ${bad} is not finite`);
+      read.set(name, { shape, data });
+    }
+    return (name) => read.get(name)!;
+  };
+  return { step, weights: source(''), m: source('optimizer.m.'), v: source('optimizer.v.'), metadata };
+}

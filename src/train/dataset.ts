@@ -1,0 +1,105 @@
+// Where batches come from. batchAt(step) is I32 [batch, T + 1]: inputs are columns 0 to T - 1, targets columns 1 to T. It is a pure function of
+// (seed, step), row by row, so every rank and every layout sees the same batch and may draw only the rows that it needs.
+// Text: windows at random places of the training part; evaluation walks the last part window by window. Tasks are in tasks.ts.
+
+import { ConfigError, FormatError, InternalError } from '../base/errors.ts';
+import { RandomStream } from '../base/random.ts';
+import { toInt32, type SafetensorsFile } from '../base/safetensors.ts';
+import { formatShape } from '../base/shape.ts';
+
+export interface Dataset {
+  /** Every token is below it. */
+  readonly vocab: number;
+  readonly batch: number;
+  /** T, tokens per row that the network reads. */
+  readonly context: number;
+  /** Steps that batchAt can serve; Infinity where batches are drawn. */
+  readonly steps: number;
+  batchAt(step: number): Int32Array<ArrayBuffer>;
+  /** Batches of evalAt; 0 if nothing is held out. */
+  readonly evalBatches: number;
+  /** Batch `index` (below evalBatches) of held-out rows, of the same shape. */
+  evalAt(index: number): Int32Array<ArrayBuffer>;
+  /** True if the token in this column (0 to T) follows from those before it; undefined for natural text. Accuracy counts these columns. */
+  readonly isAnswer?: (column: number) => boolean;
+}
+
+export interface TextOptions {
+  readonly tokens: ArrayLike<number> & { subarray(begin: number, end: number): ArrayLike<number> };
+  readonly vocab: number;
+  readonly context: number;
+  readonly batch: number;
+  readonly seed: number;
+  /** Share of the tokens, from the end, that is held out; default 0.1. */
+  readonly evalFraction?: number;
+}
+
+export function textDataset({ tokens, vocab, context: T, batch, seed, evalFraction = 0.1 }: TextOptions): Dataset {
+  checkSizes(T, batch);
+  if (!(evalFraction >= 0 && evalFraction < 1)) throw new ConfigError('evalFraction', `expected a share from 0 to below 1, got ${evalFraction}`);
+  checkTokens(tokens, vocab, 'text');
+  const held = Math.floor(tokens.length * evalFraction);
+  const train = tokens.length - held;
+  if (train < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the training text has ${train} of ${tokens.length}; use a longer text or a context of at most ${Math.max(1, train - 1)}`);
+  if (evalFraction > 0 && held < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the held-out text has ${held} of ${tokens.length}; use a longer text, a shorter context or evalFraction 0`);
+  const random = new RandomStream(seed, 'data.train');
+  // Window w of the held-out part; neighbours share one token, which is target of one and input of the next.
+  const windows = held < T + 1 ? 0 : Math.floor((held - 1) / T);
+  return {
+    vocab, batch, context: T, steps: Infinity,
+    batchAt: (step) => rows(batch, T, (row) => {
+      const start = random.integer(checkIndex(step) * batch + row, train - T);
+      return tokens.subarray(start, start + T + 1);
+    }),
+    evalBatches: windows === 0 ? 0 : Math.max(1, Math.floor(windows / batch)),
+    evalAt: (index) => rows(batch, T, (row) => {
+      if (windows === 0) throw new InternalError('evalAt of a dataset without held-out rows');
+      const start = train + ((checkIndex(index) * batch + row) % windows) * T;
+      return tokens.subarray(start, start + T + 1);
+    }),
+  };
+}
+
+/** Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is held out. */
+export function tokensDataset(file: SafetensorsFile, vocab: number): Dataset {
+  const entry = file.tensors.get('tokens');
+  if (!entry) throw new FormatError('tokens.safetensors', `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`);
+  const [steps, batch, columns] = entry.shape;
+  if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2) throw new FormatError('tokens.safetensors', `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`);
+  const tokens = toInt32(entry);
+  checkTokens(tokens, vocab, 'tokens.safetensors');
+  const size = batch * columns;
+  return {
+    vocab, batch, context: columns - 1, steps, evalBatches: 0,
+    batchAt(step) {
+      if (checkIndex(step) >= steps) throw new ConfigError('steps', `tokens.safetensors has ${steps} steps, but step ${step} needs one; use steps ${steps} or less`);
+      return tokens.slice(step * size, (step + 1) * size);
+    },
+    evalAt() { throw new InternalError('evalAt of a dataset without held-out rows'); },
+  };
+}
+
+/** I32 [batch, T + 1] from its rows. */
+export function rows(batch: number, T: number, row: (index: number) => ArrayLike<number>): Int32Array<ArrayBuffer> {
+  const out = new Int32Array(batch * (T + 1));
+  for (let b = 0; b < batch; b++) out.set(row(b), b * (T + 1));
+  return out;
+}
+
+export function checkSizes(T: number, batch: number): void {
+  for (const [name, value] of [['context', T], ['batch', batch]] as const) {
+    if (!(Number.isSafeInteger(value) && value >= 1)) throw new ConfigError(name, `expected a whole number of at least 1, got ${value}`);
+  }
+}
+
+export function checkIndex(index: number): number {
+  if (!(Number.isSafeInteger(index) && index >= 0)) throw new InternalError(`a step must be a whole number of at least 0, got ${index}`);
+  return index;
+}
+
+function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string): void {
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i]!;
+    if (token < 0 || token >= vocab) throw new ConfigError('vocab', `${where}: token ${i} is ${token}, but the model knows 0 to ${vocab - 1}`);
+  }
+}

@@ -1,0 +1,114 @@
+// Brings a model that is spread over the mesh together on rank 0 under its Hugging Face names: weights, summed gradients or AdamW moments. Every rank sends
+// the ranges that it owns, so each element travels once (values replicated over tp once per tp rank). Also the inverse for moments when a run resumes.
+
+import { coordinatesOf, ranksAlong } from '../collectives/mesh.ts';
+import type { Mesh } from '../collectives/mesh.ts';
+import { gather } from '../collectives/gather.ts';
+import { AXES } from '../base/axis.ts';
+import type { Layout } from '../base/axis.ts';
+import { elements } from '../base/shape.ts';
+import type { Device, Range } from '../device/device.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { layOut } from '../model/flat-params.ts';
+import type { FlatLayout } from '../model/flat-params.ts';
+import { networkOf } from '../model/networks.ts';
+import { readParts, stageRange, writeParts } from '../model/param-spec.ts';
+import { weightSpecs } from '../model/weights.ts';
+import { ownedRanges, replicaAxes } from '../parallel/data/flat-sync.ts';
+import type { OwnedRange } from '../parallel/data/flat-sync.ts';
+import type { Trainer, WeightSource } from './trainer.ts';
+
+export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
+export type WholeWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
+
+/** Resolves on rank 0 to whole tensors in the model's order, elsewhere to an empty map. `scale` multiplies every value. */
+export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): Promise<WholeWeights> {
+  const { mesh, model, device } = trainer.options;
+  const part = await ownValues(trainer, what, device);
+  const total = weightSpecs(model).reduce((n, { shape }) => n + elements(shape) + 64, 0) * 2;
+  const parts = await gather(mesh.world, part, 0, total);
+  if (mesh.rank !== 0) return new Map();
+  const whole = new Map(weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]));
+  const shards = collectShards(trainer, parts as Float32Array[]);
+  for (const { layout, values, ep } of shards.values()) {
+    for (const { spec, start } of layout.places.values()) {
+      // The tied copy is not owned; what is not an expert lies in the flat array of ep rank 0.
+      if (spec.segment === 'tied' || (spec.segment !== 'expert' && ep !== 0)) continue;
+      writeParts(spec, values.subarray(start, start + elements(spec.shape)), (name) => whole.get(name)!);
+    }
+  }
+  if (scale !== 1) for (const { data } of whole.values()) for (let i = 0; i < data.length; i++) data[i] *= scale;
+  return whole;
+}
+
+/** Fills this rank's moments from whole tensors. */
+export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v', WeightSource>>): void {
+  for (const [index, optimizer] of trainer.optimizers) {
+    const { layout } = trainer.stages.get(index)!.params;
+    for (const moment of ['m', 'v'] as const) {
+      const flat = new Float32Array(layout.size);
+      for (const { spec, start } of layout.places.values()) readParts(spec, source[moment], flat.subarray(start, start + elements(spec.shape)));
+      for (const entry of optimizer.moments) trainer.options.device.write(entry[moment], 0, flat.subarray(entry.owned.start, entry.owned.end));
+    }
+  }
+}
+
+async function ownValues(trainer: Trainer, what: Gathered, device: Device): Promise<Float32Array<ArrayBuffer>> {
+  const ranges: Range[] = [];
+  for (const [index, stage] of trainer.stages) {
+    for (const { owned, m, v } of trainer.optimizers.get(index)!.moments) {
+      const bytes = (owned.end - owned.start) * 4;
+      if (what === 'm' || what === 'v') ranges.push({ buffer: what === 'm' ? m : v, offset: 0, bytes });
+      else ranges.push({ buffer: what === 'weights' ? stage.params.values : stage.params.grads, offset: owned.start * 4, bytes });
+    }
+  }
+  const parts = ranges.length ? await device.submit([], ranges) : [];
+  const values = new Float32Array(ranges.reduce((n, { bytes }) => n + bytes / 4, 0));
+  let at = 0;
+  for (const part of parts) { values.set(new Float32Array(part), at); at += part.byteLength / 4; }
+  return values;
+}
+
+interface Shard { readonly layout: FlatLayout; readonly values: Float32Array; readonly ep: number }
+
+/** Puts every rank's owned ranges into the flat arrays of (stage, tp, ep). */
+function collectShards(trainer: Trainer, parts: readonly Float32Array[]): ReadonlyMap<string, Shard> {
+  const { mesh, model } = trainer.options;
+  const shards = new Map<string, Shard>();
+  const shardOf = (stage: number, tp: number, ep: number): Shard => {
+    const key = `${stage} ${tp} ${ep}`;
+    let shard = shards.get(key);
+    if (!shard) {
+      const layout = stageLayout(model, mesh.layout, stage, trainer.shape.ranks * trainer.shape.chunks, tp, ep);
+      shard = { layout, values: new Float32Array(layout.size), ep };
+      shards.set(key, shard);
+    }
+    return shard;
+  };
+  parts.forEach((part, rank) => {
+    const at = coordinatesOf(rank, mesh.layout);
+    let from = 0;
+    for (let chunk = 0; chunk < trainer.shape.chunks; chunk++) {
+      const stage = trainer.options.schedule.stageOf(at.pp, chunk, trainer.shape);
+      for (const own of ownedBy(shardOf(stage, at.tp, at.ep).layout, at, mesh)) {
+        const length = own.end - own.start;
+        shardOf(stage, at.tp, own.segment === 'expert' ? at.ep : 0).values.set(part.subarray(from, from + length), own.start);
+        from += length;
+      }
+    }
+  });
+  return shards;
+}
+
+function stageLayout(model: ModelConfig, layout: Layout, stage: number, stages: number, tp: number, ep: number): FlatLayout {
+  const place = { tp: { rank: tp, size: layout.tp }, ep: { rank: ep, size: layout.ep }, sp: { rank: 0, size: layout.sp } };
+  return layOut(networkOf(model).params(model, stageRange(stage, stages, model.layers), place));
+}
+
+function ownedBy(layout: FlatLayout, at: Layout, mesh: Mesh): readonly OwnedRange[] {
+  return ownedRanges(layout, ({ segment }) => {
+    const members = ranksAlong(at, mesh.layout, replicaAxes(segment));
+    const rank = AXES.reduce((n, axis) => n * mesh.layout[axis] + at[axis], 0);
+    return { rank: members.indexOf(rank), size: members.length };
+  });
+}

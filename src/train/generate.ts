@@ -1,0 +1,88 @@
+// Sampling in the mesh, on the weights as they are trained: the pipeline runs forward on one row, the rank that holds the last token's logits draws
+// the next token and broadcasts it. Replicas compute the same thing, so that every collective finds all its members.
+
+import { broadcast } from '../collectives/broadcast.ts';
+import type { Group } from '../collectives/group.ts';
+import { InternalError } from '../base/errors.ts';
+import { InferenceStage } from '../model/inference.ts';
+import { hostsOf } from '../parallel/pipeline/execute.ts';
+import type { Trainer } from './trainer.ts';
+
+export class Generator {
+  readonly #trainer: Trainer;
+  readonly #stages: ReadonlyMap<number, InferenceStage>;
+  readonly #group: Group;
+  #seq = 0;
+
+  private constructor(trainer: Trainer, stages: ReadonlyMap<number, InferenceStage>) {
+    this.#trainer = trainer;
+    this.#stages = stages;
+    this.#group = trainer.options.mesh.dedicated('generate', ['pp']);
+  }
+
+  /** Compiles the forward of this rank's stages. One per trainer. */
+  static async create(trainer: Trainer): Promise<Generator> {
+    const stages = new Map<number, InferenceStage>();
+    for (const [index, stage] of trainer.stages) stages.set(index, await InferenceStage.create(stage));
+    return new Generator(trainer, stages);
+  }
+
+  /**
+   * Continues `prompt` (at least one token) by `count` tokens; the same list on every rank. `choose` draws from the logits of the true vocabulary and is
+   * called on one rank only. Calls `onToken` on every rank.
+   */
+  async generate(prompt: readonly number[], count: number, choose: (logits: Float32Array) => number, onToken?: (token: number) => void): Promise<number[]> {
+    const { context, mesh, model } = this.#trainer.options;
+    if (!prompt.length) throw new InternalError('a prompt needs one token');
+    const T = context / mesh.layout.sp;
+    const tokens = [...prompt];
+    for (let i = 0; i < count; i++) {
+      const window = tokens.slice(-context);
+      const position = window.length - 1;
+      const own = new Uint32Array(T);
+      own.set(window.slice(mesh.coordinate('sp') * T, (mesh.coordinate('sp') + 1) * T));
+      const holder = mesh.rankAt({ pp: this.#lastHost(), dp: 0, sp: Math.floor(position / T), ep: 0, tp: 0 });
+      const logits = await this.#forward(own, position % T);
+      const next = new Uint32Array(1);
+      if (mesh.rank === holder) next[0] = choose(logits!.subarray(0, model.vocab));
+      await broadcast(mesh.world, next, holder);
+      tokens.push(next[0]);
+      onToken?.(next[0]);
+    }
+    return tokens.slice(prompt.length);
+  }
+
+  dispose(): void { for (const stage of this.#stages.values()) stage.dispose(); }
+
+  #lastHost(): number {
+    const { schedule } = this.#trainer.options;
+    const { shape } = this.#trainer;
+    return hostsOf(schedule, shape)[shape.ranks * shape.chunks - 1];
+  }
+
+  /** Runs this rank's stages in order; resolves to the logits on the last stage's rank. */
+  async #forward(tokens: Uint32Array<ArrayBuffer>, row: number): Promise<Float32Array | undefined> {
+    const { schedule, model } = this.#trainer.options;
+    const { shape } = this.#trainer;
+    const hosts = hostsOf(schedule, shape);
+    const count = hosts.length;
+    const seq = this.#seq++;
+    let logits: Float32Array | undefined;
+    let local: Float32Array<ArrayBuffer> | undefined;
+    for (const index of [...this.#stages.keys()].sort((a, b) => a - b)) {
+      const stage = this.#stages.get(index)!;
+      let input: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> = tokens;
+      if (index > 0) {
+        if (hosts[index - 1] === this.#group.rank) input = local!;
+        else {
+          input = new Float32Array(tokens.length * model.hidden);
+          await this.#group.begin('activation', seq * count + index).recv(hosts[index - 1], 0, input);
+        }
+      }
+      if (index === count - 1) { logits = await stage.logits(input, row); continue; }
+      local = await stage.forward(input);
+      if (hosts[index + 1] !== this.#group.rank) await this.#group.begin('activation', seq * count + index + 1).send(hosts[index + 1], 0, local);
+    }
+    return logits;
+  }
+}

@@ -1,0 +1,100 @@
+// Layouts from text, and whether one fits a model, a batch and the ranks at hand. Every refusal is a LayoutError that says what would fit.
+// Splits: layers over pp; heads, kv heads and the MLP over tp; tokens over sp; experts over ep; rows over dp * ep and microbatches.
+
+import { AXES, formatLayout, worldSize, type AxisName, type Layout } from '../base/axis.ts';
+import { LayoutError } from '../base/errors.ts';
+import { quote } from '../base/json.ts';
+import type { ModelConfig } from '../model/config.ts';
+
+/** More ranks than any browser mesh joins; a bound for what links and peers may ask for. */
+export const MAX_RANKS = 1024;
+
+/** 'dp=2,pp=2' as a Layout; axes that are not named have size 1. */
+export function parseLayout(text: string): Layout {
+  const sizes = new Map<AxisName, number>();
+  for (const part of text.split(',')) {
+    const [, name = '', size = ''] = /^\s*(\w+)\s*=\s*(\d+)\s*$/.exec(part) ?? [];
+    const axis = AXES.find((a) => a === name);
+    if (axis === undefined) throw new LayoutError(`layout: expected axis=size parts with the axes ${AXES.join(', ')}, got ${quote(part.trim())}; write for example dp=2,pp=2`);
+    if (sizes.has(axis)) throw new LayoutError(`layout: the axis ${axis} stands twice in ${quote(text)}; name each axis once`);
+    sizes.set(axis, Number(size));
+  }
+  return makeLayout(Object.fromEntries(sizes));
+}
+
+/** A Layout from the sizes of some axes; the others have size 1. */
+export function makeLayout(sizes: Partial<Layout>): Layout {
+  const layout = { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1, ...sizes };
+  for (const axis of AXES) {
+    const size = layout[axis];
+    if (!(Number.isSafeInteger(size) && size >= 1 && size <= MAX_RANKS)) throw new LayoutError(`layout: ${axis}=${size} is not a size; expected a whole number from 1 to ${MAX_RANKS}`);
+  }
+  if (worldSize(layout) > MAX_RANKS) throw new LayoutError(`layout: ${formatLayout(layout)} needs ${worldSize(layout)} ranks; expected at most ${MAX_RANKS}`);
+  return layout;
+}
+
+/** LayoutError if `layout` needs more ranks than there are. Ranks beyond it stay idle. */
+export function checkWorld(layout: Layout, ranks: number): void {
+  const need = worldSize(layout);
+  if (need <= ranks) return;
+  const product = AXES.filter((axis) => layout[axis] > 1).map((axis) => `${axis}(${layout[axis]})`).join(' x ');
+  const more = need - ranks;
+  // One axis made smaller if that is enough, else as many as it takes, the cheapest to lose first.
+  const order = ['dp', 'sp', 'tp', 'pp', 'ep'] as const;
+  const shrunk: Record<AxisName, number> = { ...layout };
+  for (const axis of [order.find((a) => need / layout[a] <= ranks) ?? 'dp', ...order]) {
+    const others = worldSize(shrunk) / shrunk[axis];
+    if (worldSize(shrunk) > ranks) shrunk[axis] = largestUpTo(Math.floor(ranks / others), (n) => layout[axis] % n === 0);
+  }
+  const instead = order.filter((axis) => shrunk[axis] !== layout[axis]).map((axis) => `${axis}=${shrunk[axis]}`).join(',');
+  throw new LayoutError(`mesh: ${product} = ${need}, but the world has ${ranks} rank${ranks === 1 ? '' : 's'}; open ${more} more tab${more === 1 ? '' : 's'} or use ${instead}`);
+}
+
+export interface RunShape {
+  /** Rows of a whole step, over all ranks. */
+  readonly batch: number;
+  readonly microbatches: number;
+  /** Tokens per row. */
+  readonly context: number;
+  /** Model chunks per pipeline rank (interleaved schedules); default 1. */
+  readonly chunks?: number;
+}
+
+/** LayoutError for the first thing that does not divide. */
+export function checkLayout(config: ModelConfig, layout: Layout, { batch, microbatches, context, chunks = 1 }: RunShape): void {
+  const { pp, dp, sp, ep, tp } = layout;
+  const { layers, family } = config;
+  if (pp * chunks > layers) {
+    const stages = chunks === 1 ? `pp(${pp})` : `pp(${pp}) x ${chunks} chunks = ${pp * chunks} stages`;
+    const fits = Math.floor(layers / chunks);
+    throw new LayoutError(`layers: ${stages} needs a layer per stage, but the model has ${layers}; use ${fits >= 1 ? `pp=${fits}` : 'fewer chunks'} or a deeper model`);
+  }
+
+  const splits = (n: number): boolean => [config.heads, config.kvHeads, config.mlp].every((extent) => extent % n === 0);
+  for (const [what, extent] of [['heads', config.heads], ['kv heads', config.kvHeads], ['mlp width', config.mlp]] as const) {
+    if (extent % tp) throw new LayoutError(`${what}: tp(${tp}) does not divide ${extent}; use tp=${largestUpTo(tp, splits)}`);
+  }
+
+  if (ep > 1 && family !== 'mixtral') throw new LayoutError(`experts: ep(${ep}) splits experts, but ${family} has none; use dp=${dp * ep},ep=1 or a mixtral model`);
+  if (family === 'mixtral' && config.experts % ep) throw new LayoutError(`experts: ep(${ep}) does not divide ${config.experts}; use ep=${largestUpTo(ep, (n) => config.experts % n === 0)}`);
+
+  if (context > config.maxPositions) throw new LayoutError(`context: ${context} tokens, but the model has ${config.maxPositions} positions; use context=${config.maxPositions} or less`);
+  if (context % sp) throw new LayoutError(`context: sp(${sp}) does not divide ${context}; use sp=${largestUpTo(sp, (n) => context % n === 0)} or context=${multiple(context, sp, config.maxPositions)}`);
+
+  const parts = dp * ep * microbatches;
+  if (batch % parts) {
+    const product = [dp > 1 ? `dp(${dp})` : '', ep > 1 ? `ep(${ep})` : '', `${microbatches} microbatch${microbatches === 1 ? '' : 'es'}`].filter(Boolean).join(' x ');
+    throw new LayoutError(`batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`);
+  }
+}
+
+function largestUpTo(limit: number, fits: (n: number) => boolean): number {
+  for (let n = limit; n > 1; n--) if (fits(n)) return n;
+  return 1;
+}
+
+/** The multiple of `of` next to `near`: upwards, or downwards if that passes `most`. */
+function multiple(near: number, of: number, most: number): number {
+  const up = Math.ceil(near / of) * of;
+  return up <= most ? up : Math.max(of, Math.floor(most / of) * of);
+}

@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, FormatError } from '../../src/base/errors.ts';
+import { readSafetensors, writeSafetensors, type WriteEntry } from '../../src/base/safetensors.ts';
+import { textDataset, tokensDataset, type Dataset, type TextOptions } from '../../src/train/dataset.ts';
+import { taskDataset, TASK_NAMES } from '../../src/train/tasks.ts';
+
+const counting = Uint16Array.from({ length: 1000 }, (_, i) => i);
+const text = (change: Partial<TextOptions> = {}): Dataset => textDataset({ tokens: counting, vocab: 1000, context: 16, batch: 4, seed: 3, ...change });
+const rowsOf = (d: Dataset, flat: Int32Array): number[][] => Array.from({ length: d.batch }, (_, b) => [...flat.subarray(b * (d.context + 1), (b + 1) * (d.context + 1))]);
+
+describe('textDataset', () => {
+  it('rows are windows of the training part', () => {
+    const d = text();
+    for (let step = 0; step < 50; step++) {
+      for (const row of rowsOf(d, d.batchAt(step))) {
+        expect(row).toEqual(row.map((_, i) => row[0]! + i));
+        expect(row[16]).toBeLessThan(900);
+      }
+    }
+  });
+
+  it('a batch depends on seed and step alone, in any order of asking', () => {
+    const a = text(), b = text();
+    const later = a.batchAt(9);
+    for (let step = 8; step >= 0; step--) expect(a.batchAt(step)).toEqual(b.batchAt(step));
+    expect(b.batchAt(9)).toEqual(later);
+    expect(text({ seed: 4 }).batchAt(9)).not.toEqual(later);
+    expect(a.batchAt(8)).not.toEqual(later);
+  });
+
+  it('a larger batch holds other rows per step, but the same stream of rows', () => {
+    const small = text({ batch: 2 }), large = text({ batch: 4 });
+    expect([...rowsOf(small, small.batchAt(0)), ...rowsOf(small, small.batchAt(1))]).toEqual(rowsOf(large, large.batchAt(0)));
+  });
+
+  it('windows reach both ends of the training part', () => {
+    const d = text({ tokens: counting.subarray(0, 20), vocab: 20, evalFraction: 0, context: 4, batch: 64 });
+    const starts = new Set(rowsOf(d, d.batchAt(0)).concat(rowsOf(d, d.batchAt(1)), rowsOf(d, d.batchAt(2))).map((row) => row[0]));
+    expect([...starts].sort((a, b) => a! - b!)).toEqual(Array.from({ length: 16 }, (_, i) => i));
+    expect(d.evalBatches).toBe(0);
+  });
+
+  it('evaluation covers the held-out part window by window, never the training part', () => {
+    const d = text({ batch: 3 });
+    expect(d.evalBatches).toBe(2);
+    const starts = [0, 1].flatMap((i) => rowsOf(d, d.evalAt(i)).map((row) => { expect(row).toEqual(row.map((_, k) => row[0]! + k)); return row[0]; }));
+    expect(starts).toEqual([900, 916, 932, 948, 964, 980]);
+  });
+
+  it('fewer held-out windows than rows: they repeat', () => {
+    const d = text({ evalFraction: 0.034, batch: 4 });
+    expect(d.evalBatches).toBe(1);
+    expect(rowsOf(d, d.evalAt(0)).map((row) => row[0])).toEqual([966, 982, 966, 982]);
+  });
+
+  it.each<[string, Partial<TextOptions>, string]>([
+    ['a text shorter than the context', { tokens: counting.subarray(0, 16), evalFraction: 0 }, 'context: a context of 16 needs 17 tokens, but the training text has 16 of 16; use a longer text or a context of at most 15'],
+    ['a held-out part shorter than the context', { context: 128 }, 'context: a context of 128 needs 129 tokens, but the held-out text has 100 of 1000'],
+    ['an empty text', { tokens: counting.subarray(0, 0) }, 'the training text has 0 of 0'],
+    ['a token beyond the vocabulary', { vocab: 999 }, 'vocab: text: token 999 is 999, but the model knows 0 to 998'],
+    ['a context of 0', { context: 0 }, 'context: expected a whole number of at least 1, got 0'],
+    ['a fractional batch', { batch: 1.5 }, 'batch: expected a whole number of at least 1, got 1.5'],
+    ['everything held out', { evalFraction: 1 }, 'evalFraction: expected a share from 0 to below 1, got 1'],
+  ])('refuses %s', (_, change, message) => {
+    expect(() => text(change)).toThrow(ConfigError);
+    expect(() => text(change)).toThrow(message);
+  });
+});
+
+describe('tokensDataset', () => {
+  const path = new URL('../golden/models/gpt2-tiny/tokens.safetensors', import.meta.url);
+  const file = readSafetensors(new Uint8Array(readFileSync(path)));
+
+  it('serves tokens[s] for step s, and says when they end', () => {
+    const d = tokensDataset(file, 64);
+    expect(d).toMatchObject({ steps: 10, batch: 4, context: 16, evalBatches: 0 });
+    const all = Array.from({ length: 10 }, (_, s) => [...d.batchAt(s)]).flat();
+    const bytes = file.tensors.get('tokens')!.bytes;
+    expect(all).toEqual([...new Int32Array(bytes.slice().buffer)]);
+    expect(() => d.batchAt(10)).toThrow('steps: tokens.safetensors has 10 steps, but step 10 needs one; use steps 10 or less');
+  });
+
+  it('checks the vocabulary, the name and the shape', () => {
+    const make = (name: string, entry: WriteEntry): (() => Dataset) => () => tokensDataset(readSafetensors(writeSafetensors([[name, entry]])), 64);
+    const i32 = (shape: number[], ...values: number[]): WriteEntry => ({ dtype: 'I32', shape, data: Int32Array.from(values) });
+    expect(() => tokensDataset(file, 32)).toThrow(/vocab: tokens\.safetensors: token \d+ is \d+, but the model knows 0 to 31/);
+    expect(make('tokens', i32([1, 1, 2], 1, -1))).toThrow('token 1 is -1');
+    expect(make('token', i32([1, 1, 2], 1, 1))).toThrow('expected a tensor called tokens, got token');
+    expect(make('tokens', i32([1, 2], 1, 1))).toThrow(FormatError);
+    expect(make('tokens', i32([1, 2, 1], 1, 1))).toThrow('tokens: expected [steps, batch, T + 1], got [1, 2, 1]');
+    expect(make('tokens', i32([0, 1, 2]))).toThrow('got [0, 1, 2]');
+    expect(make('tokens', { dtype: 'F32', shape: [1, 1, 2], data: Float32Array.of(1, 1.5) })).toThrow('no 32-bit whole number');
+    expect(make('tokens', { dtype: 'I64', shape: [1, 1, 2], data: BigInt64Array.of(1n, 2n) })().batchAt(0)).toEqual(Int32Array.of(1, 2));
+  });
+});
+
+describe('tasks', () => {
+  it.each(TASK_NAMES)('%s is a dataset: deterministic, in range, of the right size', (task) => {
+    const make = (seed: number): Dataset => taskDataset({ task, context: 14, batch: 3, seed });
+    const d = make(1);
+    expect(d.batchAt(5)).toEqual(make(1).batchAt(5));
+    expect(d.batchAt(5)).not.toEqual(d.batchAt(6));
+    expect(d.batchAt(5)).not.toEqual(make(2).batchAt(5));
+    expect(d.evalAt(0)).not.toEqual(d.batchAt(0));
+    for (const flat of [d.batchAt(5), d.evalAt(d.evalBatches - 1)]) {
+      expect(flat.length).toBe(3 * 15);
+      for (const token of flat) expect(token >= 0 && token < d.vocab).toBe(true);
+    }
+  });
+
+  it.each([['copy', (x: number[]) => x], ['reverse', (x: number[]) => x.toReversed()], ['sort', (x: number[]) => x.toSorted((a, b) => a - b)]] as const)('%s answers after the separator', (task, f) => {
+    for (const context of [14, 15]) {
+      const d = taskDataset({ task, context, batch: 8, seed: 1, symbols: 10 });
+      for (const row of rowsOf(d, d.batchAt(0))) {
+        expect(row[7]).toBe(10);
+        expect(row.slice(8, 15)).toEqual(f(row.slice(0, 7)));
+        expect(row.slice(15)).toEqual(context === 15 ? [10] : []);
+      }
+      expect(Array.from({ length: context + 1 }, (_, c) => d.isAnswer!(c)).map(Number).join('')).toBe(context === 15 ? '0000000011111110' : '000000001111111');
+    }
+  });
+
+  it('addition adds, and holds pairs out', () => {
+    const d = taskDataset({ task: 'addition', context: 21, batch: 16, seed: 1, symbols: 7 });
+    const pairsIn = (flat: Int32Array): string[] => rowsOf(d, flat).flatMap((row) => [0, 5, 10, 15].map((at) => {
+      const [a, plus, b, equals, c] = row.slice(at, at + 5);
+      expect([plus, equals, c]).toEqual([7, 8, (a! + b!) % 7]);
+      return `${a},${b}`;
+    }));
+    const train = new Set(Array.from({ length: 40 }, (_, s) => pairsIn(d.batchAt(s))).flat());
+    const held = new Set(Array.from({ length: d.evalBatches }, (_, i) => pairsIn(d.evalAt(i))).flat());
+    expect(train.size).toBe(49 - 9);
+    expect(held.size).toBe(9);
+    expect([...held].filter((pair) => train.has(pair))).toEqual([]);
+    expect(rowsOf(d, d.batchAt(0))[0]!.slice(20)).toEqual([9, 9]);
+    expect(Array.from({ length: 22 }, (_, c) => d.isAnswer!(c)).map(Number).join('')).toBe('0000100001000010000100');
+  });
+
+  it('refuses contexts without room and odd alphabets', () => {
+    expect(() => taskDataset({ task: 'copy', context: 1, batch: 1, seed: 1 })).toThrow('context: the task copy needs a context of at least 2, got 1');
+    expect(() => taskDataset({ task: 'addition', context: 3, batch: 1, seed: 1 })).toThrow('context: the task addition needs a context of at least 4, got 3');
+    expect(() => taskDataset({ task: 'sort', context: 8, batch: 1, seed: 1, symbols: 1 })).toThrow('symbols: expected 2 to 1000, got 1');
+  });
+});

@@ -1,0 +1,154 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, FormatError } from '../../src/base/errors.ts';
+import { readMobyDick } from '../../src/cli/moby-dick.ts';
+import { bpeTokenizer, trainBpe } from '../../src/train/bpe.ts';
+import { byteTokenizer, charTokenizer, type Tokenizer } from '../../src/train/tokenizer.ts';
+import { formatTokenizer, makeTokenizer, parseTokenizer } from '../../src/train/tokenizer-file.ts';
+
+const book = readMobyDick();
+const sample = book.slice(0, 60_000);
+const wellFormed = fc.string({ unit: 'binary', maxLength: 80 });
+
+describe('byte tokenizer', () => {
+  it('is the UTF-8 of the text', () => {
+    const t = byteTokenizer();
+    expect([...t.encode('aé')]).toEqual([97, 0xc3, 0xa9]);
+    expect(t.decode([97, 0xc3])).toBe('a\ufffd');
+    fc.assert(fc.property(wellFormed, (text) => { expect(t.decode(t.encode(text))).toBe(text); }));
+  });
+});
+
+describe('character tokenizer', () => {
+  it('numbers the code points of its text in order', () => {
+    const t = charTokenizer('ba🐋b');
+    expect(t.vocab).toBe(3);
+    expect([...t.encode('ab🐋')]).toEqual([0, 1, 2]);
+    expect(t.decode([2, 0])).toBe('🐋a');
+  });
+
+  it('names a character it does not know', () => {
+    expect(() => charTokenizer('ab').encode('abc')).toThrow('tokenizer: the character "c" is not among the 2 that this model knows; leave it out or train with the byte or bpe tokenizer');
+    expect(() => charTokenizer('')).toThrow(FormatError);
+  });
+});
+
+describe('BPE', () => {
+  it('merges the most frequent pair first, ties by the smaller ids', () => {
+    // Pieces: aab, ` aab`, ` cb`: aa 2, ab 2, " a" 1...
+    const t = trainBpe('aab aab cb', 259);
+    const json = t.toJSON();
+    expect(json).toEqual({ format: 'tabmesh-tokenizer/1', kind: 'bpe', merges: [[97, 97], [256, 98]] });
+    expect(t.vocab).toBe(258);
+    expect([...t.encode('aab')]).toEqual([257]);
+  });
+
+  it('pairs of equal letters are taken from the left', () => {
+    const t = bpeTokenizer([[97, 97]]);
+    expect([...t.encode('aaaaa')]).toEqual([256, 256, 97]);
+  });
+
+  it('a merge never crosses from a word into a mark, number or another word', () => {
+    const t = trainBpe('it is 12! '.repeat(50), 400);
+    const tokens = Array.from({ length: t.vocab - 256 }, (_, i) => t.decode([256 + i]));
+    expect(tokens).toContain(' is');
+    for (const token of tokens) expect(token).toMatch(/^ ?(?:[a-z]+|\d+|!)$|^ +$/);
+  });
+
+  it('equal text gives equal merges, and the encoder applies them as plain repeated replacement does', () => {
+    const t = trainBpe(sample, 600);
+    expect(trainBpe(sample, 600).toJSON()).toEqual(t.toJSON());
+    const json = t.toJSON();
+    const merges = json.kind === 'bpe' ? json.merges : [];
+    for (const word of [' whale', ' never', 'Loomings', ' particular']) {
+      let ids = [...new TextEncoder().encode(word)];
+      merges.forEach(([a, b], m) => {
+        const next: number[] = [];
+        while (ids.length) { if (ids[0] === a && ids[1] === b) { next.push(256 + m); ids.splice(0, 2); } else next.push(ids.shift()!); }
+        ids = next;
+      });
+      expect([...t.encode(word)]).toEqual(ids);
+    }
+  });
+
+  it('decode undoes encode on any text', () => {
+    const t = trainBpe(sample, 500);
+    fc.assert(fc.property(wellFormed, (text) => { expect(t.decode(t.encode(text))).toBe(text); }));
+    fc.assert(fc.property(fc.nat(sample.length - 500), (at) => { const text = sample.slice(at, at + 500); expect(t.decode(t.encode(text))).toBe(text); }), { numRuns: 20 });
+  });
+
+  it('learns 1,000 merges from the whole book in seconds, and shortens it well', { timeout: 30_000 }, () => {
+    const t = trainBpe(book, 1256);
+    const tokens = t.encode(book);
+    expect(t.vocab).toBe(1256);
+    expect(tokens).toBeInstanceOf(Uint16Array);
+    expect(book.length / tokens.length).toBeGreaterThan(2.5);
+    expect(t.decode(tokens)).toBe(book);
+  });
+
+  it('one endless word does not take quadratic time, nor give an endless token', { timeout: 10_000 }, () => {
+    const t = trainBpe('ab'.repeat(2000), 300);
+    const long = 'ab'.repeat(200_000);
+    const tokens = t.encode(long);
+    expect(t.decode(tokens)).toBe(long);
+    expect(tokens.length).toBeGreaterThanOrEqual(long.length / 1024);
+    expect(tokens.length).toBeLessThan(long.length / 500);
+  });
+
+  it('uses 32-bit ids beyond 65,536 tokens', () => {
+    // Every pair of two bytes: 65,536 merges.
+    const t = bpeTokenizer(Array.from({ length: 65_536 }, (_, i) => [i >> 8, i & 255] as const));
+    expect(t.encode('ab')).toBeInstanceOf(Uint32Array);
+    expect([...t.encode('ab')]).toEqual([256 + 97 * 256 + 98]);
+  });
+});
+
+describe('files', () => {
+  const all: Tokenizer[] = [byteTokenizer(), charTokenizer(sample), trainBpe(sample, 400)];
+
+  it.each(all)('$kind reads back', (t) => {
+    const again = parseTokenizer(formatTokenizer(t));
+    expect(again.toJSON()).toEqual(t.toJSON());
+    expect(again.encode(sample).join()).toBe(t.encode(sample).join());
+    expect(again.vocab).toBe(t.vocab);
+  });
+
+  it.each(all)('$kind refuses ids outside its vocabulary', (t) => {
+    for (const bad of [t.vocab, -1, 0.5, NaN]) expect(() => t.decode([0, bad])).toThrow(`tokenizer: token 1 is ${bad}, expected 0 to ${t.vocab - 1}`);
+  });
+
+  const file = (fields: object): string => JSON.stringify({ format: 'tabmesh-tokenizer/1', ...fields });
+  it.each<[string, string, string]>([
+    ['no JSON', 'x', 'expected a value'],
+    ['a list', '[]', 'expected an object with format'],
+    ['another format', '{"format":"tabmesh-tokenizer/2","kind":"bytes"}', 'expected an object with format'],
+    ['an unknown kind', file({ kind: 'words' }), 'kind must be bytes, chars or bpe'],
+    ['an unknown field', file({ kind: 'bytes', merges: [] }), 'unknown field "merges"'],
+    ['no characters', file({ kind: 'chars' }), 'characters must be a string'],
+    ['empty characters', file({ kind: 'chars', characters: '' }), 'needs a text with at least one character'],
+    ['a repeated character', file({ kind: 'chars', characters: 'aab' }), 'characters must stand once each'],
+    ['unsorted characters', file({ kind: 'chars', characters: 'ba' }), 'characters must stand once each'],
+    ['merges that are no list', file({ kind: 'bpe', merges: {} }), 'merges must be a list'],
+    ['a merge of three', file({ kind: 'bpe', merges: [[1, 2, 3]] }), 'merge 0 must be two whole numbers'],
+    ['a merge of fractions', file({ kind: 'bpe', merges: [[1, 2.5]] }), 'merge 0 must be two whole numbers'],
+    ['a merge of later tokens', file({ kind: 'bpe', merges: [[1, 256]] }), 'merge 0 joins 1 and 256, expected two tokens from 0 to 255'],
+    ['a negative token', file({ kind: 'bpe', merges: [[-1, 2]] }), 'expected two tokens from 0 to 255'],
+    ['a repeated merge', file({ kind: 'bpe', merges: [[1, 2], [1, 2]] }), 'merge 1 joins 1 and 2, as merge 0 does'],
+    ['doublings without end', file({ kind: 'bpe', merges: Array.from({ length: 40 }, (_, i) => (i ? [255 + i, 255 + i] : [1, 1])) }), 'makes a token of 2048 bytes, expected at most 1024'],
+    ['a duplicate key', '{"format":"tabmesh-tokenizer/1","kind":"bytes","kind":"chars"}', 'stands twice'],
+    ['a huge file', ' '.repeat(4 << 20), 'expected less than'],
+  ])('refuses %s', (_, text, message) => {
+    expect(() => parseTokenizer(text)).toThrow(FormatError);
+    expect(() => parseTokenizer(text)).toThrow(message);
+  });
+});
+
+describe('makeTokenizer', () => {
+  it('knows the three kinds by name', () => {
+    expect([makeTokenizer('bytes', ''), makeTokenizer('chars', 'abc'), makeTokenizer('bpe:260', 'abab abab cdcd cdcd')].map((t) => [t.kind, t.vocab])).toEqual([['bytes', 256], ['chars', 3], ['bpe', 260]]);
+  });
+
+  it.each(['words', 'bpe', 'bpe:255', 'bpe:1e3', 'bpe:10000000'])('refuses %s', (name) => {
+    expect(() => makeTokenizer(name, 'abc')).toThrow(ConfigError);
+  });
+});

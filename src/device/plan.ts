@@ -44,10 +44,11 @@ export class Plan {
     const tickets = new Map<number, Promise<void>>();
     let started: Promise<unknown> = Promise.resolve();
     let pending: Launch[] = [];
+    const submitted: Promise<unknown>[] = [];
     for (const step of this.#slots[slot]) {
       if (step.kind === 'launch') { pending.push(step.launch); continue; }
       if (step.kind === 'wait') {
-        if (pending.length) { void guarded(device.submit(pending)); pending = []; }
+        if (pending.length) { submitted.push(guarded(device.submit(pending))); pending = []; }
         await tickets.get(step.ticket.id);
         continue;
       }
@@ -57,13 +58,13 @@ export class Plan {
       started = host.started;
       tickets.set(step.ticket.id, guarded(host.done));
     }
-    await Promise.all(tickets.values());
+    await Promise.all([...submitted, ...tickets.values()]);
     const parts = await device.submit(pending, read.map(({ range }) => range));
     return parts.map((part, i) => typedView(read[i].dtype, part));
   }
 }
 
-/** Marks a rejection as seen: it is thrown again where the promise is awaited, or by the next submit. */
+/** Marks a rejection as seen: it is thrown again where the promise is awaited. */
 function guarded<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;

@@ -1,7 +1,7 @@
 // Liveness: which tensors need a buffer per slot, and which can take turns in pooled buffers. A pooled tensor lives from its first to its last
 // step; a host step's outputs live at least until its wait, because they are uploaded whenever the host work ends.
 
-import type { Step } from './program.ts';
+import type { Step } from './recorder.ts';
 import type { Storage } from './tensor.ts';
 
 export interface Placement {

@@ -8,18 +8,13 @@ import type { DType, Shape, TypedArray } from '../base/shape.ts';
 import { elements, formatShape, typedView } from '../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, MemoryTag, Range } from './device.ts';
 import { bindingAccess } from './kernel.ts';
-import type { Kernel, Params } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
 import { Plan } from './plan.ts';
 import type { BoundStep } from './plan.ts';
 import { placeTensors } from './pool.ts';
-import type { HostFn, Recorder, Ticket } from './recorder.ts';
+import type { Recorder, Step } from './recorder.ts';
 import type { Storage, Tensor } from './tensor.ts';
 import { byteLength } from './tensor.ts';
-
-export type Step =
-  | { readonly kind: 'launch'; readonly kernel: Kernel; readonly io: Readonly<Record<string, Tensor>>; readonly params: Params }
-  | { readonly kind: 'host'; readonly ticket: Ticket; readonly reads: readonly Tensor[]; readonly writes: readonly Tensor[]; readonly run: HostFn }
-  | { readonly kind: 'wait'; readonly ticket: Ticket };
 
 type AutoStorage = Extract<Storage, { kind: 'auto' }>;
 

@@ -18,3 +18,9 @@ export interface Recorder {
   /** Blocks here until the host work is done and its `writes` are on the device. Issue early, wait late. */
   wait(ticket: Ticket): void;
 }
+
+/** One recorded step of a plan. */
+export type Step =
+  | { readonly kind: 'launch'; readonly kernel: Kernel; readonly io: Readonly<Record<string, Tensor>>; readonly params: Params }
+  | { readonly kind: 'host'; readonly ticket: Ticket; readonly reads: readonly Tensor[]; readonly writes: readonly Tensor[]; readonly run: HostFn }
+  | { readonly kind: 'wait'; readonly ticket: Ticket };

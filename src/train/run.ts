@@ -14,8 +14,7 @@ import { readCheckpoint, writeCheckpoint, writeModel } from './checkpoint.ts';
 import { Generator } from './generate.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
-import { prepareRun } from './prepare.ts';
-import type { PreparedRun, RunFiles } from './prepare.ts';
+import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
 import { sampleToken } from './sampling.ts';
 import { Trainer } from './trainer.ts';
@@ -39,7 +38,7 @@ export interface RunOptions {
   readonly ledger: Ledger;
   readonly world: World;
   readonly config: RunConfig;
-  readonly files: RunFiles;
+  readonly prepared: PreparedRun;
   /** A checkpoint to go on from. */
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   /** Hand over the summed gradients of the first step, and the final weights. */
@@ -56,8 +55,7 @@ export interface RunOptions {
 const EVAL_BATCHES = 4;
 
 export async function runRank(options: RunOptions): Promise<void> {
-  const { device, mesh, ledger, world, config, files, onEvent } = options;
-  const prepared = prepareRun(config, files);
+  const { device, mesh, ledger, world, config, prepared, onEvent } = options;
   onEvent({ kind: 'status', text: 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
@@ -71,16 +69,16 @@ export async function runRank(options: RunOptions): Promise<void> {
     onEvent({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
     onEvent({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
-    const stopped = await trainSteps(options, prepared, trainer, generator);
-    if (options.wantModel) await handOver(options, trainer, prepared, 'model');
+    const stopped = await trainSteps(options, trainer, generator);
+    if (options.wantModel) await handOver(options, trainer, 'model');
     onEvent({ kind: 'done', steps: trainer.step, stopped });
   } finally {
     trainer.dispose();
   }
 }
 
-async function trainSteps(options: RunOptions, prepared: PreparedRun, trainer: Trainer, generator: Generator | undefined): Promise<boolean> {
-  const { config, device, mesh, onEvent } = options;
+async function trainSteps(options: RunOptions, trainer: Trainer, generator: Generator | undefined): Promise<boolean> {
+  const { config, device, mesh, prepared, onEvent } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   while (trainer.step < config.steps) {
     await options.mayContinue?.();
@@ -99,7 +97,7 @@ async function trainSteps(options: RunOptions, prepared: PreparedRun, trainer: T
       onEvent({ kind: 'evaluation', step: trainer.step, loss });
     }
     if (generator && (sample || every(config.sampleEvery))) onEvent({ kind: 'sample', step: trainer.step, text: await sampleText(options, prepared, trainer, generator) });
-    if (save || every(config.checkpointEvery)) await handOver(options, trainer, prepared, 'checkpoint');
+    if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint');
     if (stop) return true;
   }
   return false;
@@ -114,7 +112,7 @@ async function sampleText(options: RunOptions, { tokenizer }: PreparedRun, train
   return tokenizer!.decode(tokens);
 }
 
-async function handOver({ config, mesh, onEvent }: RunOptions, trainer: Trainer, prepared: PreparedRun, what: 'checkpoint' | 'model'): Promise<void> {
+async function handOver({ config, mesh, prepared, onEvent }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model'): Promise<void> {
   const weights = await gatherModel(trainer, 'weights');
   if (what === 'model') {
     if (mesh.rank === 0) onEvent({ kind: 'model', step: trainer.step, bytes: writeModel(weights) });

@@ -1,0 +1,73 @@
+// All ranks of a run in this process, over loopback: on Dawn (`node`) or on the references (`cpu`). The ranks share one GPUDevice and its
+// compiled pipelines; each has its own Device view, parameters and links.
+
+import { PeerError } from '../base/errors.ts';
+import { worldSize } from '../base/axis.ts';
+import { realWorld } from '../base/world.ts';
+import { createLedger } from '../collectives/ledger.ts';
+import type { LedgerBook } from '../collectives/ledger.ts';
+import { createMesh } from '../collectives/mesh.ts';
+import { createCpuDevice } from '../device/cpu.ts';
+import type { Device } from '../device/device.ts';
+import { nodeGpu } from '../device/node-gpu.ts';
+import { deviceOf, openGpu } from '../device/webgpu.ts';
+import type { GpuContext } from '../device/webgpu.ts';
+import { loopbackMesh } from '../transport/loopback.ts';
+import { prepareRun } from '../train/prepare.ts';
+import type { RunFiles } from '../train/prepare.ts';
+import { runRank } from '../train/run.ts';
+import type { RunEvent } from '../train/run.ts';
+import type { RunConfig } from '../train/run-config.ts';
+import { useVulkan } from './vulkan.ts';
+
+export type LocalBackend = 'node' | 'cpu';
+
+export interface LocalRun {
+  readonly backend: LocalBackend;
+  readonly config: RunConfig;
+  readonly files: RunFiles;
+  readonly checkpoint?: Uint8Array<ArrayBuffer>;
+  readonly wantGradients?: boolean;
+  readonly wantModel?: boolean;
+  readonly onEvent: (rank: number, event: RunEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+let context: Promise<GpuContext> | undefined;
+
+/** A device of this process: `node` shares one GPUDevice among all callers. */
+export async function localDevice(backend: LocalBackend): Promise<Device> {
+  if (backend === 'cpu') return createCpuDevice();
+  context ??= (async () => { useVulkan(); return openGpu(await nodeGpu()); })();
+  return deviceOf(await context);
+}
+
+/** Runs all ranks to the end. Resolves to each rank's ledger; rejects with the first error. */
+export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]> {
+  const { backend, config, files, onEvent } = run;
+  const prepared = prepareRun(config, files);
+  const size = worldSize(config.layout);
+  // One thread runs every rank, so a long computation of one is no silence of another.
+  const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
+  const ledgers = nodes.map(() => createLedger());
+  try {
+    await Promise.all(nodes.map(async ({ rank, links }) => {
+      const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank] });
+      const device = await localDevice(backend);
+      try {
+        await runRank({
+          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,
+          wantGradients: run.wantGradients, wantModel: run.wantModel, onEvent: (event) => onEvent(rank, event),
+        });
+      } catch (error) {
+        mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
+        throw error;
+      } finally {
+        device.destroy();
+      }
+    }));
+  } finally {
+    for (const node of nodes) node.leave();
+  }
+  return ledgers;
+}

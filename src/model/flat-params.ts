@@ -1,0 +1,68 @@
+// All parameters of a stage in one flat buffer, gradients at the same places of another: AdamW is a launch per owned range, a shard is a range, a
+// checkpoint is one download. Order: by segment, decayed parameters before the others; every parameter starts at a multiple of 64 elements
+// (256 bytes, WebGPU's binding alignment). Padding stays zero.
+
+import { InternalError } from '../base/errors.ts';
+import { elements } from '../base/shape.ts';
+import type { Device, DeviceBuffer } from '../device/device.ts';
+import type { Param } from '../device/tensor.ts';
+import type { ParamSpec, Segment } from './param-spec.ts';
+
+export const ALIGNMENT = 64;
+const SEGMENTS: readonly Segment[] = ['tensor', 'replicated', 'expert', 'tied'];
+
+/** Elements [start, end) of the flat buffer; [start, decayEnd) decay. */
+export interface SegmentRange { readonly segment: Segment; readonly start: number; readonly decayEnd: number; readonly end: number }
+
+export interface FlatLayout {
+  readonly size: number;
+  readonly segments: readonly SegmentRange[];
+  readonly places: ReadonlyMap<string, { readonly spec: ParamSpec; readonly start: number }>;
+}
+
+export function layOut(specs: readonly ParamSpec[]): FlatLayout {
+  const places = new Map<string, { spec: ParamSpec; start: number }>();
+  const segments: SegmentRange[] = [];
+  let at = 0;
+  const place = (spec: ParamSpec): void => {
+    places.set(spec.name, { spec, start: at });
+    at += Math.ceil(elements(spec.shape) / ALIGNMENT) * ALIGNMENT;
+  };
+  for (const segment of SEGMENTS) {
+    const own = specs.filter((spec) => spec.segment === segment);
+    if (!own.length) continue;
+    const start = at;
+    own.filter((spec) => spec.decays).forEach(place);
+    const decayEnd = at;
+    own.filter((spec) => !spec.decays).forEach(place);
+    segments.push({ segment, start, decayEnd, end: at });
+  }
+  return { size: at, segments, places };
+}
+
+export interface FlatParams {
+  readonly layout: FlatLayout;
+  readonly values: DeviceBuffer;
+  readonly grads: DeviceBuffer;
+  get(name: string): Param;
+}
+
+/** Allocates both buffers (zero) on `device`. */
+export function createFlatParams(device: Device, layout: FlatLayout): FlatParams {
+  const bytes = Math.max(ALIGNMENT, layout.size) * 4;
+  const values = device.alloc(bytes, 'param', 'params');
+  const grads = device.alloc(bytes, 'grad', 'grads');
+  const params = new Map<string, Param>();
+  for (const [name, { spec, start }] of layout.places) {
+    const base = { shape: spec.shape, dtype: 'f32' as const, offset: start * 4, label: name };
+    params.set(name, { ...base, name, storage: { kind: 'fixed', buffer: values }, grad: { ...base, label: `d.${name}`, storage: { kind: 'fixed', buffer: grads } } });
+  }
+  return {
+    layout, values, grads,
+    get(name) {
+      const param = params.get(name);
+      if (!param) throw new InternalError(`no parameter ${name}`);
+      return param;
+    },
+  };
+}

@@ -1,0 +1,161 @@
+// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once and replayed per slot. A slot holds one
+// microbatch in flight. The first stage takes token ids, the others hidden states [R, hidden]; the last one takes targets and gives row losses.
+// Gradients add up in the flat gradient buffer until `zeroGradients`.
+
+import { InternalError } from '../base/errors.ts';
+import type { TypedArray } from '../base/shape.ts';
+import type { Device, DeviceBuffer } from '../device/device.ts';
+import { Program } from '../device/program.ts';
+import type { Plan } from '../device/plan.ts';
+import type { Tensor } from '../device/tensor.ts';
+import { rotaryTables } from '../ops/rope.ts';
+import { Tape } from '../ops/tape.ts';
+import { fill } from '../../shaders/fill.ts';
+import type { ModelConfig } from './config.ts';
+import { createFlatParams, layOut } from './flat-params.ts';
+import type { FlatParams } from './flat-params.ts';
+import { networkOf } from './networks.ts';
+import type { NetworkContext } from './network.ts';
+import type { Parallelism } from './parallelism.ts';
+import { readParts } from './param-spec.ts';
+import type { StageRange } from './param-spec.ts';
+
+export interface StageOptions {
+  readonly device: Device;
+  readonly config: ModelConfig;
+  readonly range: StageRange;
+  readonly parallelism: Parallelism;
+  /** Rows per microbatch on this rank, and local tokens per row (context / sp). */
+  readonly B: number;
+  readonly T: number;
+  /** Position of the first local token. */
+  readonly posStart: number;
+  /** Microbatches in flight at most. */
+  readonly slots: number;
+  /** Record W into a plan of its own. */
+  readonly splitsWeights: boolean;
+}
+
+export interface StageInput { readonly tokens?: Uint32Array<ArrayBuffer>; readonly hidden?: Float32Array<ArrayBuffer>; readonly targets?: Int32Array<ArrayBuffer> }
+
+export class Stage {
+  readonly options: StageOptions;
+  readonly params: FlatParams;
+  readonly plans: ReadonlyMap<string, Plan>;
+  readonly #program: Program;
+  readonly #io: StageTensors;
+  readonly #fixed: readonly DeviceBuffer[];
+
+  private constructor(options: StageOptions, params: FlatParams, program: Program, plans: ReadonlyMap<string, Plan>, io: StageTensors, fixed: readonly DeviceBuffer[]) {
+    this.options = options;
+    this.params = params;
+    this.plans = plans;
+    this.#program = program;
+    this.#io = io;
+    this.#fixed = fixed;
+  }
+
+  /** Allocates, records and compiles. Parameters are zero until `load`. */
+  static async create(options: StageOptions): Promise<Stage> {
+    const { device, config, range, parallelism, slots } = options;
+    const network = networkOf(config);
+    const params = createFlatParams(device, layOut(network.params(config, range, parallelism)));
+    const program = new Program(device, slots);
+    const fixed: DeviceBuffer[] = [];
+    const constant = (label: string, shape: readonly number[], data: TypedArray): Tensor => {
+      const buffer = device.alloc(data.byteLength, 'input', label);
+      device.write(buffer, 0, data);
+      fixed.push(buffer);
+      return { shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer } };
+    };
+    const io = record(options, params, program, constant);
+    const zero = program.recorder('zero');
+    zero.launch(fill, { out: { shape: [params.grads.bytes / 4], dtype: 'f32', label: 'grads', offset: 0, storage: { kind: 'fixed', buffer: params.grads } } }, { N: params.grads.bytes / 4, VALUE: 0 });
+    const plans = await program.finish();
+    return new Stage(options, params, program, plans, io, fixed);
+  }
+
+  /** Fills the parameters from whole Hugging Face weights. */
+  load(weights: (name: string) => { shape: readonly number[]; data: Float32Array }): void {
+    const { layout, values } = this.params;
+    const flat = new Float32Array(layout.size);
+    for (const { spec, start } of layout.places.values()) {
+      readParts(spec, weights, flat.subarray(start, start + spec.shape.reduce((n, extent) => n * extent, 1)));
+    }
+    if (flat.length) this.options.device.write(values, 0, flat);
+  }
+
+  async zeroGradients(): Promise<void> { await this.#plan('zero').run(0); }
+
+  /** Runs F in `slot`. Resolves to the hidden states to send on, or on the last stage to the row losses [R]. */
+  async forward(slot: number, input: StageInput): Promise<Float32Array<ArrayBuffer>> {
+    const { tokens, hidden, targets, out } = this.#io;
+    if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
+    if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
+    if (targets) this.#program.write(targets, slot, required(input.targets, 'targets'));
+    const [result] = await this.#plan('F').run(slot, [{ range: this.#program.range(out, slot), dtype: 'f32' }]);
+    return result as Float32Array<ArrayBuffer>;
+  }
+
+  /** Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row loss counts 1). Resolves to the gradient of the hidden input. */
+  async backward(slot: number, dOut?: Float32Array<ArrayBuffer>): Promise<Float32Array<ArrayBuffer> | undefined> {
+    const { dOut: gradient, dHidden } = this.#io;
+    if (!this.options.range.last) this.#program.write(gradient, slot, required(dOut, 'dOut'));
+    const [result] = await this.#plan('B').run(slot, dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : []);
+    return result as Float32Array<ArrayBuffer> | undefined;
+  }
+
+  /** Runs W in `slot`; only when split. */
+  async weights(slot: number): Promise<void> { await this.#plan('W').run(slot); }
+
+  dispose(): void {
+    this.#program.dispose();
+    for (const buffer of [...this.#fixed, this.params.values, this.params.grads]) this.options.device.free(buffer);
+  }
+
+  #plan(name: string): Plan {
+    const plan = this.plans.get(name);
+    if (!plan) throw new InternalError(`stage has no plan ${name}`);
+    return plan;
+  }
+}
+
+interface StageTensors {
+  readonly tokens?: Tensor; readonly hidden?: Tensor; readonly targets?: Tensor;
+  /** Hidden states, or row losses on the last stage. */
+  readonly out: Tensor;
+  readonly dOut: Tensor;
+  readonly dHidden?: Tensor;
+}
+
+function required<T>(value: T | undefined, name: string): T {
+  if (value === undefined) throw new InternalError(`stage input ${name} is missing`);
+  return value;
+}
+
+function record(options: StageOptions, params: FlatParams, program: Program, constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor): StageTensors {
+  const { config, range, parallelism, B, T, posStart, splitsWeights } = options;
+  const network = networkOf(config);
+  const R = B * T;
+  const tape = new Tape(program.recorder('F'));
+  const context: NetworkContext = { tape, config, parallelism, B, T, posStart, param: (name) => params.get(name), rotary: rotaryTensors(options, constant) };
+  const tokens = range.first ? program.tensor([R], 'u32', 'tokens') : undefined;
+  const hidden = range.first ? undefined : program.tensor([R, config.hidden], 'f32', 'hidden');
+  const targets = range.last ? program.tensor([R], 'i32', 'targets') : undefined;
+  let x = tokens ? network.embed(context, tokens) : hidden!;
+  for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
+  const out = targets ? parallelism.loss(tape, network.norm(context, x), params.get(network.headName(config, range)), targets, config.vocab) : x;
+  const dOut = range.last ? constant('ones', [R], new Float32Array(R).fill(1)) : program.tensor([R, config.hidden], 'f32', 'dout');
+  const B_ = program.recorder('B');
+  const W = splitsWeights ? program.recorder('W') : B_;
+  const [dHidden] = tape.backward([[out, dOut]], hidden ? [hidden] : [], B_, W);
+  program.keep(...[tokens, hidden, targets, out, dOut, dHidden].filter((tensor) => tensor !== undefined));
+  return { tokens, hidden, targets, out, dOut, dHidden };
+}
+
+/** The rotary tables of a stage's positions, made by `constant`; undefined without RoPE. */
+export function rotaryTensors({ config, T, posStart }: StageOptions, constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor): NetworkContext['rotary'] {
+  if (config.family === 'gpt2') return undefined;
+  const { cos, sin } = rotaryTables(T, config.headDim, config.ropeTheta, posStart);
+  return { cos: constant('cos', [T, config.headDim / 2], cos), sin: constant('sin', [T, config.headDim / 2], sin) };
+}

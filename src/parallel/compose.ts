@@ -1,0 +1,58 @@
+// The Parallelism of one rank, put together from its mesh: each axis of size 1 keeps the plain op.
+
+import type { Mesh } from '../collectives/mesh.ts';
+import { allGather } from '../collectives/all-gather.ts';
+import { InternalError } from '../base/errors.ts';
+import { recordAllReduce } from '../ops/collective.ts';
+import { linearCrossEntropy } from '../ops/cross-entropy.ts';
+import { experts } from '../ops/experts.ts';
+import { product } from '../ops/matmul.ts';
+import { singleRank } from '../model/parallelism.ts';
+import type { Parallelism } from '../model/parallelism.ts';
+import { expertExchange } from './expert/all-to-all.ts';
+import { sequenceStrategy } from './sequence/registry.ts';
+import { columnLinear, rowLinear } from './tensor/megatron.ts';
+import { reduceStatistics, shardedEmbedding } from './vocab/sharded.ts';
+
+export interface ComposeOptions { readonly sequence?: string }
+
+export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Parallelism {
+  const tp = mesh.axis('tp');
+  const sp = mesh.axis('sp');
+  const ep = mesh.axis('ep');
+  const place = Object.fromEntries(([['tp', tp], ['sp', sp], ['ep', ep]] as const).map(([name, group]) => [name, { rank: group.rank, size: group.size }])) as Pick<Parallelism, 'tp' | 'sp' | 'ep'>;
+  const sharded: Partial<Parallelism> = {};
+
+  if (tp.size > 1) {
+    const column = columnLinear(tp);
+    const row = rowLinear(tp);
+    const embed = shardedEmbedding(tp);
+    sharded.columnLinear = (t, x, w, b) => t.apply(column, { x }, { w, b }, null);
+    sharded.rowLinear = (t, x, w, b, residual) => t.apply(row, { x, residual }, { w, b }, null);
+    sharded.embedding = (t, ids, table) => t.apply(embed, { ids }, { table }, { vStart: tp.rank * table.shape[0] });
+    sharded.loss = (t, x, head, targets, vocab) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, {
+      vStart: tp.rank * head.shape[0], vocab, reduce: reduceStatistics(tp), reduceInput: (r, dX) => recordAllReduce(r, tp, dX),
+    });
+    sharded.logits = (t, x, head) => {
+      const own = product(t.recorder, x, head, { transB: true, label: 'logits' });
+      const all = t.recorder.tensor([tp.size, ...own.shape], 'f32', 'allLogits');
+      const part = own.shape[0] * own.shape[1];
+      t.recorder.wait(t.recorder.host(`all-gather ${tp.name}`, [own], [all], async ([mine], [into]) => {
+        await allGather(tp, mine, Array.from({ length: tp.size + 1 }, (_, i) => i * part), into);
+      }));
+      return all;
+    };
+  }
+  if (sp.size > 1) {
+    const attention = sequenceStrategy(options.sequence ?? 'ring').attention(sp);
+    sharded.attention = (t, qkv, attrs) => t.apply(attention, { qkv }, {}, attrs);
+  }
+  if (ep.size > 1 || tp.size > 1) {
+    sharded.experts = (t, x, w, attrs) => {
+      if (x.shape.length !== 2) throw new InternalError('experts want [tokens, hidden]');
+      const exchange = ep.size > 1 ? expertExchange(ep, { tokens: x.shape[0], width: x.shape[1], ...attrs }) : undefined;
+      return t.apply(experts, { x }, { ...w }, { ...attrs, renormalise: true, exchange, reduce: tp.size > 1 ? (r, y) => recordAllReduce(r, tp, y) : undefined });
+    };
+  }
+  return { ...singleRank, ...place, ...sharded };
+}

@@ -1,0 +1,48 @@
+// Embedding and loss with the vocabulary split by rows over the tp group: rank r holds tokens [r V/t, (r+1) V/t), padded to equal shards.
+// Embedding: rows not owned are zero, all-reduce. Loss (Megatron-LM's form): local max and sum of exp per row, all-reduce max, then one all-reduce of
+// (sum exp(m' - m), target logit): 3 R floats in all instead of gathering R V; dX all-reduced. Source: parallelism.md sections 1 and 10.
+
+import { allReduce } from '../../collectives/all-reduce.ts';
+import type { Group } from '../../collectives/group.ts';
+import type { Recorder } from '../../device/recorder.ts';
+import type { Param, Tensor } from '../../device/tensor.ts';
+import { recordAllReduce } from '../../ops/collective.ts';
+import type { LossStatistics } from '../../ops/cross-entropy.ts';
+import { embedding } from '../../ops/embedding.ts';
+import { defineOp } from '../../ops/op.ts';
+
+export function shardedEmbedding(group: Group) {
+  return defineOp<{ ids: Tensor }, { table: Param }, { vStart: number }, { ids: Tensor }>({
+    name: 'sharded-embedding',
+    forward(r, x, w, attrs) {
+      const { out, saved } = embedding.forward(r, x, w, attrs);
+      return { out: recordAllReduce(r, group, out), saved };
+    },
+    backwardWeight: (r, dOut, saved, w, attrs) => embedding.backwardWeight!(r, dOut, saved, w, attrs),
+  });
+}
+
+/** Joins the statistics of all shards in place: the online-softmax merge, in rank order. */
+export function reduceStatistics(group: Group): (r: Recorder, statistics: LossStatistics) => void {
+  return (r, { rowMax, rowSum, targetLogit }) => {
+    const tensors = [rowMax, rowSum, targetLogit];
+    r.wait(r.host(`loss-statistics ${group.name}`, tensors, tensors, async (reads, writes) => {
+      const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
+      const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
+      const R = localMax.length;
+      // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
+      const reduceMax = group.begin('all-reduce');
+      const reduceSums = group.begin('all-reduce');
+      max.set(localMax);
+      await allReduce(group, max, 'max', reduceMax);
+      const both = new Float32Array(2 * R);
+      for (let i = 0; i < R; i++) {
+        both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
+        both[R + i] = localTarget[i];
+      }
+      await allReduce(group, both, 'sum', reduceSums);
+      sum.set(both.subarray(0, R));
+      target.set(both.subarray(R));
+    }));
+  };
+}

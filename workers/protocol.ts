@@ -1,0 +1,60 @@
+// What a page and the worker of one rank say to each other. Calls go through comlink (control); events come back over a port as one discriminated
+// union; tensors travel on data channels or ports that were transferred to the worker.
+
+import type { AdapterInfo } from '../src/device/device.ts';
+import type { Evidence } from '../src/base/errors.ts';
+import type { RunEvent } from '../src/train/run.ts';
+import type { RunFiles } from '../src/train/prepare.ts';
+import type { Requests } from '../src/train/trainer.ts';
+
+export type Backend = 'webgpu' | 'cpu';
+
+/** One lane to a peer: the channel itself where the browser can transfer it, otherwise a port that the page pumps, or a port to a worker of the same page. */
+export type LaneHandle =
+  | { readonly kind: 'channel'; readonly channel: RTCDataChannel }
+  | { readonly kind: 'port'; readonly port: MessagePort; readonly via: 'webrtc relay' | 'message-port' };
+
+/** What a worker must know before it meets its peers. */
+export interface RankPreparation {
+  /** RunConfig in the form of formatRunConfig. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly files: RunFiles;
+  readonly checkpoint?: Uint8Array<ArrayBuffer>;
+  readonly backend: Backend;
+}
+
+export interface RankSetup {
+  readonly rank: number;
+  readonly run: number;
+  readonly view: number;
+  readonly wantGradients: boolean;
+  readonly wantModel: boolean;
+  readonly sampleTokens?: number;
+}
+
+export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Backend }
+
+export interface LinkReport { readonly peer: number; readonly kind: string; readonly roundTripMs: number; readonly sent: number; readonly received: number }
+
+/** Everything a worker tells. `failed` is the last event of a run that did not end by itself. */
+export type RankEvent =
+  | RunEvent
+  | { readonly kind: 'links'; readonly links: readonly LinkReport[] }
+  | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence };
+
+/** Exposed by the worker through comlink. */
+export interface RankApi {
+  /** Opens the device. Rejects with what to do when there is none. */
+  open(backend: Backend): Promise<DeviceReport>;
+  /** Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats. */
+  prepare(preparation: RankPreparation): Promise<void>;
+  /** Takes the lanes to one peer, replacing earlier ones; resolves when both are open. */
+  adopt(peer: number, control: LaneHandle, bulk: LaneHandle): Promise<void>;
+  /** Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event. */
+  start(setup: RankSetup, events: MessagePort): Promise<void>;
+  pause(): void;
+  resume(): void;
+  request(wish: Partial<Requests>): void;
+  /** Says goodbye to all peers and frees the device. */
+  leave(): void;
+}

@@ -41,6 +41,9 @@ export interface MixtralConfig extends Common {
 }
 export type ModelConfig = Gpt2Config | LlamaConfig | MixtralConfig;
 
+const MAX_LAYERS = 1024;
+const MAX_EXPERTS = 1024;
+
 /** The config in the text of a config.json. */
 export function parseModelConfig(text: string): ModelConfig {
   const json = parseJson(text, { format: 'config.json', maxDepth: 8 });
@@ -71,7 +74,7 @@ function gpt2(f: Fields): Gpt2Config {
   const hidden = f.natural('n_embd', 768);
   const heads = f.natural('n_head', 12);
   return {
-    family: 'gpt2', layers: f.natural('n_layer', 12), hidden, heads, kvHeads: heads, headDim: f.divide('n_embd', hidden, 'n_head', heads),
+    family: 'gpt2', layers: f.natural('n_layer', 12, MAX_LAYERS), hidden, heads, kvHeads: heads, headDim: f.divide('n_embd', hidden, 'n_head', heads),
     mlp: f.natural('n_inner', 4 * hidden), vocab: f.natural('vocab_size', 50257), maxPositions: f.natural('n_positions', 1024),
     normEps: f.positive('layer_norm_epsilon', 1e-5), tied: f.boolean('tie_word_embeddings', true), ...f.rest(),
   };
@@ -94,7 +97,7 @@ function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions:
   const window = f.has('sliding_window') && f.raw.get('use_sliding_window') !== false ? f.natural('sliding_window') : Infinity;
   if (window < maxPositions) throw new ConfigError('sliding_window', `windows shorter than the context of ${maxPositions} are not supported, got ${window}; set it to null`);
   return {
-    layers: f.natural('num_hidden_layers'), hidden, heads, kvHeads, headDim, mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
+    layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS), hidden, heads, kvHeads, headDim, mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
     maxPositions, normEps: f.positive('rms_norm_eps', defaults.eps), ropeTheta: ropeTheta(f),
   };
 }
@@ -130,7 +133,7 @@ function mixtral(f: Fields): MixtralConfig {
   const common = rotary(f, { kvHeads: 8, eps: 1e-5, positions: 131072 });
   f.ignored(['router_jitter_noise'], 'router jitter is not applied');
   if (f.boolean('output_router_logits', false)) f.warn('output_router_logits: the router has no auxiliary loss here');
-  const experts = f.natural('num_local_experts', 8);
+  const experts = f.natural('num_local_experts', 8, MAX_EXPERTS);
   const expertsPerToken = f.natural('num_experts_per_tok', 2);
   if (expertsPerToken > experts) throw new ConfigError('num_experts_per_tok', `expected at most num_local_experts ${experts}, got ${expertsPerToken}`);
   return { family: 'mixtral', ...common, experts, expertsPerToken, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
@@ -163,9 +166,9 @@ class Fields {
     return this.#get(name, 'true or false', (v) => typeof v === 'boolean', fallback);
   }
 
-  /** 1 to 2^31 - 1: no extent of a tensor that we can hold is larger. */
-  natural(name: string, fallback?: number): number {
-    return this.#get(name, 'a whole number from 1 to 2^31 - 1', (v): v is number => Number.isInteger(v) && (v as number) >= 1 && (v as number) < 2 ** 31, fallback);
+  /** 1 to `most`; by default 2^24, more than any vocabulary or width. A bound, because a file of 100 bytes must not make us list 10^9 weights. */
+  natural(name: string, fallback?: number, most = 1 << 24): number {
+    return this.#get(name, `a whole number from 1 to ${most}`, (v): v is number => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= most, fallback);
   }
 
   positive(name: string, fallback: number): number {

@@ -2,7 +2,7 @@
 // Layouts are those of the files: GPT-2's Conv1D is [in, out] with c_attn = q | k | v, the Linear of Llama and Mixtral is [out, in].
 // A tied model has no lm_head.weight of its own. Names may lack the `transformer.` or `model.` prefix when read.
 
-import { ShapeError } from '../base/errors.ts';
+import { LimitError, ShapeError } from '../base/errors.ts';
 import { fillNormal } from '../base/random.ts';
 import { firstNonFinite, toFloat32, type SafetensorsFile } from '../base/safetensors.ts';
 import { elements, formatShape, sameShape, type Shape } from '../base/shape.ts';
@@ -25,7 +25,10 @@ const ZEROS: WeightInit = { kind: 'zeros' };
 /** In the order of the network: embeddings, layers, last norm, head. */
 export function weightSpecs(config: ModelConfig): readonly WeightSpec[] {
   const specs: WeightSpec[] = [];
-  const add = (name: string, shape: Shape, init: WeightInit): void => { specs.push({ name, shape, init, decays: shape.length >= 2 }); };
+  const add = (name: string, shape: Shape, init: WeightInit): void => {
+    if (elements(shape) >= 2 ** 31) throw new LimitError(`model: ${name} ${formatShape(shape)} has ${elements(shape)} elements; one tensor can hold less than 2^31`);
+    specs.push({ name, shape, init, decays: shape.length >= 2 });
+  };
   const { layers, hidden: D, vocab: V, initStd } = config;
   const normal: WeightInit = { kind: 'normal', std: initStd };
   // GPT-2's rule: 2 * layers projections add into the residual stream, so each starts smaller by the root of their number.

@@ -46,7 +46,7 @@ export function parseTokenizer(text: string): Tokenizer {
 export function makeTokenizer(name: string, text: string): Tokenizer {
   if (name === 'bytes') return byteTokenizer();
   if (name === 'chars') return charTokenizer(text);
-  const vocab = /^bpe:([1-9][0-9]{2,6})$/.exec(name)?.[1];
-  if (vocab === undefined || Number(vocab) < 256) throw new ConfigError('tokenizer', `expected bytes, chars or bpe:N with N of at least 256 tokens, got ${quote(name)}`);
+  const vocab = /^bpe:([1-9][0-9]{2,4})$/.exec(name)?.[1];
+  if (vocab === undefined || Number(vocab) < 256 || Number(vocab) > 65_536) throw new ConfigError('tokenizer', `expected bytes, chars or bpe:N with N from 256 to 65536 tokens, got ${quote(name)}`);
   return trainBpe(text, Number(vocab));
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
-import { formatModelConfig, parseModelConfig } from '../../src/model/config.ts';
+import { formatModelConfig, parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../src/model/presets.ts';
 import { countWeights } from '../../src/model/weights.ts';
 
@@ -54,8 +55,10 @@ describe('parseModelConfig', () => {
     ['no family', 'gpt2-tiny', { model_type: null }, 'model_type: expected a string, but the field is missing'],
     ['exact gelu', 'gpt2-tiny', { activation_function: 'gelu' }, 'activation_function: expected gelu_new or gelu_pytorch_tanh, got "gelu"'],
     ['heads that do not divide', 'gpt2-tiny', { n_head: 5 }, 'n_embd: expected a multiple of n_head 5, got 32'],
-    ['a negative size', 'gpt2-tiny', { n_layer: -1 }, 'n_layer: expected a whole number from 1 to 2^31 - 1, got -1'],
-    ['a size as text', 'gpt2-tiny', { n_embd: '32' }, 'n_embd: expected a whole number from 1 to 2^31 - 1, got "32"'],
+    ['a negative size', 'gpt2-tiny', { n_layer: -1 }, 'n_layer: expected a whole number from 1 to 1024, got -1'],
+    ['more layers than anybody has', 'gpt2-tiny', { n_layer: 1025 }, 'n_layer: expected a whole number from 1 to 1024, got 1025'],
+    ['more experts than anybody has', 'mixtral-tiny', { num_local_experts: 1e6 }, 'num_local_experts: expected a whole number from 1 to 1024, got 1000000'],
+    ['a size as text', 'gpt2-tiny', { n_embd: '32' }, 'n_embd: expected a whole number from 1 to 16777216, got "32"'],
     ['unscaled attention', 'gpt2-tiny', { scale_attn_weights: false }, 'scale_attn_weights: only true is supported, got false'],
     ['attention scaled by layer', 'gpt2-tiny', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx: only false'],
     ['relu', 'llama-tiny', { hidden_act: 'relu' }, 'hidden_act: expected silu or swish, got "relu"'],
@@ -65,7 +68,7 @@ describe('parseModelConfig', () => {
     ['mlp biases', 'llama-tiny', { mlp_bias: true }, 'mlp_bias: only false'],
     ['kv heads that do not divide', 'llama-tiny', { num_key_value_heads: 3 }, 'num_key_value_heads: expected a divisor of num_attention_heads 4, got 3'],
     ['an odd head', 'llama-tiny', { head_dim: 7 }, 'head_dim: rotary angles turn pairs, so expected an even number, got 7'],
-    ['a missing size', 'llama-tiny', { hidden_size: null }, 'hidden_size: expected a whole number from 1 to 2^31 - 1, but the field is missing'],
+    ['a missing size', 'llama-tiny', { hidden_size: null }, 'hidden_size: expected a whole number from 1 to 16777216, but the field is missing'],
     ['eps of zero', 'llama-tiny', { rms_norm_eps: 0 }, 'rms_norm_eps: expected a number above 0, got 0'],
     ['a short window', 'mixtral-tiny', { sliding_window: 16 }, 'sliding_window: windows shorter than the context of 32 are not supported, got 16; set it to null'],
     ['more experts per token than experts', 'mixtral-tiny', { num_experts_per_tok: 5 }, 'num_experts_per_tok: expected at most num_local_experts 4, got 5'],
@@ -75,6 +78,23 @@ describe('parseModelConfig', () => {
   ])('refuses %s', (_, name, fields, message) => {
     expect(changed(name, fields)).toThrow(ConfigError);
     expect(changed(name, fields)).toThrow(message);
+  });
+
+  it('any value in any field: a config or a ConfigError', () => {
+    const fields = [...new Set(['gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny'].flatMap((name) => Object.keys(JSON.parse(text(name)) as object)))];
+    const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(0, 1, 2, 4, 7, 2 ** 24, 2 ** 31, 1e308, 'silu', 'gelu_new', 'llama_hybrid', true));
+    let accepted = 0;
+    fc.assert(fc.property(fc.constantFrom('gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny'), fc.array(fc.tuple(fc.constantFrom(...fields), value), { minLength: 1, maxLength: 3 }), (name, edits) => {
+      try {
+        const config = changed(name, Object.fromEntries(edits))() as ModelConfig;
+        expect(Number.isSafeInteger(config.headDim) && config.headDim * config.heads >= 1 && config.layers <= 1024).toBe(true);
+        accepted++;
+      } catch (error) {
+        // A lone surrogate from the generator is the one FormatError here.
+        if (!(error instanceof ConfigError || error instanceof FormatError)) throw error;
+      }
+    }), { numRuns: 5000, seed: 3 });
+    expect(accepted).toBeGreaterThan(500);
   });
 
   it('accepts a window as long as the context', () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ShapeError } from '../../src/base/errors.ts';
+import { LimitError, ShapeError } from '../../src/base/errors.ts';
 import { readSafetensors, writeSafetensors, type SafetensorsFile, type WriteEntry } from '../../src/base/safetensors.ts';
 import { parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
 import { presetConfig } from '../../src/model/presets.ts';
@@ -30,6 +30,12 @@ describe('weightSpecs', () => {
     expect(specs.get('transformer.h.0.ln_1.weight')).toMatchObject({ init: { kind: 'ones' }, decays: false });
     expect(specs.get('transformer.h.0.attn.c_attn.bias')).toMatchObject({ shape: [384], init: { kind: 'zeros' }, decays: false });
     expect(specs.has('lm_head.weight')).toBe(false);
+  });
+});
+
+describe('limits', () => {
+  it('a table beyond 2^31 elements is refused before anything is allocated', () => {
+    expect(() => weightSpecs({ ...presetConfig('gpt2-nano', 256), vocab: 2 ** 24, hidden: 128 })).toThrow(LimitError);
   });
 });
 

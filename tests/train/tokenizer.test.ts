@@ -143,12 +143,30 @@ describe('files', () => {
   });
 });
 
+describe('fuzz', () => {
+  it('20,000 mutants of tokenizer files: a tokenizer that round-trips, or a FormatError', () => {
+    const sources = [charTokenizer('abc é🐋"\\'), trainBpe('the cat and the hat and the bat', 264)].map(formatTokenizer);
+    const edit = fc.tuple(fc.nat(400), fc.constantFrom('drop', 'insert', 'replace'), fc.constantFrom(...'{}[],:"019-.eabc\\\u0000é', '256', '1e9', 'null', '"kind"'));
+    let accepted = 0;
+    fc.assert(fc.property(fc.constantFrom(...sources), fc.array(edit, { minLength: 1, maxLength: 3 }), (source, edits) => {
+      let text = source;
+      for (const [at, kind, piece] of edits) { const i = at % text.length; text = text.slice(0, i) + (kind === 'drop' ? '' : piece) + text.slice(kind === 'insert' ? i : i + 1); }
+      let t: Tokenizer;
+      try { t = parseTokenizer(text); } catch (error) { if (error instanceof FormatError) return; throw error; }
+      accepted++;
+      expect(parseTokenizer(formatTokenizer(t)).toJSON()).toEqual(t.toJSON());
+      t.decode(Uint32Array.from({ length: t.vocab }, (_, i) => i));
+    }), { numRuns: 20_000, seed: 4 });
+    expect(accepted).toBeGreaterThan(200);
+  });
+});
+
 describe('makeTokenizer', () => {
   it('knows the three kinds by name', () => {
     expect([makeTokenizer('bytes', ''), makeTokenizer('chars', 'abc'), makeTokenizer('bpe:260', 'abab abab cdcd cdcd')].map((t) => [t.kind, t.vocab])).toEqual([['bytes', 256], ['chars', 3], ['bpe', 260]]);
   });
 
-  it.each(['words', 'bpe', 'bpe:255', 'bpe:1e3', 'bpe:10000000'])('refuses %s', (name) => {
+  it.each(['words', 'bpe', 'bpe:255', 'bpe:1e3', 'bpe:65537', 'bpe:10000000'])('refuses %s', (name) => {
     expect(() => makeTokenizer(name, 'abc')).toThrow(ConfigError);
   });
 });

@@ -52,7 +52,8 @@ export async function attachBroker(server: UpgradableServer, options: BrokerOpti
     },
     authorizeSubscribe: (client, subscription, done) => {
       const refusal = refuseFilter(subscription.topic) ?? allowance.refuseSubscribe(client, subscription.topic);
-      done(refusal, refusal ? null : subscription);
+      // A refused filter (return code 128) rather than a closed connection: the client can say why it failed.
+      done(null, refusal ? null : subscription);
     },
   });
   // A client's protocol error ends that client; aedes has closed it by the time it reports it.

@@ -1,0 +1,128 @@
+// Rooms for tests: presences, a carrier in memory (everything in order, no broker), a mesh without WebRTC whose pairs fail on demand, and a recorder of events.
+
+import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
+import type { Presence } from '../../src/cluster/presence.ts';
+import type { Carrier, CarrierHandlers } from '../../src/cluster/rendezvous.ts';
+import type { Bytes } from '../../src/cluster/seal.ts';
+import type { SessionEvent } from '../../src/cluster/session.ts';
+
+export const ROOM_KEY = 'AAECAwQFBgcICQoLDA0ODw';
+export const OTHER_KEY = 'zzzzzzzzzzzzzzzzzzzzzw';
+
+export function presence(n: number, fields: Partial<Presence> = {}): Presence {
+  return {
+    id: `tab-${n}`, name: `Tab ${n}`, address: n.toString(16).padStart(16, '0'), order: n + 1, protocolVersion: 1, adapter: 'test', software: true, role: 'trainer', ...fields,
+  };
+}
+
+export const introduction = (n: number): { id: string; name: string; adapter: string; software: boolean; role: 'trainer' | 'observer' } => (
+  { id: `tab-${n}`, name: `Tab ${n}`, adapter: 'test', software: true, role: 'trainer' }
+);
+
+/** All members of one room in one process. */
+export class MemoryHub {
+  readonly #members = new Map<string, CarrierHandlers>();
+  /** Sees every payload; returning undefined loses it. */
+  tamper: (kind: 'presence' | 'signal', bytes: Bytes) => Bytes | undefined = (_, bytes) => bytes;
+
+  carrier(): Carrier & { die(): void } {
+    let address = '';
+    const others = (tell: (handlers: CarrierHandlers) => void): void => {
+      for (const [member, handlers] of this.#members) if (member !== address) tell(handlers);
+    };
+    const gone = (evidence: 'left' | 'lost'): void => {
+      if (!this.#members.delete(address)) return;
+      others((handlers) => handlers.onGone(address, evidence));
+    };
+    return {
+      name: 'memory', graceMs: 0,
+      open: (_room, mine, handlers) => {
+        address = mine;
+        this.#members.set(mine, handlers);
+        return Promise.resolve();
+      },
+      hello: () => others((handlers) => handlers.onHello(address)),
+      announce: (sealed) => {
+        const bytes = this.tamper('presence', sealed);
+        if (bytes && this.#members.has(address)) others((handlers) => handlers.onPresence(address, bytes, true));
+      },
+      signal: (to, sealed) => {
+        const bytes = this.tamper('signal', sealed);
+        if (bytes && this.#members.has(address)) this.#members.get(to)?.onSignal(address, bytes);
+      },
+      close: () => { gone('left'); return Promise.resolve(); },
+      die: () => gone('lost'),
+    };
+  }
+}
+
+/** Connects by an offer and an answer through the signals; `refuse` gives the reason why an attempt of a pair fails. */
+export function fakeMesh(refuse: (low: number, high: number, attempt: number) => string | undefined = () => undefined): (options: MeshOptions) => Mesh {
+  return ({ rank, onLink, onSignal }) => {
+    const attempts = new Map<number, number>();
+    let closed = false;
+    const open = (peer: number, attempt: number): void => {
+      const reason = refuse(Math.min(rank, peer), Math.max(rank, peer), attempt);
+      onLink(peer, reason === undefined ? { state: 'open', attempt } : { state: 'failed', attempt, reason });
+    };
+    const mesh: Mesh = {
+      connect({ peer, attempt }) {
+        if (closed || (attempts.get(peer) ?? 0) >= attempt) return;
+        attempts.set(peer, attempt);
+        onLink(peer, { state: 'connecting', attempt });
+        if (rank < peer) onSignal(peer, attempt, { type: 'offer', sdp: 'x' });
+      },
+      signal(peer, attempt, data) {
+        mesh.connect({ peer, attempt });
+        if (closed || attempts.get(peer) !== attempt) return;
+        if (data.type === 'offer') onSignal(peer, attempt, { type: 'answer', sdp: 'y' });
+        open(peer, attempt);
+      },
+      lanes: () => new Map(),
+      close() { closed = true; },
+    };
+    return mesh;
+  };
+}
+
+/** Keeps all events and lets a test wait for one, past or future. */
+export class Events<E> {
+  readonly all: E[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  readonly push = (event: E): void => {
+    this.all.push(event);
+    for (const check of [...this.#waiting]) check();
+  };
+
+  /** Resolves with the first event that `wanted` takes. */
+  find<T extends E>(wanted: (event: E) => event is T): Promise<T>;
+  find(wanted: (event: E) => boolean): Promise<E>;
+  find(wanted: (event: E) => boolean): Promise<E> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        const found = this.all.find(wanted);
+        if (found === undefined) return;
+        this.#waiting.delete(check);
+        resolve(found);
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+}
+
+export class SessionEvents extends Events<SessionEvent> {
+  started(view?: number): Promise<Extract<SessionEvent, { type: 'started' }>> {
+    return this.find((event): event is Extract<SessionEvent, { type: 'started' }> => event.type === 'started' && (view === undefined || event.place.view === view));
+  }
+  failed(): Promise<Extract<SessionEvent, { type: 'failed' }>> {
+    return this.find((event): event is Extract<SessionEvent, { type: 'failed' }> => event.type === 'failed');
+  }
+  status(pattern: RegExp): Promise<SessionEvent> {
+    return this.find((event) => event.type === 'status' && pattern.test(event.text));
+  }
+  members(count: number): Promise<SessionEvent> {
+    return this.find((event) => event.type === 'roster' && event.members.length === count);
+  }
+}

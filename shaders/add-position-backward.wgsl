@@ -16,7 +16,7 @@ alias Value = f32;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= T * WIDTH) { return; }
+  if (i >= min(T, R) * WIDTH) { return; }
   var sum = Value(0.0);
   for (var at = i; at < R * WIDTH; at += T * WIDTH) { sum += dOut[at]; }
   dTable[POS_START * WIDTH + i] += sum;

@@ -23,6 +23,5 @@ export const add = defineKernel({
     { N: 1, ALPHA: 1, BETA: 1 },
     { N: 63, ALPHA: 0.5, BETA: -2 },
     { N: 1000, ALPHA: 1, BETA: 1 },
-    { N: 65535 * 64 + 4, ALPHA: 1, BETA: 0.25 },
   ],
 });

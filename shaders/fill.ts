@@ -1,4 +1,5 @@
 // out = VALUE in all N elements. Used to clear accumulators inside a plan. Memory bound: 4 bytes per element.
+// Its largest case is the one that folds the grid (see grid.ts).
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -18,5 +19,5 @@ export const fill = defineKernel({
     out.fill(VALUE, 0, N);
   },
   sizes: ({ N }) => ({ out: N }),
-  cases: [{ N: 1, VALUE: 1 }, { N: 257, VALUE: -0.1 }, { N: 1024, VALUE: 0 }],
+  cases: [{ N: 1, VALUE: 1 }, { N: 257, VALUE: -0.1 }, { N: 1024, VALUE: 0 }, { N: 65535 * 64 + 4, VALUE: 2 }],
 });

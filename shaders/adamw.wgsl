@@ -1,5 +1,5 @@
 // m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - lr wd) - lr (m / bc1) / (sqrt(v) / sqrt(bc2) + eps), g = gradScale grad.
-// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale]; no decay where DECAY is 0.
+// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale, 1 - beta1, 1 - beta2]; no decay where DECAY is 0.
 // One weight per thread.
 
 const N: u32 = 1u;
@@ -23,8 +23,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let beta1 = hyper[1];
   let beta2 = hyper[2];
   let g = hyper[7] * grad[i];
-  let mean = beta1 * m[i] + (1.0 - beta1) * g;
-  let square = beta2 * v[i] + (1.0 - beta2) * (g * g);
+  let mean = beta1 * m[i] + hyper[8] * g;
+  let square = beta2 * v[i] + hyper[9] * (g * g);
   m[i] = mean;
   v[i] = square;
   var w = param[i];

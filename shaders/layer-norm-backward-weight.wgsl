@@ -1,4 +1,4 @@
-// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r] and dBias[c] (+)= sum_r dOut[r, c].
+// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r].
 // One thread per column walks down the rows.
 
 const R: u32 = 1u;
@@ -14,24 +14,18 @@ alias Value = f32;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
 @group(0) @binding(3) var<storage, read> dOut: array<Value>;
 @group(0) @binding(4) var<storage, read_write> dWeight: array<Value>;
-@group(0) @binding(5) var<storage, read_write> dBias: array<Value>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let column = (group.y * groups.x + group.x) * WG + lane;
   if (column >= WIDTH) { return; }
   var weightSum = Value(0.0);
-  var biasSum = Value(0.0);
   for (var row = 0u; row < R; row++) {
     let at = row * WIDTH + column;
-    let g = dOut[at];
-    weightSum += g * ((x[at] - mean[row]) * rstd[row]);
-    biasSum += g;
+    weightSum += dOut[at] * ((x[at] - mean[row]) * rstd[row]);
   }
   if (ACCUMULATE == 1u) {
     weightSum += dWeight[column];
-    biasSum += dBias[column];
   }
   dWeight[column] = weightSum;
-  dBias[column] = biasSum;
 }

@@ -17,6 +17,7 @@ import { embeddingLinks } from '../../shaders/embedding-links.ts';
 import { embedding } from '../../shaders/embedding.ts';
 import { geluBackward } from '../../shaders/gelu-backward.ts';
 import { gelu } from '../../shaders/gelu.ts';
+import { columnSum } from '../../shaders/column-sum.ts';
 import { layerNormBackwardWeight } from '../../shaders/layer-norm-backward-weight.ts';
 import { layerNormBackward } from '../../shaders/layer-norm-backward.ts';
 import { layerNorm } from '../../shaders/layer-norm.ts';
@@ -94,7 +95,8 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const [y, mean, rstd, dx, dw, db] = [zeros(R * C), zeros(R), zeros(R), zeros(R * C), zeros(C), zeros(C)];
     await run(layerNorm, { x: x.data, weight: w.data, bias: b.data, out: y, mean, rstd }, { R, C, EPS: Number(attrs.eps) });
     await run(layerNormBackward, { x: x.data, weight: w.data, mean, rstd, dOut: dy.data, dX: dx }, { R, C });
-    await run(layerNormBackwardWeight, { x: x.data, mean, rstd, dOut: dy.data, dWeight: dw, dBias: db }, { R, C, ACCUMULATE: 1 });
+    await run(layerNormBackwardWeight, { x: x.data, mean, rstd, dOut: dy.data, dWeight: dw }, { R, C, ACCUMULATE: 1 });
+    await run(columnSum, { x: dy.data, out: db }, { R, C, ACCUMULATE: 1 });
     return { y, mean, rstd, dx, dw, db };
   },
   async rmsnorm({ attrs, inputs: { x, w, dy } }, run) {
@@ -169,7 +171,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const [lr, beta1, beta2, eps, decay, steps] = ['lr', 'beta1', 'beta2', 'eps', 'weight_decay', 'steps'].map((key) => Number(attrs[key]));
     const [param, m, v, w] = [Float32Array.from(w0.data), zeros(N), zeros(N), zeros(steps * N)];
     for (let t = 1; t <= steps; t++) {
-      const hyper = new Float32Array([lr, beta1, beta2, eps, decay, 1 - beta1 ** t, 1 - beta2 ** t, 1]);
+      const hyper = new Float32Array([lr, beta1, beta2, eps, decay, 1 - beta1 ** t, 1 - beta2 ** t, 1, 1 - beta1, 1 - beta2]);
       await run(adamw, { param, grad: g.data.slice((t - 1) * N, t * N), m, v, hyper }, { N, DECAY: 1 });
       w.set(param, (t - 1) * N);
     }

@@ -1,7 +1,8 @@
 // out = epilogue(SCALE * op(a) op(b)) where op(a) is [M, K] and op(b) is [K, N]; one thread computes TILE_M x TILE_N outputs in registers.
 // Four neighbouring k of a row are one vec4 register. A matrix whose contiguous dimension is not k is turned by naming other components,
 // which costs nothing where a vec4 is four scalar registers; so all four layouts share this text and its sum of dot products.
-// Needs N, K (and M if TRANS_A) divisible by 4. Rows beyond M or N are loaded from the last row and never stored.
+// Needs N, K (and M if TRANS_A) divisible by 4. Rows and quads beyond the edge repeat the last one: they are loaded, computed and stored
+// again with the same value, always by the thread that owns the last one, so there is not one branch.
 // No workgroup memory: software adapters pay more for a barrier than for the repeated loads.
 
 const BATCH: u32 = 1u;
@@ -41,11 +42,15 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
   return x;
 }
 
+// The row whose values register row i holds; a transposed `a` is loaded, and so repeated, in quads of rows.
+fn outRow(row0: u32, i: u32) -> u32 {
+  return select(min(row0 + i, M - 1u), min(row0 + (i / 4u) * 4u, max(M, 4u) - 4u) + i % 4u, TRANS_A == 1u);
+}
+
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let row0 = (group.y * WG_Y + local.y) * TILE_M;
-  // Column quads of a thread are WG_X apart, so neighbouring threads load and store neighbouring quads.
-  let quad0 = group.x * WG_X * (TILE_N / 4u) + local.x;
+  let quad0 = (group.x * WG_X + local.x) * (TILE_N / 4u);
   if (row0 >= M || quad0 >= N / 4u) {
     return;
   }
@@ -60,7 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       }
     }
     for (var j = 0u; j < TILE_N; j++) { // unroll
-      let quad = min(quad0 + (j / 4u) * WG_X, N / 4u - 1u);
+      let quad = min(quad0 + j / 4u, N / 4u - 1u);
       if (TRANS_B == 1u) {
         bAt[j] = batch * (B_BATCH / 4u) + (quad * 4u + j % 4u) * (K / 4u);
       } else {
@@ -117,24 +122,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         bAt[j] += select(N, 1u, TRANS_B == 1u);
       }
     }
+    // All of out is read before any of it is stored, because an edge is stored more than once.
+    var result: array<vec4<f32>, TILE_M * TILE_N / 4u>; // registers
     for (var i = 0u; i < TILE_M; i++) { // unroll
       for (var j = 0u; j < TILE_N; j += 4u) { // unroll
-        let quad = quad0 + (j / 4u) * WG_X;
-        if (row0 + i < M && quad < N / 4u) {
-          let at = (batch * M + row0 + i) * (N / 4u) + quad;
-          var v = SCALE * vec4(acc[i * TILE_N + j], acc[i * TILE_N + j + 1u], acc[i * TILE_N + j + 2u], acc[i * TILE_N + j + 3u]);
-          if (BIAS == 1u) {
-            v += bias[quad];
-          }
-          v = activate(v);
-          if (RESIDUAL == 1u) {
-            v += residual[at];
-          }
-          if (ACCUMULATE == 1u) {
-            v += out[at];
-          }
-          out[at] = v;
+        let quad = min(quad0 + j / 4u, N / 4u - 1u);
+        let at = (batch * M + outRow(row0, i)) * (N / 4u) + quad;
+        var v = SCALE * vec4(acc[i * TILE_N + j], acc[i * TILE_N + j + 1u], acc[i * TILE_N + j + 2u], acc[i * TILE_N + j + 3u]);
+        if (BIAS == 1u) {
+          v += bias[quad];
         }
+        v = activate(v);
+        if (RESIDUAL == 1u) {
+          v += residual[at];
+        }
+        if (ACCUMULATE == 1u) {
+          v += out[at];
+        }
+        result[(i * TILE_N + j) / 4u] = v;
+      }
+    }
+    for (var i = 0u; i < TILE_M; i++) { // unroll
+      for (var j = 0u; j < TILE_N; j += 4u) { // unroll
+        out[(batch * M + outRow(row0, i)) * (N / 4u) + min(quad0 + j / 4u, N / 4u - 1u)] = result[(i * TILE_N + j) / 4u];
       }
     }
   }

@@ -1,5 +1,6 @@
 // out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs in registers.
-// Scalar loads only. Rows and columns beyond the edge are loaded from the last one and never stored, so the inner loop has no branches.
+// Scalar loads only. Rows and columns beyond the edge repeat the last one: they are loaded, computed and stored again with the same value,
+// always by the thread that owns the last one, so there is not one branch (dozens of guarded stores take minutes to compile on SwiftShader).
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -41,8 +42,7 @@ fn activate(x: f32) -> f32 {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let row0 = (group.y * WG_Y + local.y) * TILE_M;
-  // Columns of a thread are WG_X apart, so neighbouring threads load and store neighbouring columns.
-  let col0 = group.x * WG_X * TILE_N + local.x;
+  let col0 = (group.x * WG_X + local.x) * TILE_N;
   if (row0 >= M || col0 >= N) {
     return;
   }
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       aAt[i] = batch * A_BATCH + min(row0 + i, M - 1u) * select(K, 1u, TRANS_A == 1u);
     }
     for (var j = 0u; j < TILE_N; j++) { // unroll
-      bAt[j] = batch * B_BATCH + min(col0 + j * WG_X, N - 1u) * select(1u, K, TRANS_B == 1u);
+      bAt[j] = batch * B_BATCH + min(col0 + j, N - 1u) * select(1u, K, TRANS_B == 1u);
     }
     var acc: array<f32, TILE_M * TILE_N>; // registers
     for (var k = 0u; k < K; k++) {
@@ -71,24 +71,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         }
       }
     }
+    // All of out is read before any of it is stored, because an edge is stored more than once.
     for (var i = 0u; i < TILE_M; i++) { // unroll
       for (var j = 0u; j < TILE_N; j++) { // unroll
-        let col = col0 + j * WG_X;
-        if (row0 + i < M && col < N) {
-          let at = (batch * M + row0 + i) * N + col;
-          var v = SCALE * acc[i * TILE_N + j];
-          if (BIAS == 1u) {
-            v += bias[col];
-          }
-          v = activate(v);
-          if (RESIDUAL == 1u) {
-            v += residual[at];
-          }
-          if (ACCUMULATE == 1u) {
-            v += out[at];
-          }
-          out[at] = v;
+        let col = min(col0 + j, N - 1u);
+        let at = (batch * M + min(row0 + i, M - 1u)) * N + col;
+        var v = SCALE * acc[i * TILE_N + j];
+        if (BIAS == 1u) {
+          v += bias[col];
         }
+        v = activate(v);
+        if (RESIDUAL == 1u) {
+          v += residual[at];
+        }
+        if (ACCUMULATE == 1u) {
+          v += out[at];
+        }
+        acc[i * TILE_N + j] = v;
+      }
+    }
+    for (var i = 0u; i < TILE_M; i++) { // unroll
+      for (var j = 0u; j < TILE_N; j++) { // unroll
+        out[(batch * M + min(row0 + i, M - 1u)) * N + min(col0 + j, N - 1u)] = acc[i * TILE_N + j];
       }
     }
   }

@@ -1,0 +1,151 @@
+// The kernel contract: on a given device, every variant that supports a case gives what the kernel's f64 reference gives.
+// Inputs are seeded normals (or the kernel's testInput); outputs start as normals too, so a place that a kernel forgets to write, or adds
+// to instead of writing, differs. Floats may differ by tolerance * max|reference| of that binding, integers not at all.
+// A value <= -1e29 stands for minus infinity and need only be matched by another such value.
+
+import type { Device, DeviceBuffer } from '../../src/device/device.ts';
+import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
+import type { BindingSpec, Constants, Kernel, Params, Variant } from '../../src/device/kernel.ts';
+import type { Tuning } from '../../src/device/variant.ts';
+import { RandomStream } from '../../src/base/random.ts';
+import { typedView } from '../../src/base/shape.ts';
+import type { TypedArray } from '../../src/base/shape.ts';
+
+const DEFAULT_TOLERANCE = 1e-5;
+/** Guarded arrays are slow, so large cases run without. */
+const GUARDED_FLOPS = 50_000;
+const MINUS_INFINITY = -1e29;
+
+/** A device whose next `prepare` runs the variant that was picked last. */
+export interface ContractTarget { readonly device: Device; pick(variant: string, constants: Constants): void }
+
+/** `open` makes a device that asks `tuning` for every launch. */
+export async function contractTarget(open: (tuning: Tuning) => Device | Promise<Device>): Promise<ContractTarget> {
+  let picked: { variant: string; constants: Constants } | undefined;
+  const device = await open(() => picked);
+  return { device, pick: (variant, constants) => { picked = { variant, constants }; } };
+}
+
+type Arrays = Record<string, TypedArray>;
+
+/** Seeded inputs and initial outputs of one case. */
+export function caseArrays(kernel: Kernel, params: Params): Arrays {
+  const sizes = kernel.sizes(params);
+  const arrays: Arrays = {};
+  for (const [name, spec] of Object.entries(kernel.bindings)) {
+    const stream = new RandomStream(7, `${kernel.name} ${JSON.stringify(params)} ${name}`);
+    let drawn = 0;
+    const made = kernel.testInput?.(name, params, () => stream.uniform(drawn++));
+    if (made && made.length !== sizes[name]) throw new Error(`${kernel.name}: testInput(${name}) gives ${made.length} elements, sizes says ${sizes[name]}`);
+    arrays[name] = made ?? randomArray(spec, sizes[name], stream);
+  }
+  return arrays;
+}
+
+function randomArray(spec: BindingSpec, length: number, stream: RandomStream): TypedArray {
+  const dtype = bindingDType(spec);
+  const array = typedView(dtype, new ArrayBuffer(length * 4));
+  for (let i = 0; i < length; i++) array[i] = dtype === 'f32' ? stream.normal(i) : stream.u32(i);
+  return array;
+}
+
+/** What the reference makes of these arrays. Throws if it reads or writes out of bounds (small cases), writes an input or leaves NaN. */
+export function expectedArrays(kernel: Kernel, params: Params, arrays: Arrays): Arrays {
+  const copies = Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.slice() as TypedArray]));
+  const guarded = kernel.cost(params).flops <= GUARDED_FLOPS
+    ? Object.fromEntries(Object.entries(copies).map(([name, array]) => [name, boundsChecked(array, `${kernel.name} ${JSON.stringify(params)}: ${name}`)]))
+    : copies;
+  kernel.reference(guarded, params);
+  for (const [name, spec] of Object.entries(kernel.bindings)) {
+    const where = `${kernel.name} ${JSON.stringify(params)}: reference of ${name}`;
+    if (bindingAccess(spec) === 'read' && copies[name].some((value, i) => value !== arrays[name][i])) throw new Error(`${where} changed an input`);
+    if (copies[name].some((value) => Number.isNaN(value))) throw new Error(`${where} has NaN`);
+  }
+  return copies;
+}
+
+/** The same array, but an index outside it throws instead of reading undefined or dropping the write. */
+function boundsChecked(array: TypedArray, where: string): TypedArray {
+  const check = (key: string | symbol): void => {
+    if (typeof key === 'string' && /^-?[\d.]+$|^NaN$/.test(key) && !(Number(key) < array.length && Number.isInteger(Number(key)) && Number(key) >= 0)) {
+      throw new Error(`${where}[${key}] is outside ${array.length} elements`);
+    }
+  };
+  return new Proxy(array, {
+    get(target, key) {
+      check(key);
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+    set(target, key, value) { check(key); return Reflect.set(target, key, value, target); },
+  });
+}
+
+/** Every combination of a variant's tunable constants. */
+export function tunings(variant: Variant): Constants[] {
+  let all: Record<string, number>[] = [{}];
+  for (const [name, values] of Object.entries(variant.tune ?? {})) all = all.flatMap((constants) => values.map((value) => ({ ...constants, [name]: value })));
+  return all;
+}
+
+export interface ContractReport { runs: number; readonly failures: string[]; worst: number }
+
+/** Runs all cases of `kernel` under every variant and tuning that supports them. `worst` is the largest error in units of what is allowed. */
+export async function checkKernel(target: ContractTarget, kernel: Kernel, cases: readonly Params[] = kernel.cases): Promise<ContractReport> {
+  const report: ContractReport = { runs: 0, failures: [], worst: 0 };
+  for (const params of cases) {
+    const arrays = caseArrays(kernel, params);
+    const expected = expectedArrays(kernel, params, arrays);
+    const variants = kernel.variants.filter((variant) => !variant.supports || variant.supports(params, target.device.features));
+    if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);
+    for (const variant of variants) {
+      for (const constants of tunings(variant)) {
+        target.pick(variant.name, constants);
+        const got = await runOnce(target.device, kernel, params, arrays);
+        report.runs++;
+        for (const name of Object.keys(got)) {
+          const { error, text } = compare(expected[name], got[name], kernel.tolerance ?? DEFAULT_TOLERANCE);
+          report.worst = Math.max(report.worst, error);
+          if (text) report.failures.push(`${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}: ${name}${text}`);
+        }
+      }
+    }
+  }
+  return report;
+}
+
+async function runOnce(device: Device, kernel: Kernel, params: Params, arrays: Arrays): Promise<Arrays> {
+  const buffers: DeviceBuffer[] = [];
+  const io = Object.fromEntries(Object.entries(arrays).map(([name, array]) => {
+    const buffer = device.alloc(array.byteLength, 'activation', name);
+    device.write(buffer, 0, array);
+    buffers.push(buffer);
+    return [name, { buffer, offset: 0, bytes: array.byteLength }];
+  }));
+  try {
+    const launch = await device.prepare(kernel, params, io);
+    const names = Object.keys(kernel.bindings).filter((name) => bindingAccess(kernel.bindings[name]) === 'read_write');
+    const bytes = await device.submit([launch], names.map((name) => io[name]));
+    return Object.fromEntries(names.map((name, i) => [name, typedView(bindingDType(kernel.bindings[name]), bytes[i])]));
+  } finally {
+    for (const buffer of buffers) device.free(buffer);
+  }
+}
+
+/** The worst place of two arrays, its error in units of what is allowed, and a sentence if that is above 1. */
+export function compare(expected: TypedArray, got: TypedArray, tolerance: number): { error: number; text?: string } {
+  const floats = expected instanceof Float32Array;
+  let scale = 0;
+  if (floats) for (const value of expected) if (value > MINUS_INFINITY) scale = Math.max(scale, Math.abs(value));
+  const allowed = floats ? tolerance * scale : 0;
+  let worst = 0;
+  let at = -1;
+  for (let i = 0; i < expected.length; i++) {
+    if (floats && expected[i] <= MINUS_INFINITY && got[i] <= MINUS_INFINITY) continue;
+    // NaN, and anything at all where nothing is allowed, counts as infinitely wrong.
+    const distance = Math.abs(got[i] - expected[i]);
+    const error = distance === 0 ? 0 : distance > 0 && allowed > 0 ? distance / allowed : Infinity;
+    if (error > worst) { worst = error; at = i; }
+  }
+  return worst > 1 ? { error: worst, text: `[${at}]: expected ${expected[at]}, got ${got[at]} (${worst.toPrecision(3)} times the allowed error)` } : { error: worst };
+}

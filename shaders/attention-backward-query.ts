@@ -21,6 +21,8 @@ export function eachPair(
       if (scores[j] === -Infinity) continue;
       let dP = 0;
       for (let d = 0; d < p.DV; d++) dP += io.dOut[p.O_OFF + b * p.O_B + h * p.O_H + i * p.O_T + d] * io.v[p.V_OFF + b * p.V_B + hkv * p.V_H + j * p.V_T + d];
+      // Rounded as delta was: a query that sees one key has dP = delta and a gradient of exactly 0.
+      if (io.delta instanceof Float32Array) dP = Math.fround(dP);
       const probability = Math.exp(scores[j] - io.lse[row]);
       visit(b, h, hkv, i, j, probability, probability * (dP - io.delta[row]) * p.SCALE);
     }

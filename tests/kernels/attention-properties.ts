@@ -28,8 +28,8 @@ export async function runSteps(device: Device, arrays: Readonly<Record<string, F
   }
   const range = (name: string) => ({ buffer: buffers.get(name)!, offset: 0, bytes: arrays[name].byteLength });
   try {
-    const launches = [];
-    for (const { kernel, params, io } of steps) launches.push(await device.prepare(kernel, params, Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, range(name)]))));
+    const launches = await Promise.all(steps.map(({ kernel, params, io }) =>
+      device.prepare(kernel, params, Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, range(name)])))));
     const names = Object.keys(arrays);
     const bytes = await device.submit(launches, names.map(range));
     return Object.fromEntries(names.map((name, i) => [name, new Float32Array(bytes[i])]));

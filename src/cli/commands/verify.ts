@@ -1,0 +1,105 @@
+// `tabmesh verify FOLDER`: runs conformance folders (operator cases, or golden training runs) and says what holds.
+
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { worldSize } from '../../base/axis.ts';
+import { ConfigError } from '../../base/errors.ts';
+import { parseLayout } from '../../train/layout.ts';
+import type { Command, CommandIo } from '../command.ts';
+import { BACKENDS, execute } from '../execution.ts';
+import type { ExecutionBackend } from '../execution.ts';
+import { describeOptions, parseOptions } from '../options.ts';
+import { isRunFolder, verifyRunFolder } from '../verify/run-folder.ts';
+import type { RunExecutor } from '../verify/run-folder.ts';
+import type { Check } from '../verify/compare.ts';
+
+const OPTIONS = {
+  backend: { type: 'string', choices: BACKENDS, default: 'node', about: 'where the kernels run' },
+  layout: { type: 'string', about: 'mesh of a training run, for example dp=2,pp=2 (default dp=1)' },
+  tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
+  schedule: { type: 'string', about: 'pipeline schedule of a training run' },
+  microbatches: { type: 'count', about: 'microbatches per replica and step of a training run' },
+  sequence: { type: 'string', about: 'sequence-parallel strategy of a training run' },
+  only: { type: 'string', about: 'run only the operator cases whose name or operator contains this' },
+  verbose: { type: 'flag', about: 'print every check, not only failures and totals' },
+} as const;
+
+interface Totals { passed: number; failed: number; skipped: number }
+
+export const command: Command = {
+  name: 'verify',
+  summary: 'checks kernels and training runs against golden values from PyTorch and ONNX',
+  help: ['tabmesh verify: checks kernels and training runs against golden values', '', 'usage: tabmesh verify FOLDER [options]', '', describeOptions(OPTIONS), '',
+    'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails.'].join('\n'),
+  async run(args, io) {
+    const { options, positionals } = parseOptions(args, OPTIONS, 1);
+    const [folder] = positionals;
+    if (folder === undefined || !existsSync(folder)) throw new ConfigError('FOLDER', `expected a folder with manifest.json or run.json, got ${folder ?? 'none'}`);
+    const settings = (['layout', 'schedule', 'sequence', 'microbatches'] as const).filter((name) => options[name] !== undefined).map((name) => [name, String(options[name])] as const);
+    if (options.tabs !== undefined && worldSize(parseLayout(options.layout ?? 'dp=1')) !== options.tabs) throw new ConfigError('--tabs', `is ${options.tabs}, but the layout has ${worldSize(parseLayout(options.layout ?? 'dp=1'))} ranks`);
+    const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
+    const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+    const found = verifiable(folder);
+    if (!found.length) throw new ConfigError('FOLDER', `'${folder}' has neither manifest.json nor run.json with model.safetensors, nor folders that do`);
+    for (const path of found) {
+      if (isRunFolder(path)) await verifyRun(path, settings, backend, options.tabs === undefined ? 'devices' : 'tabs', options.verbose, io, totals);
+      else await verifyOperators(path, backend, options.only, options.verbose, io, totals);
+    }
+    io.out(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
+    return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+  },
+};
+
+function verifiable(folder: string): string[] {
+  if (isRunFolder(folder) || existsSync(join(folder, 'manifest.json'))) return [folder];
+  return readdirSync(folder).map((name) => join(folder, name)).filter((path) => statSync(path).isDirectory()).flatMap(verifiable);
+}
+
+async function verifyRun(folder: string, settings: readonly (readonly [string, string])[], backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
+  const label = `${basename(folder)} ${new Map(settings).get('layout') ?? 'dp=1'} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
+  const execution: RunExecutor = async (config, files) => {
+    const losses: number[] = [];
+    const gradNorms: number[] = [];
+    let gradients: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+    let weights: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+    await execute({
+      backend, mode, config, files, wantGradients: true, wantModel: true, signal: io.signal,
+      onStatus: (text) => { if (verbose) io.err(text); },
+      onEvent: (rank, event) => {
+        if (rank !== 0) return;
+        if (event.kind === 'step') { losses.push(event.metrics.loss); gradNorms.push(event.metrics.gradNorm); }
+        else if (event.kind === 'gradients') gradients = event.bytes;
+        else if (event.kind === 'model') weights = event.bytes;
+      },
+    });
+    return { losses, gradNorms, gradients, weights };
+  };
+  const started = performance.now();
+  const checks = await verifyRunFolder(folder, settings, execution);
+  report(label, checks, performance.now() - started, verbose, io, totals);
+}
+
+async function verifyOperators(folder: string, backend: ExecutionBackend, only: string | undefined, verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
+  const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as { format?: string };
+  const { runOperatorFolder } = await import('../verify/operators.ts');
+  await runOperatorFolder({
+    folder, format: manifest.format ?? '', backend, only, signal: io.signal,
+    onStatus: (text) => io.err(text),
+    onGroup: (label, checks, skipped, ms) => {
+      totals.skipped += skipped;
+      report(`${label}${skipped ? ` (${skipped} skipped)` : ''}`, checks, ms, verbose, io, totals);
+    },
+  });
+}
+
+function report(label: string, checks: readonly Check[], ms: number, verbose: boolean, io: CommandIo, totals: Totals): void {
+  const passed = checks.filter((check) => check.passed).length;
+  totals.passed += passed;
+  totals.failed += checks.length - passed;
+  const worst = checks.reduce((a, b) => (b.worst > a.worst ? b : a), { name: '-', worst: 0, passed: true } as Check);
+  io.out(`${passed === checks.length ? 'ok  ' : 'FAIL'} ${label.padEnd(44)} ${String(passed).padStart(4)}/${checks.length}  worst ${worst.worst.toFixed(3)} of tolerance (${worst.name})  ${(ms / 1000).toFixed(1)} s`);
+  for (const check of checks) {
+    if (!check.passed) io.out(`     ${check.name}: ${check.worst.toFixed(2)} of tolerance; ${check.note ?? ''}`);
+    else if (verbose) io.out(`     ${check.name}: ${check.worst.toFixed(4)}`);
+  }
+}

@@ -1,0 +1,36 @@
+// Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or workers of one tab).
+
+import type { RunFiles } from '../train/prepare.ts';
+import type { RunConfig } from '../train/run-config.ts';
+import type { RunEvent } from '../train/run.ts';
+import { runInProcess } from './in-process.ts';
+
+export const BACKENDS = ['chromium', 'node', 'cpu'] as const;
+export type ExecutionBackend = (typeof BACKENDS)[number];
+
+export interface Execution {
+  readonly backend: ExecutionBackend;
+  /** Only for chromium: a tab per rank over WebRTC, or all ranks as workers of one tab. */
+  readonly mode: 'tabs' | 'devices';
+  readonly config: RunConfig;
+  readonly files: RunFiles;
+  readonly checkpoint?: Uint8Array<ArrayBuffer>;
+  readonly wantGradients?: boolean;
+  readonly wantModel?: boolean;
+  readonly onEvent: (rank: number, event: RunEvent) => void;
+  /** Progress in words. */
+  readonly onStatus?: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Resolves when every rank is done; rejects with the first error. */
+export async function execute(execution: Execution): Promise<void> {
+  const { backend } = execution;
+  if (backend === 'chromium') {
+    // Loaded only when wanted: it brings Vite's server and playwright.
+    const { runInChromium } = await import('./chromium.ts');
+    await runInChromium(execution);
+    return;
+  }
+  await runInProcess({ ...execution, backend });
+}

@@ -1,0 +1,60 @@
+// The progress of a run on stderr: a bar that redraws itself in a terminal, a plain line every few steps elsewhere.
+
+import type { CommandIo } from './command.ts';
+
+export interface ProgressStep { readonly step: number; readonly loss: number; readonly tokens: number; readonly ms: number; readonly bytes: number }
+
+const PLAIN_LINES = 20;
+
+export class ProgressLine {
+  readonly #steps: number;
+  readonly #io: CommandIo;
+  #bytes = 0;
+  #recentMs: number[] = [];
+  #drawn = false;
+
+  constructor(steps: number, io: CommandIo) { this.#steps = steps; this.#io = io; }
+
+  note(text: string): void {
+    this.#clear();
+    this.#io.err(text);
+  }
+
+  step({ step, loss, tokens, ms, bytes }: ProgressStep): void {
+    this.#bytes += bytes;
+    this.#recentMs = [...this.#recentMs.slice(-9), ms];
+    const done = step + 1;
+    const perStep = this.#recentMs.reduce((a, b) => a + b, 0) / this.#recentMs.length;
+    const text = `step ${done}/${this.#steps}  loss ${loss.toFixed(4)}  ${formatCount((tokens * 1000) / ms)} tokens/s  ${formatBytes(this.#bytes)} sent  ${formatTime(((this.#steps - done) * perStep) / 1000)} left`;
+    if (!this.#io.interactive) {
+      if (done === this.#steps || done === 1 || done % Math.max(1, Math.floor(this.#steps / PLAIN_LINES)) === 0) this.#io.err(text);
+      return;
+    }
+    const width = Math.max(5, Math.min(30, this.#io.columns - text.length - 4));
+    const filled = Math.round((done / this.#steps) * width);
+    process.stderr.write(`\r\x1b[K[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${text}`);
+    this.#drawn = true;
+  }
+
+  end(): void { this.#clear(); }
+
+  #clear(): void {
+    if (this.#drawn) process.stderr.write('\n');
+    this.#drawn = false;
+  }
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit++; }
+  return `${value.toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
+}
+
+function formatCount(n: number): string { return n >= 1e4 ? `${(n / 1000).toFixed(1)}k` : n.toFixed(0); }
+
+function formatTime(seconds: number): string {
+  const s = Math.max(0, Math.round(seconds));
+  return s >= 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s} s`;
+}

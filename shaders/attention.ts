@@ -15,7 +15,8 @@ export const NO_KEY = -1e30;
 
 export const attentionParams = {
   B: 'batch', HQ: 'query heads', HKV: 'key and value heads, at most HQ; head h reads floor(h HKV / HQ)', TQ: 'queries', TK: 'keys',
-  D: 'entries of a query and key', DV: 'entries of a value', SCALE: 'of the scores', CAUSAL: '1 hides later keys', Q_START: 'position of query 0', K_START: 'position of key 0',
+  D: 'entries of a query and key', DV: 'entries of a value', SCALE: 'of the scores', CAUSAL: '1 hides later keys',
+  Q_START: 'position of query 0, not negative', K_START: 'position of key 0, not negative',
   Q_OFF: 'first element of q', Q_B: 'elements between batches of q', Q_H: 'between heads', Q_T: 'between positions',
   K_OFF: 'first element of k', K_B: 'elements between batches of k', K_H: 'between heads', K_T: 'between positions',
   V_OFF: 'first element of v', V_B: 'elements between batches of v', V_H: 'between heads', V_T: 'between positions',
@@ -47,14 +48,17 @@ export function divisibleBy4(params: Params): boolean {
   return Object.entries(params).every(([name, value]) => !/^(D|DV|.*_(OFF|B|H|T))$/.test(name) || value % 4 === 0);
 }
 
+/** Pairs (query, key) from which the large tile pays for its compile time (3 x that of the small one on SwiftShader). */
+const MANY_PAIRS = 2 ** 17;
+
 /**
- * The three variants of the tiled kernels: ROWS queries x KEYS keys per thread. `rows` counts threads for these constants. The large tile
- * does twice the arithmetic per load, but wants enough queries and keys to fill it.
+ * The three variants of the tiled kernels: ROWS queries x KEYS keys per thread. `threads` counts threads for these constants. The large tile
+ * does twice the arithmetic per load.
  */
 export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
   const grid = (params: P, constants: Constants) => linearGrid(threads(params, constants), constants['WG']);
   return [
-    { name: 'vec4-8x8', source: vec4, tune: { ROWS: [8], KEYS: [8], WG: [16] }, supports: (p) => divisibleBy4(p) && p.TQ >= 32 && p.TK >= 32, grid },
+    { name: 'vec4-8x8', source: vec4, tune: { ROWS: [8], KEYS: [8], WG: [16] }, supports: (p) => divisibleBy4(p) && Math.min(p.TQ, p.TK) >= 32 && p.B * p.HQ * p.TQ * p.TK >= MANY_PAIRS, grid },
     { name: 'vec4-4x4', source: vec4, tune: { ROWS: [4], KEYS: [4], WG: [16] }, supports: divisibleBy4, grid },
     { name: 'scalar-4x4', source: scalar, tune: { ROWS: [4], KEYS: [4], WG: [16] }, grid },
   ];
@@ -101,7 +105,7 @@ export function packedAttention({ B = 1, HQ = 1, HKV = HQ, TQ: T, D, ...rest }: 
 /** What the contract runs for all three tiled kernels. */
 export const attentionCases: readonly AttentionParams[] = [
   denseAttention({ TQ: 1, D: 1 }),
-  denseAttention({ HQ: 2, TQ: 33, TK: 35, D: 16, CAUSAL: 1, Q_START: 2 }),
+  denseAttention({ HQ: 8, HKV: 4, TQ: 129, TK: 131, D: 8, CAUSAL: 1, Q_START: 2 }),
   denseAttention({ HQ: 2, HKV: 1, TQ: 5, TK: 7, D: 3, DV: 5, CAUSAL: 1, Q_START: 1, K_START: 3 }),
   packedAttention({ B: 2, HQ: 3, HKV: 2, TQ: 9, D: 4, CAUSAL: 1 }),
   denseAttention({ HQ: 3, TQ: 6, TK: 19, D: 8, DV: 12 }),

@@ -16,7 +16,7 @@ export interface Membership {
   /** What we would train if we were the coordinator; kept until a view of it has started. */
   readonly proposal: Proposal | undefined;
   readonly current: { readonly view: View; readonly from: string; readonly phase: 'forming' | 'started' } | undefined;
-  /** An offer from somebody who is not the coordinator in our eyes yet. */
+  /** An offer from somebody who is not the coordinator in our eyes yet, or with a member whose presence has not arrived. */
   readonly early: { readonly view: View; readonly from: string } | undefined;
   /** The highest view number seen. */
   readonly highest: number;
@@ -143,6 +143,9 @@ function settle(state: Membership, actions: readonly MembershipAction[], replace
     if (early.view.view <= state.highest) {
       return settle({ ...state, early: undefined }, [...actions, { type: 'tell-outdated', to: early.from, refused: early.view.view, view: state.highest }], replace);
     }
+    const here = new Set(state.members.map((member) => member.address));
+    // Signals may overtake presences. If one never comes, the deadlines of the coordinator end the wait.
+    if (!early.view.members.every((address) => here.has(address))) return { state, actions };
     const taken: Membership = { ...state, early: undefined, highest: early.view.view, current: { view: early.view, from: early.from, phase: 'forming' } };
     return { state: taken, actions: [...actions, { type: 'form', view: early.view, from: early.from }] };
   }

@@ -4,7 +4,7 @@
 // its offer are kept (a few), because two senders are not ordered. A coordinator that is also a member talks to itself by the same messages.
 // After `started` the session only watches; a broken link is the transport's to notice, and a new view is formed by `propose`.
 
-import { FormatError, RoomError } from '../base/errors.ts';
+import { FormatError, InternalError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
 import type { Lanes } from '../transport/transport.ts';
@@ -246,7 +246,7 @@ class RoomSession implements Session {
   }
 
   #placeIn(view: View): Place {
-    const members = view.members.map((address) => this.#present.find((presence) => presence.address === address) ?? unknownMember(address));
+    const members = view.members.map((address) => this.members.find((member) => member.address === address) ?? missingMember(address));
     return { rank: view.members.indexOf(this.me.address), worldSize: view.members.length, view: view.view, run: view.run, plan: view.plan, members };
   }
 
@@ -280,7 +280,6 @@ class RoomSession implements Session {
   #emit(event: SessionEvent): void { if (!this.#closed) this.#options.onEvent(event); }
 }
 
-/** A member whose presence has not arrived yet; the offer counts all the same. */
-function unknownMember(address: string): Presence {
-  return { id: address, name: address.slice(0, 4), adapter: '', software: false, role: 'trainer', address, order: 1, protocolVersion: 0 };
+function missingMember(address: string): never {
+  throw new InternalError(`a view was taken with the member ${address}, who is not in the roster`);
 }

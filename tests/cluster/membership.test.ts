@@ -107,6 +107,25 @@ test('an offer numbered below what was seen is answered with that number', () =>
   expect(actions).toEqual([{ type: 'tell-outdated', to: a.address, refused: 3, view: 5 }]);
 });
 
+test('the coordinator repeats a refused offer above the number that its member has seen', () => {
+  const [a, b] = [presence(1), presence(2)];
+  let { state, actions } = stepMembership(newMembership(a.address, { worldSize: 2, plan: null, run: 3 }), { type: 'roster', present: [a, b] });
+  ({ state, actions } = stepMembership(state, { type: 'outdated', refused: 1, view: 5 }));
+  expect(actions).toContainEqual({ type: 'form', view: { view: 6, run: 3, members: [a.address, b.address], plan: null }, from: a.address });
+  // Said once more, late, it is about an offer that no longer stands.
+  expect(stepMembership(state, { type: 'outdated', refused: 1, view: 5 }).actions).toEqual([]);
+});
+
+test('an offer with a member whose presence is still on its way waits for it', () => {
+  const [a, b, c] = [presence(1), presence(2), presence(3)];
+  const view: View = { view: 1, run: 1, members: [a.address, b.address, c.address], plan: null };
+  let { state, actions } = stepMembership(newMembership(b.address), { type: 'roster', present: [a, b] });
+  ({ state, actions } = stepMembership(state, { type: 'offered', from: a.address, view }));
+  expect(actions).toEqual([]);
+  ({ state, actions } = stepMembership(state, { type: 'roster', present: [a, b, c] }));
+  expect(actions).toContainEqual({ type: 'form', view, from: a.address });
+});
+
 /** A room in which everything is delayed: each member sees joins and leaves when the schedule says so, messages overtake each other. */
 class Room {
   readonly world: Presence[] = [];
@@ -216,7 +235,7 @@ describe('joins, leaves and messages in any order', () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), script, (worldSize, steps) => play(worldSize, steps)), { numRuns: 400 });
   });
 
-  test.each(['outdated', 'ended'] as const)('the check sees members that are deaf to `%s`', (deafTo) => {
+  test.each(['offered', 'ended'] as const)('the check sees members that are deaf to `%s`', (deafTo) => {
     expect(() => fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), script, (worldSize, steps) => play(worldSize, steps, deafTo)), { numRuns: 2000 })).toThrow(/Property failed/);
   });
 });

@@ -1,0 +1,203 @@
+// Whole sessions in one process: real seals, rendezvous, membership and barrier; the carrier and the mesh are in memory.
+
+import { afterEach, describe, expect, test } from 'vitest';
+import { realWorld } from '../../src/base/world.ts';
+import { joinRoom } from '../../src/cluster/session.ts';
+import type { Session, SessionOptions } from '../../src/cluster/session.ts';
+import { fakeMesh, introduction, MemoryHub, OTHER_KEY, ROOM_KEY, SessionEvents } from './support.ts';
+
+interface Tab { readonly session: Session; readonly events: SessionEvents; die(): void }
+
+const tabs: Tab[] = [];
+afterEach(async () => { await Promise.all(tabs.splice(0).map(({ session }) => session.close())); });
+
+async function open(hub: MemoryHub, n: number, options: Partial<SessionOptions> = {}): Promise<Tab> {
+  const events = new SessionEvents();
+  const carrier = hub.carrier();
+  const session = await joinRoom({
+    world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), onEvent: events.push, page: null,
+    createMesh: fakeMesh(), settleMs: 20, deadlineMs: 400, ...options,
+  });
+  const tab = { session, events, die: () => carrier.die() };
+  tabs.push(tab);
+  return tab;
+}
+
+const wanted = (worldSize: number, plan: unknown = { layout: 'dp' }): { wanted: { worldSize: number; plan: unknown } } => ({ wanted: { worldSize, plan } });
+
+describe('forming a group', () => {
+  test('tabs start together, with the same run, view, plan and members, each with its rank', async () => {
+    const hub = new MemoryHub();
+    const group = [await open(hub, 0, wanted(4)), await open(hub, 1), await open(hub, 2), await open(hub, 3)];
+    const places = await Promise.all(group.map(async ({ events }) => (await events.started()).place));
+    expect(places.map(({ rank }) => rank)).toEqual([0, 1, 2, 3]);
+    for (const { run, view, plan, members, worldSize } of places) {
+      expect({ run, view, plan, worldSize }).toEqual({ run: places[0]!.run, view: 1, plan: { layout: 'dp' }, worldSize: 4 });
+      expect(members.map(({ name }) => name)).toEqual(['Tab 0', 'Tab 1', 'Tab 2', 'Tab 3']);
+    }
+    await group[0]!.events.status(/^2 of 4 tabs are here; open 2 more with this room's link$/);
+  });
+
+  test('tabs that open at the same moment agree as well', async () => {
+    const hub = new MemoryHub();
+    const group = await Promise.all([3, 1, 2, 0].map((n) => open(hub, n, wanted(4))));
+    const places = await Promise.all(group.map(async ({ events }) => (await events.find((event) => event.type === 'started')) as { place: { rank: number; run: number } }));
+    expect(places.map(({ place }) => place.rank).sort()).toEqual([0, 1, 2, 3]);
+    expect(new Set(places.map(({ place }) => place.run)).size).toBe(1);
+  });
+
+  test('no connection begins before every worker of this tab is prepared, and a slow one is waited for', async () => {
+    const hub = new MemoryHub();
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => { release = resolve; });
+    const order: string[] = [];
+    const mesh = fakeMesh();
+    const a = await open(hub, 0, wanted(2));
+    const b = await open(hub, 1, {
+      prepare: async () => { await gate; order.push('prepared'); },
+      createMesh: (options) => { const real = mesh(options); return { ...real, connect: (to) => { order.push('connect'); real.connect(to); } }; },
+    });
+    await a.events.status(/rank 1 \(Tab 1\): its worker is starting/);
+    expect(order).toEqual([]);
+    release();
+    await b.events.started();
+    expect(order).toEqual(['prepared', 'connect']);
+  });
+
+  test('an observer sees it all and gets no rank; it may ask for the run', async () => {
+    const hub = new MemoryHub();
+    const observer = await open(hub, 0, { me: { ...introduction(0), role: 'observer' } });
+    const [a, b] = [await open(hub, 1), await open(hub, 2)];
+    await observer.events.members(3);
+    const run = observer.session.propose({ worldSize: 2, plan: 'from the observer' });
+    for (const tab of [a, b]) expect((await tab.events.started()).place).toMatchObject({ run, plan: 'from the observer', worldSize: 2 });
+    expect(observer.events.all.some((event) => event.type === 'forming' || event.type === 'started')).toBe(false);
+    expect(observer.session.coordinator?.name).toBe('Tab 1');
+  });
+});
+
+describe('when connecting fails', () => {
+  test('a pair that fails once is tried again, visibly, and the group starts', async () => {
+    const hub = new MemoryHub();
+    const createMesh = fakeMesh((low, high, attempt) => (low === 1 && high === 2 && attempt === 1 ? 'Ice connection failed.' : undefined));
+    const group = [await open(hub, 0, { ...wanted(3), createMesh }), await open(hub, 1, { createMesh }), await open(hub, 2, { createMesh })];
+    await group[0]!.events.status(/connecting again: rank 1 \(Tab 1\) <-> rank 2 \(Tab 2\): Ice connection failed\.; attempt 2 of 3/);
+    expect((await Promise.all(group.map(({ events }) => events.started()))).map(({ place }) => place.rank)).toEqual([0, 1, 2]);
+  });
+
+  test('a pair that never connects ends it for everybody with the same reason, and nobody hangs', async () => {
+    const hub = new MemoryHub();
+    const createMesh = fakeMesh((low, high) => (low === 0 && high === 1 ? 'Ice connection failed.' : undefined));
+    const group = [await open(hub, 0, { ...wanted(3), createMesh }), await open(hub, 1, { createMesh }), await open(hub, 2, { createMesh })];
+    for (const { events } of group) {
+      expect(await events.failed()).toMatchObject({ fatal: false, error: { trouble: 'unreachable', message: expect.stringMatching(/^room: 3 attempts to connect failed: rank 0 \(Tab 0\) <-> rank 1 \(Tab 1\): Ice connection failed\./) as string } });
+    }
+    // The room is still good for another try.
+    expect(group[0]!.session.members).toHaveLength(3);
+  });
+
+  test('a worker that cannot start is named to all', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0, wanted(2));
+    const b = await open(hub, 1, { prepare: () => Promise.reject(new Error('device: no adapter')) });
+    for (const { events } of [a, b]) expect((await events.failed()).error.message).toBe('room: rank 1 (Tab 1): device: no adapter');
+  });
+
+  test('signals lost by the broker only cost time', async () => {
+    const hub = new MemoryHub();
+    let lost = 0;
+    hub.tamper = (kind, bytes) => (kind === 'signal' && lost++ < 2 ? undefined : bytes);
+    const group = [await open(hub, 0, wanted(2)), await open(hub, 1)];
+    await Promise.all(group.map(({ events }) => events.started()));
+    expect(lost).toBeGreaterThan(2);
+  });
+});
+
+describe('who comes and goes', () => {
+  test('a member that dies while connecting: the rest forms the next view with a spare', async () => {
+    const hub = new MemoryHub();
+    const stuck = fakeMesh((low, high) => (high === 1 || low === 1 ? 'not yet' : undefined));
+    const a = await open(hub, 0, { ...wanted(2), createMesh: (options) => ({ ...fakeMesh()(options), connect: () => {}, signal: () => {} }) });
+    const b = await open(hub, 1, { createMesh: stuck });
+    await b.events.find((event) => event.type === 'forming');
+    const c = await open(hub, 2);
+    b.die();
+    await a.events.status(/rank 1 \(Tab 1\) left while the tabs were connecting; forming the group anew/);
+    const again = await c.events.find((event) => event.type === 'forming');
+    expect(again).toMatchObject({ place: { view: 2, rank: 1 } });
+  });
+
+  test('a coordinator that dies while connecting: the next oldest takes over with the same plan', async () => {
+    const hub = new MemoryHub();
+    const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), close: () => {} });
+    const a = await open(hub, 0, { ...wanted(2, 'the plan'), createMesh: deaf });
+    const b = await open(hub, 1);
+    await b.events.find((event) => event.type === 'forming');
+    const c = await open(hub, 2);
+    a.die();
+    const places = (await Promise.all([b.events.started(2), c.events.started(2)])).map(({ place }) => place);
+    expect(places.map(({ rank, plan }) => [rank, plan])).toEqual([[0, 'the plan'], [1, 'the plan']]);
+    expect(b.session.coordinator?.name).toBe('Tab 1');
+  });
+
+  test('a member lost after the start is told, and a proposal regroups the same run in the next view', async () => {
+    const hub = new MemoryHub();
+    const [a, b, c] = [await open(hub, 0, wanted(3)), await open(hub, 1), await open(hub, 2)];
+    const { place } = await c.events.started();
+    await Promise.all([a.events.started(), b.events.started()]);
+    b.die();
+    for (const { events } of [a, c]) expect(await events.find((event) => event.type === 'lost')).toMatchObject({ rank: 1, member: { name: 'Tab 1' } });
+    c.session.propose({ worldSize: 2, plan: 'fewer', run: place.run });
+    const regrouped = (await Promise.all([a.events.started(2), c.events.started(2)])).map((event) => event.place);
+    expect(regrouped.map(({ rank, run, plan }) => [rank, run, plan])).toEqual([[0, place.run, 'fewer'], [1, place.run, 'fewer']]);
+  });
+
+  test('of two tabs with one identity the older is closed with the reason', async () => {
+    const hub = new MemoryHub();
+    const older = await open(hub, 1);
+    const newer = await open(hub, 1);
+    expect(await older.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'duplicate' } });
+    await newer.events.members(1);
+    expect(newer.events.all.some((event) => event.type === 'failed')).toBe(false);
+  });
+
+  test('a page of another protocol version is closed with the reason, the room goes on', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0, wanted(2));
+    const stranger = await open(hub, 1, { protocolVersion: 99 });
+    expect(await stranger.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'version', message: expect.stringContaining('this page speaks protocol 99, the room (since \'Tab 0\') speaks 1') as string } });
+    const b = await open(hub, 2);
+    await Promise.all([a.events.started(), b.events.started()]);
+  });
+
+  test('a wrong key rejects the join', async () => {
+    const hub = new MemoryHub();
+    await open(hub, 0);
+    await expect(open(hub, 1, { key: OTHER_KEY })).rejects.toMatchObject({ trouble: 'wrong-key' });
+  });
+
+  test('a page that hides for good leaves the room by itself', async () => {
+    const hub = new MemoryHub();
+    const page = new EventTarget();
+    const a = await open(hub, 0);
+    await open(hub, 1, { page });
+    await a.events.members(2);
+    a.events.all.length = 0;
+    page.dispatchEvent(new Event('pagehide'));
+    await a.events.members(1);
+  });
+});
+
+test('a closed session is silent and leaves no timer that speaks', async () => {
+  const hub = new MemoryHub();
+  const a = await open(hub, 0, wanted(3));
+  const b = await open(hub, 1);
+  await a.events.members(2);
+  await a.session.close();
+  await a.session.close();
+  await b.events.members(1);
+  const count = a.events.all.length;
+  const c = await open(hub, 2);
+  await c.events.members(2);
+  expect(a.events.all).toHaveLength(count);
+});

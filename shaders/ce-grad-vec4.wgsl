@@ -40,12 +40,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var scale = SCALE;
   if (HAS_ROW_SCALE == 1u) { scale *= rowScale[row]; }
   let peak = rowMax[row];
-  let share = 1.0 / rowSum[row];
-  let place = vec4<u32>(bitcast<u32>(target_id) - COL_START);
+  let share = scale / rowSum[row];
+  let base = FLOOR * scale;
   for (var c = first; c < end; c++) {
-    let column = vec4<u32>(4u * c) + vec4<u32>(0u, 1u, 2u, 3u);
-    let onehot = select(vec4<f32>(0.0), vec4<f32>(1.0 - SMOOTHING), column == place);
-    let d = (exp(logits[row * WIDTH + c] - peak) * share - onehot - FLOOR) * scale;
-    logits[row * WIDTH + c] = select(vec4<f32>(0.0), d, column < vec4<u32>(VALID));
+    let at = row * WIDTH + c;
+    logits[at] = exp(logits[at] - peak) * share - base;
   }
+  let place = bitcast<u32>(target_id) - COL_START;
+  if (place >= 4u * first && place < 4u * end) { logits[row * WIDTH + place / 4u][place % 4u] -= (1.0 - SMOOTHING) * scale; }
+  for (var column = max(VALID, 4u * first); column < 4u * end; column++) { logits[row * WIDTH + column / 4u][column % 4u] = 0.0; }
 }

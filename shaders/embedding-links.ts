@@ -3,6 +3,7 @@
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
+import vec4Source from './embedding-links-vec4.wgsl?raw';
 import source from './embedding-links.wgsl?raw';
 
 export const embeddingLinks = defineKernel({
@@ -10,6 +11,7 @@ export const embeddingLinks = defineKernel({
   bindings: { ids: 'read u32', next: 'read_write u32' },
   params: { R: 'ids' },
   variants: [
+    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ R }) => R % 4 === 0, grid: ({ R }, { WG }) => linearGrid(R, WG) },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ R }, { WG }) => linearGrid(R, WG) },
   ],
   cost: ({ R }) => ({ flops: 0, bytes: 8 * R }),

@@ -5,6 +5,7 @@
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
 import vec4Source from './layer-norm-backward-weight-vec4.wgsl?raw';
+import splitSource from './layer-norm-backward-weight-split.wgsl?raw';
 import source from './layer-norm-backward-weight.wgsl?raw';
 
 export const layerNormBackwardWeight = defineKernel({
@@ -14,6 +15,7 @@ export const layerNormBackwardWeight = defineKernel({
   variants: [
     { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ C }) => C % 4 === 0, grid: ({ C }, { WG }) => linearGrid(C / 4, WG) },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ C }, { WG }) => linearGrid(C, WG) },
+    { name: 'split', source: splitSource, tune: { COLUMNS: [8], SLICES: [32] }, supports: ({ R, C }) => C % 4 === 0 && R >= 128, grid: ({ C }, { COLUMNS }) => [Math.ceil(C / 4 / COLUMNS), 1, 1] },
   ],
   cost: ({ R, C }) => ({ flops: 4 * R * C, bytes: 4 * (2 * R * C + 2 * R + C) }),
   reference({ x, mean, rstd, dOut, dWeight }, { R, C, ACCUMULATE }) {

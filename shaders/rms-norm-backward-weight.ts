@@ -4,6 +4,7 @@
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
 import vec4Source from './rms-norm-backward-weight-vec4.wgsl?raw';
+import splitSource from './rms-norm-backward-weight-split.wgsl?raw';
 import source from './rms-norm-backward-weight.wgsl?raw';
 
 export const rmsNormBackwardWeight = defineKernel({
@@ -13,6 +14,7 @@ export const rmsNormBackwardWeight = defineKernel({
   variants: [
     { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ C }) => C % 4 === 0, grid: ({ C }, { WG }) => linearGrid(C / 4, WG) },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ C }, { WG }) => linearGrid(C, WG) },
+    { name: 'split', source: splitSource, tune: { COLUMNS: [8], SLICES: [32] }, supports: ({ R, C }) => C % 4 === 0 && R >= 128, grid: ({ C }, { COLUMNS }) => [Math.ceil(C / 4 / COLUMNS), 1, 1] },
   ],
   cost: ({ R, C }) => ({ flops: 3 * R * C, bytes: 4 * (2 * R * C + R + C) }),
   reference({ x, rstd, dOut, dWeight }, { R, C, ACCUMULATE }) {

@@ -96,3 +96,25 @@ export function openLanes(pc: Pick<RTCPeerConnection, 'createDataChannel'>): { c
   };
   return { control: open('control', 10), bulk: open('bulk', 11) };
 }
+
+let transferable: boolean | undefined;
+
+/** True if this browser can transfer a data channel to a worker; asked once, of a channel that is thrown away. */
+export function channelTransferWorks(): boolean {
+  if (transferable === undefined) {
+    const pc = new RTCPeerConnection();
+    const { port1 } = new MessageChannel();
+    try {
+      const channel = pc.createDataChannel('test', { negotiated: true, id: 1 });
+      port1.postMessage(channel, [channel as unknown as Transferable]);
+      transferable = true;
+    } catch {
+      // DataCloneError: the browser does not know channels as transferable.
+      transferable = false;
+    } finally {
+      port1.close();
+      pc.close();
+    }
+  }
+  return transferable;
+}

@@ -1,0 +1,65 @@
+// The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
+// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&ice=STUN-URL,...; all optional, unknown names are errors.
+
+import { ConfigError } from '../base/errors.ts';
+import { quote } from '../base/json.ts';
+import type { Backend } from '../../workers/protocol.ts';
+import { parsePlan } from './plan.ts';
+import type { Plan } from './plan.ts';
+
+export interface RoomAddress {
+  readonly room: string;
+  readonly key: string;
+  /** A ws:// address, 'none' for BroadcastChannel alone; undefined: the page's own server, if it has a broker. */
+  readonly broker?: string;
+}
+
+export interface PageSettings {
+  readonly room?: RoomAddress;
+  readonly world?: number;
+  /** Virtual devices in this tab. */
+  readonly devices?: number;
+  /** Opens the device, joins and trains without a click. */
+  readonly auto: boolean;
+  readonly backend: Backend;
+  readonly plan?: Plan;
+  /** Prefix of an address that takes the bytes of results. */
+  readonly upload?: string;
+  readonly iceServers: readonly RTCIceServer[];
+}
+
+const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice'];
+
+export function readFragment(hash: string): PageSettings {
+  const given = new URLSearchParams(hash.replace(/^#/, ''));
+  for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
+  const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map((name) => given.get(name) ?? undefined);
+  if (room !== undefined && key === undefined) throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
+  const backend = given.get('backend') ?? 'webgpu';
+  if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
+  const ice = (given.get('ice') ?? '').split(',').filter(Boolean);
+  return {
+    ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),
+    ...count(given, 'world'), ...count(given, 'devices'), auto: given.get('auto') === '1', backend,
+    ...(plan === undefined ? {} : { plan: parsePlan(plan) }), ...(upload === undefined ? {} : { upload }),
+    iceServers: ice.map((urls) => ({ urls })),
+  };
+}
+
+/** The address that takes another tab into a room. `auto` only for a tab that this person opens: a link for others asks before it computes. */
+export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, iceServers }: Pick<PageSettings, 'backend' | 'iceServers'>, auto = false): string {
+  const parts = new URLSearchParams({ room, key });
+  if (broker !== undefined) parts.set('broker', broker);
+  if (backend !== 'webgpu') parts.set('backend', backend);
+  if (iceServers.length) parts.set('ice', iceServers.map(({ urls }) => urls).join(','));
+  if (auto) parts.set('auto', '1');
+  return `${page.split('#')[0]}#${parts}`;
+}
+
+function count<K extends 'world' | 'devices'>(given: URLSearchParams, name: K): { readonly [name in K]?: number } {
+  const text = given.get(name);
+  if (text === null) return {};
+  const n = Number(text);
+  if (!(Number.isInteger(n) && n >= 1 && n <= 64)) throw new ConfigError('link', `${name} is ${quote(text)}; expected a whole number from 1 to 64`);
+  return { [name]: n } as { readonly [name in K]?: number };
+}

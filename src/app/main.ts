@@ -1,0 +1,64 @@
+// The training page: settings from the fragment, one controller, one element that draws its state. `window.tabmesh` is for programs that drive the page.
+
+import './elements/app.ts';
+import type { TabmeshApp } from './elements/app.ts';
+import { readFragment } from './fragment.ts';
+import type { PageSettings } from './fragment.ts';
+import { layoutFor } from './presets.ts';
+import { configOf, makePlan, sentence } from './plan.ts';
+import { createReporter } from './reporter.ts';
+import { RunController } from './run-controller.ts';
+import type { PageState } from './run-controller.ts';
+import { parseRunConfig } from '../train/run-config.ts';
+import { worldSize } from '../base/axis.ts';
+
+declare global {
+  interface Window {
+    tabmeshReport?: (text: string) => unknown;
+    tabmesh?: { pause(): void; resume(): void; stop(): void; save(): void; readonly state: Readonly<Record<string, unknown>> };
+  }
+}
+
+const app = document.querySelector<TabmeshApp>('tabmesh-app')!;
+const { settings, trouble } = readSettings();
+const reporter = createReporter(window.tabmeshReport, settings.upload);
+const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: (state) => { app.state = state; } });
+app.settings = settings;
+app.controller = controller;
+app.state = controller.state;
+window.tabmesh = {
+  pause: () => controller.pause(), resume: () => controller.resume(), stop: () => controller.stop(), save: () => controller.save(),
+  get state() { return plainState(controller.state); },
+};
+addEventListener('pagehide', () => controller.leave());
+// A page out of the back-forward cache has dead workers and peers.
+addEventListener('pageshow', (event) => { if ((event as PageTransitionEvent).persisted) location.reload(); });
+// A new link in the same tab is a new page.
+addEventListener('hashchange', () => { if (app.ownHash !== location.hash) location.reload(); });
+addEventListener('error', (event) => controller.problem(sentence(event.error ?? event.message)));
+addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
+reporter.page('loaded');
+if (trouble !== undefined) controller.problem(trouble);
+else if (settings.auto) void begin();
+
+async function begin(): Promise<void> {
+  const { room, world, devices, plan } = settings;
+  if (room) return controller.join(room, plan && { worldSize: world ?? worldSize(configOf(plan).layout), plan });
+  return controller.trainHere(plan ?? makePlan(parseRunConfig([['layout', layoutFor(devices ?? 1)], ['microbatches', 2]])));
+}
+
+function readSettings(): { settings: PageSettings; trouble?: string } {
+  try {
+    return { settings: readFragment(location.hash) };
+  } catch (error) {
+    return { settings: { auto: false, backend: 'webgpu', iceServers: [] }, trouble: sentence(error) };
+  }
+}
+
+function plainState({ phase, status, problems, run, room, checkpoint }: PageState): Record<string, unknown> {
+  return {
+    phase, status, problems: [...problems], checkpointStep: checkpoint?.step,
+    members: room?.members.map(({ name, adapter }) => ({ name, adapter })),
+    run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },
+  };
+}

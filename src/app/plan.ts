@@ -1,0 +1,128 @@
+// A plan: what to train, as JSON that fits into a link or a message: the run's settings, and addresses of the files it needs, relative to the page.
+// Files come from the page's own site alone, because a plan may be another person's. Reading is strict; errors say which part is wrong.
+
+import { ConfigError, TabmeshError } from '../base/errors.ts';
+import { isObject, parseJson, quote, toPlain } from '../base/json.ts';
+import { neededFiles } from '../train/prepare.ts';
+import type { RunFiles } from '../train/prepare.ts';
+import { formatRunConfig, parseRunConfig } from '../train/run-config.ts';
+import type { RunConfig } from '../train/run-config.ts';
+
+export interface PlanFiles {
+  readonly text?: string;
+  readonly tokens?: string;
+  readonly modelConfig?: string;
+  readonly weights?: string;
+  readonly tokenizer?: string;
+  /** A checkpoint to go on from. */
+  readonly checkpoint?: string;
+}
+
+export interface Plan {
+  /** As formatRunConfig writes it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly files: PlanFiles;
+  readonly wantGradients?: boolean;
+  readonly wantModel?: boolean;
+  readonly sampleTokens?: number;
+}
+
+/** What the files of a plan hold; the same things may be given directly, without an address. */
+export interface PlanContents extends RunFiles { readonly checkpoint?: Uint8Array<ArrayBuffer> }
+
+export const DEFAULT_TEXT = 'data/moby-dick.txt';
+const TEXT_FILES = ['text', 'modelConfig', 'tokenizer'] as const;
+const BYTE_FILES = ['tokens', 'weights', 'checkpoint'] as const;
+
+export function makePlan(config: RunConfig, files: PlanFiles = {}): Plan {
+  return { config: formatRunConfig(config), files };
+}
+
+export function configOf(plan: Plan): RunConfig { return parseRunConfig(Object.entries(plan.config)); }
+
+/** From the text of a link, or from the value that a session delivers. */
+export function parsePlan(source: unknown): Plan {
+  const value = typeof source === 'string' ? parseJson(source, { format: 'plan', maxDepth: 8 }) : source;
+  const plain = value instanceof Map && isObject(value) ? toPlain(value) : value;
+  const { config, files = {}, wantGradients, wantModel, sampleTokens, ...rest } = objectOf(plain, 'plan');
+  for (const name of Object.keys(rest)) throw new ConfigError('plan', `unknown field ${quote(name)}`);
+  const addresses: Record<string, string> = {};
+  for (const [name, address] of Object.entries(objectOf(files, 'plan.files'))) {
+    if (![...TEXT_FILES, ...BYTE_FILES].some((known) => known === name)) throw new ConfigError('plan.files', `unknown file ${quote(name)}`);
+    if (address === undefined || address === null) continue;
+    if (typeof address !== 'string') throw new ConfigError(`plan.files.${name}`, 'expected an address');
+    addresses[name] = address;
+  }
+  if (sampleTokens !== undefined && !(Number.isInteger(sampleTokens) && Number(sampleTokens) >= 1 && Number(sampleTokens) <= 10_000)) throw new ConfigError('plan.sampleTokens', 'expected a whole number from 1 to 10000');
+  const plan: Plan = {
+    config: objectOf(config, 'plan.config'), files: addresses,
+    ...(wantGradients === true ? { wantGradients } : {}), ...(wantModel === true ? { wantModel } : {}), ...(sampleTokens === undefined ? {} : { sampleTokens: Number(sampleTokens) }),
+  };
+  configOf(plan);
+  return plan;
+}
+
+/** Fetches what the plan needs and `given` lacks. `onProgress` gets one sentence. Rejects with ConfigError. */
+export async function fetchContents(plan: Plan, page: string, given: PlanContents, onProgress: (text: string) => void, signal?: AbortSignal): Promise<PlanContents> {
+  const config = configOf(plan);
+  const needed = neededFiles(config);
+  const files: Record<string, string | undefined> = { ...plan.files };
+  if (needed.text && given.text === undefined && files['text'] === undefined) {
+    if (config.data !== 'moby-dick') throw new ConfigError('data', `the plan has no file for ${quote(config.data)}; drop that text file on this page first, or train on moby-dick`);
+    files['text'] = DEFAULT_TEXT;
+  }
+  const contents: Record<string, string | Uint8Array<ArrayBuffer> | undefined> = { ...given };
+  for (const name of [...TEXT_FILES, ...BYTE_FILES]) {
+    const address = files[name];
+    if (address === undefined || contents[name] !== undefined) continue;
+    const bytes = await fetchBytes(address, page, onProgress, signal);
+    contents[name] = TEXT_FILES.some((text) => text === name) ? new TextDecoder().decode(bytes) : bytes;
+  }
+  return contents as PlanContents;
+}
+
+async function fetchBytes(address: string, page: string, onProgress: (text: string) => void, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const url = new URL(address, page);
+  if (url.origin !== new URL(page).origin) throw new ConfigError('file', `${url.href} is not on this page's site; put the file beside the page`);
+  const name = url.pathname.split('/').pop() || url.pathname;
+  let response: Response;
+  try {
+    response = await fetch(url, { ...(signal ? { signal } : {}) });
+  } catch (error) {
+    throw new ConfigError('file', `${url.pathname} could not be loaded (${String(error)}); check that the page's server is running`);
+  }
+  // A development server answers an unknown address with the page itself.
+  if (!response.ok || !response.body || response.headers.get('content-type')?.startsWith('text/html')) throw new ConfigError('file', `${url.pathname} is not on this server (status ${response.status}); check the address`);
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let loaded = 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    loaded += value.length;
+    onProgress(`loading ${name}: ${formatBytes(loaded)}`);
+  }
+  const bytes = new Uint8Array(loaded);
+  let at = 0;
+  for (const part of parts) { bytes.set(part, at); at += part.length; }
+  return bytes;
+}
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const [unit, divisor] = bytes < 999_500 ? ['kB', 1e3] : bytes < 999_500_000 ? ['MB', 1e6] : ['GB', 1e9];
+  const value = bytes / (divisor as number);
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}
+
+function objectOf(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ConfigError(where, 'expected an object');
+  return value as Record<string, unknown>;
+}
+
+/** The sentence of an error; our own bugs keep their stack in the console. */
+export function sentence(error: unknown): string {
+  if (!(error instanceof TabmeshError)) console.error(error);
+  return error instanceof Error ? error.message : String(error);
+}

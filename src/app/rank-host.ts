@@ -1,0 +1,113 @@
+// The page's end of one worker: starts it, hands it its lanes and its run, and turns its port into events.
+// The surprising rule: data channels must be transferred in the very task that created them, so `adoptChannels` posts before it returns. A browser that
+// cannot transfer them keeps them here, and this page pumps every message through a port (slower, but the same to the worker).
+
+import { transfer, wrap } from 'comlink';
+import { InternalError } from '../base/errors.ts';
+import type { ChannelLanes } from '../cluster/mesh.ts';
+import { relayChannel } from '../transport/message-port.ts';
+import { channelTransferWorks } from '../transport/webrtc.ts';
+import type { Requests } from '../train/trainer.ts';
+import type { Backend, DeviceReport, LaneHandle, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
+
+const CLOSE_MS = 2000;
+
+export class RankHost {
+  readonly #worker: Worker;
+  readonly #api: ReturnType<typeof wrap<RankApi>>;
+  /** Rejects when the worker cannot go on: its script did not load, or it threw outside a call. */
+  readonly #crashed: Promise<never>;
+  #crash: (error: Error) => void = () => {};
+  #started = false;
+
+  constructor() {
+    this.#worker = new Worker(new URL('../../workers/rank.ts', import.meta.url), { type: 'module' });
+    this.#api = wrap<RankApi>(this.#worker);
+    this.#crashed = new Promise((_, reject) => { this.#crash = reject; });
+    // Whoever waits for a call hears of it; without a call nobody needs to.
+    this.#crashed.catch(() => {});
+    this.#worker.addEventListener('error', (event) => this.#crash(new InternalError(`the worker failed (${event.message || 'its script could not be loaded'}); reload the page`)));
+    this.#worker.addEventListener('messageerror', () => this.#crash(new InternalError('a message of the worker could not be read; reload the page')));
+  }
+
+  /** A worker serves one run: it may still be entangled in the last one. */
+  get used(): boolean { return this.#started; }
+
+  open(backend: Backend): Promise<DeviceReport> { return this.#guard(this.#api.open(backend)); }
+
+  prepare(preparation: RankPreparation): Promise<void> { return this.#guard(this.#api.prepare(preparation)); }
+
+  /** Resolves when both channels are open. The channels belong to the worker, or to the relay, from now on. */
+  adoptChannels(peer: number, { control, bulk }: ChannelLanes): Promise<void> {
+    if (channelTransferWorks()) return this.#guard(this.#api.adopt(peer, channelHandle(control), channelHandle(bulk)));
+    const opened = [untilOpen(control), untilOpen(bulk)];
+    const adopted = this.#api.adopt(peer, relayHandle(control), relayHandle(bulk));
+    return this.#guard(Promise.all([adopted, ...opened]).then(() => undefined));
+  }
+
+  adoptPorts(peer: number, control: MessagePort, bulk: MessagePort): Promise<void> {
+    return this.#guard(this.#api.adopt(peer, portHandle(control, 'message-port'), portHandle(bulk, 'message-port')));
+  }
+
+  /** Trains to the end. Resolves after the last event (`done` or `failed`) was delivered. */
+  async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {
+    this.#started = true;
+    const { port1, port2 } = new MessageChannel();
+    const last = new Promise<void>((resolve) => {
+      port1.onmessage = ({ data }: MessageEvent<RankEvent>) => {
+        onEvent(data);
+        if (data.kind === 'done' || data.kind === 'failed') resolve();
+      };
+    });
+    try {
+      // The events have a port of their own, so the call may return before the last of them is here.
+      await this.#guard(Promise.all([this.#api.start(setup, transfer(port2, [port2])), last]));
+    } finally {
+      port1.close();
+    }
+  }
+
+  pause(): Promise<void> { return this.#guard(this.#api.pause()); }
+
+  resume(): Promise<void> { return this.#guard(this.#api.resume()); }
+
+  request(wish: Partial<Requests>): Promise<void> { return this.#guard(this.#api.request(wish)); }
+
+  /** Says goodbye to the peers and frees the device. Posted at once, so that it also goes out of a closing page. */
+  leave(): Promise<void> { return this.#guard(this.#api.leave()); }
+
+  /** Leaves, then ends the worker; a worker that does not answer is ended all the same. */
+  close(): void {
+    const end = (): void => {
+      clearTimeout(timer);
+      this.#crash(new InternalError('the worker was ended'));
+      this.#worker.terminate();
+    };
+    const timer = setTimeout(end, CLOSE_MS);
+    this.leave().then(end, end);
+  }
+
+  #guard<T>(call: Promise<T>): Promise<T> { return Promise.race([call, this.#crashed]); }
+}
+
+function channelHandle(channel: RTCDataChannel): LaneHandle {
+  return transfer({ kind: 'channel', channel }, [channel as unknown as Transferable]);
+}
+
+function relayHandle(channel: RTCDataChannel): LaneHandle {
+  const { port1, port2 } = new MessageChannel();
+  relayChannel(channel, port1);
+  return portHandle(port2, 'webrtc relay');
+}
+
+function portHandle(port: MessagePort, via: 'message-port' | 'webrtc relay'): LaneHandle {
+  return transfer({ kind: 'port', port, via }, [port]);
+}
+
+function untilOpen(channel: RTCDataChannel): Promise<void> {
+  if (channel.readyState === 'open') return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    channel.addEventListener('open', () => resolve(), { once: true });
+    channel.addEventListener('close', () => reject(new Error(`the channel '${channel.label}' closed before it opened`)), { once: true });
+  });
+}

@@ -1,0 +1,60 @@
+// How this tab meets others: which carrier a room uses, who we say we are, and a fresh room.
+
+import { realWorld } from '../base/world.ts';
+import { broadcastChannelCarrier } from '../cluster/broadcast-channel.ts';
+import { mqttCarrier } from '../cluster/mqtt.ts';
+import type { Introduction } from '../cluster/presence.ts';
+import type { Carrier } from '../cluster/rendezvous.ts';
+import { newRoomKey } from '../cluster/seal.ts';
+import type { DeviceReport } from '../../workers/protocol.ts';
+import type { RoomAddress } from './fragment.ts';
+import { adapterName } from './run-view.ts';
+
+const PROBE_MS = 3000;
+const TAB_ID = 'tabmesh.tab';
+
+export function newRoom(broker: string | undefined): RoomAddress {
+  return { room: hex(6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }) };
+}
+
+/** The broker that the link names; else the one of the page's own server; else the tabs of this browser alone. */
+export async function chooseCarrier(broker: string | undefined): Promise<Carrier> {
+  const world = realWorld;
+  if (broker !== undefined && broker !== 'none') return mqttCarrier({ world, url: broker });
+  const own = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/mqtt`;
+  if (broker === undefined && location.host && await answers(own)) return mqttCarrier({ world, url: own });
+  return broadcastChannelCarrier({ world });
+}
+
+/** Whether a broker takes WebSockets there: a page from a folder of static files has none. */
+function answers(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = new WebSocket(url, 'mqtt');
+    const end = (answer: boolean): void => {
+      clearTimeout(timer);
+      resolve(answer);
+      socket.close();
+    };
+    const timer = setTimeout(() => end(false), PROBE_MS);
+    socket.onopen = () => end(true);
+    socket.onerror = () => end(false);
+  });
+}
+
+/** The id survives a reload, so that the room knows the tab again. */
+export function introduce(report: DeviceReport): Introduction {
+  const id = sessionStorage.getItem(TAB_ID) ?? hex(8);
+  sessionStorage.setItem(TAB_ID, id);
+  return { id, name: `${browserName()} ${id.slice(0, 3)}`, adapter: adapterName(report).slice(0, 200), software: report.adapter.software, role: 'trainer' };
+}
+
+function browserName(): string {
+  const agent = navigator.userAgent;
+  const browser = /Edg\//.test(agent) ? 'Edge' : /Firefox\//.test(agent) ? 'Firefox' : /Chrome\//.test(agent) ? 'Chrome' : /Safari\//.test(agent) ? 'Safari' : 'Browser';
+  const system = /Android/.test(agent) ? 'Android' : /iPhone|iPad/.test(agent) ? 'iOS' : /Mac OS/.test(agent) ? 'macOS' : /Windows/.test(agent) ? 'Windows' : /Linux|CrOS/.test(agent) ? 'Linux' : '';
+  return system ? `${browser} on ${system}` : browser;
+}
+
+function hex(bytes: number): string {
+  return Array.from(realWorld.randomBytes(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

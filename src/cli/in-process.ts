@@ -18,6 +18,7 @@ import type { RunFiles } from '../train/prepare.ts';
 import { runRank } from '../train/run.ts';
 import type { RunEvent } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
+import type { Requests } from '../train/trainer.ts';
 import { useVulkan } from './vulkan.ts';
 
 export type LocalBackend = 'node' | 'cpu';
@@ -30,6 +31,8 @@ export interface LocalRun {
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   readonly onEvent: (rank: number, event: RunEvent) => void;
+  /** What a rank asks for, once a step. */
+  requests?(rank: number): Requests;
   readonly signal?: AbortSignal;
 }
 
@@ -58,6 +61,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
         await runRank({
           device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,
           wantGradients: run.wantGradients, wantModel: run.wantModel, onEvent: (event) => onEvent(rank, event),
+          ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
         });
       } catch (error) {
         mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));

@@ -1,0 +1,100 @@
+// The payload bytes that a rank sends in one training step, by message kind, from the formulas alone: what the ledger must equal, exactly. The rows that
+// a router sends to other ranks' experts depend on the data and are not counted here; the counts that go with them are.
+// Source: parallelism.md section 0 (collective byte model), 10 (tensor), 11 (pipeline), and the headers of the strategies.
+
+import { AXES } from '../base/axis.ts';
+import type { AxisName, Layout } from '../base/axis.ts';
+import { allGatherBytes } from '../collectives/all-gather.ts';
+import { allReduceBytes } from '../collectives/all-reduce.ts';
+import { allToAllBytes } from '../collectives/all-to-all.ts';
+import { broadcastBytes } from '../collectives/broadcast.ts';
+import { coordinatesOf, ranksAlong } from '../collectives/mesh.ts';
+import { reduceScatterBytes } from '../collectives/reduce-scatter.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { layOut } from '../model/flat-params.ts';
+import type { FlatLayout } from '../model/flat-params.ts';
+import { networkOf } from '../model/networks.ts';
+import { stageRange, vocabRows } from '../model/param-spec.ts';
+import type { StageRange } from '../model/param-spec.ts';
+import { alignedParts, replicaAxes } from './data/flat-sync.ts';
+import { sequenceStrategy } from './sequence/registry.ts';
+
+export interface StepShape {
+  readonly model: ModelConfig;
+  readonly layout: Layout;
+  readonly batch: number;
+  readonly context: number;
+  readonly microbatches: number;
+  readonly sequence?: string;
+  /** Floats of the all-reduce that ends a step: loss, tokens, squared norm, and the requests. */
+  readonly totals: number;
+}
+
+export type WireBytes = Readonly<Record<string, number>>;
+
+/** One stage per pipeline rank (no interleaving). */
+export function stepWireBytes(rank: number, shape: StepShape): WireBytes {
+  const { model, layout } = shape;
+  const at = coordinatesOf(rank, layout);
+  const range = stageRange(at.pp, layout.pp, model.layers);
+  const place = { tp: { rank: at.tp, size: layout.tp }, sp: { rank: at.sp, size: layout.sp }, ep: { rank: at.ep, size: layout.ep } };
+  const flat = layOut(networkOf(model).params(model, range, place));
+  const sums: Record<string, number> = {};
+  const add = (kind: string, bytes: number): void => { if (bytes > 0) sums[kind] = (sums[kind] ?? 0) + bytes; };
+  const rows = (shape.batch / (layout.dp * layout.ep) / shape.microbatches) * (shape.context / layout.sp);
+
+  addPipeline(add, shape, range, rows);
+  for (let microbatch = 0; microbatch < shape.microbatches; microbatch++) addMicrobatch(add, shape, at, range, rows);
+  addUpdate(add, rank, shape, at, range, flat);
+  add('all-reduce', allReduceBytes(rank, AXES.reduce((n, axis) => n * layout[axis], 1), shape.totals));
+  return sums;
+}
+
+type Add = (kind: string, bytes: number) => void;
+
+function addPipeline(add: Add, { model, microbatches }: StepShape, { first, last }: StageRange, rows: number): void {
+  const boundary = microbatches * rows * model.hidden * 4;
+  if (!last) add('activation', boundary);
+  if (!first) add('gradient', boundary);
+}
+
+function addMicrobatch(add: Add, { model, layout, context, sequence }: StepShape, at: Layout, range: StageRange, rows: number): void {
+  const reduce = (count: number): void => add('all-reduce', allReduceBytes(at.tp, layout.tp, count));
+  const hidden = rows * model.hidden;
+  if (range.first) reduce(hidden);
+  if (range.last) { reduce(rows); reduce(2 * rows); reduce(hidden); }
+  for (let layer = range.firstLayer; layer < range.endLayer; layer++) {
+    // Attention: output projection forward, packed projection backward; then the same two of the MLP, or of the rows at the experts.
+    reduce(hidden);
+    reduce(hidden);
+    const rowsAtExperts = model.family === 'mixtral' ? expertRows(model, layout, rows) : rows;
+    reduce(rowsAtExperts * model.hidden);
+    reduce(rowsAtExperts * model.hidden);
+    if (layout.sp > 1) {
+      const { forward, backward } = sequenceStrategy(sequence ?? 'ring').wireBytes(at.sp, layout.sp, {
+        B: rows / (context / layout.sp), T: context / layout.sp, heads: model.heads / layout.tp, kvHeads: model.kvHeads / layout.tp, headDim: model.headDim, causal: true, scale: 1,
+      });
+      add('ring-send', forward + backward);
+    }
+    if (layout.ep > 1 && model.family === 'mixtral') add('all-to-all', allToAllBytes(layout.ep, model.experts));
+  }
+}
+
+/** Rows of the buffer at the experts: all assignments of one rank, or the worst case of an exchange. */
+function expertRows(model: Extract<ModelConfig, { family: 'mixtral' }>, { ep }: Layout, rows: number): number {
+  return ep === 1 ? rows * model.expertsPerToken : ep * rows * Math.min(model.expertsPerToken, model.experts / ep);
+}
+
+function addUpdate(add: Add, rank: number, { model, layout }: StepShape, at: Layout, range: StageRange, flat: FlatLayout): void {
+  for (const { segment, start, end } of flat.segments) {
+    if (segment === 'tied') continue;
+    const members = ranksAlong(at, layout, replicaAxes(segment) as AxisName[]);
+    if (members.length > 1) {
+      const offsets = alignedParts(end - start, members.length);
+      add('reduce-scatter', reduceScatterBytes(members.indexOf(rank), offsets));
+      add('all-gather', allGatherBytes(members.indexOf(rank), offsets));
+    }
+    if (segment === 'replicated' && layout.tp > 1) add('broadcast', broadcastBytes(at.tp, layout.tp, 0, end - start));
+  }
+  if (model.tied && layout.pp > 1 && (range.first || range.last)) add('tied', vocabRows(model.vocab, layout.tp) * model.hidden * 4);
+}

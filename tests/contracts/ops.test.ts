@@ -1,0 +1,162 @@
+// Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W may run late (in a plan
+// of its own, after another slot's forward and backward) but counts once. Runs on the references; the kernels have a contract of their own.
+
+import { describe, expect, test } from 'vitest';
+import { RandomStream } from '../../src/base/random.ts';
+import { elements } from '../../src/base/shape.ts';
+import type { DType, Shape, TypedArray } from '../../src/base/shape.ts';
+import { createCpuDevice } from '../../src/device/cpu.ts';
+import { Program, readTensors } from '../../src/device/program.ts';
+import type { Recorder } from '../../src/device/recorder.ts';
+import type { Param, Tensor } from '../../src/device/tensor.ts';
+import { add } from '../../src/ops/add.ts';
+import { attention } from '../../src/ops/attention.ts';
+import { linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
+import { embedding } from '../../src/ops/embedding.ts';
+import { experts } from '../../src/ops/experts.ts';
+import { gelu } from '../../src/ops/gelu.ts';
+import { layerNorm } from '../../src/ops/layer-norm.ts';
+import { linear } from '../../src/ops/linear.ts';
+import type { Op } from '../../src/ops/op.ts';
+import { positionEmbedding } from '../../src/ops/position-embedding.ts';
+import { rmsNorm } from '../../src/ops/rms-norm.ts';
+import { rope, rotaryTables } from '../../src/ops/rope.ts';
+import { swiglu } from '../../src/ops/swiglu.ts';
+
+// The contract erases the ops' own types: it treats inputs and weights by name.
+type AnyOp = Op<Record<string, Tensor>, Record<string, Param>, unknown, unknown>;
+interface Input { readonly shape: Shape; readonly dtype?: DType; readonly data?: TypedArray; readonly constant?: boolean }
+interface Case { readonly op: AnyOp; readonly inputs: Readonly<Record<string, Input>>; readonly weights?: Readonly<Record<string, Shape>>; readonly attrs?: unknown }
+
+const erase = (op: unknown): AnyOp => op as AnyOp;
+const { cos, sin } = rotaryTables(3, 4, 100);
+
+const CASES: Readonly<Record<string, Case>> = {
+  add: { op: erase(add), inputs: { a: { shape: [3, 5] }, b: { shape: [3, 5] } }, attrs: null },
+  linear: { op: erase(linear), inputs: { x: { shape: [4, 3] }, residual: { shape: [4, 5] } }, weights: { w: [5, 3], b: [5] }, attrs: null },
+  'layer-norm': { op: erase(layerNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6], b: [6] }, attrs: { eps: 1e-5 } },
+  'rms-norm': { op: erase(rmsNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6] }, attrs: { eps: 1e-5 } },
+  'gelu tanh': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: true } },
+  'gelu erf': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: false } },
+  swiglu: { op: erase(swiglu), inputs: { gateUp: { shape: [3, 8] } }, attrs: null },
+  embedding: { op: erase(embedding), inputs: { ids: { shape: [6], dtype: 'u32', data: new Uint32Array([1, 0, 3, 1, 4, 1]), constant: true } }, weights: { table: [5, 3] }, attrs: { vStart: 0 } },
+  'embedding shard': { op: erase(embedding), inputs: { ids: { shape: [4], dtype: 'u32', data: new Uint32Array([1, 5, 6, 5]), constant: true } }, weights: { table: [3, 2] }, attrs: { vStart: 4 } },
+  'position-embedding': { op: erase(positionEmbedding), inputs: { x: { shape: [6, 4] } }, weights: { table: [5, 4] }, attrs: { T: 3, posStart: 1 } },
+  rope: {
+    op: erase(rope), attrs: { T: 3, heads: 3, rotaryHeads: 2, headDim: 4, rotaryDim: 4, interleaved: false },
+    inputs: { x: { shape: [6, 12] }, cos: { shape: [3, 2], data: cos, constant: true }, sin: { shape: [3, 2], data: sin, constant: true } },
+  },
+  'attention causal, grouped heads': { op: erase(attention), inputs: { qkv: { shape: [10, 24] } }, attrs: { B: 2, T: 5, heads: 4, kvHeads: 2, headDim: 3, causal: true, scale: 0.6 } },
+  'attention full': { op: erase(attention), inputs: { qkv: { shape: [4, 12] } }, attrs: { B: 1, T: 4, heads: 2, kvHeads: 2, headDim: 2, causal: false, scale: 1 } },
+  'linear-cross-entropy': {
+    op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 3] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 0, -100, 4]), constant: true } },
+    weights: { w: [6, 3] }, attrs: { vStart: 0, vocab: 5 },
+  },
+  experts: { op: erase(experts), inputs: { x: { shape: [5, 4] } }, weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] }, attrs: { experts: 3, perToken: 2, renormalise: true } },
+};
+
+interface Built {
+  readonly program: Program; readonly run: (slot: number, plans: readonly string[]) => Promise<void>;
+  readonly inputs: ReadonlyMap<string, Tensor>; readonly weights: ReadonlyMap<string, Param>; readonly out: Tensor; readonly dOut: Tensor; readonly dInputs: ReadonlyMap<string, Tensor>;
+}
+
+async function build({ op, inputs, weights = {}, attrs }: Case, broken = false): Promise<Built> {
+  const device = createCpuDevice();
+  const program = new Program(device, 2);
+  const tensors = new Map(Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]));
+  const fixed = (shape: Shape, label: string): Tensor => ({ shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(elements(shape) * 4, 'param', label) } });
+  const params = new Map(Object.entries(weights).map(([name, shape]): [string, Param] => [name, { ...fixed(shape, name), name, grad: fixed(shape, `d.${name}`) }]));
+  const [F, B, W] = ['F', 'B', 'W'].map((name) => program.recorder(name));
+  const [x, w] = [Object.fromEntries(tensors), Object.fromEntries(params)];
+  const { out, saved } = op.forward(F, x, w, attrs);
+  const dOut = program.tensor(out.shape, 'f32', 'dOut');
+  const needs = Object.fromEntries(Object.entries(inputs).map(([name, { constant }]) => [name, !constant]));
+  const gradients = op.backwardInput?.(B, dOut, saved, w, attrs, needs) ?? {};
+  op.backwardWeight?.(broken ? twice(W) : W, dOut, saved, w, attrs);
+  const dInputs = new Map(Object.entries(gradients).filter(([name, tensor]) => tensor && needs[name]) as [string, Tensor][]);
+  program.keep(...tensors.values(), out, dOut, ...dInputs.values());
+  const plans = await program.finish();
+  return {
+    program, inputs: tensors, weights: params, out, dOut, dInputs,
+    run: async (slot, names) => { for (const name of names) await plans.get(name)?.run(slot); },
+  };
+}
+
+/** The seeded defect: every launch of W is recorded twice. */
+function twice(r: Recorder): Recorder {
+  return { ...r, launch(kernel, io, params) { r.launch(kernel, io, params); r.launch(kernel, io, params); } };
+}
+
+function fill(built: Built, { inputs, weights = {} }: Case, slot: number, stream: string): Map<string, TypedArray> {
+  const random = new RandomStream(7, stream);
+  let drawn = 0;
+  const values = new Map<string, TypedArray>();
+  const draw = (shape: Shape): Float32Array<ArrayBuffer> => Float32Array.from({ length: elements(shape) }, () => random.normal(drawn++));
+  for (const [name, { shape, data }] of Object.entries(inputs)) values.set(name, data ?? draw(shape));
+  for (const [name, shape] of Object.entries(weights)) values.set(name, draw(shape));
+  values.set('dOut', draw(built.dOut.shape));
+  for (const [name, tensor] of built.inputs) built.program.write(tensor, slot, values.get(name)!);
+  for (const [name, param] of built.weights) built.program.write(param, slot, values.get(name)!);
+  built.program.write(built.dOut, slot, values.get('dOut')!);
+  return values;
+}
+
+/** sum of out * dOut with one element moved by `by`. */
+async function objective(built: Built, tensor: Tensor, values: TypedArray, dOut: TypedArray, at: number, by: number): Promise<number> {
+  const moved = values.slice() as Float32Array<ArrayBuffer>;
+  moved[at] += by;
+  built.program.write(tensor, 0, moved);
+  await built.run(0, ['F']);
+  const [out] = await readTensors(built.program, [built.out]);
+  built.program.write(tensor, 0, values);
+  return out.reduce((sum, value, i) => sum + value * dOut[i], 0);
+}
+
+async function worstGradient(c: Case, broken = false): Promise<number> {
+  const built = await build(c, broken);
+  const values = fill(built, c, 0, 'first');
+  await built.run(0, ['F', 'B', 'W']);
+  const names = [...built.dInputs.keys(), ...built.weights.keys()];
+  const got = await readTensors(built.program, names.map((name) => built.dInputs.get(name) ?? built.weights.get(name)!.grad));
+  const step = 1e-2;
+  let worst = 0;
+  for (const [n, name] of names.entries()) {
+    const tensor = built.inputs.get(name) ?? built.weights.get(name)!;
+    const own = values.get(name)!;
+    const most = got[n].reduce((a, b) => Math.max(a, Math.abs(b)), 0.1);
+    for (let i = 0; i < own.length; i++) {
+      const difference = (await objective(built, tensor, own, values.get('dOut')!, i, step)) - (await objective(built, tensor, own, values.get('dOut')!, i, -step));
+      worst = Math.max(worst, Math.abs(difference / (2 * step) - got[n][i]) / most);
+    }
+  }
+  return worst;
+}
+
+test.each(Object.entries(CASES))('%s: B and W equal central differences', async (_name, c) => {
+  expect(await worstGradient(c)).toBeLessThan(2e-3);
+});
+
+test.each(Object.entries(CASES).filter(([, { weights }]) => weights))('%s: W may run late, and adds', async (_name, c) => {
+  const [early, late] = [await build(c), await build(c)];
+  for (const built of [early, late]) { fill(built, c, 0, 'first'); fill(built, c, 1, 'second'); }
+  await early.run(0, ['F', 'B', 'W']);
+  await early.run(1, ['F', 'B', 'W']);
+  await late.run(0, ['F', 'B']);
+  await late.run(1, ['F', 'B', 'W']);
+  await late.run(0, ['W']);
+  const grads = async (built: Built) => (await readTensors(built.program, [...built.weights.values()].map(({ grad }) => grad))).map((grad) => [...grad]);
+  const [a, b] = [await grads(early), await grads(late)];
+  a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
+  expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
+});
+
+test('a W that counts twice is caught', async () => {
+  expect(await worstGradient(CASES.linear, true)).toBeGreaterThan(0.4);
+});
+
+test('every op file has a case', () => {
+  const files = Object.keys(import.meta.glob('../../src/ops/*.ts')).map((path) => path.replace(/^.*\/(.*)\.ts$/, '$1'));
+  const recordings = ['op', 'tape', 'matmul', 'collective', 'add-row', 'copy-columns'];
+  const tested = new Set(Object.values(CASES).map(({ op }) => op.name));
+  expect(files.filter((name) => !recordings.includes(name) && !tested.has(name === 'cross-entropy' ? 'linear-cross-entropy' : name))).toEqual([]);
+});

@@ -1,0 +1,62 @@
+// Runs a layout in this process and hands back what a test compares: losses, norms, gradients, weights and bytes sent, by rank.
+
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { runInProcess } from '../../src/cli/in-process.ts';
+import type { LocalBackend } from '../../src/cli/in-process.ts';
+import { readSafetensors, toFloat32 } from '../../src/base/safetensors.ts';
+import { readRunFiles, runFolderConfig } from '../../src/cli/verify/run-folder.ts';
+import type { RunConfig } from '../../src/train/run-config.ts';
+import type { StepMetrics } from '../../src/train/trainer.ts';
+
+export interface LocalResult {
+  readonly losses: readonly number[];
+  readonly gradNorms: readonly number[];
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  readonly weights: ReadonlyMap<string, Float32Array>;
+  /** Per rank the metrics of each step. */
+  readonly metrics: readonly (readonly StepMetrics[])[];
+}
+
+export function goldenModel(name: string): string { return fileURLToPath(new URL(`../golden/models/${name}`, import.meta.url)); }
+
+export function goldenConfig(name: string, layout: string, change: Partial<RunConfig> = {}): RunConfig {
+  return { ...runFolderConfig(goldenModel(name), [['layout', layout]]), ...change };
+}
+
+/** `steps` steps of a golden model. */
+export async function runLayout(name: string, config: RunConfig, backend: LocalBackend = 'cpu'): Promise<LocalResult> {
+  const metrics: StepMetrics[][] = [];
+  let gradients: ReadonlyMap<string, Float32Array> = new Map();
+  let weights: ReadonlyMap<string, Float32Array> = new Map();
+  await runInProcess({
+    backend, config, files: readRunFiles(goldenModel(name)), wantGradients: true, wantModel: true,
+    onEvent: (rank, event) => {
+      if (event.kind === 'step') (metrics[rank] ??= []).push(event.metrics);
+      else if (event.kind === 'gradients') gradients = tensorsOf(event.bytes);
+      else if (event.kind === 'model') weights = tensorsOf(event.bytes);
+    },
+  });
+  const [first] = metrics;
+  return { losses: first.map(({ loss }) => loss), gradNorms: first.map(({ gradNorm }) => gradNorm), gradients, weights, metrics };
+}
+
+export function tensorsOf(bytes: Uint8Array<ArrayBuffer>): ReadonlyMap<string, Float32Array> {
+  return new Map([...readSafetensors(bytes).tensors].map(([name, entry]) => [name, toFloat32(entry)]));
+}
+
+/** Names the first tensor that differs by more than `relative` of its largest value; undefined if all agree. */
+export function firstDifference(got: ReadonlyMap<string, Float32Array>, want: ReadonlyMap<string, Float32Array>, relative: number): string | undefined {
+  for (const [name, values] of want) {
+    const own = got.get(name);
+    if (!own || own.length !== values.length) return `${name}: ${own?.length ?? 'no'} elements, expected ${values.length}`;
+    const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-12);
+    const at = values.findIndex((value, i) => !(Math.abs(own[i] - value) <= relative * most));
+    if (at >= 0) return `${name}[${at}]: ${own[at]}, expected ${values[at]} (largest ${most})`;
+  }
+  return undefined;
+}
+
+export function readGolden(name: string, file: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(`${goldenModel(name)}/${file}`));
+}

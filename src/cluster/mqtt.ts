@@ -48,7 +48,8 @@ class MqttCarrier implements Carrier {
     if (!/^wss?:\/\//.test(this.#options.url)) throw new ConfigError('broker', `expected an address ws://... or wss://..., got '${this.#options.url}'`);
     this.#prefix = `tabmesh/${room}`;
     this.#address = address;
-    const { connect } = await import('mqtt');
+    // The browser bundle has nothing but a default export.
+    const { connect } = (await import('mqtt')).default;
     const { username, password, keepaliveSeconds = 10, reconnectMs = 1000 } = this.#options;
     const settings: IClientOptions = {
       clientId: `tabmesh-${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: 5000,

@@ -1,18 +1,36 @@
-// out[c] = (ACCUMULATE: out[c] +) sum over r of x[r, c]; one thread per column, rows in order.
+// out[C] (+)= sum over rows of x [R, C]; one column per thread.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
-const ACCUMULATE: u32 = 0u;
+const ACCUMULATE: u32 = 1u;
+
+const WG: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let c = group.x * 32u + lane;
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let c = (group.y * groups.x + group.x) * WG + lane;
   if (c >= C) { return; }
-  var sum = 0.0;
-  for (var r = 0u; r < R; r++) { sum += x[r * C + c]; }
-  if (ACCUMULATE == 1u) { sum += out[c]; }
+  // Four partial sums: shorter chains of dependent additions, and less rounding.
+  var s0 = 0.0;
+  var s1 = 0.0;
+  var s2 = 0.0;
+  var s3 = 0.0;
+  var r = 0u;
+  for (; r + 3u < R; r += 4u) {
+    s0 += x[r * C + c];
+    s1 += x[(r + 1u) * C + c];
+    s2 += x[(r + 2u) * C + c];
+    s3 += x[(r + 3u) * C + c];
+  }
+  for (; r < R; r++) {
+    s0 += x[r * C + c];
+  }
+  var sum = (s0 + s1) + (s2 + s3);
+  if (ACCUMULATE == 1u) {
+    sum += out[c];
+  }
   out[c] = sum;
 }

@@ -1,0 +1,17 @@
+// out[r, :] = scale[r] * x[r, :]; four elements per thread. Needs C divisible by 4.
+
+const R: u32 = 1u;
+const C: u32 = 4u;
+
+const WG: u32 = 64u;
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> scale: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.y * groups.x + group.x) * WG + lane;
+  if (i >= R * (C / 4u)) { return; }
+  out[i] = scale[i / (C / 4u)] * x[i];
+}

@@ -1,0 +1,49 @@
+// The kernel contract as a suite, the same in Node on Dawn and in a browser: every kernel of shaders/, then the seeded defects.
+// A device per test, because a device that met a compile error is spent. Fails, and never skips, where there is no adapter.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createWebGpuDevice } from '../../src/device/webgpu.ts';
+import { checkKernel, contractTarget } from './kernel-contract.ts';
+import type { ContractTarget } from './kernel-contract.ts';
+import { DEFECTS, mutate } from './kernel-defects.ts';
+import { kernels } from './kernels.ts';
+
+export function describeKernels(where: string, findGpu: () => GPU | undefined | Promise<GPU | undefined>, say: (line: string) => void): void {
+  let target: ContractTarget;
+
+  beforeEach(async () => {
+    const gpu = await findGpu();
+    target = await contractTarget((tuning) => createWebGpuDevice(gpu, { tuning }));
+  });
+  afterEach(() => target.device.destroy());
+
+  it(`${where} has an adapter`, () => {
+    const { vendor, architecture, description, software } = target.device.adapter;
+    say(`kernel contract in ${where} on ${vendor} ${architecture} ${description}${software ? ' (software)' : ''}`);
+    expect(`${vendor}${description}`).not.toBe('');
+  });
+
+  describe(`kernels equal their references in ${where}`, () => {
+    for (const kernel of kernels) {
+      it(kernel.name, async () => {
+        const report = await checkKernel(target, kernel);
+        expect(report.failures).toEqual([]);
+        expect(report.runs).toBeGreaterThanOrEqual(kernel.cases.length);
+      });
+    }
+  });
+
+  describe(`the contract in ${where} catches`, () => {
+    for (const defect of DEFECTS) {
+      it(`${defect.kernel.name} that ${defect.what}`, async () => {
+        const broken = mutate(defect);
+        let caught = 0;
+        for (const params of broken.cases) {
+          caught += (await checkKernel(target, broken, [params])).failures.length;
+          if (caught) break;
+        }
+        expect(caught).toBeGreaterThan(0);
+      });
+    }
+  });
+}

@@ -1,0 +1,152 @@
+// A run in headless Chromium: one real tab per rank, joined over WebRTC through the embedded MQTT broker, or all ranks as workers of one tab. The pages
+// are told what to do by their address and tell what happens through `tabmeshReport` (see src/app/reporter.ts); results come back by upload.
+
+import { chromium } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+import { worldSize } from '../base/axis.ts';
+import { AbortedError, PeerError, TabmeshError } from '../base/errors.ts';
+import type { Evidence } from '../base/errors.ts';
+import { realWorld } from '../base/world.ts';
+import { newRoomKey } from '../cluster/seal.ts';
+import type { RunFiles } from '../train/prepare.ts';
+import { formatRunConfig } from '../train/run-config.ts';
+import { isPresetName } from '../model/presets.ts';
+import type { RankEvent } from '../../workers/protocol.ts';
+import { ensureChromium, launchOptions } from './browser.ts';
+import type { Execution } from './execution.ts';
+import { startPageServer } from './page-server.ts';
+import type { PageServer } from './page-server.ts';
+
+/** The name a folder's model has inside a plan, where its path means nothing. */
+const FOLDER_MODEL = 'model-folder';
+
+export interface TabReport {
+  readonly type: 'session' | 'rank' | 'page';
+  readonly rank?: number;
+  readonly event?: Record<string, unknown> & { readonly kind?: string; readonly type?: string };
+  readonly state?: string;
+  readonly text?: string;
+}
+
+export interface TabsOptions {
+  readonly server: PageServer;
+  readonly browser: Browser;
+  readonly config: Execution['config'];
+  readonly files: RunFiles;
+  readonly checkpoint?: Uint8Array<ArrayBuffer>;
+  readonly mode: 'tabs' | 'devices';
+  readonly wantGradients?: boolean;
+  readonly wantModel?: boolean;
+  readonly sampleTokens?: number;
+  /** Called for every report of every tab, in order per tab. */
+  readonly onReport: (tab: number, report: TabReport) => void;
+}
+
+export interface Tabs {
+  /** In order of opening; tabs get their ranks from the room. */
+  readonly pages: readonly Page[];
+  /** Address with the room's key, for others to watch or join; absent for devices of one tab. */
+  readonly roomUrl: string | undefined;
+}
+
+/** Opens the tabs of one run; each begins by itself as soon as all are there. */
+export async function openTabs(options: TabsOptions): Promise<Tabs> {
+  const { server, browser, config, files, mode } = options;
+  const plan = JSON.stringify({
+    config: formatRunConfig({ ...config, model: isPresetName(config.model) ? config.model : FOLDER_MODEL }),
+    files: putFiles(server, files, options.checkpoint),
+    wantGradients: options.wantGradients === true, wantModel: options.wantModel === true, ...(options.sampleTokens === undefined ? {} : { sampleTokens: options.sampleTokens }),
+  });
+  const size = worldSize(config.layout);
+  const context = await browser.newContext();
+  const open = async (tab: number, fragment: Record<string, string>): Promise<Page> => {
+    const page = await context.newPage();
+    await page.exposeBinding('tabmeshReport', (_source, text: string) => options.onReport(tab, JSON.parse(text) as TabReport));
+    page.on('pageerror', (error) => options.onReport(tab, { type: 'page', state: 'error', text: error.message }));
+    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, auto: '1', upload: `${server.url}result` })}`);
+    return page;
+  };
+  if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };
+  const key = newRoomKey(realWorld);
+  const room = `run-${Buffer.from(realWorld.randomBytes(6)).toString('hex')}`;
+  const pages: Page[] = [];
+  for (let tab = 0; tab < size; tab++) pages.push(await open(tab, { room, key, ...(tab === 0 ? { world: String(size), plan } : {}) }));
+  return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key })}` };
+}
+
+function putFiles(server: PageServer, files: RunFiles, checkpoint: Uint8Array<ArrayBuffer> | undefined): Record<string, string> {
+  const addresses: Record<string, string> = {};
+  for (const [name, content] of Object.entries({ ...files, checkpoint })) if (content !== undefined) addresses[name] = server.put(name, content);
+  return addresses;
+}
+
+/** Turns the reports of all tabs into the events of an Execution. Settles when all ranks are done or the first one failed. */
+export class ReportSink {
+  readonly finished: Promise<void>;
+  #settle!: { resolve: () => void; reject: (error: Error) => void };
+  readonly #done = new Set<number>();
+  readonly #size: number;
+  readonly #server: PageServer;
+  readonly #onEvent: Execution['onEvent'];
+  readonly #onStatus: ((text: string) => void) | undefined;
+
+  constructor(size: number, server: PageServer, onEvent: Execution['onEvent'], onStatus?: (text: string) => void) {
+    this.#size = size;
+    this.#server = server;
+    this.#onEvent = onEvent;
+    this.#onStatus = onStatus;
+    this.finished = new Promise((resolve, reject) => { this.#settle = { resolve, reject }; });
+    this.finished.catch(() => { /* thrown where it is awaited */ });
+  }
+
+  readonly take = (tab: number, report: TabReport): void => {
+    if (report.type === 'page') {
+      if (report.state === 'error') this.#settle.reject(new TabmeshError(`tab ${tab}: ${report.text}`));
+    } else if (report.type === 'session') {
+      const { type, text, error } = report.event as { type: string; text?: string; error?: { message: string } };
+      if (type === 'status' && tab === 0 && text) this.#onStatus?.(text);
+      if (type === 'failed') this.#settle.reject(new TabmeshError(`tab ${tab}: ${error?.message}`));
+    } else this.#onRank(report.rank!, report.event as unknown as RankEvent);
+  };
+
+  #onRank(rank: number, event: RankEvent): void {
+    if (event.kind === 'failed') {
+      const error = event.culprit === undefined ? new TabmeshError(`rank ${rank}: ${event.message}`) : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
+      this.#settle.reject(error);
+    } else if (event.kind === 'links') return;
+    else if ('bytes' in event) this.#onEvent(rank, { ...event, bytes: this.#result(`${event.kind}-${'step' in event ? event.step : 0}`) });
+    else this.#onEvent(rank, event);
+    if (event.kind !== 'done') return;
+    this.#done.add(rank);
+    if (this.#done.size === this.#size) this.#settle.resolve();
+  }
+
+  #result(name: string): Uint8Array<ArrayBuffer> {
+    const bytes = this.#server.results.get(name);
+    if (!bytes) throw new TabmeshError(`the page reported ${name}, but did not upload it`);
+    return bytes;
+  }
+}
+
+/** Starts Chromium, or says which browser to install. */
+export async function launchChromium(say: (line: string) => void, headless = true): Promise<Browser> {
+  return chromium.launch(launchOptions(ensureChromium(say), headless));
+}
+
+export async function runInChromium(execution: Execution): Promise<void> {
+  const { config, mode, onEvent, onStatus, signal } = execution;
+  const [server, browser] = [await startPageServer(), await launchChromium((line) => onStatus?.(line))];
+  const stop = (): void => { void browser.close(); };
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    const sink = new ReportSink(worldSize(config.layout), server, onEvent, onStatus);
+    const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(signal?.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
+    gone.catch(() => { /* the browser is closed on purpose at the end */ });
+    await openTabs({ ...execution, server, browser, config, mode, onReport: sink.take });
+    await Promise.race([sink.finished, gone]);
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await browser.close();
+    await server.close();
+  }
+}

@@ -1,0 +1,117 @@
+// `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC through the embedded broker. Visible where there is a
+// display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
+
+import { worldSize } from '../../base/axis.ts';
+import type { RankEvent } from '../../../workers/protocol.ts';
+import { parseRunConfig } from '../../train/run-config.ts';
+import { launchChromium, openTabs, ReportSink } from '../chromium.ts';
+import type { Command, CommandIo } from '../command.ts';
+import { describeOptions, parseOptions } from '../options.ts';
+import { startPageServer } from '../page-server.ts';
+import { ProgressLine } from '../progress-line.ts';
+
+const OPTIONS = {
+  steps: { type: 'count', default: 120, about: 'steps to train' },
+  layout: { type: 'string', default: 'dp=2,pp=2', about: 'mesh; one tab per rank' },
+  model: { type: 'string', default: 'gpt2-nano', about: 'preset' },
+  port: { type: 'count', default: 8080, about: 'port of the page' },
+  headless: { type: 'flag', about: 'open no window, even where there is a display' },
+} as const;
+
+function hasDisplay(): boolean {
+  return process.platform === 'darwin' || process.platform === 'win32' || Boolean(process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY']);
+}
+
+/** On the wanted port, or on a free one when it is taken. */
+async function startServer(port: number, io: CommandIo): ReturnType<typeof startPageServer> {
+  try {
+    return await startPageServer({ port });
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.includes('already in use')) throw error;
+    io.err(`port ${port} is taken; using a free one`);
+    return startPageServer();
+  }
+}
+
+export const command: Command = {
+  name: 'demo',
+  summary: 'trains a GPT on Moby Dick on four real browser tabs',
+  help: ['tabmesh demo: trains a GPT on Moby Dick on four real browser tabs', '', 'usage: tabmesh demo [options]', '', describeOptions(OPTIONS)].join('\n'),
+  async run(args, io) {
+    const { options } = parseOptions(args, OPTIONS);
+    const config = parseRunConfig([
+      ['model', options.model], ['layout', options.layout], ['steps', String(options.steps)], ['batch', '16'], ['microbatches', '4'],
+      ['lr', '0.004'], ['warmup', '10'], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
+    ]);
+    const size = worldSize(config.layout);
+    const server = await startServer(options.port, io);
+    const browser = await launchChromium((line) => io.err(line), options.headless || !hasDisplay());
+    try {
+      const show = new DemoView(config.steps, size, io);
+      const sink = new ReportSink(size, server, show.take, (text) => show.note(text));
+      io.out(`page ${server.url}`);
+      show.note(`opening ${size} tabs`);
+      const { roomUrl } = await openTabs({ server, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
+      io.out(`watch or join: ${roomUrl}`);
+      const stopped = new Promise<void>((resolve) => io.signal.addEventListener('abort', () => resolve(), { once: true }));
+      await Promise.race([sink.finished, stopped]);
+      show.end();
+      if (io.interactive && !io.signal.aborted) {
+        io.out(`the run is over; the page goes on at ${server.url} (Ctrl-C stops)`);
+        await stopped;
+      }
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+    return 0;
+  },
+};
+
+class DemoView {
+  readonly #io: CommandIo;
+  readonly #progress: ProgressLine;
+  readonly #size: number;
+  readonly #bytes = new Map<number, { ranks: number; sum: number }>();
+  #first: number | undefined;
+  #last = NaN;
+  #sample = '';
+
+  constructor(steps: number, size: number, io: CommandIo) {
+    this.#io = io;
+    this.#size = size;
+    this.#progress = new ProgressLine(steps, io);
+  }
+
+  note(text: string): void { this.#progress.note(text); }
+
+  readonly take = (rank: number, event: RankEvent): void => {
+    if (event.kind === 'step') this.#step(event);
+    else if (rank !== 0) return;
+    else if (event.kind === 'ready') this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
+    else if (event.kind === 'evaluation') this.note(`held-out loss ${event.loss.toFixed(4)}`);
+    else if (event.kind === 'sample') this.#sample = event.text;
+    else if (event.kind === 'status') this.note(event.text);
+  };
+
+  /** What was learnt, and a text. */
+  end(): void {
+    this.#progress.end();
+    if (this.#first === undefined) return;
+    this.#io.out(`loss ${this.#first.toFixed(4)} -> ${this.#last.toFixed(4)}`);
+    if (this.#sample) this.#io.out(`\n--- sample ---\n${this.#sample}\n--------------`);
+  }
+
+  /** One line per step, once all ranks have told their bytes. */
+  #step({ metrics }: Extract<RankEvent, { kind: 'step' }>): void {
+    const entry = this.#bytes.get(metrics.step) ?? { ranks: 0, sum: 0 };
+    this.#bytes.set(metrics.step, entry);
+    entry.ranks++;
+    entry.sum += Object.values(metrics.bytesSent).reduce((a, b) => a + b, 0);
+    if (entry.ranks < this.#size) return;
+    this.#bytes.delete(metrics.step);
+    this.#first ??= metrics.loss;
+    this.#last = metrics.loss;
+    this.#progress.step({ ...metrics, bytes: entry.sum });
+  }
+}

@@ -364,6 +364,15 @@ describe('failures', () => {
     }
   });
 
+  it('lets a rank leave while two others still wait for each other', async () => {
+    const c = cluster(3, { wrap: (wire, self, peer) => (self === 1 && peer === 2 ? delayed(wire, 5) : wire) });
+    const left = c.nodes[2]!.links.get(0)!.failed;
+    const running = c.groups.map(async (group, r) => { await barrier(group); if (r === 0) c.nodes[0]!.leave(); });
+    expect((await left).evidence).toBe('left'); // rank 2 hears it before it has rank 1's barrier message
+    await Promise.all(running);
+    c.leave();
+  });
+
   it('fails everybody when somebody still needs a rank that left', async () => {
     const c = cluster(3);
     c.nodes[0]!.leave();

@@ -203,6 +203,9 @@ function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void 
     const { a, b } = links(await lanes());
     const count = 160;
     const sends = Promise.all(Array.from({ length: count }, (_, i) => a.send(tag(i), ramp(65536, i))));
+    // Small messages go first, so whatever may come ahead of its receive has come when the large one is there.
+    await Promise.all([a.send(tag(1000), ramp(100_000)), b.recv(tag(1000), new Float32Array(100_000))]);
+    expect(b.stats.payloadReceived).toBe((16 << 20) + 400_000);
     for (let i = 0; i < count; i++) {
       const out = new Float32Array(65536);
       await b.recv(tag(i), out);
@@ -304,15 +307,16 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
   });
 
   it('strikes a peer that sends what nobody awaits beyond the caps, or large messages unasked', async () => {
-    const floods: ((bulk: Wire) => void)[] = [
-      (bulk) => { for (let i = 0; i < 9000; i++) bulk.send(encodeFrame({ ...linkFrame('data', RUN, VIEW), ...tag(i), dtype: 'f32' })); },
-      (bulk) => { const payload = new Uint8Array(MAX_PAYLOAD_BYTES); for (let i = 0; i < 540; i++) bulk.send(encodeFrame({ ...linkFrame('data', RUN, VIEW, payload), ...tag(i), dtype: 'f32', total: payload.length })); },
-      (bulk) => { bulk.send(encodeFrame({ ...linkFrame('data', RUN, VIEW, new Uint8Array(4)), ...tag(0), dtype: 'f32', total: 0xfffffffc })); },
-    ];
-    for (const flood of floods) {
+    const full = new Uint8Array(MAX_PAYLOAD_BYTES);
+    const floods: [count: number, payload: Uint8Array<ArrayBuffer>, total: number][] = [[9000, new Uint8Array(0), 0], [540, full, full.length], [1, new Uint8Array(4), 0xfffffffc]];
+    for (const [count, payload, total] of floods) {
       const pair = await lanes();
       const b = link(pair.b, 'b');
-      flood(pair.a.bulk);
+      const { bulk } = pair.a;
+      for (let i = 0; i < count; i++) {
+        bulk.send(encodeFrame({ ...linkFrame('data', RUN, VIEW, payload), ...tag(i), dtype: 'f32', total }));
+        if (bulk.bufferedAmount > WINDOW_BYTES) await Promise.race([b.failed, new Promise<void>((resolve) => { bulk.onDrain = resolve; })]);
+      }
       const error = await b.failed;
       expect([error.evidence, error.culprit]).toEqual(['corrupt', PEERS.a]);
     }

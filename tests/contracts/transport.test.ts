@@ -3,12 +3,13 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError, PeerError } from '../../src/base/errors.ts';
 import { VirtualWorld, realWorld } from '../../src/base/world.ts';
+import { LOW_WATER_BYTES } from '../../src/transport/base-wire.ts';
 import { encodeHello } from '../../src/transport/control.ts';
 import { encodeFrame, linkFrame } from '../../src/transport/frame.ts';
 import { loopbackMesh, loopbackPair } from '../../src/transport/loopback.ts';
 import { messagePortWire, relayWire } from '../../src/transport/message-port.ts';
 import type { Wire } from '../../src/transport/transport.ts';
-import { RUN, VIEW, link, links, ramp, rejection, tag, tapped, transportContract } from './transport-contract.ts';
+import { RUN, VIEW, WINDOW_BYTES, link, links, ramp, rejection, tag, tapped, transportContract } from './transport-contract.ts';
 import type { LanesPair } from './transport-contract.ts';
 
 function pairOf(make: () => readonly [Wire, Wire]): LanesPair {
@@ -33,6 +34,19 @@ transportContract('loopback', async () => pairOf(() => loopbackPair().ends));
 transportContract('loopback with delay and bandwidth', async () => pairOf(() => loopbackPair({ world: realWorld, delayMs: 1, bytesPerMs: 500_000 }).ends), { bigBytes: 8 << 20 });
 transportContract('message-port', async () => pairOf(ports));
 transportContract('webrtc relay through a port', async () => pairOf(relayed), { bigBytes: 8 << 20 });
+
+it('a relay lets the worker feel the backpressure of the channel', async () => {
+  const slow = loopbackPair({ world: realWorld, bytesPerMs: 50_000 });
+  let most = 0;
+  const channel = tapped(slow.ends[0], (message, pass) => { pass(message); most = Math.max(most, slow.ends[0].bufferedAmount); });
+  const [control, { port1, port2 }] = [loopbackPair(), new MessageChannel()];
+  relayWire(channel, port2);
+  const { a, b } = links({ a: { control: control.ends[0], bulk: messagePortWire(port1, 'webrtc relay') }, b: { control: control.ends[1], bulk: slow.ends[1] } });
+  const out = new Float32Array(1_000_000);
+  await Promise.all([a.send(tag(0), ramp(1_000_000)), b.recv(tag(0), out)]);
+  expect(most).toBeLessThanOrEqual(WINDOW_BYTES + LOW_WATER_BYTES);
+  a.leave();
+});
 
 describe('link under a virtual clock', () => {
   /** `quiet.now` cuts everything that rank a sends. */
@@ -118,9 +132,9 @@ describe('link under a virtual clock', () => {
     expect(old.stats.dropped).toBeGreaterThan(0);
     expect(old.stats.payloadReceived).toBe(0);
     const b = link(pair.b, 'b', {}, world);
-    const out = new Float32Array(3);
-    await Promise.all([b.recv(tag(1), out), sent]);
-    expect([...out]).toEqual([0, 1, 2]);
+    const [out, back] = [new Float32Array(3), new Float32Array(3)];
+    await Promise.all([b.recv(tag(1), out), sent, b.send(tag(2), ramp(3)), a.recv(tag(2), back)]);
+    expect([...out, ...back]).toEqual([0, 1, 2, 0, 1, 2]);
   });
 
   it('refuses a peer that says it is another rank, two receives of one tag, and a window that never drains', async () => {

@@ -1,0 +1,93 @@
+// The mesh: coordinates, groups along axes, their ids and orders, and that streams of different groups never mix.
+
+import { describe, expect, it } from 'vitest';
+import { AXES, worldSize } from '../../src/base/axis.ts';
+import type { Layout } from '../../src/base/axis.ts';
+import { LayoutError, PeerError } from '../../src/base/errors.ts';
+import { realWorld } from '../../src/base/world.ts';
+import { allReduce } from '../../src/collectives/all-reduce.ts';
+import { createLedger } from '../../src/collectives/ledger.ts';
+import { coordinatesOf, createMesh, rankOf } from '../../src/collectives/mesh.ts';
+import type { Mesh } from '../../src/collectives/mesh.ts';
+import { evenParts } from '../../src/collectives/parts.ts';
+import { loopbackMesh } from '../../src/transport/loopback.ts';
+
+function layoutOf(sizes: Partial<Layout>): Layout { return { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1, ...sizes }; }
+
+function meshes(sizes: Partial<Layout>): { all: Mesh[]; leave(): void } {
+  const layout = layoutOf(sizes);
+  const nodes = loopbackMesh(worldSize(layout), realWorld);
+  return {
+    all: nodes.map(({ rank, links }) => createMesh({ layout, rank, links, ledger: createLedger() })),
+    leave: () => { for (const node of nodes) node.leave(); },
+  };
+}
+
+describe('mesh', () => {
+  it('numbers the ranks ((((pp * DP) + dp) * SP + sp) * EP + ep) * TP + tp', () => {
+    const layout: Layout = { pp: 2, dp: 3, sp: 2, ep: 1, tp: 2 };
+    expect(rankOf({ pp: 1, dp: 2, sp: 0, ep: 0, tp: 1 }, layout)).toBe((((1 * 3 + 2) * 2 + 0) * 1 + 0) * 2 + 1);
+    for (let rank = 0; rank < worldSize(layout); rank++) expect(rankOf(coordinatesOf(rank, layout), layout)).toBe(rank);
+    expect(() => rankOf({ pp: 2, dp: 0, sp: 0, ep: 0, tp: 0 }, layout)).toThrow('internal: coordinate pp = 2');
+  });
+
+  it('groups the ranks along one axis and along products, in world order', () => {
+    const { all, leave } = meshes({ pp: 2, dp: 2, tp: 2 });
+    const mesh = all[5]!; // pp 1, dp 0, tp 1
+    expect(AXES.map((axis) => mesh.coordinate(axis))).toEqual([1, 0, 0, 0, 1]);
+    expect(mesh.axis('pp').ranks).toEqual([1, 5]);
+    expect(mesh.axis('dp').ranks).toEqual([5, 7]);
+    expect(mesh.axis('tp').ranks).toEqual([4, 5]);
+    expect([mesh.axis('sp').ranks, mesh.axis('sp').size]).toEqual([[5], 1]);
+    expect(mesh.group(['tp', 'dp']).ranks).toEqual([4, 5, 6, 7]);
+    expect(mesh.group(['dp', 'tp'])).toBe(mesh.group(['tp', 'dp']));
+    expect(mesh.group(['dp', 'tp']).name).toBe('dp x tp');
+    expect([mesh.world.ranks, mesh.world.rank, mesh.world.name]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], 5, 'world']);
+    expect(mesh.rankAt({ pp: 0, tp: 0 })).toBe(0);
+    leave();
+  });
+
+  it('gives all members of a group one id, different groups different ids', () => {
+    const { all, leave } = meshes({ pp: 2, dp: 2 });
+    const ids = (mesh: Mesh): number[] => [mesh.axis('pp').id, mesh.axis('dp').id, mesh.group(['pp', 'dp']).id, mesh.world.id, mesh.dedicated('forward', ['pp']).id, mesh.dedicated('backward', ['pp']).id];
+    const [first, ...others] = all.map(ids);
+    expect(new Set(first).size).toBe(6);
+    for (const other of others) expect(other).toEqual(first);
+    expect(() => all[0]!.dedicated('forward', ['pp'])).toThrow("internal: group 'forward' exists already");
+    leave();
+  });
+
+  it('never mixes the streams of different groups, whatever the order between them', async () => {
+    const { all, leave } = meshes({ dp: 2, tp: 3 });
+    const results = await Promise.all(all.map(async (mesh) => {
+      const [dp, tp, both] = [0, 1, 2].map(() => new Float32Array(50).fill(10 ** mesh.rank));
+      const calls = [() => allReduce(mesh.axis('dp'), dp!), () => allReduce(mesh.axis('tp'), tp!), () => allReduce(mesh.group(['dp', 'tp']), both!), () => allReduce(mesh.dedicated('extra', ['dp']), new Float32Array(9))];
+      if (mesh.rank % 2) calls.reverse(); // the order counts within a group only
+      await Promise.all(calls.map((call) => call()));
+      return [dp![49], tp![0], both![7]];
+    }));
+    expect(results).toEqual([[1001, 111, 111111], [10010, 111, 111111], [100100, 111, 111111], [1001, 111000, 111111], [10010, 111000, 111111], [100100, 111000, 111111]]);
+    leave();
+  });
+
+  it('tells all ranks when one of them crashes', async () => {
+    const { all } = meshes({ pp: 3, dp: 2 });
+    all[4]!.abort(new PeerError(4, 'device-lost', 'the GPU was lost'));
+    const failures = await Promise.all(all.map((mesh) => mesh.failed));
+    for (const error of failures) expect([error.culprit, error.evidence]).toEqual([4, 'device-lost']);
+  });
+
+  it('refuses a layout that does not fit the world', () => {
+    const [node] = loopbackMesh(3, realWorld);
+    const make = (): Mesh => createMesh({ layout: layoutOf({ dp: 2, tp: 2 }), rank: 0, links: node!.links, ledger: createLedger() });
+    expect(make).toThrow(LayoutError);
+    expect(make).toThrow('mesh: dp=2,tp=2 needs 4 ranks, but the world has 3');
+    node!.leave();
+  });
+
+  it('divides any count into parts', () => {
+    expect(evenParts(10, 4)).toEqual([0, 3, 6, 8, 10]);
+    expect(evenParts(2, 4)).toEqual([0, 1, 2, 2, 2]);
+    expect(evenParts(0, 3)).toEqual([0, 0, 0, 0]);
+  });
+});

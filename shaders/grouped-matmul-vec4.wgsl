@@ -57,10 +57,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   var acc: array<f32, TILE_M * TILE_N>; // registers
   let terms = select(K / 4u, 0u, expert == E);
   for (var k = 0u; k < terms; k++) {
-    var x: array<vec4<f32>, TILE_M>; // registers
-    var y: array<vec4<f32>, TILE_N>; // registers
+    var left: array<vec4<f32>, TILE_M>; // registers
+    var right: array<vec4<f32>, TILE_N>; // registers
     for (var i = 0u; i < TILE_M; i++) { // unroll
-      x[i] = a[row[i] * (K / 4u) + k];
+      left[i] = a[row[i] * (K / 4u) + k];
     }
     for (var j = 0u; j < TILE_N; j += 4u) { // unroll
       let r0 = b[bAt[j] + k * select(N, 1u, TRANS_B == 1u)];
@@ -68,20 +68,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       let r2 = b[bAt[j + 2u] + k * select(N, 1u, TRANS_B == 1u)];
       let r3 = b[bAt[j + 3u] + k * select(N, 1u, TRANS_B == 1u)];
       if (TRANS_B == 1u) {
-        y[j] = r0;
-        y[j + 1u] = r1;
-        y[j + 2u] = r2;
-        y[j + 3u] = r3;
+        right[j] = r0;
+        right[j + 1u] = r1;
+        right[j + 2u] = r2;
+        right[j + 3u] = r3;
       } else {
-        y[j] = vec4(r0.x, r1.x, r2.x, r3.x);
-        y[j + 1u] = vec4(r0.y, r1.y, r2.y, r3.y);
-        y[j + 2u] = vec4(r0.z, r1.z, r2.z, r3.z);
-        y[j + 3u] = vec4(r0.w, r1.w, r2.w, r3.w);
+        right[j] = vec4(r0.x, r1.x, r2.x, r3.x);
+        right[j + 1u] = vec4(r0.y, r1.y, r2.y, r3.y);
+        right[j + 2u] = vec4(r0.z, r1.z, r2.z, r3.z);
+        right[j + 3u] = vec4(r0.w, r1.w, r2.w, r3.w);
       }
     }
     for (var i = 0u; i < TILE_M; i++) { // unroll
       for (var j = 0u; j < TILE_N; j++) { // unroll
-        acc[i * TILE_N + j] += dot(x[i], y[j]);
+        acc[i * TILE_N + j] += dot(left[i], right[j]);
       }
     }
   }

@@ -19,13 +19,12 @@ declare global {
   }
 }
 
+let drawing: ReturnType<typeof setTimeout> | undefined;
 const app = document.querySelector<TabmeshApp>('tabmesh-app')!;
 const { settings, trouble } = readSettings();
 const reporter = createReporter(window.tabmeshReport, settings.upload);
-const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: (state) => { app.state = state; } });
-app.settings = settings;
-app.controller = controller;
-app.state = controller.state;
+const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: show });
+app.begin(settings, controller);
 window.tabmesh = {
   pause: () => controller.pause(), resume: () => controller.resume(), stop: () => controller.stop(), save: () => controller.save(),
   get state() { return plainState(controller.state); },
@@ -34,12 +33,23 @@ addEventListener('pagehide', () => controller.leave());
 // A page out of the back-forward cache has dead workers and peers.
 addEventListener('pageshow', (event) => { if ((event as PageTransitionEvent).persisted) location.reload(); });
 // A new link in the same tab is a new page.
-addEventListener('hashchange', () => { if (app.ownHash !== location.hash) location.reload(); });
+addEventListener('hashchange', () => location.reload());
 addEventListener('error', (event) => controller.problem(sentence(event.error ?? event.message)));
 addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
 reporter.page('loaded');
 if (trouble !== undefined) controller.problem(trouble);
 else if (settings.auto) void begin();
+
+/** Steps may come hundreds of times a second; only what changes more than numbers is drawn at once. */
+function show(state: PageState): void {
+  const { phase, status, problems, run, room, checkpoint } = app.state;
+  const same = state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint;
+  if (!same) app.state = state;
+  else drawing ??= setTimeout(() => {
+    drawing = undefined;
+    app.state = { ...controller.state };
+  }, 250);
+}
 
 async function begin(): Promise<void> {
   const { room, world, devices, plan } = settings;

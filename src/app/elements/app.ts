@@ -1,12 +1,210 @@
+// <tabmesh-app>: the page. Draws the controller's state and turns clicks, files and drops into its calls; holds only what is not part of a run:
+// the form's settings, dropped texts, and a checkpoint to go on from.
+
 import { html, LitElement } from 'lit';
-import type { PageSettings } from '../fragment.ts';
+import { formatLayout, worldSize } from '../../base/axis.ts';
+import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
+import type { RunConfig } from '../../train/run-config.ts';
+import { isPresetName } from '../../model/presets.ts';
+import { describeCheckpoint, loadLatest } from '../checkpoints.ts';
+import type { CheckpointAbout } from '../checkpoints.ts';
+import { roomLink } from '../fragment.ts';
+import type { PageSettings, RoomAddress } from '../fragment.ts';
+import { configOf, formatBytes, makePlan, sentence } from '../plan.ts';
+import type { PlanContents } from '../plan.ts';
+import { layoutFor, PRESETS, presetConfig } from '../presets.ts';
+import { newRoom } from '../room.ts';
 import type { PageState, RunController } from '../run-controller.ts';
+import { aboutLine, checkpointName, header, problemList, runPanels, stats } from './app-parts.ts';
+import { appStyle } from './app-style.ts';
+import './run-form.ts';
+import './share-panel.ts';
+import { palette, shapes } from './theme.ts';
+
 export class TabmeshApp extends LitElement {
-  static override properties = { state: { attribute: false } };
-  declare state: PageState | undefined;
-  settings: PageSettings | undefined;
-  controller: RunController | undefined;
-  ownHash = '';
-  override render() { return html`${this.state?.phase} ${this.state?.status} ${this.state?.problems.join(' | ')}`; }
+  static override properties = { state: { attribute: false }, config: { state: true }, texts: { state: true }, resumable: { state: true }, dropping: { state: true }, tick: { state: true } };
+  static override styles = [palette, shapes, appStyle];
+  declare state: PageState;
+  declare config: RunConfig;
+  declare texts: ReadonlyMap<string, string>;
+  /** `bytes` is absent for the checkpoint that lies in OPFS: it is read when it is needed. */
+  declare resumable: (CheckpointAbout & { readonly bytes?: Uint8Array<ArrayBuffer> }) | undefined;
+  declare dropping: boolean;
+  declare tick: number;
+  settings!: PageSettings;
+  controller!: RunController;
+  #statusAtMs = 0;
+  #statusShown = '';
+
+  constructor() {
+    super();
+    this.config = presetConfig(PRESETS[0]!);
+    this.texts = new Map();
+    this.dropping = false;
+    this.tick = 0;
+  }
+
+  /** Called once, before the first state. */
+  begin(settings: PageSettings, controller: RunController): void {
+    this.settings = settings;
+    this.controller = controller;
+    if (settings.plan) this.config = configOf(settings.plan);
+    this.state = controller.state;
+    setInterval(() => { this.tick++; }, 1000);
+    for (const name of ['dragover', 'drop', 'dragleave'] as const) addEventListener(name, (event) => this.#onDrag(event as DragEvent));
+    void loadLatest().then((latest) => { if (latest && !this.resumable) this.resumable = { step: latest.step, config: latest.config, tokenizer: latest.tokenizer }; });
+  }
+
+  override render() {
+    const { state } = this;
+    if (!state) return '';
+    return html`
+      ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
+      <main>
+        ${problemList(state.problems, (text) => this.controller.forget(text))}
+        <div class="top">
+          <section class="card" aria-label="Training">
+            <div class="row actions">${this.#actions()}</div>
+            ${this.#hint()}
+            <run-form .config=${this.config} .files=${[...this.texts.keys()]} ?disabled=${this.controller.busy} @config-change=${(event: CustomEvent<RunConfig>) => { this.config = event.detail; }}></run-form>
+            <p class="soft small drop">Drop a text file anywhere on this page to train on it, or a checkpoint to go on from it.</p>
+          </section>
+          <section class="card" aria-label="More devices">
+            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()}></share-panel>
+          </section>
+        </div>
+        ${stats(state)}
+        ${runPanels(state)}
+      </main>
+      ${aboutLine(this.settings.backend)}
+      ${this.dropping ? html`<div class="dropzone">Drop a text file or a checkpoint</div>` : ''}`;
+  }
+
+  /** Waiting is bearable when the seconds count. */
+  #waited(): string {
+    const { status, phase, run } = this.state;
+    if (status !== this.#statusShown) {
+      this.#statusShown = status;
+      this.#statusAtMs = performance.now();
+    }
+    const seconds = Math.floor((performance.now() - this.#statusAtMs) / 1000);
+    const waiting = phase === 'starting' || (phase === 'training' && !run?.step);
+    return waiting && seconds >= 3 ? ` ${seconds} s` : '';
+  }
+
+  #actions() {
+    const { phase, room, checkpoint } = this.state;
+    const { controller } = this;
+    if (phase === 'starting') return html`<button @click=${() => controller.stop()}>Cancel</button>`;
+    if (controller.busy) {
+      return html`
+        ${phase === 'paused' ? html`<button class="primary" @click=${() => controller.resume()}>Resume</button>` : html`<button ?disabled=${phase === 'stopping'} @click=${() => controller.pause()}>Pause</button>`}
+        <button ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>
+        <button ?disabled=${phase !== 'training'} @click=${() => controller.save()}>Save</button>
+        <button ?disabled=${phase !== 'training'} @click=${() => controller.sample()}>Sample now</button>`;
+    }
+    const invited = this.settings.room && !room?.joined;
+    return html`
+      ${invited
+        ? html`<button class="primary" @click=${() => { void controller.join(this.settings.room!); }}>Join this room</button>`
+        : html`<button class="primary" @click=${() => this.#train()}>${room?.joined ? `Train with ${this.#needed()} tab${this.#needed() === 1 ? '' : 's'}` : 'Train now'}</button>`}
+      ${this.resumable && !room ? html`<button @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : ''}
+      <label class="button"><input type="file" accept=".safetensors,.txt,.md,text/*" @change=${(event: Event) => { void this.#takeFile((event.target as HTMLInputElement).files?.[0]); }}>Load a file</label>
+      ${checkpoint ? html`<button @click=${() => controller.save()}>Save ${checkpointName(checkpoint.step)}</button>` : ''}`;
+  }
+
+  #needed(): number { return worldSize(this.config.layout); }
+
+  #hint() {
+    const { room } = this.state;
+    if (this.controller.busy) return '';
+    if (this.settings.room && !room?.joined) return html`<p class="small hint">You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see your network address, and what is trained.</p>`;
+    if (room?.joined) {
+      const here = room.members.filter(({ role }) => role === 'trainer').length;
+      if (here === this.#needed()) return '';
+      const fitting = layoutFor(here);
+      return html`<p class="small hint">This layout (${formatLayout(this.config.layout)}) needs ${this.#needed()} tabs, ${here} ${here === 1 ? 'is' : 'are'} here.
+        ${here > 1 ? html`<button class="inline" @click=${() => { this.config = parseRunConfig([['layout', fitting], ['microbatches', 2]], this.config); }}>Use ${fitting}</button>` : 'Add tabs, or send the link.'}</p>`;
+    }
+    return html`<p class="small hint">${this.#needed()} virtual device${this.#needed() === 1 ? '' : 's'} in this tab: workers that share this machine's GPU and talk as separate machines would.</p>`;
+  }
+
+  #train(): void {
+    const plan = { ...makePlan(this.config, this.settings.plan?.files), ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}) };
+    const text = this.texts.get(this.config.data);
+    if (this.state.room?.joined) this.controller.propose(plan);
+    else void this.#run(() => this.controller.trainHere(plan, text === undefined ? {} : { text }));
+  }
+
+  /** Goes on for as many steps as the form says, split as the form says; everything else is the checkpoint's. */
+  async #resume(): Promise<void> {
+    const from = this.resumable;
+    if (!from) return;
+    await this.#run(async () => {
+      const checkpoint = from.bytes ?? (await loadLatest())?.bytes;
+      if (!checkpoint) throw new Error('checkpoint: it is no longer in this browser; load it from a file');
+      const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } = this.config;
+      const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches, evalEvery, sampleEvery, checkpointEvery, steps: from.step + steps };
+      if (!isPresetName(config.model) && !this.settings.plan?.files.modelConfig) throw new Error(`checkpoint: it belongs to the model folder "${config.model}", which this page does not have; resume it with tabmesh train --resume`);
+      const text = this.texts.get(config.data);
+      const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };
+      await this.controller.trainHere(makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files), given);
+    });
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.controller.problem(sentence(error));
+    }
+    const { checkpoint, run } = this.state;
+    if (checkpoint && run) this.resumable = { ...describeCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };
+  }
+
+  /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
+  #addTab(): void {
+    const address = this.state.room?.address ?? this.settings.room ?? newRoom(undefined);
+    window.open(this.#link(address, true), '_blank', 'noopener');
+    if (this.state.room) return;
+    history.replaceState(null, '', this.#link(address));
+    this.settings = { ...this.settings, room: address };
+    void this.controller.join(address);
+  }
+
+  #leaveRoom(): void {
+    const { room: _, ...rest } = this.settings;
+    this.settings = rest;
+    history.replaceState(null, '', location.pathname + location.search + (rest.backend === 'cpu' ? '#backend=cpu' : ''));
+    void this.controller.leaveRoom();
+  }
+
+  #link(address: RoomAddress, auto = false): string { return roomLink(location.href, address, this.settings, auto); }
+
+  #onDrag(event: DragEvent): void {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    this.dropping = event.type === 'dragover';
+    if (event.type === 'drop') void this.#takeFile(event.dataTransfer.files[0]);
+  }
+
+  async #takeFile(file: File | undefined): Promise<void> {
+    if (!file) return;
+    try {
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      if (file.name.endsWith('.safetensors')) {
+        this.resumable = { ...describeCheckpoint(bytes), bytes };
+        return;
+      }
+      const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+      if (this.state.room) throw new Error(`data: ${file.name} would lie on this tab alone, and the other tabs of the room could not read it; leave the room to train on it with virtual devices`);
+      if (text.length < 2000) throw new Error(`data: ${file.name} has ${text.length} characters; expected at least 2000, so that something can be held out`);
+      this.texts = new Map([...this.texts, [file.name, text]]);
+      this.config = parseRunConfig([['data', file.name], ['tokenizer', new Set(text).size > 400 ? 'bytes' : 'chars']], this.config);
+    } catch (error) {
+      this.controller.problem(error instanceof TypeError ? `data: ${file.name} (${formatBytes(file.size)}) is no UTF-8 text and no .safetensors file; drop a plain text` : sentence(error));
+    }
+  }
 }
+
 customElements.define('tabmesh-app', TabmeshApp);

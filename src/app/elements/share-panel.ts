@@ -1,0 +1,78 @@
+// <share-panel>: other tabs and other machines. A button that opens one more tab of this room, its link, a QR code of it, and who is here.
+// Events: 'add-tab' (a room may have to be made first), 'leave-room'.
+
+import { css, html, LitElement, svg } from 'lit';
+import { encode } from 'uqr';
+import type { RoomState } from '../run-controller.ts';
+import { shapes } from './theme.ts';
+
+export class SharePanel extends LitElement {
+  static override properties = { room: { attribute: false }, link: {}, busy: { type: Boolean }, copied: { state: true } };
+  static override styles = [shapes, css`
+    .grid { display: flex; gap: 14px; margin-top: 12px; align-items: flex-start; }
+    .grid > div { min-width: 0; flex: 1; display: grid; gap: 8px; }
+    svg { width: 116px; height: 116px; border-radius: 10px; background: #fff; flex: none; }
+    ul { margin: 0; padding: 0; list-style: none; font-size: 13px; display: grid; gap: 2px; }
+    li::before { content: ''; display: inline-block; width: 8px; height: 8px; border-radius: 50%; background: var(--good); margin-right: 8px; }
+    li { overflow-wrap: anywhere; }
+    input { font: 12px var(--mono); }
+  `];
+  declare room: RoomState | undefined;
+  declare link: string;
+  declare busy: boolean;
+  declare copied: boolean;
+
+  constructor() {
+    super();
+    this.link = '';
+    this.busy = false;
+    this.copied = false;
+  }
+
+  override render() {
+    const { room } = this;
+    return html`
+      <div class="row spread">
+        <h2>More devices</h2>
+        ${room ? html`<button @click=${() => this.#tell('leave-room')}>Leave the room</button>` : ''}
+      </div>
+      ${room ? this.#room(room) : html`<p class="soft small" style="margin:6px 0 12px">Tabs, browsers and machines that open the same link train one model together. Tensors go straight from tab to tab.</p>`}
+      <div class="row" style="margin-top:10px">
+        <button ?disabled=${this.busy && !room} @click=${() => this.#tell('add-tab')}>Add a tab</button>
+        ${room ? html`<button @click=${() => this.#copy()}>${this.copied ? 'Copied' : 'Copy the link'}</button>` : ''}
+      </div>`;
+  }
+
+  #room({ members, me, joined, carrier }: RoomState) {
+    return html`<div class="grid">
+      ${this.link ? qrCode(this.link) : ''}
+      <div>
+        <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
+        <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.id === me?.id ? ' (this tab)' : ''} <span class="soft">${member.adapter}</span></li>`)}</ul>
+        <p class="soft small">${joined ? `meets over ${carrier}` : 'not in the room yet'}${['localhost', '127.0.0.1'].includes(location.hostname) ? '; this address works on this machine alone, others need the page over https' : ''}</p>
+      </div>
+    </div>`;
+  }
+
+  #tell(name: 'add-tab' | 'leave-room'): void { this.dispatchEvent(new CustomEvent(name)); }
+
+  async #copy(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(this.link);
+      this.copied = true;
+      setTimeout(() => { this.copied = false; }, 2000);
+    } catch {
+      // No permission: the field is beside the button; select it for the person to copy.
+      this.renderRoot.querySelector('input')?.select();
+    }
+  }
+}
+
+/** Black on white in every theme: cameras expect it. */
+function qrCode(text: string) {
+  const { size, data } = encode(text, { ecc: 'L', border: 3 });
+  const path = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ''))).join('');
+  return html`<svg viewBox="0 0 ${size} ${size}" role="img" aria-label="QR code of the link of this room" shape-rendering="crispEdges">${svg`<path d=${path} fill="#000"></path>`}</svg>`;
+}
+
+customElements.define('share-panel', SharePanel);

@@ -1,0 +1,86 @@
+// Real tabs for a test: a page server, a headless Chromium, and every report that the tabs make, with the time it came.
+
+import { readFileSync } from 'node:fs';
+import type { Browser, Page } from 'playwright-core';
+import { launchChromium, openTabs } from '../../src/cli/chromium.ts';
+import type { TabReport } from '../../src/cli/chromium.ts';
+import { startPageServer } from '../../src/cli/page-server.ts';
+import type { PageServer } from '../../src/cli/page-server.ts';
+import type { RunFiles } from '../../src/train/prepare.ts';
+import type { RunConfig } from '../../src/train/run-config.ts';
+
+export interface TabEvent { readonly tab: number; readonly atMs: number; readonly report: TabReport }
+
+export class RealTabs {
+  readonly server: PageServer;
+  readonly browser: Browser;
+  readonly pages: readonly Page[];
+  readonly events: TabEvent[];
+  readonly #waiting: Set<() => void>;
+
+  private constructor(server: PageServer, browser: Browser, pages: readonly Page[], events: TabEvent[], waiting: Set<() => void>) {
+    this.server = server;
+    this.browser = browser;
+    this.pages = pages;
+    this.events = events;
+    this.#waiting = waiting;
+  }
+
+  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs'): Promise<RealTabs> {
+    const [server, browser] = [await startPageServer(), await launchChromium(() => {})];
+    const events: TabEvent[] = [];
+    const waiting = new Set<() => void>();
+    const { pages } = await openTabs({
+      server, browser, config, files, mode,
+      onReport: (tab, report) => {
+        events.push({ tab, atMs: performance.now(), report });
+        for (const check of [...waiting]) check();
+      },
+    });
+    return new RealTabs(server, browser, pages, events, waiting);
+  }
+
+  /** Resolves when `found` returns something for the events so far; rejects after `timeoutMs` with what the tabs said last. */
+  until<T>(what: string, timeoutMs: number, found: (events: readonly TabEvent[]) => T | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(check);
+        reject(new Error(`not within ${timeoutMs} ms: ${what}; the last reports are ${JSON.stringify(this.events.slice(-8).map(({ tab, report }) => ({ tab, ...report }))).slice(0, 3000)}`));
+      }, timeoutMs);
+      const check = (): void => {
+        const value = found(this.events);
+        if (value === undefined) return;
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        resolve(value);
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** The rank of each tab, from its own reports. */
+  rankOf(tab: number): number | undefined {
+    return this.events.find((event) => event.tab === tab && event.report.type === 'rank')?.report.rank;
+  }
+
+  /** Process id of the renderer of one tab: the one that grows when the tab takes a large block of memory. */
+  async rendererPid(tab: number): Promise<number> {
+    const session = await this.browser.newBrowserCDPSession();
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+    const pids = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+    const before = new Map(pids.map((pid) => [pid, residentBytes(pid)]));
+    await this.pages[tab].evaluate(() => { (globalThis as { ballast?: Uint8Array }).ballast = new Uint8Array(2 ** 28).fill(1); });
+    const grown = pids.map((pid) => ({ pid, by: residentBytes(pid) - before.get(pid)! })).sort((a, b) => b.by - a.by)[0];
+    await session.detach();
+    if (!grown || grown.by < 2 ** 27) throw new Error(`no renderer grew by 256 MiB; the largest by ${grown?.by}`);
+    return grown.pid;
+  }
+
+  async close(): Promise<void> {
+    await this.browser.close();
+    await this.server.close();
+  }
+}
+
+function residentBytes(pid: number): number { return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096; }

@@ -117,6 +117,9 @@ export class Forming {
     }
   }
 
+  /** See Mesh.routes. */
+  routes(): Promise<ReadonlyMap<number, string>> { return this.#mesh.routes(); }
+
   /** A member of the view left the room. */
   lost(address: string): void {
     const rank = this.view.members.indexOf(address);

@@ -27,5 +27,7 @@ export interface Mesh {
   signal(peer: number, attempt: number, data: IceSignal): void;
   /** The channels to each rank; useless here when `adopt` transferred them. */
   lanes(): ReadonlyMap<number, ChannelLanes>;
+  /** How the packets to each rank travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
+  routes(): Promise<ReadonlyMap<number, string>>;
   close(): void;
 }

@@ -5,11 +5,14 @@
 // A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.
 
 import SimplePeer from 'simple-peer/simplepeer.min.js';
-import { openLanes } from '../transport/webrtc.ts';
+import { openLanes, routeOf } from '../transport/webrtc.ts';
 import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
 
-interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; settled: boolean; closing: boolean }
+/** The browser's connection inside simple-peer: `_pc`. */
+type Inner = Parameters<typeof openLanes>[0] & Parameters<typeof routeOf>[0];
+
+interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly pc: Inner; readonly lanes: ChannelLanes; closing: boolean }
 
 /** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
 export function createPeerMesh(options: MeshOptions): Mesh {
@@ -31,7 +34,7 @@ class PeerMesh implements Mesh {
     onLink(rank, { state: 'connecting', attempt });
 
     const peer = new SimplePeer({ initiator: this.#options.rank < rank, trickle: true, config: { iceServers: [...iceServers] } });
-    const pc = (peer as unknown as { readonly _pc: Parameters<typeof openLanes>[0] | null })._pc;
+    const pc = (peer as unknown as { readonly _pc: Inner | null })._pc;
     let connection: Connection | undefined;
     const fail = (reason: string): void => {
       if (connection?.closing || this.#closed) return;
@@ -47,12 +50,11 @@ class PeerMesh implements Mesh {
     // simple-peer destroys itself when the browser refuses the connection; 'error' has the reason.
     if (!pc) return;
     const lanes = openLanes(pc);
-    connection = { attempt, peer, lanes, settled: false, closing: false };
+    connection = { attempt, peer, pc, lanes, closing: false };
     this.#connections.set(rank, connection);
     const current = connection;
     adopt(rank, lanes).then(() => {
       if (current.closing || this.#closed) return;
-      current.settled = true;
       onLink(rank, { state: 'open', attempt });
     }, (error: unknown) => fail(reasonOf(error)));
   }
@@ -68,6 +70,12 @@ class PeerMesh implements Mesh {
 
   lanes(): ReadonlyMap<number, ChannelLanes> {
     return new Map(Array.from(this.#connections, ([rank, { lanes }]) => [rank, lanes]));
+  }
+
+  async routes(): Promise<ReadonlyMap<number, string>> {
+    const routes = new Map<number, string>();
+    for (const [rank, { pc, closing }] of this.#connections) if (!closing) routes.set(rank, await routeOf(pc));
+    return routes;
   }
 
   close(): void {

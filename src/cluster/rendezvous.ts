@@ -93,6 +93,7 @@ class Meeting implements Rendezvous {
   readonly #entries = new Map<string, Entry>();
   readonly #strangers = new Set<string>();
   #me: Presence | undefined;
+  #sealedMe: Bytes | undefined;
   #opened = 0;
   #closed = false;
   #answering: 'no' | 'pausing' | 'again' = 'no';
@@ -130,13 +131,22 @@ class Meeting implements Rendezvous {
       throw wrongKey(room);
     }
     this.#me = { ...me, address: this.#address, order: nextOrder(this.#roster()), protocolVersion };
+    this.#sealedMe = await this.#seal.seal(encodePresence(this.#me), this.#context('presence', this.#address, ''));
     this.#announce();
     this.#changed();
     this.#expectConfirmation();
   }
 
   signal(to: string, payload: Bytes): void {
-    this.#send(this.#context('signal', this.#address, to), payload, (sealed) => this.#options.carrier.signal(to, sealed));
+    if (this.#closed) return;
+    this.#outgoing = this.#outgoing.then(async () => {
+      try {
+        const sealed = await this.#seal.seal(payload, this.#context('signal', this.#address, to));
+        if (!this.#closed) this.#options.carrier.signal(to, sealed);
+      } catch (error) {
+        this.#events.onStatus(error instanceof Error ? error.message : String(error));
+      }
+    });
   }
 
   close(): Promise<void> {
@@ -149,11 +159,12 @@ class Meeting implements Rendezvous {
   }
 
   #announce(): void {
-    this.#send(this.#context('presence', this.#address, ''), encodePresence(this.#me!), (sealed) => this.#options.carrier.announce(sealed));
+    // Sealed once: a hello is answered in the same task, so that a newcomer's short listening is not spent on our cipher.
+    if (this.#sealedMe && !this.#closed) this.#options.carrier.announce(this.#sealedMe);
   }
 
   #answerHello(): void {
-    if (!this.#me || this.#closed) return;
+    if (!this.#sealedMe || this.#closed) return;
     // A burst of hellos gets two answers, at its start and after it: nobody is missed, and nobody can make us shout.
     if (this.#answering !== 'no') { this.#answering = 'again'; return; }
     this.#answering = 'pausing';
@@ -264,18 +275,6 @@ class Meeting implements Rendezvous {
       if (error instanceof FormatError) return undefined;
       throw error;
     }
-  }
-
-  #send(context: string, plain: Bytes, send: (sealed: Bytes) => void): void {
-    if (this.#closed) return;
-    this.#outgoing = this.#outgoing.then(async () => {
-      try {
-        const sealed = await this.#seal.seal(plain, context);
-        if (!this.#closed) send(sealed);
-      } catch (error) {
-        this.#events.onStatus(error instanceof Error ? error.message : String(error));
-      }
-    });
   }
 
   #context(purpose: 'presence' | 'signal', from: string, to: string): string {

@@ -75,6 +75,8 @@ export interface Session {
   readonly coordinator: Presence | undefined;
   /** Asks for a run; goes to the coordinator, who forms a view of it when enough trainers are here. Returns the number of the run. */
   propose(wanted: Wanted): number;
+  /** How the packets to each rank of the current view travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
+  routes(): Promise<ReadonlyMap<number, string>>;
   /** Leaves the room and closes all connections. No event follows. */
   close(): Promise<void>;
 }
@@ -137,6 +139,8 @@ class RoomSession implements Session {
     else this.#step({ type: 'proposed', proposal });
     return proposal.run;
   }
+
+  routes(): Promise<ReadonlyMap<number, string>> { return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>()); }
 
   async close(): Promise<void> {
     if (this.#closed) return;

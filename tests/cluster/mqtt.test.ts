@@ -26,7 +26,7 @@ afterEach(async () => {
 async function join(host: Pick<Host, 'url'>, n: number, options: Partial<RendezvousOptions> = {}, mqtt: Partial<MqttOptions> = {}): Promise<{ rendezvous: Rendezvous; events: Events<Seen> }> {
   const events = new Events<Seen>();
   const carrier = mqttCarrier({ world: realWorld, url: host.url, graceMs: 100, reconnectMs: 50, ...mqtt });
-  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 60, ...options }, {
+  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 200, ...options }, {
     onPeers: (peers) => events.push({ peers }), onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
     onStatus: (status) => events.push({ status }), onFatal: (fatal) => events.push({ fatal }),
   });

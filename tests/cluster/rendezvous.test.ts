@@ -16,7 +16,7 @@ afterEach(async () => { await Promise.all(open.splice(0).map((rendezvous) => ren
 
 async function join(carrier: Carrier, n: number, options: Partial<RendezvousOptions> = {}): Promise<Member> {
   const events = new Events<Seen>();
-  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 30, ...options }, {
+  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 100, ...options }, {
     onPeers: (peers) => events.push({ peers }),
     onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
     onStatus: (status) => events.push({ status }),
@@ -172,7 +172,16 @@ describe('heartbeats stand in for locks', () => {
 
 test('two tabs that enter an empty room at once with different keys are both told', async () => {
   const hub = new MemoryHub();
-  const [a, b] = await Promise.all([join(hub.carrier(), 0), join(hub.carrier(), 1, { key: OTHER_KEY })]);
+  const held: (() => void)[] = [];
+  const slow = (): Carrier => {
+    const carrier = hub.carrier();
+    return { ...carrier, announce: (sealed) => held.push(() => carrier.announce(sealed)) };
+  };
+  const [a, b] = await Promise.all([join(slow(), 0), join(slow(), 1, { key: OTHER_KEY })]);
+  // Only now does either hear the other.
+  const announced = new Promise<void>((resolve) => { const check = (): void => { if (held.length === 2) resolve(); else setImmediate(check); }; check(); });
+  await announced;
+  for (const announce of held) announce();
   for (const member of [a, b]) expect(await member.events.find((event) => 'fatal' in event)).toMatchObject({ fatal: { trouble: 'wrong-key' } });
 });
 

@@ -38,6 +38,7 @@ test('two sessions meet, connect over WebRTC and exchange bytes on both lanes', 
     expect([control.label, control.id, bulk.label, bulk.id]).toEqual(['control', 10, 'bulk', 11]);
     expect([control, bulk].map((channel) => [channel.readyState, channel.ordered, channel.negotiated, channel.binaryType])).toEqual(Array(2).fill(['open', true, true, 'arraybuffer']));
   }
+  expect([...await a.session.routes()]).toEqual([[1, expect.stringMatching(/^(host|prflx)$/)]]);
   const payload = crypto.getRandomValues(new Uint8Array(64 * 1024));
   for (const lane of ['control', 'bulk'] as const) {
     const [there, back] = [received(second.wires.get(0)![lane]), received(first.wires.get(1)![lane])];
@@ -126,6 +127,19 @@ describe('moving the channels to a worker', () => {
     left.worker.terminate();
     right.worker.terminate();
   });
+});
+
+test('channels handed to a worker too late are refused by the browser, and everybody hears the reason', async () => {
+  const room = `browser-${rooms++}`;
+  const thread = new Worker(URL.createObjectURL(new Blob([''], { type: 'text/javascript' })));
+  const late: SessionOptions['adopt'] = async (_, { control }) => {
+    await new Promise((opened) => { control.addEventListener('open', opened, { once: true }); });
+    thread.postMessage({ control }, [control as unknown as Transferable]);
+  };
+  const [a, b] = [await open(room, 0, { ...wanted(2), adopt: late }), await open(room, 1, { adopt: late })];
+  for (const { events } of [a, b]) expect((await events.failed()).error.message).toMatch(/^room: 3 attempts to connect failed: rank 0 \(Tab 0\) <-> rank 1 \(Tab 1\): /);
+  await a.events.status(/no longer transferable/);
+  thread.terminate();
 });
 
 test('an attempt whose signals are all lost is repeated by the barrier, and then succeeds', async () => {

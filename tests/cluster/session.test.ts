@@ -16,7 +16,7 @@ async function open(hub: MemoryHub, n: number, options: Partial<SessionOptions> 
   const carrier = hub.carrier();
   const session = await joinRoom({
     world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), onEvent: events.push, page: null,
-    createMesh: fakeMesh(), settleMs: 20, deadlineMs: 400, ...options,
+    createMesh: fakeMesh(), settleMs: 20, deadlineMs: 3000, ...options,
   });
   const tab = { session, events, die: () => carrier.die() };
   tabs.push(tab);
@@ -52,7 +52,7 @@ describe('forming a group', () => {
     const gate = new Promise<void>((resolve) => { release = resolve; });
     const order: string[] = [];
     const mesh = fakeMesh();
-    const a = await open(hub, 0, wanted(2));
+    const a = await open(hub, 0, { ...wanted(2), deadlineMs: 400, maxAttempts: 50 });
     const b = await open(hub, 1, {
       prepare: async () => { await gate; order.push('prepared'); },
       createMesh: (options) => { const real = mesh(options); return { ...real, connect: (to) => { order.push('connect'); real.connect(to); } }; },
@@ -107,7 +107,7 @@ describe('when connecting fails', () => {
     const hub = new MemoryHub();
     let lost = 0;
     hub.tamper = (kind, bytes) => (kind === 'signal' && lost++ < 2 ? undefined : bytes);
-    const group = [await open(hub, 0, wanted(2)), await open(hub, 1)];
+    const group = [await open(hub, 0, { ...wanted(2), deadlineMs: 400, maxAttempts: 50 }), await open(hub, 1)];
     await Promise.all(group.map(({ events }) => events.started()));
     expect(lost).toBeGreaterThan(2);
   });
@@ -129,7 +129,7 @@ describe('who comes and goes', () => {
 
   test('a coordinator that dies while connecting: the next oldest takes over with the same plan', async () => {
     const hub = new MemoryHub();
-    const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), close: () => {} });
+    const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), routes: () => Promise.resolve(new Map()), close: () => {} });
     const a = await open(hub, 0, { ...wanted(2, 'the plan'), createMesh: deaf });
     const b = await open(hub, 1);
     await b.events.find((event) => event.type === 'forming');

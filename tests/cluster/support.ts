@@ -79,6 +79,7 @@ export function fakeMesh(refuse: (low: number, high: number, attempt: number) =>
         open(peer, attempt);
       },
       lanes: () => new Map(),
+      routes: () => Promise.resolve(new Map()),
       close() { closed = true; },
     };
     return mesh;

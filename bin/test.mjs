@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The test command: every kind of test in turn (node, gpu, browser, tabs), each in a process of its own, so that a driver or browser that dies takes
 // only its own kind with it. The last line is `N passed, N failed`. A test that was skipped, a file that could not be loaded, an error outside of tests
-// and a kind that ran no test at all count as failed. Arguments go to vitest: `node bin/test.mjs ring` runs only files with "ring" in their path;
+// and a kind that ran no test at all count as failed. Arguments go to vitest: `node bin/test.mjs ring -t 'two ranks'` runs only these files and names;
 // TABMESH_TESTS=node,gpu runs only these kinds.
 
 import { spawn } from 'node:child_process';

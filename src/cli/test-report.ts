@@ -15,9 +15,9 @@ export interface TestCount { readonly passed: number; readonly failed: number; /
 /**
  * @param json vitest's JSON report; undefined if the run left none.
  * @param exitCode of the run; null if it was killed.
- * @param mayBeEmpty true if the user narrowed the run to some files.
+ * @param narrowed true if the user chose some files or names: then no test at all is fine, and so are the tests that were not chosen.
  */
-export function countReport(json: string | undefined, exitCode: number | null, mayBeEmpty: boolean): TestCount {
+export function countReport(json: string | undefined, exitCode: number | null, narrowed: boolean): TestCount {
   const ending = `vitest ended ${exitCode === null ? 'by a signal' : `with ${exitCode}`}`;
   if (json === undefined) return { passed: 0, failed: 1, notes: [`${ending} and left no report`] };
   const { testResults } = JSON.parse(json) as Report;
@@ -28,6 +28,7 @@ export function countReport(json: string | undefined, exitCode: number | null, m
     let failedHere = 0;
     for (const test of file.assertionResults) {
       if (test.status === 'passed') { passed++; continue; }
+      if (test.status !== 'failed' && narrowed) continue;
       failedHere++;
       if (test.status !== 'failed') notes.push(`not run, counted as failed: ${test.fullName}`);
     }
@@ -37,7 +38,7 @@ export function countReport(json: string | undefined, exitCode: number | null, m
     }
     failed += failedHere;
   }
-  if (passed + failed === 0 && !mayBeEmpty) {
+  if (passed + failed === 0 && !narrowed) {
     failed = 1;
     notes.push('ran no test');
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { countReport } from '../../src/cli/test-report.ts';
 
 const file = (status: string, ...tests: string[]) => ({ name: 'a.test.ts', status, message: 'Error: boom\nat x', assertionResults: tests.map((s, i) => ({ fullName: `test ${i}`, status: s })) });
-const count = (files: object[], exitCode: number | null = 0, mayBeEmpty = false) => countReport(JSON.stringify({ testResults: files }), exitCode, mayBeEmpty);
+const count = (files: object[], exitCode: number | null = 0, narrowed = false) => countReport(JSON.stringify({ testResults: files }), exitCode, narrowed);
 
 describe('countReport', () => {
   it('counts passed and failed tests', () => {
@@ -12,6 +12,10 @@ describe('countReport', () => {
     const { passed, failed, notes } = count([file('passed', 'passed', 'skipped', 'todo')]);
     expect({ passed, failed }).toEqual({ passed: 1, failed: 2 });
     expect(notes).toEqual(['not run, counted as failed: test 1', 'not run, counted as failed: test 2']);
+  });
+  it('passes over the tests that were not chosen in a narrowed run, but not over a failed set-up', () => {
+    expect(count([file('passed', 'passed', 'skipped')], 0, true)).toEqual({ passed: 1, failed: 0, notes: [] });
+    expect(count([file('failed', 'skipped', 'skipped')], 1, true)).toMatchObject({ passed: 0, failed: 1 });
   });
   it('counts a file that could not be loaded', () => {
     expect(count([file('failed'), file('passed', 'passed')], 1)).toEqual({ passed: 1, failed: 1, notes: ['a.test.ts: Error: boom'] });

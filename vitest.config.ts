@@ -4,7 +4,7 @@
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
 import { BROWSER_DEPENDENCIES } from './vite.config.ts';
-import { findBrowser, launchOptions } from './src/cli/browser.ts';
+import { findBrowser, launchOptions } from './src/cli/machine/browser.ts';
 
 // `order`: the projects run one after the other.
 const slow = (order: number) => ({ testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });

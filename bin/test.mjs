@@ -41,7 +41,7 @@ function runVitest(project, reportFile) {
 
 const total = { passed: 0, failed: 0 };
 try {
-  const { ensureChromium } = await load('src/cli/browser.ts');
+  const { ensureChromium } = await load('src/cli/machine/browser.ts');
   const { countReport } = await load('src/cli/test-report.ts');
   try {
     process.env.CHROME_PATH = ensureChromium((line) => console.log(line));

@@ -12,7 +12,7 @@ import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig } from '../train/run-config.ts';
 import { isPresetName } from '../model/presets.ts';
 import type { RankEvent } from '../../workers/protocol.ts';
-import { ensureChromium, launchOptions } from './browser.ts';
+import { ensureChromium, launchOptions } from './machine/browser.ts';
 import type { Execution } from './execution.ts';
 import { startPageServer } from './page-server.ts';
 import type { PageServer } from './page-server.ts';

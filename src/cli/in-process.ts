@@ -19,7 +19,7 @@ import { runRank } from '../train/run.ts';
 import type { RunEvent } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { Requests } from '../train/trainer.ts';
-import { useVulkan } from './vulkan.ts';
+import { useVulkan } from './machine/vulkan.ts';
 
 export type LocalBackend = 'node' | 'cpu';
 

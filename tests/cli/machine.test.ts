@@ -1,8 +1,8 @@
 // Finding browsers and drivers, without any of them: platform, environment and files are arguments or texts.
 
 import { describe, expect, it } from 'vitest';
-import { findBrowser, installHint, launchOptions } from '../../src/cli/browser.ts';
-import { backportsList, backportsSources, plainDependencies } from '../../src/cli/lavapipe.ts';
+import { findBrowser, installHint, launchOptions } from '../../src/cli/machine/browser.ts';
+import { backportsList, backportsSources, plainDependencies } from '../../src/cli/machine/lavapipe.ts';
 
 describe('findBrowser', () => {
   const only = (...present: string[]) => (path: string) => present.includes(path);

@@ -7,7 +7,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { createServer } from 'vite';
 import type { ViteDevServer } from 'vite';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { ensureChromium, launchOptions } from '../../src/cli/browser.ts';
+import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
 import { brokerPlugin } from '../../src/cli/broker-plugin.ts';
 import { OTHER_KEY, ROOM_KEY } from './support.ts';
 

@@ -1,6 +1,6 @@
 // Setup of the `gpu` project: chooses the Vulkan driver before any test imports the `webgpu` package, and says which.
 
-import { useVulkan } from '../../src/cli/vulkan.ts';
+import { useVulkan } from '../../src/cli/machine/vulkan.ts';
 
 const driver = useVulkan();
 if (process.env['TABMESH_VULKAN_SAID'] === undefined) {

@@ -2,10 +2,10 @@
 
 import type { Command } from '../command.ts';
 import { TabmeshError } from '../../base/errors.ts';
-import { ensureChromium, findBrowser, installHint } from '../browser.ts';
-import { ensureLavapipe } from '../lavapipe.ts';
+import { ensureChromium, findBrowser, installHint } from '../machine/browser.ts';
+import { ensureLavapipe } from '../machine/lavapipe.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import { findLavapipe, useVulkan } from '../vulkan.ts';
+import { findLavapipe, useVulkan } from '../machine/vulkan.ts';
 
 const OPTIONS = {
   install: { type: 'flag', about: 'install Chromium, and lavapipe into the cache folder (root on Debian only)' },

@@ -9,7 +9,7 @@ import { createServer } from 'vite';
 import type { Plugin } from 'vite';
 import { AbortedError, InternalError } from '../../base/errors.ts';
 import type { AdapterInfo } from '../../device/device.ts';
-import { ensureChromium, launchOptions } from '../browser.ts';
+import { ensureChromium, launchOptions } from '../machine/browser.ts';
 import type { CaseRun } from './cases.ts';
 import type { Check } from './compare.ts';
 

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync, readdirSync, realpathSync } from 'node:fs';
 import { constants, homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ConfigError, NoDeviceError } from '../base/errors.ts';
+import { ConfigError, NoDeviceError } from '../../base/errors.ts';
 import { findBrowser } from './browser.ts';
 
 export type VulkanDriver = 'system' | 'swiftshader' | 'lavapipe';

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { homedir } from 'node:os';
-import { NoDeviceError } from '../base/errors.ts';
+import { NoDeviceError } from '../../base/errors.ts';
 
 export interface LaunchOptions { readonly executablePath: string; readonly headless: boolean; readonly args: string[]; readonly ignoreDefaultArgs: string[] }
 

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NoDeviceError } from '../base/errors.ts';
+import { NoDeviceError } from '../../base/errors.ts';
 import { canInstallPackages } from './browser.ts';
 import { findLavapipe, findVulkanLoader, lavapipeFolder } from './vulkan.ts';
 

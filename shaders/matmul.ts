@@ -90,12 +90,12 @@ export const matmul = defineKernel({
     { ...plain, M: 1, N: 1, K: 1 },
     { ...plain, M: 1, N: 4, K: 4 },
     ...layouts.map((layout) => ({ ...layout, M: 65, N: 63, K: 17 })),
-    ...layouts.map((layout) => ({ ...layout, M: 68, N: 132, K: 20 })),
-    // Enough rows and columns for the big tiles, with ragged edges of quads.
-    ...layouts.map((layout) => ({ ...layout, M: 148, N: 260, K: 36 })),
+    ...layouts.map((layout) => ({ ...layout, M: 12, N: 20, K: 8 })),
+    // Enough rows and columns for the big tiles, with edges of one quad.
+    { ...plain, M: 148, N: 220, K: 36 },
+    { ...plain, M: 148, N: 220, K: 20, TRANS_A: 1 },
     { ...plain, TRANS_B: 1, M: 5, N: 72, K: 8, BIAS: 1, ACT: 1, RESIDUAL: 1, ACCUMULATE: 1, SCALE: 0.5 },
-    { ...plain, TRANS_B: 1, M: 147, N: 259, K: 9, BIAS: 1, ACT: 2, RESIDUAL: 1, SCALE: -2 },
-    { ...plain, TRANS_B: 1, M: 147, N: 260, K: 12, BIAS: 1, ACT: 2, RESIDUAL: 1, SCALE: -2 },
+    { ...plain, TRANS_B: 1, M: 147, N: 220, K: 12, BIAS: 1, ACT: 2, RESIDUAL: 1, SCALE: -2 },
     { ...plain, TRANS_A: 1, M: 8, N: 20, K: 52, ACCUMULATE: 1 },
     { ...plain, BATCH: 5, M: 33, N: 36, K: 16, A_BATCH: 33 * 16, B_BATCH: 36 * 16, TRANS_B: 1, SCALE: 0.25 },
     { ...plain, BATCH: 3, M: 7, N: 9, K: 11, A_BATCH: 0, B_BATCH: 99 },

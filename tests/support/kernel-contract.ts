@@ -98,18 +98,20 @@ export async function checkKernel(target: ContractTarget, kernel: Kernel, cases:
     const expected = expectedArrays(kernel, params, arrays);
     const variants = kernel.variants.filter((variant) => !variant.supports || variant.supports(params, target.device.features));
     if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);
-    for (const variant of variants) {
-      for (const constants of tunings(variant)) {
-        target.pick(variant.name, constants);
-        const got = await runOnce(target.device, kernel, params, arrays);
-        report.runs++;
-        for (const name of Object.keys(got)) {
-          const { error, text } = compare(expected[name], got[name], kernel.tolerance ?? DEFAULT_TOLERANCE);
-          report.worst = Math.max(report.worst, error);
-          if (text) report.failures.push(`${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}: ${name}${text}`);
-        }
+    // `prepare` chooses its variant before it first waits, so all variants of a case may compile side by side.
+    const runs = variants.flatMap((variant) => tunings(variant).map((constants) => {
+      target.pick(variant.name, constants);
+      return { name: `${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}`, outputs: runOnce(target.device, kernel, params, arrays) };
+    }));
+    const settled = await Promise.all(runs.map((run) => run.outputs));
+    report.runs += runs.length;
+    settled.forEach((outputs, at) => {
+      for (const [name, got] of Object.entries(outputs)) {
+        const { error, text } = compare(expected[name], got, kernel.tolerance ?? DEFAULT_TOLERANCE);
+        report.worst = Math.max(report.worst, error);
+        if (text) report.failures.push(`${runs[at].name}: ${name}${text}`);
       }
-    }
+    });
   }
   return report;
 }

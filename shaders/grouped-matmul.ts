@@ -8,7 +8,7 @@ import { testOffsets } from './moe-permute.ts';
 import vec4Source from './grouped-matmul-vec4.wgsl?raw';
 import source from './grouped-matmul.wgsl?raw';
 
-/** Below this many threads a smaller tile is faster: 8 workgroups of 64. */
+/** Big tiles load less per flop, but leave at least 8 workgroups of 64 threads busy. */
 const ENOUGH_THREADS = 512;
 
 /** Row tiles if every group (the experts, and the rows of nobody) ends in a partial tile. */

@@ -16,7 +16,7 @@ const PARAMS = {
 };
 type MatmulParams = Readonly<Record<keyof typeof PARAMS, number>>;
 
-/** Below this many threads a smaller tile is faster: 8 workgroups of 64. */
+/** Big tiles load less per flop, but leave at least 8 workgroups of 64 threads busy. */
 const ENOUGH_THREADS = 512;
 const MAX_WORKGROUPS = 65535;
 

@@ -1,6 +1,7 @@
 // Tells a program that drives the page what happens: one JSON text for every event through the global function `tabmeshReport`, in order. Bytes are
 // uploaded before their event is told. Without that function and without an upload address it does nothing.
 
+import { TabmeshError } from '../base/errors.ts';
 import type { SessionEvent } from '../cluster/session.ts';
 import type { RankEvent } from '../../workers/protocol.ts';
 import { sentence } from './plan.ts';
@@ -24,7 +25,7 @@ export function createReporter(report: Report | undefined, upload: string | unde
     const url = `${upload.replace(/\/$/, '')}/${name}.safetensors`;
     sent = sent.then(async () => {
       const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body: bytes });
-      if (!response.ok) throw new Error(`status ${response.status}`);
+      if (!response.ok) throw new TabmeshError(`status ${response.status}`);
     }).catch((error: unknown) => report?.(JSON.stringify({ type: 'page', state: 'error', text: `upload: ${url} did not take ${bytes.byteLength} bytes (${sentence(error)})` })));
   };
   return {

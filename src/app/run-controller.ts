@@ -3,12 +3,12 @@
 // Surprising rule: a worker serves one run. A new view of a room gets a new worker, because the old one may still be entangled with peers that are gone.
 
 import { worldSize } from '../base/axis.ts';
-import { ConfigError, RoomError } from '../base/errors.ts';
+import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
 import { realWorld } from '../base/world.ts';
 import type { Presence } from '../cluster/presence.ts';
 import { joinRoom } from '../cluster/session.ts';
-import type { Place, Session, SessionEvent } from '../cluster/session.ts';
+import type { Place, Session, SessionEvent, Wanted } from '../cluster/session.ts';
 import { neededFiles } from '../train/prepare.ts';
 import type { DeviceReport, RankEvent } from '../../workers/protocol.ts';
 import { download, storeLatest } from './checkpoints.ts';
@@ -51,6 +51,9 @@ export class RunController {
   #session: Session | undefined;
   #abort = new AbortController();
   #wantsFile = false;
+  /** What we asked the room to train, until any run begins; told again to whoever becomes the coordinator. */
+  #wanted: Wanted | undefined;
+  #askedAddress = '';
 
   constructor(options: ControllerOptions) { this.#options = options; }
 
@@ -87,9 +90,10 @@ export class RunController {
   }
 
   /** Enters a room with an open device. `wanted` is proposed as soon as we are in. */
-  async join(address: RoomAddress, wanted?: { readonly worldSize: number; readonly plan: Plan }): Promise<void> {
+  async join(address: RoomAddress, wanted?: Wanted): Promise<void> {
     if (this.busy || this.#session) return;
     this.#begin();
+    this.#wanted = wanted;
     const { settings, reporter } = this.#options;
     try {
       this.#change({ status: 'opening the GPU', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
@@ -99,7 +103,7 @@ export class RunController {
       const carrier = await chooseCarrier(address.broker);
       this.#setRoom({ carrier: carrier.name });
       this.#session = await joinRoom({
-        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), iceServers: settings.iceServers, ...(wanted ? { wanted } : {}),
+        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), iceServers: settings.iceServers,
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         onEvent: (event) => {
@@ -108,7 +112,8 @@ export class RunController {
         },
       });
       this.#setRoom({ joined: true });
-      if (this.state.phase === 'starting' && !this.state.run) this.#change({ phase: 'idle', status: wanted ? this.state.status : 'in the room; choose what to train' });
+      if (this.state.phase === 'starting' && !this.state.run && !wanted) this.#change({ phase: 'idle', status: 'in the room; choose what to train' });
+      this.#ask();
     } catch (error) {
       this.#closeHosts();
       this.#setRoom({ joined: false });
@@ -125,7 +130,9 @@ export class RunController {
       if (neededFiles(config).text && plan.files.text === undefined && config.data !== 'moby-dick') throw new ConfigError('data', `${quote(config.data)} lies on this tab alone, and the other tabs of the room cannot read it; train on it with the virtual devices of this tab (leave the room), or choose Moby Dick or a task`);
       if (given.checkpoint) throw new ConfigError('checkpoint', 'it lies on this tab alone, and the other tabs of the room cannot read it; leave the room and resume on the virtual devices of this tab');
       this.#change({ problems: [] });
-      this.#session.propose({ worldSize: worldSize(config.layout), plan });
+      this.#wanted = { worldSize: worldSize(config.layout), plan };
+      this.#askedAddress = '';
+      this.#ask();
     } catch (error) {
       this.#fail(error);
     }
@@ -133,6 +140,7 @@ export class RunController {
 
   async leaveRoom(): Promise<void> {
     this.#abort.abort();
+    this.#wanted = undefined;
     this.#closeHosts();
     await this.#session?.close();
     this.#session = undefined;
@@ -190,6 +198,17 @@ export class RunController {
     void this.#session?.close();
   }
 
+  /**
+   * Tells the coordinator what we want. A proposal lives with the coordinator alone, and while tabs arrive another one may turn out to be it;
+   * the same number of the run says that it is the same proposal.
+   */
+  #ask(): void {
+    const address = this.#session?.coordinator?.address;
+    if (!this.#wanted || !this.#session || address === undefined || address === this.#askedAddress) return;
+    this.#askedAddress = address;
+    this.#wanted = { ...this.#wanted, run: this.#session.propose(this.#wanted) };
+  }
+
   async #prepare(place: Place): Promise<void> {
     const { settings, page } = this.#options;
     const plan = parsePlan(place.plan);
@@ -217,8 +236,13 @@ export class RunController {
   #onSession(event: SessionEvent): void {
     switch (event.type) {
       case 'status': return this.#change({ status: event.text });
-      case 'roster': return this.#setRoom({ members: event.members, me: event.me });
-      case 'forming': this.#begin(); return this.#showRun(event.place);
+      case 'roster':
+        this.#setRoom({ members: event.members, me: event.me });
+        return this.#ask();
+      case 'forming':
+        this.#wanted = undefined;
+        this.#begin();
+        return this.#showRun(event.place);
       case 'started': void this.#startRank(event.place); return;
       case 'lost': return this.#change({ status: `rank ${event.rank} (${event.member.name}) left the room` });
       case 'failed':
@@ -268,16 +292,18 @@ export class RunController {
       case 'ready': if (watched) this.#change({ status: 'training' }); return;
       case 'checkpoint': this.#keep(event.step, event.bytes); return;
       case 'done': if (watched) this.#change({ phase: 'done', status: event.stopped ? `stopped after step ${event.steps}` : `trained ${event.steps} steps` }); return;
-      case 'failed': return this.#rankFailed(event);
+      case 'failed': return this.#rankFailed(run, event);
       default: this.#change({});
     }
   }
 
   /** Every rank tells the same failure; the culprit's own words are enough. */
-  #rankFailed({ message }: Extract<RankEvent, { kind: 'failed' }>): void {
-    const told = this.state.problems.find((known) => known.includes(message) || message.includes(known));
-    if (told === undefined) return this.#fail(new Error(message));
-    this.#change({ phase: 'failed', problems: this.state.problems.map((known) => (known === told && message.length < told.length ? message : known)) });
+  #rankFailed(run: RunView, { message, culprit }: Extract<RankEvent, { kind: 'failed' }>): void {
+    const told = this.state.problems.some((known) => known.includes(message) || message.includes(known));
+    if (told) return this.#change({ phase: 'failed' });
+    const name = culprit === undefined ? '' : run.ranks[culprit]?.name;
+    const advice = culprit === undefined ? '' : this.#session ? '; train again when enough tabs are in the room' : '; train again, or resume from the last checkpoint';
+    this.#fail(new TabmeshError(`${message}${name ? ` (${name})` : ''}${advice}`));
   }
 
   #keep(step: number, bytes: Uint8Array<ArrayBuffer>): void {
@@ -291,6 +317,7 @@ export class RunController {
 
   #begin(): AbortController {
     this.#abort.abort();
+    this.#askedAddress = '';
     this.#abort = new AbortController();
     this.#wantsFile = false;
     this.#change({ phase: 'starting', problems: [], run: undefined, checkpoint: undefined });

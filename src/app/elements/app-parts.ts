@@ -59,7 +59,7 @@ export function runPanels({ run, phase }: PageState) {
     <section class="card samples" aria-label="Samples">
       <h2>Samples</h2>
       ${run?.samples.length ? html`<ol reversed>${run.samples.toReversed().map(({ step, text }) => html`<li><span class="badge">step ${step}</span><pre>${text.trim()}</pre></li>`)}</ol>`
-        : html`<p class="soft small">what the model writes, from noise to words; the first sample comes ${run && run.config.sampleEvery > 0 ? `after step ${run.config.sampleEvery}` : 'during a run on text'}</p>`}
+        : html`<p class="soft small">${run && run.config.sampleEvery > 0 ? `the first sample comes after step ${run.config.sampleEvery}` : 'what the model writes as it learns a text: from noise to words'}</p>`}
     </section>
     <section class="card full" aria-label="Timeline of the last step"><step-timeline .ranks=${run?.ranks ?? []} .version=${version}></step-timeline></section>
   </div>`;

@@ -43,6 +43,7 @@ export const appStyle = css`
   .dropzone { position: fixed; inset: 12px; border: 3px dashed var(--accent); border-radius: 20px; background: color-mix(in srgb, var(--ground) 80%, transparent); display: grid; place-items: center; font-size: 22px; font-weight: 650; z-index: 10; pointer-events: none; }
   @media (min-width: 900px) {
     .top, .panels { grid-template-columns: minmax(0, 1.7fr) minmax(0, 1fr); }
+    .top { align-items: start; }
     .full { grid-column: 1 / -1; }
   }
   @media (max-width: 500px) {

@@ -66,7 +66,7 @@ export class TabmeshApp extends LitElement {
           <section class="card" aria-label="Training">
             <div class="row actions">${this.#actions()}</div>
             ${this.#hint()}
-            <run-form .config=${this.config} .files=${[...this.texts.keys()]} ?disabled=${this.controller.busy} @config-change=${(event: CustomEvent<RunConfig>) => { this.config = event.detail; }}></run-form>
+            <run-form .config=${this.controller.busy && state.run ? state.run.config : this.config} .files=${[...this.texts.keys()]} ?disabled=${this.controller.busy} @config-change=${(event: CustomEvent<RunConfig>) => { this.config = event.detail; }}></run-form>
             <p class="soft small drop">Drop a text file anywhere on this page to train on it, or a checkpoint to go on from it.</p>
           </section>
           <section class="card" aria-label="More devices">

@@ -10,6 +10,8 @@ import { shapes } from './theme.ts';
 
 export interface Curve { readonly name: string; /** A colour of the theme: '--accent'. */ readonly colour: string; readonly series: Series; /** Few points: shows each of them. */ readonly sparse?: boolean }
 
+const STEP_INCREMENTS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((n) => [n, 2 * n, 5 * n]);
+
 export class LineChart extends LitElement {
   static override properties = { curves: { attribute: false }, version: { attribute: false }, heading: {}, digits: { type: Number } };
   static override styles = [shapes, unsafeCSS(uPlotStyle), css`
@@ -73,7 +75,8 @@ export class LineChart extends LitElement {
     return {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false }, cursor: { y: false, drag: { x: true, y: false } }, padding: [10, 8, 0, 0],
       scales: { x: { time: false } },
-      axes: [{ ...axis, size: 28 }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => (tick >= 1000 ? `${+(tick / 1000).toFixed(1)}k` : String(+tick.toFixed(3)))) }],
+      // Steps are whole numbers.
+      axes: [{ ...axis, size: 28, incrs: STEP_INCREMENTS }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => (tick >= 1000 ? `${+(tick / 1000).toFixed(1)}k` : String(+tick.toFixed(3)))) }],
       series: [{}, ...this.curves.map(({ name, colour: stroke, sparse }): uPlot.Series => ({
         label: name, stroke: () => colour(this, stroke), width: 2, spanGaps: true, points: sparse ? { show: true, size: 6, fill: () => colour(this, stroke) } : { show: false },
       }))],

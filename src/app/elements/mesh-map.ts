@@ -8,7 +8,7 @@ import { shapes } from './theme.ts';
 export class MeshMap extends LitElement {
   static override properties = { ranks: { attribute: false }, version: { attribute: false } };
   static override styles = [shapes, css`
-    ul { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(215px, 1fr)); }
+    ul { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(235px, 1fr)); }
     ul.card-list > li { border: 1px solid var(--edge); border-radius: 12px; padding: 12px; background: var(--sunken); min-width: 0; }
     .rank { display: inline-grid; place-items: center; width: 26px; height: 26px; border-radius: 8px; background: var(--accent); color: var(--on-accent); font-weight: 700; font-size: 13px; flex: none; }
     .place { font-family: var(--mono); font-size: 13px; font-weight: 600; overflow-wrap: anywhere; }
@@ -33,7 +33,7 @@ export class MeshMap extends LitElement {
   override render() {
     return html`
       <div class="row spread"><h2>Mesh</h2><span class="small soft">${this.ranks.length ? `${this.ranks.length} device${this.ranks.length === 1 ? '' : 's'}` : ''}</span></div>
-      ${this.ranks.length ? html`<ul class="card-list">${this.ranks.map((rank) => this.#card(rank))}</ul>` : html`<p class="soft small">devices appear here when a run begins</p>`}`;
+      ${this.ranks.length ? html`<ul class="card-list">${this.ranks.map((rank) => this.#card(rank))}</ul>` : html`<p class="soft small" style="margin-top:6px">devices appear here when a run begins</p>`}`;
   }
 
   #card(view: RankView) {

@@ -1,0 +1,144 @@
+// The parts of the page that need no browser: links, plans, curves, the view of a run, reports to a driving program.
+
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { readFragment, roomLink } from '../../src/app/fragment.ts';
+import { configOf, fetchContents, formatBytes, makePlan, parsePlan } from '../../src/app/plan.ts';
+import { PRESETS, presetConfig } from '../../src/app/presets.ts';
+import { createReporter } from '../../src/app/reporter.ts';
+import { placeName, RunView, Series } from '../../src/app/run-view.ts';
+import { worldSize } from '../../src/base/axis.ts';
+import type { SessionEvent } from '../../src/cluster/session.ts';
+import { RoomError } from '../../src/base/errors.ts';
+import { presetConfig as modelOf, presetContext } from '../../src/model/presets.ts';
+import type { PresetName } from '../../src/model/presets.ts';
+import { checkLayout, makeLayout } from '../../src/train/layout.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
+import type { StepMetrics } from '../../src/train/trainer.ts';
+
+afterEach(() => { vi.unstubAllGlobals(); });
+
+describe('the link of a page', () => {
+  it('carries a room to another tab, and asks there unless the person opened it', () => {
+    const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&ice=stun:a.example,stun:b.example');
+    const link = roomLink('https://x.example/page#old', settings.room!, settings);
+    expect(link).toMatch(/^https:\/\/x\.example\/page#room=r1&key=abc/);
+    expect(readFragment(link.slice(link.indexOf('#')))).toEqual(settings);
+    expect(readFragment(roomLink('https://x.example/', settings.room!, settings, true).split('#')[1]!).auto).toBe(true);
+    expect(link).not.toContain('auto');
+  });
+  it('says what is wrong with it', () => {
+    expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
+    expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');
+    expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
+    expect(() => readFragment('#backend=gpu')).toThrow('expected webgpu or cpu');
+    expect(() => readFragment('#plan=%7B')).toThrow('plan');
+  });
+});
+
+describe('a plan', () => {
+  const config = parseRunConfig([['data', 'copy'], ['layout', 'dp=2'], ['context', 16]]);
+  it('survives text and a message', () => {
+    const plan = { ...makePlan(config, { weights: 'm/model.safetensors' }), wantModel: true, sampleTokens: 5 };
+    expect(parsePlan(JSON.stringify(plan))).toEqual(plan);
+    expect(parsePlan(structuredClone(plan))).toEqual(plan);
+    expect(configOf(parsePlan(JSON.stringify(plan)))).toEqual(config);
+  });
+  it.each([
+    ['{"config":{},"extra":1}', 'plan: unknown field "extra"'], ['{"config":{"stepz":1}}', 'unknown setting'], ['{"files":{}}', 'plan.config: expected an object'],
+    ['{"config":{},"files":{"data":"x"}}', 'plan.files: unknown file "data"'], ['{"config":{},"files":{"text":1}}', 'plan.files.text: expected an address'], ['[]', 'plan: expected an object'],
+  ])('%s is refused', (text, reason) => { expect(() => parsePlan(text)).toThrow(reason); });
+  it('fetches what is needed and not given, from its own site alone', async () => {
+    const asked: string[] = [];
+    vi.stubGlobal('fetch', (url: URL) => { asked.push(url.href); return Promise.resolve(new Response('call me', { headers: { 'content-type': 'text/plain' } })); });
+    const whale = makePlan(parseRunConfig([]));
+    const progress: string[] = [];
+    expect(await fetchContents(whale, 'http://x.example/a/', {}, (text) => progress.push(text))).toEqual({ text: 'call me' });
+    expect(asked).toEqual(['http://x.example/a/data/moby-dick.txt']);
+    expect(progress).toEqual(['loading moby-dick.txt: 7 B']);
+    expect(await fetchContents(whale, 'http://x.example/', { text: 'mine' }, () => {})).toEqual({ text: 'mine' });
+    expect(asked).toHaveLength(1);
+    await expect(fetchContents(makePlan(config, { weights: 'http://other.example/w' }), 'http://x.example/', {}, () => {})).rejects.toThrow("is not on this page's site");
+    await expect(fetchContents(makePlan(parseRunConfig([['data', 'notes.txt']])), 'http://x.example/', {}, () => {})).rejects.toThrow('drop that text file on this page first');
+    vi.stubGlobal('fetch', () => Promise.resolve(new Response('<p>', { headers: { 'content-type': 'text/html' } })));
+    await expect(fetchContents(whale, 'http://x.example/', {}, () => {})).rejects.toThrow('is not on this server');
+  });
+  it('has a preset for every way to split, and each fits its model', () => {
+    for (const preset of PRESETS) {
+      const run = presetConfig(preset);
+      checkLayout(modelOf(run.model, 96), run.layout, { batch: run.batch, microbatches: run.microbatches, context: presetContext(run.model as PresetName), chunks: run.chunks });
+      expect(preset.about).toContain(worldSize(run.layout) === 1 ? 'plain' : `${worldSize(run.layout)} devices`);
+    }
+    expect(new Set(PRESETS.flatMap((preset) => Object.entries(presetConfig(preset).layout).filter(([, size]) => size > 1).map(([axis]) => axis)))).toEqual(new Set(['dp', 'pp', 'tp', 'sp', 'ep']));
+  });
+});
+
+describe('a series', () => {
+  it('keeps every point while there is room, then means of neighbours, in order and with the same mean', () => {
+    const series = new Series();
+    for (let i = 1; i <= 4000; i++) series.push(i, 2 * i);
+    expect([series.length, series.x[3999], series.last]).toEqual([4000, 4000, 8000]);
+    for (let i = 4001; i <= 65_536; i++) series.push(i, 2 * i);
+    expect(series.length).toBeLessThan(4096);
+    expect(series.x.every((x, i) => i === 0 || x > series.x[i - 1]!)).toBe(true);
+    expect(series.y.every((y, i) => Math.abs(y - 2 * series.x[i]!) < 1e-6)).toBe(true);
+  });
+});
+
+describe('the view of a run', () => {
+  const metrics = (step: number, loss: number): StepMetrics => ({ step, loss, gradNorm: 1, lr: 1, tokens: 100, ms: 50, bytesSent: {}, spans: [], requests: { stop: false, save: false, sample: false } });
+  it('draws the curves from the first rank of the page alone', () => {
+    const run = new RunView(parseRunConfig([['layout', 'pp=2,dp=2']]));
+    run.opened(2, { kind: 'cpu', adapter: { vendor: 'v', architecture: 'a', description: 'a processor', software: true } });
+    run.opened(3, { kind: 'cpu', adapter: { vendor: 'v', architecture: 'a', description: 'a processor', software: true } });
+    for (const rank of [2, 3]) run.apply(rank, { kind: 'step', metrics: metrics(0, 4), memoryBytes: 10 }, 0);
+    expect([run.step, run.loss.y, run.tokensPerSecond.y, run.memoryBytes, run.watched]).toEqual([1, [4], [2000], 20, 2]);
+    expect(run.ranks.map(({ place }) => place)).toEqual(['PP(0)-DP(0)', 'PP(0)-DP(1)', 'PP(1)-DP(0)', 'PP(1)-DP(1)']);
+    expect(placeName(0, makeLayout({}))).toBe('alone');
+  });
+  it('measures the rate of a link over at least half a second', () => {
+    const run = new RunView(parseRunConfig([['layout', 'dp=2']]));
+    const links = (bytes: number) => ({ kind: 'links' as const, links: [{ peer: 1, kind: 'loopback', roundTripMs: 1, sent: bytes, received: bytes }] });
+    run.apply(0, links(0), 0);
+    run.apply(0, links(1e9), 100);
+    expect(run.ranks[0]!.links[0]!.bytesPerSecond).toBe(0);
+    run.apply(0, links(1e6), 1000);
+    expect(run.ranks[0]!.links[0]!.bytesPerSecond).toBe(2e6);
+  });
+  it('writes sizes for people', () => {
+    expect([0, 999, 1234, 12_345, 1_234_567, 2.5e9].map(formatBytes)).toEqual(['0 B', '999 B', '1.2 kB', '12 kB', '1.2 MB', '2.5 GB']);
+  });
+});
+
+describe('reports', () => {
+  const bytes = new Uint8Array([1, 2, 3]);
+  it('upload bytes before they tell of them, in order, and carry no channels', async () => {
+    const log: string[] = [];
+    vi.stubGlobal('fetch', async (url: string, { body }: { body: Uint8Array }) => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      log.push(`POST ${url} ${body.byteLength}`);
+      return new Response(null, { status: 204 });
+    });
+    let last = (): void => {};
+    const told = new Promise<void>((resolve) => { last = resolve; });
+    const reporter = createReporter((text) => { log.push(text); if (text.includes('over')) last(); }, 'http://u.example/x/');
+    reporter.page('loaded');
+    reporter.rank(0, { kind: 'checkpoint', step: 7, bytes, last: true });
+    reporter.rank(0, { kind: 'gradients', bytes });
+    reporter.session({ type: 'failed', fatal: true, error: new RoomError('wrong-key', 'no') } as SessionEvent);
+    reporter.session({ type: 'started', place: { rank: 0 }, lanes: new Map([[1, 'channel']]), wires: new Map() } as unknown as SessionEvent);
+    reporter.page('error', 'over');
+    await told;
+    expect(log).toEqual([
+      '{"type":"page","state":"loaded"}',
+      'POST http://u.example/x/checkpoint-7.safetensors 3', '{"type":"rank","rank":0,"event":{"kind":"checkpoint","step":7,"bytes":{"byteLength":3},"last":true}}',
+      'POST http://u.example/x/gradients-0.safetensors 3', '{"type":"rank","rank":0,"event":{"kind":"gradients","bytes":{"byteLength":3}}}',
+      '{"type":"session","event":{"type":"failed","fatal":true,"error":{"name":"RoomError","message":"room: no","trouble":"wrong-key"}}}',
+      '{"type":"session","event":{"type":"started","place":{"rank":0}}}', '{"type":"page","state":"error","text":"over"}',
+    ]);
+  });
+  it('say when an upload was refused', async () => {
+    vi.stubGlobal('fetch', () => Promise.resolve(new Response(null, { status: 507 })));
+    const text = await new Promise<string>((resolve) => { createReporter(resolve, 'http://u.example').rank(0, { kind: 'model', step: 1, bytes }); });
+    expect(text).toContain('did not take 3 bytes (status 507)');
+  });
+});

@@ -65,6 +65,7 @@ export async function runCasesInChromium({ folder, only, signal, announce, onSta
     const address = server.httpServer?.address();
     if (typeof address !== 'object' || address === null) throw new InternalError('the page server has no port');
     const browser = await chromium.launch(launchOptions(executable));
+    if (signal.aborted) { await browser.close(); throw new AbortedError(); }
     const stop = (): void => { void browser.close(); };
     signal.addEventListener('abort', stop);
     try {

@@ -22,8 +22,17 @@ export function describeCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAb
   return { step: Number(step), config: parseRunConfig(fields), tokenizer };
 }
 
-/** Writes the latest checkpoint; a closed page leaves the old one whole. Rejects where the browser has no OPFS or no room. */
-export async function storeLatest(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+let storing: Promise<void> = Promise.resolve();
+
+/** Writes the latest checkpoint, one after the other; a closed page leaves the old one whole. Rejects where the browser has no OPFS or no space. */
+export function storeLatest(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  const stored = storing.then(() => write(bytes));
+  // The failure of one is told by its own caller and must not stop the next.
+  storing = stored.catch(() => {});
+  return stored;
+}
+
+async function write(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   const folder = await navigator.storage.getDirectory();
   const file = await folder.getFileHandle(FILE, { create: true });
   const out = await file.createWritable();

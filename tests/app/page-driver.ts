@@ -75,16 +75,17 @@ export class PageDriver {
 
   get address(): string { return this.#server.resolvedUrls!.local[0]!; }
 
-  /** Tabs of one profile: they share BroadcastChannel, locks and storage. Console errors and page errors fail `check`. */
-  async profile(): Promise<{ open(fragment: string): Promise<Tab>; readonly context: BrowserContext }> {
+  /** Tabs of one profile: they share BroadcastChannel, locks and storage. `before` runs in the page before its scripts. */
+  async profile(): Promise<{ open(fragment: string, before?: () => void): Promise<Tab>; readonly context: BrowserContext }> {
     const context = await this.#browser.newContext({ viewport: { width: 1280, height: 1600 }, acceptDownloads: true });
     this.#contexts.push(context);
     const tabs = new Map<Page, Tab>();
     await context.exposeBinding('tabmeshReport', ({ page }, text: string) => tabs.get(page)?.take(JSON.parse(text) as Report));
     return {
       context,
-      open: async (fragment) => {
+      open: async (fragment, before) => {
         const page = await context.newPage();
+        if (before) await page.addInitScript(before);
         const tab = new Tab(page);
         tabs.set(page, tab);
         page.on('pageerror', (error) => tab.take({ type: 'page', state: 'error', text: `uncaught: ${error.message}` }));

@@ -50,15 +50,20 @@ export function divisibleBy4(params: Params): boolean {
 
 /** Pairs (query, key) from which the large tile pays for its compile time (3 x that of the small one on SwiftShader). */
 const MANY_PAIRS = 2 ** 17;
+/** Pairs up to which no tile pays for its compile time: one query and one key at a time compile 5 times faster on SwiftShader, 20 on lavapipe. */
+const FEW_PAIRS = 2 ** 15;
 
 /**
- * The three variants of the tiled kernels: ROWS queries x KEYS keys per thread. `threads` counts threads for these constants. The large tile
- * does twice the arithmetic per load.
+ * The variants of the tiled kernels: ROWS queries x KEYS keys per thread. `threads` counts threads for these constants. A larger tile
+ * does more arithmetic per load.
  */
 export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
   const grid = (params: P, constants: Constants) => linearGrid(threads(params, constants), constants['WG']);
+  const pairs = (p: P): number => p.B * p.HQ * p.TQ * p.TK;
   return [
-    { name: 'vec4-8x8', source: vec4, tune: { ROWS: [8], KEYS: [8], WG: [16] }, supports: (p) => divisibleBy4(p) && Math.min(p.TQ, p.TK) >= 32 && p.B * p.HQ * p.TQ * p.TK >= MANY_PAIRS, grid },
+    { name: 'vec4-1x1', source: vec4, tune: { ROWS: [1], KEYS: [1], WG: [16] }, supports: (p) => divisibleBy4(p) && pairs(p) <= FEW_PAIRS, grid },
+    { name: 'scalar-1x1', source: scalar, tune: { ROWS: [1], KEYS: [1], WG: [16] }, supports: (p) => pairs(p) <= FEW_PAIRS, grid },
+    { name: 'vec4-8x8', source: vec4, tune: { ROWS: [8], KEYS: [8], WG: [16] }, supports: (p) => divisibleBy4(p) && Math.min(p.TQ, p.TK) >= 32 && pairs(p) >= MANY_PAIRS, grid },
     { name: 'vec4-4x4', source: vec4, tune: { ROWS: [4], KEYS: [4], WG: [16] }, supports: divisibleBy4, grid },
     { name: 'scalar-4x4', source: scalar, tune: { ROWS: [4], KEYS: [4], WG: [16] }, grid },
   ];

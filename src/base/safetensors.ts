@@ -163,12 +163,12 @@ export function writeSafetensors(tensors: Iterable<readonly [string, WriteEntry]
 /** The elements as f32 in a fresh array. Wider types round to nearest; I64 and U64 go through f64. */
 export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
   if (entry.dtype !== 'F32') return Float32Array.from(toFloat64(entry));
-  return new Float32Array(entry.bytes.slice().buffer);
+  return new Float32Array(new Uint8Array(entry.bytes).buffer);
 }
 
 /** The elements as i32 in a fresh array; a FormatError when one is not a whole number of that range. */
 export function toInt32(entry: SafetensorsEntry): Int32Array<ArrayBuffer> {
-  if (entry.dtype === 'I32') return new Int32Array(entry.bytes.slice().buffer);
+  if (entry.dtype === 'I32') return new Int32Array(new Uint8Array(entry.bytes).buffer);
   const values = toFloat64(entry);
   const out = Int32Array.from(values);
   const bad = out.findIndex((value, i) => value !== values[i]);

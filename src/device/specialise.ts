@@ -66,7 +66,8 @@ function nameRegisters(text: string, match: RegExpExecArray, values: Map<string,
 
 /** `scope` with every `name[constant]` as `name_constant`, or undefined if an index is not constant or the array is used whole. */
 function renameIndices(scope: string, name: string, values: Map<string, number>): string | undefined {
-  const use = new RegExp(`\\b${name}\\b`, 'g');
+  // Not a member: `.x` of a vector is no use of a register array called x.
+  const use = new RegExp(`(?<!\\.)\\b${name}\\b`, 'g');
   let result = '';
   let last = 0;
   for (let match = use.exec(scope); match; match = use.exec(scope)) {

@@ -81,6 +81,18 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
   });
 }
 
+/** One compute pass of all launches; an empty grid is skipped. */
+function encode(encoder: GPUCommandEncoder, launches: readonly GpuLaunch[]): void {
+  const pass = encoder.beginComputePass();
+  for (const launch of launches) {
+    if (launch.grid[0] * launch.grid[1] * launch.grid[2] === 0) continue;
+    pass.setPipeline(launch.pipeline);
+    pass.setBindGroup(0, launch.bindings);
+    pass.dispatchWorkgroups(...launch.grid);
+  }
+  pass.end();
+}
+
 /** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
 export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning?: Tuning } = {}): Device {
   const { device: gpu } = context;
@@ -151,17 +163,8 @@ export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning
     async submit(launches, readback = []) {
       if (context.failure) throw context.failure;
       const encoder = gpu.createCommandEncoder();
-      if (launches.length) {
-        const pass = encoder.beginComputePass();
-        for (const launch of launches as readonly GpuLaunch[]) {
-          if (launch.grid[0] * launch.grid[1] * launch.grid[2] === 0) continue;
-          pass.setPipeline(launch.pipeline);
-          pass.setBindGroup(0, launch.bindings);
-          pass.dispatchWorkgroups(...launch.grid);
-        }
-        pass.end();
-        counters.launches += launches.length;
-      }
+      if (launches.length) encode(encoder, launches as readonly GpuLaunch[]);
+      counters.launches += launches.length;
       counters.submits++;
       const bytes = readback.reduce((sum, range) => sum + range.bytes, 0);
       if (bytes === 0) {

@@ -10,8 +10,8 @@ import { formatShape, sameShape } from '../base/shape.ts';
 import type { WholeWeights } from './gather.ts';
 import { formatRunConfig } from './run-config.ts';
 import type { RunConfig } from './run-config.ts';
-import { formatTokenizer } from './tokenizer-file.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { formatTokenizer } from './text/tokenizer-file.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 import type { WeightSource } from './trainer.ts';
 
 const FORMAT = 'tabmesh-checkpoint/1';

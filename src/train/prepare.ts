@@ -13,8 +13,8 @@ import { checkLayout } from './layout.ts';
 import type { RunConfig } from './run-config.ts';
 import { TASK_NAMES, taskDataset } from './tasks.ts';
 import type { TaskName } from './tasks.ts';
-import { makeTokenizer, parseTokenizer } from './tokenizer-file.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { makeTokenizer, parseTokenizer } from './text/tokenizer-file.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 import type { WeightSource } from './trainer.ts';
 
 /** Contents of the files of a run; which ones are needed depends on the config. */

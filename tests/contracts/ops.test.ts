@@ -1,7 +1,7 @@
 // Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W may run late (in a plan
 // of its own, after another slot's forward and backward) but counts once. Runs on the references; the kernels have a contract of their own.
 
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
 import { elements } from '../../src/base/shape.ts';
 import type { DType, Shape, TypedArray } from '../../src/base/shape.ts';
@@ -109,7 +109,7 @@ async function objective(built: Built, tensor: Tensor, values: TypedArray, dOut:
   await built.run(0, ['F']);
   const [out] = await readTensors(built.program, [built.out]);
   built.program.write(tensor, 0, values);
-  return out.reduce((sum, value, i) => sum + value * dOut[i], 0);
+  return (out as Float32Array).reduce((sum, value, i) => sum + value * dOut[i], 0);
 }
 
 async function worstGradient(c: Case, broken = false): Promise<number> {
@@ -123,7 +123,7 @@ async function worstGradient(c: Case, broken = false): Promise<number> {
   for (const [n, name] of names.entries()) {
     const tensor = built.inputs.get(name) ?? built.weights.get(name)!;
     const own = values.get(name)!;
-    const most = got[n].reduce((a, b) => Math.max(a, Math.abs(b)), 0.1);
+    const most = (got[n] as Float32Array).reduce((a, b) => Math.max(a, Math.abs(b)), 0.1);
     for (let i = 0; i < own.length; i++) {
       const difference = (await objective(built, tensor, own, values.get('dOut')!, i, step)) - (await objective(built, tensor, own, values.get('dOut')!, i, -step));
       worst = Math.max(worst, Math.abs(difference / (2 * step) - got[n][i]) / most);

@@ -8,6 +8,7 @@ import { parseLayout } from '../../train/layout.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
+import { preferQuickCompiles } from '../machine/vulkan.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { isRunFolder, verifyRunFolder } from '../verify/run-folder.ts';
 import type { RunExecutor } from '../verify/run-folder.ts';
@@ -15,7 +16,7 @@ import type { Check } from '../verify/compare.ts';
 
 const OPTIONS = {
   backend: { type: 'string', choices: BACKENDS, default: 'node', about: 'where the kernels run' },
-  layout: { type: 'string', about: 'mesh of a training run, for example dp=2,pp=2 (default dp=1)' },
+  layout: { type: 'string', default: 'dp=1', about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'" },
   tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
   schedule: { type: 'string', about: 'pipeline schedule of a training run' },
   microbatches: { type: 'count', about: 'microbatches per replica and step of a training run' },
@@ -35,15 +36,21 @@ export const command: Command = {
     const { options, positionals } = parseOptions(args, OPTIONS, 1);
     const [folder] = positionals;
     if (folder === undefined || !existsSync(folder)) throw new ConfigError('FOLDER', `expected a folder with manifest.json or run.json, got ${folder ?? 'none'}`);
-    const settings = (['layout', 'schedule', 'sequence', 'microbatches'] as const).filter((name) => options[name] !== undefined).map((name) => [name, String(options[name])] as const);
-    if (options.tabs !== undefined && worldSize(parseLayout(options.layout ?? 'dp=1')) !== options.tabs) throw new ConfigError('--tabs', `is ${options.tabs}, but the layout has ${worldSize(parseLayout(options.layout ?? 'dp=1'))} ranks`);
+    preferQuickCompiles();
+    const layouts = options.layout.split(';').map((layout) => layout.trim());
+    for (const layout of layouts) {
+      const ranks = worldSize(parseLayout(layout));
+      if (options.tabs !== undefined && ranks !== options.tabs) throw new ConfigError('--tabs', `is ${options.tabs}, but the layout ${layout} has ${ranks} ranks`);
+    }
+    const others = (['schedule', 'sequence', 'microbatches'] as const).filter((name) => options[name] !== undefined).map((name) => [name, String(options[name])] as const);
     const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
     const found = verifiable(folder);
     if (!found.length) throw new ConfigError('FOLDER', `'${folder}' has neither manifest.json nor run.json with model.safetensors, nor folders that do`);
     for (const path of found) {
-      if (isRunFolder(path)) await verifyRun(path, settings, backend, options.tabs === undefined ? 'devices' : 'tabs', options.verbose, io, totals);
-      else await verifyOperators(path, backend, options.only, options.verbose, io, totals);
+      if (isRunFolder(path)) {
+        for (const layout of layouts) await verifyRun(path, [['layout', layout], ...others], backend, options.tabs === undefined ? 'devices' : 'tabs', options.verbose, io, totals);
+      } else await verifyOperators(path, backend, options.only, options.verbose, io, totals);
     }
     io.out(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
     return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
@@ -56,7 +63,7 @@ function verifiable(folder: string): string[] {
 }
 
 async function verifyRun(folder: string, settings: readonly (readonly [string, string])[], backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
-  const label = `${basename(folder)} ${new Map(settings).get('layout') ?? 'dp=1'} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
+  const label = `${basename(folder)} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const execution: RunExecutor = async (config, files) => {
     const losses: number[] = [];
     const gradNorms: number[] = [];

@@ -2,8 +2,8 @@
 // decode(encode(text)) is text for every well-formed string. Bytes: 256 tokens, any text. Characters: the code points of a given text, sorted;
 // any other character is an error. BPE is in bpe.ts, reading any of them from a file in tokenizer-file.ts.
 
-import { FormatError } from '../base/errors.ts';
-import { quote } from '../base/json.ts';
+import { FormatError } from '../../base/errors.ts';
+import { quote } from '../../base/json.ts';
 
 export type Tokens = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 

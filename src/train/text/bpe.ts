@@ -4,7 +4,7 @@
 // Cost: training is linear in distinct pieces plus (pairs) per merge; encoding is (piece length) x (distinct merges in it), and cached.
 // Source: Sennrich et al. 2016; Radford et al. 2019.
 
-import { FormatError } from '../base/errors.ts';
+import { FormatError } from '../../base/errors.ts';
 import { checkIds, tokenArray, TOKENIZER_FORMAT, type Tokenizer } from './tokenizer.ts';
 
 export type Merge = readonly [number, number];

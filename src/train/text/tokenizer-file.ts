@@ -1,8 +1,8 @@
 // Tokenizers by name ('bytes', 'chars', 'bpe:1000') and as files. Reading is strict: anything but a well-formed file of one of the three
 // kinds is a FormatError, and a file of 4 MiB or more is refused before it is parsed.
 
-import { ConfigError, FormatError } from '../base/errors.ts';
-import { isArray, isObject, parseJson, quote } from '../base/json.ts';
+import { ConfigError, FormatError } from '../../base/errors.ts';
+import { isArray, isObject, parseJson, quote } from '../../base/json.ts';
 import { bpeTokenizer, trainBpe, type Merge } from './bpe.ts';
 import { byteTokenizer, charTokenizer, TOKENIZER_FORMAT, type Tokenizer } from './tokenizer.ts';
 

@@ -1,0 +1,70 @@
+// Runs a bench in an empty page of headless Chromium: Vite's dev server gives it our modules and the training text. TensorFlow.js is many small CommonJS
+// and ES modules, so it is bundled before the page asks, and only when it is wanted.
+
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { createServer } from 'vite';
+import type { Plugin } from 'vite';
+import { AbortedError, InternalError, TabmeshError } from '../../base/errors.ts';
+import { ensureChromium, launchOptions } from '../machine/browser.ts';
+import { MOBY_DICK_PATH, mobyDickPlugin } from '../moby-dick-plugin.ts';
+
+export interface PageBench {
+  /** A function that page.ts exports, and its first argument. */
+  readonly name: string;
+  readonly request: unknown;
+  /** Whether TensorFlow.js is needed. */
+  readonly peers: boolean;
+  readonly onStatus: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const PAGE = '/bench-page';
+const PEER_MODULES = ['@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu'];
+export const TEXT_URL = `/${MOBY_DICK_PATH}`;
+
+const pagePlugin: Plugin = {
+  name: 'tabmesh-bench-page',
+  configureServer(server) {
+    server.middlewares.use(PAGE, (_request, response) => {
+      response.setHeader('content-type', 'text/html; charset=utf-8');
+      response.end('<!doctype html><title>tabmesh bench</title>');
+    });
+  },
+};
+
+/** Resolves to what the page's function resolved to, and the browser's version. */
+export async function benchInChromium<T>({ name, request, peers, onStatus, signal }: PageBench): Promise<{ readonly measured: T; readonly browser: string }> {
+  const executable = ensureChromium(onStatus);
+  const server = await createServer({
+    root: ROOT, configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error', clearScreen: false, cacheDir: `${ROOT}node_modules/.vite-bench`,
+    server: { host: '127.0.0.1', port: 0, hmr: false, ws: false, watch: null }, optimizeDeps: { noDiscovery: true, include: peers ? PEER_MODULES : [] },
+    plugins: [pagePlugin, mobyDickPlugin()],
+  });
+  try {
+    await server.listen();
+    const address = server.httpServer?.address();
+    if (typeof address !== 'object' || address === null) throw new InternalError('the page server has no port');
+    const browser = await chromium.launch(launchOptions(executable));
+    const stop = (): void => { void browser.close(); };
+    signal.addEventListener('abort', stop);
+    try {
+      const page = await browser.newPage();
+      await page.exposeFunction('benchStatus', onStatus);
+      await page.goto(`http://127.0.0.1:${address.port}${PAGE}`);
+      // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as words, which is all that is left of them.
+      const answer: { measured?: T; error?: string } = await page.evaluate(`import('/src/cli/bench/page.ts').then((module) => module.${name}(${JSON.stringify(request)}, benchStatus))
+        .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
+      if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
+      return { measured: answer.measured, browser: `Chromium ${browser.version()}` };
+    } catch (error) {
+      throw signal.aborted ? new AbortedError() : error;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      await browser.close();
+    }
+  } finally {
+    await server.close();
+  }
+}

@@ -1,0 +1,166 @@
+// A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of a peer with the same weights and batches on the same
+// adapter. The first steps warm up, and their losses must agree; then both take turns, A B, B A, A B, so that a busy machine slows both alike.
+// A step ends when its GPU work has ended. Runs in Node and in a page.
+
+import { realWorld } from '../../base/world.ts';
+import { createLedger } from '../../collectives/ledger.ts';
+import { createMesh } from '../../collectives/mesh.ts';
+import type { Device } from '../../device/device.ts';
+import { scheduleByName } from '../../parallel/pipeline/registry.ts';
+import { learningRateAt } from '../../train/learning-rate.ts';
+import { prepareRun } from '../../train/prepare.ts';
+import type { PreparedRun, RunFiles } from '../../train/prepare.ts';
+import { parseRunConfig } from '../../train/run-config.ts';
+import type { RunConfig } from '../../train/run-config.ts';
+import { Trainer } from '../../train/trainer.ts';
+import { describeAdapter, median } from './report.ts';
+import type { BenchResult, Measured } from './report.ts';
+
+/** Steps whose losses are compared; they also warm up. */
+export const CHECKED_STEPS = 3;
+/** A turn takes as many steps as fit in, but at least one. */
+const TURN_MS = 1000;
+const MAX_TURN_STEPS = 20;
+const LOSS_TOLERANCE = 1e-3;
+
+/** One library at work on the run. */
+export interface StepRunner {
+  readonly library: string;
+  /** Takes the next step; resolves to its loss when all its GPU work has ended. */
+  step(): Promise<number>;
+  /** Milliseconds spent so far in waiting for the GPU; the rest of a step is JavaScript. */
+  readonly waitedMs: number;
+  /** One more step, counted. */
+  countStep(): Promise<StepCounts>;
+  dispose(): void;
+}
+
+export interface StepCounts { readonly launches: number; readonly readbacks: number }
+
+export interface StepResult extends BenchResult, StepCounts {
+  readonly tokensPerSecond: number;
+  /** Share of the time in which JavaScript ran, 0 to 1; the rest is spent waiting. */
+  readonly jsShare: number;
+  readonly losses: readonly number[];
+}
+
+export interface StepMeasured extends Measured<StepResult> {
+  /** Of each round, how many times as long the peer took; empty without a peer. */
+  readonly ratios: readonly number[];
+}
+
+export interface StepBench {
+  readonly device: Device;
+  readonly config: RunConfig;
+  readonly files: RunFiles;
+  readonly rounds: number;
+  /** Makes the other library's runner. */
+  readonly peer?: (config: RunConfig, prepared: PreparedRun) => Promise<StepRunner>;
+  /** Called between steps; may throw to stop. */
+  readonly checkpoint?: () => void;
+}
+
+/** The run that is measured: the given settings, no clipping, nothing on the side. */
+export function stepConfig(settings: Iterable<readonly [string, unknown]>): RunConfig {
+  return parseRunConfig([['gradClip', null], ['evalEvery', 0], ['sampleEvery', 0], ...settings]);
+}
+
+export async function benchStep({ device, config, files, rounds, peer, checkpoint }: StepBench): Promise<StepMeasured> {
+  const prepared = prepareRun(config, files);
+  const own = await tabmeshRunner(device, config, prepared);
+  const runners: StepRunner[] = [own];
+  try {
+    if (peer) runners.push(await peer(config, prepared));
+    const losses = runners.map((): number[] => []);
+    for (let s = 0; s < CHECKED_STEPS; s++) {
+      for (const [i, runner] of runners.entries()) { checkpoint?.(); losses[i].push(await runner.step()); }
+    }
+    const counts: StepCounts[] = [];
+    for (const runner of runners) counts.push(await runner.countStep());
+    const times = await takeTurns(runners, rounds, checkpoint);
+    const agree = lossesAgree(losses);
+    const tokens = config.batch * prepared.context;
+    const shape = `${config.model} V=${prepared.model.vocab} B=${config.batch} T=${prepared.context}`;
+    const results = runners.map(({ library }, i): StepResult => {
+      const medianMs = median(times[i].ms);
+      const totalMs = times[i].ms.reduce((sum, ms) => sum + ms, 0);
+      return {
+        workload: 'step', shape, library, medianMs, gflops: own.flops / medianMs / 1e6, correct: agree, tokensPerSecond: (1000 * tokens) / medianMs,
+        ...counts[i], jsShare: 1 - times[i].waitedMs / totalMs, losses: losses[i],
+      };
+    });
+    const ratios = times.length < 2 ? [] : times[0].turns.map((ms, round) => times[1].turns[round] / ms);
+    return { adapter: describeAdapter(device.adapter), results, ratios };
+  } finally {
+    for (const runner of runners) runner.dispose();
+  }
+}
+
+/** True if all runners have the same loss at every step, within the tolerance. */
+export function lossesAgree(losses: readonly (readonly number[])[]): boolean {
+  return losses.every((own) => own.length > 0 && own.every((loss, s) => Math.abs(loss - losses[0][s]) <= LOSS_TOLERANCE));
+}
+
+interface Times {
+  readonly ms: number[];
+  /** Mean milliseconds per step of each turn. */
+  readonly turns: number[];
+  waitedMs: number;
+}
+
+async function takeTurns(runners: readonly StepRunner[], rounds: number, checkpoint?: () => void): Promise<readonly Times[]> {
+  const times = runners.map((): Times => ({ ms: [], turns: [], waitedMs: 0 }));
+  for (let round = 0; round < rounds; round++) {
+    const order = [...runners.keys()];
+    for (const i of round % 2 ? order.toReversed() : order) {
+      const waitedBefore = runners[i].waitedMs;
+      const start = realWorld.now();
+      let [steps, end] = [0, start];
+      while (steps === 0 || (steps < MAX_TURN_STEPS && end - start < TURN_MS)) {
+        checkpoint?.();
+        const before = realWorld.now();
+        await runners[i].step();
+        end = realWorld.now();
+        times[i].ms.push(end - before);
+        steps++;
+      }
+      times[i].turns.push((end - start) / steps);
+      times[i].waitedMs += runners[i].waitedMs - waitedBefore;
+    }
+  }
+  return times;
+}
+
+/** tabmesh as its trainer runs it; `flops` are those of the recorded plans of a step. */
+async function tabmeshRunner(device: Device, config: RunConfig, prepared: PreparedRun): Promise<StepRunner & { readonly flops: number }> {
+  let waitedMs = 0;
+  const wait = async <T>(pending: Promise<T>): Promise<T> => {
+    const start = realWorld.now();
+    try { return await pending; } finally { waitedMs += realWorld.now() - start; }
+  };
+  // Encoding happens before submit's first await, so only the wait for the GPU is counted.
+  const timed: Device = { ...device, submit: (launches, readback) => (readback?.length ? wait(device.submit(launches, readback)) : device.submit(launches)) };
+  const ledger = createLedger();
+  const trainer = await Trainer.create({
+    device: timed, mesh: createMesh({ layout: config.layout, rank: 0, links: new Map(), ledger }), ledger, world: realWorld, model: prepared.model,
+    schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches, batch: config.batch, context: prepared.context,
+    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
+    lr: (step) => learningRateAt(config.lr, step, config.steps), batchAt: (step) => prepared.dataset.batchAt(step), weights: prepared.weights,
+  });
+  const plans = [...trainer.stages.values()].flatMap((stage) => [...stage.plans.values()]);
+  const step = async (): Promise<number> => {
+    const { loss } = await trainer.trainStep();
+    await wait(device.idle());
+    return loss;
+  };
+  return {
+    library: 'tabmesh', step, flops: plans.reduce((sum, plan) => sum + plan.flops, 0),
+    get waitedMs() { return waitedMs; },
+    async countStep() {
+      const before = { ...device.counters };
+      await step();
+      return { launches: device.counters.launches - before.launches, readbacks: device.counters.readbacks - before.readbacks };
+    },
+    dispose: () => trainer.dispose(),
+  };
+}

@@ -1,0 +1,123 @@
+// GPT-2's training step in TensorFlow.js, written as its users would: composed ops, gradients by tf.variableGrads, tf.train.adam, and weight decay
+// as a multiplication before the update. Weights and batches are the run's own. One readback per step: the loss.
+
+import type * as tfjs from '@tensorflow/tfjs-core';
+import { ConfigError, InternalError, NoDeviceError } from '../../base/errors.ts';
+import { realWorld } from '../../base/world.ts';
+import type { ModelConfig } from '../../model/config.ts';
+import { weightSpecs } from '../../model/weights.ts';
+import type { PreparedRun } from '../../train/prepare.ts';
+import type { RunConfig } from '../../train/run-config.ts';
+import type { StepCounts, StepRunner } from './step.ts';
+
+/** tfjs-core with gradients and the backend `webgpu` registered and chosen. */
+export type TensorFlow = typeof tfjs;
+
+type Tensor = tfjs.Tensor;
+type Weights = ReadonlyMap<string, tfjs.Variable>;
+
+const ROOT = 'transformer';
+const MASKED = -1e9;
+
+export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dataset, context, weights: source }: PreparedRun): Promise<StepRunner> {
+  if (model.family !== 'gpt2') throw new ConfigError('--peers', `TensorFlow.js is compared on gpt2 models, got ${config.model}`);
+  if (typeof config.lr !== 'number') throw new InternalError('the peer needs a constant learning rate');
+  if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('TensorFlow.js: its backend webgpu does not start here');
+  const { lr, batch, weightDecay } = config;
+  const weights: Weights = new Map(weightSpecs(model).map(({ name, shape }) => {
+    const { data } = source(name);
+    return [name, tf.tidy(() => tf.variable(tf.tensor(data, [...shape]), true, name))];
+  }));
+  const decayed = weightSpecs(model).filter(({ decays }) => decays).map(({ name }) => weights.get(name)!);
+  const mask = tf.tensor2d(Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? MASKED : 0)), [context, context]);
+  const optimizer = tf.train.adam(lr, ...config.betas, config.eps);
+  let steps = 0;
+  let waitedMs = 0;
+
+  const step = async (): Promise<number> => {
+    const { tokens, targets } = split(dataset.batchAt(steps++), batch, context);
+    const loss = tf.tidy(() => {
+      const ids = tf.tensor1d(tokens, 'int32');
+      const wanted = tf.oneHot(tf.tensor1d(targets, 'int32'), model.vocab);
+      const { value, grads } = tf.variableGrads(() => {
+        const logits = forward(tf, model, weights, ids, mask, batch, context);
+        return tf.neg(tf.mean(tf.sum(tf.mul(wanted, tf.logSoftmax(logits)), -1))) as tfjs.Scalar;
+      }, [...weights.values()]);
+      for (const variable of decayed) variable.assign(tf.mul(variable, 1 - lr * weightDecay));
+      optimizer.applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
+      return value;
+    });
+    // Asked for after the update, so the answer comes when all of the step is done.
+    const pending = loss.data();
+    const start = realWorld.now();
+    const [result] = await pending;
+    waitedMs += realWorld.now() - start;
+    loss.dispose();
+    return result;
+  };
+
+  return {
+    library: 'TensorFlow.js', step,
+    get waitedMs() { return waitedMs; },
+    countStep: () => countWork(tf, step),
+    dispose() {
+      for (const variable of weights.values()) variable.dispose();
+      mask.dispose();
+      optimizer.dispose();
+    },
+  };
+}
+
+function split(batch: Int32Array, B: number, T: number): { tokens: Int32Array; targets: Int32Array } {
+  const tokens = new Int32Array(B * T);
+  const targets = new Int32Array(B * T);
+  for (let b = 0; b < B; b++) {
+    const at = b * (T + 1);
+    tokens.set(batch.subarray(at, at + T), b * T);
+    targets.set(batch.subarray(at + 1, at + T + 1), b * T);
+  }
+  return { tokens, targets };
+}
+
+/** Logits [B * T, V]. */
+function forward(tf: TensorFlow, { layers, heads, hidden: D, headDim, normEps }: ModelConfig, weights: Weights, ids: Tensor, mask: Tensor, B: number, T: number): Tensor {
+  const w = (name: string): tfjs.Variable => weights.get(`${ROOT}.${name}`)!;
+  const linear = (x: Tensor, name: string): Tensor => tf.fused.matMul({ a: x as tfjs.Tensor2D, b: w(`${name}.weight`) as Tensor as tfjs.Tensor2D, bias: w(`${name}.bias`) });
+  const norm = (x: Tensor, name: string): Tensor => {
+    const { mean, variance } = tf.moments(x, -1, true);
+    return tf.add(tf.mul(tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, normEps))), w(`${name}.weight`)), w(`${name}.bias`));
+  };
+  const byHead = (x: Tensor): Tensor => tf.transpose(tf.reshape(x, [B, T, heads, headDim]), [0, 2, 1, 3]);
+  const attention = (x: Tensor): Tensor => {
+    const [q, k, v] = tf.split(x, 3, 1).map(byHead);
+    const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(headDim)), mask);
+    return tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v), [0, 2, 1, 3]), [B * T, D]);
+  };
+  const gelu = (x: Tensor): Tensor => tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(tf.add(x, tf.mul(tf.pow(x, 3), 0.044715)), Math.sqrt(2 / Math.PI))), 1));
+
+  const positions = tf.slice(w('wpe.weight') as Tensor, [0, 0], [T, D]);
+  let x = tf.reshape(tf.add(tf.reshape(tf.gather(w('wte.weight') as Tensor, ids as tfjs.Tensor1D), [B, T, D]), positions), [B * T, D]);
+  for (let layer = 0; layer < layers; layer++) {
+    const h = `h.${layer}`;
+    x = tf.add(x, linear(attention(linear(norm(x, `${h}.ln_1`), `${h}.attn.c_attn`)), `${h}.attn.c_proj`));
+    x = tf.add(x, linear(gelu(linear(norm(x, `${h}.ln_2`), `${h}.mlp.c_fc`)), `${h}.mlp.c_proj`));
+  }
+  return tf.matMul(norm(x, 'ln_f'), w('wte.weight') as Tensor, false, true);
+}
+
+/** Counts dispatches and readbacks while `step` runs, at the two methods of the backend through which all of them go. */
+async function countWork(tf: TensorFlow, step: () => Promise<unknown>): Promise<StepCounts> {
+  const backend = tf.backend() as unknown as Record<'recordAndSubmit' | 'getBufferData', (...args: unknown[]) => unknown>;
+  const counts = { recordAndSubmit: 0, getBufferData: 0 };
+  for (const name of ['recordAndSubmit', 'getBufferData'] as const) {
+    const original = backend[name];
+    backend[name] = (...args) => { counts[name]++; return original.apply(backend, args); };
+  }
+  try {
+    await step();
+  } finally {
+    // The originals are on the prototype.
+    for (const name of ['recordAndSubmit', 'getBufferData'] as const) Reflect.deleteProperty(backend, name);
+  }
+  return { launches: counts.recordAndSubmit, readbacks: counts.getBufferData };
+}

@@ -1,0 +1,38 @@
+// `tabmesh bench` in Chromium from the command line to the JSON file.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { run } from '../../src/cli/main.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'tabmesh-bench-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function bench(...args: string[]): Promise<{ code: number; lines: readonly string[]; report: Record<string, unknown> & { results: Record<string, unknown>[] } }> {
+  const lines: string[] = [];
+  const say = (line: string) => { lines.push(line); };
+  const json = join(folder, 'report.json');
+  const code = await run(['bench', ...args, '--json', json], { out: say, err: say, signal: new AbortController().signal, interactive: false, columns: 120 });
+  expect(lines.join('\n')).not.toContain('tabmesh bench:');
+  return { code, lines, report: JSON.parse(readFileSync(json, 'utf8')) as Awaited<ReturnType<typeof bench>>['report'] };
+}
+
+const WHERE = { adapter: expect.stringMatching(/\w/), browser: expect.stringMatching(/^Chromium \d/), date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/) };
+
+it('a step beside TensorFlow.js in one page: losses agree', async () => {
+  const { code, lines, report } = await bench('step', '--peers', '--rounds', '1', '--batch', '1', '--context', '8');
+  expect(report).toMatchObject({ ...WHERE, ratios: [expect.any(Number)] });
+  expect(report.results.map(({ workload, library, correct }) => [workload, library, correct])).toEqual([['step', 'tabmesh', true], ['step', 'TensorFlow.js', true]]);
+  expect(lines.at(-1)).toMatch(/^TensorFlow\.js takes [\d.]+ times as long as tabmesh \(rounds: [\d.]+\)$/);
+  expect(code).toBe(0);
+});
+
+it('a kernel', async () => {
+  const { code, lines, report } = await bench('kernels', '--only', 'adamw');
+  expect(report).toMatchObject(WHERE);
+  for (const result of report.results) expect(result).toEqual({ workload: 'adamw', shape: expect.stringContaining('N='), library: 'tabmesh', medianMs: expect.any(Number), gflops: expect.any(Number), correct: true });
+  expect(report.results).toHaveLength(3);
+  expect(lines.at(-1)).toBe('3 of 3 cases correct');
+  expect(code).toBe(0);
+});

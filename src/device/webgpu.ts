@@ -72,9 +72,12 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
     binding, visibility, buffer: { type: bindingAccess(spec) === 'read' ? 'read-only-storage' as const : 'storage' as const },
   }));
   const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
+  // The error of a broken shader belongs to this kernel, not to whatever is submitted next.
+  device.pushErrorScope('validation');
   const module = device.createShaderModule({ code: source, label });
+  void device.popErrorScope().catch(() => { /* the device is lost: the pipeline rejects too */ });
   return device.createComputePipelineAsync({ layout, label, compute: { module } }).catch(async (error: unknown) => {
-    if (context.failure) throw context.failure;
+    if (context.failure instanceof DeviceLostError) throw context.failure;
     const info = await module.getCompilationInfo();
     const details = info.messages.map((message) => `${message.lineNum}:${message.linePos} ${message.message}`).join('; ');
     throw new InternalError(`${label} does not compile: ${details || String(error)}`);

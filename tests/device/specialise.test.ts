@@ -1,0 +1,55 @@
+// The specialiser: constants, unrolling, registers, and nothing else.
+
+import { describe, expect, test } from 'vitest';
+import { evaluate, specialise } from '../../src/device/specialise.ts';
+
+const squeeze = (text: string): string => text.replace(/\s+/g, ' ').trim();
+
+describe('constants', () => {
+  test('u32, i32 and f32 literals replace the values of named lines only', () => {
+    const text = specialise('const N: u32 = 1u;\nconst K: i32 = 1;\nconst S: f32 = 1.0;\nconst M: u32 = N * 2u;\nlet N2 = N;', { N: 7, K: -3, S: 0.5 });
+    expect(text).toBe('const N: u32 = 7u;\nconst K: i32 = -3i;\nconst S: f32 = 0.5;\nconst M: u32 = N * 2u;\nlet N2 = N;');
+  });
+
+  test('whole f32 values stay floating-point, tiny ones keep their exponent', () => {
+    expect(specialise('const S: f32 = 1.0;', { S: 3 })).toBe('const S: f32 = 3.0;');
+    expect(Number(/= ([^;]+);/.exec(specialise('const S: f32 = 1.0;', { S: 1e-8 }))![1])).toBe(Math.fround(1e-8));
+  });
+
+  test.each([['2u * 3u + 1u', 7], ['(N - 1u) / 4u', 2], ['N % 4u', 1], ['-N + 10u', 1], ['N * x', undefined], ['N +', undefined], ['a[0]', undefined]])('%s', (expression, value) => {
+    expect(evaluate(expression, new Map([['N', 9]]))).toBe(value);
+  });
+});
+
+describe('unrolling', () => {
+  test('a marked loop becomes a block per turn, nested ones too', () => {
+    const text = specialise('const T: u32 = 2u;\nfn main() { for (var i = 0u; i < T; i++) { // unroll\n for (var j = i; j < 4u; j += 2u) { // unroll\n f(i, j); } } }', { T: 2 });
+    expect(squeeze(text)).toBe('const T: u32 = 2u; fn main() { { {f(0u, 0u); } {f(0u, 2u); } } { {f(1u, 1u); } {f(1u, 3u); } } }'.replace(/\{f/g, '{ f').replace(/\{ \{/g, '{ {'));
+  });
+
+  test('an unmarked loop stays', () => {
+    const source = 'for (var i = 0u; i < 3u; i++) { f(i); }';
+    expect(specialise(source, {})).toBe(source);
+  });
+
+  test('bounds that are not constant are our own bug', () => {
+    expect(() => specialise('for (var i = 0u; i < n; i++) { // unroll\n f(i); }', {})).toThrow('internal: unroll');
+  });
+});
+
+describe('registers', () => {
+  test('constant indices become names', () => {
+    const text = specialise('const T: u32 = 2u;\nfn main() { var acc: array<f32, T * T>; // registers\n for (var i = 0u; i < T; i++) { // unroll\n acc[i * T + 1u] += acc[i * T]; } }', { T: 2 });
+    expect(squeeze(text)).toContain('var acc_0: f32; var acc_1: f32; var acc_2: f32; var acc_3: f32;');
+    expect(squeeze(text)).toContain('acc_1 += acc_0;');
+    expect(squeeze(text)).toContain('acc_3 += acc_2;');
+  });
+
+  test('an index that is not constant keeps the array', () => {
+    expect(squeeze(specialise('fn main() { var acc: array<f32, 4>; // registers\n acc[lane] = 1.0; }', {}))).toBe('fn main() { var acc: array<f32, 4>; acc[lane] = 1.0; }');
+  });
+
+  test('a member of the same name is no use of the array', () => {
+    expect(squeeze(specialise('fn main() { var x: array<f32, 1>; // registers\n x[0] = v.x; }', {}))).toBe('fn main() { var x_0: f32; x_0 = v.x; }');
+  });
+});

@@ -77,7 +77,7 @@ describe('kernels', () => {
 
 it('medians and tables', () => {
   expect([median([3, 1, 2]), median([4, 1, 2, 3]), median([])]).toEqual([2, 2.5, NaN]);
-  expect(table(['name', 'ms'], [['a', '10.5'], ['longer', '2']], 1)).toEqual(['name      ms', 'a       10.5', 'longer     2']);
+  expect(table('lrl', ['name', 'ms', 'shape'], [['a', '10.5', 'N=1'], ['longer', '2', 'N=20']])).toEqual(['name      ms  shape', 'a       10.5  N=1', 'longer     2  N=20']);
 });
 
 it.each([

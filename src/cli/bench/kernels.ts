@@ -19,7 +19,7 @@ const kernels = Object.entries(modules).map(([path, module]) => module[path.spli
 
 const DEFAULT_TOLERANCE = 1e-5;
 const BLOCKS = 5;
-const BLOCK_MS = 5;
+const BLOCK_MS = 10;
 const MAX_LAUNCHES = 200;
 /** Values at or below it stand for minus infinity. */
 const MINUS_INFINITY = -1e29;

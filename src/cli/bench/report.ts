@@ -28,8 +28,8 @@ export function median(values: readonly number[]): number {
   return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2;
 }
 
-/** Lines of a table: text columns to the left, numbers (as given) to the right, a gap of two. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[], textColumns: number): string[] {
+/** Lines of a table; `align` has an `l` or `r` per column. */
+export function table(align: string, header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
-  return [header, ...rows].map((row) => row.map((cell, column) => (column < textColumns ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd());
+  return [header, ...rows].map((row) => row.map((cell, column) => (align[column] === 'l' ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd());
 }

@@ -54,7 +54,7 @@ async function step(options: Given, io: CommandIo): Promise<number> {
   }
   const report = finish(found, options, io);
   io.out(report.results[0].shape);
-  for (const line of table(['library', 'ms/step', 'tokens/s', 'GFLOP/s', 'launches', 'readbacks', 'JavaScript'], report.results.map(stepRow), 1)) io.out(line);
+  for (const line of table('lrrrrrr', ['library', 'ms/step', 'tokens/s', 'GFLOP/s', 'launches', 'readbacks', 'JavaScript'], report.results.map(stepRow))) io.out(line);
   for (const { library, losses } of report.results) io.out(`losses of ${library}: ${losses.map((loss) => loss.toFixed(5)).join(' ')}`);
   const { ratios } = found.measured;
   if (ratios.length) io.out(`TensorFlow.js takes ${median(ratios).toFixed(2)} times as long as tabmesh (rounds: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')})`);
@@ -74,7 +74,7 @@ async function kernels(options: Given, io: CommandIo): Promise<number> {
     found = { measured: await benchKernelsInNode({ ...common, only: options.only }), browser: describeNode() };
   }
   const { results } = finish(found, options, io);
-  for (const line of table(['kernel', 'correct', 'shape', 'ms', 'GFLOP/s'], results.map((row) => [row.workload, row.correct ? 'yes' : 'NO', row.shape, row.medianMs.toFixed(4), row.gflops.toFixed(3)]), 3)) io.out(line);
+  for (const line of table('llrrl', ['kernel', 'correct', 'ms', 'GFLOP/s', 'shape'], results.map((row) => [row.workload, row.correct ? 'yes' : 'NO', row.medianMs.toFixed(4), row.gflops.toFixed(3), row.shape]))) io.out(line);
   const wrong = results.filter(({ correct }) => !correct).length;
   io.out(`${results.length - wrong} of ${results.length} cases correct`);
   return wrong === 0 ? 0 : 1;

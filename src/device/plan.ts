@@ -14,6 +14,9 @@ export type BoundStep =
   | { readonly kind: 'host'; readonly ticket: Ticket; readonly reads: readonly TypedRange[]; readonly writes: readonly TypedRange[]; readonly run: HostFn }
   | { readonly kind: 'wait'; readonly ticket: Ticket };
 
+/** Called when a host step begins; returns the function that is called when it ends. */
+export type ObserveHost = (name: string) => () => void;
+
 export class Plan {
   readonly name: string;
   readonly launches: number;
@@ -39,7 +42,7 @@ export class Plan {
    * Replays the plan in `slot`. Resolves when all host steps are done and all launches are submitted; with `read`, to those ranges after the last
    * launch (packed into the last submit). Rejects with the first error of a host step or of the device.
    */
-  async run(slot = 0, read: readonly TypedRange[] = []): Promise<readonly TypedArray[]> {
+  async run(slot = 0, read: readonly TypedRange[] = [], observe?: ObserveHost): Promise<readonly TypedArray[]> {
     const device = this.#device;
     const tickets = new Map<number, Promise<void>>();
     let started: Promise<unknown> = Promise.resolve();
@@ -54,7 +57,7 @@ export class Plan {
       }
       const inputs = device.submit(pending, step.reads.map(({ range }) => range));
       pending = [];
-      const host = startHost(device, step, inputs, started);
+      const host = startHost(device, step, inputs, started, observe);
       started = host.started;
       tickets.set(step.ticket.id, guarded(host.done));
     }
@@ -70,12 +73,14 @@ function guarded<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
-function startHost(device: Device, step: BoundStep & { kind: 'host' }, inputs: Promise<readonly ArrayBuffer[]>, before: Promise<unknown>): { started: Promise<unknown>; done: Promise<void> } {
+function startHost(device: Device, step: BoundStep & { kind: 'host' }, inputs: Promise<readonly ArrayBuffer[]>, before: Promise<unknown>, observe?: ObserveHost): { started: Promise<unknown>; done: Promise<void> } {
   const writes = step.writes.map(({ range, dtype }) => typedView(dtype, new ArrayBuffer(range.bytes)));
   // `running` is wrapped in an object so that awaiting `started` does not await the host function itself.
   const started = (async () => {
     const [parts] = await Promise.all([inputs, before]);
-    return { running: guarded(step.run(parts.map((part, i) => typedView(step.reads[i].dtype, part)), writes)) };
+    const end = observe?.(step.ticket.name);
+    const running = step.run(parts.map((part, i) => typedView(step.reads[i].dtype, part)), writes);
+    return { running: guarded(end ? running.finally(end) : running) };
   })();
   const done = started.then(async ({ running }) => {
     await running;

@@ -6,7 +6,7 @@ import { InternalError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import type { Device, DeviceBuffer } from '../device/device.ts';
 import { Program } from '../device/program.ts';
-import type { Plan } from '../device/plan.ts';
+import type { ObserveHost, Plan } from '../device/plan.ts';
 import type { Tensor } from '../device/tensor.ts';
 import { rotaryTables } from '../ops/rope.ts';
 import { Tape } from '../ops/tape.ts';
@@ -88,25 +88,25 @@ export class Stage {
   async zeroGradients(): Promise<void> { await this.#plan('zero').run(0); }
 
   /** Runs F in `slot`. Resolves to the hidden states to send on, or on the last stage to the row losses [R]. */
-  async forward(slot: number, input: StageInput): Promise<Float32Array<ArrayBuffer>> {
+  async forward(slot: number, input: StageInput, observe?: ObserveHost): Promise<Float32Array<ArrayBuffer>> {
     const { tokens, hidden, targets, out } = this.#io;
     if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
     if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
     if (targets) this.#program.write(targets, slot, required(input.targets, 'targets'));
-    const [result] = await this.#plan('F').run(slot, [{ range: this.#program.range(out, slot), dtype: 'f32' }]);
+    const [result] = await this.#plan('F').run(slot, [{ range: this.#program.range(out, slot), dtype: 'f32' }], observe);
     return result as Float32Array<ArrayBuffer>;
   }
 
   /** Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row loss counts 1). Resolves to the gradient of the hidden input. */
-  async backward(slot: number, dOut?: Float32Array<ArrayBuffer>): Promise<Float32Array<ArrayBuffer> | undefined> {
+  async backward(slot: number, dOut?: Float32Array<ArrayBuffer>, observe?: ObserveHost): Promise<Float32Array<ArrayBuffer> | undefined> {
     const { dOut: gradient, dHidden } = this.#io;
     if (!this.options.range.last) this.#program.write(gradient, slot, required(dOut, 'dOut'));
-    const [result] = await this.#plan('B').run(slot, dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : []);
+    const [result] = await this.#plan('B').run(slot, dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : [], observe);
     return result as Float32Array<ArrayBuffer> | undefined;
   }
 
   /** Runs W in `slot`; only when split. */
-  async weights(slot: number): Promise<void> { await this.#plan('W').run(slot); }
+  async weights(slot: number, observe?: ObserveHost): Promise<void> { await this.#plan('W').run(slot, [], observe); }
 
   dispose(): void {
     this.#program.dispose();

@@ -47,7 +47,7 @@ test('a kernel that does not compile says where', async () => {
   const own = deviceOf(await openGpu(await nodeGpu()), { owned: true });
   const broken = defineKernel({
     name: 'broken', bindings: { out: 'read_write' }, params: { N: 'elements' }, variants: [{ name: 'only', source: 'fn main( {', grid: () => [1, 1, 1] }],
-    cost: () => ({ flops: 0, bytes: 0 }), sizes: () => ({ out: 1 }), reference() { /* never runs */ }, cases: [],
+    cost: () => ({ flops: 0, bytes: 0 }), sizes: () => ({ out: 1 }), reference() { /* never runs */ }, cases: [{ N: 1 }],
   });
   await expect(own.prepare(broken, { N: 1 }, {})).rejects.toThrow(/broken\/only does not compile/);
   own.destroy();

@@ -38,6 +38,8 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
   const free = new Map([...stages].map(([index, stage]) => [index, Array.from({ length: stage.options.slots }, (_, i) => stage.options.slots - 1 - i)]));
   const sends: Promise<void>[] = [];
   const local = new Map<string, F32>();
+  // Collectives inside a plan; the span of the action goes on around them.
+  const onWire = (name: string): (() => void) => run.trace('wire', name);
   const seq = ({ microbatch, stage }: Action): number => ((run.step * shape.microbatches + microbatch) * count + stage) >>> 0;
 
   /** Sends `data` to the rank of stage `to`; the message is named after the receiving action. */
@@ -73,7 +75,7 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
       if (slot === undefined) throw new InternalError(`stage ${index} has no free slot for microbatch ${microbatch}`);
       slots.set(key, slot);
       const end = run.trace('compute', `F${microbatch} stage ${index}`);
-      const out = await stage.forward(slot, { hidden, ...run.input(index, microbatch) });
+      const out = await stage.forward(slot, { hidden, ...run.input(index, microbatch) }, onWire);
       end();
       if (index === count - 1) run.onLoss(microbatch, out);
       else post(forwardGroup, 'activation', { kind: 'F', stage: index + 1, microbatch }, out);
@@ -85,12 +87,12 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
     if (kind === 'B') {
       const dOut = index < count - 1 ? await take(backwardGroup, 'gradient', action, index + 1, length) : undefined;
       const end = run.trace('compute', `B${microbatch} stage ${index}`);
-      const dHidden = await stage.backward(slot, dOut);
+      const dHidden = await stage.backward(slot, dOut, onWire);
       end();
       if (index > 0) post(backwardGroup, 'gradient', { kind: 'B', stage: index - 1, microbatch }, dHidden!);
     } else {
       const end = run.trace('compute', `W${microbatch} stage ${index}`);
-      await stage.weights(slot);
+      await stage.weights(slot, onWire);
       end();
     }
     if (kind === 'W' || !schedule.splitsWeights) { slots.delete(key); free.get(index)!.push(slot); }

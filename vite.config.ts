@@ -15,10 +15,11 @@ export const BROWSER_DEPENDENCIES = ['comlink', 'lit', 'lit/decorators.js', 'mqt
 export default defineConfig({
   base: './',
   plugins: [brokerPlugin(), mobyDickPlugin()],
-  worker: { format: 'es' },
+  // Errors are told by the name of their class.
+  worker: { format: 'es', rolldownOptions: { output: { keepNames: true } } },
   optimizeDeps: { include: BROWSER_DEPENDENCIES },
   build: {
     target: 'esnext',
-    rolldownOptions: { input: ['index.html', 'bench.html'].map(path).filter((page) => existsSync(page)) },
+    rolldownOptions: { input: ['index.html', 'bench.html'].map(path).filter((page) => existsSync(page)), output: { keepNames: true } },
   },
 });

@@ -1,7 +1,7 @@
 // The life of one rank: build the trainer, train to the last step with evaluations, samples and checkpoints on the way, hand the results over.
 // Every rank runs this function; what a rank shows goes through its own events. Ends early when any rank asks to stop, or with the first error.
 
-import { AbortedError } from '../base/errors.ts';
+import { AbortedError, FormatError } from '../base/errors.ts';
 import { RandomStream } from '../base/random.ts';
 import type { World } from '../base/world.ts';
 import type { Ledger } from '../collectives/group.ts';
@@ -103,13 +103,22 @@ async function trainSteps(options: RunOptions, trainer: Trainer, generator: Gene
   return false;
 }
 
-/** Text after a newline; the draws depend on the seed and the step alone. */
-async function sampleText(options: RunOptions, { tokenizer }: PreparedRun, trainer: Trainer, generator: Generator): Promise<string> {
+/** A text; the draws depend on the seed and the step alone. */
+async function sampleText(options: RunOptions, prepared: PreparedRun, trainer: Trainer, generator: Generator): Promise<string> {
   const random = new RandomStream(options.config.seed, `sample ${trainer.step}`);
   let drawn = 0;
-  const prompt = [...tokenizer!.encode('\n')];
-  const tokens = await generator.generate(prompt.length ? prompt : [0], options.sampleTokens ?? 120, (logits) => sampleToken(logits, { temperature: 0.8, topK: 40 }, random.uniform(drawn++)));
-  return tokenizer!.decode(tokens);
+  const tokens = await generator.generate(promptOf(prepared), options.sampleTokens ?? 120, (logits) => sampleToken(logits, { temperature: 0.8, topK: 40 }, random.uniform(drawn++)));
+  return prepared.tokenizer!.decode(tokens);
+}
+
+/** A new line; where the text has none and the tokenizer knows only the text's characters, a token of the data. */
+function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
+  try {
+    return [...tokenizer!.encode('\n')];
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return [dataset.batchAt(0)[0]];
+  }
 }
 
 async function handOver({ config, mesh, prepared, onEvent }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model'): Promise<void> {

@@ -187,7 +187,7 @@ export function describeAttention(device: () => Device): void {
         const blind = row % 9 < 3;
         expect(got.lse[row] <= NO_KEY / 10).toBe(blind);
         expect(got.out.slice(row * 4, row * 4 + 4).every((x) => x === 0)).toBe(blind);
-        if (blind) expect([...got.dQ.slice(row * 4, row * 4 + 4)]).toEqual([0, 0, 0, 0]);
+        if (blind) expect(got.dQ.slice(row * 4, row * 4 + 4).every((x) => x === 0)).toBe(true);
       }
     });
 

@@ -1,7 +1,8 @@
 // Setup of the `gpu` project: chooses the Vulkan driver before any test imports the `webgpu` package, and says which.
 
-import { useVulkan } from '../../src/cli/machine/vulkan.ts';
+import { preferQuickCompiles, useVulkan } from '../../src/cli/machine/vulkan.ts';
 
+preferQuickCompiles();
 const driver = useVulkan();
 if (process.env['TABMESH_VULKAN_SAID'] === undefined) {
   process.env['TABMESH_VULKAN_SAID'] = driver;

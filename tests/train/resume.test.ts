@@ -58,6 +58,22 @@ test.each([
   await expect(checkpoints(goldenConfig(NAME, 'dp=1', { steps: 2 }), bytes())).rejects.toThrow(sentence);
 });
 
+test('evaluations and samples on the way change nothing', async () => {
+  const text = 'call me ishmael. some years ago, never mind how long precisely, having little or no money in my purse. '.repeat(8);
+  const weights = async (every: string): Promise<Uint8Array<ArrayBuffer>> => {
+    let bytes = new Uint8Array(0);
+    const seen = new Set<string>();
+    const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'ishmael.txt'], ['context', '8'], ['layout', 'pp=2'], ['batch', '2'], ['microbatches', '2'], ['steps', '3'], ['evalEvery', every], ['sampleEvery', every], ['checkpointEvery', '0']]);
+    await runInProcess({
+      backend: 'cpu', config, files: { text }, wantModel: true,
+      onEvent: (_rank, event) => { seen.add(event.kind); if (event.kind === 'model') bytes = event.bytes; },
+    });
+    expect([seen.has('evaluation'), seen.has('sample')]).toEqual(every === '0' ? [false, false] : [true, true]);
+    return bytes;
+  };
+  expect(Buffer.from(await weights('1')).equals(Buffer.from(await weights('0')))).toBe(true);
+});
+
 test('one rank asks to stop, all stop at the same step', async () => {
   const ends: RunEvent[] = [];
   const controller = new AbortController();

@@ -104,6 +104,7 @@ function report(label: string, checks: readonly Check[], ms: number, verbose: bo
   totals.passed += passed;
   totals.failed += checks.length - passed;
   const worst = checks.reduce((a, b) => (b.worst > a.worst ? b : a), { name: '-', worst: 0, passed: true } as Check);
+  if (!checks.length) { io.out(`skip ${label}`); return; }
   io.out(`${passed === checks.length ? 'ok  ' : 'FAIL'} ${label.padEnd(44)} ${String(passed).padStart(4)}/${checks.length}  worst ${worst.worst.toFixed(3)} of tolerance (${worst.name})  ${(ms / 1000).toFixed(1)} s`);
   for (const check of checks) {
     if (!check.passed) io.out(`     ${check.name}: ${check.worst.toFixed(2)} of tolerance; ${check.note ?? ''}`);

@@ -1,6 +1,6 @@
 // Runs a layout in this process and hands back what a test compares: losses, norms, gradients, weights and bytes sent, by rank.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import type { LocalBackend } from '../../src/cli/in-process.ts';
@@ -18,7 +18,11 @@ export interface LocalResult {
   readonly metrics: readonly (readonly StepMetrics[])[];
 }
 
-export function goldenModel(name: string): string { return fileURLToPath(new URL(`../golden/models/${name}`, import.meta.url)); }
+/** The folder of a golden run: our copy, or the conformance data beside the checkout. */
+export function goldenModel(name: string): string {
+  const own = fileURLToPath(new URL(`../golden/models/${name}`, import.meta.url));
+  return existsSync(own) ? own : fileURLToPath(new URL(`../../../shared/conformance/models/${name}`, import.meta.url));
+}
 
 export function goldenConfig(name: string, layout: string, change: Partial<RunConfig> = {}): RunConfig {
   return { ...runFolderConfig(goldenModel(name), [['layout', layout]]), ...change };

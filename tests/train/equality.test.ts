@@ -36,6 +36,11 @@ describe.each(Object.keys(LAYOUTS))('%s', (name) => {
   });
 });
 
+test.each([['gpt2-deep', 'pp=4'], ['gpt2-deep', 'pp=8'], ['llama-deep', 'pp=4'], ['llama-deep', 'pp=8']])('%s %s: bytes equal the formula', async (name, layout) => {
+  const config = goldenConfig(name, layout, { steps: 2 });
+  expectBytes(name, config, await runLayout(name, config));
+});
+
 function expectBytes(name: string, config: ReturnType<typeof goldenConfig>, got: LocalResult): void {
   const model = parseModelConfig(new TextDecoder().decode(readGolden(name, 'config.json')));
   const shape = { model, layout: config.layout, batch: config.batch, context: config.context!, microbatches: config.microbatches, totals: 6 };

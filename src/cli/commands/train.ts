@@ -5,12 +5,14 @@ import { dirname, join } from 'node:path';
 import { worldSize, formatLayout } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
+import { formatModelConfig } from '../../model/config.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { neededFiles } from '../../train/prepare.ts';
+import { neededFiles, prepareRun } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunEvent } from '../../train/run.ts';
+import { formatTokenizer } from '../../train/text/tokenizer-file.ts';
 import type { StepMetrics } from '../../train/trainer.ts';
 import type { Command } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
@@ -20,6 +22,9 @@ import type { OptionSpec } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
 import { TraceFile } from '../trace-file.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
+
+/** The tokenizer beside a saved model. */
+const TOKENIZER_FILE = 'tokenizer.tabmesh.json';
 
 const dashed = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 /** Every run setting is an option of its own name; values stay text and are parsed with the field's own rules. */
@@ -36,7 +41,7 @@ const OPTIONS = {
   resume: { type: 'string', about: 'checkpoint to go on from' },
   log: { type: 'string', about: 'append one JSON object per step to this file' },
   grads: { type: 'string', about: "write the first step's gradients here (safetensors)" },
-  save: { type: 'string', about: 'write the final weights here (safetensors)' },
+  save: { type: 'string', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer' },
   checkpoint: { type: 'string', about: 'write checkpoints here (see --checkpoint-every; the last step always)' },
   trace: { type: 'string', about: 'write a Chrome trace here; Perfetto opens it' },
 } as const;
@@ -57,10 +62,11 @@ export const command: Command = {
     if (wanted !== ranks) throw new ConfigError('--layout', `${formatLayout(config.layout)} is ${ranks} ranks, but ${options.tabs !== undefined ? '--tabs' : '--devices'} is ${wanted}; make them equal`);
     const backend = options.backend ?? (options.tabs !== undefined ? 'chromium' : 'node');
     if (options.tabs !== undefined && backend !== 'chromium') throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${ranks}`);
-    const sink = new EventSink(config, { log: options.log, grads: options.grads, save: options.save, checkpoint: options.checkpoint, trace: options.trace }, io);
+    const files = readFiles(config, options.tokens);
+    const sink = new EventSink(config, files, { log: options.log, grads: options.grads, save: options.save, checkpoint: options.checkpoint, trace: options.trace }, io);
     try {
       await execute({
-        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files: readFiles(config, options.tokens), signal: io.signal,
+        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, signal: io.signal,
         checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
         onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text),
       });
@@ -84,7 +90,7 @@ function readFiles(config: RunConfig, tokens: string | undefined): RunFiles {
   if (needed.model && !existsSync(inFolder('config.json'))) throw new ConfigError('--model', `'${config.model}' is no preset and no folder with a config.json`);
   return {
     ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model'), weights: readBytes(inFolder('model.safetensors'), '--model') } : {}),
-    ...(needed.model && existsSync(inFolder('tokenizer.tabmesh.json')) ? { tokenizer: readText(inFolder('tokenizer.tabmesh.json'), '--model') } : {}),
+    ...(needed.model && existsSync(inFolder(TOKENIZER_FILE)) ? { tokenizer: readText(inFolder(TOKENIZER_FILE), '--model') } : {}),
     ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readText(config.data, '--data') } : {}),
     ...(needed.tokens ? { tokens: readBytes(tokens ?? inFolder('tokens.safetensors'), '--tokens') } : {}),
   };
@@ -104,6 +110,8 @@ interface Outputs { readonly log?: string; readonly grads?: string; readonly sav
 
 /** Turns the events of all ranks into files and a progress line. Step lines are rank 0's, with the bytes of all ranks. */
 class EventSink {
+  readonly #config: RunConfig;
+  readonly #files: RunFiles;
   readonly #outputs: Outputs;
   readonly #progress: ProgressLine;
   readonly #trace: TraceFile | undefined;
@@ -111,7 +119,9 @@ class EventSink {
   readonly #ranks: number;
   readonly #bytes = new Map<number, { ranks: number; sum: Record<string, number>; metrics?: StepMetrics }>();
 
-  constructor(config: RunConfig, outputs: Outputs, io: Parameters<Command['run']>[1]) {
+  constructor(config: RunConfig, files: RunFiles, outputs: Outputs, io: Parameters<Command['run']>[1]) {
+    this.#config = config;
+    this.#files = files;
     this.#outputs = outputs;
     this.#io = io;
     this.#ranks = worldSize(config.layout);
@@ -129,7 +139,7 @@ class EventSink {
     else if (event.kind === 'evaluation') this.#io.err(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
     else if (event.kind === 'sample') this.#io.err(`step ${event.step}: ${JSON.stringify(event.text)}`);
     else if (event.kind === 'gradients') this.#write(this.#outputs.grads, event.bytes);
-    else if (event.kind === 'model') this.#write(this.#outputs.save, event.bytes);
+    else if (event.kind === 'model') this.#save(event.bytes);
     else if (event.kind === 'checkpoint') this.#write(this.#outputs.checkpoint, event.bytes);
     else if (event.kind === 'done') this.#io.out(`${event.stopped ? 'stopped' : 'trained'} ${event.steps} steps`);
   }
@@ -151,6 +161,17 @@ class EventSink {
     const { step, loss, gradNorm, lr, tokens, ms } = entry.metrics;
     this.#progress.step({ step, loss, tokens, ms, bytes: Object.values(entry.sum).reduce((a, b) => a + b, 0) });
     if (this.#outputs.log !== undefined) appendFileSync(this.#outputs.log, `${JSON.stringify({ step, loss, gradNorm, lr, tokens, ms, bytesSent: entry.sum })}\n`);
+  }
+
+  /** One file, or a folder that `--model` and Hugging Face's from_pretrained read. */
+  #save(bytes: Uint8Array): void {
+    const { save } = this.#outputs;
+    if (save === undefined || save.endsWith('.safetensors')) { this.#write(save, bytes); return; }
+    const { model, tokenizer } = prepareRun(this.#config, this.#files);
+    const text = (content: string): Uint8Array => new TextEncoder().encode(content);
+    this.#write(join(save, 'model.safetensors'), bytes);
+    this.#write(join(save, 'config.json'), text(formatModelConfig(model)));
+    if (tokenizer) this.#write(join(save, TOKENIZER_FILE), text(formatTokenizer(tokenizer)));
   }
 
   #write(path: string | undefined, bytes: Uint8Array): void {

@@ -5,7 +5,7 @@ import { broadcast } from '../collectives/broadcast.ts';
 import type { Group } from '../collectives/group.ts';
 import { InternalError } from '../base/errors.ts';
 import { InferenceStage } from '../model/inference.ts';
-import { hostsOf } from '../parallel/pipeline/execute.ts';
+import { hostsOf } from '../parallel/pipeline/dependencies.ts';
 import type { Trainer } from './trainer.ts';
 
 export class Generator {

@@ -15,10 +15,10 @@ import type { StageInput } from '../model/stage.ts';
 import { composeParallelism } from '../parallel/compose.ts';
 import { FlatSync } from '../parallel/data/flat-sync.ts';
 import { TiedWeights } from '../parallel/data/tied-weights.ts';
+import { slotsOf } from '../parallel/pipeline/dependencies.ts';
 import { runActions } from '../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../parallel/pipeline/execute.ts';
 import type { PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
-import { slotsNeeded } from '../parallel/pipeline/slots.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
 import { sliceBatch } from './slice-batch.ts';
@@ -107,14 +107,14 @@ export class Trainer {
       sequence: mesh.coordinate('sp'), sequences: layout.sp, microbatches, batch, context,
     };
     const parallelism = composeParallelism(mesh, { sequence: options.sequence });
-    const actions = schedule.actions(mesh.coordinate('pp'), shape);
+    const slots = slotsOf(schedule, mesh.coordinate('pp'), shape);
     const stages = new Map<number, Stage>();
     for (let chunk = 0; chunk < chunks; chunk++) {
       const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
       const stage = await Stage.create({
         device, config: model, range: stageRange(index, layout.pp * chunks, model.layers), parallelism,
         B: batch / place.replicas / microbatches, T: context / layout.sp, posStart: (mesh.coordinate('sp') * context) / layout.sp,
-        slots: slotsNeeded(actions, index), splitsWeights: schedule.splitsWeights,
+        slots: slots[chunk], splitsWeights: schedule.splitsWeights,
       });
       stage.load(options.weights);
       stages.set(index, stage);

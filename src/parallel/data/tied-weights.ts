@@ -12,7 +12,7 @@ import { networkOf } from '../../model/networks.ts';
 import type { Stage } from '../../model/stage.ts';
 import { add } from '../../../shaders/add.ts';
 import { copyColumns } from '../../../shaders/copy-columns.ts';
-import { hostsOf } from '../pipeline/execute.ts';
+import { hostsOf } from '../pipeline/dependencies.ts';
 import type { PipelineShape, Schedule } from '../pipeline/schedule.ts';
 
 type F32 = Float32Array<ArrayBuffer>;

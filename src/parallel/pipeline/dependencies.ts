@@ -33,6 +33,14 @@ export function rankOfStage(schedule: Schedule, shape: PipelineShape): readonly 
   return ranks;
 }
 
+/** As rankOfStage, for a schedule that validate.ts accepts. */
+export function hostsOf(schedule: Schedule, shape: PipelineShape): readonly number[] {
+  return rankOfStage(schedule, shape).map((rank, stage) => {
+    if (rank === undefined) throw new InternalError(`${schedule.name}: no rank holds stage ${stage}`);
+    return rank;
+  });
+}
+
 /** The action that frees what the forward saved: W where weights are split off, B otherwise. */
 export function releasingKind(schedule: Schedule): 'B' | 'W' {
   return schedule.splitsWeights ? 'W' : 'B';

@@ -5,6 +5,7 @@
 import type { Group } from '../../collectives/group.ts';
 import { InternalError } from '../../base/errors.ts';
 import type { Stage, StageInput } from '../../model/stage.ts';
+import { hostsOf } from './dependencies.ts';
 import type { Action, PipelineShape, Schedule } from './schedule.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
@@ -98,11 +99,4 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
     if (kind === 'W' || !schedule.splitsWeights) { slots.delete(key); free.get(index)!.push(slot); }
   }
   await Promise.all(sends);
-}
-
-/** Rank within the pp group that holds each stage. */
-export function hostsOf(schedule: Schedule, shape: PipelineShape): readonly number[] {
-  const hosts: number[] = [];
-  for (let rank = 0; rank < shape.ranks; rank++) for (let chunk = 0; chunk < shape.chunks; chunk++) hosts[schedule.stageOf(rank, chunk, shape)] = rank;
-  return hosts;
 }

@@ -2,6 +2,7 @@
 // Files come from the page's own site alone, because a plan may be another person's. Reading is strict; errors say which part is wrong.
 
 import { ConfigError, TabmeshError } from '../base/errors.ts';
+import { formatBytes } from '../base/format-bytes.ts';
 import { isObject, parseJson, quote, toPlain } from '../base/json.ts';
 import { neededFiles } from '../train/prepare.ts';
 import type { RunFiles } from '../train/prepare.ts';
@@ -107,13 +108,6 @@ async function fetchBytes(address: string, page: string, onProgress: (text: stri
   let at = 0;
   for (const part of parts) { bytes.set(part, at); at += part.length; }
   return bytes;
-}
-
-export function formatBytes(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  const [unit, divisor] = bytes < 999_500 ? ['kB', 1e3] : bytes < 999_500_000 ? ['MB', 1e6] : ['GB', 1e9];
-  const value = bytes / (divisor as number);
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
 
 function objectOf(value: unknown, where: string): Record<string, unknown> {

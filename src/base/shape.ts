@@ -15,9 +15,6 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((extent, i) => extent === b[i]);
 }
 
-/** Bytes per element; every dtype on the device is 4 bytes wide. */
-export const BYTES_PER_ELEMENT = 4;
-
 /** A typed view of `bytes` as `dtype`, without a copy. `bytes.byteOffset` must be a multiple of 4. */
 export function typedView(dtype: DType, bytes: ArrayBuffer, byteOffset = 0, length = (bytes.byteLength - byteOffset) / 4): TypedArray {
   if (dtype === 'f32') return new Float32Array(bytes, byteOffset, length);

@@ -1,5 +1,6 @@
 // The progress of a run on stderr: a bar that redraws itself in a terminal, a plain line every few steps elsewhere.
 
+import { formatBytes } from '../base/format-bytes.ts';
 import type { CommandIo } from './command.ts';
 
 export interface ProgressStep { readonly step: number; readonly loss: number; readonly tokens: number; readonly ms: number; readonly bytes: number }
@@ -42,14 +43,6 @@ export class ProgressLine {
     if (this.#drawn) process.stderr.write('\n');
     this.#drawn = false;
   }
-}
-
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit++; }
-  return `${value.toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
 }
 
 function formatCount(n: number): string { return n >= 1e4 ? `${(n / 1000).toFixed(1)}k` : n.toFixed(0); }

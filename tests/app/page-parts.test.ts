@@ -2,7 +2,8 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readFragment, roomLink } from '../../src/app/fragment.ts';
-import { configOf, fetchContents, formatBytes, makePlan, parsePlan } from '../../src/app/plan.ts';
+import { formatBytes } from '../../src/base/format-bytes.ts';
+import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { createReporter } from '../../src/app/reporter.ts';
 import { placeName, RunView, Series } from '../../src/app/run-view.ts';

@@ -3,7 +3,7 @@
 import { html, nothing } from 'lit';
 import { PROTOCOL_VERSION } from '../../cluster/presence.ts';
 import { version } from '../../../package.json';
-import { formatBytes } from '../plan.ts';
+import { formatBytes } from '../../base/format-bytes.ts';
 import type { PageState } from '../run-controller.ts';
 import './line-chart.ts';
 import './mesh-map.ts';

@@ -1,7 +1,7 @@
 // <mesh-map>: one card for each rank: its place in the mesh, its adapter and memory, and its links with kind, round trip and rate.
 
 import { css, html, LitElement } from 'lit';
-import { formatBytes } from '../plan.ts';
+import { formatBytes } from '../../base/format-bytes.ts';
 import type { LinkView, RankView } from '../run-view.ts';
 import { shapes } from './theme.ts';
 

@@ -13,19 +13,29 @@ export type Constants = Readonly<Record<string, number>>;
 export interface DeviceFeatures {
   /** Subgroup size if it is known and fixed, otherwise 0 (then no variant may use subgroups). */
   readonly subgroupSize: number;
+  /** shader-f16 is there. */
   readonly f16: boolean;
+  /** A software adapter: memory instructions and barriers cost much, threads are few. Only guesses may depend on it. */
+  readonly software: boolean;
   readonly maxWorkgroupStorageBytes: number;
   readonly maxInvocations: number;
 }
 
-/** One way to run a kernel. The first variant whose `supports` holds is the default. */
+/** One way to run a kernel. The default is the first variant that the params and the device support and that `prefers` the params. */
 export interface Variant<P extends Params = Params> {
   readonly name: string;
   /** WGSL text, from `import source from './x.wgsl?raw'`. */
   readonly source: string;
+  /** Language extensions that the text enables. With `subgroups`, `const SUBGROUP: u32` becomes the adapter's subgroup size. */
+  readonly needs?: readonly ('subgroups' | 'f16')[];
   /** Candidate values of `const NAME: u32` lines besides the params; the first of each list is the default. */
   readonly tune?: Readonly<Record<string, readonly number[]>>;
+  /** Whether it is right for these params; absent: always. */
   supports?(params: P, features: DeviceFeatures): boolean;
+  /** Whether it is a good guess without measuring; absent: yes. A tuner tries every supported variant. */
+  prefers?(params: P, features: DeviceFeatures): boolean;
+  /** In place of the kernel's, for variants of lower precision; they are run only when asked for. */
+  readonly tolerance?: number;
   /** Workgroups per dimension for these params and the chosen tunables. */
   grid(params: P, constants: Constants): readonly [number, number, number];
 }

@@ -1,4 +1,4 @@
-// Which variant of a kernel runs for given params, and its constants. A tuner may overrule the default (the first variant that supports the params).
+// Which variant of a kernel runs for given params, and its constants. A tuner may overrule the default (see Variant in kernel.ts).
 
 import { InternalError } from '../base/errors.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from './kernel.ts';
@@ -8,13 +8,26 @@ export interface Choice { readonly variant: Variant; readonly constants: Constan
 /** Picks for one kernel and params; undefined leaves the default. */
 export type Tuning = (kernel: Kernel, params: Params) => { variant: string; constants?: Constants } | undefined;
 
+/** Whether the device has what the variant needs and the params suit it. */
+export function isSupported(variant: Variant, params: Params, features: DeviceFeatures): boolean {
+  const has = { subgroups: features.subgroupSize > 0, f16: features.f16 };
+  return (variant.needs ?? []).every((need) => has[need]) && (variant.supports?.(params, features) ?? true);
+}
+
+/** What the constants of the variant's text become; tunables are the first of their lists unless given. */
+export function constantsOf(variant: Variant, params: Params, features: DeviceFeatures, tuned: Constants = {}): Constants {
+  const constants: Record<string, number> = { ...params };
+  for (const [name, values] of Object.entries(variant.tune ?? {})) constants[name] = tuned[name] ?? values[0];
+  if (variant.needs?.includes('subgroups')) constants['SUBGROUP'] = features.subgroupSize;
+  return constants;
+}
+
 export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {
   const picked = tuning?.(kernel, params);
+  const exact = (candidate: Variant): boolean => candidate.tolerance === undefined && isSupported(candidate, params, features);
   const variant = picked
     ? kernel.variants.find((candidate) => candidate.name === picked.variant)
-    : kernel.variants.find((candidate) => !candidate.supports || candidate.supports(params, features));
+    : kernel.variants.find((candidate) => exact(candidate) && (candidate.prefers?.(params, features) ?? true)) ?? kernel.variants.find(exact);
   if (!variant) throw new InternalError(`${kernel.name}: no variant for ${JSON.stringify(params)}`);
-  const constants: Record<string, number> = { ...params };
-  for (const [name, values] of Object.entries(variant.tune ?? {})) constants[name] = picked?.constants?.[name] ?? values[0];
-  return { variant, constants };
+  return { variant, constants: constantsOf(variant, params, features, picked?.constants) };
 }

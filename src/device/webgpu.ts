@@ -35,7 +35,9 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
   if (!adapter) throw new NoDeviceError('device: WebGPU found no adapter; update the graphics driver, or start Chrome with --enable-unsafe-webgpu to use the software adapter');
   const limits = adapter.limits;
+  const wanted: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query'];
   const device = await adapter.requestDevice({
+    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
     requiredLimits: {
       maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
       maxBufferSize: limits.maxBufferSize,
@@ -46,17 +48,27 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
     },
   });
   const { vendor, architecture, description, device: name } = adapter.info;
-  const text = `${vendor} ${architecture} ${name} ${description}`;
+  const software = SOFTWARE.test(`${vendor} ${architecture} ${name} ${description}`) || adapter.info.isFallbackAdapter === true;
   const context: GpuContext = {
     device,
-    adapter: { vendor, architecture, description: description || name, software: SOFTWARE.test(text) || adapter.info.isFallbackAdapter === true },
-    features: { subgroupSize: 0, f16: false, maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup },
+    adapter: { vendor, architecture, description: description || name, software },
+    features: {
+      subgroupSize: subgroupSize(device), f16: device.features.has('shader-f16'), software,
+      maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
+    },
     pipelines: new Map(),
     lost: device.lost.then((info) => (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown'))),
     failure: undefined,
   };
   device.onuncapturederror = (event) => { context.failure ??= new InternalError(`WebGPU: ${event.error.message}`); };
   return context;
+}
+
+/** The one subgroup size of the adapter; 0 without subgroups, or where it may differ from pipeline to pipeline. */
+function subgroupSize({ features, adapterInfo }: GPUDevice): number {
+  if (!features.has('subgroups')) return 0;
+  const { subgroupMinSize: least, subgroupMaxSize: most } = adapterInfo;
+  return least !== undefined && least === most ? least : 0;
 }
 
 /** Opens a device of its own. See `deviceOf` for several ranks on one context. */

@@ -4,6 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
+import { isSupported } from '../../src/device/variant.ts';
 import { matmul } from '../../shaders/matmul.ts';
 import { caseArrays, checkKernel, compare, contractTarget, expectedArrays, tunings } from '../support/kernel-contract.ts';
 import { DEFECTS, mutate } from '../support/kernel-defects.ts';
@@ -73,7 +74,7 @@ for (const kernel of kernels) {
 
 /** Variants for `params`; a kernel's own variants may not depend on features that no device promises. */
 function supporting(kernel: Kernel, params: Params): Kernel['variants'] {
-  return kernel.variants.filter((variant) => !variant.supports || variant.supports(params, FEATURES));
+  return kernel.variants.filter((variant) => isSupported(variant, params, FEATURES));
 }
 
 describe('the checks catch', () => {

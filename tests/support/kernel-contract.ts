@@ -6,6 +6,7 @@
 import type { Device, DeviceBuffer } from '../../src/device/device.ts';
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { BindingSpec, Constants, Kernel, Params, Variant } from '../../src/device/kernel.ts';
+import { isSupported } from '../../src/device/variant.ts';
 import type { Tuning } from '../../src/device/variant.ts';
 import { RandomStream } from '../../src/base/random.ts';
 import { typedView } from '../../src/base/shape.ts';
@@ -96,18 +97,18 @@ export async function checkKernel(target: ContractTarget, kernel: Kernel, cases:
   for (const params of cases) {
     const arrays = caseArrays(kernel, params);
     const expected = expectedArrays(kernel, params, arrays);
-    const variants = kernel.variants.filter((variant) => !variant.supports || variant.supports(params, target.device.features));
+    const variants = kernel.variants.filter((variant) => isSupported(variant, params, target.device.features));
     if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);
     // `prepare` chooses its variant before it first waits, so all variants of a case may compile side by side.
     const runs = variants.flatMap((variant) => tunings(variant).map((constants) => {
       target.pick(variant.name, constants);
-      return { name: `${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}`, outputs: runOnce(target.device, kernel, params, arrays) };
+      return { name: `${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}`, tolerance: variant.tolerance ?? kernel.tolerance ?? DEFAULT_TOLERANCE, outputs: runOnce(target.device, kernel, params, arrays) };
     }));
     const settled = await Promise.all(runs.map((run) => run.outputs));
     report.runs += runs.length;
     settled.forEach((outputs, at) => {
       for (const [name, got] of Object.entries(outputs)) {
-        const { error, text } = compare(expected[name], got, kernel.tolerance ?? DEFAULT_TOLERANCE);
+        const { error, text } = compare(expected[name], got, runs[at].tolerance);
         report.worst = Math.max(report.worst, error);
         if (text) report.failures.push(`${runs[at].name}: ${name}${text}`);
       }

@@ -1,6 +1,7 @@
 // Seeded defects: kernels broken on purpose, one text edit each, that the kernel contract must catch on a real adapter.
 
 import type { Kernel, Params } from '../../src/device/kernel.ts';
+import { isSupported } from '../../src/device/variant.ts';
 import { columnSum } from '../../shaders/column-sum.ts';
 import { gatherRows } from '../../shaders/gather-rows.ts';
 import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
@@ -20,7 +21,7 @@ export interface Defect {
   readonly where?: Params;
 }
 
-const LEAST_FEATURES = { subgroupSize: 0, f16: false, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+const LEAST_FEATURES = { subgroupSize: 0, f16: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
 
 export const DEFECTS: readonly Defect[] = [
   { what: 'drops the last k', kernel: matmul, variant: 'scalar-4x4', from: 'k < K;', to: 'k < K - 1u;' },
@@ -50,7 +51,7 @@ export function mutate({ what, kernel, variant: name, from, to, where = {} }: De
   if (!variant?.source.includes(from)) throw new Error(`defect "${what}": ${kernel.name}/${name} does not contain "${from}"; edit the defect with the kernel`);
   const cases = kernel.cases
     .filter((params) => Object.entries(where).every(([key, value]) => params[key] === value))
-    .filter((params) => !variant.supports || variant.supports(params, LEAST_FEATURES));
+    .filter((params) => isSupported(variant, params, LEAST_FEATURES));
   if (!cases.length) throw new Error(`defect "${what}": no case of ${kernel.name} runs it`);
   return { ...kernel, name: `${kernel.name} that ${what}`, variants: [{ ...variant, source: variant.source.replaceAll(from, to) }], cases };
 }

@@ -25,7 +25,9 @@ export function disagreements(kernel: Kernel, variant: Variant): string[] {
   for (const name of [...Object.keys(kernel.params), ...Object.keys(variant.tune ?? {})]) if (!constants.has(name)) found.push(`${where}: no line "const ${name}: u32 = 1u;" to replace`);
 
   if (!/@compute\s+@workgroup_size\([^)]*\)\s*fn main\(/.test(text)) found.push(`${where}: no entry point main`);
-  if (/\benable\b|\brequires\b/.test(text.replace(/\/\/.*/g, ''))) found.push(`${where}: needs an extension`);
+  const enabled = [...text.replace(/\/\/.*/g, '').matchAll(/\b(?:enable|requires)\s+([^;]+);/g)].map(([, name]) => name).sort().join();
+  const needed = [...(variant.needs ?? [])].sort().join();
+  if (enabled !== needed) found.push(`${where}: the text enables "${enabled}", the variant says "${needed}"`);
   return found;
 }
 

@@ -2,10 +2,10 @@
 
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
-import { benchKernels, isClose } from '../../src/cli/bench/kernels.ts';
-import { median, table } from '../../src/cli/bench/report.ts';
-import { benchStep, CHECKED_STEPS, stepConfig } from '../../src/cli/bench/step.ts';
-import type { StepRunner } from '../../src/cli/bench/step.ts';
+import { benchCases, isClose } from '../../src/bench/contract-cases.ts';
+import { median, table } from '../../src/bench/report.ts';
+import { benchStep, CHECKED_STEPS, stepConfig } from '../../src/bench/gpt2/step.ts';
+import type { StepRunner } from '../../src/bench/gpt2/step.ts';
 import { run } from '../../src/cli/main.ts';
 
 const TEXT = 'it is not down in any map; true places never are. '.repeat(20);
@@ -24,25 +24,25 @@ function fakePeer(losses: readonly number[]): StepRunner & { disposed: boolean }
 
 describe('a step', () => {
   const config = stepConfig([['data', 'text.txt'], ['batch', 1], ['context', 4]]);
-  const bench = (peer?: StepRunner) => benchStep({ device: createCpuDevice(), config, files: { text: TEXT }, rounds: 3, ...(peer ? { peer: async () => peer } : {}) });
+  const bench = (peer?: StepRunner) => benchStep({ device: createCpuDevice(), config, files: { text: TEXT }, rounds: 3, peers: peer ? [{ library: peer.library, make: async () => peer }] : [] });
 
   it('has all fields', async () => {
     const { adapter, results, ratios } = await bench();
     expect(adapter).toBe('tabmesh reference f64 references on the CPU (software)');
     expect(results).toEqual([{
-      workload: 'step', shape: 'gpt2-nano V=20 B=1 T=4', library: 'tabmesh', correct: true, medianMs: expect.any(Number), gflops: expect.any(Number), tokensPerSecond: expect.any(Number),
+      workload: 'gpt-step', shape: 'gpt2-nano V=20 B=1 T=4', library: 'tabmesh', correct: true, medianMs: expect.any(Number), gflops: expect.any(Number), tokensPerSecond: expect.any(Number),
       launches: expect.any(Number), readbacks: 2, jsShare: expect.any(Number), losses: expect.any(Array),
     }]);
     expect(results[0].losses).toHaveLength(CHECKED_STEPS);
     expect(results[0].launches).toBeGreaterThan(50);
-    expect(ratios).toEqual([]);
+    expect(ratios).toEqual({});
   });
   it('agrees with a peer of the same losses, and only with such a one', async () => {
     const { losses } = (await bench()).results[0];
     const same = fakePeer(losses);
     const agreeing = await bench(same);
     expect(agreeing.results.map(({ library, correct }) => [library, correct])).toEqual([['tabmesh', true], ['fake', true]]);
-    expect(agreeing.ratios).toHaveLength(3);
+    expect(agreeing.ratios['fake']).toHaveLength(3);
     expect(same.disposed).toBe(true);
     for (const wrong of [[losses[0], losses[1], losses[2] + 0.0011], [NaN, NaN, NaN]]) {
       expect((await bench(fakePeer(wrong))).results.map(({ correct }) => correct)).toEqual([false, false]);
@@ -52,16 +52,16 @@ describe('a step', () => {
 
 describe('kernels', () => {
   it('are found by name, each case a row', async () => {
-    const { results } = await benchKernels({ ...quiet, device: createCpuDevice(), only: 'adamw' });
+    const { results } = await benchCases({ ...quiet, device: createCpuDevice(), only: 'adamw' });
     expect(results.map(({ workload, shape, library, correct }) => [workload, shape, library, correct])).toEqual([
       ['adamw', 'N=1 DECAY=1', 'tabmesh', true], ['adamw', 'N=257', 'tabmesh', true], ['adamw', 'N=1000 DECAY=1', 'tabmesh', true],
     ]);
-    await expect(benchKernels({ ...quiet, device: createCpuDevice(), only: 'adamv' })).rejects.toThrow(/--only: expected a kernel \(.*adamw.*\), got 'adamv'/);
+    await expect(benchCases({ ...quiet, device: createCpuDevice(), only: 'adamv' })).rejects.toThrow(/--only: expected a kernel \(.*adamw.*\), got 'adamv'/);
   });
   it('that miscompute are called wrong', async () => {
     const device = createCpuDevice();
     const lazy = { ...device, submit: (_launches: unknown, readback?: Parameters<typeof device.submit>[1]) => device.submit([], readback) };
-    const { results } = await benchKernels({ ...quiet, device: lazy, only: 'adamw' });
+    const { results } = await benchCases({ ...quiet, device: lazy, only: 'adamw' });
     expect(results.map(({ correct }) => correct)).toEqual([false, false, false]);
   });
   it('are compared at the scale of their result, NaN never passes, minus infinity only with its like', () => {

@@ -5,7 +5,7 @@ import ts from 'typescript';
 
 /** Folders by level; a folder imports only from lower levels or from itself. Paths are relative to the repository. */
 export const LEVELS: readonly (readonly string[])[] = [
-  ['src/base'], ['src/device', 'src/transport'], ['shaders', 'src/collectives'], ['src/ops'], ['src/model'], ['src/parallel'], ['src/cluster', 'src/train'], ['workers'], ['src/app', 'src/cli'],
+  ['src/base'], ['src/device', 'src/transport'], ['shaders', 'src/collectives'], ['src/ops'], ['src/model'], ['src/parallel'], ['src/cluster', 'src/train'], ['workers', 'src/bench'], ['src/app', 'src/cli'],
 ];
 
 interface GlobalRule { readonly what: string; readonly names: RegExp; readonly where: string; allowed(path: string, level: number): boolean; /** A type alone is no use of the global. */ readonly typesAllowed: boolean }

@@ -8,12 +8,12 @@ import type { Plugin } from 'vite';
 import { AbortedError, InternalError, TabmeshError } from '../../base/errors.ts';
 import { ensureChromium, launchOptions } from '../machine/browser.ts';
 import { MOBY_DICK_PATH, mobyDickPlugin } from '../moby-dick-plugin.ts';
+import type { Answers, Requests } from './work.ts';
 
-export interface PageBench {
-  /** A function that page.ts exports, and its first argument. */
-  readonly name: string;
-  readonly request: unknown;
-  /** Whether TensorFlow.js is needed. */
+export interface PageBench<K extends keyof Requests> {
+  readonly name: K;
+  readonly request: Requests[K];
+  /** Whether other libraries are needed. */
   readonly peers: boolean;
   readonly onStatus: (text: string) => void;
   readonly signal: AbortSignal;
@@ -22,7 +22,7 @@ export interface PageBench {
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const PAGE = '/bench-page';
 const PEER_MODULES = ['@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu'];
-export const TEXT_URL = `/${MOBY_DICK_PATH}`;
+const TEXT_URL = `/${MOBY_DICK_PATH}`;
 
 const pagePlugin: Plugin = {
   name: 'tabmesh-bench-page',
@@ -34,8 +34,8 @@ const pagePlugin: Plugin = {
   },
 };
 
-/** Resolves to what the page's function resolved to, and the browser's version. */
-export async function benchInChromium<T>({ name, request, peers, onStatus, signal }: PageBench): Promise<{ readonly measured: T; readonly browser: string }> {
+/** Resolves to the bench's answer and the browser's version. */
+export async function benchInChromium<K extends keyof Requests>({ name, request, peers, onStatus, signal }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
   const executable = ensureChromium(onStatus);
   const server = await createServer({
     root: ROOT, configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error', clearScreen: false, cacheDir: `${ROOT}node_modules/.vite-bench`,
@@ -54,7 +54,7 @@ export async function benchInChromium<T>({ name, request, peers, onStatus, signa
       await page.exposeFunction('benchStatus', onStatus);
       await page.goto(`http://127.0.0.1:${address.port}${PAGE}`);
       // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as words, which is all that is left of them.
-      const answer: { measured?: T; error?: string } = await page.evaluate(`import('/src/cli/bench/page.ts').then((module) => module.${name}(${JSON.stringify(request)}, benchStatus))
+      const answer: { measured?: Answers[K]; error?: string } = await page.evaluate(`import('/src/cli/bench/page.ts').then((module) => module.bench(${[name, request, TEXT_URL].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus))
         .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
       if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
       return { measured: answer.measured, browser: `Chromium ${browser.version()}` };

@@ -3,12 +3,10 @@
 import { createRequire } from 'node:module';
 import { AbortedError } from '../../base/errors.ts';
 import { localDevice } from '../in-process.ts';
-import { benchKernels } from './kernels.ts';
-import type { Measured } from './report.ts';
-import { benchStep } from './step.ts';
-import type { StepBench, StepMeasured } from './step.ts';
-
-export interface NodeBench { readonly onStatus: (text: string) => void; readonly signal: AbortSignal }
+import { readMobyDick } from '../moby-dick.ts';
+import { nodeLoaders } from './peers-node.ts';
+import { benches } from './work.ts';
+import type { Answers, Requests } from './work.ts';
 
 /** What stands in the place of a browser's name. */
 export function describeNode(): string {
@@ -16,27 +14,13 @@ export function describeNode(): string {
   return `Node ${process.versions.node}, webgpu ${version}`;
 }
 
-function checkpointOf(signal: AbortSignal): () => void {
-  return () => { if (signal.aborted) throw new AbortedError(); };
-}
-
-export async function benchStepInNode({ config, files, rounds, peers, signal }: NodeBench & Pick<StepBench, 'config' | 'files' | 'rounds'> & { readonly peers: boolean }): Promise<StepMeasured> {
+export async function benchInNode<K extends keyof Requests>(name: K, request: Requests[K], { onStatus, signal }: { readonly onStatus: (text: string) => void; readonly signal: AbortSignal }): Promise<Answers[K]> {
   const device = await localDevice('node');
   try {
-    const peer: StepBench['peer'] = peers ? async (...run) => {
-      const [{ tfjsRunner }, { loadTensorFlow }] = await Promise.all([import('./tfjs-gpt2.ts'), import('./tfjs-node.ts')]);
-      return tfjsRunner(await loadTensorFlow(), ...run);
-    } : undefined;
-    return await benchStep({ device, config, files, rounds, peer, checkpoint: checkpointOf(signal) });
-  } finally {
-    device.destroy();
-  }
-}
-
-export async function benchKernelsInNode({ only, onStatus, signal }: NodeBench & { readonly only?: string }): Promise<Measured> {
-  const device = await localDevice('node');
-  try {
-    return await benchKernels({ device, only, onStatus, checkpoint: checkpointOf(signal) });
+    return await benches[name](request, {
+      device, loaders: nodeLoaders, text: async () => readMobyDick(), onStatus,
+      checkpoint: () => { if (signal.aborted) throw new AbortedError(); },
+    });
   } finally {
     device.destroy();
   }

@@ -3,77 +3,110 @@
 
 import { writeFileSync } from 'node:fs';
 import { ConfigError } from '../../base/errors.ts';
+import type { StepResult } from '../../bench/gpt2/step.ts';
+import { median, table } from '../../bench/report.ts';
+import type { BenchReport, BenchResult, Measured } from '../../bench/report.ts';
+import { OWN, workloadsNamed } from '../../bench/run.ts';
+import type { Missing, WorkloadResult } from '../../bench/run.ts';
+import { summarise, summaryLine } from '../../bench/summary.ts';
+import { formatBytes } from '../../base/format-bytes.ts';
 import { isPresetName, PRESET_NAMES } from '../../model/presets.ts';
+import type { Answers, Requests } from '../bench/work.ts';
 import type { Command, CommandIo } from '../command.ts';
-import { median, table } from '../bench/report.ts';
-import type { BenchReport, BenchResult, Measured } from '../bench/report.ts';
-import type { StepMeasured, StepResult } from '../bench/step.ts';
-import { readMobyDick } from '../moby-dick.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import type { Options } from '../options.ts';
 
 const OPTIONS = {
   backend: { type: 'string', choices: ['chromium', 'node'], default: 'chromium', about: 'where the kernels run: a page of headless Chromium, or Dawn in this process' },
+  peers: { type: 'flag', about: 'also measure TensorFlow.js, ONNX Runtime Web (kernels) and jax-js, with the same data, taking turns' },
+  rounds: { type: 'count', about: 'turns that each library takes at most (default: 5 for kernels, 3 for step)' },
+  only: { type: 'string', about: 'kernels: only this workload; with --cases, only this kernel' },
+  cases: { type: 'flag', about: 'kernels: every kernel of tabmesh on its small contract cases instead of the workloads' },
+  quick: { type: 'flag', about: 'kernels: one round, fewer shapes' },
+  full: { type: 'flag', about: 'kernels: also the large shapes, and libraries that need minutes for one' },
   model: { type: 'string', choices: PRESET_NAMES, default: 'gpt2-nano', about: 'step: preset, trained on the characters of Moby Dick' },
   batch: { type: 'count', default: 8, about: 'step: rows per step' },
   context: { type: 'count', about: 'step: tokens per row (default: all positions of the preset)' },
-  rounds: { type: 'count', default: 3, about: 'step: turns that each library takes' },
-  peers: { type: 'flag', about: 'step: also measure TensorFlow.js, with the same weights and batches, taking turns' },
-  only: { type: 'string', about: 'kernels: only the kernel of this name' },
   json: { type: 'string', about: 'write the results here as JSON' },
 } as const;
 
 type Given = Options<typeof OPTIONS>;
 
-const WORKLOADS: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<number>>> = { step, kernels };
+const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<number>>> = { step, kernels: (options, io) => (options.cases ? cases : workloads)(options, io) };
 
 export const command: Command = {
   name: 'bench',
-  summary: 'measures a training step, also of TensorFlow.js, or every kernel',
-  help: ['tabmesh bench: measures a training step, also of TensorFlow.js, or every kernel', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
-    'Exit code 1 if a result is wrong: a kernel differs from its reference, or the losses of both libraries differ.'].join('\n'),
+  summary: 'measures kernels or a training step, also of other libraries',
+  help: ['tabmesh bench: measures kernels or a training step, also of other libraries', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
+    'Exit code 1 if a result of tabmesh is wrong: it differs from a computation in f64, or the losses of the libraries differ.'].join('\n'),
   async run(args, io) {
-    const { options, positionals: [workload] } = parseOptions(args, OPTIONS, 1);
-    if (workload === undefined || !Object.hasOwn(WORKLOADS, workload)) throw new ConfigError('WORKLOAD', `expected ${Object.keys(WORKLOADS).join(' or ')}, got ${workload === undefined ? 'none' : `'${workload}'`}`);
-    return WORKLOADS[workload](options, io);
+    const { options, positionals: [what] } = parseOptions(args, OPTIONS, 1);
+    if (what === undefined || !Object.hasOwn(WHAT, what)) throw new ConfigError('WORKLOAD', `expected ${Object.keys(WHAT).join(' or ')}, got ${what === undefined ? 'none' : `'${what}'`}`);
+    return WHAT[what](options, io);
   },
 };
 
-async function step(options: Given, io: CommandIo): Promise<number> {
-  const { model, batch, context, rounds, peers } = options;
-  if (peers && !(isPresetName(model) && model.startsWith('gpt2'))) throw new ConfigError('--peers', `TensorFlow.js is compared on gpt2 models, got ${model}`);
-  const settings: [string, unknown][] = [['model', model], ['batch', batch], ...(context === undefined ? [] : [['context', context] as [string, unknown]])];
-  const common = { onStatus: io.err, signal: io.signal, peers };
-  let found: { measured: StepMeasured; browser: string };
-  if (options.backend === 'chromium') {
-    const { benchInChromium, TEXT_URL } = await import('../bench/chromium.ts');
-    found = await benchInChromium<StepMeasured>({ ...common, name: 'step', request: { settings, rounds, peers, textUrl: TEXT_URL } });
-  } else {
-    const [{ benchStepInNode, describeNode }, { stepConfig }] = await Promise.all([import('../bench/node.ts'), import('../bench/step.ts')]);
-    found = { measured: await benchStepInNode({ ...common, config: stepConfig(settings), files: { text: readMobyDick() }, rounds }), browser: describeNode() };
+/** Runs it where the options say. */
+async function measure<K extends keyof Requests>(name: K, request: Requests[K], { backend, peers }: Given, io: CommandIo): Promise<{ measured: Answers[K]; browser: string }> {
+  const common = { onStatus: io.err, signal: io.signal };
+  if (backend === 'chromium') {
+    const { benchInChromium } = await import('../bench/chromium.ts');
+    return benchInChromium({ ...common, name, request, peers });
   }
-  const report = finish(found, options, io);
+  const { benchInNode, describeNode } = await import('../bench/node.ts');
+  return { measured: await benchInNode(name, request, common), browser: describeNode() };
+}
+
+async function step(options: Given, io: CommandIo): Promise<number> {
+  const { model, batch, context, rounds = 3, peers } = options;
+  if (peers && !(isPresetName(model) && model.startsWith('gpt2'))) throw new ConfigError('--peers', `other libraries are compared on gpt2 models, got ${model}`);
+  const settings: [string, unknown][] = [['model', model], ['batch', batch], ...(context === undefined ? [] : [['context', context] as [string, unknown]])];
+  const { measured, browser } = await measure('step', { settings, rounds, peers }, options, io);
+  const report = finish({ measured, browser }, options, io);
   io.out(report.results[0].shape);
   for (const line of table('lrrrrrr', ['library', 'ms/step', 'tokens/s', 'GFLOP/s', 'launches', 'readbacks', 'JavaScript'], report.results.map(stepRow))) io.out(line);
   for (const { library, losses } of report.results) io.out(`losses of ${library}: ${losses.map((loss) => loss.toFixed(5)).join(' ')}`);
-  const { ratios } = found.measured;
-  if (ratios.length) io.out(`TensorFlow.js takes ${median(ratios).toFixed(2)} times as long as tabmesh (rounds: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')})`);
+  for (const { library, reason } of measured.missing) io.out(`no ${library}: ${reason}`);
+  for (const [library, ratios] of Object.entries(measured.ratios)) io.out(`${library} takes ${median(ratios).toFixed(2)} times as long as tabmesh (rounds: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')})`);
   if (report.results.every(({ correct }) => correct)) return 0;
   io.err('the losses of the first steps differ, so the times do not compare the same work');
   return 1;
 }
 
-async function kernels(options: Given, io: CommandIo): Promise<number> {
-  const common = { onStatus: io.err, signal: io.signal };
-  let found: { measured: Measured; browser: string };
-  if (options.backend === 'chromium') {
-    const { benchInChromium } = await import('../bench/chromium.ts');
-    found = await benchInChromium<Measured>({ ...common, name: 'kernels', request: { only: options.only }, peers: false });
-  } else {
-    const { benchKernelsInNode, describeNode } = await import('../bench/node.ts');
-    found = { measured: await benchKernelsInNode({ ...common, only: options.only }), browser: describeNode() };
+async function workloads(options: Given, io: CommandIo): Promise<number> {
+  const { only, quick, full, peers } = options;
+  // Before a browser is started for nothing.
+  workloadsNamed(only);
+  const rounds = options.rounds ?? (quick ? 1 : 5);
+  const { measured, browser } = await measure('workloads', { only, rounds, scope: full ? 'full' : quick ? 'quick' : 'default', peers }, options, io);
+  const { results } = finish({ measured, browser }, options, io);
+  for (const workload of new Set([...results, ...measured.missing].map((row) => row.workload))) for (const line of workloadLines(workload, results, measured.missing)) io.out(line);
+  for (const summary of summarise(results)) io.out(summaryLine(summary));
+  return results.every(({ library, correct }) => library !== OWN || correct) ? 0 : 1;
+}
+
+function workloadLines(workload: string, results: readonly WorkloadResult[], missing: readonly Missing[]): string[] {
+  const rows = results.filter((row) => row.workload === workload);
+  const header = ['shape', 'library', 'correct', 'ms', 'min', 'max', 'GFLOP/s', 'GB/s', 'of roof', 'ratio', 'memory'];
+  const lines = rows.length ? table('lllrrrrrrrr', header, rows.map(workloadRow)) : [];
+  const reasons = new Map<string, string[]>();
+  for (const { shape, library, reason } of missing.filter((row) => row.workload === workload)) {
+    const sentence = `no ${library}: ${reason}`;
+    reasons.set(sentence, [...reasons.get(sentence) ?? [], shape]);
   }
-  const { results } = finish(found, options, io);
+  const wrong = rows.filter(({ problem }) => problem !== undefined).map(({ library, shape, problem }) => `${library} is wrong at ${shape}: ${problem}`);
+  return [workload, ...lines, ...wrong, ...[...reasons].map(([sentence, shapes]) => `${sentence} (${shapes.join(', ')})`), ''];
+}
+
+function workloadRow({ shape, library, correct, medianMs, minMs, maxMs, gflops, gbps, roofline, ratio, peakBytes }: WorkloadResult): string[] {
+  return [
+    shape, library, correct ? 'yes' : 'NO', ...[medianMs, minMs, maxMs].map((ms) => ms.toPrecision(4)), gflops.toFixed(3), gbps.toFixed(3),
+    roofline === null ? '' : `${(100 * roofline).toFixed(0)} %`, ratio === null ? '' : `${ratio.toFixed(2)}x`, peakBytes === undefined ? '' : formatBytes(peakBytes),
+  ];
+}
+
+async function cases(options: Given, io: CommandIo): Promise<number> {
+  const { results } = finish(await measure('cases', { only: options.only }, options, io), options, io);
   for (const line of table('llrrl', ['kernel', 'correct', 'ms', 'GFLOP/s', 'shape'], results.map((row) => [row.workload, row.correct ? 'yes' : 'NO', row.medianMs.toFixed(4), row.gflops.toFixed(3), row.shape]))) io.out(line);
   const wrong = results.filter(({ correct }) => !correct).length;
   io.out(`${results.length - wrong} of ${results.length} cases correct`);
@@ -85,7 +118,7 @@ function stepRow({ library, medianMs, tokensPerSecond, gflops, launches, readbac
 }
 
 /** Says where the results come from and writes the JSON file, if wanted. */
-function finish<R extends BenchResult>({ measured, browser }: { measured: Measured<R>; browser: string }, { json }: Given, io: CommandIo): BenchReport<R> {
+function finish<M extends Measured<BenchResult>>({ measured, browser }: { measured: M; browser: string }, { json }: Given, io: CommandIo): M & BenchReport<M['results'][number]> {
   const report = { ...measured, browser, date: new Date().toISOString() };
   io.out(`adapter: ${report.adapter}`);
   io.out(`browser: ${browser}`);

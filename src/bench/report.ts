@@ -1,6 +1,6 @@
 // What a bench says: a row per workload, shape and library, under the adapter and browser that it ran on. The JSON form has the same fields.
 
-import type { AdapterInfo } from '../../device/device.ts';
+import type { AdapterInfo } from '../device/device.ts';
 
 export interface BenchResult {
   readonly workload: string;

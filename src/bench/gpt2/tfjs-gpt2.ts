@@ -8,10 +8,8 @@ import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import type { TensorFlow } from '../peers/tfjs.ts';
 import type { StepCounts, StepRunner } from './step.ts';
-
-/** tfjs-core with gradients and the backend `webgpu` registered and chosen. */
-export type TensorFlow = typeof tfjs;
 
 type Tensor = tfjs.Tensor;
 type Weights = ReadonlyMap<string, tfjs.Variable>;
@@ -20,9 +18,9 @@ const ROOT = 'transformer';
 const MASKED = -1e9;
 
 export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dataset, context, weights: source }: PreparedRun): Promise<StepRunner> {
-  if (model.family !== 'gpt2') throw new ConfigError('--peers', `TensorFlow.js is compared on gpt2 models, got ${config.model}`);
+  if (model.family !== 'gpt2') throw new ConfigError('--peers', `tfjs is compared on gpt2 models, got ${config.model}`);
   if (typeof config.lr !== 'number') throw new InternalError('the peer needs a constant learning rate');
-  if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('TensorFlow.js: its backend webgpu does not start here');
+  if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('tfjs: its backend webgpu does not start here');
   const { lr, batch, weightDecay } = config;
   const weights: Weights = new Map(weightSpecs(model).map(({ name, shape }) => {
     const { data } = source(name);
@@ -57,7 +55,7 @@ export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dat
   };
 
   return {
-    library: 'TensorFlow.js', step,
+    library: 'tfjs', step,
     get waitedMs() { return waitedMs; },
     countStep: () => countWork(tf, step),
     dispose() {

@@ -1,18 +1,18 @@
 // Every kernel of shaders/ on its own contract cases: does the default variant equal the reference, and how long does a launch take. A time is the
 // median over blocks of launches in one submit, so that the submit's own cost vanishes; the cases are small, so they show overhead as much as speed.
 
-import { RandomStream } from '../../base/random.ts';
-import { typedView } from '../../base/shape.ts';
-import type { TypedArray } from '../../base/shape.ts';
-import { realWorld } from '../../base/world.ts';
-import type { Device, Launch, Range } from '../../device/device.ts';
-import { bindingAccess, bindingDType } from '../../device/kernel.ts';
-import type { Kernel, Params } from '../../device/kernel.ts';
-import { ConfigError } from '../../base/errors.ts';
+import { RandomStream } from '../base/random.ts';
+import { typedView } from '../base/shape.ts';
+import type { TypedArray } from '../base/shape.ts';
+import { realWorld } from '../base/world.ts';
+import type { Device, Launch, Range } from '../device/device.ts';
+import { bindingAccess, bindingDType } from '../device/kernel.ts';
+import type { Kernel, Params } from '../device/kernel.ts';
+import { ConfigError } from '../base/errors.ts';
 import { describeAdapter, median } from './report.ts';
 import type { BenchResult, Measured } from './report.ts';
 
-const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../../shaders/*.ts', { eager: true });
+const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../shaders/*.ts', { eager: true });
 
 /** By name: shaders/column-sum.ts exports `columnSum`. */
 const kernels = Object.entries(modules).map(([path, module]) => module[path.split('/').at(-1)!.replace('.ts', '').replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())] as Kernel);
@@ -24,7 +24,7 @@ const MAX_LAUNCHES = 200;
 /** Values at or below it stand for minus infinity. */
 const MINUS_INFINITY = -1e29;
 
-export interface KernelBench {
+export interface CasesBench {
   readonly device: Device;
   /** Only the kernel of this name. */
   readonly only?: string;
@@ -33,7 +33,7 @@ export interface KernelBench {
   readonly checkpoint?: () => void;
 }
 
-export async function benchKernels({ device, only, onStatus, checkpoint }: KernelBench): Promise<Measured> {
+export async function benchCases({ device, only, onStatus, checkpoint }: CasesBench): Promise<Measured> {
   const chosen = kernels.filter(({ name }) => only === undefined || name === only);
   if (!chosen.length) throw new ConfigError('--only', `expected a kernel (${kernels.map(({ name }) => name).join(', ')}), got '${only}'`);
   const results: BenchResult[] = [];

@@ -1,5 +1,5 @@
-// A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of a peer with the same weights and batches on the same
-// adapter. The first steps warm up, and their losses must agree; then both take turns, A B, B A, A B, so that a busy machine slows both alike.
+// A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of peers with the same weights and batches on the same
+// adapter. The first steps warm up, and their losses must agree; then all take turns, A B C, C B A, so that a busy machine slows all alike.
 // A step ends when its GPU work has ended. Runs in Node and in a page.
 
 import { realWorld } from '../../base/world.ts';
@@ -13,8 +13,9 @@ import type { PreparedRun, RunFiles } from '../../train/prepare.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { Trainer } from '../../train/trainer.ts';
-import { describeAdapter, median } from './report.ts';
-import type { BenchResult, Measured } from './report.ts';
+import { isFatal, reasonOf } from '../failures.ts';
+import { describeAdapter, median } from '../report.ts';
+import type { BenchResult, Measured } from '../report.ts';
 
 /** Steps whose losses are compared; they also warm up. */
 export const CHECKED_STEPS = 3;
@@ -45,17 +46,22 @@ export interface StepResult extends BenchResult, StepCounts {
 }
 
 export interface StepMeasured extends Measured<StepResult> {
-  /** Of each round, how many times as long the peer took; empty without a peer. */
-  readonly ratios: readonly number[];
+  /** By peer, of each round how many times as long as tabmesh it took. */
+  readonly ratios: Readonly<Record<string, readonly number[]>>;
+  /** Peers that could not take part, and why. */
+  readonly missing: readonly { readonly library: string; readonly reason: string }[];
 }
+
+export type StepPeer = (config: RunConfig, prepared: PreparedRun) => Promise<StepRunner>;
+export interface NamedStepPeer { readonly library: string; readonly make: StepPeer }
 
 export interface StepBench {
   readonly device: Device;
   readonly config: RunConfig;
   readonly files: RunFiles;
   readonly rounds: number;
-  /** Makes the other library's runner. */
-  readonly peer?: (config: RunConfig, prepared: PreparedRun) => Promise<StepRunner>;
+  /** Makers of the other libraries' runners. */
+  readonly peers?: readonly NamedStepPeer[];
   /** Called between steps; may throw to stop. */
   readonly checkpoint?: () => void;
 }
@@ -65,12 +71,21 @@ export function stepConfig(settings: Iterable<readonly [string, unknown]>): RunC
   return parseRunConfig([['gradClip', null], ['evalEvery', 0], ['sampleEvery', 0], ...settings]);
 }
 
-export async function benchStep({ device, config, files, rounds, peer, checkpoint }: StepBench): Promise<StepMeasured> {
+export async function benchStep({ device, config, files, rounds, peers = [], checkpoint }: StepBench): Promise<StepMeasured> {
   const prepared = prepareRun(config, files);
-  const own = await tabmeshRunner(device, config, prepared);
+  const own = await tabmeshStepRunner(device, config, prepared);
   const runners: StepRunner[] = [own];
+  const missing: { library: string; reason: string }[] = [];
   try {
-    if (peer) runners.push(await peer(config, prepared));
+    for (const { library, make } of peers) {
+      checkpoint?.();
+      try {
+        runners.push(await make(config, prepared));
+      } catch (error) {
+        if (isFatal(error)) throw error;
+        missing.push({ library, reason: reasonOf(error) });
+      }
+    }
     const losses = runners.map((): number[] => []);
     for (let s = 0; s < CHECKED_STEPS; s++) {
       for (const [i, runner] of runners.entries()) { checkpoint?.(); losses[i].push(await runner.step()); }
@@ -85,20 +100,24 @@ export async function benchStep({ device, config, files, rounds, peer, checkpoin
       const medianMs = median(times[i].ms);
       const totalMs = times[i].ms.reduce((sum, ms) => sum + ms, 0);
       return {
-        workload: 'step', shape, library, medianMs, gflops: own.flops / medianMs / 1e6, correct: agree, tokensPerSecond: (1000 * tokens) / medianMs,
+        workload: 'gpt-step', shape, library, medianMs, gflops: own.flops / medianMs / 1e6, correct: agree[i], tokensPerSecond: (1000 * tokens) / medianMs,
         ...counts[i], jsShare: 1 - times[i].waitedMs / totalMs, losses: losses[i],
       };
     });
-    const ratios = times.length < 2 ? [] : times[0].turns.map((ms, round) => times[1].turns[round] / ms);
-    return { adapter: describeAdapter(device.adapter), results, ratios };
+    const ratios = Object.fromEntries(runners.slice(1).map(({ library }, i) => [library, times[0].turns.map((ms, round) => times[i + 1].turns[round] / ms)]));
+    return { adapter: describeAdapter(device.adapter), results, ratios, missing };
   } finally {
     for (const runner of runners) runner.dispose();
   }
 }
 
-/** True if all runners have the same loss at every step, within the tolerance. */
-export function lossesAgree(losses: readonly (readonly number[])[]): boolean {
-  return losses.every((own) => own.length > 0 && own.every((loss, s) => Math.abs(loss - losses[0][s]) <= LOSS_TOLERANCE));
+/**
+ * Which runners are right by their losses, step by step: those that agree with another one within the tolerance, or that are alone with finite losses.
+ * Of two that differ, nobody knows which one is right, so neither is.
+ */
+export function lossesAgree(losses: readonly (readonly number[])[]): readonly boolean[] {
+  const same = (a: readonly number[], b: readonly number[]): boolean => a.length > 0 && a.length === b.length && a.every((loss, s) => Math.abs(loss - b[s]) <= LOSS_TOLERANCE);
+  return losses.map((own, i) => losses.some((other, j) => (i !== j || losses.length === 1) && same(own, other)));
 }
 
 interface Times {
@@ -132,7 +151,7 @@ async function takeTurns(runners: readonly StepRunner[], rounds: number, checkpo
 }
 
 /** tabmesh as its trainer runs it; `flops` are those of the recorded plans of a step. */
-async function tabmeshRunner(device: Device, config: RunConfig, prepared: PreparedRun): Promise<StepRunner & { readonly flops: number }> {
+export async function tabmeshStepRunner(device: Device, config: RunConfig, prepared: PreparedRun): Promise<StepRunner & { readonly flops: number }> {
   let waitedMs = 0;
   const wait = async <T>(pending: Promise<T>): Promise<T> => {
     const start = realWorld.now();

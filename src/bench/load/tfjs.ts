@@ -4,9 +4,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-core/dist/register_all_gradients';
 import '@tensorflow/tfjs-backend-webgpu';
-import type { TensorFlow } from './tfjs-gpt2.ts';
 
-export async function loadTensorFlow(): Promise<TensorFlow> {
+export async function loadTensorFlow(): Promise<typeof tf> {
   await tf.setBackend('webgpu');
   return tf;
 }

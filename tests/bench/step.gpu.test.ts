@@ -4,11 +4,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { createWebGpuDevice } from '../../src/device/webgpu.ts';
 import { nodeGpu } from '../../src/device/node-gpu.ts';
-import { benchStep, stepConfig } from '../../src/cli/bench/step.ts';
-import type { StepMeasured } from '../../src/cli/bench/step.ts';
-import { loadTensorFlow } from '../../src/cli/bench/tfjs-node.ts';
-import { tfjsRunner } from '../../src/cli/bench/tfjs-gpt2.ts';
-import type { TensorFlow } from '../../src/cli/bench/tfjs-gpt2.ts';
+import { benchStep, stepConfig } from '../../src/bench/gpt2/step.ts';
+import type { StepMeasured } from '../../src/bench/gpt2/step.ts';
+import { loadTensorFlow } from '../../src/cli/bench/peers-node.ts';
+import { tfjsRunner } from '../../src/bench/gpt2/tfjs-gpt2.ts';
+import type { TensorFlow } from '../../src/bench/peers/tfjs.ts';
 
 const TEXT = 'it is not down in any map; true places never are. '.repeat(20);
 // Large rates, so that every part of the update shows in the third loss.
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => device.destroy());
 
 function measure(peerChange: Partial<typeof config>): Promise<StepMeasured> {
-  return benchStep({ device, config, files: { text: TEXT }, rounds: 1, peer: (own, prepared) => tfjsRunner(tf, { ...own, ...peerChange }, prepared) });
+  return benchStep({ device, config, files: { text: TEXT }, rounds: 1, peers: [{ library: 'tfjs', make: (own, prepared) => tfjsRunner(tf, { ...own, ...peerChange }, prepared) }] });
 }
 
 it('the losses of the first steps agree', async () => {
@@ -31,9 +31,9 @@ it('the losses of the first steps agree', async () => {
   const { results: [own, peer], ratios } = await measure({});
   peer.losses.forEach((loss, step) => expect(Math.abs(loss - own.losses[step]), `step ${step}`).toBeLessThan(1e-4));
   expect([own.correct, peer.correct]).toEqual([true, true]);
-  expect(peer).toMatchObject({ library: 'TensorFlow.js', readbacks: 1, shape: own.shape });
+  expect(peer).toMatchObject({ library: 'tfjs', readbacks: 1, shape: own.shape });
   expect(peer.launches).toBeGreaterThan(own.launches);
-  expect(ratios).toHaveLength(1);
+  expect(ratios['tfjs']).toHaveLength(1);
   expect(tf.memory().numTensors).toBe(before);
 });
 

@@ -1,0 +1,13 @@
+// What a failure of one library means for the rest of a bench.
+
+import { AbortedError, DeviceLostError } from '../base/errors.ts';
+
+/** Errors that end the whole bench: a stop, and the loss of tabmesh's own GPU. */
+export function isFatal(error: unknown): boolean {
+  return error instanceof AbortedError || error instanceof DeviceLostError;
+}
+
+/** The first line of what went wrong. */
+export function reasonOf(error: unknown): string {
+  return (error instanceof Error ? error.message || error.name : String(error)).split('\n')[0].slice(0, 300);
+}

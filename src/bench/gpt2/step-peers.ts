@@ -1,0 +1,16 @@
+// The libraries that can take a whole training step, each loaded only when it is asked for.
+
+import type { Loaders } from '../problem.ts';
+import type { NamedStepPeer } from './step.ts';
+
+export function stepPeers(loaders: Loaders): readonly NamedStepPeer[] {
+  return [
+    {
+      library: 'tfjs',
+      async make(...run) {
+        const [{ openTensorFlow }, { tfjsRunner }] = await Promise.all([import('../peers/tfjs.ts'), import('./tfjs-gpt2.ts')]);
+        return tfjsRunner(await openTensorFlow(loaders), ...run);
+      },
+    },
+  ];
+}

@@ -1,0 +1,225 @@
+// Runs workloads on tabmesh and on peers, side by side: every library makes a runner of the same problem, its first run is checked, then all take
+// turns. A library that cannot do something is named with a sentence, and the rest goes on; a lost GPU or a stop ends everything.
+
+import { ConfigError } from '../base/errors.ts';
+import { realWorld } from '../base/world.ts';
+import type { Device } from '../device/device.ts';
+import { isFatal, reasonOf } from './failures.ts';
+import type { Loaders, Outputs, Peer, PeerSession, Problem, Runner, Scope, Workload } from './problem.ts';
+import { describeAdapter, median } from './report.ts';
+import type { BenchReport, BenchResult } from './report.ts';
+import type { Ceilings } from './roofline.ts';
+import { roofShare } from './roofline.ts';
+import { ratioOf, takeTurns } from './turns.ts';
+import type { Times } from './turns.ts';
+
+export const OWN = 'tabmesh';
+
+const TURN_MS = 150;
+/** Timed rounds of one shape; first runs and compiling come on top. */
+const SHAPE_BUDGET_MS = 6000;
+/** A library whose run would take longer than this is left out, by what its other shapes took; `full` leaves nobody out. */
+const LONGEST_RUN_MS = 12_000;
+/** Above it, a first run is as good an estimate as a second one would be. */
+const SLOW_MS = 2000;
+
+export const WORKLOADS: readonly Workload[] = Object.values(import.meta.glob<Workload>('./workloads/*.ts', { eager: true, import: 'workload' }));
+export const PEERS: readonly Peer[] = Object.values(import.meta.glob<Peer>('./peers/*.ts', { eager: true, import: 'peer' }));
+
+export interface WorkloadResult extends BenchResult {
+  /** Useful bytes per second, in 10^9: each input and output once. */
+  readonly gbps: number;
+  /** Share of what the adapter's measured ceilings allow for this work, about 0 to 1; null if they were not measured. */
+  readonly roofline: number | null;
+  readonly minMs: number;
+  readonly maxMs: number;
+  /** Milliseconds of the first run, with whatever the library compiles then. */
+  readonly firstMs: number;
+  readonly rounds: number;
+  /** Runs in a turn. */
+  readonly runs: number;
+  /** How many times as long as tabmesh, the median over the rounds; null for tabmesh and without it. */
+  readonly ratio: number | null;
+  /** The largest error of the check in units of what is allowed; null if nothing finite came out. */
+  readonly worstError: number | null;
+  /** What the check saw, if it is not correct. */
+  readonly problem?: string;
+  /** GPU memory at the peak in bytes, inputs included. */
+  readonly peakBytes?: number;
+}
+
+/** A library that could not run a workload or shape, and why. */
+export interface Missing { readonly workload: string; readonly shape: string; readonly library: string; readonly reason: string }
+
+export interface Workloads { readonly adapter: string; readonly results: readonly WorkloadResult[]; readonly missing: readonly Missing[]; readonly ceilings: Ceilings | null }
+export interface WorkloadReport extends Workloads, BenchReport<WorkloadResult> {}
+
+export interface BenchOptions {
+  readonly device: Device;
+  /** Names of peers, all of PEERS for true. */
+  readonly peers?: boolean | readonly string[];
+  readonly loaders?: Loaders;
+  /** A workload. */
+  readonly only?: string;
+  readonly rounds?: number;
+  readonly scope?: Scope;
+  readonly ceilings?: Ceilings;
+  readonly onStatus?: (text: string) => void;
+  /** As they come: the results of one shape, tabmesh first. */
+  readonly onResults?: (results: readonly WorkloadResult[], missing: readonly Missing[]) => void;
+  /** Called between steps; may throw to stop. */
+  readonly checkpoint?: () => void;
+}
+
+/** Throws ConfigError for a name that is none. */
+export function workloadsNamed(only: string | undefined): readonly Workload[] {
+  const chosen = WORKLOADS.filter(({ name }) => only === undefined || name === only);
+  if (!chosen.length) throw new ConfigError('--only', `expected a workload (${WORKLOADS.map(({ name }) => name).join(', ')}), got '${only}'`);
+  return chosen;
+}
+
+/** A library that takes part, or why it does not. */
+interface Entrant { readonly library: string; readonly session?: PeerSession; readonly reason?: string }
+
+async function openPeers(wanted: boolean | readonly string[], loaders: Loaders, onStatus: (text: string) => void): Promise<readonly Entrant[]> {
+  const entrants: Entrant[] = [];
+  for (const peer of PEERS.filter(({ library }) => (typeof wanted === 'boolean' ? wanted : wanted.includes(library)))) {
+    onStatus(`loading ${peer.library}`);
+    try {
+      entrants.push({ library: peer.library, session: await peer.open(loaders) });
+    } catch (error) {
+      entrants.push({ library: peer.library, reason: reasonOf(error) });
+    }
+  }
+  return entrants;
+}
+
+/** Rejects with DeviceLostError when tabmesh's GPU goes away, with what `checkpoint` throws, and with ConfigError for an unknown workload. */
+export async function benchWorkloads(options: BenchOptions): Promise<Workloads> {
+  const { device, peers = false, loaders = {}, only, scope = 'default', ceilings, onStatus = () => {}, onResults, checkpoint } = options;
+  const chosen = workloadsNamed(only);
+  const entrants = await openPeers(peers, loaders, onStatus);
+  const results: WorkloadResult[] = [];
+  const missing: Missing[] = [];
+  try {
+    for (const workload of chosen) {
+      const rates = new Map<string, number>();
+      for (const { dims } of workload.shapes.filter((shape) => inScope(shape.scope, scope))) {
+        checkpoint?.();
+        const shape = new ShapeBench(workload, workload.problem(dims), { ...options, scope }, rates, ceilings);
+        const found = await shape.measure(entrants);
+        results.push(...found);
+        missing.push(...shape.missing);
+        onResults?.(found, shape.missing);
+      }
+    }
+  } finally {
+    for (const { session } of entrants) session?.close?.();
+  }
+  return { adapter: describeAdapter(device.adapter), results, missing, ceilings: ceilings ?? null };
+}
+
+function inScope(shape: Scope, wanted: Scope): boolean {
+  return wanted === 'full' || shape === 'quick' || shape === wanted;
+}
+
+/** A library that has done its first run. */
+interface Ready { readonly library: string; readonly runner: Runner; readonly firstMs: number; readonly warmMs: number; readonly outputs: Outputs }
+
+class ShapeBench {
+  readonly missing: Missing[] = [];
+  readonly #workload: Workload;
+  readonly #problem: Problem;
+  readonly #options: BenchOptions;
+  /** GFLOP/s that each library reached in this workload so far. */
+  readonly #rates: Map<string, number>;
+  readonly #ceilings: Ceilings | undefined;
+
+  constructor(workload: Workload, problem: Problem, options: BenchOptions, rates: Map<string, number>, ceilings: Ceilings | undefined) {
+    this.#workload = workload;
+    this.#problem = problem;
+    this.#options = options;
+    this.#rates = rates;
+    this.#ceilings = ceilings;
+  }
+
+  async measure(entrants: readonly Entrant[]): Promise<readonly WorkloadResult[]> {
+    const { device, rounds = 5, checkpoint } = this.#options;
+    const ready: (Ready & { verdict: ReturnType<Problem['check']> })[] = [];
+    const makers: [string, () => Promise<Runner>][] = [[OWN, () => this.#workload.prepare(device, this.#problem)]];
+    for (const entrant of entrants) {
+      const make = this.#makerOf(entrant);
+      if (typeof make === 'string') this.#miss(entrant.library, make); else makers.push([entrant.library, make]);
+    }
+    try {
+      for (const [library, make] of makers) {
+        checkpoint?.();
+        this.#options.onStatus?.(`${this.#problem.workload} ${this.#problem.shape}: ${library}`);
+        const one = await this.#warmUp(library, make);
+        if (one) ready.push({ ...one, verdict: this.#problem.check(one.outputs) });
+      }
+      if (!ready.length) return [];
+      const agreed = this.#problem.agree?.(new Map(ready.map(({ library, outputs }) => [library, outputs])));
+      const times = await takeTurns(ready.map(({ runner }) => runner), ready.map(({ warmMs }) => warmMs), { rounds, turnMs: TURN_MS, budgetMs: SHAPE_BUDGET_MS }, checkpoint);
+      const own = ready.findIndex(({ library }) => library === OWN);
+      return ready.map(({ library, runner, firstMs, verdict }, i) => ({
+        ...this.#result(library, times[i], firstMs, i === own || own < 0 ? null : ratioOf(times[own], times[i])),
+        correct: verdict.correct && (agreed?.get(library) ?? true), worstError: Number.isFinite(verdict.worst) ? verdict.worst : null,
+        ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(runner.peakBytes === undefined ? {} : { peakBytes: runner.peakBytes }),
+      }));
+    } finally {
+      for (const { runner } of ready) runner.dispose();
+    }
+  }
+
+  #makerOf({ library, session, reason }: Entrant): (() => Promise<Runner>) | string {
+    const make = session?.workloads[this.#problem.workload];
+    if (make === undefined || typeof make === 'string') return reason ?? make ?? `${library} has nothing for this workload`;
+    return () => make(this.#problem);
+  }
+
+  #miss(library: string, reason: string): void {
+    this.missing.push({ workload: this.#problem.workload, shape: this.#problem.shape, library, reason });
+  }
+
+  /** The first run, checked, and a second one for the pace; undefined if the library fails, or would take too long. */
+  async #warmUp(library: string, make: () => Promise<Runner>): Promise<Ready | undefined> {
+    const rate = this.#rates.get(library);
+    const expectedMs = rate === undefined ? 0 : this.#problem.cost.flops / rate / 1e6;
+    if (expectedMs > LONGEST_RUN_MS && this.#options.scope !== 'full' && library !== OWN) {
+      this.#miss(library, `left out: a run would take about ${Math.round(expectedMs / 1000)} s here`);
+      return undefined;
+    }
+    let runner: Runner | undefined;
+    try {
+      runner = await make();
+      const start = realWorld.now();
+      for (let i = 0; i < (this.#problem.checkedRuns ?? 1); i++) { this.#options.checkpoint?.(); await runner.run(1); }
+      const firstMs = (realWorld.now() - start) / (this.#problem.checkedRuns ?? 1);
+      const outputs = await runner.read();
+      let warmMs = firstMs;
+      if (firstMs < SLOW_MS) {
+        const again = realWorld.now();
+        await runner.run(1);
+        warmMs = realWorld.now() - again;
+      }
+      return { library, runner, firstMs, warmMs, outputs };
+    } catch (error) {
+      runner?.dispose();
+      if (isFatal(error)) throw error;
+      this.#miss(library, reasonOf(error));
+      return undefined;
+    }
+  }
+
+  #result(library: string, { turns, runs }: Times, firstMs: number, ratio: number | null): Omit<WorkloadResult, 'correct' | 'worstError'> {
+    const { workload, shape, cost } = this.#problem;
+    const medianMs = median(turns);
+    const gflops = cost.flops / medianMs / 1e6;
+    this.#rates.set(library, gflops);
+    return {
+      workload, shape, library, medianMs, gflops, gbps: cost.bytes / medianMs / 1e6, roofline: this.#ceilings ? roofShare(this.#ceilings, cost, medianMs) : null,
+      minMs: Math.min(...turns), maxMs: Math.max(...turns), firstMs, rounds: turns.length, runs, ratio,
+    };
+  }
+}

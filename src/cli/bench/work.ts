@@ -1,0 +1,38 @@
+// The benches by name, the same in a page and in Node: a request that is plain data in, an answer that is plain data out.
+
+import { benchCases } from '../../bench/contract-cases.ts';
+import { stepPeers } from '../../bench/gpt2/step-peers.ts';
+import { benchStep, stepConfig } from '../../bench/gpt2/step.ts';
+import type { StepMeasured } from '../../bench/gpt2/step.ts';
+import type { Loaders, Scope } from '../../bench/problem.ts';
+import type { Measured } from '../../bench/report.ts';
+import { benchWorkloads } from '../../bench/run.ts';
+import type { Workloads } from '../../bench/run.ts';
+import type { Device } from '../../device/device.ts';
+
+export interface Requests {
+  readonly step: { readonly settings: readonly (readonly [string, unknown])[]; readonly rounds: number; readonly peers: boolean };
+  readonly workloads: { readonly only?: string; readonly rounds: number; readonly scope: Scope; readonly peers: boolean };
+  readonly cases: { readonly only?: string };
+}
+
+export interface Answers { readonly step: StepMeasured; readonly workloads: Workloads; readonly cases: Measured }
+
+/** Where a bench runs. */
+export interface Place {
+  readonly device: Device;
+  readonly loaders: Loaders;
+  /** Moby Dick. */
+  text(): Promise<string>;
+  readonly onStatus: (text: string) => void;
+  /** Called between steps; may throw to stop. */
+  readonly checkpoint?: () => void;
+}
+
+export const benches: { readonly [K in keyof Requests]: (request: Requests[K], place: Place) => Promise<Answers[K]> } = {
+  async step({ settings, rounds, peers }, { device, loaders, text, checkpoint }) {
+    return benchStep({ device, config: stepConfig(settings), files: { text: await text() }, rounds, peers: peers ? stepPeers(loaders) : [], checkpoint });
+  },
+  workloads: (request, { device, loaders, onStatus, checkpoint }) => benchWorkloads({ ...request, device, loaders, onStatus, checkpoint }),
+  cases: ({ only }, { device, onStatus, checkpoint }) => benchCases({ device, only, onStatus, checkpoint }),
+};

@@ -37,6 +37,19 @@ export class LimitError extends TabmeshError {}
 /** Thrown when no usable WebGPU device can be had; the sentence says what to do in this browser. */
 export class NoDeviceError extends TabmeshError {}
 
+/** Thrown before training when no variant of a kernel gives the right results on this adapter: the device may not join. */
+export class SelfCheckError extends TabmeshError {
+  readonly kernel: string;
+  /** What was wrong, by variant. */
+  readonly reasons: Readonly<Record<string, string>>;
+  constructor(kernel: string, reasons: Readonly<Record<string, string>>) {
+    const list = Object.entries(reasons).map(([variant, reason]) => `${variant}: ${reason}`).join('; ');
+    super(`self-check: this adapter computes ${kernel} wrongly in every variant (${list}); update the graphics driver, or join with another browser or device`);
+    this.kernel = kernel;
+    this.reasons = reasons;
+  }
+}
+
 /** Rejected by everything in flight on a device after the GPU went away. */
 export class DeviceLostError extends TabmeshError {
   readonly reason: string;

@@ -3,6 +3,8 @@
 
 import type { DeviceLostError } from '../base/errors.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
+import type { Certificate } from './tune/certificate.ts';
+import type { Choice } from './variant.ts';
 
 export type MemoryTag = 'param' | 'grad' | 'optimizer' | 'activation' | 'input' | 'staging';
 
@@ -17,6 +19,9 @@ export interface Range { readonly buffer: DeviceBuffer; readonly offset: number;
 
 /** A compiled kernel with its bind group; made once, submitted many times. */
 export interface Launch { readonly kernel: string; readonly variant: string; readonly flops: number }
+
+/** A launch that a plan will make, and how often. */
+export interface PlannedLaunch { readonly kernel: Kernel; readonly params: Params; readonly count: number }
 
 export interface AdapterInfo {
   readonly vendor: string;
@@ -41,8 +46,15 @@ export interface Device {
   free(buffer: DeviceBuffer): void;
   /** Copies `data` into `buffer` at byte `offset`, ordered with submits. */
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void;
-  /** Compiles (cached by kernel, params and constants) and binds. Resolves when the pipeline is ready. */
-  prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>): Promise<Launch>;
+  /** Compiles (cached by kernel, params and constants) and binds. Resolves when the pipeline is ready. With `choice`, that variant instead of the device's own. */
+  prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>, choice?: Choice): Promise<Launch>;
+  /**
+   * Checks and tunes the variants of launches that are about to be prepared; absent on devices without a qualifier. Resolves to what was found out since
+   * the device was made (with no launches: without new work). Rejects with SelfCheckError where no variant is right.
+   */
+  qualify?(launches: readonly PlannedLaunch[]): Promise<Certificate>;
+  /** Runs `launch` `repetitions` times in one pass; resolves when it is done, to the GPU's own ms if it has timestamps. One call at a time. */
+  time?(launch: Launch, repetitions: number): Promise<number | undefined>;
   /**
    * Runs launches in order in one submit. With `readback`, resolves to the bytes of those ranges after the launches (one staging
    * buffer, one map); without, resolves at once with an empty list. Rejects with DeviceLostError after a loss.

@@ -6,9 +6,9 @@
 import { InternalError } from '../base/errors.ts';
 import type { DType, Shape, TypedArray } from '../base/shape.ts';
 import { elements, formatShape, typedView } from '../base/shape.ts';
-import type { Device, DeviceBuffer, Launch, MemoryTag, Range } from './device.ts';
+import type { Device, DeviceBuffer, Launch, MemoryTag, PlannedLaunch, Range } from './device.ts';
 import { bindingAccess } from './kernel.ts';
-import type { Kernel } from './kernel.ts';
+import type { Kernel, Params } from './kernel.ts';
 import { Plan } from './plan.ts';
 import type { BoundStep } from './plan.ts';
 import { placeTensors } from './pool.ts';
@@ -58,8 +58,10 @@ export class Program {
     for (const tensor of tensors) if (tensor.storage.kind === 'auto') this.#kept.add(tensor.storage);
   }
 
-  /** Places all tensors, compiles all launches. Resolves to the plans by name. */
+  /** Lets the device choose its variants, places all tensors, compiles all launches. Resolves to the plans by name. */
   async finish(tag: MemoryTag = 'activation'): Promise<ReadonlyMap<string, Plan>> {
+    // Before anything is allocated: measuring needs memory of its own.
+    await this.device.qualify?.(this.launches());
     const placement = placeTensors(this.#recordings, this.#kept);
     const make = (bytes: number, label: string): DeviceBuffer => {
       const buffer = this.device.alloc(bytes, tag, label);
@@ -75,6 +77,20 @@ export class Program {
     for (const [name, steps] of this.#recordings) plans.set(name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps)));
     this.#plans = plans;
     return plans;
+  }
+
+  /** The distinct launches of all plans, and how often each is made. */
+  launches(): readonly PlannedLaunch[] {
+    const found = new Map<string, { kernel: Kernel; params: Params; count: number }>();
+    for (const steps of this.#recordings.values()) {
+      for (const step of steps) {
+        if (step.kind !== 'launch') continue;
+        const key = `${step.kernel.name} ${JSON.stringify(step.params)}`;
+        const known = found.get(key);
+        if (known) known.count++; else found.set(key, { kernel: step.kernel, params: step.params, count: 1 });
+      }
+    }
+    return [...found.values()];
   }
 
   /** Where `tensor` lives in `slot`; only for fixed and per-slot tensors. */

@@ -22,12 +22,16 @@ export function constantsOf(variant: Variant, params: Params, features: DeviceFe
   return constants;
 }
 
+/** The exact variants that are right for these params here, in the order in which to try them: good guesses first. */
+export function supportedVariants(kernel: Kernel, params: Params, features: DeviceFeatures): readonly Variant[] {
+  const exact = kernel.variants.filter((variant) => variant.tolerance === undefined && isSupported(variant, params, features));
+  const guessed = (variant: Variant): boolean => variant.prefers?.(params, features) ?? true;
+  return [...exact.filter(guessed), ...exact.filter((variant) => !guessed(variant))];
+}
+
 export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {
   const picked = tuning?.(kernel, params);
-  const exact = (candidate: Variant): boolean => candidate.tolerance === undefined && isSupported(candidate, params, features);
-  const variant = picked
-    ? kernel.variants.find((candidate) => candidate.name === picked.variant)
-    : kernel.variants.find((candidate) => exact(candidate) && (candidate.prefers?.(params, features) ?? true)) ?? kernel.variants.find(exact);
+  const variant = picked ? kernel.variants.find(({ name }) => name === picked.variant) : supportedVariants(kernel, params, features)[0];
   if (!variant) throw new InternalError(`${kernel.name}: no variant for ${JSON.stringify(params)}`);
   return { variant, constants: constantsOf(variant, params, features, picked?.constants) };
 }

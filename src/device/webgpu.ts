@@ -3,13 +3,15 @@
 // submit are packed into one staging buffer. Rejects everything after a loss.
 
 import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
-import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, Range } from './device.ts';
+import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, PlannedLaunch, Range } from './device.ts';
 import { bindingAccess } from './kernel.ts';
-import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
+import type { DeviceFeatures, Kernel } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
 import { specialise } from './specialise.ts';
+import { GpuTimer } from './tune/gpu-timer.ts';
+import type { Qualifier } from './tune/qualifier.ts';
 import { chooseVariant } from './variant.ts';
-import type { Tuning } from './variant.ts';
+import type { Choice, Tuning } from './variant.ts';
 
 interface GpuBuffer extends DeviceBuffer { readonly gpu: GPUBuffer; freed: boolean }
 interface GpuLaunch extends Launch { readonly pipeline: GPUComputePipeline; readonly bindings: GPUBindGroup; readonly grid: readonly [number, number, number] }
@@ -35,7 +37,8 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
   if (!adapter) throw new NoDeviceError('device: WebGPU found no adapter; update the graphics driver, or start Chrome with --enable-unsafe-webgpu to use the software adapter');
   const limits = adapter.limits;
-  const wanted: readonly GPUFeatureName[] = ['subgroups', 'shader-f16', 'timestamp-query'];
+  // TypeScript's own list of features lacks `subgroups`.
+  const wanted = (['subgroups', 'shader-f16', 'timestamp-query'] as readonly string[]) as readonly GPUFeatureName[];
   const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
     requiredLimits: {
@@ -71,10 +74,17 @@ function subgroupSize({ features, adapterInfo }: GPUDevice): number {
   return least !== undefined && least === most ? least : 0;
 }
 
+export interface DeviceOptions {
+  /** Fixed choices, for tests; a qualifier makes its own. */
+  readonly tuning?: Tuning;
+  /** Checks and tunes what plans use; the ranks of one context share it. */
+  readonly qualifier?: Qualifier;
+}
+
 /** Opens a device of its own. See `deviceOf` for several ranks on one context. */
-export async function createWebGpuDevice(gpu: GPU | undefined, options: GPURequestAdapterOptions & { tuning?: Tuning } = {}): Promise<Device> {
-  const { tuning, ...adapterOptions } = options;
-  return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning });
+export async function createWebGpuDevice(gpu: GPU | undefined, options: GPURequestAdapterOptions & DeviceOptions = {}): Promise<Device> {
+  const { tuning, qualifier, ...adapterOptions } = options;
+  return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning, qualifier });
 }
 
 function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
@@ -96,21 +106,39 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
   });
 }
 
-/** One compute pass of all launches; an empty grid is skipped. */
-function encode(encoder: GPUCommandEncoder, launches: readonly GpuLaunch[]): void {
-  const pass = encoder.beginComputePass();
+/** Compiled once for a context: by kernel, variant and constants. */
+function pipelineOf(context: GpuContext, kernel: Kernel, { variant, constants }: Choice, counters: DeviceCounters): Promise<GPUComputePipeline> {
+  const label = `${kernel.name}/${variant.name}`;
+  const key = `${label} ${JSON.stringify(constants)}`;
+  const known = context.pipelines.get(key);
+  if (known) return known;
+  const pipeline = compile(context, kernel, specialise(variant.source, constants), label);
+  context.pipelines.set(key, pipeline);
+  counters.pipelines++;
+  return pipeline;
+}
+
+function checkGrid(label: string, grid: GpuLaunch['grid'], most: number): GpuLaunch['grid'] {
+  if (grid.some((n) => n > most)) throw new LimitError(`${label}: ${grid.join(' x ')} workgroups, at most ${most} per dimension; use a smaller batch or context`);
+  return grid;
+}
+
+/** An empty grid is skipped. Returns the pass, still open. */
+function encode(pass: GPUComputePassEncoder, launches: readonly GpuLaunch[]): GPUComputePassEncoder {
   for (const launch of launches) {
     if (launch.grid[0] * launch.grid[1] * launch.grid[2] === 0) continue;
     pass.setPipeline(launch.pipeline);
     pass.setBindGroup(0, launch.bindings);
     pass.dispatchWorkgroups(...launch.grid);
   }
-  pass.end();
+  return pass;
 }
 
 /** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
-export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning?: Tuning } = {}): Device {
+export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
   const { device: gpu } = context;
+  const { qualifier, tuning = qualifier?.choose } = options;
+  let timer: GpuTimer | undefined;
   const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
   const memory = new MemoryLedger();
   const alive = new Set<GpuBuffer>();
@@ -129,7 +157,7 @@ export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning
     memory.add(own.tag, -own.bytes);
   };
 
-  return {
+  const device: Device = {
     kind: 'webgpu', adapter: context.adapter, features: context.features, counters, memory: memory.byTag, lost: context.lost,
     alloc(bytes, tag, label) {
       const size = Math.max(16, Math.ceil(bytes / 4) * 4);
@@ -149,21 +177,12 @@ export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning
       gpu.queue.writeBuffer(gpuOf(buffer), offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
       counters.bytesWritten += data.byteLength;
     },
-    async prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>) {
+    async prepare(kernel, params, io, choice) {
       if (context.failure) throw context.failure;
-      const { variant, constants } = chooseVariant(kernel, params, context.features, options.tuning);
+      const { variant, constants } = choice ?? chooseVariant(kernel, params, context.features, tuning);
       const label = `${kernel.name}/${variant.name}`;
-      const grid = variant.grid(params, constants);
-      const most = gpu.limits.maxComputeWorkgroupsPerDimension;
-      if (grid.some((n) => n > most)) throw new LimitError(`${label}: ${grid.join(' x ')} workgroups, at most ${most} per dimension; use a smaller batch or context`);
-      const key = `${label} ${JSON.stringify(constants)}`;
-      let pipeline = context.pipelines.get(key);
-      if (!pipeline) {
-        pipeline = compile(context, kernel, specialise(variant.source, constants), label);
-        context.pipelines.set(key, pipeline);
-        counters.pipelines++;
-      }
-      const ready = await pipeline;
+      const grid = checkGrid(label, variant.grid(params, constants), gpu.limits.maxComputeWorkgroupsPerDimension);
+      const ready = await pipelineOf(context, kernel, { variant, constants }, counters);
       const entries = Object.keys(kernel.bindings).map((name, binding) => {
         const range = io[name];
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
@@ -178,7 +197,7 @@ export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning
     async submit(launches, readback = []) {
       if (context.failure) throw context.failure;
       const encoder = gpu.createCommandEncoder();
-      if (launches.length) encode(encoder, launches as readonly GpuLaunch[]);
+      if (launches.length) encode(encoder.beginComputePass(), launches as readonly GpuLaunch[]).end();
       counters.launches += launches.length;
       counters.submits++;
       const bytes = readback.reduce((sum, range) => sum + range.bytes, 0);
@@ -197,13 +216,35 @@ export function deviceOf(context: GpuContext, options: { owned?: boolean; tuning
       counters.bytesRead += bytes;
       return staging.map(target, readback, context);
     },
+    ...(qualifier ? { qualify: (launches: readonly PlannedLaunch[]) => qualifier.qualify(device, launches) } : {}),
+    async time(launch, repetitions) {
+      if (context.failure) throw context.failure;
+      counters.launches += repetitions;
+      counters.submits++;
+      return timed(context, timer ??= new GpuTimer(gpu), launch as GpuLaunch, repetitions);
+    },
     async idle() { await gpu.queue.onSubmittedWorkDone(); if (context.failure) throw context.failure; },
     destroy() {
       staging.destroy();
+      timer?.destroy();
       for (const buffer of [...alive]) free(buffer);
       if (options.owned) gpu.destroy();
     },
   };
+  return device;
+}
+
+async function timed(context: GpuContext, timer: GpuTimer, launch: GpuLaunch, repetitions: number): Promise<number | undefined> {
+  try {
+    return await timer.run((pass) => void encode(pass, Array.from({ length: repetitions }, () => launch)));
+  } catch (error) {
+    throw await lossOf(context) ?? new InternalError(`timing failed: ${String(error)}`);
+  }
+}
+
+/** A lost device rejects a map a moment before `device.lost` resolves; the loss is the better news. */
+async function lossOf(context: GpuContext): Promise<Error | undefined> {
+  return context.failure ?? await Promise.race([context.lost, Promise.resolve(undefined)]);
 }
 
 /** Readback buffers, reused by size class (powers of two); several may be in flight. */
@@ -229,9 +270,7 @@ class StagingRing {
     try {
       await buffer.mapAsync(MAP_READ_MODE, 0, bytes);
     } catch (error) {
-      // A lost device rejects the map a moment before `device.lost` resolves; the loss is the better news.
-      const loss = context.failure ?? await Promise.race([context.lost, Promise.resolve(undefined)]);
-      throw loss ?? new InternalError(`readback failed: ${String(error)}`);
+      throw await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`);
     }
     if (context.failure) throw context.failure;
     const mapped = buffer.getMappedRange(0, bytes);

@@ -1,0 +1,84 @@
+// What one session has found out about its adapter: passes, refusals and decisions, in memory, on top of what the store knew. It answers the question
+// that everything else asks: which variant may run this launch?
+
+import type { PlannedLaunch } from '../device.ts';
+import type { Constants, DeviceFeatures, Kernel, Params, Variant } from '../kernel.ts';
+import { constantsOf, isSupported, supportedVariants } from '../variant.ts';
+import type { Choice } from '../variant.ts';
+import { formatPicked, samePick } from './certificate.ts';
+import type { Check, Decision, Picked, Refusal, Unchecked } from './certificate.ts';
+import { checkKey, Knowledge } from './store.ts';
+
+/** One kernel at one shape, with its share of the work of the plans. */
+export interface Group extends PlannedLaunch { readonly key: string; readonly shapeClass: string; readonly work: number }
+
+export class Findings {
+  readonly features: DeviceFeatures;
+  readonly knowledge = new Knowledge();
+  readonly checks = new Map<string, Check>();
+  readonly unchecked = new Map<string, Unchecked>();
+  readonly refused: Refusal[] = [];
+  readonly decisions = new Map<string, Decision>();
+  readonly #wrong = new Set<string>();
+  readonly #unusable = new Set<string>();
+
+  constructor(features: DeviceFeatures) { this.features = features; }
+
+  isRefused(kernel: Kernel, params: Params, picked: Picked): boolean {
+    return this.#wrong.has(name(kernel, picked)) || this.#unusable.has(`${name(kernel, picked)} ${JSON.stringify(params)}`);
+  }
+
+  /** Wrong results condemn the variant for every shape; a pipeline that cannot be made, for this one. */
+  refuse(kernel: Kernel, params: Params, { variant, constants }: Picked, reason: string, wrong: boolean): Refusal {
+    const refusal = { kernel: kernel.name, variant, constants, params, reason };
+    const known = this.isRefused(kernel, params, refusal);
+    if (wrong) this.#wrong.add(name(kernel, refusal)); else this.#unusable.add(`${name(kernel, refusal)} ${JSON.stringify(params)}`);
+    if (!known) this.refused.push(refusal);
+    return refusal;
+  }
+
+  pass(kernel: Kernel, params: Params, choice: Choice, error: number, how: Check['how']): void {
+    const key = checkKey(kernel, choice.variant, choice.constants);
+    this.knowledge.pass(key, error);
+    if (!this.checks.has(key)) this.checks.set(key, { kernel: kernel.name, ...pickedOf(choice), params, error, how });
+  }
+
+  /** The variants that may run it, each with the first of its constants: good guesses first. */
+  usable(kernel: Kernel, params: Params): readonly Choice[] {
+    return supportedVariants(kernel, params, this.features)
+      .map((variant) => ({ variant, constants: constantsOf(variant, params, this.features) }))
+      .filter((choice) => !this.isRefused(kernel, params, pickedOf(choice)));
+  }
+
+  /** `picked` for these params; undefined if it is unknown, not supported or refused. */
+  resolve(kernel: Kernel, params: Params, picked: Picked): Choice | undefined {
+    const variant = kernel.variants.find((one) => one.name === picked.variant);
+    if (!variant || variant.tolerance !== undefined || !isSupported(variant, params, this.features) || !hasConstants(variant, picked.constants)) return undefined;
+    return this.isRefused(kernel, params, picked) ? undefined : { variant, constants: constantsOf(variant, params, this.features, picked.constants) };
+  }
+
+  /** What runs this launch now: the tuned choice, else the best guess; undefined if all are refused. */
+  choice(kernel: Kernel, params: Params, shapeClass: string): Choice | undefined {
+    const decision = this.decisions.get(`${kernel.name} ${shapeClass}`);
+    return (decision && this.resolve(kernel, params, decision)) ?? this.usable(kernel, params)[0];
+  }
+}
+
+export function pickedOf({ variant, constants }: Choice): Picked {
+  return { variant: variant.name, constants: Object.fromEntries(Object.keys(variant.tune ?? {}).map((tunable) => [tunable, constants[tunable]])) };
+}
+
+/** What to try for a launch, in order: all variants, then the best one with one constant changed. */
+export function candidatesOf(findings: Findings, { kernel, params }: PlannedLaunch, best: Choice): readonly Choice[] {
+  const picked = pickedOf(best);
+  const neighbours = Object.entries(best.variant.tune ?? {}).flatMap(([tunable, values]) => values.map((value) => ({ ...picked, constants: { ...picked.constants, [tunable]: value } })));
+  const refined = neighbours.filter((one) => !samePick(one, picked)).map((one) => findings.resolve(kernel, params, one)).filter((one) => one !== undefined);
+  return [...findings.usable(kernel, params), ...refined];
+}
+
+function hasConstants(variant: Variant, constants: Constants): boolean {
+  const tune = variant.tune ?? {};
+  return Object.keys(constants).length === Object.keys(tune).length && Object.entries(tune).every(([tunable, values]) => values.includes(constants[tunable]));
+}
+
+function name(kernel: Kernel, picked: Picked): string { return `${kernel.name}/${formatPicked(picked)}`; }

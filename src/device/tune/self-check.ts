@@ -1,0 +1,170 @@
+// Before a device trains, every variant that its plans use must give what the references give, on this adapter. A launch of the plan that is cheap enough for
+// the reference is checked itself, on known inputs: its pipeline is compiled anyway. For a large one the nearest case of the kernel's contract stands in.
+// Launches that run the same code (variant, constants, flags) are checked once. What does not fit into the time is listed, most work first.
+
+import { DeviceLostError, LimitError, SelfCheckError } from '../../base/errors.ts';
+import type { World } from '../../base/world.ts';
+import type { Device, Launch } from '../device.ts';
+import type { Kernel, Params } from '../kernel.ts';
+import { constantsOf } from '../variant.ts';
+import type { Choice } from '../variant.ts';
+import { formatPicked } from './certificate.ts';
+import { pickedOf } from './findings.ts';
+import type { Findings, Group } from './findings.ts';
+import { errorOf, nearestCase, toleranceOf } from './golden.ts';
+import { flagsOf } from './shape-class.ts';
+import { checkKey } from './store.ts';
+import { Workbench } from './workbench.ts';
+
+/** The reference makes some 3e8 operations per second. */
+const OWN_FLOPS = 5e6;
+const CASE_FLOPS = 5e6;
+/** Pipelines that compile while an earlier one is checked. */
+const AHEAD = 4;
+
+/** Ms that may still be spent. */
+export interface Budget { leftMs: number }
+
+export type Verdict = 'right' | 'wrong' | 'unchecked';
+
+interface Unit { readonly key: string; readonly kernel: Kernel; readonly params: Params; readonly choice: Choice; readonly work: number }
+interface Target { readonly params: Params; readonly choice: Choice; readonly own: boolean }
+
+export class SelfCheck {
+  readonly #device: Device;
+  readonly #world: World;
+  readonly #findings: Findings;
+  readonly #budget: Budget;
+
+  constructor(device: Device, world: World, findings: Findings, budget: Budget) {
+    this.#device = device;
+    this.#world = world;
+    this.#findings = findings;
+    this.#budget = budget;
+  }
+
+  /** Checks what would run `groups`, and falls back until something passes. Rejects with SelfCheckError where nothing does. */
+  async run(groups: readonly Group[]): Promise<void> {
+    const settled = new Set<string>();
+    for (;;) {
+      const units = this.#units(groups).filter(({ key }) => !settled.has(key));
+      if (!units.length) return;
+      const opened: (Opened | undefined)[] = [];
+      try {
+        for (const [i, unit] of units.entries()) {
+          settled.add(unit.key);
+          for (let next = opened.length; next < Math.min(units.length, i + AHEAD); next++) opened.push(this.#open(units[next]));
+          await this.#settle(unit, opened[i]);
+        }
+      } finally {
+        for (const one of opened) one?.bench.close();
+      }
+    }
+  }
+
+  /** Checks one variant, now. */
+  async verify(kernel: Kernel, params: Params, choice: Choice): Promise<Verdict> {
+    const unit = { key: '', kernel, params, choice, work: 0 };
+    const opened = this.#open(unit);
+    try {
+      return await this.#settle(unit, opened);
+    } finally {
+      opened?.bench.close();
+    }
+  }
+
+  /** The code that runs `groups`: for each the launch with the fewest operations, sorted by work. */
+  #units(groups: readonly Group[]): readonly Unit[] {
+    const units = new Map<string, Unit>();
+    for (const { kernel, params, shapeClass, work } of groups) {
+      const choice = this.#findings.choice(kernel, params, shapeClass);
+      if (!choice) throw new SelfCheckError(kernel.name, Object.fromEntries(this.#findings.refused.filter((one) => one.kernel === kernel.name).map((one) => [formatPicked(one), one.reason])));
+      const key = `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`;
+      const known = units.get(key);
+      const smaller = !known || kernel.cost(params).flops < kernel.cost(known.params).flops;
+      units.set(key, { key, kernel, work: (known?.work ?? 0) + work, ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }) });
+    }
+    return [...units.values()].sort((a, b) => b.work - a.work);
+  }
+
+  #target({ kernel, params, choice }: Unit): Target | undefined {
+    if (kernel.cost(params).flops <= OWN_FLOPS) return { params, choice, own: true };
+    const near = nearestCase(kernel, choice.variant, params, this.#findings.features, CASE_FLOPS);
+    return near && { params: near, choice: { variant: choice.variant, constants: constantsOf(choice.variant, near, this.#findings.features, pickedOf(choice).constants) }, own: false };
+  }
+
+  /** Starts to compile; undefined where there is nothing to run. */
+  #open(unit: Unit): Opened | undefined {
+    const target = this.#target(unit);
+    if (!target || this.#budget.leftMs <= 0 || this.#remembered(unit.kernel, target) !== undefined) return undefined;
+    return this.#charged(() => {
+      try {
+        const bench = new Workbench(this.#device, this.#world, unit.kernel, target.params);
+        const launch = bench.prepare(target.choice);
+        launch.catch(() => { /* told by #settle */ });
+        return { bench, launch };
+      } catch (error) {
+        if (error instanceof LimitError) return undefined;
+        throw error;
+      }
+    });
+  }
+
+  async #settle(unit: Unit, opened: Opened | undefined): Promise<Verdict> {
+    const { kernel, params, choice } = unit;
+    const picked = pickedOf(choice);
+    const target = this.#target(unit);
+    const known = target && this.#remembered(kernel, target);
+    if (target && known !== undefined) {
+      this.#findings.pass(kernel, target.params, target.choice, known, 'remembered');
+      return 'right';
+    }
+    if (!target || !opened || this.#budget.leftMs <= 0) {
+      const reason = target ? 'the time was over' : 'no case of its contract is small enough';
+      this.#findings.unchecked.set(unit.key || `${kernel.name}/${formatPicked(picked)}`, { kernel: kernel.name, ...picked, reason });
+      return 'unchecked';
+    }
+    try {
+      // The plan compiles its own launches anyway; only extra pipelines are charged.
+      const launch = target.own ? await opened.launch : await this.#chargedWait(opened.launch);
+      const error = await this.#chargedWait((async () => errorOf(opened.bench.expected(), await opened.bench.outputs(launch), toleranceOf(kernel, choice.variant)))());
+      if (error <= 1) {
+        this.#findings.pass(kernel, target.params, target.choice, error, target.own ? 'plan' : 'case');
+        return 'right';
+      }
+      this.#findings.refuse(kernel, params, picked, wrongness(error), true);
+    } catch (error) {
+      if (error instanceof DeviceLostError) throw error;
+      this.#findings.refuse(kernel, params, picked, error instanceof Error ? error.message : String(error), false);
+    } finally {
+      opened.bench.close();
+    }
+    return 'wrong';
+  }
+
+  #remembered(kernel: Kernel, { choice }: Target): number | undefined { return this.#findings.knowledge.passed(checkKey(kernel, choice.variant, choice.constants)); }
+
+  #charged<T>(work: () => T): T {
+    const startMs = this.#world.now();
+    try {
+      return work();
+    } finally {
+      this.#budget.leftMs -= this.#world.now() - startMs;
+    }
+  }
+
+  async #chargedWait<T>(work: Promise<T>): Promise<T> {
+    const startMs = this.#world.now();
+    try {
+      return await work;
+    } finally {
+      this.#budget.leftMs -= this.#world.now() - startMs;
+    }
+  }
+}
+
+interface Opened { readonly bench: Workbench; readonly launch: Promise<Launch> }
+
+export function wrongness(error: number): string {
+  return Number.isFinite(error) ? `its result is ${error.toPrecision(3)} times the allowed error off` : 'its result has wrong integers or values that are no numbers';
+}

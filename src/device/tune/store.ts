@@ -1,0 +1,82 @@
+// What a browser or a machine remembers about its adapters: one text per adapter key. A store that is absent, full, broken or of another version costs a
+// new measurement and nothing else, so everything that is read is checked before it is believed.
+
+import type { Constants, Kernel } from '../kernel.ts';
+import { streamId } from '../../base/random.ts';
+import type { Decision } from './certificate.ts';
+
+export interface TuneStore {
+  read(key: string): Promise<string | undefined>;
+  write(key: string, text: string): Promise<void>;
+}
+
+/** Runs `work` while no other tab of this browser runs its own; resolves to what it resolved to. */
+export type TuneLock = <T>(work: () => Promise<T>) => Promise<T>;
+
+const VERSION = 1;
+/** Entries of each kind; the oldest go first. */
+const MOST_ENTRIES = 2000;
+
+interface Remembered extends Decision { readonly sources: string }
+
+/** What is known about one adapter. */
+export class Knowledge {
+  readonly #decisions = new Map<string, Remembered>();
+  readonly #checks = new Map<string, number>();
+
+  /** Adds what `text` says. False if it is not ours or of another version; then nothing is added. */
+  merge(text: string): boolean {
+    let value: unknown;
+    try { value = JSON.parse(text); } catch { return false; }
+    if (!isRecord(value) || value['version'] !== VERSION || !isRecord(value['decisions']) || !isRecord(value['checks'])) return false;
+    const [decisions, checks] = [Object.entries(value['decisions']), Object.entries(value['checks'])];
+    if (!decisions.every(([, one]) => isRemembered(one)) || !checks.every(([, error]) => typeof error === 'number' && error >= 0 && error <= 1)) return false;
+    for (const [key, one] of decisions) this.#decisions.set(key, one as Remembered);
+    for (const [key, error] of checks) this.#checks.set(key, error as number);
+    return true;
+  }
+
+  format(): string {
+    const newest = <T>(entries: ReadonlyMap<string, T>): Record<string, T> => Object.fromEntries([...entries].slice(-MOST_ENTRIES));
+    return JSON.stringify({ version: VERSION, decisions: newest(this.#decisions), checks: newest(this.#checks) });
+  }
+
+  /** The decision on this kernel and class, unless the kernel's sources have changed since. */
+  decision(kernel: Kernel, shapeClass: string): Decision | undefined {
+    const known = this.#decisions.get(`${kernel.name} ${shapeClass}`);
+    return known?.sources === sourcesOf(kernel) ? known : undefined;
+  }
+
+  decide(kernel: Kernel, decision: Decision): void {
+    this.#decisions.set(`${kernel.name} ${decision.shapeClass}`, { ...decision, sources: sourcesOf(kernel) });
+  }
+
+  /** The error with which a source with these constants passed; undefined if it did not yet. */
+  passed(check: string): number | undefined { return this.#checks.get(check); }
+
+  pass(check: string, error: number): void { this.#checks.set(check, error); }
+}
+
+/** Names a text of a pipeline: the variant's source with all its constants. */
+export function checkKey(kernel: Kernel, variant: { readonly name: string; readonly source: string }, constants: Constants): string {
+  return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(constants)}`)}`;
+}
+
+function sourcesOf(kernel: Kernel): string {
+  return hashOf(kernel.variants.map(({ name, source, tune, needs }) => [name, source, JSON.stringify([tune, needs])].join('\n')).join('\n'));
+}
+
+function hashOf(text: string): string { return streamId(text).map((word) => word.toString(16).padStart(8, '0')).join(''); }
+
+function isRecord(value: unknown): value is Record<string, unknown> { return typeof value === 'object' && value !== null && !Array.isArray(value); }
+
+function isPicked(value: unknown): boolean {
+  return isRecord(value) && typeof value['variant'] === 'string' && isRecord(value['constants']) && Object.values(value['constants']).every((n) => Number.isSafeInteger(n));
+}
+
+function isRemembered(value: unknown): boolean {
+  return isRecord(value) && isPicked(value) && isPicked(value['default']) && isRecord(value['params']) && typeof value['sources'] === 'string'
+    && ['kernel', 'shapeClass'].every((name) => typeof value[name] === 'string') && typeof value['complete'] === 'boolean'
+    && Array.isArray(value['candidates']) && value['candidates'].every((one) => isPicked(one) && ['medianMs', 'relative', 'spread', 'samples'].every((name) => typeof one[name] === 'number'))
+    && Array.isArray(value['refused']) && value['refused'].every((one) => isPicked(one) && typeof one['reason'] === 'string');
+}

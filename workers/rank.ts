@@ -9,7 +9,8 @@ import { createMesh } from '../src/collectives/mesh.ts';
 import type { Mesh } from '../src/collectives/mesh.ts';
 import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
-import { createWebGpuDevice } from '../src/device/webgpu.ts';
+import { deviceOf, openGpu } from '../src/device/webgpu.ts';
+import type { GpuContext } from '../src/device/webgpu.ts';
 import { createLink } from '../src/transport/link.ts';
 import { messagePortWire } from '../src/transport/message-port.ts';
 import type { Lanes, Link, Wire } from '../src/transport/transport.ts';
@@ -20,9 +21,11 @@ import type { PreparedRun } from '../src/train/prepare.ts';
 import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
 import type { Requests } from '../src/train/trainer.ts';
+import { browserQualifier } from './qualification.ts';
 import type { Backend, DeviceReport, LaneHandle, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
 
 let device: Device | undefined;
+let gpu: GpuContext | undefined;
 let ready: { readonly config: RunConfig; readonly prepared: PreparedRun; readonly checkpoint?: Uint8Array<ArrayBuffer> } | undefined;
 let links: ReadonlyMap<number, Link> = new Map();
 const lanes = new Map<number, Lanes>();
@@ -31,7 +34,8 @@ let paused: { promise: Promise<void>; resume: () => void } | undefined;
 
 const api: RankApi = {
   async open(backend: Backend): Promise<DeviceReport> {
-    device ??= backend === 'cpu' ? createCpuDevice() : await createWebGpuDevice(navigator.gpu);
+    if (!device && backend === 'webgpu') gpu = await openGpu(navigator.gpu);
+    device ??= gpu ? deviceOf(gpu, { owned: true }) : createCpuDevice();
     return { adapter: device.adapter, kind: device.kind };
   },
   async prepare({ config, files, checkpoint }: RankPreparation): Promise<void> {
@@ -54,6 +58,8 @@ const api: RankApi = {
       links = new Map([...lanes].map(([peer, own]) => [peer, createLink({ lanes: own, peer, self: setup.rank, run: setup.run, view: setup.view, world: realWorld })]));
       const ledger = createLedger();
       mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, links, ledger });
+      // Only now is it known how long the device may measure. It has run nothing yet.
+      if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: browserQualifier(ready.config.tune) });
       const own = mesh;
       void device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
@@ -93,6 +99,7 @@ const api: RankApi = {
     for (const link of links.values()) link.leave();
     device?.destroy();
     device = undefined;
+    gpu = undefined;
   },
 };
 

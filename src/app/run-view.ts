@@ -3,6 +3,7 @@
 
 import { worldSize } from '../base/axis.ts';
 import type { Layout } from '../base/axis.ts';
+import type { Certificate } from '../device/tune/certificate.ts';
 import { coordinatesOf } from '../collectives/mesh.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { StepMetrics } from '../train/trainer.ts';
@@ -57,6 +58,8 @@ export interface RankView {
   adapter: string;
   software: boolean;
   text: string;
+  /** What its device proved about itself; undefined until it did. */
+  certificate: Certificate | undefined;
   memoryBytes: number;
   links: readonly LinkView[];
   metrics: StepMetrics | undefined;
@@ -82,7 +85,7 @@ export class RunView {
     this.config = config;
     const size = worldSize(config.layout);
     this.ranks = Array.from({ length: size }, (_, rank) => ({
-      rank, place: placeName(rank, config.layout), name: '', own: false, adapter: '', software: false, text: '', memoryBytes: 0, links: [], metrics: undefined,
+      rank, place: placeName(rank, config.layout), name: '', own: false, adapter: '', software: false, text: '', certificate: undefined, memoryBytes: 0, links: [], metrics: undefined,
     }));
   }
 
@@ -100,6 +103,7 @@ export class RunView {
     const view = this.ranks[rank]!;
     switch (event.kind) {
       case 'status': view.text = event.text; return;
+      case 'certificate': view.certificate = event.certificate; return;
       case 'ready':
         Object.assign(view, { text: 'ready', memoryBytes: event.memoryBytes });
         this.parameters = event.parameters;

@@ -4,6 +4,7 @@ import type { RunFiles } from '../train/prepare.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { RunEvent } from '../train/run.ts';
 import { runInProcess } from './in-process.ts';
+import { fileTuneStore } from './machine/tune-file.ts';
 
 export const BACKENDS = ['chromium', 'node', 'cpu'] as const;
 export type ExecutionBackend = (typeof BACKENDS)[number];
@@ -32,5 +33,5 @@ export async function execute(execution: Execution): Promise<void> {
     await runInChromium(execution);
     return;
   }
-  await runInProcess({ ...execution, backend });
+  await runInProcess({ ...execution, backend, tuneStore: fileTuneStore() });
 }

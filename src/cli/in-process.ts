@@ -10,6 +10,8 @@ import { createMesh } from '../collectives/mesh.ts';
 import { createCpuDevice } from '../device/cpu.ts';
 import type { Device } from '../device/device.ts';
 import { nodeGpu } from '../device/node-gpu.ts';
+import { Qualifier } from '../device/tune/qualifier.ts';
+import type { TuneStore } from '../device/tune/store.ts';
 import { deviceOf, openGpu } from '../device/webgpu.ts';
 import type { GpuContext } from '../device/webgpu.ts';
 import { loopbackMesh } from '../transport/loopback.ts';
@@ -34,15 +36,23 @@ export interface LocalRun {
   /** What a rank asks for, once a step. */
   requests?(rank: number): Requests;
   readonly signal?: AbortSignal;
+  /** What is remembered about adapters; without it nothing is. */
+  readonly tuneStore?: TuneStore;
 }
 
 let context: Promise<GpuContext> | undefined;
 
-/** A device of this process: `node` shares one GPUDevice among all callers. */
-export async function localDevice(backend: LocalBackend): Promise<Device> {
+/** A device of this process: `node` shares one GPUDevice among all callers. With `qualifier` (node only), it is checked and tuned for what it runs. */
+export async function localDevice(backend: LocalBackend, qualifier?: Qualifier): Promise<Device> {
   if (backend === 'cpu') return createCpuDevice();
   context ??= (async () => { useVulkan(); return openGpu(await nodeGpu()); })();
-  return deviceOf(await context);
+  return deviceOf(await context, { qualifier });
+}
+
+/** What a memory of this process's GPU belongs to, besides the adapter: the runtime and the driver's settings that change code. */
+export function nodeVersion(): string {
+  const settings = ['VK_ICD_FILENAMES', 'GALLIVM_PERF', 'LP_NATIVE_VECTOR_WIDTH'].map((name) => process.env[name] ?? '').join(' ');
+  return `Dawn in Node ${process.versions.node} ${settings}`.trim();
 }
 
 /** Runs all ranks to the end. Resolves to each rank's ledger; rejects with the first error. */
@@ -53,10 +63,12 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
   // One thread runs every rank, so a long computation of one is no silence of another.
   const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
   const ledgers = nodes.map(() => createLedger());
+  // One GPU, so one qualifier: the first rank measures, the others take its choices.
+  const qualifier = config.tune === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs: config.tune * 1000, store: run.tuneStore });
   try {
     await Promise.all(nodes.map(async ({ rank, links }) => {
       const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank] });
-      const device = await localDevice(backend);
+      const device = await localDevice(backend, qualifier);
       try {
         await runRank({
           device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,

@@ -1,19 +1,23 @@
-// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, unrolls loops whose header ends in
-// `// unroll`, and turns private arrays marked `// registers` into named variables when every index is constant after unrolling (rolled
-// indexing of private arrays costs as much as barriers on some compilers). Nothing else is textual; the input is valid WGSL by itself.
+// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, drops the branches of an `if` that compares
+// constants, unrolls loops whose header ends in `// unroll`, and turns private arrays marked `// registers` into named variables when every index is
+// constant after unrolling (rolled indexing of private arrays costs as much as barriers on some compilers). What a compiler would fold itself is
+// folded here because software adapters take seconds over large unrolled texts. Nothing else is textual; the input is valid WGSL by itself.
 
 import { InternalError } from '../base/errors.ts';
 import type { Constants } from './kernel.ts';
 
 const CONST_LINE = /^([ \t]*const[ \t]+)(\w+)([ \t]*:[ \t]*)(u32|i32|f32)([ \t]*=[ \t]*)([^;]+);/gm;
 const UNROLL_HEADER = /for \(var (\w+)(?:: *[ui]32)? = ([^;]+); \1 < ([^;]+); \1 *(\+\+|\+= *[^)]+)\) *\{ *\/\/ unroll[^\n]*/;
+const IF_HEADER = /\bif \(([\w%*/+\- ]+?) (==|!=|<|<=|>|>=) ([\w%*/+\- ]+?)\) *\{/g;
 const REGISTERS = /var (\w+): *array<(.+), *([^,<>]+)>; *\/\/ registers[^\n]*/;
 
 export function specialise(source: string, constants: Constants): string {
   let text = source.replace(CONST_LINE, (line, head: string, name: string, colon: string, type: string, equals: string) =>
     name in constants ? `${head}${name}${colon}${type}${equals}${literal(constants[name], type)};` : line);
   const values = constantValues(text);
+  text = foldBranches(text, values);
   for (let match = UNROLL_HEADER.exec(text); match; match = UNROLL_HEADER.exec(text)) text = unroll(text, match, values);
+  text = foldBranches(text, values);
   for (let match = REGISTERS.exec(text); match; match = REGISTERS.exec(text)) text = nameRegisters(text, match, values);
   return text;
 }
@@ -33,6 +37,43 @@ function constantValues(text: string): Map<string, number> {
     if (value !== undefined && !Number.isNaN(value)) values.set(match[2], value);
   }
   return values;
+}
+
+const COMPARE: Readonly<Record<string, (a: number, b: number) => boolean>> = {
+  '==': (a, b) => a === b, '!=': (a, b) => a !== b, '<': (a, b) => a < b, '<=': (a, b) => a <= b, '>': (a, b) => a > b, '>=': (a, b) => a >= b,
+};
+
+/** Every `if (x == y) {...} else {...}` of constants becomes the block that is taken, or nothing. */
+function foldBranches(source: string, values: Map<string, number>): string {
+  let text = source;
+  IF_HEADER.lastIndex = 0;
+  for (let match = IF_HEADER.exec(text); match; match = IF_HEADER.exec(text)) {
+    const [header, left, compare, right] = match;
+    const [a, b] = [evaluate(left, values), evaluate(right, values)];
+    if (a === undefined || b === undefined) continue;
+    const open = match.index + header.length - 1;
+    const close = closingBrace(text, open);
+    const otherwise = /^\s*else\s*(?=\{|if\b)/.exec(text.slice(close + 1));
+    const taken = COMPARE[compare](a, b);
+    if (!otherwise) {
+      text = text.slice(0, match.index) + (taken ? text.slice(open, close + 1) : '') + text.slice(close + 1);
+    } else {
+      const start = close + 1 + otherwise[0].length;
+      // `else if`: keep the rest of the chain in a block of its own.
+      const end = elseEnd(text, start);
+      text = text.slice(0, match.index) + (taken ? text.slice(open, close + 1) : text[start] === '{' ? text.slice(start, end) : `{ ${text.slice(start, end)} }`) + text.slice(end);
+    }
+    // What was kept may begin with another one.
+    IF_HEADER.lastIndex = match.index;
+  }
+  return text;
+}
+
+/** Index after the last block of what follows `else` at `start`. */
+function elseEnd(text: string, start: number): number {
+  const close = closingBrace(text, text.indexOf('{', start)) + 1;
+  const more = text[start] === '{' ? null : /^\s*else\s*(?=\{|if\b)/.exec(text.slice(close));
+  return more ? elseEnd(text, close + more[0].length) : close;
 }
 
 function unroll(text: string, match: RegExpExecArray, values: Map<string, number>): string {

@@ -43,11 +43,14 @@ export class AdamW {
       const bytes = (range.end - range.start) * 4;
       return { owned: range, m: device.alloc(bytes, 'optimizer', 'm'), v: device.alloc(bytes, 'optimizer', 'v') };
     });
-    const updates = await Promise.all(moments.map(({ owned: range, m, v }) => device.prepare(adamw, { N: range.end - range.start, DECAY: range.decays ? 1 : 0 }, {
+    const updateOf = ({ start, end, decays }: OwnedRange) => ({ N: end - start, DECAY: decays ? 1 : 0 });
+    const normOf = ({ start, end }: OwnedRange) => ({ N: end - start, SQUARE: 1, PARTS: PARTIALS });
+    await device.qualify?.([...owned.map((range) => ({ kernel: adamw, params: updateOf(range), count: 1 })), ...counted.map((range) => ({ kernel: reduceSum, params: normOf(range), count: 1 }))]);
+    const updates = await Promise.all(moments.map(({ owned: range, m, v }) => device.prepare(adamw, updateOf(range), {
       param: rangeOf(params.values, range), grad: rangeOf(params.grads, range), m: { buffer: m, offset: 0, bytes: m.bytes }, v: { buffer: v, offset: 0, bytes: v.bytes },
       hyper: { buffer: hyper, offset: 0, bytes: HYPER_COUNT * 4 },
     })));
-    const norms = await Promise.all(counted.map((range, i) => device.prepare(reduceSum, { N: range.end - range.start, SQUARE: 1, PARTS: PARTIALS }, {
+    const norms = await Promise.all(counted.map((range, i) => device.prepare(reduceSum, normOf(range), {
       x: rangeOf(params.grads, range), partials: { buffer: partials, offset: i * PARTIALS * 4, bytes: PARTIALS * 4 },
     })));
     return new AdamW(device, hyper, partials, moments, updates, norms);

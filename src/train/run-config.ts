@@ -40,6 +40,8 @@ export interface RunConfig {
   readonly evalEvery: number;
   readonly sampleEvery: number;
   readonly checkpointEvery: number;
+  /** Seconds in which a device measures variants before it trains; 0: self-check only; null: neither. */
+  readonly tune: number | null;
 }
 
 interface Field<T> {
@@ -105,6 +107,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   evalEvery: count('steps between evaluations; 0: never', 50, 0, 10_000_000),
   sampleEvery: count('steps between samples; 0: never', 50, 0, 10_000_000),
   checkpointEvery: count('steps between checkpoints; 0: never', 0, 0, 10_000_000),
+  tune: orNull(atLeast0('seconds to measure kernel variants before training; 0: only check them, none: not even that', 2), 2),
 };
 
 /** Names that shape `lr` and are no fields of their own: lr becomes the peak of a warm-up and decay. */
@@ -134,13 +137,13 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
     model: get('model'), data: get('data'), tokenizer: get('tokenizer'), layout: get('layout'), schedule: get('schedule'), chunks: get('chunks'), sequence: get('sequence'),
     microbatches: get('microbatches'), steps: get('steps'), seed: get('seed'), batch: get('batch'), context: getOrNull('context'), lr: shapeRate(get('lr'), given),
     betas: get('betas'), eps: get('eps'), weightDecay: get('weightDecay'), gradClip: getOrNull('gradClip'),
-    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'),
+    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'), tune: getOrNull('tune'),
   };
   checkLearningRate(config.lr, config.steps);
   return config;
 
-  // Null is a value of these two, so `??` would lose it.
-  function getOrNull(key: 'context' | 'gradClip'): number | null {
+  // Null is a value of these, so `??` would lose it.
+  function getOrNull(key: 'context' | 'gradClip' | 'tune'): number | null {
     const value = given.get(key);
     if (value !== undefined) return RUN_FIELDS[key].read(value, key);
     return base ? base[key] : RUN_FIELDS[key].preset;
@@ -162,7 +165,7 @@ export function formatRunConfig(config: RunConfig): Record<string, unknown> {
 export function readRunJson(source: string, more: Iterable<readonly [string, unknown]> = []): RunConfig {
   const json = parseJson(source, { format: 'run.json', maxDepth: 6 });
   if (!isObject(json) || json.get('format') !== 'torch-run/1') throw new ConfigError('format', 'run.json: expected format torch-run/1');
-  const settings: [string, unknown][] = [['data', 'tokens'], ['evalEvery', 0], ['sampleEvery', 0]];
+  const settings: [string, unknown][] = [['data', 'tokens'], ['evalEvery', 0], ['sampleEvery', 0], ['tune', null]];
   for (const [name, key] of [['steps', 'steps'], ['batch', 'batch'], ['T', 'context'], ['lr', 'lr'], ['betas', 'betas'], ['eps', 'eps'], ['weight_decay', 'weightDecay'], ['grad_clip', 'gradClip']] as const) {
     const value = json.get(name);
     if (value === undefined) throw new ConfigError(name, 'run.json: the field is missing');

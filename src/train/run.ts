@@ -8,6 +8,7 @@ import type { Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
 import { barrier } from '../collectives/barrier.ts';
 import type { Device } from '../device/device.ts';
+import type { Certificate } from '../device/tune/certificate.ts';
 import { countWeights } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
 import { readCheckpoint, writeCheckpoint, writeModel } from './checkpoint.ts';
@@ -23,6 +24,7 @@ import type { Requests, StepMetrics } from './trainer.ts';
 /** What a rank tells while it runs. Bytes come on rank 0 only. */
 export type RunEvent =
   | { readonly kind: 'status'; readonly text: string }
+  | { readonly kind: 'certificate'; readonly certificate: Certificate }
   | { readonly kind: 'ready'; readonly parameters: number; readonly vocab: number; readonly launches: number; readonly memoryBytes: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly memoryBytes: number }
   | { readonly kind: 'evaluation'; readonly step: number; readonly loss: number }
@@ -56,7 +58,7 @@ const EVAL_BATCHES = 4;
 
 export async function runRank(options: RunOptions): Promise<void> {
   const { device, mesh, ledger, world, config, prepared, onEvent } = options;
-  onEvent({ kind: 'status', text: 'compiling kernels' });
+  onEvent({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
     batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: options.requests,
@@ -66,6 +68,8 @@ export async function runRank(options: RunOptions): Promise<void> {
   try {
     if (options.checkpoint) resume(trainer, options.checkpoint);
     const generator = prepared.tokenizer && (config.sampleEvery > 0 || options.requests) ? await Generator.create(trainer) : undefined;
+    const certificate = await device.qualify?.([]);
+    if (certificate) onEvent({ kind: 'certificate', certificate });
     onEvent({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
     onEvent({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });

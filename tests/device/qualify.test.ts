@@ -8,6 +8,8 @@ import type { QualifierOptions } from '../../src/device/tune/qualifier.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { explain, summary } from '../../src/device/tune/certificate.ts';
 import type { Certificate } from '../../src/device/tune/certificate.ts';
+import { shapeClass } from '../../src/device/tune/shape-class.ts';
+import type { TuneStore } from '../../src/device/tune/store.ts';
 import { ClockWorld, fakeDevice, fakeKernel } from '../support/fake-device.ts';
 
 const PARAMS = { N: 1000, FACTOR: 2 };
@@ -101,4 +103,123 @@ test('timestamps decide only where the wall clock does not contradict them', asy
     expect(chosen(kernel)).toBe(variant);
     expect(candidates.map((one) => one.clock)).toEqual([clock, clock]);
   }
+});
+
+/** A store in memory that counts, with what tests do to it. */
+function memoryStore(text?: string): TuneStore & { texts: Map<string, string>; reads: number } {
+  const texts = new Map<string, string>();
+  const store = {
+    texts, reads: 0,
+    async read(key: string) { store.reads++; return texts.get(key) ?? text; },
+    async write(key: string, value: string) { texts.set(key, value); },
+  };
+  return store;
+}
+
+const quickSlow = () => fakeKernel({ slow: { runMs: 9 }, quick: { runMs: 3 } });
+
+test('what was measured and checked is remembered, and applied without measuring or checking', async () => {
+  const store = memoryStore();
+  await bench({ store }).qualify(quickSlow());
+  const later = bench({ store });
+  const certificate = await later.qualify(quickSlow());
+  expect(later.chosen(quickSlow())).toBe('quick');
+  expect(certificate.decisions).toMatchObject([{ variant: 'quick', remembered: true, complete: true }]);
+  expect(certificate.checks).toMatchObject([{ variant: 'quick', how: 'remembered' }]);
+  expect(later.device.ran).toEqual([]);
+  // Another browser version, another adapter: nothing is known.
+  const other = bench({ store, version: 'next' });
+  expect((await other.qualify(quickSlow())).checks.map(({ how }) => how)).not.toContain('remembered');
+  expect(store.texts.size).toBe(2);
+});
+
+test('a changed source is measured and checked anew', async () => {
+  const store = memoryStore();
+  await bench({ store }).qualify(quickSlow());
+  const { qualify, chosen } = bench({ store });
+  const changed = fakeKernel({ slow: { runMs: 9 }, quick: { runMs: 2, wrong: 'off' } });
+  expect((await qualify(changed)).refused).toMatchObject([{ variant: 'quick' }]);
+  expect(chosen(changed)).toBe('slow');
+});
+
+test('measuring goes on where the last session stopped', async () => {
+  const store = memoryStore();
+  const kernel = fakeKernel(Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])));
+  const measured: number[] = [];
+  let complete = false;
+  for (let session = 0; session < 8 && !complete; session++) {
+    const { qualify } = bench({ store, tuneMs: 500 });
+    const [decision] = (await qualify(kernel)).decisions;
+    measured.push(decision.candidates.length);
+    complete = decision.complete;
+  }
+  expect(measured.length).toBeGreaterThan(1);
+  expect(measured).toEqual([...measured].sort((a, b) => a - b));
+  expect(complete).toBe(true);
+  const last = bench({ store });
+  await last.qualify(kernel);
+  expect(last.chosen(kernel)).toBe('v5');
+});
+
+test.each([
+  ['cut off', '{"version":1,"decisions":{'],
+  ['of another version', '{"version":0,"decisions":{},"checks":{}}'],
+  ['of another shape', '{"version":1,"decisions":{"fake x":{"variant":"quick"}},"checks":{}}'],
+  ['with a lying check', '{"version":1,"decisions":{},"checks":{"fake/quick 00":-1}}'],
+])('a store that is %s is ignored', async (_, text) => {
+  const store = memoryStore(text);
+  const { qualify, chosen } = bench({ store });
+  const certificate = await qualify(quickSlow());
+  expect(certificate.notes).toEqual(['what was remembered is of another version or damaged, so it was measured anew']);
+  expect(chosen(quickSlow())).toBe('quick');
+  expect(certificate.checks.map(({ how }) => how)).not.toContain('remembered');
+});
+
+test('a store that cannot be read or is full costs a note', async () => {
+  const store: TuneStore = { read: () => Promise.reject(new Error('blocked')), write: () => Promise.reject(new Error('quota exceeded')) };
+  const { qualify, chosen } = bench({ store });
+  const { notes } = await qualify(quickSlow());
+  expect(notes).toEqual(['what was remembered could not be read (Error: blocked), so it was measured anew', 'the result could not be kept (Error: quota exceeded), so the next start measures again']);
+  expect(chosen(quickSlow())).toBe('quick');
+});
+
+test('a remembered variant that this launch does not support, or that is gone, is not applied', async () => {
+  const store = memoryStore();
+  await bench({ store }).qualify(quickSlow());
+  const key = [...store.texts.keys()][0];
+  store.texts.set(key, store.texts.get(key)!.replaceAll('"variant":"quick"', '"variant":"gone"'));
+  const { qualify, chosen } = bench({ store, tuneMs: 0 });
+  await qualify(quickSlow());
+  expect(chosen(quickSlow())).toBe('slow');
+});
+
+test('who waited for the lock takes the choices of the one who measured', async () => {
+  const store = memoryStore();
+  const kernel = fakeKernel(Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])));
+  await bench({ store, tuneMs: 500 }).qualify(kernel);
+  const world = new ClockWorld();
+  const qualifier = new Qualifier({ world, version: 'test', tuneMs: 500, store, lock: (work) => { world.ms += 400; return work(); } });
+  const device = fakeDevice(world, qualifier);
+  const { decisions } = await device.qualify!([{ kernel, params: PARAMS, count: 1 }]);
+  expect(decisions).toMatchObject([{ remembered: true }]);
+  expect(device.ran).toEqual([]);
+});
+
+test('ranks that share a qualifier measure once', async () => {
+  const { qualifier, world, qualify } = bench();
+  const other = fakeDevice(world, qualifier);
+  const kernel = quickSlow();
+  await Promise.all([qualify(kernel), other.qualify!([{ kernel, params: PARAMS, count: 1 }])]);
+  expect(other.ran).toEqual([]);
+});
+
+test('shape classes keep flags, small extents and divisibility, and round sizes', () => {
+  const kernel = fakeKernel({ only: { runMs: 1 } });
+  const of = (N: number, FACTOR: number): string => shapeClass(kernel, { N, FACTOR });
+  expect(of(512, 1)).toBe('N=~512q FACTOR=1');
+  expect(of(600, 1)).toBe(of(512, 1));
+  expect(of(1000, 1)).not.toBe(of(512, 1));
+  expect(of(511, 1)).toBe('N=~512 FACTOR=1');
+  expect(of(7, 0)).toBe('N=7 FACTOR=0');
+  expect(of(512, 0.25)).toBe(of(512, 0.3));
 });

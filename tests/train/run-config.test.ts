@@ -40,6 +40,7 @@ describe('parseRunConfig', () => {
     const base = parse({ gradClip: null, context: 8, seed: 5 });
     expect(parse({ seed: 6 }, base)).toEqual({ ...base, seed: 6 });
     expect(parse({ context: 'none' }, base).context).toBe(null);
+    expect([parse({ tune: '0' }), parse({ tune: 'none' }), parse({}, parse({ tune: null }))].map(({ tune }) => tune)).toEqual([0, null, null]);
   });
 
   it.each<[Record<string, unknown>, string]>([
@@ -95,7 +96,7 @@ describe('readRunJson', () => {
 
   it('reads the optimiser, sizes and clipping of a conformance run', () => {
     expect(readRunJson(source('gpt2-tiny'))).toEqual({
-      ...defaults, data: 'tokens', steps: 10, batch: 4, context: 16, lr: 0.005, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, gradClip: null, evalEvery: 0, sampleEvery: 0,
+      ...defaults, tune: null, data: 'tokens', steps: 10, batch: 4, context: 16, lr: 0.005, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, gradClip: null, evalEvery: 0, sampleEvery: 0,
     });
     expect(readRunJson(source('lasp2h-tiny'))).toMatchObject({ gradClip: 1, eps: 1e-7, weightDecay: 0.1 });
   });

@@ -2,6 +2,8 @@
 
 import { css, html, LitElement } from 'lit';
 import { formatBytes } from '../../base/format-bytes.ts';
+import { explain, summary } from '../../device/tune/certificate.ts';
+import type { Certificate } from '../../device/tune/certificate.ts';
 import type { LinkView, RankView } from '../run-view.ts';
 import { shapes } from './theme.ts';
 
@@ -20,6 +22,8 @@ export class MeshMap extends LitElement {
     th { color: var(--soft); font-weight: 500; text-align: right; }
     td { text-align: right; padding: 1px 0; white-space: nowrap; }
     th:first-child, td:first-child { text-align: left; }
+    details { font-size: 12px; margin-top: 6px; color: var(--soft); }
+    details p { margin: 4px 0 0; overflow-wrap: anywhere; }
     caption { text-align: left; color: var(--soft); }
   `];
   declare ranks: readonly RankView[];
@@ -37,7 +41,7 @@ export class MeshMap extends LitElement {
   }
 
   #card(view: RankView) {
-    const { rank, place, name, own, adapter, software, memoryBytes, links, text } = view;
+    const { rank, place, name, own, adapter, software, memoryBytes, links, text, certificate } = view;
     const kinds = [...new Set(links.map(({ kind }) => kind))].join(', ');
     return html`<li>
       <div class="row"><span class="rank" aria-label=${`rank ${rank}`}>${rank}</span><span class="place">${place}</span></div>
@@ -46,6 +50,7 @@ export class MeshMap extends LitElement {
         ${name ? html`<dt>tab</dt><dd>${name}${own ? ' (this one)' : ''}</dd>` : ''}
         ${own || !name ? html`<dt>state</dt><dd>${text || 'starting'}</dd><dt>memory</dt><dd>${memoryBytes ? formatBytes(memoryBytes) : 'not known yet'}</dd>` : ''}
       </dl>
+      ${certificate ? qualification(certificate) : ''}
       ${links.length ? html`<table>
         <caption>${kinds}</caption>
         <thead><tr><th scope="col">to rank</th><th scope="col">round trip</th><th scope="col">rate</th></tr></thead>
@@ -53,6 +58,12 @@ export class MeshMap extends LitElement {
       </table>` : ''}
     </li>`;
   }
+}
+
+/** One line, with the reasons behind it. */
+function qualification(certificate: Certificate) {
+  const refused = certificate.refused.map(({ kernel, variant, reason }) => `${kernel}/${variant} was refused: ${reason}`);
+  return html`<details><summary>${summary(certificate)}</summary>${[...refused, ...certificate.decisions.map(explain), ...certificate.notes].map((line) => html`<p>${line}</p>`)}</details>`;
 }
 
 /** A link has no round trip before its first heartbeat. */

@@ -6,6 +6,7 @@ import { worldSize, formatLayout } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
 import { formatModelConfig } from '../../model/config.ts';
+import { summary } from '../../device/tune/certificate.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -135,6 +136,7 @@ class EventSink {
     if (event.kind === 'status' && rank === 0) this.status(event.text);
     else if (event.kind === 'step') this.#step(rank, event.metrics);
     else if (rank !== 0) return;
+    else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
     else if (event.kind === 'evaluation') this.#io.err(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
     else if (event.kind === 'sample') this.#io.err(`step ${event.step}: ${JSON.stringify(event.text)}`);

@@ -32,9 +32,10 @@ const CHECK_MS = 2000;
 /** Bytes weigh as much as this many operations. */
 const FLOPS_PER_BYTE = 10;
 /** Shapes below this share of the work are not worth a measurement. */
-const LEAST_SHARE = 0.005;
+const LEAST_SHARE = 0.01;
 /** A lock that took longer was held by another tab that measured for us. */
 const WAITED_MS = 50;
+const STORE_MS = 2000;
 
 export class Qualifier {
   readonly #options: QualifierOptions;
@@ -120,7 +121,7 @@ export class Qualifier {
     const { store, fresh } = this.#options;
     if (!store || fresh) return;
     try {
-      const text = await store.read(this.#adapter);
+      const text = await this.#inTime(store.read(this.#adapter));
       if (text !== undefined && !findings.knowledge.merge(text)) this.#notes.add('what was remembered is of another version or damaged, so it was measured anew');
     } catch (error) {
       this.#notes.add(`what was remembered could not be read (${String(error)}), so it was measured anew`);
@@ -129,9 +130,20 @@ export class Qualifier {
 
   async #save(findings: Findings): Promise<void> {
     try {
-      await this.#options.store?.write(this.#adapter, findings.knowledge.format());
+      if (this.#options.store) await this.#inTime(this.#options.store.write(this.#adapter, findings.knowledge.format()));
     } catch (error) {
       this.#notes.add(`the result could not be kept (${String(error)}), so the next start measures again`);
+    }
+  }
+
+  /** A database that never answers must not keep a device from training. */
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    let cancel = (): void => {};
+    const late = new Promise<never>((_, reject) => { cancel = this.#options.world.timer(STORE_MS, () => reject(new Error(`no answer within ${STORE_MS} ms`))); });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      cancel();
     }
   }
 

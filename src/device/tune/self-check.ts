@@ -1,6 +1,7 @@
 // Before a device trains, every variant that its plans use must give what the references give, on this adapter. A launch of the plan that is cheap enough for
 // the reference is checked itself, on known inputs: its pipeline is compiled anyway. For a large one the nearest case of the kernel's contract stands in.
-// Launches that run the same code (variant, constants, flags) are checked once. What does not fit into the time is listed, most work first.
+// Launches that run the same code (variant, constants, flags) are checked once. Launches of the plan come first, because they cost least, then cases, most work
+// first; what does not fit into the time is listed.
 
 import { DeviceLostError, LimitError, SelfCheckError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -16,8 +17,8 @@ import { flagsOf } from './shape-class.ts';
 import { checkKey } from './store.ts';
 import { Workbench } from './workbench.ts';
 
-/** The reference makes some 3e8 operations per second. */
-const OWN_FLOPS = 5e6;
+/** The reference makes some 3e8 operations per second, so up to here it is quicker than a pipeline of its own for a smaller case. */
+const OWN_FLOPS = 2e7;
 const CASE_FLOPS = 5e6;
 /** Pipelines that compile while an earlier one is checked. */
 const AHEAD = 4;
@@ -73,7 +74,7 @@ export class SelfCheck {
     }
   }
 
-  /** The code that runs `groups`: for each the launch with the fewest operations, sorted by work. */
+  /** The code that runs `groups`: for each the launch with the fewest operations; launches of the plan before cases, most work first. */
   #units(groups: readonly Group[]): readonly Unit[] {
     const units = new Map<string, Unit>();
     for (const { kernel, params, shapeClass, work } of groups) {
@@ -84,7 +85,8 @@ export class SelfCheck {
       const smaller = !known || kernel.cost(params).flops < kernel.cost(known.params).flops;
       units.set(key, { key, kernel, work: (known?.work ?? 0) + work, ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }) });
     }
-    return [...units.values()].sort((a, b) => b.work - a.work);
+    const extra = ({ kernel, params }: Unit): number => (kernel.cost(params).flops > OWN_FLOPS ? 1 : 0);
+    return [...units.values()].sort((a, b) => extra(a) - extra(b) || b.work - a.work);
   }
 
   #target({ kernel, params, choice }: Unit): Target | undefined {

@@ -1,5 +1,5 @@
 // Chooses the fastest variant of one launch by measuring. A candidate must first give the right result on this launch; then it takes turns with the best one so
-// far (challenger, best, best, challenger, ...), so that both meet the same noise, and wins if its median is at least 3 % lower. Both clocks are read: the
+// far (challenger, best, best, challenger, ...), so that both meet the same noise, and wins if it wins every round and its median is at least 3 % lower. Both clocks are read: the
 // GPU's timestamps decide where they are plausible for all samples of both, and the wall clock must not contradict them.
 // Stops at its deadline, which is looked at before each compile; the next session goes on with the candidates that are left.
 
@@ -126,9 +126,10 @@ class Contest {
     }
     const clock = clockOf([...challenger.samples, ...defended]);
     const ratio = (by: Clock): number => statistics(challenger.samples, by).medianMs / statistics(defended, by).medianMs;
+    const won = challenger.samples.every((sample, round) => timeOf(sample, clock) < timeOf(defended[round], clock));
     const placed = { ...challenger, relative: best.relative * ratio(clock) };
     this.#record(placed, clock);
-    return ratio(clock) < WINS && ratio('wall') < CONTRADICTS ? placed : best;
+    return won && ratio(clock) < WINS && ratio('wall') < CONTRADICTS ? placed : best;
   }
 
   #record({ choice, samples, relative }: Runner, clock: Clock): void {
@@ -171,8 +172,10 @@ function clockOf(samples: readonly Sample[]): Clock {
   return samples.every(({ gpuMs, wallMs }) => gpuMs !== undefined && gpuMs > wallMs / 50 && gpuMs <= wallMs * CONTRADICTS) ? 'gpu' : 'wall';
 }
 
+function timeOf({ gpuMs, wallMs }: Sample, clock: Clock): number { return clock === 'gpu' ? gpuMs! : wallMs; }
+
 function statistics(samples: readonly Sample[], clock: Clock): { readonly medianMs: number; readonly spread: number } {
-  const sorted = samples.map(({ gpuMs, wallMs }) => (clock === 'gpu' ? gpuMs! : wallMs)).sort((a, b) => a - b);
+  const sorted = samples.map((sample) => timeOf(sample, clock)).sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const medianMs = sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   return { medianMs, spread: medianMs > 0 ? (sorted[sorted.length - 1] - sorted[0]) / medianMs : 0 };

@@ -51,9 +51,11 @@ export class TiedWeights {
     const N = elements(table.shape);
     const own = rangeOf(table.grad);
     const whole = (buffer: DeviceBuffer): Range => ({ buffer, offset: 0, bytes });
+    const [adding, copying] = [{ N, ALPHA: 1, BETA: 1 }, { R: 1, COLS: N, X_WIDTH: N, X_COL: 0, OUT_WIDTH: N, OUT_COL: 0 }];
+    await device.qualify?.([{ kernel: add, params: adding, count: 1 }, { kernel: copyColumns, params: copying, count: 1 }]);
     const launches = [
-      await device.prepare(add, { N, ALPHA: 1, BETA: 1 }, { a: own, b: whole(incoming), out: whole(sum) }),
-      await device.prepare(copyColumns, { R: 1, COLS: N, X_WIDTH: N, X_COL: 0, OUT_WIDTH: N, OUT_COL: 0 }, { x: whole(sum), out: own }),
+      await device.prepare(add, adding, { a: own, b: whole(incoming), out: whole(sum) }),
+      await device.prepare(copyColumns, copying, { x: whole(sum), out: own }),
     ];
     return new TiedWeights(device, group, { table, incoming, sum, launches, peer: hosts[last] }, head);
   }

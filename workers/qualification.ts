@@ -1,0 +1,30 @@
+// How a worker qualifies its GPU: it remembers in IndexedDB, and tabs of one browser take turns, so that one measures and the others read what it found.
+
+import { realWorld } from '../src/base/world.ts';
+import { indexedDbTuneStore } from '../src/device/tune/indexed-db-store.ts';
+import { Qualifier } from '../src/device/tune/qualifier.ts';
+import type { TuneLock } from '../src/device/tune/store.ts';
+
+const LOCK = 'tabmesh tune';
+/** A frozen tab may hold the lock for ever; several that measure one after the other need this long. */
+const PATIENCE_MS = 20_000;
+
+/** `tuneSeconds` as in RunConfig.tune. */
+export function browserQualifier(tuneSeconds: number): Qualifier {
+  return new Qualifier({
+    world: realWorld, version: navigator.userAgent, tuneMs: tuneSeconds * 1000, lock: takeTurns,
+    ...(typeof indexedDB === 'undefined' ? {} : { store: indexedDbTuneStore(indexedDB) }),
+  });
+}
+
+const takeTurns: TuneLock = async (work) => {
+  // Not in insecure contexts, nor in old browsers.
+  if (!('locks' in navigator)) return work();
+  let began = false;
+  try {
+    return await navigator.locks.request(LOCK, { signal: AbortSignal.timeout(PATIENCE_MS) }, () => { began = true; return work(); });
+  } catch (error) {
+    if (began) throw error;
+    return work();
+  }
+};

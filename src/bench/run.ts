@@ -18,8 +18,12 @@ export const OWN = 'tabmesh';
 const TURN_MS = 150;
 /** Timed rounds of one shape; first runs and compiling come on top. */
 const SHAPE_BUDGET_MS = 6000;
-/** A library whose run would take longer than this is left out, by what its other shapes took; `full` leaves nobody out. */
-const LONGEST_RUN_MS = 12_000;
+/**
+ * A bench of the default scope should end within about this time on a machine without a GPU: a library is left out of a shape if a run of it would
+ * take more than a 24th of what is left, by the speed of its run before. `full` leaves nobody out.
+ */
+const BENCH_BUDGET_MS = 480_000;
+const SHARE = 1 / 24;
 /** Above it, a first run is as good an estimate as a second one would be. */
 const SLOW_MS = 2000;
 
@@ -99,6 +103,7 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
   const { device, peers = false, loaders = {}, only, scope = 'default', ceilings, onStatus = () => {}, onResults, checkpoint } = options;
   const chosen = workloadsNamed(only);
   const entrants = await openPeers(peers, loaders, onStatus);
+  const start = realWorld.now();
   const results: WorkloadResult[] = [];
   const missing: Missing[] = [];
   try {
@@ -106,7 +111,7 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
       const rates = new Map<string, number>();
       for (const { dims } of workload.shapes.filter((shape) => inScope(shape.scope, scope))) {
         checkpoint?.();
-        const shape = new ShapeBench(workload, workload.problem(dims), { ...options, scope }, rates, ceilings);
+        const shape = new ShapeBench(workload, workload.problem(dims), options, rates, scope === 'full' ? Infinity : SHARE * Math.max(0, BENCH_BUDGET_MS - (realWorld.now() - start)));
         const found = await shape.measure(entrants);
         results.push(...found);
         missing.push(...shape.missing);
@@ -124,7 +129,7 @@ function inScope(shape: Scope, wanted: Scope): boolean {
 }
 
 /** A library that has done its first run. */
-interface Ready { readonly library: string; readonly runner: Runner; readonly firstMs: number; readonly warmMs: number; readonly outputs: Outputs }
+interface Ready { readonly library: string; readonly runner: Runner; readonly firstMs: number; readonly warmMs: number; readonly peakBytes?: number; readonly outputs: Outputs }
 
 class ShapeBench {
   readonly missing: Missing[] = [];
@@ -133,14 +138,15 @@ class ShapeBench {
   readonly #options: BenchOptions;
   /** GFLOP/s that each library reached in this workload so far. */
   readonly #rates: Map<string, number>;
-  readonly #ceilings: Ceilings | undefined;
+  /** Of one run of a peer. */
+  readonly #longestMs: number;
 
-  constructor(workload: Workload, problem: Problem, options: BenchOptions, rates: Map<string, number>, ceilings: Ceilings | undefined) {
+  constructor(workload: Workload, problem: Problem, options: BenchOptions, rates: Map<string, number>, longestMs: number) {
     this.#workload = workload;
     this.#problem = problem;
     this.#options = options;
     this.#rates = rates;
-    this.#ceilings = ceilings;
+    this.#longestMs = longestMs;
   }
 
   async measure(entrants: readonly Entrant[]): Promise<readonly WorkloadResult[]> {
@@ -162,10 +168,10 @@ class ShapeBench {
       const agreed = this.#problem.agree?.(new Map(ready.map(({ library, outputs }) => [library, outputs])));
       const times = await takeTurns(ready.map(({ runner }) => runner), ready.map(({ warmMs }) => warmMs), { rounds, turnMs: TURN_MS, budgetMs: SHAPE_BUDGET_MS }, checkpoint);
       const own = ready.findIndex(({ library }) => library === OWN);
-      return ready.map(({ library, runner, firstMs, verdict }, i) => ({
+      return ready.map(({ library, firstMs, verdict, peakBytes }, i) => ({
         ...this.#result(library, times[i], firstMs, i === own || own < 0 ? null : ratioOf(times[own], times[i])),
         correct: verdict.correct && (agreed?.get(library) ?? true), worstError: Number.isFinite(verdict.worst) ? verdict.worst : null,
-        ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(runner.peakBytes === undefined ? {} : { peakBytes: runner.peakBytes }),
+        ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(peakBytes === undefined ? {} : { peakBytes }),
       }));
     } finally {
       for (const { runner } of ready) runner.dispose();
@@ -186,7 +192,7 @@ class ShapeBench {
   async #warmUp(library: string, make: () => Promise<Runner>): Promise<Ready | undefined> {
     const rate = this.#rates.get(library);
     const expectedMs = rate === undefined ? 0 : this.#problem.cost.flops / rate / 1e6;
-    if (expectedMs > LONGEST_RUN_MS && this.#options.scope !== 'full' && library !== OWN) {
+    if (expectedMs > this.#longestMs && library !== OWN) {
       this.#miss(library, `left out: a run would take about ${Math.round(expectedMs / 1000)} s here`);
       return undefined;
     }
@@ -196,6 +202,8 @@ class ShapeBench {
       const start = realWorld.now();
       for (let i = 0; i < (this.#problem.checkedRuns ?? 1); i++) { this.#options.checkpoint?.(); await runner.run(1); }
       const firstMs = (realWorld.now() - start) / (this.#problem.checkedRuns ?? 1);
+      // Of one run: in timed turns a library may hold the results of several.
+      const { peakBytes } = runner;
       const outputs = await runner.read();
       let warmMs = firstMs;
       if (firstMs < SLOW_MS) {
@@ -203,7 +211,7 @@ class ShapeBench {
         await runner.run(1);
         warmMs = realWorld.now() - again;
       }
-      return { library, runner, firstMs, warmMs, outputs };
+      return { library, runner, firstMs, warmMs, outputs, ...(peakBytes === undefined ? {} : { peakBytes }) };
     } catch (error) {
       runner?.dispose();
       if (isFatal(error)) throw error;
@@ -218,7 +226,7 @@ class ShapeBench {
     const gflops = cost.flops / medianMs / 1e6;
     this.#rates.set(library, gflops);
     return {
-      workload, shape, library, medianMs, gflops, gbps: cost.bytes / medianMs / 1e6, roofline: this.#ceilings ? roofShare(this.#ceilings, cost, medianMs) : null,
+      workload, shape, library, medianMs, gflops, gbps: cost.bytes / medianMs / 1e6, roofline: this.#options.ceilings ? roofShare(this.#options.ceilings, cost, medianMs) : null,
       minMs: Math.min(...turns), maxMs: Math.max(...turns), firstMs, rounds: turns.length, runs, ratio,
     };
   }

@@ -28,7 +28,7 @@ export interface Times {
 export async function takeTurns(contestants: readonly Contestant[], estimates: readonly number[], pace: Pace, checkpoint?: () => void, now: () => number = realWorld.now): Promise<readonly Times[]> {
   const runs = estimates.map((ms) => Math.max(1, Math.min(MAX_RUNS, Math.round(pace.turnMs / ms) || 1)));
   const roundMs = estimates.reduce((sum, ms, i) => sum + ms * runs[i], 0);
-  const rounds = Math.max(1, Math.min(pace.rounds, Math.floor(pace.budgetMs / roundMs)));
+  const rounds = Math.max(1, Math.min(pace.rounds, Math.round(pace.budgetMs / roundMs)));
   const turns = contestants.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     const order = [...contestants.keys()];

@@ -4,8 +4,10 @@
 import type * as jaxjs from '@jax-js/jax';
 import { NoDeviceError } from '../../base/errors.ts';
 import type { TypedArray } from '../../base/shape.ts';
+import { swapHeads } from '../head-layout.ts';
 import { meterMemory } from '../memory-meter.ts';
 import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
+import { ADAMW } from '../workloads/adamw.ts';
 
 export type Jax = typeof jaxjs;
 type JaxArray = jaxjs.Array;
@@ -24,8 +26,16 @@ export async function openJax(loaders: Loaders): Promise<Jax> {
   return jax;
 }
 
-export function upload({ numpy }: Jax, { inputs }: Problem): JaxArray[] {
-  return Object.values(inputs).map(({ data, shape }) => numpy.array(data, { shape: [...shape], dtype: data instanceof Int32Array ? numpy.int32 : numpy.float32 }));
+/** Its attention takes [T, heads, D]. */
+const isAttention = ({ workload }: Problem): boolean => workload.startsWith('attention');
+
+function upload({ numpy }: Jax, problem: Problem): JaxArray[] {
+  return Object.values(problem.inputs).map(({ data, shape }) => {
+    if (data instanceof Int32Array) return numpy.array(data, { shape: [...shape], dtype: numpy.int32 });
+    if (!isAttention(problem)) return numpy.array(data, { shape: [...shape] });
+    const [H, T, D] = shape;
+    return numpy.array(swapHeads(data, H, T, D), { shape: [T, H, D] });
+  });
 }
 
 function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner {
@@ -53,7 +63,11 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
       await device.queue.onSubmittedWorkDone();
     },
     async read() {
-      const data = await Promise.all(outputs.map((array) => array.ref.data()));
+      const { H, T, D } = problem.dims;
+      const data = await Promise.all(outputs.map(async (array) => {
+        const flat = await array.ref.data();
+        return isAttention(problem) ? swapHeads(flat as Float32Array, T, H, D) : flat;
+      }));
       return Object.fromEntries(names.map((name, i) => [name, data[i]])) as Record<string, TypedArray>;
     },
     dispose() {
@@ -65,8 +79,48 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
   };
 }
 
+/** mean over rows of -log softmax at the target. */
+function meanLoss({ nn, numpy }: Jax, logits: JaxArray, targets: JaxArray, { R, V }: Dims): JaxArray {
+  return numpy.sum(nn.logSoftmax(logits).mul(nn.oneHot(targets, V))).mul(-1 / R);
+}
+
 const computes: Readonly<Record<string, Compute>> = {
-  matmul: { names: ['out'], build: ({ numpy }) => (a, b) => [numpy.matmul(a, b)] },
+  'matmul': { names: ['out'], build: ({ numpy }) => (a, b) => [numpy.matmul(a, b)] },
+  'attention-forward': { names: ['out'], build: ({ nn }) => (q, k, v) => [nn.dotProductAttention(q, k, v, { isCausal: true })] },
+  'attention-forward-backward': {
+    names: ['out', 'dQ', 'dK', 'dV'],
+    build: ({ nn, vjp }) => (q, k, v, dOut) => {
+      const [out, pullBack] = vjp((...x: JaxArray[]) => nn.dotProductAttention(x[0], x[1], x[2], { isCausal: true }), [q, k, v]);
+      const gradients = pullBack(dOut) as JaxArray[];
+      pullBack.dispose();
+      return [out, ...gradients];
+    },
+  },
+  'cross-entropy': {
+    names: ['loss', 'dLogits'],
+    build: (jax, dims) => (logits, targets) => {
+      const [loss, gradient] = jax.valueAndGrad((x: JaxArray) => meanLoss(jax, x, targets, dims))(logits);
+      return [loss, gradient as JaxArray];
+    },
+  },
+  'linear-cross-entropy': {
+    names: ['loss', 'dX', 'dW'],
+    build: (jax, dims) => (x, w, targets) => {
+      const [loss, gradients] = jax.valueAndGrad((a: JaxArray, b: JaxArray) => meanLoss(jax, jax.numpy.matmul(a, jax.numpy.transpose(b)), targets, dims), { argnums: [0, 1] })(x, w);
+      return [loss, ...gradients as JaxArray[]];
+    },
+  },
+  'adamw': {
+    names: ['param', 'm', 'v'],
+    build: ({ numpy }) => (param, grad, m, v, hyper) => {
+      hyper.dispose();
+      const { lr, beta1, beta2, eps, weightDecay, rest1, rest2 } = ADAMW;
+      const mean = m.mul(beta1).add(grad.ref.mul(rest1));
+      const square = v.mul(beta2).add(grad.ref.mul(grad).mul(rest2));
+      const step = mean.ref.mul(lr / rest1).div(numpy.sqrt(square.ref.mul(1 / rest2)).add(eps));
+      return [param.mul(1 - lr * weightDecay).sub(step), mean, square];
+    },
+  },
 };
 
 export const peer: Peer = {

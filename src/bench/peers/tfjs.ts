@@ -6,6 +6,7 @@ import { NoDeviceError } from '../../base/errors.ts';
 import type { TypedArray } from '../../base/shape.ts';
 import { meterMemory } from '../memory-meter.ts';
 import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
+import { ADAMW } from '../workloads/adamw.ts';
 
 /** tfjs-core with gradients and the backend `webgpu` registered and chosen. */
 export type TensorFlow = typeof tfjs;
@@ -13,7 +14,7 @@ type Tensor = tfjs.Tensor;
 type Named = Readonly<Record<string, Tensor>>;
 type Compute = (tf: TensorFlow, inputs: Named, dims: Dims) => Record<string, Tensor>;
 
-interface Backend { readonly device: GPUDevice; endComputePassEncoder(): void; submitQueue(): void }
+interface Backend { readonly device: GPUDevice; readonly commandEncoder: GPUCommandEncoder | null; endComputePassEncoder(): void; submitQueue(): void }
 
 /** Loads it unless the caller knows better; throws NoDeviceError where its WebGPU backend does not start. */
 export async function openTensorFlow(loaders: Loaders): Promise<TensorFlow> {
@@ -25,7 +26,8 @@ export async function openTensorFlow(loaders: Loaders): Promise<TensorFlow> {
 async function finish(tf: TensorFlow): Promise<void> {
   const backend = tf.backend() as unknown as Backend;
   backend.endComputePassEncoder();
-  backend.submitQueue();
+  // It has submitted by itself if the last command filled a batch.
+  if (backend.commandEncoder) backend.submitQueue();
   await backend.device.queue.onSubmittedWorkDone();
 }
 
@@ -35,7 +37,7 @@ function upload(tf: TensorFlow, { inputs }: Problem): Named {
 
 function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
   const meter = meterMemory((tf.backend() as unknown as Backend).device);
-  const inputs = upload(tf, problem);
+  const inputs = { ...upload(tf, problem), ...(problem.workload.startsWith('attention') ? { mask: causalMask(tf, problem.dims) } : {}) };
   let outputs: Record<string, Tensor> = {};
   const drop = (): void => { for (const tensor of Object.values(outputs)) tensor.dispose(); outputs = {}; };
   return {
@@ -59,15 +61,69 @@ function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
   };
 }
 
+const MASKED = -1e9;
+
+function attend(tf: TensorFlow, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, D: number): Tensor {
+  return tf.matMul(tf.softmax(tf.add(tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(D)), mask)), v);
+}
+
+/** Zero where query i sees key j, otherwise as good as minus infinity; [T, T]. */
+function causalMask(tf: TensorFlow, { T }: Dims): Tensor {
+  return tf.tensor2d(Float32Array.from({ length: T * T }, (_, at) => (at % T > Math.floor(at / T) ? MASKED : 0)), [T, T]);
+}
+
+const loss = (tf: TensorFlow, targets: Tensor, logits: Tensor, V: number): tfjs.Scalar => tf.losses.softmaxCrossEntropy(tf.oneHot(targets as tfjs.Tensor1D, V), logits) as tfjs.Scalar;
+
 const computes: Readonly<Record<string, Compute>> = {
-  matmul: (tf, { a, b }) => ({ out: tf.matMul(a, b) }),
+  'matmul': (tf, { a, b }) => ({ out: tf.matMul(a, b) }),
+  'attention-forward': (tf, { q, k, v, mask }, { D }) => ({ out: attend(tf, q, k, v, mask, D) }),
+  'attention-forward-backward': (tf, { q, k, v, dOut, mask }, { D }) => {
+    const { value, grads: [dQ, dK, dV] } = tf.valueAndGrads((...x) => attend(tf, x[0] as Tensor, x[1] as Tensor, x[2] as Tensor, mask, D))([q, k, v], dOut);
+    return { out: value, dQ, dK, dV };
+  },
+  'cross-entropy': (tf, { logits, targets }, { V }) => {
+    const { value, grad } = tf.valueAndGrad((x) => loss(tf, targets, x as Tensor, V))(logits);
+    return { loss: value, dLogits: grad };
+  },
+  'linear-cross-entropy': (tf, { x, w, targets }, { V }) => {
+    const { value, grads: [dX, dW] } = tf.valueAndGrads((...given) => loss(tf, targets, tf.matMul(given[0] as Tensor, given[1] as Tensor, false, true), V))([x, w]);
+    return { loss: value, dX, dW };
+  },
 };
+
+/** tf.train.adam keeps its moments, so it is not a function of its inputs; the decay is a multiplication before it. */
+async function adamRunner(tf: TensorFlow, { inputs }: Problem): Promise<Runner> {
+  const { lr, beta1, beta2, eps, weightDecay } = ADAMW;
+  const variable = tf.variable(tf.tensor(inputs['param'].data), true, 'bench');
+  const grad = tf.tensor(inputs['grad'].data);
+  const optimizer = tf.train.adam(lr, beta1, beta2, eps);
+  return {
+    async run(times) {
+      for (let i = 0; i < times; i++) {
+        tf.tidy(() => {
+          variable.assign(tf.mul(variable, 1 - lr * weightDecay));
+          optimizer.applyGradients([{ name: 'bench', tensor: grad }]);
+        });
+      }
+      await finish(tf);
+    },
+    async read() { return { param: await variable.data() as Float32Array<ArrayBuffer> }; },
+    dispose() {
+      for (const one of [variable, grad, optimizer]) one.dispose();
+    },
+  };
+}
 
 export const peer: Peer = {
   library: 'tfjs',
   async open(loaders) {
     const tf = await openTensorFlow(loaders);
     const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [name, async (problem) => runnerOf(tf, problem, compute)]);
-    return { workloads: Object.fromEntries(composed) };
+    return {
+      workloads: {
+        ...Object.fromEntries(composed),
+        'adamw': (problem) => adamRunner(tf, problem),
+      },
+    };
   },
 };

@@ -1,11 +1,11 @@
 // The causal attention problem of both attention workloads: q, k, v, dOut [H, T, D]; out, and dQ, dK, dV where gradients are wanted. Credited are
 // the pairs that see each other: 4 D flops each forward, 2.5 times that backward (the count of FlashAttention's authors: five products for two).
 
-import { attendHead } from './attention-check.ts';
+import { attendHead } from './check/attend-head.ts';
 import { numbers } from './inputs.ts';
 import type { Dims, Problem } from './problem.ts';
-import { places, verify } from './verify.ts';
-import type { Sample } from './verify.ts';
+import { places, verify } from './check/verify.ts';
+import type { Sample } from './check/verify.ts';
 
 export function attentionProblem(workload: string, dims: Dims, gradients: boolean): Problem {
   const { H, T, D } = dims;

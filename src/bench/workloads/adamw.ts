@@ -5,8 +5,8 @@ import { adamw } from '../../../shaders/adamw.ts';
 import { numbers, zeros } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
 import type { Dims, Problem, Workload } from '../problem.ts';
-import { sampled, verify } from '../verify.ts';
-import type { Sample } from '../verify.ts';
+import { sampled, verify } from '../check/verify.ts';
+import type { Sample } from '../check/verify.ts';
 
 /** `rest1` and `rest2` are 1 - beta, exactly as meant. */
 export const ADAMW = { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.1, rest1: 0.1, rest2: 0.001 } as const;

@@ -7,10 +7,10 @@ import { ceStats } from '../../../shaders/ce-stats.ts';
 import { reduceSum } from '../../../shaders/reduce-sum.ts';
 import { indices, numbers } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
-import { rowStatistics } from '../loss-check.ts';
+import { rowStatistics } from '../check/row-statistics.ts';
 import type { Dims, Problem, Runner, Workload } from '../problem.ts';
-import { places, verify } from '../verify.ts';
-import type { Sample } from '../verify.ts';
+import { places, verify } from '../check/verify.ts';
+import type { Sample } from '../check/verify.ts';
 
 /** Of the scalar loss near log V. */
 export const LOSS_TOLERANCE = 1e-5;

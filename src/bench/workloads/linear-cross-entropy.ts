@@ -9,10 +9,10 @@ import { rows } from '../../device/tensor.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
 import { indices, numbers } from '../inputs.ts';
 import { bytesInUse } from '../launches.ts';
-import { rowStatistics } from '../loss-check.ts';
+import { rowStatistics } from '../check/row-statistics.ts';
 import type { Dims, Problem, Runner, Workload } from '../problem.ts';
-import { places, verify } from '../verify.ts';
-import type { Sample } from '../verify.ts';
+import { places, verify } from '../check/verify.ts';
+import type { Sample } from '../check/verify.ts';
 import { LOSS_TOLERANCE } from './cross-entropy.ts';
 
 function problem(dims: Dims): Problem {

@@ -4,8 +4,8 @@ import { matmul } from '../../../shaders/matmul.ts';
 import { numbers } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
 import type { Dims, Problem, Workload } from '../problem.ts';
-import { sampled, verify } from '../verify.ts';
-import type { Sample } from '../verify.ts';
+import { sampled, verify } from '../check/verify.ts';
+import type { Sample } from '../check/verify.ts';
 
 function describe({ B, M, K, N }: Dims): string {
   return `${B > 1 ? `${B}x` : ''}${M}x${K}x${N}`;

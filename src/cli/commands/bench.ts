@@ -79,7 +79,9 @@ async function workloads(options: Given, io: CommandIo): Promise<number> {
   workloadsNamed(only);
   const rounds = options.rounds ?? (quick ? 1 : 5);
   const { measured, browser } = await measure('workloads', { only, rounds, scope: full ? 'full' : quick ? 'quick' : 'default', peers }, options, io);
-  const { results } = finish({ measured, browser }, options, io);
+  const { results, ceilings } = finish({ measured, browser }, options, io);
+  if (ceilings) io.out(`ceilings: ${Object.entries(ceilings.bandwidth).map(([loop, gbps]) => `${loop} ${gbps.toFixed(2)}`).join(', ')} GB/s; multiply-add ${ceilings.peakGflops.toFixed(1)} GFLOP/s`);
+  io.out('');
   for (const workload of new Set([...results, ...measured.missing].map((row) => row.workload))) for (const line of workloadLines(workload, results, measured.missing)) io.out(line);
   for (const summary of summarise(results)) io.out(summaryLine(summary));
   return results.every(({ library, correct }) => library !== OWN || correct) ? 0 : 1;

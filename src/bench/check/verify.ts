@@ -2,9 +2,9 @@
 // least be finite. Sampling keeps the check of a 50 million element gradient in milliseconds; a kernel that is wrong in one tile in a hundred is
 // found with the 64 places that are taken by default only by luck, which is why the kernels' contract tests compare everything.
 
-import type { TypedArray } from '../base/shape.ts';
-import { seededU32 } from './inputs.ts';
-import type { Outputs, Verdict } from './problem.ts';
+import type { TypedArray } from '../../base/shape.ts';
+import { seededU32 } from '../inputs.ts';
+import type { Outputs, Verdict } from '../problem.ts';
 
 export const SAMPLES = 64;
 /** Of f32 sums of a few thousand terms, relative to the largest expected magnitude of the sample. */

@@ -1,5 +1,6 @@
 // Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or workers of one tab).
 
+import type { TuneStore } from '../device/tune/store.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { RunEvent } from '../train/run.ts';
@@ -22,6 +23,8 @@ export interface Execution {
   /** Progress in words. */
   readonly onStatus?: (text: string) => void;
   readonly signal?: AbortSignal;
+  /** What this machine remembers about its adapters; browsers have a memory of their own. */
+  readonly tuneStore?: TuneStore;
 }
 
 /** Resolves when every rank is done; rejects with the first error. */
@@ -33,5 +36,5 @@ export async function execute(execution: Execution): Promise<void> {
     await runInChromium(execution);
     return;
   }
-  await runInProcess({ ...execution, backend, tuneStore: fileTuneStore() });
+  await runInProcess({ tuneStore: fileTuneStore(), ...execution, backend });
 }

@@ -10,11 +10,20 @@ const LOCK = 'tabmesh tune';
 const PATIENCE_MS = 20_000;
 
 /** `tuneSeconds` as in RunConfig.tune. */
-export function browserQualifier(tuneSeconds: number): Qualifier {
+export async function browserQualifier(tuneSeconds: number): Promise<Qualifier> {
   return new Qualifier({
-    world: realWorld, version: navigator.userAgent, tuneMs: tuneSeconds * 1000, lock: takeTurns,
+    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns,
     ...(typeof indexedDB === 'undefined' ? {} : { store: indexedDbTuneStore(indexedDB) }),
   });
+}
+
+interface UserAgentData { getHighEntropyValues(hints: readonly string[]): Promise<{ readonly uaFullVersion?: string; readonly platform?: string }> }
+
+/** The whole version where the browser tells it; the user agent's has only its first number. */
+async function browserVersion(): Promise<string> {
+  const data = (navigator as { readonly userAgentData?: UserAgentData }).userAgentData;
+  const { uaFullVersion = '' } = await data?.getHighEntropyValues(['uaFullVersion']).catch(() => undefined) ?? {};
+  return `${navigator.userAgent} ${uaFullVersion}`.trim();
 }
 
 const takeTurns: TuneLock = async (work) => {

@@ -1,7 +1,7 @@
 // Qualification on Dawn: it tunes and checks on a real driver, and never lets a wrong variant run.
 
 import { afterAll, expect, test } from 'vitest';
-import { SelfCheckError } from '../../src/base/errors.ts';
+import { DeviceLostError, SelfCheckError } from '../../src/base/errors.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import type { Kernel, Variant } from '../../src/device/kernel.ts';
@@ -10,7 +10,7 @@ import { samePick } from '../../src/device/tune/certificate.ts';
 import type { Certificate } from '../../src/device/tune/certificate.ts';
 import { Qualifier } from '../../src/device/tune/qualifier.ts';
 import { chooseVariant } from '../../src/device/variant.ts';
-import { deviceOf, openGpu } from '../../src/device/webgpu.ts';
+import { createWebGpuDevice, deviceOf, openGpu } from '../../src/device/webgpu.ts';
 import { matmul } from '../../shaders/matmul.ts';
 
 const context = await openGpu(await nodeGpu());
@@ -20,7 +20,7 @@ const plain = { BATCH: 1, TRANS_A: 0, TRANS_B: 0, A_BATCH: 0, B_BATCH: 0, BIAS: 
 const shapes = [{ ...plain, M: 256, N: 256, K: 64 }, { ...plain, TRANS_B: 1, M: 64, N: 64, K: 64 }];
 
 test('tunes matmul on two shapes and chooses what was measured and right', async () => {
-  const kernel = matmul as unknown as Kernel;
+  const kernel: Kernel = matmul;
   const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: 1500 });
   const device = deviceOf(context, { qualifier });
   const certificate = await device.qualify!(shapes.map((params) => ({ kernel, params, count: 1 })));
@@ -110,4 +110,11 @@ test('an adapter that lies about its subgroup size runs no variant that depends 
     expect(certificate.refused).toMatchObject([{ variant: 'subgroups' }]);
     expect(chosen).toBe('slow');
   }
+});
+
+test('a device that is lost while it measures says so', async () => {
+  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: 5000 }) });
+  const pending = device.qualify!(shapes.map((params) => ({ kernel: matmul, params, count: 1 })));
+  setTimeout(() => device.destroy(), 50);
+  await expect(pending).rejects.toThrow(DeviceLostError);
 });

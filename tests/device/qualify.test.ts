@@ -223,3 +223,15 @@ test('shape classes keep flags, small extents and divisibility, and round sizes'
   expect(of(7, 0)).toBe('N=7 FACTOR=0');
   expect(of(512, 0.25)).toBe(of(512, 0.3));
 });
+
+test('each call may check a little, though earlier ones used up the time', async () => {
+  const { qualifier, device, world } = bench({ tuneMs: 0, checkMs: 100 });
+  const slow = fakeKernel({ only: { runMs: 500 } }, {}, 'slow');
+  const optimizer = fakeKernel({ only: { runMs: 1 } }, {}, 'optimizer');
+  const first = await qualifier.qualify(device, Array.from({ length: 3 }, (_, i) => ({ kernel: { ...slow, name: `slow${i}` }, params: PARAMS, count: 1 })));
+  expect(first.unchecked).toHaveLength(2);
+  const { checks, checkMs } = await qualifier.qualify(device, [{ kernel: optimizer, params: PARAMS, count: 1 }]);
+  expect(checks.map(({ kernel }) => kernel)).toEqual(['slow0', 'optimizer']);
+  expect(checkMs).toBe(501);
+  expect(world.now()).toBe(1501);
+});

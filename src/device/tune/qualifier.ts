@@ -24,11 +24,11 @@ export interface QualifierOptions {
   readonly checkMs?: number;
   readonly store?: TuneStore;
   readonly lock?: TuneLock;
-  /** Do not read the store, only write it. */
-  readonly fresh?: boolean;
 }
 
 const CHECK_MS = 2000;
+/** Every call may check for this long, whatever earlier ones have used: the optimizer comes last, and a wrong one is silent. */
+const LEAST_CHECK_MS = 300;
 /** Bytes weigh as much as this many operations. */
 const FLOPS_PER_BYTE = 10;
 /** Shapes below this share of the work are not worth a measurement. */
@@ -46,6 +46,7 @@ export class Qualifier {
   #adapter = '';
   #tuneLeftMs: number;
   #tuneMs = 0;
+  #givenMs = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: QualifierOptions) {
@@ -95,7 +96,10 @@ export class Qualifier {
       await this.#tune(device, findings, check, groups, waited);
       this.#tuneMs += world.now() - startMs;
       this.#tuneLeftMs -= world.now() - startMs;
+      const givenMs = Math.max(0, LEAST_CHECK_MS - this.#checkBudget.leftMs);
+      this.#checkBudget.leftMs += givenMs;
       await check.run(groups);
+      this.#givenMs += givenMs;
       await this.#save(findings);
     });
   }
@@ -118,8 +122,8 @@ export class Qualifier {
   }
 
   async #load(findings: Findings): Promise<void> {
-    const { store, fresh } = this.#options;
-    if (!store || fresh) return;
+    const { store } = this.#options;
+    if (!store) return;
     try {
       const text = await this.#inTime(store.read(this.#adapter));
       if (text !== undefined && !findings.knowledge.merge(text)) this.#notes.add('what was remembered is of another version or damaged, so it was measured anew');
@@ -150,7 +154,7 @@ export class Qualifier {
   #certificate({ checks, unchecked, refused, decisions }: Findings): Certificate {
     return {
       adapter: this.#adapter, launches: this.#groups.size, checks: [...checks.values()], unchecked: [...unchecked.values()], refused: [...refused], decisions: [...decisions.values()],
-      checkMs: (this.#options.checkMs ?? CHECK_MS) - this.#checkBudget.leftMs, tuneMs: this.#tuneMs, notes: [...this.#notes],
+      checkMs: (this.#options.checkMs ?? CHECK_MS) + this.#givenMs - this.#checkBudget.leftMs, tuneMs: this.#tuneMs, notes: [...this.#notes],
     };
   }
 }

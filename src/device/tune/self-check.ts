@@ -121,15 +121,12 @@ export class SelfCheck {
       this.#findings.pass(kernel, target.params, target.choice, known, 'remembered');
       return 'right';
     }
-    if (!target || !opened || this.#budget.leftMs <= 0) {
-      const reason = target ? 'the time was over' : 'no case of its contract is small enough';
-      this.#findings.unchecked.set(unit.key || `${kernel.name}/${formatPicked(picked)}`, { kernel: kernel.name, ...picked, reason });
-      return 'unchecked';
-    }
+    if (!target || !opened || this.#budget.leftMs <= 0) return this.#unchecked(unit, target ? 'the time was over' : 'no case of its contract is small enough');
     try {
       // The plan compiles its own launches anyway; only extra pipelines are charged.
-      const launch = target.own ? await opened.launch : await this.#chargedWait(opened.launch);
-      const error = await this.#chargedWait((async () => errorOf(opened.bench.expected(), await opened.bench.outputs(launch), toleranceOf(kernel, choice.variant)))());
+      const launch = target.own ? await opened.launch : await this.#chargedWait(() => this.#inTime(opened.launch));
+      if (!launch) return this.#unchecked(unit, 'its case did not compile in time');
+      const error = await this.#chargedWait(async () => errorOf(opened.bench.expected(), await opened.bench.outputs(launch), toleranceOf(kernel, choice.variant)));
       if (error <= 1) {
         this.#findings.pass(kernel, target.params, target.choice, error, target.own ? 'plan' : 'case');
         return 'right';
@@ -144,6 +141,23 @@ export class SelfCheck {
     return 'wrong';
   }
 
+  #unchecked({ key, kernel, choice }: Unit, reason: string): Verdict {
+    const picked = pickedOf(choice);
+    this.#findings.unchecked.set(key || `${kernel.name}/${formatPicked(picked)}`, { kernel: kernel.name, ...picked, reason });
+    return 'unchecked';
+  }
+
+  /** Undefined when the budget is over first. */
+  async #inTime<T>(work: Promise<T>): Promise<T | undefined> {
+    let cancel = (): void => {};
+    const late = new Promise<undefined>((resolve) => { cancel = this.#world.timer(Math.max(0, this.#budget.leftMs), () => resolve(undefined)); });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      cancel();
+    }
+  }
+
   #remembered(kernel: Kernel, { choice }: Target): number | undefined { return this.#findings.knowledge.passed(checkKey(kernel, choice.variant, choice.constants)); }
 
   #charged<T>(work: () => T): T {
@@ -155,10 +169,10 @@ export class SelfCheck {
     }
   }
 
-  async #chargedWait<T>(work: Promise<T>): Promise<T> {
+  async #chargedWait<T>(work: () => Promise<T>): Promise<T> {
     const startMs = this.#world.now();
     try {
-      return await work;
+      return await work();
     } finally {
       this.#budget.leftMs -= this.#world.now() - startMs;
     }

@@ -12,5 +12,12 @@ export function stepPeers(loaders: Loaders): readonly NamedStepPeer[] {
         return tfjsRunner(await openTensorFlow(loaders), ...run);
       },
     },
+    {
+      library: 'jax-js',
+      async make(...run) {
+        const [{ openJax }, { jaxRunner }] = await Promise.all([import('../peers/jax-js.ts'), import('./jax-gpt2.ts')]);
+        return jaxRunner(await openJax(loaders), ...run);
+      },
+    },
   ];
 }

@@ -9,7 +9,9 @@ import { weightSpecs } from '../../model/weights.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { TensorFlow } from '../peers/tfjs.ts';
-import type { StepCounts, StepRunner } from './step.ts';
+import { countWork } from './count-work.ts';
+import { splitBatch } from './split-batch.ts';
+import type { StepRunner } from './step.ts';
 
 type Tensor = tfjs.Tensor;
 type Weights = ReadonlyMap<string, tfjs.Variable>;
@@ -33,7 +35,7 @@ export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dat
   let waitedMs = 0;
 
   const step = async (): Promise<number> => {
-    const { tokens, targets } = split(dataset.batchAt(steps++), batch, context);
+    const { tokens, targets } = splitBatch(dataset.batchAt(steps++), batch, context);
     const loss = tf.tidy(() => {
       const ids = tf.tensor1d(tokens, 'int32');
       const wanted = tf.oneHot(tf.tensor1d(targets, 'int32'), model.vocab);
@@ -57,24 +59,13 @@ export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dat
   return {
     library: 'tfjs', step,
     get waitedMs() { return waitedMs; },
-    countStep: () => countWork(tf, step),
+    countStep: () => countWork((tf.backend() as unknown as { readonly device: GPUDevice }).device, step),
     dispose() {
       for (const variable of weights.values()) variable.dispose();
       mask.dispose();
       optimizer.dispose();
     },
   };
-}
-
-function split(batch: Int32Array, B: number, T: number): { tokens: Int32Array; targets: Int32Array } {
-  const tokens = new Int32Array(B * T);
-  const targets = new Int32Array(B * T);
-  for (let b = 0; b < B; b++) {
-    const at = b * (T + 1);
-    tokens.set(batch.subarray(at, at + T), b * T);
-    targets.set(batch.subarray(at + 1, at + T + 1), b * T);
-  }
-  return { tokens, targets };
 }
 
 /** Logits [B * T, V]. */
@@ -101,21 +92,4 @@ function forward(tf: TensorFlow, { layers, heads, hidden: D, headDim, normEps }:
     x = tf.add(x, linear(gelu(linear(norm(x, `${h}.ln_2`), `${h}.mlp.c_fc`)), `${h}.mlp.c_proj`));
   }
   return tf.matMul(norm(x, 'ln_f'), w('wte.weight') as Tensor, false, true);
-}
-
-/** Counts dispatches and readbacks while `step` runs, at the two methods of the backend through which all of them go. */
-async function countWork(tf: TensorFlow, step: () => Promise<unknown>): Promise<StepCounts> {
-  const backend = tf.backend() as unknown as Record<'recordAndSubmit' | 'getBufferData', (...args: unknown[]) => unknown>;
-  const counts = { recordAndSubmit: 0, getBufferData: 0 };
-  for (const name of ['recordAndSubmit', 'getBufferData'] as const) {
-    const original = backend[name];
-    backend[name] = (...args) => { counts[name]++; return original.apply(backend, args); };
-  }
-  try {
-    await step();
-  } finally {
-    // The originals are on the prototype.
-    for (const name of ['recordAndSubmit', 'getBufferData'] as const) Reflect.deleteProperty(backend, name);
-  }
-  return { launches: counts.recordAndSubmit, readbacks: counts.getBufferData };
 }

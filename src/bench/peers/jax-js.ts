@@ -4,13 +4,15 @@
 import type * as jaxjs from '@jax-js/jax';
 import { NoDeviceError } from '../../base/errors.ts';
 import type { TypedArray } from '../../base/shape.ts';
+import { jaxRunner } from '../gpt2/jax-gpt2.ts';
+import { runnerOfSteps, stepOf } from '../gpt2/step-problem.ts';
 import { swapHeads } from '../head-layout.ts';
 import { meterMemory } from '../memory-meter.ts';
 import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
 import { ADAMW } from '../workloads/adamw.ts';
 
 export type Jax = typeof jaxjs;
-type JaxArray = jaxjs.Array;
+export type JaxArray = jaxjs.Array;
 /** From the problem's inputs in their order to the outputs in the order of `names`. */
 interface Compute { readonly names: readonly string[]; build(jax: Jax, dims: Dims): (...inputs: JaxArray[]) => JaxArray[] }
 
@@ -128,6 +130,10 @@ export const peer: Peer = {
   async open(loaders) {
     const jax = await openJax(loaders);
     const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [name, async (problem) => runnerOf(jax, problem, compute)]);
-    return { workloads: Object.fromEntries(composed) };
+    const step: PeerWorkload = async (problem) => {
+      const { config, prepared } = stepOf(problem);
+      return runnerOfSteps(await jaxRunner(jax, config, prepared));
+    };
+    return { workloads: { ...Object.fromEntries(composed), 'gpt-step': step } };
   },
 };

@@ -4,6 +4,8 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 import { NoDeviceError } from '../../base/errors.ts';
 import type { TypedArray } from '../../base/shape.ts';
+import { runnerOfSteps, stepOf } from '../gpt2/step-problem.ts';
+import { tfjsRunner } from '../gpt2/tfjs-gpt2.ts';
 import { meterMemory } from '../memory-meter.ts';
 import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
 import { ADAMW } from '../workloads/adamw.ts';
@@ -123,6 +125,10 @@ export const peer: Peer = {
       workloads: {
         ...Object.fromEntries(composed),
         'adamw': (problem) => adamRunner(tf, problem),
+        async 'gpt-step'(problem) {
+          const { config, prepared } = stepOf(problem);
+          return runnerOfSteps(await tfjsRunner(tf, config, prepared));
+        },
       },
     };
   },

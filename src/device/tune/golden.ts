@@ -15,7 +15,7 @@ export type Arrays = Readonly<Record<string, TypedArray>>;
 const DEFAULT_TOLERANCE = 1e-5;
 const MINUS_INFINITY = -1e29;
 /** Normals drawn before they repeat; a prime, so that no extent of a kernel is a multiple of it. */
-const PERIOD = 65_521;
+const PERIOD = 16_381;
 
 export function toleranceOf(kernel: Kernel, variant: Variant): number { return variant.tolerance ?? kernel.tolerance ?? DEFAULT_TOLERANCE; }
 

@@ -17,8 +17,8 @@ import { flagsOf } from './shape-class.ts';
 import { checkKey } from './store.ts';
 import { Workbench } from './workbench.ts';
 
-/** The reference makes some 3e8 operations per second, so up to here it is quicker than a pipeline of its own for a smaller case. */
-const OWN_FLOPS = 2e7;
+/** The reference makes some 6e8 operations per second, so up to here it is quicker than a pipeline of its own for a smaller case. */
+const OWN_FLOPS = 3e7;
 const CASE_FLOPS = 5e6;
 /** Pipelines that compile while an earlier one is checked. */
 const AHEAD = 4;

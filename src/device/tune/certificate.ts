@@ -56,6 +56,7 @@ export interface Certificate {
   readonly unchecked: readonly Unchecked[];
   readonly refused: readonly Refusal[];
   readonly decisions: readonly Decision[];
+  /** Both without the time of pipelines that the plans compile anyway. */
   readonly checkMs: number;
   readonly tuneMs: number;
   /** What went wrong without harm, in sentences. */

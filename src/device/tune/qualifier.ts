@@ -5,7 +5,7 @@
 import type { World } from '../../base/world.ts';
 import type { Device, PlannedLaunch } from '../device.ts';
 import type { Tuning } from '../variant.ts';
-import type { Certificate, Decision } from './certificate.ts';
+import type { Certificate } from './certificate.ts';
 import { candidatesOf, Findings, pickedOf } from './findings.ts';
 import type { Group } from './findings.ts';
 import { SelfCheck } from './self-check.ts';
@@ -92,10 +92,7 @@ export class Qualifier {
       const waited = world.now() - askedMs > WAITED_MS;
       await this.#load(findings);
       const check = new SelfCheck(device, world, findings, this.#checkBudget);
-      const startMs = world.now();
       await this.#tune(device, findings, check, groups, waited);
-      this.#tuneMs += world.now() - startMs;
-      this.#tuneLeftMs -= world.now() - startMs;
       const givenMs = Math.max(0, LEAST_CHECK_MS - this.#checkBudget.leftMs);
       this.#checkBudget.leftMs += givenMs;
       await check.run(groups);
@@ -106,19 +103,22 @@ export class Qualifier {
 
   async #tune(device: Device, findings: Findings, check: SelfCheck, groups: readonly Group[], waited: boolean): Promise<void> {
     const { world } = this.#options;
-    const deadlineMs = world.now() + this.#tuneLeftMs;
+    const time = { deadlineMs: world.now() + this.#tuneLeftMs };
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
     for (const group of classesOf(groups)) {
       const key = `${group.kernel.name} ${group.shapeClass}`;
       const known = findings.knowledge.decision(group.kernel, group.shapeClass);
       if (known && !findings.decisions.has(key)) findings.decisions.set(key, { ...known, remembered: true });
       const done = known ? known.complete || waited : !hasChoice(findings, group);
-      if (done || group.work < LEAST_SHARE * whole || !device.time || world.now() >= deadlineMs) continue;
-      const decision: Decision | undefined = await tuneGroup({ device, world, findings, check, deadlineMs }, group);
+      if (done || group.work < LEAST_SHARE * whole || !device.time || world.now() >= time.deadlineMs) continue;
+      const decision = await tuneGroup({ device, world, findings, check, time }, group);
       if (!decision) continue;
       findings.decisions.set(key, decision);
       findings.knowledge.decide(group.kernel, decision);
     }
+    const leftMs = time.deadlineMs - world.now();
+    this.#tuneMs += this.#tuneLeftMs - leftMs;
+    this.#tuneLeftMs = leftMs;
   }
 
   async #load(findings: Findings): Promise<void> {

@@ -12,6 +12,7 @@ import type { Choice } from '../variant.ts';
 import { formatPicked } from './certificate.ts';
 import { pickedOf } from './findings.ts';
 import type { Findings, Group } from './findings.ts';
+import type { Arrays } from './golden.ts';
 import { errorOf, nearestCase, toleranceOf } from './golden.ts';
 import { flagsOf } from './shape-class.ts';
 import { checkKey } from './store.ts';
@@ -123,10 +124,10 @@ export class SelfCheck {
     }
     if (!target || !opened || this.#budget.leftMs <= 0) return this.#unchecked(unit, target ? 'the time was over' : 'no case of its contract is small enough');
     try {
-      // The plan compiles its own launches anyway; only extra pipelines are charged.
-      const launch = target.own ? await opened.launch : await this.#chargedWait(() => this.#inTime(opened.launch));
-      if (!launch) return this.#unchecked(unit, 'its case did not compile in time');
-      const error = await this.#chargedWait(async () => errorOf(opened.bench.expected(), await opened.bench.outputs(launch), toleranceOf(kernel, choice.variant)));
+      // The plan compiles its own launches anyway, some drivers at the first dispatch; only extra pipelines and the references are charged.
+      const got = target.own ? await outputsOf(opened) : await this.#chargedWait(() => this.#inTime(outputsOf(opened)));
+      if (!got) return this.#unchecked(unit, 'its case did not compile in time');
+      const error = this.#charged(() => errorOf(opened.bench.expected(), got, toleranceOf(kernel, choice.variant)));
       if (error <= 1) {
         this.#findings.pass(kernel, target.params, target.choice, error, target.own ? 'plan' : 'case');
         return 'right';
@@ -178,6 +179,8 @@ export class SelfCheck {
     }
   }
 }
+
+async function outputsOf({ bench, launch }: Opened): Promise<Arrays> { return bench.outputs(await launch); }
 
 interface Opened { readonly bench: Workbench; readonly launch: Promise<Launch> }
 

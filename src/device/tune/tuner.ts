@@ -33,9 +33,11 @@ export interface TuneOptions {
   readonly world: World;
   readonly findings: Findings;
   readonly check: SelfCheck;
-  /** World ms after which nothing new is compiled. */
-  readonly deadlineMs: number;
+  readonly time: TuneTime;
 }
+
+/** World ms after which nothing new is compiled. It moves by what the plan would have spent anyway: compiling and warming the first candidate. */
+export interface TuneTime { deadlineMs: number }
 
 /** Measures what the store does not know about `group` yet. Undefined where nothing could be measured in time. */
 export async function tuneGroup(options: TuneOptions, group: Group): Promise<Decision | undefined> {
@@ -86,7 +88,7 @@ class Contest {
     };
   }
 
-  #late(): boolean { return this.#options.world.now() >= this.#options.deadlineMs; }
+  #late(): boolean { return this.#options.world.now() >= this.#options.time.deadlineMs; }
 
   /** The first candidate that was neither measured nor refused. */
   #next(best: Choice): Choice | undefined {
@@ -138,11 +140,13 @@ class Contest {
 
   /** Compiles, checks and runs it once warm. Undefined if it is refused. */
   async #admit(choice: Choice): Promise<Runner | undefined> {
-    const { findings, check } = this.#options;
+    const { findings, check, world, time } = this.#options;
     const { kernel, params } = this.#group;
+    const startMs = world.now();
     try {
       const launch = await this.#bench.prepare(choice);
       const got = await this.#bench.outputs(launch);
+      if (!this.#expected) time.deadlineMs += world.now() - startMs;
       if (!this.#expected) {
         const exact = kernel.cost(params).flops <= REFERENCE_FLOPS;
         // The first one is the measure of all others, so it must have passed on its own.

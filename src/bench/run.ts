@@ -60,12 +60,14 @@ export interface WorkloadReport extends Workloads, BenchReport<WorkloadResult> {
 
 export interface BenchOptions {
   readonly device: Device;
-  /** Names of peers, all of PEERS for true. */
-  readonly peers?: boolean | readonly string[];
+  /** What to run: WORKLOADS, or `workloadsNamed`. */
+  readonly workloads: readonly Workload[];
+  /** Beside whom; PEERS is all. */
+  readonly peers?: readonly Peer[];
   readonly loaders?: Loaders;
-  /** A workload. */
-  readonly only?: string;
+  /** At most; default 5. */
   readonly rounds?: number;
+  /** Default 'default'. */
   readonly scope?: Scope;
   readonly ceilings?: Ceilings;
   readonly onStatus?: (text: string) => void;
@@ -85,9 +87,9 @@ export function workloadsNamed(only: string | undefined): readonly Workload[] {
 /** A library that takes part, or why it does not. */
 interface Entrant { readonly library: string; readonly session?: PeerSession; readonly reason?: string }
 
-async function openPeers(wanted: boolean | readonly string[], loaders: Loaders, onStatus: (text: string) => void): Promise<readonly Entrant[]> {
+async function openPeers(peers: readonly Peer[], loaders: Loaders, onStatus: (text: string) => void): Promise<readonly Entrant[]> {
   const entrants: Entrant[] = [];
-  for (const peer of PEERS.filter(({ library }) => (typeof wanted === 'boolean' ? wanted : wanted.includes(library)))) {
+  for (const peer of peers) {
     onStatus(`loading ${peer.library}`);
     try {
       entrants.push({ library: peer.library, session: await peer.open(loaders) });
@@ -98,16 +100,15 @@ async function openPeers(wanted: boolean | readonly string[], loaders: Loaders, 
   return entrants;
 }
 
-/** Rejects with DeviceLostError when tabmesh's GPU goes away, with what `checkpoint` throws, and with ConfigError for an unknown workload. */
+/** Rejects with DeviceLostError when tabmesh's GPU goes away, and with what `checkpoint` throws. */
 export async function benchWorkloads(options: BenchOptions): Promise<Workloads> {
-  const { device, peers = false, loaders = {}, only, scope = 'default', ceilings, onStatus = () => {}, onResults, checkpoint } = options;
-  const chosen = workloadsNamed(only);
+  const { device, workloads, peers = [], loaders = {}, scope = 'default', ceilings, onStatus = () => {}, onResults, checkpoint } = options;
   const entrants = await openPeers(peers, loaders, onStatus);
   const start = realWorld.now();
   const results: WorkloadResult[] = [];
   const missing: Missing[] = [];
   try {
-    for (const workload of chosen) {
+    for (const workload of workloads) {
       const rates = new Map<string, number>();
       for (const { dims } of workload.shapes.filter((shape) => inScope(shape.scope, scope))) {
         checkpoint?.();
@@ -192,8 +193,9 @@ class ShapeBench {
   async #warmUp(library: string, make: () => Promise<Runner>): Promise<Ready | undefined> {
     const rate = this.#rates.get(library);
     const expectedMs = rate === undefined ? 0 : this.#problem.cost.flops / rate / 1e6;
-    if (expectedMs > this.#longestMs && library !== OWN) {
-      this.#miss(library, `left out: a run would take about ${Math.round(expectedMs / 1000)} s here`);
+    // Checked runs and a timed one, against the two of most workloads.
+    if (expectedMs * ((this.#problem.checkedRuns ?? 1) + 1) / 2 > this.#longestMs && library !== OWN) {
+      this.#miss(library, `left out: a run would take about ${Math.round(expectedMs / 1000)} s here, too long for what is left of the time (--full runs it)`);
       return undefined;
     }
     let runner: Runner | undefined;

@@ -1,4 +1,5 @@
-// How many dispatches and readbacks a library makes on its GPUDevice while something runs: every encoder of the device is watched.
+// How many dispatches and readbacks a library makes on its GPUDevice while something runs: every encoder of the device is watched. A
+// readback is a copy into a buffer that can be mapped.
 
 import type { StepCounts } from './step.ts';
 
@@ -8,10 +9,14 @@ const MAP_READ = 1;
 export async function countWork(device: GPUDevice, work: () => Promise<unknown>): Promise<StepCounts> {
   let [launches, readbacks] = [0, 0];
   // The originals are on the prototypes; own properties hide them.
-  const { createCommandEncoder, createBuffer } = device;
+  const { createCommandEncoder } = device;
   device.createCommandEncoder = (descriptor) => {
     const encoder = createCommandEncoder.call(device, descriptor);
-    const { beginComputePass } = encoder;
+    const { beginComputePass, copyBufferToBuffer } = encoder;
+    encoder.copyBufferToBuffer = (...given: unknown[]) => {
+      if (given.some((one) => typeof one === 'object' && one !== null && ((one as GPUBuffer).usage & MAP_READ) !== 0)) readbacks++;
+      return (copyBufferToBuffer as (...same: unknown[]) => undefined).apply(encoder, given);
+    };
     encoder.beginComputePass = (passDescriptor) => {
       const pass = beginComputePass.call(encoder, passDescriptor);
       const { dispatchWorkgroups } = pass;
@@ -20,14 +25,10 @@ export async function countWork(device: GPUDevice, work: () => Promise<unknown>)
     };
     return encoder;
   };
-  device.createBuffer = (descriptor) => {
-    if (descriptor.usage & MAP_READ) readbacks++;
-    return createBuffer.call(device, descriptor);
-  };
   try {
     await work();
   } finally {
-    for (const name of ['createCommandEncoder', 'createBuffer']) Reflect.deleteProperty(device, name);
+    Reflect.deleteProperty(device, 'createCommandEncoder');
   }
   return { launches, readbacks };
 }

@@ -16,7 +16,12 @@ async function giveGlobals(): Promise<void> {
   Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { gpu: await nodeGpu(), userAgent: 'Node' } });
 }
 
-export async function loadTensorFlow(): Promise<TensorFlow> {
+let tensorFlow: Promise<TensorFlow> | undefined;
+
+/** Once per process: its kernels register in a global table. */
+export function loadTensorFlow(): Promise<TensorFlow> { return tensorFlow ??= importTensorFlow(); }
+
+async function importTensorFlow(): Promise<TensorFlow> {
   await giveGlobals();
   const loader = await createServer({
     root: fileURLToPath(new URL('../../../', import.meta.url)), configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error',

@@ -7,7 +7,7 @@ import type { StepMeasured } from '../../bench/gpt2/step.ts';
 import type { Loaders, Scope } from '../../bench/problem.ts';
 import type { Measured } from '../../bench/report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
-import { benchWorkloads } from '../../bench/run.ts';
+import { benchWorkloads, PEERS, workloadsNamed } from '../../bench/run.ts';
 import type { Workloads } from '../../bench/run.ts';
 import type { Device } from '../../device/device.ts';
 
@@ -34,10 +34,10 @@ export const benches: { readonly [K in keyof Requests]: (request: Requests[K], p
   async step({ settings, rounds, peers }, { device, loaders, text, checkpoint }) {
     return benchStep({ device, config: stepConfig(settings), files: { text: await text() }, rounds, peers: peers ? stepPeers(loaders) : [], checkpoint });
   },
-  async workloads(request, { device, loaders, onStatus, checkpoint }) {
+  async workloads({ only, peers, rounds, scope }, { device, loaders, onStatus, checkpoint }) {
     onStatus('ceilings of the adapter');
     const ceilings = await measureCeilings(device, checkpoint);
-    return benchWorkloads({ ...request, device, loaders, ceilings, onStatus, checkpoint });
+    return benchWorkloads({ device, workloads: workloadsNamed(only), peers: peers ? PEERS : [], rounds, scope, loaders, ceilings, onStatus, checkpoint });
   },
   cases: ({ only }, { device, onStatus, checkpoint }) => benchCases({ device, only, onStatus, checkpoint }),
 };

@@ -105,6 +105,13 @@ describe('the view of a run', () => {
     run.apply(0, links(1e6), 1000);
     expect(run.ranks[0]!.links[0]!.bytesPerSecond).toBe(2e6);
   });
+  it("keeps what a rank's device proved about itself", () => {
+    const run = new RunView(parseRunConfig([]));
+    const certificate = { adapter: 'a', launches: 1, checks: [], unchecked: [], refused: [], decisions: [], checkMs: 1, tuneMs: 2, notes: [] };
+    expect(run.ranks[0]!.certificate).toBe(undefined);
+    run.apply(0, { kind: 'certificate', certificate }, 0);
+    expect(run.ranks[0]!.certificate).toBe(certificate);
+  });
   it('writes sizes for people', () => {
     expect([0, 999, 1234, 12_345, 1_234_567, 2.5e9].map(formatBytes)).toEqual(['0 B', '999 B', '1.2 kB', '12 kB', '1.2 MB', '2.5 GB']);
   });

@@ -237,3 +237,13 @@ test('each call may check a little, though earlier ones used up the time', async
   expect(checks.map(({ kernel }) => kernel)).toEqual(['slow0', 'optimizer']);
   expect(checkMs).toBe(500);
 });
+
+test('a launch that is too large for the bench is checked on a case of its contract, and not measured', async () => {
+  const { qualify, chosen } = bench();
+  const kernel = quickSlow();
+  const large = { N: 5e7, FACTOR: 2 };
+  const { checks, decisions } = await qualify(kernel, large);
+  expect(checks).toMatchObject([{ variant: 'slow', how: 'case', params: { N: 1, FACTOR: 2 } }]);
+  expect(decisions).toEqual([]);
+  expect(chosen(kernel, large)).toBe('slow');
+});

@@ -20,6 +20,8 @@ import { Workbench } from './workbench.ts';
 
 /** The reference makes some 6e8 operations per second, so up to here it is quicker than a pipeline of its own for a smaller case. */
 const OWN_FLOPS = 3e7;
+/** Filling or updating all parameters of a model takes few operations but much memory, here and on the host. */
+const OWN_BYTES = 2 ** 25;
 const CASE_FLOPS = 5e6;
 /** Pipelines that compile while an earlier one is checked. */
 const AHEAD = 4;
@@ -86,12 +88,12 @@ export class SelfCheck {
       const smaller = !known || kernel.cost(params).flops < kernel.cost(known.params).flops;
       units.set(key, { key, kernel, work: (known?.work ?? 0) + work, ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }) });
     }
-    const extra = ({ kernel, params }: Unit): number => (kernel.cost(params).flops > OWN_FLOPS ? 1 : 0);
+    const extra = ({ kernel, params }: Unit): number => (isCheap(kernel, params) ? 0 : 1);
     return [...units.values()].sort((a, b) => extra(a) - extra(b) || b.work - a.work);
   }
 
   #target({ kernel, params, choice }: Unit): Target | undefined {
-    if (kernel.cost(params).flops <= OWN_FLOPS) return { params, choice, own: true };
+    if (isCheap(kernel, params)) return { params, choice, own: true };
     const near = nearestCase(kernel, choice.variant, params, this.#findings.features, CASE_FLOPS);
     return near && { params: near, choice: { variant: choice.variant, constants: constantsOf(choice.variant, near, this.#findings.features, pickedOf(choice).constants) }, own: false };
   }
@@ -178,6 +180,11 @@ export class SelfCheck {
       this.#budget.leftMs -= this.#world.now() - startMs;
     }
   }
+}
+
+function isCheap(kernel: Kernel, params: Params): boolean {
+  const { flops, bytes } = kernel.cost(params);
+  return flops <= OWN_FLOPS && bytes <= OWN_BYTES;
 }
 
 async function outputsOf({ bench, launch }: Opened): Promise<Arrays> { return bench.outputs(await launch); }

@@ -1,5 +1,6 @@
 // One launch on the bench: buffers with known inputs, the outputs of any variant, and its time. Free it with `close`.
 
+import { LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import { typedView } from '../../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../device.ts';
@@ -12,6 +13,8 @@ import type { Arrays } from './golden.ts';
 /** Repetitions of one batched submit, and the least time that they should take together. */
 const MOST_REPETITIONS = 200;
 const BATCH_MS = 4;
+/** Of all buffers of a launch: the plan needs the device's memory for itself. */
+const MOST_BYTES = 2 ** 28;
 
 /** One launch, by both clocks. */
 export interface Sample { readonly wallMs: number; readonly gpuMs: number | undefined }
@@ -26,12 +29,14 @@ export class Workbench {
   readonly #buffers: DeviceBuffer[] = [];
   #expected: Arrays | undefined;
 
-  /** Throws LimitError where the buffers do not fit. */
+  /** Throws LimitError where the buffers do not fit, on the device or into what a bench may use. */
   constructor(device: Device, world: World, kernel: Kernel, params: Params) {
     this.kernel = kernel;
     this.params = params;
     this.#device = device;
     this.#world = world;
+    const bytes = Object.values(kernel.sizes(params)).reduce((sum, size) => sum + 4 * size, 0);
+    if (bytes > MOST_BYTES) throw new LimitError(`${kernel.name}: ${bytes} bytes to measure it, at most ${MOST_BYTES} are used for that`);
     this.#arrays = goldenArrays(kernel, params);
     try {
       for (const [name, array] of Object.entries(this.#arrays)) {

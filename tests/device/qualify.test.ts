@@ -247,3 +247,13 @@ test('a launch that is too large for the bench is checked on a case of its contr
   expect(decisions).toEqual([]);
   expect(chosen(kernel, large)).toBe('slow');
 });
+
+test('what did well on one shape is tried first on the next, and what was made for other adapters not at all', async () => {
+  const kernel = fakeKernel({ guess: { runMs: 9, compileMs: 10 }, bad: { runMs: 20, compileMs: 10 }, good: { runMs: 3, compileMs: 10 }, gpu: { runMs: 1 } });
+  const made: Kernel = { ...kernel, variants: kernel.variants.map((variant) => (variant.name === 'gpu' ? { ...variant, madeFor: 'hardware' } : variant)) };
+  const { qualifier, device } = bench();
+  const launch = (N: number) => ({ kernel: made, params: { N, FACTOR: 2 }, count: 1 });
+  await qualifier.qualify(device, [launch(1000)]);
+  const { decisions } = await qualifier.qualify(device, [launch(5000)]);
+  expect(decisions.map(({ candidates }) => candidates.map(({ variant }) => variant))).toEqual([['guess', 'bad', 'good'], ['guess', 'good', 'bad']]);
+});

@@ -57,6 +57,15 @@ export class Findings {
     return this.isRefused(kernel, params, picked) ? undefined : { variant, constants: constantsOf(variant, params, this.features, picked.constants) };
   }
 
+  /** How many times slower than the best it was on other shapes of the kernel, in the mean; undefined if nothing is known. */
+  lostBy(kernel: Kernel, picked: Picked): number | undefined {
+    const ratios = this.knowledge.decisionsOf(kernel).flatMap(({ candidates }) => {
+      const own = candidates.find((one) => samePick(one, picked));
+      return own ? [own.relative / Math.min(...candidates.map(({ relative }) => relative))] : [];
+    });
+    return ratios.length ? ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length : undefined;
+  }
+
   /** What runs this launch now: the tuned choice, else the best guess; undefined if all are refused. */
   choice(kernel: Kernel, params: Params, shapeClass: string): Choice | undefined {
     const decision = this.decisions.get(`${kernel.name} ${shapeClass}`);
@@ -68,12 +77,21 @@ export function pickedOf({ variant, constants }: Choice): Picked {
   return { variant: variant.name, constants: Object.fromEntries(Object.keys(variant.tune ?? {}).map((tunable) => [tunable, constants[tunable]])) };
 }
 
-/** What to try for a launch, in order: all variants, then the best one with one constant changed. */
+/** A candidate of which nothing is known comes after those that did well elsewhere, and before those that lost by more than this. */
+const UNKNOWN = 1.15;
+
+/**
+ * What to try for a launch, in order: the best guess, the other variants that were made for such an adapter, then the best one with one constant changed.
+ * Variants that did well on other shapes of the kernel come first, because the time may not suffice for all.
+ */
 export function candidatesOf(findings: Findings, { kernel, params }: PlannedLaunch, best: Choice): readonly Choice[] {
   const picked = pickedOf(best);
   const neighbours = Object.entries(best.variant.tune ?? {}).flatMap(([tunable, values]) => values.map((value) => ({ ...picked, constants: { ...picked.constants, [tunable]: value } })));
   const refined = neighbours.filter((one) => !samePick(one, picked)).map((one) => findings.resolve(kernel, params, one)).filter((one) => one !== undefined);
-  return [...findings.usable(kernel, params), ...refined];
+  const kind = findings.features.software ? 'software' : 'hardware';
+  const [preset, ...others] = findings.usable(kernel, params).filter(({ variant }, i) => i === 0 || (variant.madeFor ?? kind) === kind);
+  const lost = others.map((choice) => ({ choice, by: findings.lostBy(kernel, pickedOf(choice)) ?? UNKNOWN })).sort((a, b) => a.by - b.by);
+  return [...(preset ? [preset] : []), ...lost.map(({ choice }) => choice), ...refined];
 }
 
 function hasConstants(variant: Variant, constants: Constants): boolean {

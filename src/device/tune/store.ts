@@ -23,6 +23,7 @@ interface Remembered extends Decision { readonly sources: string }
 export class Knowledge {
   readonly #decisions = new Map<string, Remembered>();
   readonly #checks = new Map<string, number>();
+  readonly #sources = new WeakMap<Kernel, string>();
 
   /** Adds what `text` says. False if it is not ours or of another version; then nothing is added. */
   merge(text: string): boolean {
@@ -44,26 +45,38 @@ export class Knowledge {
   /** The decision on this kernel and class, unless the kernel's sources have changed since. */
   decision(kernel: Kernel, shapeClass: string): Decision | undefined {
     const known = this.#decisions.get(`${kernel.name} ${shapeClass}`);
-    return known?.sources === sourcesOf(kernel) ? known : undefined;
+    return known?.sources === this.#sourcesOf(kernel) ? known : undefined;
+  }
+
+  /** All decisions on the kernel as it is now. */
+  decisionsOf(kernel: Kernel): readonly Decision[] {
+    const sources = this.#sourcesOf(kernel);
+    return [...this.#decisions.values()].filter((one) => one.kernel === kernel.name && one.sources === sources);
   }
 
   decide(kernel: Kernel, decision: Decision): void {
-    this.#decisions.set(`${kernel.name} ${decision.shapeClass}`, { ...decision, sources: sourcesOf(kernel) });
+    this.#decisions.set(`${kernel.name} ${decision.shapeClass}`, { ...decision, sources: this.#sourcesOf(kernel) });
   }
 
   /** The error with which a source with these constants passed; undefined if it did not yet. */
   passed(check: string): number | undefined { return this.#checks.get(check); }
 
   pass(check: string, error: number): void { this.#checks.set(check, error); }
+
+  /** Names the texts and constants of all variants; hashed once, because it is asked for often. */
+  #sourcesOf(kernel: Kernel): string {
+    let sources = this.#sources.get(kernel);
+    if (sources === undefined) {
+      sources = hashOf(kernel.variants.map(({ name, source, tune, needs }) => [name, source, JSON.stringify([tune, needs])].join('\n')).join('\n'));
+      this.#sources.set(kernel, sources);
+    }
+    return sources;
+  }
 }
 
 /** Names a text of a pipeline: the variant's source with all its constants. */
 export function checkKey(kernel: Kernel, variant: { readonly name: string; readonly source: string }, constants: Constants): string {
   return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(constants)}`)}`;
-}
-
-function sourcesOf(kernel: Kernel): string {
-  return hashOf(kernel.variants.map(({ name, source, tune, needs }) => [name, source, JSON.stringify([tune, needs])].join('\n')).join('\n'));
 }
 
 function hashOf(text: string): string { return streamId(text).map((word) => word.toString(16).padStart(8, '0')).join(''); }

@@ -1,10 +1,16 @@
 // out [BATCH, M, N] (+)= act(SCALE * op(a) op(b) + bias) + residual. a is [M, K] ([K, M] if TRANS_A), b is [K, N] ([N, K] if TRANS_B).
 // A_BATCH and B_BATCH are the elements between two batches, 0 shares one matrix. Unused bias and residual still need a buffer: pass `a`.
-// 2 M N K flops per batch. The variants differ in the outputs per thread: big tiles load less, small tiles keep more threads busy.
+// 2 M N K flops per batch. Families of variants: tiles in registers alone, broadcasts within a subgroup, tiles in workgroup memory, split terms. Within a
+// family big tiles load less, small tiles keep more threads busy.
 
 import { defineKernel } from '../src/device/kernel.ts';
-import type { Constants, Variant } from '../src/device/kernel.ts';
+import type { Constants, DeviceFeatures, Variant } from '../src/device/kernel.ts';
 import scalarSource from './matmul.wgsl?raw';
+import sharedSource from './matmul-shared.wgsl?raw';
+import sharedVec4Source from './matmul-shared-vec4.wgsl?raw';
+import splitSource from './matmul-split.wgsl?raw';
+import subgroupSource from './matmul-subgroup.wgsl?raw';
+import subgroupVec4Source from './matmul-subgroup-vec4.wgsl?raw';
 import vec4Source from './matmul-vec4.wgsl?raw';
 
 const PARAMS = {
@@ -16,15 +22,10 @@ const PARAMS = {
 };
 type MatmulParams = Readonly<Record<keyof typeof PARAMS, number>>;
 
-/** Big tiles load less per flop, but leave at least 8 workgroups of 64 threads busy. */
-const ENOUGH_THREADS = 512;
 const MAX_WORKGROUPS = 65535;
 
-function grid({ BATCH, M, N }: MatmulParams, { TILE_M, TILE_N, WG_X, WG_Y }: Constants): readonly [number, number, number] {
-  return [Math.ceil(N / (TILE_N * WG_X)), Math.ceil(M / (TILE_M * WG_Y)), Math.min(BATCH, MAX_WORKGROUPS)];
-}
-
-function threads({ BATCH, M, N }: MatmulParams, tileM: number, tileN: number): number {
+/** Tiles of TILE_M x TILE_N outputs that cover all products. */
+function tiles({ BATCH, M, N }: MatmulParams, tileM: number, tileN: number): number {
   return BATCH * Math.ceil(M / tileM) * Math.ceil(N / tileN);
 }
 
@@ -33,21 +34,65 @@ function quads({ M, N, K, TRANS_A, A_BATCH, B_BATCH }: MatmulParams): boolean {
   return N % 4 === 0 && K % 4 === 0 && (!TRANS_A || M % 4 === 0) && A_BATCH % 4 === 0 && B_BATCH % 4 === 0;
 }
 
-function vec4Tile(tileM: number, tileN: number, wgX: number, wgY: number, least: number): Variant<MatmulParams> {
+/** The same for b and out alone. */
+function quadsOfB({ N, K, TRANS_B, B_BATCH }: MatmulParams): boolean {
+  return N % 4 === 0 && (!TRANS_B || K % 4 === 0) && B_BATCH % 4 === 0;
+}
+
+/** The family and tile that is a good guess without measuring. Measured on SwiftShader (subgroups of 4) and lavapipe (8); for GPUs from the literature. */
+function guess(p: MatmulParams, { software, subgroupSize }: DeviceFeatures): string {
+  const { M, N, K, BATCH } = p;
+  if (!software) {
+    if (tiles(p, 128, 128) >= 32 && K >= 16) return 'shared-128x128';
+    if (K >= 512 && tiles(p, 64, 64) < 16) return M < 4 ? 'split-1x4' : 'split-4x4';
+    return tiles(p, 64, 64) >= 4 && K >= 16 ? 'shared-64x64' : 'registers-4x4';
+  }
+  // Loads cost 20 times an addition there, so big tiles win as long as all cores have work; but their compile time must come back.
+  if (subgroupSize > 4 && !p.TRANS_A && !p.TRANS_B) return tiles(p, 8, 8) >= 512 ? 'registers-8x8' : 'registers-4x4';
+  if (subgroupSize === 0) return tiles(p, 8, 8) >= 512 ? 'registers-8x8' : 'registers-4x4';
+  if (M < 4) return 'subgroup-1x8';
+  if (subgroupSize > 4) return 'subgroup-16x4';
+  const flops = 2 * BATCH * M * N * K;
+  if (flops >= 2 ** 26 && tiles(p, 16, 16 * subgroupSize) >= 16) return 'subgroup-16x16';
+  if (flops >= 2 ** 20 && tiles(p, 16, 8 * subgroupSize) >= 8) return 'subgroup-16x8';
+  return 'subgroup-4x8';
+}
+
+interface Family { readonly name: string; readonly source: string; readonly madeFor?: 'hardware' | 'software'; readonly supports?: (p: MatmulParams) => boolean; readonly grid: Variant<MatmulParams>['grid'] }
+
+function variant({ name, source, madeFor, supports, grid }: Family, label: string, constants: Constants): Variant<MatmulParams> {
+  const base = name.replace('-vec4', '');
   return {
-    name: `vec4-${tileM}x${tileN}`, source: vec4Source, grid,
-    tune: { TILE_M: [tileM], TILE_N: [tileN], WG_X: [wgX], WG_Y: [wgY] },
-    supports: (p) => quads(p) && threads(p, tileM, tileN) >= least,
+    name: `${name}-${label}`, source, madeFor, supports, grid, needs: base === 'subgroup' ? ['subgroups'] : undefined,
+    tune: Object.fromEntries(Object.entries(constants).map(([constant, value]) => [constant, [value]])),
+    prefers: (p, features) => guess(p, features) === `${base}-${label}`,
   };
 }
 
-function scalarTile(tileM: number, tileN: number, wgX: number, wgY: number, least: number): Variant<MatmulParams> {
-  return {
-    name: `scalar-${tileM}x${tileN}`, source: scalarSource, grid,
-    tune: { TILE_M: [tileM], TILE_N: [tileN], WG_X: [wgX], WG_Y: [wgY] },
-    supports: (p) => threads(p, tileM, tileN) >= least,
-  };
+const blockGrid: Family['grid'] = ({ BATCH, M, N }, { TILE_M, TILE_N, WG_X, WG_Y }) => [Math.ceil(N / (TILE_N * WG_X)), Math.ceil(M / (TILE_M * WG_Y)), Math.min(BATCH, MAX_WORKGROUPS)];
+const splitGrid: Family['grid'] = ({ BATCH, M, N }, { TILE_M, TILE_N, WG_X }) => [Math.ceil(N / (TILE_N * WG_X)), Math.ceil(M / TILE_M), Math.min(BATCH, MAX_WORKGROUPS)];
+const subgroupGrid: Family['grid'] = ({ BATCH, M, N }, { TILE_M, TILE_N, GROUPS, SUBGROUP }) => [Math.ceil(N / (TILE_N * SUBGROUP * GROUPS)), Math.ceil(M / TILE_M), Math.min(BATCH, MAX_WORKGROUPS)];
+
+/** Of two twins the one with wide loads comes first. */
+function twins(name: string, vec4: string, scalar: string, grid: Family['grid'], supports: (p: MatmulParams) => boolean, madeFor?: Family['madeFor']): readonly [Family, Family] {
+  return [{ name: `${name}-vec4`, source: vec4, madeFor, supports, grid }, { name, source: scalar, madeFor, grid }];
 }
+
+const subgroup = twins('subgroup', subgroupVec4Source, subgroupSource, subgroupGrid, quadsOfB);
+const registers = twins('registers', vec4Source, scalarSource, blockGrid, quads);
+const shared = twins('shared', sharedVec4Source, sharedSource, blockGrid, quads, 'hardware');
+const split: Family = { name: 'split', source: splitSource, madeFor: 'hardware', grid: splitGrid };
+
+const bothOf = (families: readonly Family[], label: string, constants: Constants): Variant<MatmulParams>[] => families.map((family) => variant(family, label, constants));
+const subgroupTile = (tileM: number, tileN: number): Variant<MatmulParams>[] => bothOf(subgroup, `${tileM}x${tileN}`, { TILE_M: tileM, TILE_N: tileN, GROUPS: 1 });
+const registerTile = (tileM: number, tileN: number, wgX: number, wgY: number): Variant<MatmulParams>[] => bothOf(registers, `${tileM}x${tileN}`, { TILE_M: tileM, TILE_N: tileN, WG_X: wgX, WG_Y: wgY });
+
+const VARIANTS: readonly Variant<MatmulParams>[] = [
+  ...registerTile(8, 8, 8, 8), ...registerTile(4, 4, 16, 4),
+  ...subgroupTile(16, 8), ...subgroupTile(4, 8), ...subgroupTile(16, 4), ...subgroupTile(1, 8), ...subgroupTile(16, 16), ...subgroupTile(32, 4),
+  ...bothOf(shared, '64x64', { TILE_M: 4, TILE_N: 4, WG_X: 16, WG_Y: 16, TERMS: 16 }), ...bothOf(shared, '128x128', { TILE_M: 8, TILE_N: 8, WG_X: 16, WG_Y: 16, TERMS: 16 }),
+  variant(split, '4x4', { TILE_M: 4, TILE_N: 4, WG_X: 16, WG_Y: 16 }), variant(split, '1x4', { TILE_M: 1, TILE_N: 4, WG_X: 32, WG_Y: 8 }),
+];
 
 function activate(x: number, act: number): number {
   if (act === 1) return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
@@ -61,10 +106,7 @@ export const matmul = defineKernel({
   name: 'matmul',
   bindings: { a: 'read', b: 'read', bias: 'read', residual: 'read', out: 'read_write' },
   params: PARAMS,
-  variants: [
-    vec4Tile(8, 8, 8, 8, ENOUGH_THREADS), vec4Tile(4, 4, 16, 4, 0),
-    scalarTile(8, 8, 8, 8, ENOUGH_THREADS), scalarTile(4, 4, 16, 4, 0),
-  ],
+  variants: VARIANTS,
   cost: ({ BATCH, M, N, K, A_BATCH, B_BATCH, RESIDUAL, ACCUMULATE }) => ({
     flops: 2 * BATCH * M * N * K,
     bytes: 4 * ((A_BATCH ? BATCH : 1) * M * K + (B_BATCH ? BATCH : 1) * K * N + BATCH * M * N * (1 + RESIDUAL + ACCUMULATE)),

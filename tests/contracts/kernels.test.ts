@@ -4,14 +4,15 @@
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
-import { isSupported } from '../../src/device/variant.ts';
+import { constantsOf, isSupported } from '../../src/device/variant.ts';
 import { matmul } from '../../shaders/matmul.ts';
 import { caseArrays, checkKernel, compare, contractTarget, expectedArrays, tunings } from '../support/kernel-contract.ts';
 import { DEFECTS, mutate } from '../support/kernel-defects.ts';
 import { kernels, wgslFiles } from '../support/kernels.ts';
 import { disagreements, leftovers } from '../support/wgsl-shape.ts';
 
-const FEATURES = createCpuDevice().features;
+// Every text is checked, whatever it needs.
+const FEATURES = { ...createCpuDevice().features, subgroupSize: 4, f16: true };
 
 describe('every kernel', () => {
   it('is found', () => expect(kernels.length).toBeGreaterThan(0));
@@ -31,7 +32,7 @@ for (const kernel of kernels) {
     });
 
     it('specialises completely, for every case and tuning', () => {
-      const found = kernel.cases.flatMap((params) => supporting(kernel, params).flatMap((variant) => tunings(variant).flatMap((constants) => leftovers(kernel, variant, { ...params, ...constants }))));
+      const found = kernel.cases.flatMap((params) => supporting(kernel, params).flatMap((variant) => tunings(variant).flatMap((constants) => leftovers(kernel, variant, constantsOf(variant, params, FEATURES, constants)))));
       expect(found).toEqual([]);
     });
 
@@ -47,7 +48,7 @@ for (const kernel of kernels) {
       for (const params of kernel.cases) {
         for (const variant of supporting(kernel, params)) {
           for (const constants of tunings(variant)) {
-            for (const n of variant.grid(params, { ...params, ...constants })) expect(Number.isInteger(n) && n >= 1 && n <= 65535, `${variant.name} ${JSON.stringify(params)}: ${n}`).toBe(true);
+            for (const n of variant.grid(params, constantsOf(variant, params, FEATURES, constants))) expect(Number.isInteger(n) && n >= 1 && n <= 65535, `${variant.name} ${JSON.stringify(params)}: ${n}`).toBe(true);
           }
         }
       }
@@ -72,7 +73,7 @@ for (const kernel of kernels) {
   });
 }
 
-/** Variants for `params`; a kernel's own variants may not depend on features that no device promises. */
+/** Variants for `params`. */
 function supporting(kernel: Kernel, params: Params): Kernel['variants'] {
   return kernel.variants.filter((variant) => isSupported(variant, params, FEATURES));
 }
@@ -90,7 +91,7 @@ describe('the checks catch', () => {
   });
 
   it('a param that the WGSL does not have', () => {
-    expect(disagreements(matmul, broken((text) => text.replace('const SCALE: f32', 'const FACTOR: f32')).variants[0])).toEqual(['matmul/vec4-8x8: no line "const SCALE: u32 = 1u;" to replace']);
+    expect(disagreements(matmul, broken((text) => text.replace('const SCALE: f32', 'const FACTOR: f32')).variants[0])).toEqual(['matmul/registers-vec4-8x8: no line "const SCALE: u32 = 1u;" to replace']);
   });
 
   it('a register array that is indexed by a rolled loop', () => {

@@ -37,6 +37,27 @@ describe('unrolling', () => {
   });
 });
 
+describe('branches', () => {
+  test.each([
+    ['if (A == 1u) { x(); } else { y(); }', '{ x(); }'],
+    ['if (A != 1u) { x(); } else { y(); }', '{ y(); }'],
+    ['if (A > 1u) { x(); } z();', 'z();'],
+    ['if (A == 2u) { x(); } else if (B % 4u == 3u) { y(); } else { z(); }', '{ { y(); } }'],
+    ['if (A == 2u) { x(); } else if (n == 3u) { y(); } else { z(); } w();', '{ if (n == 3u) { y(); } else { z(); } } w();'],
+    ['if (n == 2u) { x(); } else if (A == 1u) { y(); }', 'if (n == 2u) { x(); } else { y(); }'],
+    ['if (A == 1u) { if (B == 7u) { x(); } }', '{ { x(); } }'],
+    ['if ((A == 2u) | (n == 1u)) { x(); }', 'if ((A == 2u) | (n == 1u)) { x(); }'],
+    ['if (S == 1.0) { x(); }', 'if (S == 1.0) { x(); }'],
+  ])('%s', (source, expected) => {
+    const head = 'const A: u32 = 1u; const S: f32 = 1.0;\nconst B: u32 = 7u;\n';
+    expect(squeeze(specialise(head.replace('; const S', ';\nconst S') + source, {}))).toBe(squeeze(head.replace('; const S', ';\nconst S') + expected));
+  });
+
+  test('of an unrolled loop see the number of the turn', () => {
+    expect(squeeze(specialise('for (var i = 0u; i < 2u; i++) { // unroll\n if (i == 0u) { x(); } else { y(); } }', {}))).toBe('{ { x(); } } { { y(); } }');
+  });
+});
+
 describe('registers', () => {
   test('constant indices become names', () => {
     const text = specialise('const T: u32 = 2u;\nfn main() { var acc: array<f32, T * T>; // registers\n for (var i = 0u; i < T; i++) { // unroll\n acc[i * T + 1u] += acc[i * T]; } }', { T: 2 });

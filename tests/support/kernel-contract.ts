@@ -6,7 +6,7 @@
 import type { Device, DeviceBuffer } from '../../src/device/device.ts';
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { BindingSpec, Constants, Kernel, Params, Variant } from '../../src/device/kernel.ts';
-import { isSupported } from '../../src/device/variant.ts';
+import { chooseVariant, isSupported } from '../../src/device/variant.ts';
 import type { Tuning } from '../../src/device/variant.ts';
 import { RandomStream } from '../../src/base/random.ts';
 import { typedView } from '../../src/base/shape.ts';
@@ -91,16 +91,29 @@ export function tunings(variant: Variant): Constants[] {
 
 export interface ContractReport { runs: number; readonly failures: string[]; worst: number }
 
-/** Runs all cases of `kernel` under every variant and tuning that supports them. `worst` is the largest error in units of what is allowed. */
+/**
+ * The default; of the variants that share a text one, another with each case, because they differ in constants only; and of all texts made for the other
+ * kind of adapter one, because they compile slowly here.
+ */
+function rotate(variants: readonly Variant[], turn: number, byDefault: Variant, software: boolean): readonly Variant[] {
+  const foreign = (variant: Variant): boolean => variant.madeFor === (software ? 'hardware' : 'software');
+  const oneOf = <T>(list: readonly T[]): readonly T[] => (list.length ? [list[turn % list.length]] : []);
+  const texts = [...new Set(variants.map(({ source }) => source))].map((source) => variants.filter((variant) => variant.source === source));
+  const chosen = [...texts.filter(([first]) => !foreign(first)), ...oneOf(texts.filter(([first]) => foreign(first)))];
+  return [...new Set([byDefault, ...chosen.flatMap((twins) => oneOf(twins))])];
+}
+
+/** Runs all cases of `kernel` under every text of a variant that supports them, and every variant under some case. `worst` is the largest error in units of what is allowed. */
 export async function checkKernel(target: ContractTarget, kernel: Kernel, cases: readonly Params[] = kernel.cases): Promise<ContractReport> {
   const report: ContractReport = { runs: 0, failures: [], worst: 0 };
-  for (const params of cases) {
+  for (const [turn, params] of cases.entries()) {
     const arrays = caseArrays(kernel, params);
     const expected = expectedArrays(kernel, params, arrays);
     const variants = kernel.variants.filter((variant) => isSupported(variant, params, target.device.features));
     if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);
+    const rotated = variants.length ? rotate(variants, turn, chooseVariant(kernel, params, target.device.features).variant, target.device.features.software) : [];
     // `prepare` chooses its variant before it first waits, so all variants of a case may compile side by side.
-    const runs = variants.flatMap((variant) => tunings(variant).map((constants) => {
+    const runs = rotated.flatMap((variant) => tunings(variant).map((constants) => {
       target.pick(variant.name, constants);
       return { name: `${kernel.name}/${variant.name} ${JSON.stringify({ ...params, ...constants })}`, tolerance: variant.tolerance ?? kernel.tolerance ?? DEFAULT_TOLERANCE, outputs: runOnce(target.device, kernel, params, arrays) };
     }));

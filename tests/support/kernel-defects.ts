@@ -21,20 +21,25 @@ export interface Defect {
   readonly where?: Params;
 }
 
-const LEAST_FEATURES = { subgroupSize: 0, f16: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+const FEATURES = { subgroupSize: 4, f16: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
 
 export const DEFECTS: readonly Defect[] = [
-  { what: 'drops the last k', kernel: matmul, variant: 'scalar-4x4', from: 'k < K;', to: 'k < K - 1u;' },
-  { what: 'drops the last quad of k', kernel: matmul, variant: 'vec4-4x4', from: 'k < K / 4u;', to: 'k < K / 4u - 1u;' },
-  { what: 'reads b as if it were not transposed', kernel: matmul, variant: 'vec4-8x8', from: 'if (TRANS_B == 1u)', to: 'if (TRANS_B == 2u)', where: { TRANS_B: 1 } },
-  { what: 'swaps two components when it turns a', kernel: matmul, variant: 'vec4-8x8', from: 'vec4(r0.y, r1.y, r2.y, r3.y)', to: 'vec4(r0.y, r2.y, r1.y, r3.y)', where: { TRANS_A: 1 } },
-  { what: 'writes instead of accumulating', kernel: matmul, variant: 'scalar-4x4', from: 'v += out[at]', to: 'v += 0.0', where: { ACCUMULATE: 1 } },
+  { what: 'drops the last k', kernel: matmul, variant: 'registers-4x4', from: 'k < K;', to: 'k < K - 1u;' },
+  { what: 'drops the last quad of k', kernel: matmul, variant: 'registers-vec4-4x4', from: 'k < K / 4u;', to: 'k < K / 4u - 1u;' },
+  { what: 'reads b as if it were not transposed', kernel: matmul, variant: 'registers-vec4-8x8', from: 'if (TRANS_B == 1u)', to: 'if (TRANS_B == 2u)', where: { TRANS_B: 1 } },
+  { what: 'swaps two components when it turns a', kernel: matmul, variant: 'registers-vec4-8x8', from: 'vec4(r0.y, r1.y, r2.y, r3.y)', to: 'vec4(r0.y, r2.y, r1.y, r3.y)', where: { TRANS_A: 1 } },
+  { what: 'writes instead of accumulating', kernel: matmul, variant: 'registers-4x4', from: 'v += out[at]', to: 'v += 0.0', where: { ACCUMULATE: 1 } },
   {
-    what: 'adds the residual before the activation', kernel: matmul, variant: 'scalar-4x4', where: { RESIDUAL: 1 },
+    what: 'adds the residual before the activation', kernel: matmul, variant: 'registers-4x4', where: { RESIDUAL: 1 },
     from: 'v = activate(v);', to: 'v = activate(v + f32(RESIDUAL) * residual[at]) - f32(RESIDUAL) * residual[at];',
   },
-  { what: 'adds an edge twice', kernel: matmul, variant: 'scalar-4x4', from: 'acc[i * TILE_N + j] = v;', to: 'out[at] = v; acc[i * TILE_N + j] = v;', where: { ACCUMULATE: 1 } },
-  { what: 'shares batch 0 of a', kernel: matmul, variant: 'vec4-4x4', from: 'batch * (A_BATCH / 4u)', to: '0u', where: { BATCH: 5 } },
+  { what: 'adds an edge twice', kernel: matmul, variant: 'registers-4x4', from: 'acc[i * TILE_N + j] = v;', to: 'out[at] = v; acc[i * TILE_N + j] = v;', where: { ACCUMULATE: 1 } },
+  { what: 'shares batch 0 of a', kernel: matmul, variant: 'registers-vec4-4x4', from: 'batch * (A_BATCH / 4u)', to: '0u', where: { BATCH: 5 } },
+  { what: 'takes another lane for the second row of a load', kernel: matmul, variant: 'subgroup-vec4-4x8', from: 'i % ROWS * 4u + s', to: '(s + i / 2u) % 4u', where: { TRANS_A: 0 } },
+  { what: 'keeps terms past the last one', kernel: matmul, variant: 'subgroup-4x8', from: 'k + term >= K', to: 'k + term > K', where: { K: 17 } },
+  { what: 'turns a block the wrong way', kernel: matmul, variant: 'shared-64x64', from: 'right[(4u * place + i) * WIDTH_QUADS + column] = x[i]', to: 'right[(4u * place + i) * WIDTH_QUADS + column] = x[3u - i]', where: { TRANS_B: 1 } },
+  { what: 'drops the last tile of terms', kernel: matmul, variant: 'shared-64x64', from: 'k < K; k += TERMS', to: 'k + TERMS <= K; k += TERMS', where: { K: 17 } },
+  { what: 'forgets one slice of the terms', kernel: matmul, variant: 'split-4x4', from: 'half > 0u', to: 'half > 1u', where: { K: 17 } },
   { what: 'takes the next expert for the last row of a tile', kernel: groupedMatmul, variant: 'vec4-4x4', from: 'end - 1u', to: 'R - 1u' },
   { what: 'leaves the rows of nobody as they are', kernel: groupedMatmul, variant: 'scalar-4x4', from: 'expert > E ||', to: 'expert >= E ||', where: { ACCUMULATE: 0 } },
   { what: 'drops the last row of each expert', kernel: groupedMatmulWeight, variant: 'vec4-4x4', from: 'r < end;', to: 'r + 1u < end;' },
@@ -51,7 +56,7 @@ export function mutate({ what, kernel, variant: name, from, to, where = {} }: De
   if (!variant?.source.includes(from)) throw new Error(`defect "${what}": ${kernel.name}/${name} does not contain "${from}"; edit the defect with the kernel`);
   const cases = kernel.cases
     .filter((params) => Object.entries(where).every(([key, value]) => params[key] === value))
-    .filter((params) => isSupported(variant, params, LEAST_FEATURES));
+    .filter((params) => isSupported(variant, params, FEATURES));
   if (!cases.length) throw new Error(`defect "${what}": no case of ${kernel.name} runs it`);
   return { ...kernel, name: `${kernel.name} that ${what}`, variants: [{ ...variant, source: variant.source.replaceAll(from, to) }], cases };
 }

@@ -9,6 +9,7 @@ import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 import { countWork } from './count-work.ts';
+import { meanLoss, oneHot } from './jax-loss.ts';
 import { splitBatch } from './split-batch.ts';
 import type { StepRunner } from './step.ts';
 
@@ -59,7 +60,7 @@ function trainStep(jax: Jax, { lr, betas: [beta1, beta2], eps, weightDecay }: Ru
   const rate = lr as number;
   const decays = new Map(weightSpecs(model).map((spec) => [spec.name, spec.decays]));
   return (weights: Named, means: Named, squares: Named, tokens: JaxArray, targets: JaxArray, corrections: JaxArray): [JaxArray, Named, Named, Named] => {
-    const [loss, gradients] = valueAndGrad((w: Named) => meanLoss(jax, model, w, tokens, targets, B, T))(tree.ref(weights)) as [JaxArray, Named];
+    const [value, gradients] = valueAndGrad((w: Named) => loss(jax, model, w, tokens, targets, B, T))(tree.ref(weights)) as [JaxArray, Named];
     const [next, m, v]: [Named, Named, Named] = [{}, {}, {}];
     const [correction1, correction2] = [corrections.ref.slice(0), corrections.slice(1)];
     for (const name of Object.keys(weights)) {
@@ -72,12 +73,13 @@ function trainStep(jax: Jax, { lr, betas: [beta1, beta2], eps, weightDecay }: Ru
     }
     correction1.dispose();
     correction2.dispose();
-    return [loss, next, m, v];
+    return [value, next, m, v];
   };
 }
 
 /** Mean cross-entropy of the next tokens; tokens and targets are [B * T]. */
-function meanLoss({ numpy, nn }: Jax, { layers, heads, hidden: D, headDim, vocab, normEps }: ModelConfig, weights: Named, tokens: JaxArray, targets: JaxArray, B: number, T: number): JaxArray {
+function loss(jax: Jax, { layers, heads, hidden: D, headDim, vocab, normEps }: ModelConfig, weights: Named, tokens: JaxArray, targets: JaxArray, B: number, T: number): JaxArray {
+  const { numpy, nn } = jax;
   const w = (name: string): JaxArray => weights[`${ROOT}.${name}`];
   const linear = (x: JaxArray, name: string): JaxArray => numpy.matmul(x, w(`${name}.weight`)).add(w(`${name}.bias`));
   const norm = (x: JaxArray, name: string): JaxArray => nn.standardize(x, -1, { epsilon: normEps }).mul(w(`${name}.weight`)).add(w(`${name}.bias`));
@@ -89,12 +91,12 @@ function meanLoss({ numpy, nn }: Jax, { layers, heads, hidden: D, headDim, vocab
   const table = w('wte.weight');
   const positions = w('wpe.weight').slice([0, T]);
   // By one-hot rows: the gradient of numpy.take is a scatter, which its jit refuses (0.1.25).
-  let x = numpy.matmul(nn.oneHot(tokens, vocab), table.ref).reshape([B, T, D]).add(positions).reshape([B * T, D]);
+  let x = numpy.matmul(oneHot(jax, tokens, B * T, vocab), table.ref).reshape([B, T, D]).add(positions).reshape([B * T, D]);
   for (let layer = 0; layer < layers; layer++) {
     const h = `h.${layer}`;
     x = x.ref.add(linear(attention(linear(norm(x, `${h}.ln_1`), `${h}.attn.c_attn`)), `${h}.attn.c_proj`));
     x = x.ref.add(linear(nn.gelu(linear(norm(x, `${h}.ln_2`), `${h}.mlp.c_fc`), { approximate: true }), `${h}.mlp.c_proj`));
   }
   const logits = numpy.matmul(norm(x, 'ln_f'), numpy.transpose(table));
-  return numpy.sum(nn.logSoftmax(logits).mul(nn.oneHot(targets, vocab))).mul(-1 / (B * T));
+  return meanLoss(jax, logits, targets, B * T, vocab);
 }

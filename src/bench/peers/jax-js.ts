@@ -5,6 +5,7 @@ import type * as jaxjs from '@jax-js/jax';
 import { NoDeviceError } from '../../base/errors.ts';
 import type { TypedArray } from '../../base/shape.ts';
 import { jaxRunner } from '../gpt2/jax-gpt2.ts';
+import { meanLoss } from '../gpt2/jax-loss.ts';
 import { runnerOfSteps, stepOf } from '../gpt2/step-problem.ts';
 import { swapHeads } from '../head-layout.ts';
 import { meterMemory } from '../memory-meter.ts';
@@ -81,11 +82,6 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
   };
 }
 
-/** mean over rows of -log softmax at the target. */
-function meanLoss({ nn, numpy }: Jax, logits: JaxArray, targets: JaxArray, { R, V }: Dims): JaxArray {
-  return numpy.sum(nn.logSoftmax(logits).mul(nn.oneHot(targets, V))).mul(-1 / R);
-}
-
 const computes: Readonly<Record<string, Compute>> = {
   'matmul': { names: ['out'], build: ({ numpy }) => (a, b) => [numpy.matmul(a, b)] },
   'attention-forward': { names: ['out'], build: ({ nn }) => (q, k, v) => [nn.dotProductAttention(q, k, v, { isCausal: true })] },
@@ -100,15 +96,15 @@ const computes: Readonly<Record<string, Compute>> = {
   },
   'cross-entropy': {
     names: ['loss', 'dLogits'],
-    build: (jax, dims) => (logits, targets) => {
-      const [loss, gradient] = jax.valueAndGrad((x: JaxArray) => meanLoss(jax, x, targets, dims))(logits);
+    build: (jax, { R, V }) => (logits, targets) => {
+      const [loss, gradient] = jax.valueAndGrad((x: JaxArray) => meanLoss(jax, x, targets, R, V))(logits);
       return [loss, gradient as JaxArray];
     },
   },
   'linear-cross-entropy': {
     names: ['loss', 'dX', 'dW'],
-    build: (jax, dims) => (x, w, targets) => {
-      const [loss, gradients] = jax.valueAndGrad((a: JaxArray, b: JaxArray) => meanLoss(jax, jax.numpy.matmul(a, jax.numpy.transpose(b)), targets, dims), { argnums: [0, 1] })(x, w);
+    build: (jax, { R, V }) => (x, w, targets) => {
+      const [loss, gradients] = jax.valueAndGrad((a: JaxArray, b: JaxArray) => meanLoss(jax, jax.numpy.matmul(a, jax.numpy.transpose(b)), targets, R, V), { argnums: [0, 1] })(x, w);
       return [loss, ...gradients as JaxArray[]];
     },
   },

@@ -59,7 +59,9 @@ export async function benchInChromium<K extends keyof Requests>({ name, request,
       if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
       return { measured: answer.measured, browser: `Chromium ${browser.version()}` };
     } catch (error) {
-      throw signal.aborted ? new AbortedError() : error;
+      if (signal.aborted) throw new AbortedError();
+      // What is left to say of a page that died: there is no more memory, or the GPU process took it along.
+      throw /crash|closed/i.test(String(error)) && !(error instanceof TabmeshError) ? new TabmeshError('the page of the bench crashed; a smaller --only or --quick may fit into memory') : error;
     } finally {
       signal.removeEventListener('abort', stop);
       await browser.close();

@@ -8,7 +8,7 @@ import type { Loaders, Scope } from '../../bench/problem.ts';
 import type { Measured } from '../../bench/report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
 import { benchWorkloads, PEERS, workloadsNamed } from '../../bench/run.ts';
-import type { Workloads } from '../../bench/run.ts';
+import type { WorkloadResult, Workloads } from '../../bench/run.ts';
 import type { Device } from '../../device/device.ts';
 
 export interface Requests {
@@ -37,7 +37,13 @@ export const benches: { readonly [K in keyof Requests]: (request: Requests[K], p
   async workloads({ only, peers, rounds, scope }, { device, loaders, onStatus, checkpoint }) {
     onStatus('ceilings of the adapter');
     const ceilings = await measureCeilings(device, checkpoint);
-    return benchWorkloads({ device, workloads: workloadsNamed(only), peers: peers ? PEERS : [], rounds, scope, loaders, ceilings, onStatus, checkpoint });
+    return benchWorkloads({ device, workloads: workloadsNamed(only), peers: peers ? PEERS : [], rounds, scope, loaders, ceilings, onStatus, checkpoint, onResults: (results) => { if (results.length) onStatus(resultsLine(results)); } });
   },
   cases: ({ only }, { device, onStatus, checkpoint }) => benchCases({ device, only, onStatus, checkpoint }),
 };
+
+/** 'matmul 256x256x256: tabmesh 13.8 ms, jax-js 2.71x, tfjs 17.2x'. */
+function resultsLine(results: readonly WorkloadResult[]): string {
+  const parts = results.map(({ library, medianMs, ratio, correct }) => `${library} ${ratio === null ? `${medianMs.toPrecision(3)} ms` : `${ratio.toPrecision(3)}x`}${correct ? '' : ' (wrong)'}`);
+  return `${results[0].workload} ${results[0].shape}: ${parts.join(', ')}`;
+}

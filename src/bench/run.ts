@@ -1,7 +1,7 @@
 // Runs workloads on tabmesh and on peers, side by side: every library makes a runner of the same problem, its first run is checked, then all take
 // turns. A library that cannot do something is named with a sentence, and the rest goes on; a lost GPU or a stop ends everything.
 
-import { ConfigError } from '../base/errors.ts';
+import { ConfigError, LimitError } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import type { Device } from '../device/device.ts';
 import { isFatal, reasonOf } from './failures.ts';
@@ -53,7 +53,14 @@ export interface WorkloadResult extends BenchResult {
 }
 
 /** A library that could not run a workload or shape, and why. */
-export interface Missing { readonly workload: string; readonly shape: string; readonly library: string; readonly reason: string }
+export interface Missing {
+  readonly workload: string;
+  readonly shape: string;
+  readonly library: string;
+  readonly reason: string;
+  /** It tried and broke; the others lack the workload, do not load, would take too long or exceed the adapter's limits. */
+  readonly failed?: true;
+}
 
 export interface Workloads { readonly adapter: string; readonly results: readonly WorkloadResult[]; readonly missing: readonly Missing[]; readonly ceilings: Ceilings | null }
 export interface WorkloadReport extends Workloads, BenchReport<WorkloadResult> {}
@@ -170,13 +177,16 @@ class ShapeBench {
       const agreed = this.#problem.agree?.(new Map(ready.map(({ library, outputs }) => [library, outputs])));
       // One that nobody is compared with need not work for a minute twice.
       const once = ready.length === 1 && ready[0].firstMs > SLOW_MS && !this.#problem.agree;
-      const times = once ? [{ turns: [ready[0].firstMs], runs: 1 }] : await takeTurns(ready.map(({ runner }) => runner), ready.map(({ warmMs }) => warmMs), { rounds, turnMs: TURN_MS, budgetMs: SHAPE_BUDGET_MS }, checkpoint);
-      const own = ready.findIndex(({ library }) => library === OWN);
-      return ready.map(({ library, firstMs, verdict, peakBytes }, i) => ({
+      const broken = new Map<string, unknown>();
+      const contestants = ready.map(({ library, runner }) => ({ run: (n: number) => (broken.has(library) ? Promise.resolve() : runner.run(n).catch((error: unknown) => { if (isFatal(error)) throw error; broken.set(library, error); })) }));
+      const times = once ? [{ turns: [ready[0].firstMs], runs: 1 }] : await takeTurns(contestants, ready.map(({ warmMs }) => warmMs), { rounds, turnMs: TURN_MS, budgetMs: SHAPE_BUDGET_MS }, checkpoint);
+      for (const [library, error] of broken) this.#fail(library, error);
+      const own = ready.findIndex(({ library }) => library === OWN && !broken.has(library));
+      return ready.flatMap(({ library, firstMs, verdict, peakBytes }, i) => (broken.has(library) ? [] : [{
         ...this.#result(library, times[i], firstMs, i === own || own < 0 ? null : ratioOf(times[own], times[i])),
         correct: verdict.correct && (agreed?.get(library) ?? true), worstError: Number.isFinite(verdict.worst) ? verdict.worst : null,
         ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(peakBytes === undefined ? {} : { peakBytes }),
-      }));
+      }]));
     } finally {
       for (const { runner } of ready) runner.dispose();
     }
@@ -188,9 +198,11 @@ class ShapeBench {
     return () => make(this.#problem);
   }
 
-  #miss(library: string, reason: string): void {
-    this.missing.push({ workload: this.#problem.workload, shape: this.#problem.shape, library, reason });
+  #miss(library: string, reason: string, failed = false): void {
+    this.missing.push({ workload: this.#problem.workload, shape: this.#problem.shape, library, reason, ...(failed ? { failed } : {}) });
   }
+
+  #fail(library: string, error: unknown): void { this.#miss(library, reasonOf(error), !(error instanceof LimitError)); }
 
   /** The first run, checked, and a second one for the pace; undefined if the library fails, or would take too long. */
   async #warmUp(library: string, make: () => Promise<Runner>): Promise<Ready | undefined> {
@@ -220,7 +232,7 @@ class ShapeBench {
     } catch (error) {
       runner?.dispose();
       if (isFatal(error)) throw error;
-      this.#miss(library, reasonOf(error));
+      this.#fail(library, error);
       return undefined;
     }
   }

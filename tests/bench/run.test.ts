@@ -61,7 +61,14 @@ describe('who cannot take part is named, and the rest goes on', () => {
     expect(results.map(({ library: name }) => name)).toEqual(['tabmesh', 'tabmesh']);
     expect(missing.filter(({ shape }) => shape === '5x7x3')).toEqual([
       ['absent', 'no such package'], ['poor', 'it has no products'], ['new', 'new has nothing for this workload'], ['picky', 'cannot do 5x7x3'],
-    ].map(([name, reason]) => ({ workload: 'matmul', shape: '5x7x3', library: name, reason })));
+    ].map(([name, reason]) => ({ workload: 'matmul', shape: '5x7x3', library: name, reason, ...(name === 'picky' ? { failed: true } : {}) })));
+  });
+  it('breaks in the middle of its turns', async () => {
+    let runs = 0;
+    const fragile = library('fragile', { run: async () => { if (++runs > 2) throw new Error('gone'); }, read: async () => ({ out: new Float32Array(15) }) });
+    const { results, missing } = await bench({ scope: 'quick', peers: [fragile, library('other')] });
+    expect(results.map(({ library: name, ratio }) => [name, ratio])).toEqual([['tabmesh', null], ['other', expect.any(Number)]]);
+    expect(missing).toEqual([{ workload: 'matmul', shape: '5x7x3', library: 'fragile', reason: 'gone', failed: true }]);
   });
   it('also tabmesh, where the adapter is too small', async () => {
     const { results, missing } = await bench({ scope: 'quick', workloads: [small({ prepare: () => Promise.reject(new LimitError('buffer a: 5 bytes, at most 4')) })], peers: [library('other')] });

@@ -120,6 +120,8 @@ export const peer: Peer = {
     const ort = await (loaders['onnxruntime-web']?.() as Promise<Ort> | undefined ?? import('onnxruntime-web/webgpu'));
     if (typeof navigator === 'undefined' || !navigator.gpu) throw new NoDeviceError('onnxruntime-web: there is no WebGPU here');
     ort.env.wasm.numThreads = 1;
+    // The adapter that the others ask for.
+    ort.env.webgpu.powerPreference = 'high-performance';
     ort.env.logLevel = 'error';
     const composed = Object.entries(plans).map(([name, plan]): [string, PeerWorkload] => [name, (problem) => runnerOf(ort, problem, plan)]);
     const lacking = ['attention-forward-backward', 'cross-entropy', 'linear-cross-entropy', 'gpt-step'].map((name): [string, string] => [name, NO_GRADIENTS]);

@@ -38,7 +38,7 @@ export const command: Command = {
   name: 'bench',
   summary: 'measures kernels or a training step, also of other libraries',
   help: ['tabmesh bench: measures kernels or a training step, also of other libraries', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
-    'Exit code 1 if a result of tabmesh is wrong: it differs from a computation in f64, or the losses of the libraries differ.'].join('\n'),
+    'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks.'].join('\n'),
   async run(args, io) {
     const { options, positionals: [what] } = parseOptions(args, OPTIONS, 1);
     if (what === undefined || !Object.hasOwn(WHAT, what)) throw new ConfigError('WORKLOAD', `expected ${Object.keys(WHAT).join(' or ')}, got ${what === undefined ? 'none' : `'${what}'`}`);
@@ -84,7 +84,8 @@ async function workloads(options: Given, io: CommandIo): Promise<number> {
   io.out('');
   for (const workload of new Set([...results, ...measured.missing].map((row) => row.workload))) for (const line of workloadLines(workload, results, measured.missing)) io.out(line);
   for (const summary of summarise(results)) io.out(summaryLine(summary));
-  return results.every(({ library, correct }) => library !== OWN || correct) ? 0 : 1;
+  const broken = measured.missing.some(({ library, failed }) => library === OWN && failed);
+  return !broken && results.every(({ library, correct }) => library !== OWN || correct) ? 0 : 1;
 }
 
 function workloadLines(workload: string, results: readonly WorkloadResult[], missing: readonly Missing[]): string[] {

@@ -1,4 +1,4 @@
-// What `tabmesh tune` prints: a row per kernel and shape, then what was refused and why, what was not checked, and what went wrong without harm.
+// What `tabmesh tune` prints: a row per kernel and shape (the default's ms as they were beside the chosen one's), then what was refused and why, what was not checked, and what went wrong without harm.
 
 import type { Params } from '../../device/kernel.ts';
 import { explain, formatPicked, measuredOf, summary } from '../../device/tune/certificate.ts';
@@ -20,11 +20,11 @@ export function tuneReport(certificate: Certificate, reasons: boolean): readonly
 }
 
 function row(decision: Decision): readonly string[] {
-  const [chosen, preset] = [measuredOf(decision, decision), measuredOf(decision, decision.default)];
+  const chosen = measuredOf(decision, decision);
   const ms = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(3));
   const state = [decision.remembered ? 'remembered' : '', decision.complete ? '' : 'not all yet'].filter(Boolean).join(', ');
   return [
-    decision.kernel, formatParams(decision.params), named(decision), ms(chosen?.medianMs), named(decision.default), ms(preset?.medianMs),
+    decision.kernel, formatParams(decision.params), named(decision), ms(chosen?.medianMs), named(decision.default), ms(chosen && chosen.medianMs / chosen.relative),
     chosen ? (1 / chosen.relative).toFixed(2) : '-', String(decision.candidates.length), state,
   ];
 }

@@ -89,10 +89,10 @@ export function measuredOf({ candidates }: Decision, picked: Picked): Candidate 
 export function explain(decision: Decision): string {
   const { kernel, candidates, refused } = decision;
   const [chosen, preset] = [measuredOf(decision, decision), measuredOf(decision, decision.default)];
-  const ms = (candidate: Candidate | undefined): string => (candidate ? `${candidate.medianMs.toPrecision(3)} ms by the ${candidate.clock === 'gpu' ? "GPU's timestamps" : 'wall clock'}` : 'not measured');
+  const ms = (candidate: Candidate | undefined, medianMs = candidate?.medianMs): string => (candidate && medianMs ? `${medianMs.toPrecision(3)} ms by the ${candidate.clock === 'gpu' ? "GPU's timestamps" : 'wall clock'}` : 'not measured');
   const sentences = [samePick(decision, decision.default)
     ? `${kernel} keeps ${formatPicked(decision)}, the default (${ms(chosen)}): nothing of ${candidates.length} measured was at least 3 % faster.`
-    : `${kernel} takes ${formatPicked(decision)} (${ms(chosen)}) instead of ${formatPicked(decision.default)} (${ms(preset)})${chosen && preset ? `: ${(1 / chosen.relative).toFixed(2)} times as fast` : ''}.`];
+    : `${kernel} takes ${formatPicked(decision)} (${ms(chosen)}) instead of ${formatPicked(decision.default)} (${ms(preset, chosen && chosen.medianMs / chosen.relative)})${chosen && preset ? `: ${(1 / chosen.relative).toFixed(2)} times as fast` : ''}.`];
   for (const { variant, constants, reason } of refused) sentences.push(`${formatPicked({ variant, constants })} was refused: ${reason}.`);
   if (!decision.complete) sentences.push('The time was over before all candidates were measured; the next start goes on.');
   return sentences.join(' ');

@@ -33,6 +33,7 @@ const LEAST_CHECK_MS = 300;
 const FLOPS_PER_BYTE = 10;
 /** Shapes below this share of the work are not worth a measurement. */
 const LEAST_SHARE = 0.01;
+const FIRST_CANDIDATES = 4;
 /** A lock that took longer was held by another tab that measured for us. */
 const WAITED_MS = 50;
 const STORE_MS = 2000;
@@ -91,30 +92,37 @@ export class Qualifier {
       // Another tab may have measured while we waited.
       const waited = world.now() - askedMs > WAITED_MS;
       await this.#load(findings);
-      const check = new SelfCheck(device, world, findings, this.#checkBudget);
-      await this.#tune(device, findings, check, groups, waited);
+      await this.#tune(device, findings, groups, waited);
       const givenMs = Math.max(0, LEAST_CHECK_MS - this.#checkBudget.leftMs);
       this.#checkBudget.leftMs += givenMs;
-      await check.run(groups);
+      await new SelfCheck(device, world, findings, this.#checkBudget).run(groups);
       this.#givenMs += givenMs;
       await this.#save(findings);
     });
   }
 
-  async #tune(device: Device, findings: Findings, check: SelfCheck, groups: readonly Group[], waited: boolean): Promise<void> {
+  async #tune(device: Device, findings: Findings, groups: readonly Group[], waited: boolean): Promise<void> {
     const { world } = this.#options;
     const time = { deadlineMs: world.now() + this.#tuneLeftMs };
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
-    for (const group of classesOf(groups)) {
-      const key = `${group.kernel.name} ${group.shapeClass}`;
-      const known = findings.knowledge.decision(group.kernel, group.shapeClass);
+    const classes = classesOf(groups);
+    for (const { kernel, shapeClass: name } of classes) {
+      const known = findings.knowledge.decision(kernel, name);
+      const key = `${kernel.name} ${name}`;
       if (known && !findings.decisions.has(key)) findings.decisions.set(key, { ...known, remembered: true });
-      const done = known ? known.complete || waited : !hasChoice(findings, group);
-      if (done || group.work < LEAST_SHARE * whole || !device.time || world.now() >= time.deadlineMs) continue;
-      const decision = await tuneGroup({ device, world, findings, check, time }, group);
-      if (!decision) continue;
-      findings.decisions.set(key, decision);
-      findings.knowledge.decide(group.kernel, decision);
+    }
+    // First a few candidates of every shape, then the others.
+    for (const most of [FIRST_CANDIDATES, Infinity]) {
+      for (const group of classes) {
+        const known = findings.knowledge.decision(group.kernel, group.shapeClass);
+        const done = known ? known.complete || waited : !hasChoice(findings, group);
+        if (done || group.work < LEAST_SHARE * whole || !device.time || world.now() >= time.deadlineMs) continue;
+        const check = new SelfCheck(device, world, findings, { leftMs: time.deadlineMs - world.now() });
+        const decision = await tuneGroup({ device, world, findings, check, time }, group, most);
+        if (!decision) continue;
+        findings.decisions.set(`${group.kernel.name} ${group.shapeClass}`, decision);
+        findings.knowledge.decide(group.kernel, decision);
+      }
     }
     const leftMs = time.deadlineMs - world.now();
     this.#tuneMs += this.#tuneLeftMs - leftMs;

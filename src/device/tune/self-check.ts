@@ -146,7 +146,8 @@ export class SelfCheck {
 
   #unchecked({ key, kernel, choice }: Unit, reason: string): Verdict {
     const picked = pickedOf(choice);
-    this.#findings.unchecked.set(key || `${kernel.name}/${formatPicked(picked)}`, { kernel: kernel.name, ...picked, reason });
+    // Asked about by the tuner, it may not be what runs in the end.
+    if (key) this.#findings.unchecked.set(key, { kernel: kernel.name, ...picked, reason });
     return 'unchecked';
   }
 

@@ -39,8 +39,8 @@ export interface TuneOptions {
 /** World ms after which nothing new is compiled. It moves by what the plan would have spent anyway: compiling and warming the first candidate. */
 export interface TuneTime { deadlineMs: number }
 
-/** Measures what the store does not know about `group` yet. Undefined where nothing could be measured in time. */
-export async function tuneGroup(options: TuneOptions, group: Group): Promise<Decision | undefined> {
+/** Measures at most `most` candidates that the store does not know about `group` yet. Undefined where nothing could be measured in time. */
+export async function tuneGroup(options: TuneOptions, group: Group, most: number): Promise<Decision | undefined> {
   let bench: Workbench;
   try {
     bench = new Workbench(options.device, options.world, group.kernel, group.params);
@@ -50,7 +50,7 @@ export async function tuneGroup(options: TuneOptions, group: Group): Promise<Dec
     throw error;
   }
   try {
-    return await new Contest(options, group, bench).run();
+    return await new Contest(options, group, bench).run(most);
   } finally {
     bench.close();
   }
@@ -63,6 +63,7 @@ class Contest {
   readonly #measured: Candidate[];
   readonly #refused: Refusal[];
   readonly #before: Decision | undefined;
+  #stopped = false;
   #expected: { readonly arrays: Arrays; readonly exact: boolean } | undefined;
 
   constructor(options: TuneOptions, group: Group, bench: Workbench) {
@@ -74,14 +75,17 @@ class Contest {
     this.#refused = [...this.#before?.refused ?? []];
   }
 
-  async run(): Promise<Decision | undefined> {
+  async run(most: number): Promise<Decision | undefined> {
     const { findings } = this.#options;
     const { kernel, params } = this.#group;
     const preset = findings.usable(kernel, params)[0];
-    let best = await this.#first();
-    if (!best || !preset) return undefined;
+    const first = await this.#first();
+    if (!first || !preset) return undefined;
+    let best = first;
     let next = this.#next(best.choice);
-    for (; next && !this.#late(); next = this.#next(best.choice)) best = await this.#challenge(best, next);
+    for (let tried = 1; next && tried < most && !this.#late(); tried++, next = this.#next(best.choice)) best = await this.#challenge(best, next);
+    // The winner of several duels must also win the one against the first, or noise has added up.
+    if (best !== first && !(await this.#duel(first, best)).won) best = first;
     return {
       kernel: kernel.name, shapeClass: this.#group.shapeClass, params, ...pickedOf(best.choice), default: pickedOf(preset),
       candidates: this.#measured, refused: this.#refused, remembered: false, complete: next === undefined,
@@ -102,7 +106,7 @@ class Contest {
     const { kernel, params } = this.#group;
     const remembered = this.#before && findings.resolve(kernel, params, this.#before);
     for (const choice of [...(remembered ? [remembered] : []), ...findings.usable(kernel, params)]) {
-      if (this.#late()) return undefined;
+      if (this.#late() || this.#stopped) return undefined;
       const runner = await this.#admit(choice);
       if (!runner) continue;
       if (!this.#measured.some((one) => samePick(one, pickedOf(choice)))) {
@@ -121,17 +125,23 @@ class Contest {
       this.#measured.push({ ...pickedOf(choice), medianMs: challenger.roughMs, relative: best.relative * challenger.roughMs / best.roughMs, spread: 0, clock: 'wall', samples: 1, abandoned: true });
       return best;
     }
-    const defended: Sample[] = [];
+    const { won, relative, samples, clock } = await this.#duel(best, challenger);
+    const placed = { ...challenger, samples, relative };
+    this.#record(placed, clock);
+    return won ? placed : best;
+  }
+
+  /** Both run in turns. */
+  async #duel(best: Runner, challenger: Runner): Promise<{ readonly won: boolean; readonly relative: number; readonly samples: Sample[]; readonly clock: Clock }> {
+    const [attacks, defends]: Sample[][] = [[], []];
     for (let round = 0; round < ROUNDS && (round === 0 || !this.#late()); round++) {
-      const turns = [[challenger, challenger.samples], [best, defended]] as const;
+      const turns = [[challenger, attacks], [best, defends]] as const;
       for (const [runner, samples] of round % 2 ? [...turns].reverse() : turns) samples.push(await this.#bench.sample(runner.launch, runner.roughMs));
     }
-    const clock = clockOf([...challenger.samples, ...defended]);
-    const ratio = (by: Clock): number => statistics(challenger.samples, by).medianMs / statistics(defended, by).medianMs;
-    const won = challenger.samples.every((sample, round) => timeOf(sample, clock) < timeOf(defended[round], clock));
-    const placed = { ...challenger, relative: best.relative * ratio(clock) };
-    this.#record(placed, clock);
-    return won && ratio(clock) < WINS && ratio('wall') < CONTRADICTS ? placed : best;
+    const clock = clockOf([...attacks, ...defends]);
+    const ratio = (by: Clock): number => statistics(attacks, by).medianMs / statistics(defends, by).medianMs;
+    const everyRound = attacks.every((sample, round) => timeOf(sample, clock) < timeOf(defends[round], clock));
+    return { won: everyRound && ratio(clock) < WINS && ratio('wall') < CONTRADICTS, relative: best.relative * ratio(clock), samples: attacks, clock };
   }
 
   #record({ choice, samples, relative }: Runner, clock: Clock): void {
@@ -146,11 +156,13 @@ class Contest {
     try {
       const launch = await this.#bench.prepare(choice);
       const got = await this.#bench.outputs(launch);
-      if (!this.#expected) time.deadlineMs += world.now() - startMs;
+      if (!this.#expected && !this.#refused.length) time.deadlineMs += world.now() - startMs;
       if (!this.#expected) {
         const exact = kernel.cost(params).flops <= REFERENCE_FLOPS;
         // The first one is the measure of all others, so it must have passed on its own.
-        if (!exact && await check.verify(kernel, params, choice) !== 'right') return undefined;
+        const verdict = exact ? 'right' : await check.verify(kernel, params, choice);
+        this.#stopped = verdict === 'unchecked';
+        if (verdict !== 'right') return undefined;
         this.#expected = { arrays: exact ? this.#bench.expected() : got, exact };
       }
       const { arrays, exact } = this.#expected;

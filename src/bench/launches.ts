@@ -18,14 +18,6 @@ export interface Work {
   readonly outputs: Readonly<Record<string, string | { readonly tensor: string; readonly from: number; readonly length: number }>>;
 }
 
-/** What a device that measures its variants wants to see before anything is prepared. */
-export interface PlannedLaunch { readonly kernel: Kernel; readonly params: Params; readonly io: Readonly<Record<string, Range>> }
-
-/** The one place where a workload hands its launches to the tuner, before it prepares and times them. Devices that do not tune ignore it. */
-export async function qualify(device: Device, launches: readonly PlannedLaunch[]): Promise<void> {
-  await (device as Device & { qualify?(launches: readonly PlannedLaunch[]): Promise<unknown> }).qualify?.(launches);
-}
-
 /** Bytes that the device has given out. */
 export function bytesInUse(device: Device): number {
   return Object.entries(device.memory).reduce((sum, [tag, { now }]) => sum + (tag === 'staging' ? 0 : now), 0);
@@ -48,17 +40,16 @@ export async function launchRunner(device: Device, { inputs }: Problem, { scratc
       device.write(ranges.get(name)!.buffer, 0, data);
     }
     for (const [name, elements] of Object.entries(scratch)) make(name, elements);
-    const planned = launches.map(({ kernel, params, io }): PlannedLaunch => ({ kernel, params, io: Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, ranges.get(name)!])) }));
-    await qualify(device, planned);
-    // A tuner may write where it likes.
-    for (const [name, { data }] of Object.entries(inputs)) device.write(ranges.get(name)!.buffer, 0, data);
-    const prepared = await Promise.all(planned.map(({ kernel, params, io }) => device.prepare(kernel, params, io)));
+    // A device with a qualifier checks its variants and measures them before anything is timed; workloads made of ops do so as their program is finished.
+    await device.qualify?.(launches.map(({ kernel, params }) => ({ kernel, params, count: 1 })));
+    const prepared = await Promise.all(launches.map(({ kernel, params, io }) => device.prepare(kernel, params, Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, ranges.get(name)!])))));
     const places = Object.entries(outputs).map(([name, place]) => {
       const { tensor, from, length } = typeof place === 'string' ? { tensor: place, from: 0, length: ranges.get(place)!.bytes / 4 } : place;
       return { name, dtype: dtypeOf(launches, tensor), range: { buffer: ranges.get(tensor)!.buffer, offset: 4 * from, bytes: 4 * length } };
     });
     return {
       peakBytes: bytesInUse(device) - before,
+      variants: [...new Set(prepared.map(({ kernel, variant }) => `${kernel}/${variant}`))],
       async run(times) {
         const all: Launch[] = [];
         for (let i = 0; i < times; i++) all.push(...prepared);

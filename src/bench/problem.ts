@@ -42,6 +42,8 @@ export interface Runner {
   read(): Promise<Outputs>;
   /** GPU memory at the peak so far in bytes, inputs included; undefined where nobody can tell. */
   readonly peakBytes?: number;
+  /** tabmesh: the kernels and variants that run, such as 'matmul/vec4-8x8'. */
+  readonly variants?: readonly string[];
   dispose(): void;
 }
 

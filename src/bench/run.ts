@@ -50,6 +50,8 @@ export interface WorkloadResult extends BenchResult {
   readonly problem?: string;
   /** GPU memory at the peak in bytes, inputs included. */
   readonly peakBytes?: number;
+  /** tabmesh: the kernels and variants that ran. */
+  readonly variants?: readonly string[];
 }
 
 /** A library that could not run a workload or shape, and why. */
@@ -182,10 +184,10 @@ class ShapeBench {
       const times = once ? [{ turns: [ready[0].firstMs], runs: 1 }] : await takeTurns(contestants, ready.map(({ warmMs }) => warmMs), { rounds, turnMs: TURN_MS, budgetMs: SHAPE_BUDGET_MS }, checkpoint);
       for (const [library, error] of broken) this.#fail(library, error);
       const own = ready.findIndex(({ library }) => library === OWN && !broken.has(library));
-      return ready.flatMap(({ library, firstMs, verdict, peakBytes }, i) => (broken.has(library) ? [] : [{
+      return ready.flatMap(({ library, runner, firstMs, verdict, peakBytes }, i) => (broken.has(library) ? [] : [{
         ...this.#result(library, times[i], firstMs, i === own || own < 0 ? null : ratioOf(times[own], times[i])),
         correct: verdict.correct && (agreed?.get(library) ?? true), worstError: Number.isFinite(verdict.worst) ? verdict.worst : null,
-        ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(peakBytes === undefined ? {} : { peakBytes }),
+        ...(verdict.text === undefined ? {} : { problem: verdict.text }), ...(peakBytes === undefined ? {} : { peakBytes }), ...(runner.variants ? { variants: runner.variants } : {}),
       }]));
     } finally {
       for (const { runner } of ready) runner.dispose();

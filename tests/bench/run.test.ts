@@ -36,7 +36,7 @@ describe('results', () => {
     expect(adapter).toContain('references');
     const number = expect.any(Number);
     const row = { workload: 'matmul', shape: '5x7x3', medianMs: number, minMs: number, maxMs: number, firstMs: number, rounds: 2, runs: number, gflops: number, gbps: number, roofline: number, worstError: number, correct: true };
-    expect(results).toEqual([{ ...row, library: 'tabmesh', ratio: null, peakBytes: 4 * (35 + 21 + 15) }, { ...row, library: 'other', ratio: number, peakBytes: 77 }]);
+    expect(results).toEqual([{ ...row, library: 'tabmesh', ratio: null, peakBytes: 4 * (35 + 21 + 15), variants: ['matmul/reference'] }, { ...row, library: 'other', ratio: number, peakBytes: 77 }]);
     expect([missing, ceilings?.peakGflops]).toEqual([[], 3]);
   });
   it('follow the scope', async () => {

@@ -41,7 +41,7 @@ function problem(dims: Dims): Problem {
 /** Divides the sum of the row losses on the host. */
 export function meanLoss(runner: Runner, R: number): Runner {
   return {
-    peakBytes: runner.peakBytes, run: (times) => runner.run(times), dispose: () => runner.dispose(),
+    peakBytes: runner.peakBytes, variants: runner.variants, run: (times) => runner.run(times), dispose: () => runner.dispose(),
     async read() {
       const { lossSum, ...rest } = await runner.read();
       return { loss: Float32Array.of(lossSum[0] / R), ...rest };

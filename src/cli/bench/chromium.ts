@@ -15,6 +15,8 @@ export interface PageBench<K extends keyof Requests> {
   readonly request: Requests[K];
   /** Whether other libraries are needed. */
   readonly peers: boolean;
+  /** As in page.ts. */
+  readonly tuneMs: number | null;
   readonly onStatus: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -35,7 +37,7 @@ const pagePlugin: Plugin = {
 };
 
 /** Resolves to the bench's answer and the browser's version. */
-export async function benchInChromium<K extends keyof Requests>({ name, request, peers, onStatus, signal }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
+export async function benchInChromium<K extends keyof Requests>({ name, request, peers, tuneMs, onStatus, signal }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
   const executable = ensureChromium(onStatus);
   const server = await createServer({
     root: ROOT, configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error', clearScreen: false, cacheDir: `${ROOT}node_modules/.vite-bench`,
@@ -54,7 +56,7 @@ export async function benchInChromium<K extends keyof Requests>({ name, request,
       await page.exposeFunction('benchStatus', onStatus);
       await page.goto(`http://127.0.0.1:${address.port}${PAGE}`);
       // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as words, which is all that is left of them.
-      const answer: { measured?: Answers[K]; error?: string } = await page.evaluate(`import('/src/cli/bench/page.ts').then((module) => module.bench(${[name, request, TEXT_URL].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus))
+      const answer: { measured?: Answers[K]; error?: string } = await page.evaluate(`import('/src/cli/bench/page.ts').then((module) => module.bench(${[name, request, TEXT_URL, tuneMs].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus))
         .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
       if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
       return { measured: answer.measured, browser: `Chromium ${browser.version()}` };

@@ -2,7 +2,9 @@
 
 import { createRequire } from 'node:module';
 import { AbortedError } from '../../base/errors.ts';
-import { localDevice } from '../in-process.ts';
+import { realWorld } from '../../base/world.ts';
+import { Qualifier } from '../../device/tune/qualifier.ts';
+import { localDevice, nodeVersion } from '../in-process.ts';
 import { readMobyDick } from '../moby-dick.ts';
 import { nodeLoaders } from './peers-node.ts';
 import { benches } from './work.ts';
@@ -14,8 +16,8 @@ export function describeNode(): string {
   return `Node ${process.versions.node}, webgpu ${version}`;
 }
 
-export async function benchInNode<K extends keyof Requests>(name: K, request: Requests[K], { onStatus, signal }: { readonly onStatus: (text: string) => void; readonly signal: AbortSignal }): Promise<Answers[K]> {
-  const device = await localDevice('node');
+export async function benchInNode<K extends keyof Requests>(name: K, request: Requests[K], { tuneMs, onStatus, signal }: { readonly tuneMs: number | null; readonly onStatus: (text: string) => void; readonly signal: AbortSignal }): Promise<Answers[K]> {
+  const device = await localDevice('node', tuneMs === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs }));
   try {
     return await benches[name](request, {
       device, loaders: nodeLoaders, text: async () => readMobyDick(), onStatus,

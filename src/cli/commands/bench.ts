@@ -20,6 +20,7 @@ const OPTIONS = {
   backend: { type: 'string', choices: ['chromium', 'node'], default: 'chromium', about: 'where the kernels run: a page of headless Chromium, or Dawn in this process' },
   peers: { type: 'flag', about: 'also measure TensorFlow.js, ONNX Runtime Web (kernels) and jax-js, with the same data, taking turns' },
   rounds: { type: 'count', about: 'turns that each library takes at most (default: 5 for kernels, 3 for step)' },
+  tune: { type: 'number', default: 20, about: 'seconds to measure variants of our kernels before they are timed, over all shapes; 0: the defaults (not with --cases)' },
   only: { type: 'string', about: 'kernels: only this workload; with --cases, only this kernel' },
   cases: { type: 'flag', about: 'kernels: every kernel of tabmesh on its small contract cases instead of the workloads' },
   quick: { type: 'flag', about: 'kernels: one round, fewer shapes' },
@@ -47,8 +48,9 @@ export const command: Command = {
 };
 
 /** Runs it where the options say. */
-async function measure<K extends keyof Requests>(name: K, request: Requests[K], { backend, peers }: Given, io: CommandIo): Promise<{ measured: Answers[K]; browser: string }> {
-  const common = { onStatus: io.err, signal: io.signal };
+async function measure<K extends keyof Requests>(name: K, request: Requests[K], { backend, peers, tune }: Given, io: CommandIo): Promise<{ measured: Answers[K]; browser: string }> {
+  if (tune < 0) throw new ConfigError('--tune', `expected seconds, 0 or more, got ${tune}`);
+  const common = { onStatus: io.err, signal: io.signal, tuneMs: name === 'cases' || tune === 0 ? null : 1000 * tune };
   if (backend === 'chromium') {
     const { benchInChromium } = await import('../bench/chromium.ts');
     return benchInChromium({ ...common, name, request, peers });

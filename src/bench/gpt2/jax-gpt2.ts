@@ -37,7 +37,7 @@ export async function jaxRunner(jax: Jax, config: RunConfig, { model, dataset, c
     const [loss, ...state] = compiled(weights, means, squares, ids(tokens), ids(targets), corrections) as [JaxArray, Named, Named, Named];
     [weights, means, squares] = state;
     const start = realWorld.now();
-    await jax.blockUntilReady(state);
+    // Sends the whole step to the queue: its results share what is pending.
     const [result] = await loss.data();
     await device.queue.onSubmittedWorkDone();
     waitedMs += realWorld.now() - start;

@@ -17,10 +17,6 @@ export type JaxArray = jaxjs.Array;
 /** From the problem's inputs in their order to the outputs in the order of `names`. */
 interface Compute { readonly names: readonly string[]; build(jax: Jax, dims: Dims): (...inputs: JaxArray[]) => JaxArray[] }
 
-/** Results that may wait for their turn at once: asking for each would cost a fast GPU a wait per run. */
-const IN_FLIGHT = 8;
-const IN_FLIGHT_BYTES = 2 ** 28;
-
 /** Loads it unless the caller knows better, and makes its WebGPU device; throws NoDeviceError where there is none. */
 export async function openJax(loaders: Loaders): Promise<Jax> {
   const jax = await (loaders['jax-js']?.() as Promise<Jax> | undefined ?? import('@jax-js/jax'));
@@ -51,17 +47,11 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
   return {
     get peakBytes() { return meter.peakBytes; },
     async run(times) {
-      drop(outputs);
-      outputs = [];
-      let waiting: JaxArray[] = [];
       for (let i = 0; i < times; i++) {
+        drop(outputs);
         outputs = compiled(...inputs.map((array) => array.ref)) as JaxArray[];
-        waiting.push(...outputs);
-        const bytes = 4 * outputs.reduce((sum, { size }) => sum + size, 0);
-        if (i < times - 1 && waiting.length < IN_FLIGHT * outputs.length && bytes * waiting.length < IN_FLIGHT_BYTES * outputs.length) continue;
-        await jax.blockUntilReady(waiting);
-        if (i < times - 1) drop(waiting); else drop(waiting.slice(0, -outputs.length));
-        waiting = [];
+        // Sends the whole compiled function to the queue and waits for nothing: its results share what is pending. blockUntilReady would read back.
+        await outputs[0].ref.gpuBuffer();
       }
       await device.queue.onSubmittedWorkDone();
     },

@@ -19,15 +19,17 @@ const TURN_MS = 150;
 /** Timed rounds of one shape; first runs and compiling come on top. */
 const SHAPE_BUDGET_MS = 6000;
 /**
- * A bench of the default scope should end within about this time on a machine without a GPU. Each workload gets an even part of what is left; a library is
- * left out of a shape if a run of it, by its best speed so far in this workload, would take more than a quarter of that. `full` leaves nobody out.
+ * A bench of the default scope should end within about this time on a machine without a GPU. Each workload gets its part of what is left, by its
+ * number of shapes; a library is left out of a shape if a run of it, by its best speed so far in this workload, would take more than a quarter of that.
+ * `full` leaves nobody out.
  */
 const BENCH_BUDGET_MS = 480_000;
 const SHARE = 1 / 4;
 /** Above it, a first run is as good an estimate as a second one would be. */
 const SLOW_MS = 2000;
 
-export const WORKLOADS: readonly Workload[] = Object.values(import.meta.glob<Workload>('./workloads/*.ts', { eager: true, import: 'workload' }));
+/** Those with many shapes first: what few heavy shapes leave of a bench's time would not do for them. */
+export const WORKLOADS: readonly Workload[] = Object.values(import.meta.glob<Workload>('./workloads/*.ts', { eager: true, import: 'workload' })).toSorted((a, b) => b.shapes.length - a.shapes.length);
 export const PEERS: readonly Peer[] = Object.values(import.meta.glob<Peer>('./peers/*.ts', { eager: true, import: 'peer' }));
 
 export interface WorkloadResult extends BenchResult {
@@ -118,7 +120,8 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
   const missing: Missing[] = [];
   try {
     for (const [i, workload] of workloads.entries()) {
-      const end = realWorld.now() + Math.max(0, BENCH_BUDGET_MS - (realWorld.now() - start)) / (workloads.length - i);
+      const shapesLeft = workloads.slice(i).reduce((sum, { shapes }) => sum + shapes.length, 0);
+      const end = realWorld.now() + Math.max(0, BENCH_BUDGET_MS - (realWorld.now() - start)) * (workload.shapes.length / shapesLeft);
       const rates = new Map<string, number>();
       for (const { dims } of workload.shapes.filter((shape) => inScope(shape.scope, scope))) {
         checkpoint?.();
@@ -212,7 +215,7 @@ class ShapeBench {
     const expectedMs = rate === undefined ? 0 : this.#problem.cost.flops / rate / 1e6;
     // Checked runs and a timed one, against the two of most workloads.
     if (expectedMs * ((this.#problem.checkedRuns ?? 1) + 1) / 2 > this.#longestMs && library !== OWN) {
-      this.#miss(library, `left out: a run would take about ${Math.round(expectedMs / 1000)} s here, too long for what is left of the time (--full runs it)`);
+      this.#miss(library, `left out: a run would take ${expectedMs < 1000 ? 'up to a second' : `about ${Math.round(expectedMs / 1000)} s`} here, too long for what is left of the time (--full runs it)`);
       return undefined;
     }
     let runner: Runner | undefined;

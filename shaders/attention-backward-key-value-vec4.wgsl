@@ -43,6 +43,7 @@ const ACCUMULATE: u32 = 0u;
 const ROWS: u32 = 4u;
 const KEYS: u32 = 4u;
 const WG: u32 = 16u;
+const QUADS: u32 = ROWS / 4u;
 const BLOCKS: u32 = (TK + KEYS - 1u) / KEYS;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;
@@ -90,53 +91,61 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       let fresh = (ACCUMULATE == 0u) & (h == hFirst) & (i == start);
       var qRow: array<u32, ROWS>; // registers
       var oRow: array<u32, ROWS>; // registers
-      var rowLse: array<f32, ROWS>; // registers
-      var rowDelta: array<f32, ROWS>; // registers
-      var s: array<f32, ROWS * KEYS>; // registers
-      var dP: array<f32, ROWS * KEYS>; // registers
+      var rowLse: array<vec4<f32>, QUADS>; // registers
+      var rowDelta: array<vec4<f32>, QUADS>; // registers
+      var s: array<vec4<f32>, KEYS * QUADS>; // registers
+      var dP: array<vec4<f32>, KEYS * QUADS>; // registers
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         let row = min(i + ri, TQ - 1u);
-        let stat = (b * HQ + h) * TQ + row;
         qRow[ri] = qHead + row * (Q_T / 4u);
         oRow[ri] = oHead + row * (O_T / 4u);
+      }
+      for (var ri = 0u; ri < QUADS; ri++) { // unroll
+        let row = vec4(i + 4u * ri) + vec4(0u, 1u, 2u, 3u);
+        let stat = (b * HQ + h) * TQ + min(row, vec4(TQ - 1u));
+        let rows = vec4(lse[stat.x], lse[stat.y], lse[stat.z], lse[stat.w]);
         // A row past the end or one that sees nothing (lse -1e30) gets +1e30, which makes every p of it 0.
-        rowLse[ri] = select(lse[stat], 1e30, (lse[stat] < -1e29) | (i + ri >= TQ));
-        rowDelta[ri] = delta[stat];
-        for (var ci = 0u; ci < KEYS; ci++) { // unroll
-          s[ri * KEYS + ci] = 0.0;
-          dP[ri * KEYS + ci] = 0.0;
-        }
+        rowLse[ri] = select(rows, vec4(1e30), (rows < vec4(-1e29)) | (row >= vec4(TQ)));
+        rowDelta[ri] = vec4(delta[stat.x], delta[stat.y], delta[stat.z], delta[stat.w]);
+      }
+      for (var n = 0u; n < KEYS * QUADS; n++) { // unroll
+        s[n] = vec4<f32>(0.0);
+        dP[n] = vec4<f32>(0.0);
       }
       for (var d = 0u; d < D / 4u; d++) {
-        var qd: array<vec4<f32>, ROWS>; // registers
-        for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          qd[ri] = q[qRow[ri] + d];
-        }
+        var kd: array<vec4<f32>, KEYS>; // registers
         for (var ci = 0u; ci < KEYS; ci++) { // unroll
-          let kd = k[kRow[ci] + d];
-          for (var ri = 0u; ri < ROWS; ri++) { // unroll
-            s[ri * KEYS + ci] += dot(qd[ri], kd);
+          kd[ci] = k[kRow[ci] + d];
+        }
+        for (var ri = 0u; ri < QUADS; ri++) { // unroll
+          let qd = mat4x4<f32>(q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d], q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d]);
+          for (var ci = 0u; ci < KEYS; ci++) { // unroll
+            s[ci * QUADS + ri] += kd[ci] * qd;
           }
         }
       }
       for (var d = 0u; d < DV / 4u; d++) {
-        var dOd: array<vec4<f32>, ROWS>; // registers
-        for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          dOd[ri] = dOut[oRow[ri] + d];
-        }
+        var vd: array<vec4<f32>, KEYS>; // registers
         for (var ci = 0u; ci < KEYS; ci++) { // unroll
-          let vd = v[vRow[ci] + d];
-          for (var ri = 0u; ri < ROWS; ri++) { // unroll
-            dP[ri * KEYS + ci] += dot(dOd[ri], vd);
+          vd[ci] = v[vRow[ci] + d];
+        }
+        for (var ri = 0u; ri < QUADS; ri++) { // unroll
+          let dOd = mat4x4<f32>(dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d], dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d]);
+          for (var ci = 0u; ci < KEYS; ci++) { // unroll
+            dP[ci * QUADS + ri] += vd[ci] * dOd;
           }
         }
       }
-      for (var ri = 0u; ri < ROWS; ri++) { // unroll
-        for (var ci = 0u; ci < KEYS; ci++) { // unroll
-          let x = s[ri * KEYS + ci] * SCALE - rowLse[ri];
-          let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | ((CAUSAL == 1u) & (seenFrom[ci] > i + ri + Q_START)));
-          s[ri * KEYS + ci] = p;
-          dP[ri * KEYS + ci] = p * (dP[ri * KEYS + ci] - rowDelta[ri]) * SCALE;
+      for (var ci = 0u; ci < KEYS; ci++) { // unroll
+        for (var ri = 0u; ri < QUADS; ri++) { // unroll
+          let x = s[ci * QUADS + ri] * SCALE - rowLse[ri];
+          var hidden = x < vec4(-100.0);
+          if (CAUSAL == 1u) {
+            hidden |= vec4(seenFrom[ci]) > vec4(i + 4u * ri + Q_START) + vec4(0u, 1u, 2u, 3u);
+          }
+          let p = select(exp(min(x, vec4(80.0))), vec4<f32>(0.0), hidden);
+          s[ci * QUADS + ri] = p;
+          dP[ci * QUADS + ri] = p * (dP[ci * QUADS + ri] - rowDelta[ri]) * SCALE;
         }
       }
       for (var d = 0u; d < DV / 4u; d++) {
@@ -144,10 +153,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var ci = 0u; ci < KEYS; ci++) { // unroll
           acc[ci] = select(dKV[dvRow[ci] + d], vec4<f32>(0.0), fresh);
         }
-        for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          let dOv = dOut[oRow[ri] + d];
+        for (var ri = 0u; ri < QUADS; ri++) { // unroll
+          let dOd = mat4x4<f32>(dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d], dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d]);
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
-            acc[ci] += s[ri * KEYS + ci] * dOv;
+            acc[ci] += dOd * s[ci * QUADS + ri];
           }
         }
         for (var ci = 0u; ci < KEYS; ci++) { // unroll
@@ -159,10 +168,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var ci = 0u; ci < KEYS; ci++) { // unroll
           acc[ci] = select(dKV[dkRow[ci] + d], vec4<f32>(0.0), fresh);
         }
-        for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          let qv = q[qRow[ri] + d];
+        for (var ri = 0u; ri < QUADS; ri++) { // unroll
+          let qd = mat4x4<f32>(q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d], q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d]);
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
-            acc[ci] += dP[ri * KEYS + ci] * qv;
+            acc[ci] += qd * dP[ci * QUADS + ri];
           }
         }
         for (var ci = 0u; ci < KEYS; ci++) { // unroll

@@ -1,6 +1,6 @@
 // FlashAttention-2 backward of the queries: ROWS queries of one head own their dQ rows and walk the keys that they see (no atomics).
-// p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS; dQ lives in memory between key tiles.
-// Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches. Needs everything divisible by 4.
+// p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS in quads of keys; dQ lives in memory between key tiles.
+// Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches. Needs everything divisible by 4, KEYS too.
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
 
 const B: u32 = 1u;
@@ -35,7 +35,7 @@ const ROWS: u32 = 4u;
 const KEYS: u32 = 4u;
 const WG: u32 = 16u;
 const BLOCKS: u32 = (TQ + ROWS - 1u) / ROWS;
-const MASKED: bool = (CAUSAL == 1u) | (TK % KEYS != 0u);
+const QUADS: u32 = KEYS / 4u;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> k: array<vec4<f32>>;
@@ -63,14 +63,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   var qRow: array<u32, ROWS>; // registers
   var oRow: array<u32, ROWS>; // registers
-  var last: array<u32, ROWS>; // registers
+  var seen: array<u32, ROWS>; // registers
   var rowLse: array<f32, ROWS>; // registers
   var rowDelta: array<f32, ROWS>; // registers
   for (var ri = 0u; ri < ROWS; ri++) { // unroll
     let row = min(first + ri, TQ - 1u);
     qRow[ri] = qHead + row * (Q_T / 4u);
     oRow[ri] = oHead + row * (O_T / 4u);
-    last[ri] = row + Q_START;
+    seen[ri] = TK;
+    if (CAUSAL == 1u) {
+      seen[ri] = min(TK, max(row + Q_START + 1u, K_START) - K_START);
+    }
     // A row that sees nothing has lse -1e30; the other sign makes every p of it 0.
     rowLse[ri] = select(lse[bh * TQ + row], 1e30, lse[bh * TQ + row] < -1e29);
     rowDelta[ri] = delta[bh * TQ + row];
@@ -78,26 +81,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var j = 0u; j < end; j += KEYS) {
     var kRow: array<u32, KEYS>; // registers
     var vRow: array<u32, KEYS>; // registers
-    var s: array<f32, ROWS * KEYS>; // registers
-    var dP: array<f32, ROWS * KEYS>; // registers
+    var s: array<vec4<f32>, ROWS * QUADS>; // registers
+    var dP: array<vec4<f32>, ROWS * QUADS>; // registers
     for (var ci = 0u; ci < KEYS; ci++) { // unroll
       let key = min(j + ci, TK - 1u);
       kRow[ci] = kHead + key * (K_T / 4u);
       vRow[ci] = vHead + key * (V_T / 4u);
-      for (var ri = 0u; ri < ROWS; ri++) { // unroll
-        s[ri * KEYS + ci] = 0.0;
-        dP[ri * KEYS + ci] = 0.0;
-      }
+    }
+    for (var i = 0u; i < ROWS * QUADS; i++) { // unroll
+      s[i] = vec4<f32>(0.0);
+      dP[i] = vec4<f32>(0.0);
     }
     for (var d = 0u; d < D / 4u; d++) {
       var qd: array<vec4<f32>, ROWS>; // registers
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         qd[ri] = q[qRow[ri] + d];
       }
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let kd = k[kRow[ci] + d];
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          s[ri * KEYS + ci] += dot(qd[ri], kd);
+          s[ri * QUADS + ci] += qd[ri] * kd;
         }
       }
     }
@@ -106,19 +109,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         dOd[ri] = dOut[oRow[ri] + d];
       }
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let vd = v[vRow[ci] + d];
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let vd = mat4x4<f32>(v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d], v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d]);
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          dP[ri * KEYS + ci] += dot(dOd[ri], vd);
+          dP[ri * QUADS + ci] += dOd[ri] * vd;
         }
       }
     }
     for (var ri = 0u; ri < ROWS; ri++) { // unroll
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let key = j + ci;
-        let x = s[ri * KEYS + ci] * SCALE - rowLse[ri];
-        let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | (MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])))));
-        s[ri * KEYS + ci] = p * (dP[ri * KEYS + ci] - rowDelta[ri]) * SCALE;
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let key = vec4(j + 4u * ci) + vec4(0u, 1u, 2u, 3u);
+        let x = s[ri * QUADS + ci] * SCALE - rowLse[ri];
+        let p = select(exp(min(x, vec4(80.0))), vec4<f32>(0.0), (x < vec4(-100.0)) | (key >= vec4(seen[ri])));
+        s[ri * QUADS + ci] = p * (dP[ri * QUADS + ci] - rowDelta[ri]) * SCALE;
       }
     }
     for (var d = 0u; d < D / 4u; d++) {
@@ -126,10 +129,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         acc[ri] = select(dQ[qRow[ri] + d], vec4<f32>(0.0), (ACCUMULATE == 0u) & (j == 0u));
       }
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let kd = k[kRow[ci] + d];
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          acc[ri] += s[ri * KEYS + ci] * kd;
+          acc[ri] += kd * s[ri * QUADS + ci];
         }
       }
       for (var ri = 0u; ri < ROWS; ri++) { // unroll

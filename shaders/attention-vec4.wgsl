@@ -1,7 +1,7 @@
-// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile, D and DV are rolled loops, so
+// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile of quads of keys, D and DV are rolled loops, so
 // code and registers do not grow with the head size; the unscaled output lives in `out` between key tiles and is divided by l at the end.
 // Keys after the last visible one are never visited. Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches:
-// `&&`, `||` and `if` in unrolled code make some compilers exponentially slow. Needs everything divisible by 4.
+// `&&`, `||` and `if` in unrolled code make some compilers exponentially slow. Needs everything divisible by 4, KEYS too.
 // Threads: heads fastest (neighbours do equal causal work), longest rows first. Source: Dao 2023, arXiv 2307.08691, algorithm 1.
 
 const B: u32 = 1u;
@@ -35,7 +35,7 @@ const ROWS: u32 = 4u;
 const KEYS: u32 = 4u;
 const WG: u32 = 16u;
 const BLOCKS: u32 = (TQ + ROWS - 1u) / ROWS;
-const MASKED: bool = (CAUSAL == 1u) | (TK % KEYS != 0u);
+const QUADS: u32 = KEYS / 4u;
 const NONE: f32 = -1e30;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;
@@ -62,69 +62,76 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   var qRow: array<u32, ROWS>; // registers
   var oRow: array<u32, ROWS>; // registers
-  var last: array<u32, ROWS>; // registers
+  var line: array<u32, ROWS>; // registers
+  var seen: array<u32, ROWS>; // registers
   var m: array<f32, ROWS>; // registers
   var l: array<f32, ROWS>; // registers
   for (var ri = 0u; ri < ROWS; ri++) { // unroll
     let row = min(first + ri, TQ - 1u);
     qRow[ri] = qHead + row * (Q_T / 4u);
     oRow[ri] = oHead + row * (O_T / 4u);
-    last[ri] = row + Q_START;
+    line[ri] = row;
+    seen[ri] = TK;
+    if (CAUSAL == 1u) {
+      seen[ri] = min(TK, max(row + Q_START + 1u, K_START) - K_START);
+    }
     m[ri] = NONE;
     l[ri] = 0.0;
   }
   for (var j = 0u; j < end; j += KEYS) {
     var kRow: array<u32, KEYS>; // registers
     var vRow: array<u32, KEYS>; // registers
-    var s: array<f32, ROWS * KEYS>; // registers
+    var s: array<vec4<f32>, ROWS * QUADS>; // registers
     for (var ci = 0u; ci < KEYS; ci++) { // unroll
       let key = min(j + ci, TK - 1u);
       kRow[ci] = kHead + key * (K_T / 4u);
       vRow[ci] = vHead + key * (V_T / 4u);
-      for (var ri = 0u; ri < ROWS; ri++) { // unroll
-        s[ri * KEYS + ci] = 0.0;
-      }
+    }
+    for (var i = 0u; i < ROWS * QUADS; i++) { // unroll
+      s[i] = vec4<f32>(0.0);
     }
     for (var d = 0u; d < D / 4u; d++) {
       var qd: array<vec4<f32>, ROWS>; // registers
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         qd[ri] = q[qRow[ri] + d];
       }
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let kd = k[kRow[ci] + d];
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          s[ri * KEYS + ci] += dot(qd[ri], kd);
+          s[ri * QUADS + ci] += qd[ri] * kd;
         }
       }
     }
     var shrink: array<f32, ROWS>; // registers
     for (var ri = 0u; ri < ROWS; ri++) { // unroll
-      var top = m[ri];
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let key = j + ci;
-        s[ri * KEYS + ci] = select(s[ri * KEYS + ci] * SCALE, NONE, MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri]))));
-        top = max(top, s[ri * KEYS + ci]);
+      var peak = vec4(m[ri]);
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let key = vec4(j + 4u * ci) + vec4(0u, 1u, 2u, 3u);
+        s[ri * QUADS + ci] = select(s[ri * QUADS + ci] * SCALE, vec4(NONE), key >= vec4(seen[ri]));
+        peak = max(peak, s[ri * QUADS + ci]);
       }
+      let top = max(max(peak.x, peak.y), max(peak.z, peak.w));
       shrink[ri] = exp(max(m[ri] - top, -100.0));
       m[ri] = top;
-      l[ri] *= shrink[ri];
-      // A row that has seen no key yet has top = NONE: the floor keeps its exp at 0 instead of exp(NONE - NONE) = 1.
+      // A row without a key so far has top = NONE: the floor keeps its exp at 0 instead of exp(NONE - NONE) = 1.
       let base = max(top, 0.1 * NONE);
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let x = s[ri * KEYS + ci] - base;
-        s[ri * KEYS + ci] = select(exp(x), 0.0, x < -100.0);
-        l[ri] += s[ri * KEYS + ci];
+      var sum = vec4<f32>(0.0);
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let x = s[ri * QUADS + ci] - base;
+        s[ri * QUADS + ci] = select(exp(x), vec4<f32>(0.0), x < vec4(-100.0));
+        sum += s[ri * QUADS + ci];
       }
+      l[ri] = l[ri] * shrink[ri] + ((sum.x + sum.y) + (sum.z + sum.w));
     }
     for (var d = 0u; d < DV / 4u; d++) {
       var acc: array<vec4<f32>, ROWS>; // registers
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
         acc[ri] = select(out[oRow[ri] + d] * shrink[ri], vec4<f32>(0.0), j == 0u);
       }
-      for (var ci = 0u; ci < KEYS; ci++) { // unroll
-        let vd = v[vRow[ci] + d];
+      for (var ci = 0u; ci < QUADS; ci++) { // unroll
+        let vd = mat4x4<f32>(v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d], v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d]);
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
-          acc[ri] += s[ri * KEYS + ci] * vd;
+          acc[ri] += vd * s[ri * QUADS + ci];
         }
       }
       for (var ri = 0u; ri < ROWS; ri++) { // unroll
@@ -134,7 +141,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   for (var ri = 0u; ri < ROWS; ri++) { // unroll
     let sum = max(l[ri], 1e-30);
-    lse[bh * TQ + last[ri] - Q_START] = select(m[ri] + log(sum), NONE, l[ri] == 0.0);
+    lse[bh * TQ + line[ri]] = select(m[ri] + log(sum), NONE, l[ri] == 0.0);
     l[ri] = 1.0 / sum;
   }
   for (var d = 0u; d < DV / 4u; d++) {

@@ -48,24 +48,37 @@ export function divisibleBy4(params: Params): boolean {
   return Object.entries(params).every(([name, value]) => !/^(D|DV|.*_(OFF|B|H|T))$/.test(name) || value % 4 === 0);
 }
 
-/** Pairs (query, key) from which the large tile pays for its compile time (3 x that of the small one on SwiftShader). */
+/** Pairs (query, key) times head size from which a tile of 128 pays for its compile time (3 s on SwiftShader for all three kernels). */
+const MUCH_WORK = 2 ** 24;
+/** Pairs from which the tile of 64 pays for its own (3 x that of the tile of 16). */
 const MANY_PAIRS = 2 ** 17;
-/** Pairs up to which no tile pays for its compile time: one query and one key at a time compile 5 times faster on SwiftShader, 20 on lavapipe. */
+/** Pairs up to which no tile pays: one row at a time compiles 5 times faster on SwiftShader, 20 on lavapipe. */
 const FEW_PAIRS = 2 ** 15;
 
+/** How many rows a thread owns, and how many it walks at a time, in `vec4` texts a multiple of 4: a larger tile does more arithmetic per load. */
+function guess(p: AttentionParams): string {
+  const pairs = p.B * p.HQ * p.TQ * p.TK;
+  const aligned = divisibleBy4(p);
+  if (pairs <= FEW_PAIRS) return aligned ? 'vec4-1x4' : 'scalar-1x1';
+  if (!aligned) return 'scalar-4x4';
+  if (pairs < MANY_PAIRS || Math.min(p.TQ, p.TK) < 32) return 'vec4-4x4';
+  return pairs * p.D >= MUCH_WORK ? 'vec4-8x16' : 'vec4-8x8';
+}
+
 /**
- * The variants of the tiled kernels: ROWS queries x KEYS keys per thread. `threads` counts threads for these constants. A larger tile
- * does more arithmetic per load.
+ * The variants of the tiled kernels. `threads` counts threads for these constants; `own` is what a thread owns, queries (ROWS) or keys (KEYS), while it
+ * walks the others.
  */
-export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
+export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, own: 'ROWS' | 'KEYS', threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
   const grid = (params: P, constants: Constants) => linearGrid(threads(params, constants), constants['WG']);
-  const pairs = (p: P): number => p.B * p.HQ * p.TQ * p.TK;
+  const walk = own === 'ROWS' ? 'KEYS' : 'ROWS';
+  const tile = (kind: string, source: string, owned: number, walked: number): Variant<P> => ({
+    name: `${kind}-${owned}x${walked}`, source, tune: { [own]: [owned], [walk]: [walked], WG: [16] }, grid,
+    supports: kind === 'vec4' ? divisibleBy4 : undefined, prefers: (p) => guess(p) === `${kind}-${owned}x${walked}`,
+  });
   return [
-    { name: 'vec4-1x1', source: vec4, tune: { ROWS: [1], KEYS: [1], WG: [16] }, supports: (p) => divisibleBy4(p) && pairs(p) <= FEW_PAIRS, grid },
-    { name: 'scalar-1x1', source: scalar, tune: { ROWS: [1], KEYS: [1], WG: [16] }, supports: (p) => pairs(p) <= FEW_PAIRS, grid },
-    { name: 'vec4-8x8', source: vec4, tune: { ROWS: [8], KEYS: [8], WG: [16] }, supports: (p) => divisibleBy4(p) && Math.min(p.TQ, p.TK) >= 32 && pairs(p) >= MANY_PAIRS, grid },
-    { name: 'vec4-4x4', source: vec4, tune: { ROWS: [4], KEYS: [4], WG: [16] }, supports: divisibleBy4, grid },
-    { name: 'scalar-4x4', source: scalar, tune: { ROWS: [4], KEYS: [4], WG: [16] }, grid },
+    ...[[8, 8], [8, 16], [4, 4], [16, 16], [1, 4]].map(([owned, walked]) => tile('vec4', vec4, owned, walked)),
+    ...[[4, 4], [1, 1]].map(([owned, walked]) => tile('scalar', scalar, owned, walked)),
   ];
 }
 
@@ -120,7 +133,7 @@ export const attention = defineKernel({
   name: 'attention',
   bindings: { q: 'read', k: 'read', v: 'read', out: 'read_write', lse: 'read_write' },
   params: attentionParams,
-  variants: tiledVariants(vec4Source, source, ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
+  variants: tiledVariants(vec4Source, source, 'ROWS', ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
   cost(p) {
     const { q, k, v, rows } = inputSizes(p);
     return { flops: 2 * visiblePairs(p) * (p.D + p.DV), bytes: 4 * (q + k + v + rows * (p.DV + 1)) };

@@ -1,8 +1,11 @@
 // Linear head and softmax cross-entropy in one op: logits = x W^T, row loss = lse(logits) - logits[target], 0 where target is -100. x [R, D],
 // W [rows, D] may be a vocabulary shard whose first row is token vStart; targets i32 [R]; out = row losses [R].
-// The vocabulary is walked in chunks of columns; each chunk's logits are folded into running (max, sum, target logit). One chunk keeps its logits for
-// the backward, several are recomputed there. A sharded head passes `reduce`, which joins the statistics of all shards before lse is taken (the
-// two-reduction form of Megatron-LM's vocabulary-parallel loss), and `reduceInput`, which sums dX over the shards.
+// The vocabulary is walked in chunks of columns, so the logits of a long vocabulary are never whole in memory: each chunk's are folded into running (max,
+// sum, target logit) and made again in the backward, where each chunk's gradient goes into dX and dW before the next chunk is made. A vocabulary of one
+// chunk keeps its logits instead. A W recorded for later makes each chunk a third time. A sharded head passes `reduce`, which joins the statistics of all
+// shards before lse is taken (the two-reduction form of Megatron-LM's vocabulary-parallel loss), and `reduceInput`, which sums dX over the shards.
+// Memory beyond x, W and their gradients: R min(rows, CHUNK) elements. Cost: forward 2 R V D flops; backward 4 R V D, 6 R V D with several chunks, 8 R V D
+// if W is late too.
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
@@ -24,16 +27,39 @@ export interface CrossEntropyAttributes {
   readonly vocab: number;
   readonly reduce?: (r: Recorder, statistics: LossStatistics) => void;
   readonly reduceInput?: (r: Recorder, dX: Tensor) => Tensor;
+  /** Columns per chunk, a multiple of 64; CHUNK by default. */
+  readonly chunk?: number;
 }
 
-interface Saved { readonly x: Tensor; readonly targets: Tensor; readonly rowMax: Tensor; readonly rowSum: Tensor; readonly logits: Tensor | undefined; gradients?: readonly Tensor[] }
+interface Saved { readonly x: Tensor; readonly targets: Tensor; readonly rowMax: Tensor; readonly rowSum: Tensor; readonly logits: Tensor | undefined }
+type Backward = (r: Recorder, dOut: Tensor, saved: Saved, weights: { w: Param }, attrs: CrossEntropyAttributes, needs: { readonly x?: boolean }) => { x?: Tensor };
+
+/** The gradient of one chunk of logits: in place of the kept ones, or of logits made again. */
+function chunkGradient(r: Recorder, dOut: Tensor, { x, targets, rowMax, rowSum, logits: kept }: Saved, part: Chunk, { vStart, vocab }: CrossEntropyAttributes): Tensor {
+  const logits = kept ?? product(r, x, part.w, { transB: true, label: 'logits' });
+  r.launch(ceGrad, { logits, rowMax, rowSum, targets, rowScale: dOut }, { R: x.shape[0], COLS: part.w.shape[0], COL_START: vStart + part.start, VOCAB: vocab, SMOOTHING: 0, SCALE: 1, HAS_ROW_SCALE: 1 });
+  return logits;
+}
+
+function backwardOf(withWeights: boolean): Backward {
+  return (r, dOut, saved, { w }, attrs, needs) => {
+    let dX: Tensor | undefined;
+    for (const part of chunks(w, attrs)) {
+      const gradient = chunkGradient(r, dOut, saved, part, attrs);
+      if (needs.x) dX = product(r, gradient, part.w, { into: dX, label: 'dx' });
+      if (withWeights) product(r, gradient, saved.x, { transA: true, into: part.grad });
+    }
+    return { x: dX && attrs.reduceInput ? attrs.reduceInput(r, dX) : dX };
+  };
+}
 
 export const linearCrossEntropy = defineOp<{ x: Tensor; targets: Tensor }, { w: Param }, CrossEntropyAttributes, Saved>({
   name: 'linear-cross-entropy',
-  forward(r, { x, targets }, { w }, { vStart, vocab, reduce }) {
+  forward(r, { x, targets }, { w }, attrs) {
+    const { vStart, vocab, reduce } = attrs;
     const R = x.shape[0];
     const [rowMax, rowSum, targetLogit, logitSum, lse, rowLoss] = ['max', 'sum', 'target', 'logitSum', 'lse', 'rowLoss'].map((label) => r.tensor([R], 'f32', label));
-    const parts = chunks(w);
+    const parts = chunks(w, attrs);
     let logits: Tensor | undefined;
     parts.forEach((part, i) => {
       logits = product(r, x, part.w, { transB: true, label: 'logits' });
@@ -43,28 +69,21 @@ export const linearCrossEntropy = defineOp<{ x: Tensor; targets: Tensor }, { w: 
     r.launch(ceFinish, { rowMax, rowSum, targetLogit, logitSum, targets, lse, rowLoss }, { R, VOCAB: vocab, SMOOTHING: 0 });
     return { out: rowLoss, saved: { x, targets, rowMax, rowSum, logits: parts.length === 1 ? logits : undefined } };
   },
-  backwardInput(r, dOut, saved, { w }, { vStart, vocab, reduceInput }, needs) {
-    const { x, targets, rowMax, rowSum } = saved;
-    const R = x.shape[0];
-    let dX: Tensor | undefined;
-    saved.gradients = chunks(w).map((part) => {
-      const logits = saved.logits ?? product(r, x, part.w, { transB: true, label: 'logits' });
-      r.launch(ceGrad, { logits, rowMax, rowSum, targets, rowScale: dOut }, { R, COLS: part.w.shape[0], COL_START: vStart + part.start, VOCAB: vocab, SMOOTHING: 0, SCALE: 1, HAS_ROW_SCALE: 1 });
-      if (needs.x) dX = product(r, logits, part.w, { into: dX, label: 'dx' });
-      return logits;
-    });
-    return { x: dX && reduceInput ? reduceInput(r, dX) : dX };
-  },
-  backwardWeight(r, _dOut, saved, { w }) {
-    chunks(w).forEach((part, i) => { product(r, saved.gradients![i], saved.x, { transA: true, into: part.grad }); });
+  backward: backwardOf(true),
+  backwardInput: backwardOf(false),
+  backwardWeight(r, dOut, saved, { w }, attrs) {
+    // Kept logits have become their gradient in B.
+    for (const part of chunks(w, attrs)) product(r, saved.logits ?? chunkGradient(r, dOut, saved, part, attrs), saved.x, { transA: true, into: part.grad });
   },
 });
 
-function chunks(w: Param): readonly { w: Tensor; grad: Tensor; start: number }[] {
+interface Chunk { readonly w: Tensor; readonly grad: Tensor; readonly start: number }
+
+function chunks(w: Param, { chunk = CHUNK }: CrossEntropyAttributes): readonly Chunk[] {
   const V = w.shape[0];
-  return Array.from({ length: Math.ceil(V / CHUNK) }, (_, i) => {
-    const start = i * CHUNK;
-    const end = Math.min(V, start + CHUNK);
+  return Array.from({ length: Math.ceil(V / chunk) }, (_, i) => {
+    const start = i * chunk;
+    const end = Math.min(V, start + chunk);
     return { w: rows(w, start, end), grad: rows(w.grad, start, end), start };
   });
 }

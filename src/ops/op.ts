@@ -14,6 +14,8 @@ export interface Op<I extends Inputs, W extends Weights, A, S> {
   /** Gradients of the inputs; an absent key means none is defined (token ids). `needs` says which are wanted. */
   backwardInput?(r: Recorder, dOut: Tensor, saved: S, w: W, attrs: A, needs: { readonly [K in keyof I]?: boolean }): { [K in keyof I]?: Tensor };
   backwardWeight?(r: Recorder, dOut: Tensor, saved: S, w: W, attrs: A): void;
+  /** B and W in one, for a caller that records both into the same plan; absent: the one after the other. Gives what backwardInput gives. */
+  backward?(r: Recorder, dOut: Tensor, saved: S, w: W, attrs: A, needs: { readonly [K in keyof I]?: boolean }): { [K in keyof I]?: Tensor };
 }
 
 export function defineOp<I extends Inputs, W extends Weights, A, S>(op: Op<I, W, A, S>): Op<I, W, A, S> {

@@ -32,8 +32,9 @@ export class Tape {
       trains: op.backwardWeight !== undefined && Object.values(w).some(Boolean),
       backward(dOut, B, W, needs) {
         const wanted = Object.fromEntries(keys.map((key) => [key, needs.has(x[key]!.storage)])) as { [K in keyof I]?: boolean };
-        const gradients = keys.some((key) => wanted[key]) ? op.backwardInput?.(B, dOut, saved, w, attrs, wanted) ?? {} : {};
-        op.backwardWeight?.(W, dOut, saved, w, attrs);
+        const together = B === W ? op.backward?.(B, dOut, saved, w, attrs, wanted) : undefined;
+        const gradients = together ?? (keys.some((key) => wanted[key]) ? op.backwardInput?.(B, dOut, saved, w, attrs, wanted) ?? {} : {});
+        if (!together) op.backwardWeight?.(W, dOut, saved, w, attrs);
         return keys.filter((key) => wanted[key] && (gradients as { [K in keyof I]?: Tensor })[key]).map((key) => [x[key]!, (gradients as { [K in keyof I]?: Tensor })[key]!] as const);
       },
     });

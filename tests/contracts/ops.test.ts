@@ -11,6 +11,7 @@ import type { Recorder } from '../../src/device/recorder.ts';
 import type { Param, Tensor } from '../../src/device/tensor.ts';
 import { add } from '../../src/ops/add.ts';
 import { attention } from '../../src/ops/attention.ts';
+import { Tape } from '../../src/ops/tape.ts';
 import { linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
 import { embedding } from '../../src/ops/embedding.ts';
 import { experts } from '../../src/ops/experts.ts';
@@ -52,6 +53,10 @@ const CASES: Readonly<Record<string, Case>> = {
     op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 3] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 0, -100, 4]), constant: true } },
     weights: { w: [6, 3] }, attrs: { vStart: 0, vocab: 5 },
   },
+  'linear-cross-entropy in chunks': {
+    op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 4] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 66, -100, 64]), constant: true } },
+    weights: { w: [70, 4] }, attrs: { vStart: 0, vocab: 69, chunk: 64 },
+  },
   experts: { op: erase(experts), inputs: { x: { shape: [5, 4] } }, weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] }, attrs: { experts: 3, perToken: 2, renormalise: true } },
 };
 
@@ -60,7 +65,7 @@ interface Built {
   readonly inputs: ReadonlyMap<string, Tensor>; readonly weights: ReadonlyMap<string, Param>; readonly out: Tensor; readonly dOut: Tensor; readonly dInputs: ReadonlyMap<string, Tensor>;
 }
 
-async function build({ op, inputs, weights = {}, attrs }: Case, broken = false): Promise<Built> {
+async function build({ op, inputs, weights = {}, attrs }: Case, broken = false, together = false): Promise<Built> {
   const device = createCpuDevice();
   const program = new Program(device, 2);
   const tensors = new Map(Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]));
@@ -71,8 +76,8 @@ async function build({ op, inputs, weights = {}, attrs }: Case, broken = false):
   const { out, saved } = op.forward(F, x, w, attrs);
   const dOut = program.tensor(out.shape, 'f32', 'dOut');
   const needs = Object.fromEntries(Object.entries(inputs).map(([name, { constant }]) => [name, !constant]));
-  const gradients = op.backwardInput?.(B, dOut, saved, w, attrs, needs) ?? {};
-  op.backwardWeight?.(broken ? twice(W) : W, dOut, saved, w, attrs);
+  const gradients = (together ? op.backward! : op.backwardInput)?.(B, dOut, saved, w, attrs, needs) ?? {};
+  if (!together) op.backwardWeight?.(broken ? twice(W) : W, dOut, saved, w, attrs);
   const dInputs = new Map(Object.entries(gradients).filter(([name, tensor]) => tensor && needs[name]) as [string, Tensor][]);
   program.keep(...tensors.values(), out, dOut, ...dInputs.values());
   const plans = await program.finish();
@@ -148,6 +153,34 @@ test.each(Object.entries(CASES).filter(([, { weights }]) => weights))('%s: W may
   const [a, b] = [await grads(early), await grads(late)];
   a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
   expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
+});
+
+test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))('%s: both in one equal B and then W', async (_name, c) => {
+  const [apart, together] = [await build(c), await build(c, false, true)];
+  const results = await Promise.all([apart, together].map(async (built) => {
+    fill(built, c, 0, 'first');
+    await built.run(0, ['F', 'B', 'W']);
+    return (await readTensors(built.program, [...built.dInputs.values(), ...[...built.weights.values()].map(({ grad }) => grad)])).map((values) => [...values]);
+  }));
+  expect(results[1]).toEqual(results[0]);
+  expect(results[0].flat().some((value) => value !== 0)).toBe(true);
+});
+
+test('a vocabulary in chunks never has its logits whole in memory', async () => {
+  const rows = 512;
+  const device = createCpuDevice();
+  const program = new Program(device);
+  const fixed = (label: string): Tensor => ({ shape: [1000, 4], dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(16_000, 'param', label) } });
+  const [x, targets] = [program.tensor([rows, 4]), program.tensor([rows], 'i32')];
+  const tape = new Tape(program.recorder('F'));
+  const out = tape.apply(linearCrossEntropy, { x, targets }, { w: { ...fixed('w'), name: 'w', grad: fixed('dw') } }, { vStart: 0, vocab: 1000, chunk: 128 });
+  const dOut = program.tensor([rows], 'f32');
+  const B = program.recorder('B');
+  tape.backward([[out, dOut]], [x], B, B);
+  await program.finish();
+  const logits = rows * 1000 * 4;
+  expect(device.memory.activation.peak).toBeLessThan(logits / 4);
+  expect(device.memory.activation.peak).toBeGreaterThan(logits / 8);
 });
 
 test('a W that counts twice is caught', async () => {

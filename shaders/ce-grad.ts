@@ -17,7 +17,7 @@ export const ceGrad = defineKernel({
   },
   variants: [
     { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ COLS }) => COLS % 4 === 0, grid: ({ R, COLS }, { WG }) => linearGrid(R * Math.ceil(COLS / 16), WG) },
-    { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, COLS }, { WG }) => linearGrid(R * COLS, WG) },
+    { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, COLS }, { WG }) => linearGrid(R * Math.ceil(COLS / 16), WG) },
   ],
   cost: ({ R, COLS }) => ({ flops: 6 * R * COLS, bytes: 8 * R * COLS }),
   reference({ logits, rowMax, rowSum, targets, rowScale }, { R, COLS, COL_START, VOCAB, SMOOTHING, SCALE, HAS_ROW_SCALE }) {

@@ -1,6 +1,6 @@
 // logits <- (softmax - (1 - SMOOTHING) onehot(target) - SMOOTHING / VOCAB) SCALE rowScale, in place; zeros for ignored rows (target -100)
 // and for columns at or beyond VOCAB. softmax = exp(logit - rowMax) / rowSum keeps its digits where the logits share a large offset.
-// One column of one row per thread.
+// One thread per sixteen columns of a row; any number of columns.
 
 const R: u32 = 1u;
 const COLS: u32 = 1u;
@@ -15,6 +15,8 @@ const IGNORED: i32 = -100;
 // Columns of this shard that belong to the vocabulary.
 const VALID: u32 = min(COLS, max(VOCAB, COL_START) - COL_START);
 const FLOOR: f32 = SMOOTHING / f32(VOCAB);
+const CHUNK: u32 = 16u;
+const CHUNKS: u32 = (COLS + CHUNK - 1u) / CHUNK;
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> rowMax: array<f32>;
@@ -25,16 +27,33 @@ const FLOOR: f32 = SMOOTHING / f32(VOCAB);
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= R * COLS) { return; }
-  let row = i / COLS;
-  let column = i % COLS;
+  if (i >= R * CHUNKS) { return; }
+  let row = i / CHUNKS;
+  let first = i % CHUNKS * CHUNK;
+  let end = min(first + CHUNK, COLS);
+  let start = row * COLS;
   let target_id = targets[row];
-  if (target_id == IGNORED || column >= VALID) {
-    logits[i] = 0.0;
+  if (target_id == IGNORED) {
+    for (var c = first; c < end; c++) { logits[start + c] = 0.0; }
     return;
   }
   var scale = SCALE;
   if (HAS_ROW_SCALE == 1u) { scale *= rowScale[row]; }
-  let onehot = select(0.0, 1.0 - SMOOTHING, column == bitcast<u32>(target_id) - COL_START);
-  logits[i] = (exp(logits[i] - rowMax[row]) / rowSum[row] - onehot - FLOOR) * scale;
+  let peak = rowMax[row];
+  let share = scale / rowSum[row];
+  let base = FLOOR * scale;
+  var c = first;
+  // Four at a time, so that the loop's own cost is shared.
+  for (; c + 4u <= end; c += 4u) {
+    let at = start + c;
+    let gradient = exp(vec4(logits[at], logits[at + 1u], logits[at + 2u], logits[at + 3u]) - peak) * share - base;
+    logits[at] = gradient.x;
+    logits[at + 1u] = gradient.y;
+    logits[at + 2u] = gradient.z;
+    logits[at + 3u] = gradient.w;
+  }
+  for (; c < end; c++) { logits[start + c] = exp(logits[start + c] - peak) * share - base; }
+  let place = bitcast<u32>(target_id) - COL_START;
+  if (place >= first && place < end) { logits[start + place] -= (1.0 - SMOOTHING) * scale; }
+  for (var column = max(VALID, first); column < end; column++) { logits[start + column] = 0.0; }
 }

@@ -4,13 +4,18 @@
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
+import type { DeviceFeatures, Params } from '../src/device/kernel.ts';
 import vec4Source from './ce-stats-vec4.wgsl?raw';
+import rowSource from './ce-stats-row.wgsl?raw';
 import source from './ce-stats.wgsl?raw';
 
 /** Targets in and outside the shard, every fifth ignored. */
 function testTargets(R: number, VOCAB: number, random: () => number): Int32Array<ArrayBuffer> {
   return Int32Array.from({ length: R }, (_, i) => i % 5 === 4 ? -100 : Math.floor(random() * VOCAB));
 }
+
+/** A thread per row is enough for short rows, and best where threads are few. */
+function fewPerRow({ COLS }: Params, { software }: DeviceFeatures): boolean { return software || COLS < 256; }
 
 export const ceStats = defineKernel({
   name: 'ceStats',
@@ -20,8 +25,9 @@ export const ceStats = defineKernel({
     MERGE: '1 folds into the running values, 0 assigns',
   },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ COLS }) => COLS % 4 === 0, grid: ({ R }, { WG }) => linearGrid(R, WG) },
-    { name: 'scalar', source, tune: { WG: [32] }, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ COLS }) => COLS % 4 === 0, prefers: fewPerRow, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    { name: 'scalar', source, tune: { WG: [32] }, prefers: fewPerRow, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    { name: 'row', source: rowSource, madeFor: 'hardware', tune: { WG: [256] }, grid: ({ R }) => linearGrid(R, 1) },
   ],
   cost: ({ R, COLS }) => ({ flops: 5 * R * COLS, bytes: 4 * R * (COLS + 5) }),
   reference({ logits, targets, rowMax, rowSum, targetLogit, logitSum }, { R, COLS, COL_START, VOCAB, MERGE }) {

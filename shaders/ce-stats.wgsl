@@ -1,6 +1,6 @@
 // Per row of logits [R, COLS], the vocabulary's columns COL_START...: max, sum of exp(logit - max), the target's logit, the sum of logits.
 // Columns at or beyond VOCAB are padding and ignored. MERGE adds this shard to the values that are there (online softmax).
-// One thread per row.
+// One thread per row, sixteen columns per step; any number of columns.
 
 const R: u32 = 1u;
 const COLS: u32 = 1u;
@@ -21,20 +21,39 @@ const LOWEST: f32 = -1e30;
 @group(0) @binding(4) var<storage, read_write> targetLogit: array<f32>;
 @group(0) @binding(5) var<storage, read_write> logitSum: array<f32>;
 
+struct Running { peak: f32, sum: f32, total: f32 }
+
+fn take4(old: Running, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Running {
+  let top = max(max(a, b), max(c, d));
+  let peak = max(old.peak, max(max(top.x, top.y), max(top.z, top.w)));
+  let e = (exp(a - peak) + exp(b - peak)) + (exp(c - peak) + exp(d - peak));
+  let l = (a + b) + (c + d);
+  return Running(peak, old.sum * exp(old.peak - peak) + ((e.x + e.y) + (e.z + e.w)), old.total + ((l.x + l.y) + (l.z + l.w)));
+}
+
+fn quad(at: u32) -> vec4<f32> {
+  return vec4(logits[at], logits[at + 1u], logits[at + 2u], logits[at + 3u]);
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let start = row * COLS;
-  var peak = LOWEST;
-  for (var column = 0u; column < VALID; column++) { peak = max(peak, logits[start + column]); }
-  var sum = 0.0;
-  var total = 0.0;
-  for (var column = 0u; column < VALID; column++) {
-    let logit = logits[start + column];
-    sum += exp(logit - peak);
-    total += logit;
+  var state = Running(LOWEST, 0.0, 0.0);
+  var column = 0u;
+  for (; column + 16u <= VALID; column += 16u) {
+    let at = start + column;
+    state = take4(state, quad(at), quad(at + 4u), quad(at + 8u), quad(at + 12u));
   }
+  for (; column < VALID; column++) {
+    let logit = logits[start + column];
+    let peak = max(state.peak, logit);
+    state = Running(peak, state.sum * exp(state.peak - peak) + exp(logit - peak), state.total + logit);
+  }
+  var peak = state.peak;
+  var sum = state.sum;
+  var total = state.total;
   // A target outside this shard, ignored ones (-100) included, wraps to a column beyond it.
   var wanted = 0.0;
   let place = bitcast<u32>(targets[row]) - COL_START;

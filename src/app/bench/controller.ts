@@ -1,0 +1,213 @@
+// The state of the bench page, and the only one who talks to the worker. Results are added as they come, so whatever ends a run leaves them standing.
+// A worker that does not hear a stop in time (a library may compute for minutes) is ended, and a new one is started.
+
+import { ConfigError, InternalError } from '../../base/errors.ts';
+import type { Decision } from '../../device/tune/certificate.ts';
+import { sentence } from '../plan.ts';
+import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
+import { emptyReport, formatReport, isEmpty, parseReport } from './report.ts';
+import type { Report } from './report.ts';
+import { chosenOf, DEFAULT_SETTINGS, formatSettings } from './settings.ts';
+import type { BenchSettings, Start } from './settings.ts';
+
+export type BenchPhase = 'opening' | 'no-device' | 'ready' | 'running' | 'stopping';
+
+export interface BenchState {
+  readonly phase: BenchPhase;
+  /** What runs, or ran last. */
+  readonly job: 'bench' | 'tuner';
+  readonly adapter: string | undefined;
+  readonly software: boolean;
+  readonly browser: string;
+  readonly catalogue: Catalogue | undefined;
+  readonly settings: BenchSettings;
+  /** One sentence: what is measured now, or how it ended. */
+  readonly status: string;
+  readonly done: number;
+  readonly total: number;
+  readonly report: Report | undefined;
+  readonly decisions: readonly Decision[];
+  readonly notes: readonly string[];
+  readonly problems: readonly string[];
+  /** What the results are compared with. */
+  readonly baseline: { readonly name: string; readonly report: Report } | undefined;
+  /** The last run that this browser kept, before the one on the page. */
+  readonly last: Report | undefined;
+}
+
+export interface BenchPage {
+  readonly makeWorker: () => Worker;
+  readonly browser: () => Promise<string>;
+  readonly textUrl: string;
+  readonly last: Report | undefined;
+  readonly keep: (report: Report) => boolean;
+  readonly onChange: (state: BenchState) => void;
+}
+
+/** A worker that does not stop within this time is ended. */
+const STOP_MS = 3000;
+
+export class BenchController {
+  state: BenchState;
+  readonly #page: BenchPage;
+  #worker: Worker;
+  #start: Start;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(page: BenchPage, settings: BenchSettings = DEFAULT_SETTINGS, start?: Start) {
+    this.#page = page;
+    this.#start = start;
+    this.state = {
+      phase: 'opening', job: 'bench', adapter: undefined, software: false, browser: '', catalogue: undefined, settings, status: 'looking for a GPU', done: 0, total: 0,
+      report: undefined, decisions: [], notes: [], problems: [], baseline: undefined, last: page.last,
+    };
+    this.#worker = this.#open();
+    void page.browser().then((browser) => this.#set({ browser }));
+  }
+
+  get busy(): boolean { return this.state.phase === 'running' || this.state.phase === 'stopping'; }
+
+  choose(change: Partial<BenchSettings>): void { this.#set({ settings: { ...this.state.settings, ...change } }); }
+
+  run(): void {
+    this.#begin('bench', ({ settings, catalogue }) => {
+      const request: BenchRequest = {
+        workloads: chosenOf(settings.workloads, catalogue.workloads.map(({ name }) => name), 'workload'), peers: chosenOf(settings.peers, catalogue.libraries, 'library'),
+        cases: chosenOf(settings.cases, catalogue.kernels, 'kernel'), scope: settings.scope, rounds: settings.rounds, tune: settings.tune,
+      };
+      if (!request.workloads.length && !request.cases.length) throw new ConfigError('bench', 'nothing is chosen; choose a workload, or all kernels');
+      const { adapter = '', browser, report, last } = this.state;
+      // What is on the page now is what the next run is compared with, if wanted.
+      const before = report && !isEmpty(report) ? report : last;
+      this.#set({ report: emptyReport(adapter, browser, new Date().toISOString(), formatSettings(settings)), last: before });
+      return { kind: 'bench', request };
+    });
+  }
+
+  tune(): void {
+    this.#begin('tuner', ({ settings, catalogue }) => {
+      const { plan, scope, budget } = settings;
+      const presets = catalogue.presets;
+      if (plan !== 'workloads' && !presets.includes(plan)) throw new ConfigError('link', `plan is "${plan}"; expected workloads or a preset: ${presets.join(', ')}`);
+      const workloads = chosenOf(settings.workloads, catalogue.workloads.map(({ name }) => name), 'workload');
+      const request: TuneRequest = { shapesOf: plan === 'workloads' ? { workloads, scope } : { preset: plan }, budget, textUrl: this.#page.textUrl };
+      this.#set({ decisions: [], notes: [] });
+      return { kind: 'tune', request };
+    });
+  }
+
+  /** The worker ends before its next launch; one that does not is ended. */
+  stop(): void {
+    if (this.state.phase !== 'running') return;
+    this.#post({ kind: 'stop' });
+    this.#set({ phase: 'stopping', status: `stopping (${this.state.status})` });
+    this.#deadline = setTimeout(() => this.#end('stopped', ''), STOP_MS);
+  }
+
+  /** `name` says where it comes from. A text that is no saved run is a problem, and nothing else changes. */
+  compareWith(name: string, text: string): void {
+    try {
+      const report = parseReport(text);
+      if (isEmpty(report)) throw new ConfigError(name, 'the saved run has no results; choose another one');
+      this.#set({ baseline: { name, report } });
+    } catch (error) {
+      this.problem(sentence(error));
+    }
+  }
+
+  compareWithLast(): void {
+    if (this.state.last) this.#set({ baseline: { name: 'the last run', report: this.state.last } });
+  }
+
+  compareWithNothing(): void { this.#set({ baseline: undefined }); }
+
+  problem(text: string): void { if (!this.state.problems.includes(text)) this.#set({ problems: [...this.state.problems, text] }); }
+
+  forget(text: string): void { this.#set({ problems: this.state.problems.filter((one) => one !== text) }); }
+
+  json(): string | undefined { return this.state.report && formatReport({ ...this.state.report, decisions: this.state.decisions }); }
+
+  #begin(job: BenchState['job'], make: (chosen: { readonly settings: BenchSettings; readonly catalogue: Catalogue }) => ToWorker): void {
+    const { phase, catalogue, settings } = this.state;
+    if (phase !== 'ready' || !catalogue) return;
+    try {
+      const message = make({ settings, catalogue });
+      this.#set({ phase: 'running', job, status: 'opening the GPU', done: 0, total: 0 });
+      this.#post(message);
+    } catch (error) {
+      this.problem(sentence(error));
+    }
+  }
+
+  #post(message: ToWorker): void { this.#worker.postMessage(message); }
+
+  #open(): Worker {
+    const worker = this.#page.makeWorker();
+    worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => { if (worker === this.#worker) this.#take(data); });
+    // A module that does not load gives an event without words.
+    worker.addEventListener('error', (event) => {
+      if (worker !== this.#worker) return;
+      event.preventDefault();
+      this.#end('error', sentence(new InternalError(event.message || 'the worker of the bench does not load; reload the page')));
+    });
+    return worker;
+  }
+
+  #take(message: FromWorker): void {
+    const { report } = this.state;
+    switch (message.kind) {
+      case 'catalogue': this.#set({ catalogue: message.catalogue }); break;
+      case 'adapter':
+        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.report ? this.state.status : 'ready; nothing runs before you press Run' } : {}) });
+        this.#startAlone();
+        break;
+      case 'no-device': this.#set({ phase: 'no-device', status: message.text }); break;
+      case 'status': this.#set({ ...(this.state.phase === 'stopping' ? {} : { status: message.text }), done: message.done, total: message.total }); break;
+      case 'ceilings': if (report) this.#set({ report: { ...report, ceilings: message.ceilings } }); break;
+      case 'results': if (report) this.#set({ report: { ...report, results: [...report.results, ...message.results], missing: [...report.missing, ...message.missing] } }); break;
+      case 'cases': if (report) this.#set({ report: { ...report, cases: [...report.cases, ...message.results] } }); break;
+      case 'decision': this.#set({ decisions: [...this.state.decisions, message.decision] }); break;
+      case 'note': if (!this.state.notes.includes(message.text)) this.#set({ notes: [...this.state.notes, message.text] }); break;
+      case 'done': this.#finish('complete', this.state.job === 'bench' ? 'done' : 'tuned', this.state.total); break;
+      case 'failed': this.#end(message.what, message.text); break;
+    }
+  }
+
+  /** Once, when the link says so. */
+  #startAlone(): void {
+    const start = this.#start;
+    this.#start = undefined;
+    if (start === 'bench') this.run();
+    if (start === 'tuner') this.tune();
+  }
+
+  /** After anything but a good end a fresh worker serves the next run: libraries may hold a lost device, or still compute. */
+  #end(what: 'stopped' | 'lost' | 'error', text: string): void {
+    clearTimeout(this.#deadline);
+    const { phase, job, status, done } = this.state;
+    this.#worker.terminate();
+    this.#worker = this.#open();
+    if (phase !== 'running' && phase !== 'stopping') {
+      this.problem(text);
+      return;
+    }
+    const kept = job === 'bench' ? 'the results so far are below' : 'the choices so far are below';
+    if (what === 'lost') this.problem(`device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${job === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`);
+    if (what === 'error') this.problem(text);
+    this.#finish(what === 'error' ? 'failed' : what, what === 'stopped' ? `stopped; ${kept}` : `ended early; ${kept}`, done);
+    this.#set({ phase: 'opening' });
+  }
+
+  #finish(end: NonNullable<Report['end']>, status: string, done: number): void {
+    clearTimeout(this.#deadline);
+    const { job, report } = this.state;
+    const finished = job === 'bench' && report ? { ...report, end } : report;
+    this.#set({ phase: 'ready', status, done, report: finished });
+    if (job === 'bench' && finished && !isEmpty(finished) && !this.#page.keep(finished)) this.#set({ notes: [...this.state.notes, 'this browser keeps nothing for this page, so save the JSON to compare with it later'] });
+  }
+
+  #set(change: Partial<BenchState>): void {
+    this.state = { ...this.state, ...change };
+    this.#page.onChange(this.state);
+  }
+}

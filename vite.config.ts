@@ -12,12 +12,15 @@ const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 /** Bundled before the first page asks: a dependency found later would reload pages (and running tests) once. */
 export const BROWSER_DEPENDENCIES = ['comlink', 'lit', 'lit/decorators.js', 'mqtt', 'simple-peer/simplepeer.min.js', 'uplot', 'uqr'];
 
+/** The libraries that the bench page compares with, for a page that asks for them. onnxruntime-web finds its wasm beside its own file, so it stays where it is. */
+const PEERS = ['@jax-js/jax', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu'];
+
 export default defineConfig({
   base: './',
   plugins: [brokerPlugin(), mobyDickPlugin()],
   // Errors are told by the name of their class.
   worker: { format: 'es', rolldownOptions: { output: { keepNames: true } } },
-  optimizeDeps: { include: BROWSER_DEPENDENCIES },
+  optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...PEERS], exclude: ['onnxruntime-web'] },
   build: {
     target: 'esnext',
     rolldownOptions: { input: ['index.html', 'bench.html'].map(path).filter((page) => existsSync(page)), output: { keepNames: true } },

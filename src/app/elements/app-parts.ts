@@ -1,4 +1,4 @@
-// Parts of the page that only draw: header, problems, numbers, the panels of a run, the about line.
+// Parts of the page that only draw: header, numbers, the panels of a run, the about line.
 
 import { html, nothing } from 'lit';
 import { PROTOCOL_VERSION } from '../../cluster/presence.ts';
@@ -20,13 +20,6 @@ export function header(status: string, waited: string) {
     <div class="title"><h1>tabmesh</h1><p class="soft">Train neural networks across browser tabs: every tab is a GPU of one mesh.</p></div>
     <p class="status"><span role="status">${status}</span><span aria-hidden="true">${waited}</span></p>
   </header>`;
-}
-
-export function problemList(problems: readonly string[], forget: (text: string) => void) {
-  if (!problems.length) return nothing;
-  return html`<section class="problems" role="alert" aria-label="Problems">
-    ${problems.map((text) => html`<div class="problem"><span>${text}</span><button aria-label="Dismiss this message" @click=${() => forget(text)}>Dismiss</button></div>`)}
-  </section>`;
 }
 
 export function stats({ run, phase }: PageState) {
@@ -66,7 +59,7 @@ export function runPanels({ run, phase }: PageState) {
 }
 
 export function aboutLine(backend: string) {
-  return html`<footer class="small soft">tabmesh ${version}, protocol ${PROTOCOL_VERSION}${backend === 'cpu' ? ', computing on the references (backend=cpu)' : ''}. Texts and weights stay on this machine and the tabs of your room; tabs of a room see each other's network address.</footer>`;
+  return html`<footer class="small soft">tabmesh ${version}, protocol ${PROTOCOL_VERSION}${backend === 'cpu' ? ', computing on the references (backend=cpu)' : ''}. Texts and weights stay on this machine and the tabs of your room; tabs of a room see each other's network address. <a href="./bench.html">Benchmark the kernels on this device</a></footer>`;
 }
 
 export function checkpointName(step: number): string { return `step ${step}`; }

@@ -1,0 +1,10 @@
+// What went wrong, in sentences that stay until they are dismissed.
+
+import { html, nothing } from 'lit';
+
+export function problemList(problems: readonly string[], forget: (text: string) => void) {
+  if (!problems.length) return nothing;
+  return html`<section class="problems" role="alert" aria-label="Problems">
+    ${problems.map((text) => html`<div class="problem"><span>${text}</span><button aria-label="Dismiss this message" @click=${() => forget(text)}>Dismiss</button></div>`)}
+  </section>`;
+}

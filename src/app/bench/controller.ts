@@ -46,6 +46,7 @@ export interface BenchPage {
 
 /** A worker that does not stop within this time is ended. */
 const STOP_MS = 3000;
+const OPENING = 'looking for a GPU';
 
 export class BenchController {
   state: BenchState;
@@ -58,7 +59,7 @@ export class BenchController {
     this.#page = page;
     this.#start = start;
     this.state = {
-      phase: 'opening', job: 'bench', adapter: undefined, software: false, browser: '', catalogue: undefined, settings, status: 'looking for a GPU', done: 0, total: 0,
+      phase: 'opening', job: 'bench', adapter: undefined, software: false, browser: '', catalogue: undefined, settings, status: OPENING, done: 0, total: 0,
       report: undefined, decisions: [], notes: [], problems: [], baseline: undefined, last: page.last,
     };
     this.#worker = this.#open();
@@ -158,7 +159,7 @@ export class BenchController {
     switch (message.kind) {
       case 'catalogue': this.#set({ catalogue: message.catalogue }); break;
       case 'adapter':
-        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.report ? this.state.status : 'ready; nothing runs before you press Run' } : {}) });
+        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.status === OPENING ? 'ready; nothing runs before you press Run' : this.state.status } : {}) });
         this.#startAlone();
         break;
       case 'no-device': this.#set({ phase: 'no-device', status: message.text }); break;
@@ -168,9 +169,17 @@ export class BenchController {
       case 'cases': if (report) this.#set({ report: { ...report, cases: [...report.cases, ...message.results] } }); break;
       case 'decision': this.#set({ decisions: [...this.state.decisions, message.decision] }); break;
       case 'note': if (!this.state.notes.includes(message.text)) this.#set({ notes: [...this.state.notes, message.text] }); break;
-      case 'done': this.#finish('complete', this.state.job === 'bench' ? 'done' : 'tuned', this.state.total); break;
+      case 'done': this.#finish('complete', this.#summary(), this.state.total); break;
       case 'failed': this.#end(message.what, message.text); break;
     }
+  }
+
+  #summary(): string {
+    const { job, report, decisions } = this.state;
+    if (job === 'tuner') return `tuned; ${decisions.length} choice${decisions.length === 1 ? '' : 's'} below`;
+    const rows = [...report?.results ?? [], ...report?.cases ?? []];
+    const wrong = rows.filter(({ correct }) => !correct).length;
+    return `done; ${rows.length} result${rows.length === 1 ? '' : 's'}, ${wrong ? `${wrong} WRONG` : 'all correct'}`;
   }
 
   /** Once, when the link says so. */

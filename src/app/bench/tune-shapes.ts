@@ -42,11 +42,16 @@ export async function tuneShapes({ context, request, checkpoint, onStatus, onDec
   const chosen = classes.filter(({ work }) => work >= LEAST_SHARE * whole);
   if (!chosen.length) throw new ConfigError('tuner', 'there is no shape to tune; choose a workload with kernels, such as matmul');
   const endMs = realWorld.now() + 1000 * request.budget;
+  const waiting: string[] = [];
   for (const [i, { kernel, params, count }] of chosen.entries()) {
     checkpoint();
     onStatus(kernel.name, i, chosen.length);
     // What is left is shared evenly: classes that are remembered or have one variant give theirs to the others.
     const seconds = Math.max(0, endMs - realWorld.now()) / 1000 / (chosen.length - i);
+    if (seconds === 0) {
+      waiting.push(kernel.name);
+      continue;
+    }
     const device = deviceOf(context, { qualifier: await browserQualifier(seconds) });
     try {
       const { decisions, notes, refused } = await device.qualify!([{ kernel, params, count }]);
@@ -57,6 +62,7 @@ export async function tuneShapes({ context, request, checkpoint, onStatus, onDec
       device.destroy();
     }
   }
+  if (waiting.length) onNote(`${waiting.length} smaller shapes got no time (${[...new Set(waiting)].join(', ')}); tune again with more seconds, and what is done by then is remembered`);
 }
 
 /** The launches that a device would make, found without compiling or allocating anything. */

@@ -69,8 +69,8 @@ export class BenchApp extends LitElement {
     const about = new Map(this.state.catalogue?.workloads.map((one) => [one.name, one.about]));
     return html`
       ${results.length ? html`<div class="panels">
-        <section class="card" aria-label="Roofline">${rooflineChart(results, ceilings)}</section>
         <section class="card" aria-label="In short">${overview(report)}</section>
+        <section class="card" aria-label="Roofline">${rooflineChart(results, ceilings)}</section>
       </div>` : nothing}
       ${[...new Set([...results, ...missing].map(({ workload }) => workload))].map((workload) => {
         const rows = results.filter((row) => row.workload === workload);

@@ -19,7 +19,7 @@ export const benchStyle = css`
   .problems { display: grid; gap: 8px; }
   .problem { display: flex; gap: 12px; align-items: flex-start; justify-content: space-between; background: var(--bad-ground); color: var(--bad); border-radius: 12px; padding: 10px 14px; overflow-wrap: anywhere; }
   .problem > span { min-width: 0; padding-top: 3px; }
-  .problem button { background: transparent; border-color: currentColor; min-height: 30px; padding: 2px 10px; font-size: 13px; }
+  .problem button { background: transparent; border-color: currentColor; min-height: 30px; padding: 2px 10px; font-size: 13px; flex: none; }
 
   .facts { margin: 0; display: grid; gap: 2px; }
   .facts div { display: flex; gap: 8px; }
@@ -52,6 +52,8 @@ export const benchStyle = css`
   .yes { color: var(--good); }
   .no { color: var(--bad); font-weight: 650; }
   .slower { color: var(--bad); }
+  .overview td, .overview th { padding: 6px; }
+  .least { display: block; font-size: 11px; color: var(--soft); }
 
   .dot { display: inline-block; width: 9px; height: 9px; border-radius: 3px; margin-right: 7px; background: var(--soft); }
   .dot[data-library='tabmesh'], .track i[data-library='tabmesh'] { background: var(--accent); }
@@ -64,7 +66,7 @@ export const benchStyle = css`
   .both { display: grid; gap: 16px; grid-template-columns: minmax(0, 1fr); align-items: start; }
   .bars { display: grid; gap: 12px; }
   .bars .shape { font: 600 12px/1.4 var(--mono); margin-bottom: 3px; }
-  .bar { display: grid; grid-template-columns: 118px minmax(0, 1fr) 66px; gap: 8px; align-items: center; font-size: 12px; line-height: 17px; }
+  .bar { display: grid; grid-template-columns: 122px minmax(0, 1fr) 80px; gap: 8px; align-items: center; font-size: 12px; line-height: 17px; }
   .bar .name { color: var(--soft); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .bar .value { font-variant-numeric: tabular-nums; white-space: nowrap; }
   .track { height: 11px; background: var(--sunken); border-radius: 3px; overflow: hidden; }
@@ -96,14 +98,17 @@ export const benchStyle = css`
   .tuner-form input { width: 90px; }
 
   @media (min-width: 900px) {
-    .top, .panels { grid-template-columns: minmax(0, 1.5fr) minmax(0, 1fr); }
+    .top { grid-template-columns: minmax(0, 1.5fr) minmax(0, 1fr); }
+    .panels { grid-template-columns: minmax(0, 1.1fr) minmax(0, 1fr); }
     .top { align-items: start; }
   }
   @media (min-width: 1000px) { .both:has(.bars) { grid-template-columns: minmax(0, 1fr) minmax(0, 1.75fr); } }
   @media (max-width: 500px) {
     header, main, footer { padding-left: 12px; padding-right: 12px; }
     .card { padding: 14px; border-radius: 14px; }
-    .bar { grid-template-columns: 96px minmax(0, 1fr) 58px; }
+    .bar { grid-template-columns: 116px minmax(0, 1fr) 74px; gap: 6px; }
+    .roofline text { font-size: 18px; }
+    .overview { font-size: 12px; }
     th, td { padding: 5px 6px; }
   }
 `;

@@ -26,9 +26,9 @@ function barOf({ library, value, share, correct }: Bar, unit: string) {
   </div>`;
 }
 
-const WIDTH = 760;
-const HEIGHT = 420;
-const MARGIN = { left: 62, right: 16, top: 14, bottom: 46 };
+const WIDTH = 560;
+const HEIGHT = 370;
+const MARGIN = { left: 66, right: 12, top: 12, bottom: 50 };
 
 /** A mark per workload; the colour says the library. */
 const MARKS = ['M-5-5H5V5H-5Z', 'M0-6L6 5H-6Z', 'M0-6.5L6.5 0L0 6.5L-6.5 0Z', 'M-5.5 0A5.5 5.5 0 1 0 5.5 0A5.5 5.5 0 1 0-5.5 0Z', 'M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z', 'M0 6L6-5H-6Z', 'M-6-3H6V3H-6Z', 'M-3-6H3V6H-3Z'];

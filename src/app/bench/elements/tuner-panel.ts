@@ -31,7 +31,7 @@ function decisionOf(decision: Decision) {
   return html`<details class="decision" data-kernel=${kernel}>
     <summary><b>${kernel}</b> <span class="small">${formatShape(params)}</span><br>
       <span class="small">${named(decision)}${chosen ? html`, ${digits(chosen.medianMs)} ms` : ''}</span> <span class="badge">${kept ? 'the default' : chosen ? `${digits(1 / chosen.relative)}x the default's speed` : 'tuned'}</span>
-      ${remembered ? html`<span class="badge">remembered</span>` : nothing}${complete ? nothing : html`<span class="badge warn">not all tried yet</span>`}</summary>
+      ${remembered ? html`<span class="badge">remembered</span>` : nothing}${complete ? nothing : html`<span class="badge warn" title="Tune again, and it goes on">not all tried yet</span>`}</summary>
     <p class="small">${explain(decision)}</p>
     <div class="scroll" role="region" tabindex="0" aria-label=${`Candidates of ${kernel}`}><table>
       <thead><tr><th scope="col">variant</th><th scope="col" class="n">ms</th><th scope="col" class="n">to the best</th><th scope="col" class="n">spread</th><th scope="col">clock</th><th scope="col"></th></tr></thead>

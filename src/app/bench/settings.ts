@@ -22,7 +22,7 @@ export interface BenchSettings {
   readonly cases: Choice;
   /** Whose shapes the tuner takes: 'workloads', or a preset. */
   readonly plan: string;
-  /** Seconds of the tuner. */
+  /** Seconds in which the tuner measures; compiling and checking what a shape needs anyway come on top. */
   readonly budget: number;
 }
 

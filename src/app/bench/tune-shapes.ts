@@ -3,7 +3,6 @@
 // What is found is remembered where training looks for it.
 
 import { ConfigError } from '../../base/errors.ts';
-import { realWorld } from '../../base/world.ts';
 import { stepConfig, tabmeshStepRunner } from '../../bench/gpt2/step.ts';
 import { WORKLOADS } from '../../bench/run.ts';
 import type { Device, PlannedLaunch } from '../../device/device.ts';
@@ -19,6 +18,8 @@ import type { TuneRequest } from './protocol.ts';
 
 /** Below this share of all work a shape is not worth a measurement. */
 const LEAST_SHARE = 0.005;
+/** Of an even share of the time, for a class that comes when others have used theirs up. */
+const LEAST_PART = 1 / 4;
 /** Bytes weigh as much as this many operations. */
 const FLOPS_PER_BYTE = 10;
 
@@ -41,28 +42,23 @@ export async function tuneShapes({ context, request, checkpoint, onStatus, onDec
   const whole = classes.reduce((sum, { work }) => sum + work, 0);
   const chosen = classes.filter(({ work }) => work >= LEAST_SHARE * whole);
   if (!chosen.length) throw new ConfigError('tuner', 'there is no shape to tune; choose a workload with kernels, such as matmul');
-  const endMs = realWorld.now() + 1000 * request.budget;
-  const waiting: string[] = [];
+  let leftMs = 1000 * request.budget;
+  const least = LEAST_PART * leftMs / chosen.length;
   for (const [i, { kernel, params, count }] of chosen.entries()) {
     checkpoint();
     onStatus(kernel.name, i, chosen.length);
     // What is left is shared evenly: classes that are remembered or have one variant give theirs to the others.
-    const seconds = Math.max(0, endMs - realWorld.now()) / 1000 / (chosen.length - i);
-    if (seconds === 0) {
-      waiting.push(kernel.name);
-      continue;
-    }
-    const device = deviceOf(context, { qualifier: await browserQualifier(seconds) });
+    const device = deviceOf(context, { qualifier: await browserQualifier(Math.max(least, leftMs / (chosen.length - i)) / 1000) });
     try {
-      const { decisions, notes, refused } = await device.qualify!([{ kernel, params, count }]);
+      const { decisions, notes, refused, tuneMs } = await device.qualify!([{ kernel, params, count }]);
       for (const decision of decisions) onDecision(decision);
       if (!decisions.length) for (const { variant, reason } of refused) onNote(`${kernel.name}/${variant} was refused: ${reason}`);
       for (const note of notes) onNote(note);
+      leftMs -= tuneMs;
     } finally {
       device.destroy();
     }
   }
-  if (waiting.length) onNote(`${waiting.length} smaller shapes got no time (${[...new Set(waiting)].join(', ')}); tune again with more seconds, and what is done by then is remembered`);
 }
 
 /** The launches that a device would make, found without compiling or allocating anything. */

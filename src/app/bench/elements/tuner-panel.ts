@@ -15,7 +15,7 @@ export function tunerPanel({ settings, catalogue, decisions, notes, phase, job }
       <label class="field">Shapes of<select name="plan" ?disabled=${busy} @change=${(event: Event) => controller.choose({ plan: (event.target as HTMLSelectElement).value })}>
         ${['workloads', ...catalogue?.presets ?? []].map((name) => html`<option value=${name} ?selected=${name === settings.plan}>${name === 'workloads' ? 'the workloads above' : `a training step of ${name}`}</option>`)}
       </select></label>
-      <label class="field">Seconds<input type="number" name="budget" min="1" max="600" step="1" inputmode="numeric" ?disabled=${busy} .value=${String(settings.budget)}
+      <label class="field">Seconds to measure<input type="number" name="budget" min="1" max="600" step="1" inputmode="numeric" ?disabled=${busy} .value=${String(settings.budget)}
         @change=${(event: Event) => { const field = event.target as HTMLInputElement; if (field.value !== '' && field.checkValidity()) controller.choose({ budget: field.valueAsNumber }); else field.value = String(settings.budget); }}></label>
       ${busy && job === 'tuner' ? html`<button ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop tuning</button>` : html`<button ?disabled=${phase !== 'ready'} @click=${() => controller.tune()}>Tune</button>`}
     </div>

@@ -73,6 +73,9 @@ describe('a comparison', () => {
     expect(means).toEqual([{ library: 'tabmesh', ratio: 1, rows: 2 }]);
     expect(unmatched).toEqual({ now: 1, before: 1 });
     expect(differences).toEqual([]);
+    const kernel = (medianMs: number) => ({ workload: 'gelu', shape: 'N=4', library: 'tabmesh', medianMs, gflops: 1, correct: true });
+    expect(compareRows({ ...now, cases: [kernel(3)] }, { ...before, cases: [kernel(2)] }).casesMean).toBeCloseTo(1.5);
+    expect(compareRows(now, before).casesMean).toBeUndefined();
   });
   it('says that the adapter or the browser is another one', () => {
     const { differences } = compareRows(now, { ...now, adapter: 'other gpu', browser: 'Chrome 149' });

@@ -12,6 +12,8 @@ export interface Comparison {
   readonly cases: readonly ComparedRow[];
   /** Geometric mean of the ratios of each library over rows that are right in both. */
   readonly means: readonly { readonly library: string; readonly ratio: number; readonly rows: number }[];
+  /** The same over the contract cases that are right in both; undefined without any. */
+  readonly casesMean: number | undefined;
   /** What makes the two runs hard to compare, in sentences. */
   readonly differences: readonly string[];
   /** Rows that only one of the two has. */
@@ -24,11 +26,12 @@ export function compareRows(now: Report, before: Report): Comparison {
   const rows = match(now.results, before.results);
   const cases = match(now.cases, before.cases);
   const fair = rows.filter(({ correct }) => correct);
+  const fairCases = cases.filter(({ correct }) => correct);
   const libraries = [...new Set(fair.map(({ library }) => library))];
   const differences = (['adapter', 'browser'] as const).filter((name) => now[name] !== before[name])
     .map((name) => `The ${name} is another one: ${now[name] || 'unknown'} now, ${before[name] || 'unknown'} in the saved run.`);
   return {
-    rows, cases, differences,
+    rows, cases, differences, casesMean: fairCases.length ? geometricMean(fairCases.map(({ ratio }) => ratio)) : undefined,
     means: libraries.map((library) => {
       const own = fair.filter((row) => row.library === library);
       return { library, ratio: geometricMean(own.map(({ ratio }) => ratio)), rows: own.length };

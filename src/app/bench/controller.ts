@@ -46,6 +46,7 @@ export interface BenchPage {
 
 /** A worker that does not stop within this time is ended. */
 const STOP_MS = 3000;
+const OWN = 'tabmesh';
 const OPENING = 'looking for a GPU';
 
 export class BenchController {
@@ -178,8 +179,10 @@ export class BenchController {
     const { job, report, decisions } = this.state;
     if (job === 'tuner') return `tuned; ${decisions.length} choice${decisions.length === 1 ? '' : 's'} below`;
     const rows = [...report?.results ?? [], ...report?.cases ?? []];
-    const wrong = rows.filter(({ correct }) => !correct).length;
-    return `done; ${rows.length} result${rows.length === 1 ? '' : 's'}, ${wrong ? `${wrong} WRONG` : 'all correct'}`;
+    const wrongOf = (own: boolean): number => rows.filter(({ correct, library }) => !correct && (library === OWN) === own).length;
+    const [own, others] = [wrongOf(true), wrongOf(false)];
+    const verdict = own ? `${own} of tabmesh WRONG` : others ? `all of tabmesh correct, ${others} of other libraries wrong` : 'all correct';
+    return `done; ${rows.length} result${rows.length === 1 ? '' : 's'}, ${verdict}`;
   }
 
   /** Once, when the link says so. */

@@ -39,7 +39,7 @@ export class BenchApp extends LitElement {
         ${problemList(state.problems, (text) => controller.forget(text))}
         <div class="top">
           <section class="card" aria-label="Run">${this.#runPanel()}</section>
-          <section class="card" aria-label="Keep and compare"><keep-panel .state=${state} .controller=${controller}></keep-panel></section>
+          <section class="card keep" aria-label="Keep and compare"><keep-panel .state=${state} .controller=${controller}></keep-panel></section>
         </div>
         ${report && !isEmpty(report) ? this.#results(report, baseline && compareRows(report, baseline.report)) : nothing}
         <section class="card tuner" aria-label="Tuner">${tunerPanel(state, controller)}</section>
@@ -53,7 +53,7 @@ export class BenchApp extends LitElement {
     const busy = phase === 'running' || phase === 'stopping';
     return html`
       <dl class="facts"><div><dt>adapter</dt><dd>${adapter ?? (phase === 'no-device' ? 'none' : 'looking')}</dd></div><div><dt>browser</dt><dd>${browser || 'looking'}</dd></div></dl>
-      ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so results are right but times say little about a GPU. In Chrome, chrome://gpu says why there is no GPU.</p>` : nothing}
+      ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. In Chrome, chrome://gpu says why there is no GPU.</p>` : nothing}
       <div class="row actions">
         ${busy && job === 'bench' ? html`<button class="primary" ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>` : html`<button class="primary" ?disabled=${phase !== 'ready'} @click=${() => controller.run()}>Run</button>`}
         <p class=${phase === 'no-device' ? 'now none' : 'now'} role="status" aria-live="polite">${busy && total ? `${done} of ${total}: ` : ''}${status}</p>

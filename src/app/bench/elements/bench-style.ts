@@ -46,7 +46,6 @@ export const benchStyle = css`
   tr.why td { white-space: normal; color: var(--soft); min-width: 220px; }
   tr.failed td { color: var(--bad); }
   th.case { font: 12px/1.4 var(--mono); white-space: normal; min-width: 180px; }
-  caption { text-align: left; white-space: normal; padding-bottom: 6px; caption-side: top; }
   tfoot th, tfoot td { border-top: 1px solid var(--edge); }
   .n { text-align: right; font-variant-numeric: tabular-nums; }
   .yes { color: var(--good); }
@@ -103,12 +102,19 @@ export const benchStyle = css`
     .top { align-items: start; }
   }
   @media (min-width: 1000px) { .both:has(.bars) { grid-template-columns: minmax(0, 1fr) minmax(0, 1.75fr); } }
+  /* Narrow: what a run found comes before what can be done with it. */
+  @media (max-width: 899px) {
+    .top { display: contents; }
+    .keep { order: 1; }
+    .tuner { order: 2; }
+  }
   @media (max-width: 500px) {
     header, main, footer { padding-left: 12px; padding-right: 12px; }
     .card { padding: 14px; border-radius: 14px; }
-    .bar { grid-template-columns: 116px minmax(0, 1fr) 74px; gap: 6px; }
+    .bar { grid-template-columns: 124px minmax(0, 1fr) 62px; gap: 6px; }
     .roofline text { font-size: 18px; }
-    .overview { font-size: 12px; }
+    .overview { font-size: 12px; white-space: normal; }
+    .overview .dot { display: none; }
     th, td { padding: 5px 6px; }
   }
 `;

@@ -62,12 +62,12 @@ export class KeepPanel extends LitElement {
     if (!baseline) return nothing;
     const about = `${baseline.name}: ${baseline.report.adapter}, ${baseline.report.browser}, ${baseline.report.date.slice(0, 16).replace('T', ' ')}, ${baseline.report.results.length + baseline.report.cases.length} rows`;
     if (!report || isEmpty(report)) return html`<p class="small">Loaded ${about}. Press Run, and every row says how it compares.</p>`;
-    const { means, differences, rows, cases, unmatched } = compareRows(report, baseline.report);
+    const { means, casesMean, differences, rows, cases, unmatched } = compareRows(report, baseline.report);
     return html`<div class="small comparison">
       <p>${about}.</p>
       ${differences.map((text) => html`<p class="differs">${text}</p>`)}
       ${rows.length + cases.length ? nothing : html`<p class="differs">No row of this run is in the saved one; run the same workloads and shapes.</p>`}
-      <ul>${means.map(({ library, ratio, rows: n }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${ratio < 1 ? 'faster' : 'slower'}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}</ul>
+      <ul>${means.map(({ library, ratio, rows: n }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${ratio < 1 ? 'faster' : 'slower'}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}</ul>
       ${unmatched.now || unmatched.before ? html`<p class="soft">${unmatched.now} rows are only in this run, ${unmatched.before} only in the saved one.</p>` : nothing}
     </div>`;
   }

@@ -13,15 +13,16 @@ export function overview({ results, missing, cases }: Report) {
   const libraries = [...new Set(summaries.flatMap(({ peers }) => peers.map(({ library }) => library)))];
   const wrong = results.filter(({ correct }) => !correct);
   const own = results.filter(({ library }) => library === 'tabmesh');
+  const others = wrong.filter(({ library }) => library !== 'tabmesh').length;
   return html`
     <h2>In short</h2>
-    <p class="small">${own.filter(({ correct }) => correct).length} of ${own.length} results of tabmesh are correct${cases.length ? `, ${cases.filter(({ correct }) => correct).length} of ${cases.length} kernel cases` : ''}${wrong.some(({ library }) => library !== 'tabmesh') ? `; ${wrong.filter(({ library }) => library !== 'tabmesh').length} of other libraries are wrong, and do not count below` : ''}.</p>
-    ${libraries.length ? html`<div class="scroll" role="region" tabindex="0" aria-label="How many times as long as tabmesh"><table class="overview">
-      <caption class="soft small">How many times as long as tabmesh they take: geometric means over the shapes that both ran right, and the shape at which tabmesh gains least. Above 1, tabmesh is faster.</caption>
+    <p class="small">${own.filter(({ correct }) => correct).length} of ${own.length} results of tabmesh are correct${cases.length ? `, ${cases.filter(({ correct }) => correct).length} of ${cases.length} kernel cases` : ''}${others ? `; ${others} of other libraries ${others === 1 ? 'is wrong and does' : 'are wrong and do'} not count below` : ''}.</p>
+    ${libraries.length ? html`<p class="soft small">How many times as long as tabmesh they take: geometric means over the shapes that both ran right, and the shape at which tabmesh gains least. Above 1, tabmesh is faster.</p>
+    <div class="scroll" role="region" tabindex="0" aria-label="How many times as long as tabmesh"><table class="overview">
       <thead><tr><th scope="col">workload</th>${libraries.map((library) => html`<th scope="col" class="n"><i class="dot" data-library=${library}></i>${libraryName(library)}</th>`)}</tr></thead>
       <tbody>${summaries.map(({ workload, peers }) => html`<tr><th scope="row">${workload}</th>${libraries.map((library) => {
         const peer = peers.find((one) => one.library === library);
-        return html`<td class="n">${peer ? html`<b class=${peer.ratio < 1 ? 'slower' : ''}>${timesText(peer.ratio)}</b><span class="least">least ${timesText(peer.least.ratio)}</span>` : ''}</td>`;
+        return html`<td class="n">${peer ? html`<b class=${peer.ratio < 1 ? 'slower' : ''}>${timesText(peer.ratio)}</b>${peer.shapes > 1 ? html`<span class="least" title=${peer.least.shape}>least ${timesText(peer.least.ratio)}</span>` : nothing}` : ''}</td>`;
       })}</tr>`)}</tbody>
       ${summaries.length > 1 ? html`<tfoot><tr><th scope="row">all workloads</th>${libraries.map((library) => {
         const ratios = summaries.flatMap(({ peers }) => peers.filter((one) => one.library === library).map(({ ratio }) => ratio));

@@ -52,7 +52,7 @@ export const benchStyle = css`
   .no { color: var(--bad); font-weight: 650; }
   .slower { color: var(--bad); }
   .overview td, .overview th { padding: 6px; }
-  .least { display: block; font-size: 11px; color: var(--soft); }
+  .least { display: block; white-space: nowrap; font-size: 11px; color: var(--soft); }
 
   .dot { display: inline-block; width: 9px; height: 9px; border-radius: 3px; margin-right: 7px; background: var(--soft); }
   .dot[data-library='tabmesh'], .track i[data-library='tabmesh'] { background: var(--accent); }
@@ -99,7 +99,7 @@ export const benchStyle = css`
   @media (min-width: 900px) {
     .top { grid-template-columns: minmax(0, 1.5fr) minmax(0, 1fr); }
     .panels { grid-template-columns: minmax(0, 1.1fr) minmax(0, 1fr); }
-    .top { align-items: start; }
+    .top, .panels { align-items: start; }
   }
   @media (min-width: 1000px) { .both:has(.bars) { grid-template-columns: minmax(0, 1fr) minmax(0, 1.75fr); } }
   /* Narrow: what a run found comes before what can be done with it. */

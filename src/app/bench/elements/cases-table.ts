@@ -10,7 +10,7 @@ export function casesTable(cases: readonly BenchResult[], saved: ReadonlyMap<str
   const kernels = [...new Set(cases.map(({ workload }) => workload))];
   return html`
     <h2>All kernels</h2>
-    <p class="small"><b class=${right === cases.length ? 'yes' : 'no'}>${right} of ${cases.length} cases correct</b> <span class="soft">against the f64 references, in ${kernels.length} kernels. Cases are small: their times show overhead as much as speed.</span></p>
+    <p class="small"><b class=${right === cases.length ? 'yes' : 'no'}>${right} of ${cases.length} cases correct</b> <span class="soft">against the f64 references, in ${kernels.length} kernel${kernels.length === 1 ? '' : 's'}. Cases are small: their times show overhead as much as speed.</span></p>
     ${kernels.map((kernel) => {
       const rows = cases.filter(({ workload }) => workload === kernel);
       const wrong = rows.filter(({ correct }) => !correct).length;

@@ -68,7 +68,7 @@ export class KeepPanel extends LitElement {
       ${differences.map((text) => html`<p class="differs">${text}</p>`)}
       ${rows.length + cases.length ? nothing : html`<p class="differs">No row of this run is in the saved one; run the same workloads and shapes.</p>`}
       <ul>${means.map(({ library, ratio, rows: n }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${ratio < 1 ? 'faster' : 'slower'}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}</ul>
-      ${unmatched.now || unmatched.before ? html`<p class="soft">${unmatched.now} rows are only in this run, ${unmatched.before} only in the saved one.</p>` : nothing}
+      ${unmatched.now || unmatched.before ? html`<p class="soft">Rows that only this run has: ${unmatched.now}; only the saved one: ${unmatched.before}.</p>` : nothing}
     </div>`;
   }
 

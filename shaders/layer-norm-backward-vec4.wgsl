@@ -1,8 +1,9 @@
-// dX = rstd (g - average(g) - xhat average(g xhat)) with g = dOut weight, xhat = (x - mean) rstd, averages over each row.
+// dX = (residual +) rstd (g - average(g) - xhat average(g xhat)) with g = dOut weight, xhat = (x - mean) rstd, averages over each row.
 // One thread per row, four columns at a time; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
+const RESIDUAL: u32 = 1u;
 
 const WG: u32 = 32u;
 const WIDTH: u32 = C / 4u;
@@ -13,7 +14,8 @@ alias Value = vec4<f32>;
 @group(0) @binding(2) var<storage, read> mean: array<f32>;
 @group(0) @binding(3) var<storage, read> rstd: array<f32>;
 @group(0) @binding(4) var<storage, read> dOut: array<Value>;
-@group(0) @binding(5) var<storage, read_write> dX: array<Value>;
+@group(0) @binding(5) var<storage, read> residual: array<Value>;
+@group(0) @binding(6) var<storage, read_write> dX: array<Value>;
 
 fn total(v: Value) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
@@ -35,6 +37,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let gxMean = total(gxSum) / f32(C);
   for (var c = 0u; c < WIDTH; c++) {
     let xhat = (x[start + c] - center) * scale;
-    dX[start + c] = scale * (dOut[start + c] * weight[c] - gMean - xhat * gxMean);
+    var d = scale * (dOut[start + c] * weight[c] - gMean - xhat * gxMean);
+    if (RESIDUAL == 1u) { d += residual[start + c]; }
+    dX[start + c] = d;
   }
 }

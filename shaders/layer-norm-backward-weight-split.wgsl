@@ -1,10 +1,11 @@
-// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r].
+// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r dOut[r, c].
 // A workgroup takes COLUMNS groups of four columns and cuts the rows into SLICES; needs C divisible by 4. For real GPUs, where one thread per
 // column leaves most of the machine idle; software adapters pay for the barrier.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
 const ACCUMULATE: u32 = 1u;
+const BIAS_AT: u32 = 4u;
 
 const COLUMNS: u32 = 8u;
 const SLICES: u32 = 32u;
@@ -17,26 +18,38 @@ const WIDTH: u32 = C / 4u;
 @group(0) @binding(4) var<storage, read_write> dWeight: array<vec4<f32>>;
 
 var<workgroup> weightParts: array<vec4<f32>, COLUMNS * SLICES>;
+var<workgroup> biasParts: array<vec4<f32>, COLUMNS * SLICES>;
 
 @compute @workgroup_size(COLUMNS, SLICES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let column = group.x * COLUMNS + local.x;
   let slice = local.y;
   var weightSum = vec4<f32>(0.0);
+  var biasSum = vec4<f32>(0.0);
   if (column < WIDTH) {
     for (var row = slice; row < R; row += SLICES) {
       let at = row * WIDTH + column;
-      weightSum += dOut[at] * ((x[at] - mean[row]) * rstd[row]);
+      let d = dOut[at];
+      weightSum += d * ((x[at] - mean[row]) * rstd[row]);
+      if (BIAS_AT > 0u) { biasSum += d; }
     }
   }
   weightParts[slice * COLUMNS + local.x] = weightSum;
+  if (BIAS_AT > 0u) { biasParts[slice * COLUMNS + local.x] = biasSum; }
   workgroupBarrier();
   if (slice > 0u || column >= WIDTH) { return; }
   for (var s = 1u; s < SLICES; s++) {
     weightSum += weightParts[s * COLUMNS + local.x];
+    if (BIAS_AT > 0u) { biasSum += biasParts[s * COLUMNS + local.x]; }
   }
   if (ACCUMULATE == 1u) {
     weightSum += dWeight[column];
   }
   dWeight[column] = weightSum;
+  if (BIAS_AT > 0u) {
+    if (ACCUMULATE == 1u) {
+      biasSum += dWeight[BIAS_AT / 4u + column];
+    }
+    dWeight[BIAS_AT / 4u + column] = biasSum;
+  }
 }

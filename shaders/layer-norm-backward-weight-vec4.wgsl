@@ -1,9 +1,10 @@
-// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r].
+// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r dOut[r, c].
 // One thread per four columns walks down the rows; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
 const ACCUMULATE: u32 = 1u;
+const BIAS_AT: u32 = 4u;
 
 const WG: u32 = 32u;
 const WIDTH: u32 = C / 4u;
@@ -20,12 +21,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let column = (group.y * groups.x + group.x) * WG + lane;
   if (column >= WIDTH) { return; }
   var weightSum = Value(0.0);
+  var biasSum = Value(0.0);
   for (var row = 0u; row < R; row++) {
     let at = row * WIDTH + column;
-    weightSum += dOut[at] * ((x[at] - mean[row]) * rstd[row]);
+    let d = dOut[at];
+    weightSum += d * ((x[at] - mean[row]) * rstd[row]);
+    if (BIAS_AT > 0u) { biasSum += d; }
   }
   if (ACCUMULATE == 1u) {
     weightSum += dWeight[column];
   }
   dWeight[column] = weightSum;
+  if (BIAS_AT > 0u) {
+    if (ACCUMULATE == 1u) {
+      biasSum += dWeight[BIAS_AT / 4u + column];
+    }
+    dWeight[BIAS_AT / 4u + column] = biasSum;
+  }
 }

@@ -1,8 +1,9 @@
-// dX = rstd (g - xhat average(g xhat)) with g = dOut weight, xhat = x rstd, the average over each row.
+// dX = (residual +) rstd (g - xhat average(g xhat)) with g = dOut weight, xhat = x rstd, the average over each row.
 // One thread per row.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
+const RESIDUAL: u32 = 1u;
 
 const WG: u32 = 32u;
 const WIDTH: u32 = C;
@@ -12,7 +13,8 @@ alias Value = f32;
 @group(0) @binding(1) var<storage, read> weight: array<Value>;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
 @group(0) @binding(3) var<storage, read> dOut: array<Value>;
-@group(0) @binding(4) var<storage, read_write> dX: array<Value>;
+@group(0) @binding(4) var<storage, read> residual: array<Value>;
+@group(0) @binding(5) var<storage, read_write> dX: array<Value>;
 
 fn total(v: Value) -> f32 { return v; }
 
@@ -26,6 +28,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var c = 0u; c < WIDTH; c++) { gxSum += dOut[start + c] * weight[c] * (x[start + c] * scale); }
   let gxMean = total(gxSum) / f32(C);
   for (var c = 0u; c < WIDTH; c++) {
-    dX[start + c] = scale * (dOut[start + c] * weight[c] - x[start + c] * scale * gxMean);
+    var d = scale * (dOut[start + c] * weight[c] - x[start + c] * scale * gxMean);
+    if (RESIDUAL == 1u) { d += residual[start + c]; }
+    dX[start + c] = d;
   }
 }

@@ -36,3 +36,11 @@ export function rows(tensor: Tensor, start: number, end: number): Tensor {
   const rowBytes = byteLength(tensor) / tensor.shape[0];
   return { ...reshape(tensor, [end - start, ...tensor.shape.slice(1)]), offset: tensor.offset + start * rowBytes };
 }
+
+/** Both tensors as one, with what alignment leaves between them, if `b` lies right behind `a` in the same buffer; otherwise undefined. */
+export function span(a: Tensor, b: Tensor): Tensor | undefined {
+  const between = b.offset - a.offset - byteLength(a);
+  const place = ({ storage }: Tensor): unknown => (storage.kind === 'fixed' ? storage.buffer : storage);
+  if (place(a) !== place(b) || between < 0 || between >= 256) return undefined;
+  return { ...reshape(a, [(b.offset - a.offset + byteLength(b)) / 4]), label: `${a.label}..${b.label}` };
+}

@@ -1,6 +1,7 @@
 // y = (x - mean) * rstd * w + b per row of x [R, C], with the biased variance; rstd = 1 / sqrt(var + eps). Saves mean and rstd [R].
 
 import type { Param, Tensor } from '../device/tensor.ts';
+import { span } from '../device/tensor.ts';
 import { layerNormBackwardWeight } from '../../shaders/layer-norm-backward-weight.ts';
 import { layerNormBackward } from '../../shaders/layer-norm-backward.ts';
 import { layerNorm as kernel } from '../../shaders/layer-norm.ts';
@@ -9,6 +10,7 @@ import { defineOp } from './op.ts';
 
 export const layerNorm = defineOp<{ x: Tensor }, { w: Param; b: Param }, { eps: number }, { x: Tensor; mean: Tensor; rstd: Tensor }>({
   name: 'layer-norm',
+  adds: ['x'],
   forward(r, { x }, { w, b }, { eps }) {
     const [R, C] = x.shape;
     const out = r.tensor([R, C], 'f32', 'norm');
@@ -17,16 +19,17 @@ export const layerNorm = defineOp<{ x: Tensor }, { w: Param; b: Param }, { eps: 
     r.launch(kernel, { x, weight: w, bias: b, out, mean, rstd }, { R, C, EPS: eps });
     return { out, saved: { x, mean, rstd } };
   },
-  backwardInput(r, dOut, { x, mean, rstd }, { w }) {
+  backwardInput(r, dOut, { x, mean, rstd }, { w }, _attrs, _needs, { x: residual } = {}) {
     const [R, C] = x.shape;
     const dX = r.tensor([R, C], 'f32', 'dx');
-    r.launch(layerNormBackward, { x, weight: w, mean, rstd, dOut, dX }, { R, C });
+    r.launch(layerNormBackward, { x, weight: w, mean, rstd, dOut, residual: residual ?? dOut, dX }, { R, C, RESIDUAL: residual ? 1 : 0 });
     return { x: dX };
   },
   backwardWeight(r, dOut, { x, mean, rstd }, { w, b }) {
     const [R, C] = x.shape;
-    // Two launches: both gradients lie in the flat gradient buffer, and WebGPU forbids two writable bindings of one buffer.
-    r.launch(layerNormBackwardWeight, { x, mean, rstd, dOut, dWeight: w.grad }, { R, C, ACCUMULATE: 1 });
-    addColumnSum(r, dOut, b.grad);
+    // WebGPU forbids two writable bindings of one buffer, so one launch needs both gradients in one range.
+    const both = span(w.grad, b.grad);
+    r.launch(layerNormBackwardWeight, { x, mean, rstd, dOut, dWeight: both ?? w.grad }, { R, C, ACCUMULATE: 1, BIAS_AT: both ? (b.grad.offset - w.grad.offset) / 4 : 0 });
+    if (!both) addColumnSum(r, dOut, b.grad);
   },
 });

@@ -8,6 +8,7 @@ import { defineOp } from './op.ts';
 
 export const rmsNorm = defineOp<{ x: Tensor }, { w: Param }, { eps: number }, { x: Tensor; rstd: Tensor }>({
   name: 'rms-norm',
+  adds: ['x'],
   forward(r, { x }, { w }, { eps }) {
     const [R, C] = x.shape;
     const out = r.tensor([R, C], 'f32', 'norm');
@@ -15,10 +16,10 @@ export const rmsNorm = defineOp<{ x: Tensor }, { w: Param }, { eps: number }, { 
     r.launch(kernel, { x, weight: w, out, rstd }, { R, C, EPS: eps });
     return { out, saved: { x, rstd } };
   },
-  backwardInput(r, dOut, { x, rstd }, { w }) {
+  backwardInput(r, dOut, { x, rstd }, { w }, _attrs, _needs, { x: residual } = {}) {
     const [R, C] = x.shape;
     const dX = r.tensor([R, C], 'f32', 'dx');
-    r.launch(rmsNormBackward, { x, weight: w, rstd, dOut, dX }, { R, C });
+    r.launch(rmsNormBackward, { x, weight: w, rstd, dOut, residual: residual ?? dOut, dX }, { R, C, RESIDUAL: residual ? 1 : 0 });
     return { x: dX };
   },
   backwardWeight(r, dOut, { x, rstd }, { w }) {

@@ -1,5 +1,6 @@
 // Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W may run late (in a plan
-// of its own, after another slot's forward and backward) but counts once. Runs on the references; the kernels have a contract of their own.
+// of its own, after another slot's forward and backward) but counts once; an addend that B takes is added and left as it is. Runs on the references; the
+// kernels have a contract of their own.
 
 import { expect, test } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
@@ -27,7 +28,8 @@ import { swiglu } from '../../src/ops/swiglu.ts';
 // The contract erases the ops' own types: it treats inputs and weights by name.
 type AnyOp = Op<Record<string, Tensor>, Record<string, Param>, unknown, unknown>;
 interface Input { readonly shape: Shape; readonly dtype?: DType; readonly data?: TypedArray; readonly constant?: boolean }
-interface Case { readonly op: AnyOp; readonly inputs: Readonly<Record<string, Input>>; readonly weights?: Readonly<Record<string, Shape>>; readonly attrs?: unknown }
+/** `flat`: the weights lie one behind the other in one buffer, their gradients in another, as in a model. */
+interface Case { readonly op: AnyOp; readonly inputs: Readonly<Record<string, Input>>; readonly weights?: Readonly<Record<string, Shape>>; readonly attrs?: unknown; readonly flat?: boolean }
 
 const erase = (op: unknown): AnyOp => op as AnyOp;
 const { cos, sin } = rotaryTables(3, 4, 100);
@@ -36,6 +38,7 @@ const CASES: Readonly<Record<string, Case>> = {
   add: { op: erase(add), inputs: { a: { shape: [3, 5] }, b: { shape: [3, 5] } }, attrs: null },
   linear: { op: erase(linear), inputs: { x: { shape: [4, 3] }, residual: { shape: [4, 5] } }, weights: { w: [5, 3], b: [5] }, attrs: null },
   'layer-norm': { op: erase(layerNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6], b: [6] }, attrs: { eps: 1e-5 } },
+  'layer-norm in flat buffers': { op: erase(layerNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6], b: [6] }, attrs: { eps: 1e-5 }, flat: true },
   'rms-norm': { op: erase(rmsNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6] }, attrs: { eps: 1e-5 } },
   'gelu tanh': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: true } },
   'gelu erf': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: false } },
@@ -62,27 +65,32 @@ const CASES: Readonly<Record<string, Case>> = {
 
 interface Built {
   readonly program: Program; readonly run: (slot: number, plans: readonly string[]) => Promise<void>;
-  readonly inputs: ReadonlyMap<string, Tensor>; readonly weights: ReadonlyMap<string, Param>; readonly out: Tensor; readonly dOut: Tensor; readonly dInputs: ReadonlyMap<string, Tensor>;
+  readonly inputs: ReadonlyMap<string, Tensor>; readonly weights: ReadonlyMap<string, Param>; readonly out: Tensor; readonly dOut: Tensor; readonly dInputs: ReadonlyMap<string, Tensor>; readonly addends: ReadonlyMap<string, Tensor>;
 }
 
-async function build({ op, inputs, weights = {}, attrs }: Case, broken = false, together = false): Promise<Built> {
+async function build({ op, inputs, weights = {}, attrs, flat }: Case, { broken = false, together = false, addends = [] }: { broken?: boolean; together?: boolean; addends?: readonly string[] } = {}): Promise<Built> {
   const device = createCpuDevice();
   const program = new Program(device, 2);
   const tensors = new Map(Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]));
   const fixed = (shape: Shape, label: string): Tensor => ({ shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(elements(shape) * 4, 'param', label) } });
-  const params = new Map(Object.entries(weights).map(([name, shape]): [string, Param] => [name, { ...fixed(shape, name), name, grad: fixed(shape, `d.${name}`) }]));
+  const shared = Object.keys(weights).length ? [fixed([1024], 'weights'), fixed([1024], 'grads')].map(({ storage }) => storage) : [];
+  const params = new Map(Object.entries(weights).map(([name, shape], i): [string, Param] => {
+    const [value, grad] = [fixed(shape, name), fixed(shape, `d.${name}`)].map((own, which) => (flat ? { ...own, storage: { ...shared[which] }, offset: 256 * i } : own));
+    return [name, { ...value, name, grad }];
+  }));
   const [F, B, W] = ['F', 'B', 'W'].map((name) => program.recorder(name));
   const [x, w] = [Object.fromEntries(tensors), Object.fromEntries(params)];
   const { out, saved } = op.forward(F, x, w, attrs);
   const dOut = program.tensor(out.shape, 'f32', 'dOut');
   const needs = Object.fromEntries(Object.entries(inputs).map(([name, { constant }]) => [name, !constant]));
-  const gradients = (together ? op.backward! : op.backwardInput)?.(B, dOut, saved, w, attrs, needs) ?? {};
+  const added = new Map(addends.map((name) => [name, program.tensor(inputs[name].shape, 'f32', `${name} addend`)]));
+  const gradients = (together ? op.backward!(B, dOut, saved, w, attrs, needs) : op.backwardInput?.(B, dOut, saved, w, attrs, needs, Object.fromEntries(added))) ?? {};
   if (!together) op.backwardWeight?.(broken ? twice(W) : W, dOut, saved, w, attrs);
   const dInputs = new Map(Object.entries(gradients).filter(([name, tensor]) => tensor && needs[name]) as [string, Tensor][]);
-  program.keep(...tensors.values(), out, dOut, ...dInputs.values());
+  program.keep(...tensors.values(), out, dOut, ...dInputs.values(), ...added.values());
   const plans = await program.finish();
   return {
-    program, inputs: tensors, weights: params, out, dOut, dInputs,
+    program, inputs: tensors, weights: params, out, dOut, dInputs, addends: added,
     run: async (slot, names) => { for (const name of names) await plans.get(name)?.run(slot); },
   };
 }
@@ -118,7 +126,7 @@ async function objective(built: Built, tensor: Tensor, values: TypedArray, dOut:
 }
 
 async function worstGradient(c: Case, broken = false): Promise<number> {
-  const built = await build(c, broken);
+  const built = await build(c, { broken });
   const values = fill(built, c, 0, 'first');
   await built.run(0, ['F', 'B', 'W']);
   const names = [...built.dInputs.keys(), ...built.weights.keys()];
@@ -155,8 +163,52 @@ test.each(Object.entries(CASES).filter(([, { weights }]) => weights))('%s: W may
   expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
 });
 
+test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds what it is given', async (_name, c) => {
+  const names = c.op.adds!;
+  const [alone, adding] = [await build(c), await build(c, { addends: names })];
+  for (const built of [alone, adding]) fill(built, c, 0, 'first');
+  const given = names.map((name) => Float32Array.from({ length: elements(c.inputs[name].shape) }, (_, i) => i - 3));
+  names.forEach((name, i) => adding.program.write(adding.addends.get(name)!, 0, given[i]));
+  for (const built of [alone, adding]) await built.run(0, ['F', 'B']);
+  const read = (built: Built, tensors: ReadonlyMap<string, Tensor>): Promise<readonly TypedArray[]> => readTensors(built.program, names.map((name) => tensors.get(name)!));
+  const [before, after, left] = [await read(alone, alone.dInputs), await read(adding, adding.dInputs), await read(adding, adding.addends)];
+  names.forEach((_, n) => given[n].forEach((value, i) => expect(after[n][i]).toBeCloseTo(before[n][i] + value, 5)));
+  expect(left).toEqual(given);
+});
+
+test('a tape lets a norm add the gradient of the residual, and adds itself where an op cannot', async () => {
+  const device = createCpuDevice();
+  const program = new Program(device);
+  const fixed = (label: string): Tensor => ({ shape: [4], dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(16, 'param', label) } });
+  const w: Param = { ...fixed('w'), name: 'w', grad: fixed('dw') };
+  const [x, dOut] = [program.tensor([2, 4], 'f32', 'x'), program.tensor([2, 4], 'f32', 'dOut')];
+  const gradientOf = (name: string, apply: (tape: Tape, x: Tensor) => Tensor): Tensor => {
+    const tape = new Tape(program.recorder(`${name} F`));
+    const out = tape.apply(add, { a: x, b: apply(tape, x) }, {}, null);
+    const B = program.recorder(`${name} B`);
+    const dX = tape.backward([[out, dOut]], [x], B, B)[0]!;
+    program.keep(out, dX);
+    return dX;
+  };
+  const apart = gradientOf('gelu', (tape, y) => tape.apply(gelu, { x: y }, {}, { tanh: true }));
+  const joined = gradientOf('norm', (tape, y) => tape.apply(rmsNorm, { x: y }, { w }, { eps: 1e-5 }));
+  program.keep(x, dOut);
+  const plans = await program.finish();
+  expect(plans.get('gelu B')!.toString()).toContain('\nadd (');
+  expect(plans.get('norm B')!.toString()).not.toContain('\nadd (');
+  program.write(w, 0, Float32Array.of(1, 1, 1, 1));
+  program.write(x, 0, Float32Array.of(2, 2, 2, 2, 0, 0, 0, 0));
+  program.write(dOut, 0, Float32Array.of(1, 1, 1, 1, 1, 2, 3, 4));
+  for (const name of ['gelu F', 'gelu B', 'norm F', 'norm B']) await plans.get(name)!.run(0);
+  const [geluX, normX] = await readTensors(program, [apart, joined]);
+  // gelu'(0) is 1/2. A norm has no slope along x itself, and 1 / sqrt(eps) at zero.
+  [1, 2, 3, 4].forEach((value, i) => expect(geluX[4 + i]).toBeCloseTo(1.5 * value, 5));
+  [0, 1, 2, 3].forEach((i) => expect(normX[i]).toBeCloseTo(1, 4));
+  [1, 2, 3, 4].forEach((value, i) => expect(normX[4 + i] / (value * (1 + 1 / Math.sqrt(1e-5)))).toBeCloseTo(1, 4));
+});
+
 test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))('%s: both in one equal B and then W', async (_name, c) => {
-  const [apart, together] = [await build(c), await build(c, false, true)];
+  const [apart, together] = [await build(c), await build(c, { together: true })];
   const results = await Promise.all([apart, together].map(async (built) => {
     fill(built, c, 0, 'first');
     await built.run(0, ['F', 'B', 'W']);

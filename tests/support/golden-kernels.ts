@@ -94,8 +94,8 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const { R, C } = rowsOf(x);
     const [y, mean, rstd, dx, dw, db] = [zeros(R * C), zeros(R), zeros(R), zeros(R * C), zeros(C), zeros(C)];
     await run(layerNorm, { x: x.data, weight: w.data, bias: b.data, out: y, mean, rstd }, { R, C, EPS: Number(attrs.eps) });
-    await run(layerNormBackward, { x: x.data, weight: w.data, mean, rstd, dOut: dy.data, dX: dx }, { R, C });
-    await run(layerNormBackwardWeight, { x: x.data, mean, rstd, dOut: dy.data, dWeight: dw }, { R, C, ACCUMULATE: 1 });
+    await run(layerNormBackward, { x: x.data, weight: w.data, mean, rstd, dOut: dy.data, residual: dy.data, dX: dx }, { R, C, RESIDUAL: 0 });
+    await run(layerNormBackwardWeight, { x: x.data, mean, rstd, dOut: dy.data, dWeight: dw }, { R, C, ACCUMULATE: 1, BIAS_AT: 0 });
     await run(columnSum, { x: dy.data, out: db }, { R, C, ACCUMULATE: 1 });
     return { y, mean, rstd, dx, dw, db };
   },
@@ -103,7 +103,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const { R, C } = rowsOf(x);
     const [y, rstd, dx, dw] = [zeros(R * C), zeros(R), zeros(R * C), zeros(C)];
     await run(rmsNorm, { x: x.data, weight: w.data, out: y, rstd }, { R, C, EPS: Number(attrs.eps) });
-    await run(rmsNormBackward, { x: x.data, weight: w.data, rstd, dOut: dy.data, dX: dx }, { R, C });
+    await run(rmsNormBackward, { x: x.data, weight: w.data, rstd, dOut: dy.data, residual: dy.data, dX: dx }, { R, C, RESIDUAL: 0 });
     await run(rmsNormBackwardWeight, { x: x.data, rstd, dOut: dy.data, dWeight: dw }, { R, C, ACCUMULATE: 0 });
     return { y, rstd, dx, dw };
   },

@@ -6,8 +6,11 @@ import { columnSum } from '../../shaders/column-sum.ts';
 import { gatherRows } from '../../shaders/gather-rows.ts';
 import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
 import { groupedMatmulWeight } from '../../shaders/grouped-matmul-weight.ts';
+import { layerNormBackwardWeight } from '../../shaders/layer-norm-backward-weight.ts';
+import { layerNormBackward } from '../../shaders/layer-norm-backward.ts';
 import { matmul } from '../../shaders/matmul.ts';
 import { moePermute } from '../../shaders/moe-permute.ts';
+import { rmsNormBackward } from '../../shaders/rms-norm-backward.ts';
 import { routerBackward } from '../../shaders/router-backward.ts';
 import { routerTopK } from '../../shaders/router-top-k.ts';
 
@@ -44,6 +47,9 @@ export const DEFECTS: readonly Defect[] = [
   { what: 'leaves the rows of nobody as they are', kernel: groupedMatmul, variant: 'scalar-4x4', from: 'expert > E ||', to: 'expert >= E ||', where: { ACCUMULATE: 0 } },
   { what: 'drops the last row of each expert', kernel: groupedMatmulWeight, variant: 'vec4-4x4', from: 'r < end;', to: 'r + 1u < end;' },
   { what: 'drops the rows after the last four', kernel: columnSum, variant: 'scalar', from: 'r < R; r++', to: 'r < R / 4u * 4u; r++', where: { R: 65 } },
+  { what: 'leaves the residual out', kernel: layerNormBackward, variant: 'vec4', from: 'd += residual[start + c]', to: 'd += Value(0.0)', where: { RESIDUAL: 1 } },
+  { what: 'leaves the residual out', kernel: rmsNormBackward, variant: 'scalar', from: 'd += residual[start + c]', to: 'd += Value(0.0)', where: { RESIDUAL: 1 } },
+  { what: "puts the bias's gradient right behind the weight's", kernel: layerNormBackwardWeight, variant: 'vec4', from: 'dWeight[BIAS_AT / 4u + column] =', to: 'dWeight[WIDTH + column] =', where: { BIAS_AT: 320 } },
   { what: 'divides the source by one', kernel: gatherRows, variant: 'vec4', from: 'assignment / DIV', to: 'min(assignment, R / DIV - 1u)', where: { DIV: 3 } },
   { what: 'is not stable', kernel: moePermute, variant: 'thread-per-expert', from: 'slotOf[a] = select(row,', to: 'slotOf[A - 1u - a] = select(row,', where: { A: 63 } },
   { what: 'prefers the higher expert of a tie', kernel: routerTopK, variant: 'thread-per-row', from: 'x > best', to: 'x >= best', where: { N: 65 } },

@@ -1,9 +1,11 @@
 // m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - lr wd) - lr (m / bc1) / (sqrt(v) / sqrt(bc2) + eps), g = gradScale grad.
-// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale, 1 - beta1, 1 - beta2]; no decay where DECAY is 0.
+// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale, 1 - beta1, 1 - beta2]; wd counts for
+// weights DECAY_START to DECAY_END - 1 alone.
 // One weight per thread.
 
 const N: u32 = 1u;
-const DECAY: u32 = 1u;
+const DECAY_START: u32 = 0u;
+const DECAY_END: u32 = 1u;
 
 const WG: u32 = 64u;
 const COUNT: u32 = N;
@@ -28,6 +30,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   m[i] = mean;
   v[i] = square;
   var w = param[i];
-  if (DECAY == 1u) { w *= 1.0 - lr * hyper[4]; }
+  w *= 1.0 - select(0.0, lr * hyper[4], (i >= DECAY_START) & (i < DECAY_END));
   param[i] = w - lr * (mean / hyper[5]) / (sqrt(square) / sqrt(hyper[6]) + hyper[3]);
 }

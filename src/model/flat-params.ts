@@ -1,6 +1,6 @@
-// All parameters of a stage in one flat buffer, gradients at the same places of another: AdamW is a launch per owned range, a shard is a range, a
-// checkpoint is one download. Order: by segment, decayed parameters before the others; every parameter starts at a multiple of 64 elements
-// (256 bytes, WebGPU's binding alignment). Padding stays zero.
+// All parameters of a stage in one flat buffer, gradients at the same places of another: AdamW is one launch where no other rank owns a part, a shard is a
+// range, a checkpoint is one download. Order: by segment, and the decayed parameters of all segments together; every parameter starts at a multiple of 64
+// elements (256 bytes, WebGPU's binding alignment). Padding stays zero.
 
 import { InternalError } from '../base/errors.ts';
 import { elements } from '../base/shape.ts';
@@ -9,10 +9,11 @@ import type { Param } from '../device/tensor.ts';
 import type { ParamSpec, Segment } from './param-spec.ts';
 
 export const ALIGNMENT = 64;
-const SEGMENTS: readonly Segment[] = ['tensor', 'replicated', 'expert', 'tied'];
+/** The first one has its decayed parameters last, the others first; experts have no others, and the tied copy is not updated. */
+const SEGMENTS: readonly Segment[] = ['tensor', 'expert', 'replicated', 'tied'];
 
-/** Elements [start, end) of the flat buffer; [start, decayEnd) decay. */
-export interface SegmentRange { readonly segment: Segment; readonly start: number; readonly decayEnd: number; readonly end: number }
+/** Elements [start, end) of the flat buffer; [decayStart, decayEnd) decay. */
+export interface SegmentRange { readonly segment: Segment; readonly start: number; readonly decayStart: number; readonly decayEnd: number; readonly end: number }
 
 export interface FlatLayout {
   readonly size: number;
@@ -31,11 +32,14 @@ export function layOut(specs: readonly ParamSpec[]): FlatLayout {
   for (const segment of SEGMENTS) {
     const own = specs.filter((spec) => spec.segment === segment);
     if (!own.length) continue;
+    const [decayed, plain] = [own.filter((spec) => spec.decays), own.filter((spec) => !spec.decays)];
     const start = at;
-    own.filter((spec) => spec.decays).forEach(place);
+    if (segment === SEGMENTS[0]) plain.splice(0).forEach(place);
+    const decayStart = at;
+    decayed.forEach(place);
     const decayEnd = at;
-    own.filter((spec) => !spec.decays).forEach(place);
-    segments.push({ segment, start, decayEnd, end: at });
+    plain.forEach(place);
+    segments.push({ segment, start, decayStart, decayEnd, end: at });
   }
   return { size: at, segments, places };
 }

@@ -48,7 +48,7 @@ export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v',
     for (const moment of ['m', 'v'] as const) {
       const flat = new Float32Array(layout.size);
       for (const { spec, start } of layout.places.values()) readParts(spec, source[moment], flat.subarray(start, start + elements(spec.shape)));
-      for (const entry of optimizer.moments) trainer.options.device.write(entry[moment], 0, flat.subarray(entry.owned.start, entry.owned.end));
+      for (const entry of optimizer.moments) trainer.options.device.write(entry[moment].buffer, entry[moment].offset, flat.subarray(entry.owned.start, entry.owned.end));
     }
   }
 }
@@ -58,7 +58,7 @@ async function ownValues(trainer: Trainer, what: Gathered, device: Device): Prom
   for (const [index, stage] of trainer.stages) {
     for (const { owned, m, v } of trainer.optimizers.get(index)!.moments) {
       const bytes = (owned.end - owned.start) * 4;
-      if (what === 'm' || what === 'v') ranges.push({ buffer: what === 'm' ? m : v, offset: 0, bytes });
+      if (what === 'm' || what === 'v') ranges.push(what === 'm' ? m : v);
       else ranges.push({ buffer: what === 'weights' ? stage.params.values : stage.params.grads, offset: owned.start * 4, bytes });
     }
   }

@@ -1,5 +1,6 @@
-// AdamW over this rank's owned ranges of a flat parameter buffer: one launch per range (at most two per segment), moments only for what is owned.
-// Also the squared norm of the owned gradients, each element of the model counted on exactly one rank. Source: Loshchilov & Hutter 2019, as in torch.optim.AdamW.
+// AdamW over this rank's owned ranges of a flat parameter buffer, moments only for what is owned: one launch where nothing is owned by other ranks,
+// otherwise one per range (a segment's share). Also the squared norm of the owned gradients, each element of the model counted on exactly one rank.
+// Source: Loshchilov & Hutter 2019, as in torch.optim.AdamW.
 
 import type { Device, DeviceBuffer, Launch, Range } from '../device/device.ts';
 import type { FlatParams } from '../model/flat-params.ts';
@@ -12,7 +13,25 @@ const HYPER_COUNT = 10;
 
 export interface AdamHyper { readonly betas: readonly [number, number]; readonly eps: number; readonly weightDecay: number }
 
-interface Moments { readonly owned: OwnedRange; readonly m: DeviceBuffer; readonly v: DeviceBuffer }
+/** Where both moments of an owned range lie. */
+interface Moments { readonly owned: OwnedRange; readonly m: Range; readonly v: Range }
+
+/** Flat elements [start, end), of which [decayStart, decayEnd) decay. */
+type Run = Omit<OwnedRange, 'segment'>;
+
+/** Neighbouring ranges as one, as long as what decays stays one range. */
+function join(ranges: readonly Run[]): readonly Run[] {
+  const runs: Run[] = [];
+  for (const range of ranges) {
+    const last = runs.at(-1);
+    const parts = [last, range].filter((part): part is Run => part !== undefined && part.decayEnd > part.decayStart);
+    const whole = parts.length < 2 || parts[0].decayEnd === parts[1].decayStart;
+    if (last?.end !== range.start || !whole) { runs.push(range); continue; }
+    const [decayStart, decayEnd] = parts.length ? [parts[0].decayStart, parts.at(-1)!.decayEnd] : [last.start, last.start];
+    runs[runs.length - 1] = { start: last.start, decayStart, decayEnd, end: range.end };
+  }
+  return runs;
+}
 
 export class AdamW {
   readonly #device: Device;
@@ -20,7 +39,7 @@ export class AdamW {
   readonly #partials: DeviceBuffer;
   readonly #updates: readonly Launch[];
   readonly #norms: readonly Launch[];
-  readonly #counted: number;
+  /** In the order of the owned ranges. */
   readonly moments: readonly Moments[];
 
   private constructor(device: Device, hyperBuffer: DeviceBuffer, partials: DeviceBuffer, moments: readonly Moments[], updates: readonly Launch[], norms: readonly Launch[]) {
@@ -30,26 +49,27 @@ export class AdamW {
     this.moments = moments;
     this.#updates = updates;
     this.#norms = norms;
-    this.#counted = norms.length;
   }
 
   /** `counts` says whether this rank counts an owned range in the global norm (replicas of tp-replicated ranges do not). */
   static async create(device: Device, params: FlatParams, owned: readonly OwnedRange[], counts: (range: OwnedRange) => boolean): Promise<AdamW> {
     const hyper = device.alloc(HYPER_COUNT * 4, 'optimizer', 'hyper');
-    const counted = owned.filter(counts);
+    const runs = join(owned);
+    const counted = join(owned.filter(counts));
     const partials = device.alloc(Math.max(1, counted.length) * PARTIALS * 4, 'optimizer', 'norm');
-    const rangeOf = (buffer: DeviceBuffer, { start, end }: OwnedRange): Range => ({ buffer, offset: start * 4, bytes: (end - start) * 4 });
-    const moments = owned.map((range): Moments => {
-      const bytes = (range.end - range.start) * 4;
-      return { owned: range, m: device.alloc(bytes, 'optimizer', 'm'), v: device.alloc(bytes, 'optimizer', 'v') };
-    });
-    const updateOf = ({ start, end, decays }: OwnedRange) => ({ N: end - start, DECAY: decays ? 1 : 0 });
-    const normOf = ({ start, end }: OwnedRange) => ({ N: end - start, SQUARE: 1, PARTS: PARTIALS });
-    await device.qualify?.([...owned.map((range) => ({ kernel: adamw, params: updateOf(range), count: 1 })), ...counted.map((range) => ({ kernel: reduceSum, params: normOf(range), count: 1 }))]);
-    const updates = await Promise.all(moments.map(({ owned: range, m, v }) => device.prepare(adamw, updateOf(range), {
-      param: rangeOf(params.values, range), grad: rangeOf(params.grads, range), m: { buffer: m, offset: 0, bytes: m.bytes }, v: { buffer: v, offset: 0, bytes: v.bytes },
+    const rangeOf = (buffer: DeviceBuffer, { start, end }: Run, from = 0): Range => ({ buffer, offset: (start - from) * 4, bytes: (end - start) * 4 });
+    const updateOf = ({ start, decayStart, decayEnd, end }: Run) => ({ N: end - start, DECAY_START: decayStart - start, DECAY_END: decayEnd - start });
+    const normOf = ({ start, end }: Run) => ({ N: end - start, SQUARE: 1, PARTS: PARTIALS });
+    await device.qualify?.([...runs.map((range) => ({ kernel: adamw, params: updateOf(range), count: 1 })), ...counted.map((range) => ({ kernel: reduceSum, params: normOf(range), count: 1 }))]);
+    const buffers = runs.map(({ start, end }) => ['m', 'v'].map((label) => device.alloc((end - start) * 4, 'optimizer', label)));
+    const updates = await Promise.all(runs.map((run, i) => device.prepare(adamw, updateOf(run), {
+      param: rangeOf(params.values, run), grad: rangeOf(params.grads, run), m: rangeOf(buffers[i][0], run, run.start), v: rangeOf(buffers[i][1], run, run.start),
       hyper: { buffer: hyper, offset: 0, bytes: HYPER_COUNT * 4 },
     })));
+    const moments = owned.map((range): Moments => {
+      const i = runs.findIndex(({ start, end }) => start <= range.start && range.end <= end);
+      return { owned: range, m: rangeOf(buffers[i][0], range, runs[i].start), v: rangeOf(buffers[i][1], range, runs[i].start) };
+    });
     const norms = await Promise.all(counted.map((range, i) => device.prepare(reduceSum, normOf(range), {
       x: rangeOf(params.grads, range), partials: { buffer: partials, offset: i * PARTIALS * 4, bytes: PARTIALS * 4 },
     })));
@@ -58,8 +78,8 @@ export class AdamW {
 
   /** Sum of squares of the owned gradients that this rank counts; one readback. */
   async squaredNorm(): Promise<number> {
-    if (!this.#counted) return 0;
-    const [bytes] = await this.#device.submit(this.#norms, [{ buffer: this.#partials, offset: 0, bytes: this.#counted * PARTIALS * 4 }]);
+    if (!this.#norms.length) return 0;
+    const [bytes] = await this.#device.submit(this.#norms, [{ buffer: this.#partials, offset: 0, bytes: this.#norms.length * PARTIALS * 4 }]);
     return new Float32Array(bytes).reduce((sum, value) => sum + value, 0);
   }
 
@@ -71,6 +91,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    for (const buffer of [this.#hyperBuffer, this.#partials, ...this.moments.flatMap(({ m, v }) => [m, v])]) this.#device.free(buffer);
+    for (const buffer of new Set([this.#hyperBuffer, this.#partials, ...this.moments.flatMap(({ m, v }) => [m.buffer, v.buffer])])) this.#device.free(buffer);
   }
 }

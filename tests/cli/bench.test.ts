@@ -54,7 +54,8 @@ describe('kernels', () => {
   it('are found by name, each case a row', async () => {
     const { results } = await benchCases({ ...quiet, device: createCpuDevice(), only: 'adamw' });
     expect(results.map(({ workload, shape, library, correct }) => [workload, shape, library, correct])).toEqual([
-      ['adamw', 'N=1 DECAY=1', 'tabmesh', true], ['adamw', 'N=257', 'tabmesh', true], ['adamw', 'N=1000 DECAY=1', 'tabmesh', true],
+      ['adamw', 'N=1 DECAY_END=1', 'tabmesh', true], ['adamw', 'N=257 DECAY_START=3 DECAY_END=200', 'tabmesh', true],
+      ['adamw', 'N=1000 DECAY_START=64 DECAY_END=640', 'tabmesh', true],
     ]);
     await expect(benchCases({ ...quiet, device: createCpuDevice(), only: 'adamv' })).rejects.toThrow(/--only: expected a kernel \(.*adamw.*\), got 'adamv'/);
   });

@@ -29,7 +29,7 @@ const DEFECTS: readonly (readonly [kernel: string, change: Readonly<Record<strin
   ['ceStats', { VOCAB: 8 }, 'ce_v7'],
   ['ceGrad', { SMOOTHING: 0 }, 'ce_v1000_smooth'],
   ['addPositionBackward', { T: 19 }, 'embedding'],
-  ['adamw', { DECAY: 0 }, 'adamw'],
+  ['adamw', { DECAY_END: 0 }, 'adamw'],
 ];
 
 export function describeGolden(title: string, open: () => Promise<Device>): void {

@@ -2,6 +2,7 @@
 
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { isSupported } from '../../src/device/variant.ts';
+import { adamw } from '../../shaders/adamw.ts';
 import { columnSum } from '../../shaders/column-sum.ts';
 import { gatherRows } from '../../shaders/gather-rows.ts';
 import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
@@ -50,6 +51,7 @@ export const DEFECTS: readonly Defect[] = [
   { what: 'leaves the residual out', kernel: layerNormBackward, variant: 'vec4', from: 'd += residual[start + c]', to: 'd += Value(0.0)', where: { RESIDUAL: 1 } },
   { what: 'leaves the residual out', kernel: rmsNormBackward, variant: 'scalar', from: 'd += residual[start + c]', to: 'd += Value(0.0)', where: { RESIDUAL: 1 } },
   { what: "puts the bias's gradient right behind the weight's", kernel: layerNormBackwardWeight, variant: 'vec4', from: 'dWeight[BIAS_AT / 4u + column] =', to: 'dWeight[WIDTH + column] =', where: { BIAS_AT: 320 } },
+  { what: 'decays a quad too many', kernel: adamw, variant: 'vec4', from: 'i < DECAY_END', to: 'i <= DECAY_END', where: { DECAY_END: 640 } },
   { what: 'divides the source by one', kernel: gatherRows, variant: 'vec4', from: 'assignment / DIV', to: 'min(assignment, R / DIV - 1u)', where: { DIV: 3 } },
   { what: 'is not stable', kernel: moePermute, variant: 'thread-per-expert', from: 'slotOf[a] = select(row,', to: 'slotOf[A - 1u - a] = select(row,', where: { A: 63 } },
   { what: 'prefers the higher expert of a tie', kernel: routerTopK, variant: 'thread-per-row', from: 'x > best', to: 'x >= best', where: { N: 65 } },

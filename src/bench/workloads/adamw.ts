@@ -25,7 +25,7 @@ function problem(dims: Dims): Problem {
   };
   let samples: Record<string, Sample> | undefined;
   return {
-    workload: 'adamw', shape, dims, inputs: { param, grad, m: zeros([N]), v: zeros([N]), hyper }, cost: adamw.cost({ N, DECAY: 1 }),
+    workload: 'adamw', shape, dims, inputs: { param, grad, m: zeros([N]), v: zeros([N]), hyper }, cost: adamw.cost({ N, DECAY_START: 0, DECAY_END: N }),
     // The update is a thousandth of a weight: an error of one percent of it is ten times what is allowed.
     check: (outputs) => verify(samples ??= { param: sampled(shape, N, updated, 1e-6) }, outputs),
   };
@@ -37,6 +37,6 @@ export const workload: Workload = {
   problem,
   prepare: (device, made) => launchRunner(device, made, {
     scratch: {}, outputs: { param: 'param' },
-    launches: [{ kernel: adamw, params: { N: made.dims['N'], DECAY: 1 }, io: { param: 'param', grad: 'grad', m: 'm', v: 'v', hyper: 'hyper' } }],
+    launches: [{ kernel: adamw, params: { N: made.dims['N'], DECAY_START: 0, DECAY_END: made.dims['N'] }, io: { param: 'param', grad: 'grad', m: 'm', v: 'v', hyper: 'hyper' } }],
   }),
 };

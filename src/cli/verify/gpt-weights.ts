@@ -35,11 +35,11 @@ export function unflatten({ places }: FlatLayout, flat: F32, nameOf: (name: stri
 /** Weights and both moments of a stage whose optimiser owns everything. */
 export async function readState(device: Device, { params }: Stage, { moments }: AdamW): Promise<{ values: F32; m: F32; v: F32 }> {
   const whole = { buffer: params.values, offset: 0, bytes: params.layout.size * 4 };
-  const parts = await device.submit([], [whole, ...moments.flatMap(({ m, v }) => [m, v].map((buffer) => ({ buffer, offset: 0, bytes: buffer.bytes })))]);
+  const parts = await device.submit([], [whole, ...moments.flatMap(({ m, v }) => [m, v])]);
   const [m, v] = [new Float32Array(params.layout.size), new Float32Array(params.layout.size)];
   moments.forEach(({ owned }, i) => {
-    m.set(new Float32Array(parts[1 + 2 * i], 0, owned.end - owned.start), owned.start);
-    v.set(new Float32Array(parts[2 + 2 * i], 0, owned.end - owned.start), owned.start);
+    m.set(new Float32Array(parts[1 + 2 * i]), owned.start);
+    v.set(new Float32Array(parts[2 + 2 * i]), owned.start);
   });
   return { values: new Float32Array(parts[0]), m, v };
 }

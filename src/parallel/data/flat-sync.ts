@@ -15,19 +15,19 @@ import type { FlatLayout, FlatParams, SegmentRange } from '../../model/flat-para
 
 type F32 = Float32Array<ArrayBuffer>;
 
-/** A run of flat elements that this rank updates. */
-export interface OwnedRange { readonly start: number; readonly end: number; readonly decays: boolean; readonly segment: SegmentRange['segment'] }
+/** Flat elements [start, end) that this rank updates; [decayStart, decayEnd) of them decay. */
+export type OwnedRange = SegmentRange;
 
-/** The ranges that the replica `place(segment).rank` of `place(segment).size` updates, in order. */
+/** The ranges that the replica `place(segment).rank` of `place(segment).size` updates, at most one per segment, in order. */
 export function ownedRanges(layout: FlatLayout, place: (range: SegmentRange) => { readonly rank: number; readonly size: number }): readonly OwnedRange[] {
-  return layout.segments.filter(({ segment }) => segment !== 'tied').flatMap((range) => {
+  return layout.segments.filter(({ segment }) => segment !== 'tied').map((range) => {
     const { rank, size } = place(range);
     const offsets = alignedParts(range.end - range.start, size);
     const start = range.start + offsets[rank];
     const end = range.start + offsets[rank + 1];
-    const middle = Math.min(end, Math.max(start, range.decayEnd));
-    return [{ start, end: middle, decays: true, segment: range.segment }, { start: middle, end, decays: false, segment: range.segment }].filter((own) => own.end > own.start);
-  });
+    const inside = (at: number): number => Math.min(end, Math.max(start, at));
+    return { segment: range.segment, start, decayStart: inside(range.decayStart), decayEnd: inside(range.decayEnd), end };
+  }).filter((own) => own.end > own.start);
 }
 
 interface Share { readonly range: SegmentRange; readonly group: Group; readonly offsets: readonly number[] }

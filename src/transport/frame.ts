@@ -1,5 +1,5 @@
 // Frames: the only bytes that links exchange. Header of 36 bytes, little-endian, then at most 65500 bytes of payload, so four frames fill a 256 KiB window:
-//   0 magic u16 | 2 version u8 | 3 type u8 | 4 kind u8 | 5 dtype u8 | 6 zero u16 | 8 run | 12 view | 16 group | 20 seq | 24 chunk | 28 total | 32 offset (u32 each)
+//   0 magic u16 | 2 version u8 | 3 type u8 | 4 kind u8 | 5 dtype u8 | 6 arguments u16 | 8 run | 12 view | 16 group | 20 seq | 24 chunk | 28 total | 32 offset (u32 each)
 // `total` and `offset` are bytes of the whole message. Magic and version keep their place in every protocol version.
 // decodeFrame is total: any bytes give a frame or a FormatError, in constant time and without copying the payload.
 
@@ -8,7 +8,7 @@ import type { DType } from '../base/shape.ts';
 import { MESSAGE_KINDS } from './transport.ts';
 import type { MessageKind } from './transport.ts';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const HEADER_BYTES = 36;
 export const MAX_FRAME_BYTES = 65536;
 export const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - HEADER_BYTES;
@@ -38,6 +38,8 @@ export interface FrameHeader {
   readonly chunk: number;
   readonly kind: MessageKind;
   readonly dtype: DType;
+  /** What the sender was called with (arguments.ts); any 16 bits, only compared. */
+  readonly args: number;
   /** Bytes of the whole message. */
   readonly total: number;
   /** Byte of the message where the payload begins. */
@@ -58,7 +60,7 @@ export function writeHeader(target: DataView, header: FrameHeader): void {
   target.setUint8(3, FRAME_TYPES.indexOf(header.type));
   target.setUint8(4, MESSAGE_KINDS.indexOf(header.kind));
   target.setUint8(5, DTYPES.indexOf(header.dtype));
-  target.setUint16(6, 0, true);
+  target.setUint16(6, header.args, true);
   target.setUint32(8, header.run, true);
   target.setUint32(12, header.view, true);
   target.setUint32(16, header.group, true);
@@ -78,7 +80,7 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
 
 /** A frame that speaks of the link itself: the message fields are zero. */
 export function linkFrame(type: FrameType, run: number, view: number, payload: Uint8Array<ArrayBuffer> = new Uint8Array(0)): Frame {
-  return { type, run, view, group: 0, seq: 0, chunk: 0, kind: MESSAGE_KINDS[0], dtype: DTYPES[0], total: 0, offset: 0, payload };
+  return { type, run, view, group: 0, seq: 0, chunk: 0, kind: MESSAGE_KINDS[0], dtype: DTYPES[0], args: 0, total: 0, offset: 0, payload };
 }
 
 /** The protocol version that `message` claims, or undefined when it is no frame of any version. */
@@ -101,9 +103,8 @@ export function decodeFrame(message: Uint8Array<ArrayBuffer>): Frame {
   if (type === undefined) throw bad(`unknown frame type ${head.getUint8(3)}`);
   if (kind === undefined) throw bad(`unknown message kind ${head.getUint8(4)}`);
   if (dtype === undefined) throw bad(`unknown dtype ${head.getUint8(5)}`);
-  if (head.getUint16(6, true) !== 0) throw bad('the reserved bytes are not zero');
   const frame: Frame = {
-    type, kind, dtype,
+    type, kind, dtype, args: head.getUint16(6, true),
     run: head.getUint32(8, true), view: head.getUint32(12, true), group: head.getUint32(16, true), seq: head.getUint32(20, true),
     chunk: head.getUint32(24, true), total: head.getUint32(28, true), offset: head.getUint32(32, true),
     payload: message.subarray(HEADER_BYTES),
@@ -123,7 +124,7 @@ function checkLengths(frame: Frame): void {
     if (offset + length > total) throw bad(`bytes ${offset} to ${offset + length} lie outside a message of ${total}`);
     if (length === 0 && total !== 0) throw bad(`no payload at byte ${offset} of ${total}`);
   } else if (offset !== 0) throw bad(`a frame of type ${type} has offset ${offset}`);
-  if (!ABOUT_A_MESSAGE.includes(type) && (total || frame.group || frame.seq || frame.chunk || frame.kind !== MESSAGE_KINDS[0] || frame.dtype !== DTYPES[0])) {
+  if (!ABOUT_A_MESSAGE.includes(type) && (total || frame.group || frame.seq || frame.chunk || frame.args || frame.kind !== MESSAGE_KINDS[0] || frame.dtype !== DTYPES[0])) {
     throw bad(`a frame of type ${type} speaks of no message, yet names one`);
   }
 }

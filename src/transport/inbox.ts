@@ -6,6 +6,7 @@ import { InternalError } from '../base/errors.ts';
 import type { Evidence, PeerError } from '../base/errors.ts';
 import { typedView } from '../base/shape.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
+import { describeArguments } from './arguments.ts';
 import type { Credit } from './control.ts';
 import { HEADER_BYTES } from './frame.ts';
 import type { Frame } from './frame.ts';
@@ -130,7 +131,7 @@ export class Inbox {
     const early = this.#early.get(key);
     if (!early) { this.#hold(key, frame); return; }
     const { first } = early;
-    if (early.complete || first.type === 'announce' || frame.offset !== early.received || frame.total !== first.total || frame.kind !== first.kind || frame.dtype !== first.dtype) {
+    if (early.complete || first.type === 'announce' || frame.offset !== early.received || frame.total !== first.total || frame.kind !== first.kind || frame.dtype !== first.dtype || frame.args !== first.args) {
       this.#events.fault('corrupt', `it sent ${describe(frame)} again or out of order`);
       return;
     }
@@ -156,8 +157,8 @@ export class Inbox {
   }
 
   #agrees({ tag, dtype, maxBytes, exact }: Expected, frame: Frame): boolean {
-    if (frame.kind === tag.kind && frame.dtype === dtype && (exact ? frame.total === maxBytes : frame.total <= maxBytes)) return true;
-    const ours = exact ? signatureOf(tag, dtype, maxBytes) : `${tag.kind} ${dtype}[at most ${maxBytes / 4}]`;
+    if (frame.kind === tag.kind && frame.dtype === dtype && frame.args === (tag.args ?? 0) && (exact ? frame.total === maxBytes : frame.total <= maxBytes)) return true;
+    const ours = exact ? signatureOf(tag, dtype, maxBytes) : `${tag.kind} ${dtype}[at most ${maxBytes / 4}]${argumentsOf(tag)}`;
     this.#events.fault('wrong-signature', `${describe(tag)}: rank ${this.#self} expected ${ours}, rank ${this.#peer} sent ${signatureOf(frame, frame.dtype, frame.total)}; all ranks must call the same collectives in the same order`);
     return false;
   }
@@ -201,7 +202,9 @@ export function describe({ group, seq, chunk }: { group: number; seq: number; ch
   return `group ${group}, operation ${seq}, message ${chunk}`;
 }
 
-export function signatureOf({ kind }: { kind: string }, dtype: DType, bytes: number): string { return `${kind} ${dtype}[${bytes / 4}]`; }
+export function signatureOf(tag: { kind: string; args?: number }, dtype: DType, bytes: number): string { return `${tag.kind} ${dtype}[${bytes / 4}]${argumentsOf(tag)}`; }
+
+function argumentsOf({ args }: { args?: number }): string { return args ? ` (${describeArguments(args)})` : ''; }
 
 export function dtypeOf(array: TypedArray): DType {
   if (array instanceof Float32Array) return 'f32';

@@ -144,7 +144,7 @@ export class Outbox {
   #sendFrame(message: Outgoing, size: number): void {
     const { tag, dtype, bytes, offset } = message;
     writeHeader(this.#header, {
-      type: 'data', run: this.#run, view: this.#view, group: tag.group, seq: tag.seq, chunk: tag.chunk, kind: tag.kind, dtype, total: bytes.length, offset,
+      type: 'data', run: this.#run, view: this.#view, group: tag.group, seq: tag.seq, chunk: tag.chunk, kind: tag.kind, dtype, args: tag.args ?? 0, total: bytes.length, offset,
     });
     this.#scratch.set(bytes.subarray(offset, offset + size), HEADER_BYTES);
     this.#wire.send(this.#scratch.subarray(0, HEADER_BYTES + size));

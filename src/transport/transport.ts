@@ -1,7 +1,7 @@
 // Links between ranks. A Wire moves opaque messages of at most 256 KiB in order (data channel, message port, in-process queue); a Link, the same
 // code over every wire, adds frames, tags, chunking, backpressure, heartbeats and named failures.
 //
-// Rules. A message is matched by (group, seq, chunk); its signature (kind, dtype, count) must equal what the receiver expects, otherwise both sides'
+// Rules. A message is matched by (group, seq, chunk); its signature (kind, dtype, count, arguments) must equal what the receiver expects, otherwise both sides'
 // signatures are printed at once. A length field is never trusted beyond what the receiver expects. A frame of another run or view is counted and dropped.
 // A peer is dead when its wire closes, or when nothing at all (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
 
@@ -26,7 +26,8 @@ export interface Wire {
 /** The lanes to one peer: control never waits behind bulk. */
 export interface Lanes { readonly control: Wire; readonly bulk: Wire }
 
-export const MESSAGE_KINDS = ['broadcast', 'ring-send', 'all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all', 'barrier', 'activation', 'gradient', 'gather', 'tied', 'scalar'] as const;
+export const MESSAGE_KINDS = ['broadcast', 'ring-send', 'all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all', 'barrier', 'activation', 'gradient', 'gather', 'tied', 'scalar',
+  'send', 'scatter', 'sparse-all-gather', 'sparse-reduce-scatter'] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
 /** Identifies one message between two ranks of one view, and what both sides believe it to be. */
@@ -38,6 +39,8 @@ export interface Tag {
   /** Number of the message within the operation. */
   readonly chunk: number;
   readonly kind: MessageKind;
+  /** What else both sides must agree on (arguments.ts); 0 when absent. */
+  readonly args?: number;
 }
 
 /** One directed pair of ranks. */

@@ -13,7 +13,7 @@ const u32 = fc.oneof(fc.nat(8), fc.constantFrom(0, 1, 0x7fffffff, 0x80000000, 0x
 const bytes = (max: number) => fc.uint8Array({ maxLength: max }).map((array) => new Uint8Array(array));
 
 const dataFrame: fc.Arbitrary<Frame> = fc.record({
-  run: u32, view: u32, group: u32, seq: u32, chunk: u32, kind: fc.constantFrom(...MESSAGE_KINDS), dtype: fc.constantFrom(...DTYPES),
+  run: u32, view: u32, group: u32, seq: u32, chunk: u32, kind: fc.constantFrom(...MESSAGE_KINDS), dtype: fc.constantFrom(...DTYPES), args: fc.nat(0xffff),
   words: fc.nat(64), before: fc.nat(1000), after: fc.nat(1000),
 }).map(({ words, before, after, ...rest }) => ({
   ...rest, type: 'data', payload: new Uint8Array(4 * words).fill(words), offset: words ? 4 * before : 0, total: words ? 4 * (before + words + after) : 0,
@@ -64,7 +64,7 @@ describe('frame', () => {
     expect(decodes(good())).toBe(true);
     const cases: [string, (view: DataView) => void][] = [
       ['magic', (view) => view.setUint8(0, 0)], ['version', (view) => view.setUint8(2, 9)], ['frame type', (view) => view.setUint8(3, FRAME_TYPES.length)],
-      ['message kind', (view) => view.setUint8(4, MESSAGE_KINDS.length)], ['dtype', (view) => view.setUint8(5, DTYPES.length)], ['reserved', (view) => view.setUint8(6, 1)],
+      ['message kind', (view) => view.setUint8(4, MESSAGE_KINDS.length)], ['dtype', (view) => view.setUint8(5, DTYPES.length)],
       ['outside', (view) => view.setUint32(28, 12, true)], ['outside', (view) => view.setUint32(32, 0xfffffffc, true)], ['multiples of 4', (view) => view.setUint32(32, 2, true)],
       ['type grant', (view) => view.setUint8(3, FRAME_TYPES.indexOf('grant'))], ['type leave', (view) => view.setUint8(3, FRAME_TYPES.indexOf('leave'))],
     ];
@@ -73,6 +73,9 @@ describe('frame', () => {
       spoil(new DataView(message.buffer));
       expect(() => decodeFrame(message), text).toThrow(text);
     }
+    const beat = encodeFrame(linkFrame('heartbeat', 1, 2, new Uint8Array(24)));
+    beat[6] = 1;
+    expect(() => decodeFrame(beat)).toThrow('yet names one');
     expect(() => decodeFrame(new Uint8Array(MAX_FRAME_BYTES + 1))).toThrow('65537');
     expect(() => decodeFrame(new Uint8Array(0))).toThrow(FormatError);
   });

@@ -1,43 +1,52 @@
 // All-to-all: block j of member i becomes block i of member j. One step, to every other member directly.
 // Equal blocks: (P - 1) / P * S_local bytes. Variable blocks: the sizes are known to the senders only; each sends everything but its own block.
+// A packed format rounds every block that travels once; the own block stays as it is.
 
-import { InternalError } from '../base/errors.ts';
+import { ShapeError } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
-import type { Group, Operation } from './group.ts';
+import { dtypeOf } from '../transport/inbox.ts';
+import type { CallOptions, Group } from './group.ts';
+import { recvAs, sendAs, wireBytes } from './wire-format/wire-format.ts';
 
-/** `x` and `out` hold P blocks of equal length, and must not overlap. */
-export async function allToAll(group: Group, x: TypedArray, out: TypedArray, operation: Operation = group.begin('all-to-all')): Promise<void> {
+/** `x` and `out` hold P blocks of equal length, and must not overlap. Throws ShapeError for other lengths, PeerError with the culprit when a member fails. */
+export async function allToAll(group: Group, x: TypedArray, out: TypedArray, options: CallOptions = {}): Promise<void> {
   const { rank, size } = group;
-  if (x.length % size || out.length !== x.length) throw new InternalError(`all-to-all: expected ${size} equal blocks in and out, got ${x.length} and ${out.length} elements`);
+  const { operation = group.begin('all-to-all'), wire = 'f32' } = options;
+  if (x.length % size || out.length !== x.length) throw new ShapeError(`all-to-all: expected ${size} equal blocks in and out, got ${x.length} and ${out.length} elements`);
+  operation.sign({ dtype: dtypeOf(x), count: x.length, wire });
   const block = x.length / size;
   out.set(x.subarray(rank * block, (rank + 1) * block), rank * block);
   const pending: Promise<void>[] = [];
   for (let step = 1; step < size; step++) {
     const from = (rank - step + size) % size;
-    pending.push(operation.recv(from, 0, out.subarray(from * block, (from + 1) * block)));
+    pending.push(recvAs(operation, from, 0, out.subarray(from * block, (from + 1) * block), wire));
   }
   for (let step = 1; step < size; step++) {
     const to = (rank + step) % size;
-    pending.push(operation.send(to, 0, x.subarray(to * block, (to + 1) * block)));
+    pending.push(sendAs(operation, to, 0, x.subarray(to * block, (to + 1) * block), wire));
   }
   await Promise.all(pending);
 }
 
-/** Sends `blocks[j]` to member j; resolves with the blocks from all members in order. The own block is passed on without a copy. None may exceed `maxCount` elements. */
+/**
+ * Sends `blocks[j]` to member j; resolves with the blocks from all members in order. The own block is passed on without a copy. None may exceed `maxCount` elements:
+ * that much memory a peer can make us take, and no more. Always in full precision.
+ */
 export async function allToAllVariable(
-  group: Group, blocks: readonly TypedArray[], dtype: DType, maxCount: number, operation: Operation = group.begin('all-to-all'),
+  group: Group, blocks: readonly TypedArray[], dtype: DType, maxCount: number, { operation = group.begin('all-to-all') }: Pick<CallOptions, 'operation'> = {},
 ): Promise<TypedArray[]> {
   const { rank, size } = group;
-  if (blocks.length !== size) throw new InternalError(`all-to-all: expected ${size} blocks, got ${blocks.length}`);
+  if (blocks.length !== size) throw new ShapeError(`all-to-all: expected ${size} blocks, got ${blocks.length}`);
+  operation.sign({ dtype, count: blocks.reduce((n, block) => n + block.length, 0) });
   const received = blocks.map((own, from) => (from === rank ? own : operation.recvUpTo(from, 0, dtype, maxCount)));
   const sent: Promise<void>[] = [];
   for (let step = 1; step < size; step++) {
     const to = (rank + step) % size;
-    sent.push(operation.send(to, 0, blocks[to]!));
+    sent.push(operation.send(to, 0, blocks[to]));
   }
   const [out] = await Promise.all([Promise.all(received), Promise.all(sent)]);
   return out;
 }
 
 /** Payload bytes that each member sends of a local array of `count` elements in equal blocks. */
-export function allToAllBytes(size: number, count: number): number { return (4 * count * (size - 1)) / size; }
+export function allToAllBytes(size: number, count: number, { wire = 'f32' }: Pick<CallOptions, 'wire'> = {}): number { return (size - 1) * wireBytes(wire, count / size); }

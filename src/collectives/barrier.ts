@@ -1,9 +1,10 @@
 // Barrier: resolves when every member has called it. One step of P - 1 empty messages, 0 payload bytes.
 
-import type { Group, Operation } from './group.ts';
+import type { CallOptions, Group } from './group.ts';
 
-export async function barrier(group: Group, operation: Operation = group.begin('barrier')): Promise<void> {
+export async function barrier(group: Group, { operation = group.begin('barrier') }: Pick<CallOptions, 'operation'> = {}): Promise<void> {
   const { rank, size } = group;
+  operation.sign({ dtype: 'u32', count: 0 });
   const pending: Promise<void>[] = [];
   for (let step = 1; step < size; step++) {
     const peer = (rank + step) % size;

@@ -2,12 +2,15 @@
 // free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
 
 import type { DType, TypedArray } from '../base/shape.ts';
+import type { CallArguments, WireFormat } from '../transport/arguments.ts';
 import type { MessageKind } from '../transport/transport.ts';
 
 /** One collective (or point-to-point exchange) in progress: all its messages carry the same group, seq and kind. */
 export interface Operation {
   readonly kind: MessageKind;
   readonly seq: number;
+  /** States what this rank was called with, before the first message; every frame carries it, and a peer that was called with something else fails at once. */
+  sign(call: CallArguments & { readonly dtype?: DType; readonly count?: number }): void;
   /** `to` and `from` are indices within the group. `chunk` numbers the messages of this operation between this pair, per direction. */
   send(to: number, chunk: number, data: TypedArray): Promise<void>;
   recv(from: number, chunk: number, out: TypedArray): Promise<void>;
@@ -29,6 +32,16 @@ export interface Group {
    * all members. `seq` overrides the counter for point-to-point streams that number their own messages (pipeline microbatches); use a separate group for those.
    */
   begin(kind: MessageKind, seq?: number): Operation;
+  /** The next message to or from one member: counted by the two of them alone, so that it disturbs nobody's order of collectives. */
+  beginPoint(kind: MessageKind, peer: number, direction: 'to' | 'from'): Operation;
+}
+
+/** What every collective may be told. All members must say the same. */
+export interface CallOptions {
+  /** The operation to use, begun earlier so that its number was taken in the order that all members agree on. */
+  readonly operation?: Operation;
+  /** How f32 numbers travel ('f32' unless told); error bounds in wire-format/. Integers travel as they are. */
+  readonly wire?: WireFormat;
 }
 
 /** Bytes by rank pair, kind and direction; payload and framing apart. Formulas are checked against payload with exact equality. */

@@ -1,10 +1,13 @@
-// A Group over links: numbers the operations, tags their messages, enters them in the ledger and relays failures to all members.
+// A Group over links: numbers the operations, tags and signs their messages, enters them in the ledger and the flight recorder, and relays failures to all members.
 // Sequence numbers are taken at `begin`, synchronously: members must call in the same order, not await in the same order.
 
-import { InternalError, PeerError } from '../base/errors.ts';
+import { InternalError, LayoutError, PeerError } from '../base/errors.ts';
+import { encodeArguments } from '../transport/arguments.ts';
 import { framingBytes } from '../transport/frame.ts';
 import type { Link, MessageKind, Tag } from '../transport/transport.ts';
 import type { Group, Ledger, Operation } from './group.ts';
+import type { FlightRecorder } from './record/flight-recorder.ts';
+import type { OperationWatch } from './record/operation-watch.ts';
 import { relayFailures } from './relay-failures.ts';
 
 export interface GroupOptions {
@@ -19,45 +22,77 @@ export interface GroupOptions {
   readonly ledger: Ledger;
   /** Aborts every link when an operation fails; by default those of this group. */
   readonly relay?: (error: PeerError) => void;
+  /** Keeps the last operations for the timeline of a failure. */
+  readonly recorder?: FlightRecorder;
+  /** Ends operations that take too long. */
+  readonly watch?: OperationWatch;
 }
 
-export function createGroup({ id, name, ranks, self, links, ledger, relay }: GroupOptions): Group {
+/** Chunk of messages between two members alone; collectives number theirs from 0. */
+const POINT_CHUNK = 0xffffffff;
+
+export function createGroup({ id, name, ranks, self, links, ledger, relay, recorder, watch }: GroupOptions): Group {
   const rank = ranks.indexOf(self);
   if (rank < 0) throw new InternalError(`rank ${self} is not a member of group ${name} [${ranks.join(', ')}]`);
+  if (new Set(ranks).size !== ranks.length) throw new LayoutError(`group ${name}: a rank occurs twice in [${ranks.join(', ')}]`);
   const members = ranks.map((member) => {
     const link = links.get(member);
     if (!link && member !== self) throw new InternalError(`group ${name}: rank ${self} has no link to rank ${member}`);
     return link;
   });
   const tell = relay ?? relayFailures(members.filter((link) => link !== undefined));
+  const points = { to: ranks.map(() => 0), from: ranks.map(() => 0) };
   let next = 0;
 
   function linkTo(index: number): Link {
     const link = index === rank ? undefined : members[index];
-    if (!link) throw new InternalError(`group ${name}: member ${rank} of ${ranks.length} has no link to member ${index}`);
+    if (!link) throw new LayoutError(`group ${name}: member ${rank} of ${ranks.length} has no link to member ${index}`);
     return link;
   }
 
-  /** Passes `result` on; its rejection counts as handled because the relay has taken it up. */
-  function watch<T>(result: Promise<T>): Promise<T> {
-    result.catch((error: unknown) => { if (error instanceof PeerError) tell(error); });
-    return result;
-  }
+  function operationOf(kind: MessageKind, seq: number, point: boolean): Operation {
+    const entry = recorder?.begin(id, name, kind, seq, point);
+    let args = 0;
+    const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 
-  function begin(kind: MessageKind, seq = next++): Operation {
-    const tag = (chunk: number): Tag => ({ group: id, seq, chunk, kind });
+    /** Follows one message to its end. A rejection counts as handled because the relay has taken it up. */
+    function follow<T>(peer: number, sends: boolean, bytes: number, result: Promise<T>): Promise<T> {
+      const watched = watch?.started(name, kind, seq, ranks[peer]!);
+      if (entry !== undefined) recorder!.posted(entry, ranks[peer]!, sends, bytes);
+      const ended = (ok: boolean): void => {
+        if (watched !== undefined) watch!.ended(watched);
+        if (entry !== undefined) recorder!.ended(entry, sends, ok);
+      };
+      result.then(() => ended(true), (error: unknown) => {
+        ended(false);
+        if (error instanceof PeerError) tell(error);
+      });
+      return result;
+    }
+
     return {
       kind,
       seq,
+      sign(call) {
+        args = encodeArguments(call);
+        if (entry !== undefined) recorder!.signed(entry, call.dtype, call.count, args);
+      },
       send(to, chunk, data) {
         const link = linkTo(to);
         ledger.record({ to: ranks[to]!, kind, group: name, payload: data.byteLength, framing: framingBytes(data.byteLength) });
-        return watch(link.send(tag(chunk), data));
+        return follow(to, true, data.byteLength, link.send(tag(chunk), data));
       },
-      recv: (from, chunk, out) => watch(linkTo(from).recv(tag(chunk), out)),
-      recvUpTo: (from, chunk, dtype, maxCount) => watch(linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
+      recv: (from, chunk, out) => follow(from, false, out.byteLength, linkTo(from).recv(tag(chunk), out)),
+      recvUpTo: (from, chunk, dtype, maxCount) => follow(from, false, 4 * maxCount, linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
     };
   }
 
-  return { id, name, rank, size: ranks.length, ranks, begin };
+  return {
+    id, name, rank, size: ranks.length, ranks,
+    begin: (kind, seq = next++) => operationOf(kind, seq, false),
+    beginPoint: (kind, peer, direction) => {
+      linkTo(peer);
+      return operationOf(kind, points[direction][peer]++, true);
+    },
+  };
 }

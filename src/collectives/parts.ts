@@ -1,6 +1,6 @@
 // How a flat array is divided among the P members of a group: P + 1 offsets in elements, ascending from 0 to the count; part i is [offsets[i], offsets[i + 1]).
 
-import { InternalError } from '../base/errors.ts';
+import { ShapeError } from '../base/errors.ts';
 
 /** Parts that differ by at most one element, the larger first. Any count is fine, also one below P. */
 export function evenParts(count: number, size: number): number[] {
@@ -15,6 +15,6 @@ export function partSize(offsets: readonly number[], part: number): number { ret
 export function checkParts(where: string, offsets: readonly number[], size: number, count: number): void {
   const ascending = offsets.every((offset, i) => i === 0 || offset >= offsets[i - 1]!);
   if (offsets.length !== size + 1 || offsets[0] !== 0 || offsets[size] !== count || !ascending) {
-    throw new InternalError(`${where}: expected ${size + 1} ascending offsets from 0 to ${count}, got [${offsets.join(', ')}]`);
+    throw new ShapeError(`${where}: expected ${size + 1} ascending offsets from 0 to ${count}, got [${offsets.join(', ')}]`);
   }
 }

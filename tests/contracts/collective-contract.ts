@@ -87,7 +87,7 @@ export type Run = (groups: readonly Group[]) => Promise<void>;
 export async function checkAllReduce(groups: readonly Group[], count: number): Promise<void> {
   const xs = groups.map((_, r) => values(r, count));
   const maxima = groups.map((_, r) => values(r, count));
-  await Promise.all(groups.flatMap((group, r) => [allReduce(group, xs[r]!), allReduce(group, maxima[r]!, 'max')]));
+  await Promise.all(groups.flatMap((group, r) => [allReduce(group, xs[r]!), allReduce(group, maxima[r]!, { reduction: 'max' })]));
   const inputs = groups.map((_, r) => values(r, count));
   const sum = Float32Array.from({ length: count }, (_, i) => inputs.reduce((s, x) => s + x[i]!, 0));
   const max = Float32Array.from({ length: count }, (_, i) => Math.max(...inputs.map((x) => x[i]!)));
@@ -139,6 +139,6 @@ export async function checkAllToAll(groups: readonly Group[], block: number): Pr
 
 export async function checkBroadcast(groups: readonly Group[], count: number, root: number, route: 'chain' | 'direct'): Promise<void> {
   const xs = groups.map((_, r) => values(r, count));
-  await Promise.all(groups.map((group, r) => broadcast(group, xs[r]!, root, route)));
+  await Promise.all(groups.map((group, r) => broadcast(group, xs[r]!, root, { route })));
   for (const x of xs) expect(firstDifference(x, values(root, count))).toBe(-1);
 }

@@ -101,7 +101,7 @@ describe.each(SIZES)('collectives of %i ranks', (size) => {
         for (let root = 0; root < (count > 1000 ? 1 : size); root++) {
           await withCluster(async (c) => {
             await checkBroadcast(c.groups, count, root, route);
-            expect(sent(c, 'broadcast')).toEqual(perRank((rank) => broadcastBytes(rank, size, root, count, route)));
+            expect(sent(c, 'broadcast')).toEqual(perRank((rank) => broadcastBytes(rank, size, root, count, { route })));
           });
         }
       }
@@ -220,7 +220,7 @@ describe('failures', () => {
     const errors = await Promise.all([allReduce(c.groups[0]!, values(0, 30)), barrier(c.groups[1]!), allReduce(c.groups[2]!, values(2, 30))].map(rejection));
     for (const error of errors) {
       expect(error.evidence).toBe('wrong-signature');
-      expect(error.message).toContain('all-reduce f32[10]');
+      expect(error.message).toContain('all-reduce f32[10] (sum, direct)');
       expect(error.message).toContain('barrier u32[0]');
     }
   });

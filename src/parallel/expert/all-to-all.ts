@@ -24,7 +24,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
   /** Sends each owner its run of the sorted rows; returns the runs received, by source rank. */
   const scatter = (rows: F32, offsets: U32, operation = group.begin('all-to-all')): Promise<F32[]> => {
     const blocks = Array.from({ length: P }, (_, j) => rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D));
-    return allToAllVariable(group, blocks, 'f32', most * D, operation) as Promise<F32[]>;
+    return allToAllVariable(group, blocks, 'f32', most * D, { operation }) as Promise<F32[]>;
   };
   /** Calls `move` for every (expert, source) run: its place at the expert and its place in the source's run, in elements. */
   const eachRun = (counts: U32, move: (source: number, atExpert: number, inRun: number, length: number) => void): void => {
@@ -50,7 +50,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
         for (let e = 0; e < experts; e++) sizes[e] = (bounds as U32)[e + 1] - (bounds as U32)[e];
         const exchangeCounts = group.begin('all-to-all');
         const exchangeRows = group.begin('all-to-all');
-        const [runs] = await Promise.all([scatter(data as F32, bounds as U32, exchangeRows), allToAll(group, sizes, countsInto, exchangeCounts)]);
+        const [runs] = await Promise.all([scatter(data as F32, bounds as U32, exchangeRows), allToAll(group, sizes, countsInto, { operation: exchangeCounts })]);
         eachRun(countsInto as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
         for (let e = 0; e < local; e++) {
           let rowsOfExpert = 0;
@@ -78,7 +78,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
           return new Float32Array(length);
         });
         eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
-        const back = await allToAllVariable(group, runs, 'f32', most * D, operation);
+        const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
         back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
       }));
       return out;

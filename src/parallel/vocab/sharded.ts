@@ -34,13 +34,13 @@ export function reduceStatistics(group: Group): (r: Recorder, statistics: LossSt
       const reduceMax = group.begin('all-reduce');
       const reduceSums = group.begin('all-reduce');
       max.set(localMax);
-      await allReduce(group, max, 'max', reduceMax);
+      await allReduce(group, max, { reduction: 'max', operation: reduceMax });
       const both = new Float32Array(2 * R);
       for (let i = 0; i < R; i++) {
         both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
         both[R + i] = localTarget[i];
       }
-      await allReduce(group, both, 'sum', reduceSums);
+      await allReduce(group, both, { operation: reduceSums });
       sum.set(both.subarray(0, R));
       target.set(both.subarray(R));
     }));

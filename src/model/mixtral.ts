@@ -2,7 +2,6 @@
 // block; under ep a rank holds E/ep whole experts, under tp each expert's F is cut.
 
 import { InternalError } from '../base/errors.ts';
-import { add } from '../ops/add.ts';
 import type { MixtralConfig, ModelConfig } from './config.ts';
 import { attentionBlock, attentionParams, llama, llamaParams, norm } from './llama.ts';
 import type { Network } from './network.ts';
@@ -37,7 +36,6 @@ export const mixtral: Network = {
     const { experts, expertsPerToken } = mixtralConfig(c.config);
     const mid = attentionBlock(c, layer, x);
     const weights = { gate: c.param(`h${layer}.router`), gateUp: c.param(`h${layer}.expertsGateUp`), down: c.param(`h${layer}.expertsDown`) };
-    const y = c.parallelism.experts(c.tape, norm(c, mid, `h${layer}.norm2`), weights, { experts, perToken: expertsPerToken });
-    return c.tape.apply(add, { a: mid, b: y }, {}, null);
+    return c.parallelism.experts(c.tape, norm(c, mid, `h${layer}.norm2`), weights, { experts, perToken: expertsPerToken }, mid);
   },
 };

@@ -29,8 +29,8 @@ export interface Parallelism extends ShardPlace {
   rowLinear(t: Tape, x: Tensor, w: Param, b: Param | undefined, residual: Tensor): Tensor;
   /** qkv [B*T/sp, (H + 2 Hkv)/tp * D] -> [B*T/sp, H/tp * D]; `attrs` are the local sizes. */
   attention(t: Tape, qkv: Tensor, attrs: AttentionAttributes): Tensor;
-  /** x [N, D] -> [N, D] through the top-k experts. */
-  experts(t: Tape, x: Tensor, w: ExpertWeights, attrs: { experts: number; perToken: number }): Tensor;
+  /** x [N, D] -> [N, D] through the top-k experts, plus `residual`. */
+  experts(t: Tape, x: Tensor, w: ExpertWeights, attrs: { experts: number; perToken: number }, residual: Tensor): Tensor;
   /** Row losses [R] of x [R, D] against targets i32 [R]; `head` holds this rank's rows of the vocabulary. */
   loss(t: Tape, x: Tensor, head: Param, targets: Tensor, vocab: number): Tensor;
   /** Logits of this rank's rows of the vocabulary, [R, V/tp]; for sampling only (no gradient). */
@@ -43,7 +43,7 @@ export const singleRank: Parallelism = {
   columnLinear: (t, x, w, b) => t.apply(linear, { x }, { w, b }, null),
   rowLinear: (t, x, w, b, residual) => t.apply(linear, { x, residual }, { w, b }, null),
   attention: (t, qkv, attrs) => t.apply(attention, { qkv }, {}, attrs),
-  experts: (t, x, w, attrs) => t.apply(experts, { x }, { ...w }, { ...attrs, renormalise: true }),
+  experts: (t, x, w, attrs, residual) => t.apply(experts, { x, residual }, { ...w }, { ...attrs, renormalise: true }),
   loss: (t, x, head, targets, vocab) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, { vStart: 0, vocab }),
   logits: (t, x, head) => product(t.recorder, x, head, { transB: true, label: 'logits' }),
 };

@@ -1,11 +1,10 @@
-// Mixture of SwiGLU experts, dropless top-k (Mixtral): p = softmax(x gate^T) in f32, the k largest, g = p / sum p; y = sum_k g_k E_k(x),
-// E(x) = (silu(x w1^T) * (x w3^T)) w2^T. x, y [N, D]; gate [E, D]; gateUp [El, 2F, D] (w1 | w3 rows); down [El, D, F].
+// Mixture of SwiGLU experts, dropless top-k (Mixtral): p = softmax(x gate^T) in f32, the k largest, g = p / sum p; y = sum_k g_k E_k(x) (+ residual),
+// E(x) = (silu(x w1^T) * (x w3^T)) w2^T. x, residual, y [N, D]; gate [E, D]; gateUp [El, 2F, D] (w1 | w3 rows); down [El, D, F].
 // Tokens are sorted by expert (A = N k rows), run through grouped products, and combined in fixed order: no float atomics, no capacity, nothing dropped.
 // With experts spread over ranks (El < E) `exchange` moves the sorted rows to the experts' owners and back.
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
-import { add } from '../../shaders/add.ts';
 import { gatherRows } from '../../shaders/gather-rows.ts';
 import { groupedMatmulWeight } from '../../shaders/grouped-matmul-weight.ts';
 import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
@@ -48,9 +47,9 @@ interface Saved {
   gradients?: { readonly dY: Tensor; readonly dHidden: Tensor; readonly dLogits: Tensor };
 }
 
-export const experts = defineOp<{ x: Tensor }, Weights, ExpertsAttributes, Saved>({
+export const experts = defineOp<{ x: Tensor; residual?: Tensor }, Weights, ExpertsAttributes, Saved>({
   name: 'experts',
-  forward(r, { x }, { gate, gateUp, down }, { experts: E, perToken: K, renormalise, exchange, reduce }) {
+  forward(r, { x, residual }, { gate, gateUp, down }, { experts: E, perToken: K, renormalise, exchange, reduce }) {
     const [N, D] = x.shape;
     const A = N * K;
     const logits = product(r, x, gate, { transB: true, label: 'routerLogits' });
@@ -73,7 +72,7 @@ export const experts = defineOp<{ x: Tensor }, Weights, ExpertsAttributes, Saved
     const yAt = reduce ? reduce(r, partial) : partial;
     const y = exchange ? exchange.collect(r, yAt, offsets, at.counts) : yAt;
     const out = r.tensor([N, D], 'f32', 'experts');
-    r.launch(moeCombine, { y, slotOf, gates, out }, { N, C: D, K, GATED: 1, ACCUMULATE: 0 });
+    r.launch(moeCombine, { y, slotOf, gates, residual: residual ?? y, out }, { N, C: D, K, GATED: 1, RESIDUAL: residual ? 1 : 0 });
     return { out, saved: { x, probs, index, gates, offsets, slotOf, source, at, hidden, active, y } };
   },
   backwardInput(r, dOut, saved, { gate, gateUp, down }, { experts: E, perToken: K, renormalise, exchange, reduce }) {
@@ -93,13 +92,11 @@ export const experts = defineOp<{ x: Tensor }, Weights, ExpertsAttributes, Saved
     const partial = grouped(r, dHidden, gateUp, at.offsets, false, 'drows');
     const dRows = reduce ? reduce(r, partial) : partial;
     const back = exchange ? exchange.collect(r, dRows, offsets, at.counts) : dRows;
-    const dExperts = r.tensor([N, D], 'f32', 'dx');
-    r.launch(moeCombine, { y: back, slotOf, gates, out: dExperts }, { N, C: D, K, GATED: 0, ACCUMULATE: 0 });
-    const dRouter = product(r, dLogits, gate, { label: 'dxRouter' });
-    const dX = r.tensor([N, D], 'f32', 'dx');
-    r.launch(add, { a: dExperts, b: dRouter, out: dX }, { N: N * D, ALPHA: 1, BETA: 1 });
+    const dExperts = r.tensor([N, D], 'f32', 'dxExperts');
+    r.launch(moeCombine, { y: back, slotOf, gates, residual: back, out: dExperts }, { N, C: D, K, GATED: 0, RESIDUAL: 0 });
+    const dX = product(r, dLogits, gate, { residual: dExperts, label: 'dx' });
     saved.gradients = { dY, dHidden, dLogits };
-    return { x: dX };
+    return { x: dX, residual: dOut };
   },
   backwardWeight(r, _dOut, { x, at, active, gradients }, { gate, gateUp, down }) {
     const { dY, dHidden, dLogits } = gradients!;

@@ -48,10 +48,10 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
     sharded.attention = (t, qkv, attrs) => t.apply(attention, { qkv }, {}, attrs);
   }
   if (ep.size > 1 || tp.size > 1) {
-    sharded.experts = (t, x, w, attrs) => {
+    sharded.experts = (t, x, w, attrs, residual) => {
       if (x.shape.length !== 2) throw new InternalError('experts want [tokens, hidden]');
       const exchange = ep.size > 1 ? expertExchange(ep, { tokens: x.shape[0], width: x.shape[1], ...attrs }) : undefined;
-      return t.apply(experts, { x }, { ...w }, { ...attrs, renormalise: true, exchange, reduce: tp.size > 1 ? (r, y) => recordAllReduce(r, tp, y) : undefined });
+      return t.apply(experts, { x, residual }, { ...w }, { ...attrs, renormalise: true, exchange, reduce: tp.size > 1 ? (r, y) => recordAllReduce(r, tp, y) : undefined });
     };
   }
   return { ...singleRank, ...place, ...sharded };

@@ -60,7 +60,7 @@ const CASES: Readonly<Record<string, Case>> = {
     op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 4] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 66, -100, 64]), constant: true } },
     weights: { w: [70, 4] }, attrs: { vStart: 0, vocab: 69, chunk: 64 },
   },
-  experts: { op: erase(experts), inputs: { x: { shape: [5, 4] } }, weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] }, attrs: { experts: 3, perToken: 2, renormalise: true } },
+  experts: { op: erase(experts), inputs: { x: { shape: [5, 4] }, residual: { shape: [5, 4] } }, weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] }, attrs: { experts: 3, perToken: 2, renormalise: true } },
 };
 
 interface Built {

@@ -86,7 +86,7 @@ export const operators: readonly Operator[] = [
       const { out: hidden, saved } = gelu.forward(r, { x: grouped(lab, tokens, W1, offsets, b1) }, {}, attributes);
       const expertOut = grouped(lab, hidden, W2, offsets, b2);
       const y = r.tensor([N, D], 'f32', 'y');
-      r.launch(moeCombine, { y: expertOut, slotOf, gates, out: y }, { N, C: D, K, GATED: 1, ACCUMULATE: 0 });
+      r.launch(moeCombine, { y: expertOut, slotOf, gates, residual: expertOut, out: y }, { N, C: D, K, GATED: 1, RESIDUAL: 0 });
 
       const dGates = r.tensor([N, K], 'f32', 'dgates');
       r.launch(moeGateBackward, { dOut, y: expertOut, slotOf, dGates }, { N, C: D, K });
@@ -98,7 +98,7 @@ export const operators: readonly Operator[] = [
       const { x: dHidden } = gelu.backwardInput!(r, grouped(lab, dY, W2, offsets), saved, {}, attributes, { x: true });
       const first = groupedGradients(lab, tokens, dHidden!, offsets, E);
       const dExperts = r.tensor([N, D], 'f32', 'dx');
-      r.launch(moeCombine, { y: grouped(lab, dHidden!, W1, offsets), slotOf, gates, out: dExperts }, { N, C: D, K, GATED: 0, ACCUMULATE: 0 });
+      r.launch(moeCombine, { y: grouped(lab, dHidden!, W1, offsets), slotOf, gates, residual: gates, out: dExperts }, { N, C: D, K, GATED: 0, RESIDUAL: 0 });
       const dx = r.tensor([N, D], 'f32', 'dx');
       r.launch(add, { a: dExperts, b: product(r, dLogits, Wr, { transB: true }), out: dx }, { N: N * D, ALPHA: 1, BETA: 1 });
       return lab.run({

@@ -1,10 +1,11 @@
-// out[r, :] = x[r, :] + table[POS_START + r % T, :]: rows are T positions of one sequence after another.
+// out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after another.
 // Four columns per thread; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
 const T: u32 = 1u;
 const POS_START: u32 = 0u;
+const RESIDUAL: u32 = 1u;
 
 const WG: u32 = 64u;
 const WIDTH: u32 = C / 4u;
@@ -12,12 +13,15 @@ alias Value = vec4<f32>;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read> table: array<Value>;
-@group(0) @binding(2) var<storage, read_write> out: array<Value>;
+@group(0) @binding(2) var<storage, read> residual: array<Value>;
+@group(0) @binding(3) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   let position = POS_START + i / WIDTH % T;
-  out[i] = x[i] + table[position * WIDTH + i % WIDTH];
+  var sum = x[i] + table[position * WIDTH + i % WIDTH];
+  if (RESIDUAL == 1u) { sum += residual[i]; }
+  out[i] = sum;
 }

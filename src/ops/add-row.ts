@@ -8,11 +8,9 @@ import { add } from '../../shaders/add.ts';
 
 export function addRow(r: Recorder, a: Tensor, b: Tensor, row?: Tensor): Tensor {
   const out = r.tensor(a.shape, 'f32', 'sum');
-  r.launch(add, { a, b, out }, { N: elements(a.shape), ALPHA: 1, BETA: 1 });
-  if (!row) return out;
   const [R, C] = a.shape;
-  const withRow = r.tensor([R, C], 'f32', 'sum');
   // A position table of one row is a broadcast row.
-  r.launch(addPosition, { x: out, table: row, out: withRow }, { R, C, T: 1, POS_START: 0 });
-  return withRow;
+  if (row) r.launch(addPosition, { x: a, table: row, residual: b, out }, { R, C, T: 1, POS_START: 0, RESIDUAL: 1 });
+  else r.launch(add, { a, b, out }, { N: elements(a.shape), ALPHA: 1, BETA: 1 });
+  return out;
 }

@@ -11,7 +11,7 @@ export const positionEmbedding = defineOp<{ x: Tensor }, { table: Param }, { T: 
   forward(r, { x }, { table }, { T, posStart }) {
     const [R, C] = x.shape;
     const out = r.tensor([R, C], 'f32', 'positioned');
-    r.launch(addPosition, { x, table, out }, { R, C, T, POS_START: posStart });
+    r.launch(addPosition, { x, table, residual: x, out }, { R, C, T, POS_START: posStart, RESIDUAL: 0 });
     return { out, saved: null };
   },
   backwardInput(_r, dOut) { return { x: dOut }; },

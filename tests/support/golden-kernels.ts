@@ -121,7 +121,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const tokens = Uint32Array.from(ids.data);
     const [looked, y, dW, dP, next] = [zeros(R * C), zeros(R * C), zeros(V_ROWS * C), zeros(T * C), new Uint32Array(R)];
     await run(embedding, { ids: tokens, table: W.data, out: looked }, { R, C, V_START: 0, V_ROWS });
-    await run(addPosition, { x: looked, table: P.data, out: y }, { R, C, T, POS_START: 0 });
+    await run(addPosition, { x: looked, table: P.data, residual: looked, out: y }, { R, C, T, POS_START: 0, RESIDUAL: 0 });
     await run(embeddingLinks, { ids: tokens, next }, { R });
     await run(embeddingBackward, { ids: tokens, next, dOut: dy.data, dTable: dW }, { R, C, V_START: 0, V_ROWS });
     await run(addPositionBackward, { dOut: dy.data, dTable: dP }, { R, C, T, POS_START: 0 });

@@ -1,6 +1,7 @@
 // Payloads of the frames that speak of the link itself. Each decoder is total: a value or a FormatError. Numbers are little-endian.
 //   hello      sender u32, receiver u32, heard u32 (1 when the sender has already received a hello in this view)
-//   heartbeat  sentAt f64, echo f64 (sentAt of the last heartbeat received, NaN before), heldMs f64 (age of that echo)
+//   heartbeat  sentAt f64, echo f64 (sentAt of the last heartbeat received, NaN before), heldMs f64 (age of that echo),
+//              waitsFor u32 (rank that the sender itself waits for, 2^32 - 1 for none)
 //   credit     bytes f64, messages f64: small messages consumed since the link began
 //   abort      culprit u32, evidence u32, text in UTF-8, at most 1024 bytes
 
@@ -14,7 +15,7 @@ const EVIDENCES = Object.keys(EVIDENCE_CODE) as Evidence[];
 const MAX_TEXT_BYTES = 1024;
 
 export interface Hello { readonly sender: number; readonly receiver: number; readonly heard: boolean }
-export interface Heartbeat { readonly sentAt: number; readonly echo: number; readonly heldMs: number }
+export interface Heartbeat { readonly sentAt: number; readonly echo: number; readonly heldMs: number; readonly waitsFor: number | undefined }
 export interface Credit { readonly bytes: number; readonly messages: number }
 
 export function encodeHello({ sender, receiver, heard }: Hello): Uint8Array<ArrayBuffer> {
@@ -28,14 +29,20 @@ export function decodeHello(payload: Uint8Array<ArrayBuffer>): Hello {
   return { sender: view.getUint32(0, true), receiver: view.getUint32(4, true), heard: heard === 1 };
 }
 
-export function encodeHeartbeat({ sentAt, echo, heldMs }: Heartbeat): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new Float64Array([sentAt, echo, heldMs]).buffer);
+const NOBODY = 0xffffffff;
+
+export function encodeHeartbeat({ sentAt, echo, heldMs, waitsFor }: Heartbeat): Uint8Array<ArrayBuffer> {
+  const payload = new Uint8Array(28);
+  new Float64Array(payload.buffer, 0, 3).set([sentAt, echo, heldMs]);
+  new DataView(payload.buffer).setUint32(24, waitsFor ?? NOBODY, true);
+  return payload;
 }
 
-/** The numbers may be anything, also NaN: they serve the round-trip figure only. */
+/** The numbers may be anything, also NaN: they serve the round-trip figure and the search for a culprit only. */
 export function decodeHeartbeat(payload: Uint8Array<ArrayBuffer>): Heartbeat {
-  const view = viewOf(payload, 24);
-  return { sentAt: view.getFloat64(0, true), echo: view.getFloat64(8, true), heldMs: view.getFloat64(16, true) };
+  const view = viewOf(payload, 28);
+  const waitsFor = view.getUint32(24, true);
+  return { sentAt: view.getFloat64(0, true), echo: view.getFloat64(8, true), heldMs: view.getFloat64(16, true), waitsFor: waitsFor === NOBODY ? undefined : waitsFor };
 }
 
 export function encodeCredit({ bytes, messages }: Credit): Uint8Array<ArrayBuffer> {

@@ -25,7 +25,7 @@ export const DTYPES = ['f32', 'u32', 'i32'] as const satisfies readonly DType[];
 
 /** Payload bytes that each type may carry. */
 const PAYLOAD_RANGE: Readonly<Record<FrameType, readonly [min: number, max: number]>> = {
-  data: [0, MAX_PAYLOAD_BYTES], announce: [0, 0], grant: [0, 0], credit: [16, 16], heartbeat: [24, 24], abort: [8, 1032], leave: [0, 0], hello: [12, 12],
+  data: [0, MAX_PAYLOAD_BYTES], announce: [0, 0], grant: [0, 0], credit: [16, 16], heartbeat: [28, 28], abort: [8, 1032], leave: [0, 0], hello: [12, 12],
 };
 const ABOUT_A_MESSAGE: readonly FrameType[] = ['data', 'announce', 'grant'];
 

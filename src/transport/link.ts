@@ -31,6 +31,10 @@ export interface LinkOptions {
   readonly windowBytes?: number;
   /** Longest wait of one receive from a peer that still gives signs of life; unlimited by default. */
   readonly deadlineMs?: number;
+  /** Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that holds up the others and not a fellow victim. */
+  readonly waitsFor?: () => number | undefined;
+  /** From the rank whose message is overdue to the one at fault, by what heartbeats told. */
+  readonly blame?: (peer: number) => number;
 }
 
 export function createLink(options: LinkOptions): Link { return new LaneLink(options); }
@@ -39,7 +43,7 @@ class LaneLink implements Link {
   readonly peer: number;
   readonly kind: string;
   readonly failed: Promise<PeerError>;
-  readonly stats = { payloadSent: 0, framingSent: 0, payloadReceived: 0, framingReceived: 0, dropped: 0, roundTripMs: NaN } satisfies LinkStats as Mutable<LinkStats>;
+  readonly stats = { payloadSent: 0, framingSent: 0, payloadReceived: 0, framingReceived: 0, dropped: 0, roundTripMs: NaN, peerWaitsFor: undefined } satisfies LinkStats as Mutable<LinkStats>;
   readonly #self: number;
   readonly #run: number;
   readonly #view: number;
@@ -48,6 +52,8 @@ class LaneLink implements Link {
   readonly #silentMs: number;
   readonly #heartbeatMs: number;
   readonly #deadlineMs: number;
+  readonly #waitsFor: () => number | undefined;
+  readonly #blame: (peer: number) => number;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   #resolveFailed!: (error: PeerError) => void;
@@ -61,7 +67,10 @@ class LaneLink implements Link {
   #cancelTick: () => void = () => undefined;
   #echo = { sentAt: NaN, at: NaN };
 
-  constructor({ lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity }: LinkOptions) {
+  constructor(options: LinkOptions) {
+    const { lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity } = options;
+    this.#waitsFor = options.waitsFor ?? (() => undefined);
+    this.#blame = options.blame ?? ((waited) => waited);
     const minimum = LOW_WATER_BYTES + MAX_FRAME_BYTES;
     if (windowBytes < minimum) throw new ConfigError('windowBytes', `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`);
     this.peer = peer;
@@ -194,12 +203,13 @@ class LaneLink implements Link {
 
   #sendHeartbeat(): void {
     const now = this.#world.now();
-    const payload = encodeHeartbeat({ sentAt: now, echo: this.#echo.sentAt, heldMs: now - this.#echo.at });
+    const payload = encodeHeartbeat({ sentAt: now, echo: this.#echo.sentAt, heldMs: now - this.#echo.at, waitsFor: this.#waitsFor() });
     this.#transmit(this.#lanes.control, linkFrame('heartbeat', this.#run, this.#view, payload));
   }
 
   #heartbeat(frame: Frame): void {
-    const { sentAt, echo, heldMs } = decodeHeartbeat(frame.payload);
+    const { sentAt, echo, heldMs, waitsFor } = decodeHeartbeat(frame.payload);
+    this.stats.peerWaitsFor = waitsFor;
     const now = this.#world.now();
     const roundTripMs = now - echo - heldMs;
     if (roundTripMs >= 0 && roundTripMs < Infinity) this.stats.roundTripMs = roundTripMs;
@@ -225,7 +235,9 @@ class LaneLink implements Link {
     }
     const oldest = this.#deadlineMs < Infinity ? this.#inbox.oldest() : undefined;
     if (oldest && now - oldest.since > this.#deadlineMs) {
-      this.#fail(new PeerError(this.peer, 'slow', `${describe(oldest.tag)}: it did not send ${oldest.signature} within ${this.#deadlineMs} ms (last heard ${Math.round(quietMs)} ms ago)`), true);
+      const culprit = this.#blame(this.peer);
+      const sender = culprit === this.peer ? 'it' : `rank ${this.peer}, which waits in turn,`;
+      this.#fail(new PeerError(culprit, 'slow', `${describe(oldest.tag)}: ${sender} did not send ${oldest.signature} within ${this.#deadlineMs} ms (last heard ${Math.round(quietMs)} ms ago)`), true);
       return;
     }
     this.#sendHeartbeat();

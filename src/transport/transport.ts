@@ -71,4 +71,6 @@ export interface LinkStats {
   readonly dropped: number;
   /** Round trip of the last heartbeat, ms. */
   readonly roundTripMs: number;
+  /** Rank that the peer itself waits for, by its last heartbeat; undefined when it waits for nobody. */
+  readonly peerWaitsFor: number | undefined;
 }

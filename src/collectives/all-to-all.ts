@@ -37,7 +37,7 @@ export async function allToAllVariable(
 ): Promise<TypedArray[]> {
   const { rank, size } = group;
   if (blocks.length !== size) throw new ShapeError(`all-to-all: expected ${size} blocks, got ${blocks.length}`);
-  operation.sign({ dtype, count: blocks.reduce((n, block) => n + block.length, 0) });
+  operation.sign({ dtype }); // every member has its own count
   const received = blocks.map((own, from) => (from === rank ? own : operation.recvUpTo(from, 0, dtype, maxCount)));
   const sent: Promise<void>[] = [];
   for (let step = 1; step < size; step++) {

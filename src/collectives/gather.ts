@@ -11,7 +11,7 @@ export async function gather(group: Group, part: TypedArray, root: number, maxCo
   const { rank, size } = group;
   if (!(root >= 0 && root < size)) throw new LayoutError(`gather: root ${root} of a group of ${size}`);
   const dtype = dtypeOf(part);
-  operation.sign({ dtype, count: part.length, root });
+  operation.sign({ dtype, root }); // every member has its own count
   if (rank !== root) {
     await operation.send(root, 0, part);
     return [];

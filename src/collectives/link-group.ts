@@ -43,6 +43,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
   const tell = relay ?? relayFailures(members.filter((link) => link !== undefined));
   const points = { to: ranks.map(() => 0), from: ranks.map(() => 0) };
   let next = 0;
+  recorder?.group(id, name, ranks);
 
   function linkTo(index: number): Link {
     const link = index === rank ? undefined : members[index];
@@ -51,7 +52,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
   }
 
   function operationOf(kind: MessageKind, seq: number, point: boolean): Operation {
-    const entry = recorder?.begin(id, name, kind, seq, point);
+    const entry = recorder?.begin(id, kind, seq, point);
     let args = 0;
     const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 

@@ -13,7 +13,7 @@ export const FLIGHT_RECORDS = 1000;
 
 /** One operation as it stood when the recorder was dumped; plain JSON. */
 export interface FlightRecord {
-  readonly group: string; readonly groupId: number; readonly kind: string; readonly seq: number;
+  readonly groupId: number; readonly kind: string; readonly seq: number;
   /** A message between two ranks alone, numbered by them. */
   readonly point: boolean;
   /** 'f32[1000] (sum, f16, direct)'; empty when the operation was not signed. */
@@ -28,18 +28,30 @@ export interface FlightRecord {
   readonly waitsFor: number;
 }
 
-export interface FlightDump { readonly rank: number; readonly size: number; readonly atMs: number; readonly reason: string; readonly dropped: number; readonly records: readonly FlightRecord[] }
+/** What one rank knows: plain JSON, to be sent to whoever merges the dumps (timeline.ts). */
+export interface FlightDump {
+  readonly rank: number;
+  readonly atMs: number;
+  readonly reason: string;
+  /** Records that were overwritten. */
+  readonly dropped: number;
+  /** World ranks of the members of each group that the records name. */
+  readonly groups: readonly { readonly id: number; readonly name: string; readonly ranks: readonly number[] }[];
+  /** In order of their begin. */
+  readonly records: readonly FlightRecord[];
+}
 
 export interface FlightRecorder {
   /** Starts a record; the number names it until its place is overwritten, and does nothing afterwards. */
-  begin(groupId: number, group: string, kind: MessageKind, seq: number, point: boolean): number;
+  group(id: number, name: string, ranks: readonly number[]): void;
+  begin(groupId: number, kind: MessageKind, seq: number, point: boolean): number;
   signed(entry: number, dtype: DType | undefined, count: number | undefined, args: number): void;
   posted(entry: number, peer: number, sends: boolean, bytes: number): void;
   ended(entry: number, sends: boolean, ok: boolean): void;
   dump(reason: string): FlightDump;
 }
 
-export function createFlightRecorder(rank: number, size: number, world: Pick<World, 'now'>, places = FLIGHT_RECORDS): FlightRecorder {
+export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, places = FLIGHT_RECORDS): FlightRecorder {
   const u32 = (): Uint32Array => new Uint32Array(places);
   const f64 = (): Float64Array => new Float64Array(places);
   const [groupId, kinds, seqs, dtypes, argsOf, sends, sendsEnded, receives, receivesEnded] = Array.from({ length: 9 }, u32);
@@ -48,18 +60,18 @@ export function createFlightRecorder(rank: number, size: number, world: Pick<Wor
   const waitsFor = new Int32Array(places);
   const POINT = 1;
   const FAILED = 2;
-  /** Names of groups by id: as many as there are groups, not operations. */
-  const names = new Map<number, string>();
+  /** As many as there are groups, not operations. */
+  const groups = new Map<number, { id: number; name: string; ranks: readonly number[] }>();
   let total = 0;
 
   /** The place of a record, or -1 when a newer one has it. */
   const at = (entry: number): number => (entry >= total - places ? entry % places : -1);
 
   return {
-    begin(id, group, kind, seq, point) {
+    group(id, name, ranks) { groups.set(id, { id, name, ranks }); },
+    begin(id, kind, seq, point) {
       const entry = total++;
       const i = entry % places;
-      if (!names.has(id)) names.set(id, group);
       groupId[i] = id;
       kinds[i] = MESSAGE_KINDS.indexOf(kind);
       seqs[i] = seq;
@@ -97,12 +109,12 @@ export function createFlightRecorder(rank: number, size: number, world: Pick<Wor
         const words = describeArguments(argsOf[i]);
         const call = counts[i] < 0 ? '' : `${DTYPES[dtypes[i]]}[${counts[i]}]${words ? ` (${words})` : ''}`;
         records.push({
-          group: names.get(groupId[i])!, groupId: groupId[i], kind: MESSAGE_KINDS[kinds[i]], seq: seqs[i], point: (flags[i] & POINT) !== 0, call,
+          groupId: groupId[i], kind: MESSAGE_KINDS[kinds[i]], seq: seqs[i], point: (flags[i] & POINT) !== 0, call,
           startMs: startMs[i], endMs: endMs[i], sends: sends[i], sendsEnded: sendsEnded[i], receives: receives[i], receivesEnded: receivesEnded[i],
           bytesSent: bytesSent[i], failed: (flags[i] & FAILED) !== 0, waitsFor: receivesEnded[i] < receives[i] ? waitsFor[i] : -1,
         });
       }
-      return { rank, size, atMs: world.now(), reason, dropped: Math.max(0, total - places), records };
+      return { rank, atMs: world.now(), reason, dropped: Math.max(0, total - places), groups: [...groups.values()], records };
     },
   };
 }

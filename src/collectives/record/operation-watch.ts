@@ -6,11 +6,21 @@
 import { ConfigError, PeerError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 
-/** Milliseconds; each at least twice the one inside it, so that the innermost names the cause before an outer one gives up. */
-export interface Deadlines { readonly receiveMs: number; readonly operationMs: number }
+/** Milliseconds; each at least twice the one inside it, so that the innermost names the cause before an outer one gives up. Infinity switches one off. */
+export interface Deadlines {
+  /** Silence of a peer: nothing at all came from it. Heartbeats come every second. */
+  readonly silentMs: number;
+  /** One receive from a peer that gives signs of life. */
+  readonly receiveMs: number;
+  /** All messages of one operation. */
+  readonly operationMs: number;
+}
 
-export function checkNested({ receiveMs, operationMs }: Deadlines): void {
-  if (operationMs < Infinity && !(operationMs >= 2 * receiveMs)) throw new ConfigError('deadlines', `an operation of ${operationMs} ms must be given at least twice the ${receiveMs} ms of one receive`);
+export function checkNested({ silentMs, receiveMs, operationMs }: Deadlines): void {
+  const steps: [string, number, string, number][] = [['silence', silentMs, 'a receive', receiveMs], ['a receive', receiveMs, 'an operation', operationMs], ['silence', silentMs, 'an operation', operationMs]];
+  for (const [inner, innerMs, outer, outerMs] of steps) {
+    if (outerMs < Infinity && innerMs < Infinity && !(outerMs >= 2 * innerMs)) throw new ConfigError('deadlines', `${outer} must be given at least twice the ${innerMs} ms of ${inner}, got ${outerMs} ms`);
+  }
 }
 
 interface Watched { readonly name: string; readonly kind: string; readonly seq: number; readonly peer: number; readonly since: number }

@@ -1,0 +1,137 @@
+// A Communicator is one rank's end of a set of linked ranks: the Group of all of them, further groups, and one end for all. It is what the connect functions give.
+// Whatever happens to a peer, every operation ends: with its result, or with a PeerError that names the culprit; and then everything fails with that error, on all ranks.
+// After a failure or a leave nothing is left: no timer, no listener, no buffer. Connect anew, with the ranks that are left and a higher `view`.
+
+import { ConfigError, LayoutError, PeerError } from '../../base/errors.ts';
+import { realWorld } from '../../base/world.ts';
+import type { World } from '../../base/world.ts';
+import { createLink } from '../../transport/link.ts';
+import type { Lanes, Link } from '../../transport/transport.ts';
+import type { Group } from '../group.ts';
+import { createLedger } from '../ledger.ts';
+import type { LedgerBook } from '../ledger.ts';
+import { createGroup } from '../link-group.ts';
+import { createFlightRecorder } from '../record/flight-recorder.ts';
+import type { FlightDump } from '../record/flight-recorder.ts';
+import { checkNested, createOperationWatch } from '../record/operation-watch.ts';
+import type { Deadlines } from '../record/operation-watch.ts';
+import { relayFailures } from '../relay-failures.ts';
+
+export const DEFAULT_DEADLINES: Deadlines = { silentMs: 6000, receiveMs: 15_000, operationMs: 60_000 };
+
+export interface ConnectOptions {
+  /** Waits, each at least twice the one inside it. Raise receiveMs and operationMs, or set them to Infinity, where ranks may call at very different times. */
+  readonly deadlines?: Partial<Deadlines>;
+  /** Names the run, and its membership epoch, which must rise whenever ranks connect anew. Frames of another run or view are dropped. */
+  readonly run?: number;
+  readonly view?: number;
+  /** Clock, timers and randomness; the real ones unless told. */
+  readonly world?: World;
+}
+
+/** As a Group it is all ranks: pass it to any collective. */
+export interface Communicator extends Group {
+  /**
+   * The group of these ranks, in this order, with sequence numbers of its own; undefined when this rank is not among them. All its members must make their groups
+   * of one list in the same order. Needs no exchange. Throws LayoutError for a rank that does not exist or occurs twice.
+   */
+  subgroup(ranks: readonly number[]): Group | undefined;
+  /** Resolves with the first failure; never rejects, and stays pending for ever after a leave in good order. */
+  readonly failed: Promise<PeerError>;
+  /** Fails everything on all ranks with `error`. Local: it waits for nobody. */
+  abort(error: PeerError): void;
+  /** Says good-bye: what was sent is delivered; peers that still need this rank fail with evidence 'left'. */
+  leave(): void;
+  /** Bytes sent, by receiver, kind and group. */
+  readonly ledger: LedgerBook;
+  readonly links: ReadonlyMap<number, Link>;
+  /** The last 1,000 operations: as they stood at the failure, or now. */
+  flightRecord(): FlightDump;
+}
+
+/** `lanes` by the peer's rank: all ranks 0 ... lanes.size but this one. Throws ConfigError for deadlines that do not nest, LayoutError for ranks that do not fit. */
+export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lanes>, options: ConnectOptions = {}): Communicator {
+  const { run = 1, view = 1, world = realWorld } = options;
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+  checkNested(deadlines);
+  if (!(deadlines.silentMs >= 100)) throw new ConfigError('silentMs', `expected at least 100, got ${deadlines.silentMs}`);
+  const ranks = Array.from({ length: lanes.size + 1 }, (_, i) => i);
+  for (const expected of ranks) if (expected === rank ? lanes.has(rank) : !lanes.has(expected)) throw new LayoutError(`rank ${rank} of ${ranks.length}: expected lanes to ranks 0 to ${lanes.size} but ${rank}, got [${[...lanes.keys()].join(', ')}]`);
+  if (!ranks.includes(rank)) throw new LayoutError(`rank ${rank} of ${ranks.length}`);
+
+  const links = new Map<number, Link>();
+  const ledger = createLedger();
+  const recorder = createFlightRecorder(rank, world);
+  const blame = (peer: number): number => culpritOf(peer, rank, (waiting) => links.get(waiting)?.stats.peerWaitsFor);
+  const watch = createOperationWatch({ world, self: rank, operationMs: deadlines.operationMs, blame, expired: (error) => fail(error) });
+  const { silentMs } = deadlines;
+  const common = { self: rank, run, view, world, silentMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: deadlines.receiveMs, waitsFor: () => watch.waitsFor(), blame };
+  for (const [peer, pair] of lanes) links.set(peer, createLink({ lanes: pair, peer, ...common }));
+  const relay = relayFailures(links.values());
+
+  let frozen: FlightDump | undefined;
+  let left = false;
+  let resolveFailed!: (error: PeerError) => void;
+  const failed = new Promise<PeerError>((resolve) => { resolveFailed = resolve; });
+
+  function fail(error: PeerError): void {
+    if (frozen || left) return;
+    frozen = recorder.dump(error.message);
+    watch.stop();
+    relay(error);
+    resolveFailed(error);
+  }
+  for (const link of links.values()) void link.failed.then((error) => { if (error.evidence !== 'left') fail(error); });
+
+  const groupOf = (id: number, name: string, members: readonly number[]): Group => createGroup({ id, name, ranks: members, self: rank, links, ledger, relay: fail, recorder, watch });
+  const made = new Map<string, number>();
+  const ids = new Map<number, string>();
+
+  return {
+    ...groupOf(0, 'world', ranks),
+    subgroup(members) {
+      if (new Set(members).size !== members.length || !members.every((member) => ranks.includes(member))) throw new LayoutError(`subgroup: expected different ranks from 0 to ${lanes.size}, got [${members.join(', ')}]`);
+      const list = members.join(',');
+      const copy = made.get(list) ?? 0;
+      made.set(list, copy + 1);
+      if (!members.includes(rank)) return undefined;
+      const name = `[${list}]${copy === 0 ? '' : ` ${copy + 1}`}`;
+      const id = idOf(name);
+      const taken = ids.get(id);
+      if (taken !== undefined) throw new LayoutError(`subgroup ${name}: its number is that of ${taken} by chance; name the ranks in another order`);
+      ids.set(id, name);
+      return groupOf(id, name, members);
+    },
+    failed, ledger, links,
+    abort: fail,
+    leave() {
+      left = true;
+      watch.stop();
+      for (const link of links.values()) link.leave();
+    },
+    flightRecord: () => frozen ?? recorder.dump('still running'),
+  };
+}
+
+/**
+ * Whom to blame when `peer` keeps `self` waiting: the rank at the end of the chain of who waits for whom, as heartbeats told it. A chain that comes back
+ * to ourselves or runs in a circle has no end; then it is the peer.
+ */
+export function culpritOf(peer: number, self: number, waitsFor: (rank: number) => number | undefined): number {
+  const seen = new Set([self]);
+  let at = peer;
+  for (;;) {
+    if (seen.has(at)) return peer;
+    seen.add(at);
+    const next = waitsFor(at);
+    if (next === undefined) return at;
+    at = next;
+  }
+}
+
+/** FNV-1a with the top bit set: never the world's 0. */
+function idOf(name: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
+  return (h | 0x80000000) >>> 0;
+}

@@ -1,0 +1,107 @@
+// The collectives as one signature, each with data of its own and its one-line reference: calls of a simulated program. Values are small multiples of 1/4, so that
+// every sum is exact in f32 and in any order; true when the result is right.
+
+import type { TypedArray } from '../../src/base/shape.ts';
+import { allGather } from '../../src/collectives/all-gather.ts';
+import { allReduce } from '../../src/collectives/all-reduce.ts';
+import { allToAll, allToAllVariable } from '../../src/collectives/all-to-all.ts';
+import { barrier } from '../../src/collectives/barrier.ts';
+import { broadcast } from '../../src/collectives/broadcast.ts';
+import { gather } from '../../src/collectives/gather.ts';
+import type { Group } from '../../src/collectives/group.ts';
+import { evenParts } from '../../src/collectives/parts.ts';
+import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
+import { scatter } from '../../src/collectives/point/scatter.ts';
+import { recv, send } from '../../src/collectives/point/send-recv.ts';
+import { reduceScatter } from '../../src/collectives/reduce-scatter.ts';
+import { everywhere } from '../../src/collectives/sparse/placement.ts';
+import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
+import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
+import { values } from '../contracts/collective-contract.ts';
+import { firstDifference } from '../contracts/transport-contract.ts';
+
+export type Call = (group: Group, count: number, salt: number) => Promise<boolean>;
+
+const same = (a: TypedArray, b: TypedArray): boolean => firstDifference(a, b) < 0;
+
+function sum(size: number, count: number, salt: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(count);
+  for (let r = 0; r < size; r++) for (const [i, value] of values(r + salt, count).entries()) out[i] += value;
+  return out;
+}
+
+export const CALLS: readonly Call[] = [
+  async (group) => { await barrier(group); return true; },
+  async (group, count, salt) => {
+    const x = values(group.rank + salt, count);
+    await allReduce(group, x, { route: salt % 2 ? 'owner' : 'ring' });
+    return same(x, sum(group.size, count, salt));
+  },
+  async (group, count, salt) => {
+    const offsets = evenParts(count, group.size);
+    const out = new Float32Array(count);
+    await allGather(group, values(salt, count).subarray(offsets[group.rank], offsets[group.rank + 1]), offsets, out, { route: salt % 2 ? 'direct' : 'ring' });
+    return same(out, values(salt, count));
+  },
+  async (group, count, salt) => {
+    const offsets = evenParts(count, group.size);
+    const out = new Float32Array(offsets[group.rank + 1] - offsets[group.rank]);
+    await reduceScatter(group, values(group.rank + salt, count), offsets, out, { route: salt % 2 ? 'owner' : 'ring', wire: salt % 3 ? 'f32' : 'bf16' });
+    // The contract's values are exact in bf16, sums of a ring's few members too.
+    return same(out, sum(group.size, count, salt).subarray(offsets[group.rank], offsets[group.rank + 1]));
+  },
+  async (group, count, salt) => {
+    const x = values(group.rank + salt, count);
+    await broadcast(group, x, salt % group.size, { route: salt % 2 ? 'chain' : 'direct' });
+    return same(x, values((salt % group.size) + salt, count));
+  },
+  async (group, count, salt) => {
+    const block = Math.ceil(count / group.size);
+    const out = new Float32Array(block * group.size);
+    await allToAll(group, values(group.rank + salt, block * group.size), out);
+    return group.ranks.every((_, from) => same(out.subarray(from * block, (from + 1) * block), values(from + salt, block * group.size).subarray(group.rank * block, (group.rank + 1) * block)));
+  },
+  async (group, count, salt) => {
+    const length = (from: number, to: number): number => (from * 3 + to * 5 + salt) % Math.max(1, count);
+    const out = await allToAllVariable(group, group.ranks.map((_, to) => values(group.rank * 10 + to, length(group.rank, to))), 'f32', count + 1);
+    return out.every((block, from) => same(block, values(from * 10 + group.rank, length(from, group.rank))));
+  },
+  async (group, count, salt) => {
+    const root = salt % group.size;
+    const out = await gather(group, values(group.rank + salt, count), root, count);
+    return group.rank !== root || out.every((part, from) => same(part, values(from + salt, count)));
+  },
+  async (group, count, salt) => {
+    const root = salt % group.size;
+    const offsets = evenParts(count, group.size);
+    const out = new Float32Array(offsets[group.rank + 1] - offsets[group.rank]);
+    await scatter(group, group.rank === root ? values(salt, count) : undefined, offsets, out, root);
+    return same(out, values(salt, count).subarray(offsets[group.rank], offsets[group.rank + 1]));
+  },
+  async (group, count, salt) => {
+    const [up, down] = [new Float32Array(count), new Float32Array(count)];
+    await ringSendBoth(group, { data: values(group.rank + salt, count), out: up }, { data: values(group.rank + salt + 9, count), out: down });
+    const at = (step: number): number => (group.rank + step + group.size) % group.size;
+    return same(up, values(at(-1) + salt, count)) && same(down, values(at(1) + salt + 9, count));
+  },
+  async (group, count, salt) => {
+    const [from, to] = [salt % group.size, (salt + 1) % group.size];
+    if (group.rank === from) await send(group, to, values(salt, count));
+    if (group.rank !== to) return true;
+    const out = new Float32Array(count);
+    await recv(group, from, out);
+    return same(out, values(salt, count));
+  },
+  async (group, count, salt) => {
+    const owners = [salt % group.size, (salt + 1) % group.size];
+    const chunks = owners.map((owner, i) => (owner === group.rank ? values(salt + i, count) : new Float32Array(count)));
+    await sparseAllGather(group, everywhere(owners, group.size), chunks);
+    return chunks.every((chunk, i) => same(chunk, values(salt + i, count)));
+  },
+  async (group, count, salt) => {
+    const owner = salt % group.size;
+    const chunk = values(group.rank + salt, count);
+    await sparseReduceScatter(group, everywhere([owner], group.size), [chunk]);
+    return same(chunk, group.rank === owner ? sum(group.size, count, salt) : values(group.rank + salt, count));
+  },
+];

@@ -1,0 +1,89 @@
+// 1,000 connects and disconnects, in memory and over message ports: heap, ports and timers come back to where they were, within 1 %.
+
+import { runInNewContext } from 'node:vm';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { expect, it } from 'vitest';
+import { PeerError } from '../../src/base/errors.ts';
+import { realWorld } from '../../src/base/world.ts';
+import type { World } from '../../src/base/world.ts';
+import { allReduce } from '../../src/collectives/all-reduce.ts';
+import { barrier } from '../../src/collectives/barrier.ts';
+import type { Communicator } from '../../src/collectives/library/communicator.ts';
+import { connectLoopback, connectPorts } from '../../src/collectives/library/connect.ts';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+const turn = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve); });
+
+async function heap(): Promise<number> {
+  for (let i = 0; i < 4; i++) { await turn(); collect(); }
+  const { used_heap_size, external_memory } = getHeapStatistics();
+  return used_heap_size + external_memory;
+}
+
+/** Resources that Node counts, by name. */
+function open(): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of process.getActiveResourcesInfo()) if (/MessagePort|Timeout/.test(name)) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+/** The real World with its open timers counted. */
+function counted(): { world: World; timers: () => number } {
+  let timers = 0;
+  const timer = (delayMs: number, fire: () => void): (() => void) => {
+    let live = true;
+    timers++;
+    const end = (): void => { if (live) { live = false; timers--; } };
+    const cancel = realWorld.timer(delayMs, () => { end(); fire(); });
+    return () => { end(); cancel(); };
+  };
+  return { world: { ...realWorld, timer }, timers: () => timers };
+}
+
+function viaPorts(size: number, world: World): Communicator[] {
+  const ports = Array.from({ length: size }, () => new Map<number, MessagePort>());
+  for (let a = 0; a < size; a++) for (let b = a + 1; b < size; b++) { const { port1, port2 } = new MessageChannel(); ports[a].set(b, port1); ports[b].set(a, port2); }
+  return ports.map((own, rank) => connectPorts(rank, own, { world }));
+}
+
+async function round(all: Communicator[], n: number): Promise<void> {
+  const xs = all.map(() => new Float32Array(500).fill(1));
+  await Promise.all(all.map((own, r) => allReduce(own, xs[r]).then(() => barrier(own))));
+  if (xs[0][499] !== all.length) throw new Error(`round ${n}: got ${xs[0][499]}`);
+  // Every way to end: leave, an abort in the middle of an operation, an operation that somebody leaves.
+  if (n % 3 === 0) { for (const own of all) own.leave(); return; }
+  const stuck = all.slice(1).map((own) => allReduce(own, new Float32Array(100_000)));
+  if (n % 3 === 1) all[0].abort(new PeerError(0, 'crashed', 'the soak test says so'));
+  else all[0].leave();
+  for (const result of await Promise.allSettled(stuck)) if (result.status !== 'rejected' || !(result.reason instanceof PeerError)) throw new Error(`round ${n}: an operation did not fail`);
+  for (const own of all) own.leave();
+}
+
+it.each([['in memory', 1000, (world: World) => connectLoopback(3, { world })], ['over message ports', 1000, (world: World) => viaPorts(3, world)]] as const)('%s: %i connects and disconnects', async (_, rounds, connect) => {
+  const { world, timers } = counted();
+  const alive: WeakRef<Communicator>[] = [];
+  const run = async (count: number): Promise<{ heap: number; open: Record<string, number>; timers: number }> => {
+    for (let n = 0; n < count; n++) {
+      const all = connect(world);
+      alive.push(new WeakRef(all[n % 3]));
+      await round(all, n);
+    }
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+    const held = await heap();
+    // The last may still lie on the stack.
+    expect(alive.splice(0).filter((ref) => ref.deref() !== undefined).length).toBeLessThanOrEqual(1);
+    return { heap: held, open: open(), timers: timers() };
+  };
+  let before = await run(500);
+  // The compiler's own memory moves by about 1 % of these 12 MB; what leaks grows every time.
+  for (let tries = 3; ; tries--) {
+    const after = await run(rounds);
+    expect([before.timers, after.timers]).toEqual([0, 0]);
+    expect(after.open).toEqual(before.open);
+    if (after.heap < 1.01 * before.heap) break;
+    if (tries === 1) expect(after.heap / before.heap).toBeLessThan(1.01);
+    before = after;
+  }
+}, 120_000);

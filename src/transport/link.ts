@@ -37,6 +37,9 @@ export interface LinkOptions {
   readonly blame?: (peer: number) => number;
 }
 
+/** A peer that has not heard us says hello anew for each link that it starts; more answers than this would fill our control lane at its will. */
+const MAX_HELLOS = 64;
+
 export function createLink(options: LinkOptions): Link { return new LaneLink(options); }
 
 class LaneLink implements Link {
@@ -59,6 +62,7 @@ class LaneLink implements Link {
   #resolveFailed!: (error: PeerError) => void;
   #error: PeerError | undefined;
   #open = false;
+  #hellos = 0;
   #leaving = false;
   /** Announces, grants and credits that wait for the peer's hello. */
   #waiting: Frame[] = [];
@@ -174,6 +178,10 @@ class LaneLink implements Link {
     const { sender, receiver, heard } = decodeHello(frame.payload);
     if (sender !== this.peer || receiver !== this.#self) {
       this.#fail(new PeerError(this.peer, 'corrupt', `it says that it is rank ${sender} and speaks to rank ${receiver}, expected ${this.peer} and ${this.#self}`), true);
+      return;
+    }
+    if (++this.#hellos > MAX_HELLOS) {
+      this.#fail(new PeerError(this.peer, 'corrupt', `it said hello more than ${MAX_HELLOS} times`), true);
       return;
     }
     const first = !this.#open;

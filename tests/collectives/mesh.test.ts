@@ -9,6 +9,8 @@ import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { createLedger } from '../../src/collectives/ledger.ts';
 import { coordinatesOf, createMesh, rankOf } from '../../src/collectives/mesh.ts';
 import type { Mesh } from '../../src/collectives/mesh.ts';
+import { createFlightRecorder } from '../../src/collectives/record/flight-recorder.ts';
+import { mergeTimeline } from '../../src/collectives/record/timeline.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 
@@ -75,6 +77,18 @@ describe('mesh', () => {
     all[4]!.abort(new PeerError(4, 'device-lost', 'the GPU was lost'));
     const failures = await Promise.all(all.map((mesh) => mesh.failed));
     for (const error of failures) expect([error.culprit, error.evidence]).toEqual([4, 'device-lost']);
+  });
+
+  it('records the operations of all its groups where a recorder is given', async () => {
+    const nodes = loopbackMesh(4, realWorld);
+    const recorders = nodes.map(({ rank }) => createFlightRecorder(rank, realWorld));
+    const all = nodes.map(({ rank, links }) => createMesh({ layout: layoutOf({ dp: 2, tp: 2 }), rank, links, ledger: createLedger(), recorder: recorders[rank] }));
+    await Promise.all(all.flatMap((mesh) => [allReduce(mesh.axis('dp'), new Float32Array(9)), allReduce(mesh.axis('tp'), new Float32Array(5))]));
+    for (const mesh of all) void allReduce(mesh.axis('tp'), new Float32Array(mesh.rank === 3 ? 6 : 7)).catch(() => undefined);
+    await Promise.all(all.map((mesh) => mesh.failed));
+    const { entries, diverged } = mergeTimeline(recorders.map((recorder) => recorder.dump('test')));
+    expect(entries.map(({ group, seq, steps }) => [group, seq, steps.map(({ rank }) => rank)])).toEqual([['dp', 0, [0, 2]], ['tp', 0, [0, 1]], ['tp', 1, [0, 1]], ['dp', 0, [1, 3]], ['tp', 0, [2, 3]], ['tp', 1, [2, 3]]]);
+    expect(diverged).toMatchObject({ kind: 'mismatch', group: 'tp', seq: 1 });
   });
 
   it('refuses a layout that does not fit the world', () => {

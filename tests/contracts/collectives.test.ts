@@ -13,8 +13,13 @@ import { broadcast, broadcastBytes } from '../../src/collectives/broadcast.ts';
 import { gather } from '../../src/collectives/gather.ts';
 import type { Group, Operation } from '../../src/collectives/group.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
+import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
+import { scatter } from '../../src/collectives/point/scatter.ts';
 import { reduceScatter, reduceScatterBytes } from '../../src/collectives/reduce-scatter.ts';
 import { ringSend, ringSendBytes } from '../../src/collectives/ring-send.ts';
+import { everywhere } from '../../src/collectives/sparse/placement.ts';
+import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
+import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
 import { firstDifference, rejection, tapped } from './transport-contract.ts';
 import { cluster, SIZES, LONG, counts, values, unevenParts, delayed, portMesh, checkAllReduce, checkAllGather, checkReduceScatter, checkRingSend, checkAllToAll, checkBroadcast } from './collective-contract.ts';
 import type { Cluster, Run } from './collective-contract.ts';
@@ -183,6 +188,11 @@ describe('failures', () => {
     ['barrier', (group) => barrier(group)],
     ['gather', (group) => gather(group, new Float32Array(9), 2, 9)],
     ['broadcast', (group) => broadcast(group, new Float32Array(800_000), 2)],
+    ['all-reduce by ring, int8', (group) => allReduce(group, new Float32Array(1_500_000), { route: 'ring', wire: 'int8' })],
+    ['scatter', (group) => scatter(group, new Float32Array(400_000), evenParts(400_000, 4), new Float32Array(100_000), 2)],
+    ['sparse all-gather', (group) => sparseAllGather(group, everywhere([2], 4), [new Float32Array(400_000)])],
+    ['sparse reduce-scatter', (group) => sparseReduceScatter(group, everywhere([0, 2], 4), [new Float32Array(400_000), new Float32Array(9)])],
+    ['ring-send both ways', (group) => ringSendBoth(group, { data: new Float32Array(200_000), out: new Float32Array(200_000) }, { data: new Float32Array(9), out: new Float32Array(9) })],
     ['ring-send', (group) => ringSend(group, new Float32Array(200_000), new Float32Array(200_000))],
   ];
 

@@ -147,6 +147,15 @@ describe('link under a virtual clock', () => {
     expect(() => link(pair.a, 'a', { windowBytes: 65536 })).toThrow(ConfigError);
   });
 
+  it('answers a peer that says hello without end only so often', async () => {
+    const pair = pairOf(() => loopbackPair().ends);
+    let answers = 0;
+    const b = link({ control: tapped(pair.b.control, (message, pass) => { answers++; pass(message); }), bulk: pair.b.bulk }, 'b');
+    for (let i = 0; i < 200; i++) pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 4, receiver: 9, heard: false }))));
+    expect((await b.failed).message).toContain('it said hello more than 64 times');
+    expect(answers).toBeLessThan(70);
+  });
+
   it('keeps the text of an abort within its bound and names only the first teller', async () => {
     const [x, y] = [links(pairOf(() => loopbackPair().ends)), links(pairOf(() => loopbackPair().ends))];
     void x.b.failed.then((error) => y.a.abort(error));

@@ -39,7 +39,7 @@ function quadsOfB({ N, K, TRANS_B, B_BATCH }: MatmulParams): boolean {
   return N % 4 === 0 && (!TRANS_B || K % 4 === 0) && B_BATCH % 4 === 0;
 }
 
-/** The family and tile that is a good guess without measuring. Measured on SwiftShader (subgroups of 4) and lavapipe (8); for GPUs from the literature. */
+/** The family and tile that is a good guess without measuring; `scalar` rules out the twin with wide loads. Measured on SwiftShader (subgroups of 4) and lavapipe (8); for GPUs from the literature. */
 function guess(p: MatmulParams, { software, subgroupSize }: DeviceFeatures): string {
   const { M, N, K, BATCH } = p;
   if (!software) {
@@ -48,11 +48,15 @@ function guess(p: MatmulParams, { software, subgroupSize }: DeviceFeatures): str
     return tiles(p, 64, 64) >= 4 && K >= 16 ? 'shared-64x64' : 'registers-4x4';
   }
   // Loads cost 20 times an addition there, so big tiles win as long as all cores have work; but their compile time must come back.
-  if (subgroupSize > 4 && !p.TRANS_A && !p.TRANS_B) return tiles(p, 8, 8) >= 512 ? 'registers-8x8' : 'registers-4x4';
-  if (subgroupSize === 0) return tiles(p, 8, 8) >= 512 ? 'registers-8x8' : 'registers-4x4';
-  if (M < 4) return 'subgroup-1x8';
-  if (subgroupSize > 4) return 'subgroup-16x4';
   const flops = 2 * BATCH * M * N * K;
+  if (subgroupSize === 0) return tiles(p, 8, 8) >= 512 ? 'registers-8x8' : 'registers-4x4';
+  if (subgroupSize > 4) {
+    // lavapipe gathers lane by lane, so wide loads gain nothing there.
+    if (M < 4) return 'registers-4x4 scalar';
+    if (!quadsOfB(p)) return tiles(p, 8, 8) >= 256 ? 'registers-8x8 scalar' : 'registers-4x4 scalar';
+    return flops >= 2 ** 24 && M >= 32 ? 'subgroup-32x4' : 'subgroup-16x4';
+  }
+  if (M < 4) return 'subgroup-1x8';
   if (flops >= 2 ** 26 && tiles(p, 16, 16 * subgroupSize) >= 16) return 'subgroup-16x16';
   if (flops >= 2 ** 20 && tiles(p, 16, 8 * subgroupSize) >= 8) return 'subgroup-16x8';
   return 'subgroup-4x8';
@@ -65,7 +69,7 @@ function variant({ name, source, madeFor, supports, grid }: Family, label: strin
   return {
     name: `${name}-${label}`, source, madeFor, supports, grid, needs: base === 'subgroup' ? ['subgroups'] : undefined,
     tune: Object.fromEntries(Object.entries(constants).map(([constant, value]) => [constant, [value]])),
-    prefers: (p, features) => guess(p, features) === `${base}-${label}`,
+    prefers: (p, features) => [`${base}-${label}`, ...(name === base ? [`${base}-${label} scalar`] : [])].includes(guess(p, features)),
   };
 }
 

@@ -37,8 +37,11 @@ const QUADS: u32 = TILE_N / 4u;
 @group(0) @binding(3) var<storage, read> residual: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-var<workgroup> left: array<vec4<f32>, HEIGHT * TERM_QUADS>;
-var<workgroup> right: array<vec4<f32>, TERMS * WIDTH_QUADS>;
+// What a tile is stored in; sums are always f32.
+alias scalar = f32;
+
+var<workgroup> left: array<vec4<scalar>, HEIGHT * TERM_QUADS>;
+var<workgroup> right: array<vec4<scalar>, TERMS * WIDTH_QUADS>;
 
 fn activate(x: vec4<f32>) -> vec4<f32> {
   if (ACT == 1u) {
@@ -89,12 +92,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             quadOfA(batch, k + 4u * term, row0 / 4u + place), quadOfA(batch, k + 4u * term + 1u, row0 / 4u + place),
             quadOfA(batch, k + 4u * term + 2u, row0 / 4u + place), quadOfA(batch, k + 4u * term + 3u, row0 / 4u + place)));
           for (var i = 0u; i < 4u; i++) { // unroll
-            left[(4u * place + i) * TERM_QUADS + term] = x[i];
+            left[(4u * place + i) * TERM_QUADS + term] = vec4<scalar>(x[i]);
           }
         }
       } else {
         for (var block = thread; block < HEIGHT * TERM_QUADS; block += THREADS) {
-          left[block / TERM_QUADS * TERM_QUADS + block % TERM_QUADS] = quadOfA(batch, row0 + block / TERM_QUADS, k / 4u + block % TERM_QUADS);
+          left[block / TERM_QUADS * TERM_QUADS + block % TERM_QUADS] = vec4<scalar>(quadOfA(batch, row0 + block / TERM_QUADS, k / 4u + block % TERM_QUADS));
         }
       }
       if (TRANS_B == 1u) {
@@ -105,24 +108,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             quadOfB(batch, 4u * (quad0 + column), k / 4u + place), quadOfB(batch, 4u * (quad0 + column) + 1u, k / 4u + place),
             quadOfB(batch, 4u * (quad0 + column) + 2u, k / 4u + place), quadOfB(batch, 4u * (quad0 + column) + 3u, k / 4u + place)));
           for (var i = 0u; i < 4u; i++) { // unroll
-            right[(4u * place + i) * WIDTH_QUADS + column] = x[i];
+            right[(4u * place + i) * WIDTH_QUADS + column] = vec4<scalar>(x[i]);
           }
         }
       } else {
         for (var block = thread; block < TERMS * WIDTH_QUADS; block += THREADS) {
-          right[block] = quadOfB(batch, k + block / WIDTH_QUADS, quad0 + block % WIDTH_QUADS);
+          right[block] = vec4<scalar>(quadOfB(batch, k + block / WIDTH_QUADS, quad0 + block % WIDTH_QUADS));
         }
       }
       workgroupBarrier();
       for (var term = 0u; term < TERM_QUADS; term++) {
         var x: array<vec4<f32>, TILE_M>; // registers
         for (var i = 0u; i < TILE_M; i++) { // unroll
-          x[i] = left[((i / 4u * WG_Y + local.y) * 4u + i % 4u) * TERM_QUADS + term];
+          x[i] = vec4<f32>(left[((i / 4u * WG_Y + local.y) * 4u + i % 4u) * TERM_QUADS + term]);
         }
         for (var s = 0u; s < 4u; s++) { // unroll
           var y: array<vec4<f32>, QUADS>; // registers
           for (var j = 0u; j < QUADS; j++) { // unroll
-            y[j] = right[(4u * term + s) * WIDTH_QUADS + j * WG_X + local.x];
+            y[j] = vec4<f32>(right[(4u * term + s) * WIDTH_QUADS + j * WG_X + local.x]);
           }
           for (var i = 0u; i < TILE_M; i++) { // unroll
             for (var j = 0u; j < QUADS; j++) { // unroll

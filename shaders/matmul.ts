@@ -62,12 +62,15 @@ function guess(p: MatmulParams, { software, subgroupSize }: DeviceFeatures): str
   return 'subgroup-4x8';
 }
 
-interface Family { readonly name: string; readonly source: string; readonly madeFor?: 'hardware' | 'software'; readonly supports?: (p: MatmulParams) => boolean; readonly grid: Variant<MatmulParams>['grid'] }
+interface Family { readonly name: string; readonly source: string; readonly halves?: boolean; readonly madeFor?: 'hardware' | 'software'; readonly supports?: (p: MatmulParams) => boolean; readonly grid: Variant<MatmulParams>['grid'] }
 
-function variant({ name, source, madeFor, supports, grid }: Family, label: string, constants: Constants): Variant<MatmulParams> {
-  const base = name.replace('-vec4', '');
+/** Half precision keeps 11 bits of each factor. */
+const F16_TOLERANCE = 2e-3;
+
+function variant({ name, source, madeFor, halves, supports, grid }: Family, label: string, constants: Constants): Variant<MatmulParams> {
+  const base = name.replace(/-vec4|-f16/g, '');
   return {
-    name: `${name}-${label}`, source, madeFor, supports, grid, needs: base === 'subgroup' ? ['subgroups'] : undefined,
+    name: `${name}-${label}`, source, madeFor, supports, grid, needs: base === 'subgroup' ? ['subgroups'] : halves ? ['f16'] : undefined, tolerance: halves ? F16_TOLERANCE : undefined,
     tune: Object.fromEntries(Object.entries(constants).map(([constant, value]) => [constant, [value]])),
     prefers: (p, features) => [`${base}-${label}`, ...(name === base ? [`${base}-${label} scalar`] : [])].includes(guess(p, features)),
   };
@@ -85,6 +88,7 @@ function twins(name: string, vec4: string, scalar: string, grid: Family['grid'],
 const subgroup = twins('subgroup', subgroupVec4Source, subgroupSource, subgroupGrid, quadsOfB);
 const registers = twins('registers', vec4Source, scalarSource, blockGrid, quads);
 const shared = twins('shared', sharedVec4Source, sharedSource, blockGrid, quads, 'hardware');
+const sharedHalves = shared.map((family): Family => ({ ...family, name: family.name.replace('shared', 'shared-f16'), halves: true }));
 const split: Family = { name: 'split', source: splitSource, madeFor: 'hardware', grid: splitGrid };
 
 const bothOf = (families: readonly Family[], label: string, constants: Constants): Variant<MatmulParams>[] => families.map((family) => variant(family, label, constants));
@@ -94,7 +98,9 @@ const registerTile = (tileM: number, tileN: number, wgX: number, wgY: number): V
 const VARIANTS: readonly Variant<MatmulParams>[] = [
   ...registerTile(8, 8, 8, 8), ...registerTile(4, 4, 16, 4),
   ...subgroupTile(16, 8), ...subgroupTile(4, 8), ...subgroupTile(16, 4), ...subgroupTile(1, 8), ...subgroupTile(16, 16), ...subgroupTile(32, 4),
-  ...bothOf(shared, '64x64', { TILE_M: 4, TILE_N: 4, WG_X: 16, WG_Y: 16, TERMS: 16 }), ...bothOf(shared, '128x128', { TILE_M: 8, TILE_N: 8, WG_X: 16, WG_Y: 16, TERMS: 16 }),
+  // Allowed only with reduced precision, and then first.
+  ...bothOf([...sharedHalves, ...shared], '64x64', { TILE_M: 4, TILE_N: 4, WG_X: 16, WG_Y: 16, TERMS: 16 }),
+  ...bothOf([...sharedHalves, ...shared], '128x128', { TILE_M: 8, TILE_N: 8, WG_X: 16, WG_Y: 16, TERMS: 16 }),
   variant(split, '4x4', { TILE_M: 4, TILE_N: 4, WG_X: 16, WG_Y: 16 }), variant(split, '1x4', { TILE_M: 1, TILE_N: 4, WG_X: 32, WG_Y: 8 }),
 ];
 

@@ -59,7 +59,7 @@ const api: RankApi = {
       const ledger = createLedger();
       mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, links, ledger });
       // Only now is it known how long the device may measure. It has run nothing yet.
-      if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: await browserQualifier(ready.config.tune) });
+      if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: await browserQualifier(ready.config.tune), reducedPrecision: ready.config.precision === 'f16' });
       const own = mesh;
       void device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({

@@ -43,10 +43,10 @@ export interface LocalRun {
 let context: Promise<GpuContext> | undefined;
 
 /** A device of this process: `node` shares one GPUDevice among all callers. With `qualifier` (node only), it is checked and tuned for what it runs. */
-export async function localDevice(backend: LocalBackend, qualifier?: Qualifier): Promise<Device> {
+export async function localDevice(backend: LocalBackend, qualifier?: Qualifier, reducedPrecision = false): Promise<Device> {
   if (backend === 'cpu') return createCpuDevice();
   context ??= (async () => { useVulkan(); return openGpu(await nodeGpu()); })();
-  return deviceOf(await context, { qualifier });
+  return deviceOf(await context, { qualifier, reducedPrecision });
 }
 
 /** What a memory of this process's GPU belongs to, besides the adapter: the runtime and the driver's settings that change code. */
@@ -68,7 +68,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
   try {
     await Promise.all(nodes.map(async ({ rank, links }) => {
       const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank] });
-      const device = await localDevice(backend, qualifier);
+      const device = await localDevice(backend, qualifier, config.precision === 'f16');
       try {
         await runRank({
           device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,

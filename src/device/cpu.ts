@@ -18,7 +18,7 @@ export function createCpuDevice(): Device {
   const counters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
   const memory = new MemoryLedger();
   const adapter: AdapterInfo = { vendor: 'tabmesh', architecture: 'reference', description: 'f64 references on the CPU', software: true };
-  const features: DeviceFeatures = { subgroupSize: 0, f16: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+  const features: DeviceFeatures = { subgroupSize: 0, f16: false, reducedPrecision: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
   let lose: (error: DeviceLostError) => void = () => {};
   const lost = new Promise<DeviceLostError>((resolve) => { lose = resolve; });
   let gone: DeviceLostError | undefined;

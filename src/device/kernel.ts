@@ -15,6 +15,8 @@ export interface DeviceFeatures {
   readonly subgroupSize: number;
   /** shader-f16 is there. */
   readonly f16: boolean;
+  /** The user allows variants of lower precision. */
+  readonly reducedPrecision: boolean;
   /** A software adapter: memory instructions and barriers cost much, threads are few. Only guesses may depend on it. */
   readonly software: boolean;
   readonly maxWorkgroupStorageBytes: number;
@@ -26,7 +28,7 @@ export interface Variant<P extends Params = Params> {
   readonly name: string;
   /** WGSL text, from `import source from './x.wgsl?raw'`. */
   readonly source: string;
-  /** Language extensions that the text enables. With `subgroups`, `const SUBGROUP: u32` becomes the adapter's subgroup size. */
+  /** Language extensions. The text enables `subgroups`, and its `const SUBGROUP: u32` becomes the adapter's subgroup size; with `f16`, its `alias scalar = f32;` becomes f16. */
   readonly needs?: readonly ('subgroups' | 'f16')[];
   /** Candidate values of `const NAME: u32` lines besides the params; the first of each list is the default. */
   readonly tune?: Readonly<Record<string, readonly number[]>>;

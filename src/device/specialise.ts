@@ -11,8 +11,10 @@ const UNROLL_HEADER = /for \(var (\w+)(?:: *[ui]32)? = ([^;]+); \1 < ([^;]+); \1
 const IF_HEADER = /\bif \(([\w%*/+\- ]+?) (==|!=|<|<=|>|>=) ([\w%*/+\- ]+?)\) *\{/g;
 const REGISTERS = /var (\w+): *array<(.+), *([^,<>]+)>; *\/\/ registers[^\n]*/;
 
-export function specialise(source: string, constants: Constants): string {
-  let text = source.replace(CONST_LINE, (line, head: string, name: string, colon: string, type: string, equals: string) =>
+/** With `halves`, `alias scalar = f32;` becomes f16. */
+export function specialise(source: string, constants: Constants, halves = false): string {
+  const typed = halves ? `enable f16;\n${source.replace(/^alias scalar = f32;/m, 'alias scalar = f16;')}` : source;
+  let text = typed.replace(CONST_LINE, (line, head: string, name: string, colon: string, type: string, equals: string) =>
     name in constants ? `${head}${name}${colon}${type}${equals}${literal(constants[name], type)};` : line);
   const values = constantValues(text);
   text = foldBranches(text, values);

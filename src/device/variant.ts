@@ -14,6 +14,9 @@ export function isSupported(variant: Variant, params: Params, features: DeviceFe
   return (variant.needs ?? []).every((need) => has[need]) && (variant.supports?.(params, features) ?? true);
 }
 
+/** Exact, or less precise where the user agreed. */
+export function isAllowed({ tolerance }: Variant, { reducedPrecision }: DeviceFeatures): boolean { return tolerance === undefined || reducedPrecision; }
+
 /** What the constants of the variant's text become; tunables are the first of their lists unless given. */
 export function constantsOf(variant: Variant, params: Params, features: DeviceFeatures, tuned: Constants = {}): Constants {
   const constants: Record<string, number> = { ...params };
@@ -22,11 +25,11 @@ export function constantsOf(variant: Variant, params: Params, features: DeviceFe
   return constants;
 }
 
-/** The exact variants that are right for these params here, in the order in which to try them: good guesses first. */
+/** The variants that are right for these params here, in the order in which to try them: good guesses first. */
 export function supportedVariants(kernel: Kernel, params: Params, features: DeviceFeatures): readonly Variant[] {
-  const exact = kernel.variants.filter((variant) => variant.tolerance === undefined && isSupported(variant, params, features));
+  const allowed = kernel.variants.filter((variant) => isAllowed(variant, features) && isSupported(variant, params, features));
   const guessed = (variant: Variant): boolean => variant.prefers?.(params, features) ?? true;
-  return [...exact.filter(guessed), ...exact.filter((variant) => !guessed(variant))];
+  return [...allowed.filter(guessed), ...allowed.filter((variant) => !guessed(variant))];
 }
 
 export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {

@@ -56,7 +56,7 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
     device,
     adapter: { vendor, architecture, description: description || name, software },
     features: {
-      subgroupSize: subgroupSize(device), f16: device.features.has('shader-f16'), software,
+      subgroupSize: subgroupSize(device), f16: device.features.has('shader-f16'), reducedPrecision: false, software,
       maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
     },
     pipelines: new Map(),
@@ -79,12 +79,14 @@ export interface DeviceOptions {
   readonly tuning?: Tuning;
   /** Checks and tunes what plans use; the ranks of one context share it. */
   readonly qualifier?: Qualifier;
+  /** Allows variants that round to f16 where the adapter can; default false. */
+  readonly reducedPrecision?: boolean;
 }
 
 /** Opens a device of its own. See `deviceOf` for several ranks on one context. */
 export async function createWebGpuDevice(gpu: GPU | undefined, options: GPURequestAdapterOptions & DeviceOptions = {}): Promise<Device> {
-  const { tuning, qualifier, ...adapterOptions } = options;
-  return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning, qualifier });
+  const { tuning, qualifier, reducedPrecision, ...adapterOptions } = options;
+  return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning, qualifier, reducedPrecision });
 }
 
 function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
@@ -112,7 +114,7 @@ function pipelineOf(context: GpuContext, kernel: Kernel, { variant, constants }:
   const key = `${label} ${JSON.stringify(constants)}`;
   const known = context.pipelines.get(key);
   if (known) return known;
-  const pipeline = compile(context, kernel, specialise(variant.source, constants), label);
+  const pipeline = compile(context, kernel, specialise(variant.source, constants, variant.needs?.includes('f16')), label);
   context.pipelines.set(key, pipeline);
   counters.pipelines++;
   return pipeline;
@@ -138,6 +140,7 @@ function encode(pass: GPUComputePassEncoder, launches: readonly GpuLaunch[]): GP
 export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
   const { device: gpu } = context;
   const { qualifier, tuning = qualifier?.choose } = options;
+  const features = { ...context.features, reducedPrecision: options.reducedPrecision === true && context.features.f16 };
   let timer: GpuTimer | undefined;
   const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
   const memory = new MemoryLedger();
@@ -158,7 +161,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
   };
 
   const device: Device = {
-    kind: 'webgpu', adapter: context.adapter, features: context.features, counters, memory: memory.byTag, lost: context.lost,
+    kind: 'webgpu', adapter: context.adapter, features, counters, memory: memory.byTag, lost: context.lost,
     alloc(bytes, tag, label) {
       const size = Math.max(16, Math.ceil(bytes / 4) * 4);
       const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
@@ -179,7 +182,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
     },
     async prepare(kernel, params, io, choice) {
       if (context.failure) throw context.failure;
-      const { variant, constants } = choice ?? chooseVariant(kernel, params, context.features, tuning);
+      const { variant, constants } = choice ?? chooseVariant(kernel, params, features, tuning);
       const label = `${kernel.name}/${variant.name}`;
       const grid = checkGrid(label, variant.grid(params, constants), gpu.limits.maxComputeWorkgroupsPerDimension);
       const ready = await pipelineOf(context, kernel, { variant, constants }, counters);

@@ -42,6 +42,8 @@ export interface RunConfig {
   readonly checkpointEvery: number;
   /** Seconds in which a device measures variants before it trains; 0: self-check only; null: neither. */
   readonly tune: number | null;
+  /** 'f16' lets kernels round their factors to half precision; sums stay f32. */
+  readonly precision: 'f32' | 'f16';
 }
 
 interface Field<T> {
@@ -108,6 +110,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   sampleEvery: count('steps between samples; 0: never', 50, 0, 10_000_000),
   checkpointEvery: count('steps between checkpoints; 0: never', 0, 0, 10_000_000),
   tune: orNull(atLeast0('seconds to measure kernel variants before training; 0: only check them, none: not even that', 2), 2),
+  precision: { about: 'f32, or f16: products may round their factors to half precision where the adapter can and the result passes the check', preset: 'f32', read: readPrecision },
 };
 
 /** Names that shape `lr` and are no fields of their own: lr becomes the peak of a warm-up and decay. */
@@ -137,7 +140,7 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
     model: get('model'), data: get('data'), tokenizer: get('tokenizer'), layout: get('layout'), schedule: get('schedule'), chunks: get('chunks'), sequence: get('sequence'),
     microbatches: get('microbatches'), steps: get('steps'), seed: get('seed'), batch: get('batch'), context: getOrNull('context'), lr: shapeRate(get('lr'), given),
     betas: get('betas'), eps: get('eps'), weightDecay: get('weightDecay'), gradClip: getOrNull('gradClip'),
-    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'), tune: getOrNull('tune'),
+    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'), tune: getOrNull('tune'), precision: get('precision'),
   };
   checkLearningRate(config.lr, config.steps);
   return config;
@@ -218,6 +221,11 @@ function readLearningRate(value: unknown, where: string): LearningRate {
 
 function readDecay(value: unknown, where: string): WarmupDecay['decay'] {
   if (value !== 'cosine' && value !== 'linear' && value !== 'none') throw new ConfigError(where, `expected cosine, linear or none, got ${show(value)}`);
+  return value;
+}
+
+function readPrecision(value: unknown, where: string): RunConfig['precision'] {
+  if (value !== 'f32' && value !== 'f16') throw new ConfigError(where, `expected f32 or f16, got ${show(value)}`);
   return value;
 }
 

@@ -37,6 +37,12 @@ describe('unrolling', () => {
   });
 });
 
+test('f16 storage turns the alias and enables the extension; without it the text stays', () => {
+  const source = 'alias scalar = f32;\nvar<workgroup> tile: array<vec4<scalar>, 4>;';
+  expect(specialise(source, {}, true)).toBe('enable f16;\nalias scalar = f16;\nvar<workgroup> tile: array<vec4<scalar>, 4>;');
+  expect(specialise(source, {})).toBe(source);
+});
+
 describe('branches', () => {
   test.each([
     ['if (A == 1u) { x(); } else { y(); }', '{ x(); }'],

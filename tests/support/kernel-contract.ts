@@ -30,11 +30,11 @@ export async function contractTarget(open: (tuning: Tuning) => Device | Promise<
 type Arrays = Record<string, TypedArray>;
 
 /** Seeded inputs and initial outputs of one case. */
-export function caseArrays(kernel: Kernel, params: Params): Arrays {
+export function caseArrays(kernel: Kernel, params: Params, seed = 7): Arrays {
   const sizes = kernel.sizes(params);
   const arrays: Arrays = {};
   for (const [name, spec] of Object.entries(kernel.bindings)) {
-    const stream = new RandomStream(7, `${kernel.name} ${JSON.stringify(params)} ${name}`);
+    const stream = new RandomStream(seed, `${kernel.name} ${JSON.stringify(params)} ${name}`);
     let drawn = 0;
     const made = kernel.testInput?.(name, params, () => stream.uniform(drawn++));
     if (made && made.length !== sizes[name]) throw new Error(`${kernel.name}: testInput(${name}) gives ${made.length} elements, sizes says ${sizes[name]}`);
@@ -104,10 +104,10 @@ function rotate(variants: readonly Variant[], turn: number, byDefault: Variant, 
 }
 
 /** Runs all cases of `kernel` under every text of a variant that supports them, and every variant under some case. `worst` is the largest error in units of what is allowed. */
-export async function checkKernel(target: ContractTarget, kernel: Kernel, cases: readonly Params[] = kernel.cases): Promise<ContractReport> {
+export async function checkKernel(target: ContractTarget, kernel: Kernel, cases: readonly Params[] = kernel.cases, seed?: number): Promise<ContractReport> {
   const report: ContractReport = { runs: 0, failures: [], worst: 0 };
   for (const [turn, params] of cases.entries()) {
-    const arrays = caseArrays(kernel, params);
+    const arrays = caseArrays(kernel, params, seed);
     const expected = expectedArrays(kernel, params, arrays);
     const variants = kernel.variants.filter((variant) => isSupported(variant, params, target.device.features));
     if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);

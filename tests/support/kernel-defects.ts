@@ -25,7 +25,7 @@ export interface Defect {
   readonly where?: Params;
 }
 
-const FEATURES = { subgroupSize: 4, f16: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+const FEATURES = { subgroupSize: 4, f16: false, reducedPrecision: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
 
 export const DEFECTS: readonly Defect[] = [
   { what: 'drops the last k', kernel: matmul, variant: 'registers-4x4', from: 'k < K;', to: 'k < K - 1u;' },
@@ -41,7 +41,7 @@ export const DEFECTS: readonly Defect[] = [
   { what: 'shares batch 0 of a', kernel: matmul, variant: 'registers-vec4-4x4', from: 'batch * (A_BATCH / 4u)', to: '0u', where: { BATCH: 5 } },
   { what: 'takes another lane for the second row of a load', kernel: matmul, variant: 'subgroup-vec4-4x8', from: 'i % ROWS * 4u + s', to: '(s + i / 2u) % 4u', where: { TRANS_A: 0 } },
   { what: 'keeps terms past the last one', kernel: matmul, variant: 'subgroup-4x8', from: 'k + term >= K', to: 'k + term > K', where: { K: 17 } },
-  { what: 'turns a block the wrong way', kernel: matmul, variant: 'shared-64x64', from: 'right[(4u * place + i) * WIDTH_QUADS + column] = x[i]', to: 'right[(4u * place + i) * WIDTH_QUADS + column] = x[3u - i]', where: { TRANS_B: 1 } },
+  { what: 'turns a block the wrong way', kernel: matmul, variant: 'shared-64x64', from: 'right[(4u * place + i) * WIDTH_QUADS + column] = vec4<scalar>(x[i])', to: 'right[(4u * place + i) * WIDTH_QUADS + column] = vec4<scalar>(x[3u - i])', where: { TRANS_B: 1 } },
   { what: 'drops the last tile of terms', kernel: matmul, variant: 'shared-64x64', from: 'k < K; k += TERMS', to: 'k + TERMS <= K; k += TERMS', where: { K: 17 } },
   { what: 'forgets one slice of the terms', kernel: matmul, variant: 'split-4x4', from: 'half > 0u', to: 'half > 1u', where: { K: 17 } },
   { what: 'takes the next expert for the last row of a tile', kernel: groupedMatmul, variant: 'vec4-4x4', from: 'end - 1u', to: 'R - 1u' },

@@ -10,6 +10,8 @@ import { kernels } from './kernels.ts';
 
 export function describeKernels(where: string, findGpu: () => GPU | undefined | Promise<GPU | undefined>, say: (line: string) => void): void {
   let target: ContractTarget;
+  // Other inputs in each run; a failure names the seed, to be written here in its place.
+  const seed = Math.floor(Math.random() * 2 ** 31);
 
   beforeEach(async () => {
     const gpu = await findGpu();
@@ -26,8 +28,8 @@ export function describeKernels(where: string, findGpu: () => GPU | undefined | 
   describe(`kernels equal their references in ${where}`, () => {
     for (const kernel of kernels) {
       it(kernel.name, async () => {
-        const report = await checkKernel(target, kernel);
-        expect(report.failures).toEqual([]);
+        const report = await checkKernel(target, kernel, kernel.cases, seed);
+        expect(report.failures, `seed ${seed}`).toEqual([]);
         expect(report.runs).toBeGreaterThanOrEqual(kernel.cases.length);
       });
     }

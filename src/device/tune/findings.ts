@@ -3,7 +3,7 @@
 
 import type { PlannedLaunch } from '../device.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from '../kernel.ts';
-import { constantsOf, isSupported, supportedVariants } from '../variant.ts';
+import { constantsOf, isAllowed, isSupported, supportedVariants } from '../variant.ts';
 import type { Choice } from '../variant.ts';
 import { formatPicked, samePick } from './certificate.ts';
 import type { Check, Decision, Picked, Refusal, Unchecked } from './certificate.ts';
@@ -53,7 +53,7 @@ export class Findings {
   /** `picked` for these params; undefined if it is unknown, not supported or refused. */
   resolve(kernel: Kernel, params: Params, picked: Picked): Choice | undefined {
     const variant = kernel.variants.find((one) => one.name === picked.variant);
-    if (!variant || variant.tolerance !== undefined || !isSupported(variant, params, this.features) || !hasConstants(variant, picked.constants)) return undefined;
+    if (!variant || !isAllowed(variant, this.features) || !isSupported(variant, params, this.features) || !hasConstants(variant, picked.constants)) return undefined;
     return this.isRefused(kernel, params, picked) ? undefined : { variant, constants: constantsOf(variant, params, this.features, picked.constants) };
   }
 

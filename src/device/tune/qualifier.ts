@@ -185,5 +185,5 @@ function hasChoice(findings: Findings, group: Group): boolean {
 
 /** What a memory belongs to: the adapter with its features, and the browser. */
 function adapterKey({ adapter, features }: Device, version: string): string {
-  return [adapter.vendor, adapter.architecture, adapter.description, `subgroups ${features.subgroupSize}`, `f16 ${features.f16}`, version].join(' | ');
+  return [adapter.vendor, adapter.architecture, adapter.description, `subgroups ${features.subgroupSize}`, `f16 ${features.f16}`, ...(features.reducedPrecision ? ['reduced precision'] : []), version].join(' | ');
 }

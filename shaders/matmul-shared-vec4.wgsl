@@ -59,16 +59,18 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
 fn quadOfA(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_A == 1u) {
     return select(a[batch * (A_BATCH / 4u) + min(line, K - 1u) * (M / 4u) + min(place, M / 4u - 1u)], vec4<f32>(0.0), line >= K);
+  } else {
+    return select(a[batch * (A_BATCH / 4u) + min(line, M - 1u) * (K / 4u) + min(place, K / 4u - 1u)], vec4<f32>(0.0), place >= K / 4u);
   }
-  return select(a[batch * (A_BATCH / 4u) + min(line, M - 1u) * (K / 4u) + min(place, K / 4u - 1u)], vec4<f32>(0.0), place >= K / 4u);
 }
 
 // Four columns of a term of op(b) stored [K, N], or four terms of a column stored [N, K].
 fn quadOfB(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_B == 1u) {
     return select(b[batch * (B_BATCH / 4u) + min(line, N - 1u) * (K / 4u) + min(place, K / 4u - 1u)], vec4<f32>(0.0), place >= K / 4u);
+  } else {
+    return select(b[batch * (B_BATCH / 4u) + min(line, K - 1u) * (N / 4u) + min(place, N / 4u - 1u)], vec4<f32>(0.0), line >= K);
   }
-  return select(b[batch * (B_BATCH / 4u) + min(line, K - 1u) * (N / 4u) + min(place, N / 4u - 1u)], vec4<f32>(0.0), line >= K);
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)

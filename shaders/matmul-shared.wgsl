@@ -61,9 +61,10 @@ fn quadOfA(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_A == 1u) {
     let at = batch * A_BATCH + min(line, K - 1u) * M + min(along, vec4(M - 1u));
     return select(vec4(a[at.x], a[at.y], a[at.z], a[at.w]), vec4<f32>(0.0), line >= K);
+  } else {
+    let at = batch * A_BATCH + min(line, M - 1u) * K + min(along, vec4(K - 1u));
+    return select(vec4(a[at.x], a[at.y], a[at.z], a[at.w]), vec4<f32>(0.0), along >= vec4(K));
   }
-  let at = batch * A_BATCH + min(line, M - 1u) * K + min(along, vec4(K - 1u));
-  return select(vec4(a[at.x], a[at.y], a[at.z], a[at.w]), vec4<f32>(0.0), along >= vec4(K));
 }
 
 // Four columns of a term of op(b) stored [K, N], or four terms of a column stored [N, K].
@@ -72,9 +73,10 @@ fn quadOfB(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_B == 1u) {
     let at = batch * B_BATCH + min(line, N - 1u) * K + min(along, vec4(K - 1u));
     return select(vec4(b[at.x], b[at.y], b[at.z], b[at.w]), vec4<f32>(0.0), along >= vec4(K));
+  } else {
+    let at = batch * B_BATCH + min(line, K - 1u) * N + min(along, vec4(N - 1u));
+    return select(vec4(b[at.x], b[at.y], b[at.z], b[at.w]), vec4<f32>(0.0), line >= K);
   }
-  let at = batch * B_BATCH + min(line, K - 1u) * N + min(along, vec4(N - 1u));
-  return select(vec4(b[at.x], b[at.y], b[at.z], b[at.w]), vec4<f32>(0.0), line >= K);
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)

@@ -45,7 +45,9 @@ const COMPARE: Readonly<Record<string, (a: number, b: number) => boolean>> = {
   '==': (a, b) => a === b, '!=': (a, b) => a !== b, '<': (a, b) => a < b, '<=': (a, b) => a <= b, '>': (a, b) => a > b, '>=': (a, b) => a >= b,
 };
 
-/** Every `if (x == y) {...} else {...}` of constants becomes the block that is taken, or nothing. */
+const RETURNS = /\breturn\b[^;{}]*;\s*\}$/;
+
+/** Every `if (x == y) {...} else {...}` of constants becomes the block that is taken, or nothing; what follows a block that returns goes too. */
 function foldBranches(source: string, values: Map<string, number>): string {
   let text = source;
   IF_HEADER.lastIndex = 0;
@@ -56,15 +58,14 @@ function foldBranches(source: string, values: Map<string, number>): string {
     const open = match.index + header.length - 1;
     const close = closingBrace(text, open);
     const otherwise = /^\s*else\s*(?=\{|if\b)/.exec(text.slice(close + 1));
-    const taken = COMPARE[compare](a, b);
-    if (!otherwise) {
-      text = text.slice(0, match.index) + (taken ? text.slice(open, close + 1) : '') + text.slice(close + 1);
-    } else {
-      const start = close + 1 + otherwise[0].length;
-      // `else if`: keep the rest of the chain in a block of its own.
-      const end = elseEnd(text, start);
-      text = text.slice(0, match.index) + (taken ? text.slice(open, close + 1) : text[start] === '{' ? text.slice(start, end) : `{ ${text.slice(start, end)} }`) + text.slice(end);
-    }
+    const start = close + 1 + (otherwise?.[0].length ?? 0);
+    const end = otherwise ? elseEnd(text, start) : close + 1;
+    // `else if`: the rest of the chain is kept in a block of its own.
+    const other = !otherwise ? '' : text[start] === '{' ? text.slice(start, end) : `{ ${text.slice(start, end)} }`;
+    const kept = COMPARE[compare](a, b) ? text.slice(open, close + 1) : other;
+    // Compilers warn of what cannot be reached.
+    const rest = RETURNS.test(kept) ? enclosingEnd(text, end) : end;
+    text = text.slice(0, match.index) + kept + text.slice(rest);
     // What was kept may begin with another one.
     IF_HEADER.lastIndex = match.index;
   }

@@ -34,7 +34,9 @@ describe.each(WORKLOADS)('$name', ({ name, problem: make, prepare }) => {
     expect(problem.check(await outputs(problem, await prepare(device, problem)))).toMatchObject({ correct: true });
     expect(JSON.stringify(Object.entries(device.memory).filter(([tag]) => tag !== 'staging').map(([, { now }]) => now))).toBe(before);
   });
-  it.skipIf(name === 'gpt-step')('is wrong if nothing is computed', async () => {
+  // Two lazy steps of a trainer agree with each other, so there a second library is what finds out (below).
+  if (name === 'gpt-step') return;
+  it('is wrong if nothing is computed', async () => {
     const lazy: Device = { ...device, submit: (_launches, readback) => device.submit([], readback) };
     const problem = make(TINY[name]);
     expect(problem.check(await outputs(problem, await prepare(lazy, problem)))).toMatchObject({ correct: false });

@@ -53,6 +53,8 @@ describe('branches', () => {
     ['if (n == 2u) { x(); } else if (A == 1u) { y(); }', 'if (n == 2u) { x(); } else { y(); }'],
     ['if (A == 1u) { if (B == 7u) { x(); } }', '{ { x(); } }'],
     ['if ((A == 2u) | (n == 1u)) { x(); }', 'if ((A == 2u) | (n == 1u)) { x(); }'],
+    ['fn f() { if (A == 1u) { return x; } y(); return z; } fn g() { }', 'fn f() { { return x; }} fn g() { }'],
+    ['fn f() { if (A == 2u) { return x; } y(); return z; }', 'fn f() { y(); return z; }'],
     ['if (S == 1.0) { x(); }', 'if (S == 1.0) { x(); }'],
   ])('%s', (source, expected) => {
     const head = 'const A: u32 = 1u; const S: f32 = 1.0;\nconst B: u32 = 7u;\n';

@@ -22,7 +22,7 @@ const WAYS: readonly (readonly [string, (tabs: RealTabs, pid: number) => Promise
 ];
 
 test.each(WAYS)('a tab that is %s in mid-step', async (_how, kill, evidence) => {
-  const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2,pp=2'], ['batch', '8'], ['microbatches', '2'], ['steps', '100000'], ['evalEvery', '0'], ['sampleEvery', '0'], ['checkpointEvery', '2']]);
+  const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2,pp=2'], ['batch', '8'], ['microbatches', '2'], ['steps', '100000'], ['evalEvery', '0'], ['sampleEvery', '0'], ['checkpointEvery', '2'], ['tune', 'none']]);
   const tabs = await RealTabs.open(config);
   let pid = 0;
   try {

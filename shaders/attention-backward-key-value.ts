@@ -26,7 +26,7 @@ export const attentionBackwardKeyValue = defineKernel({
   name: 'attentionBackwardKeyValue',
   bindings: { q: 'read', k: 'read', v: 'read', dOut: 'read', lse: 'read', delta: 'read', dKV: 'read_write' },
   params: { ...attentionParams, ...gradientParams },
-  variants: tiledVariants<KeyValueParams>(vec4Source, source, 'KEYS', ({ B, HKV, TK }, { KEYS }) => B * HKV * Math.ceil(TK / KEYS)),
+  variants: tiledVariants<KeyValueParams>(vec4Source, source, 'KEYS', () => '8x16', ({ B, HKV, TK }, { KEYS }) => B * HKV * Math.ceil(TK / KEYS)),
   cost(p) {
     const { q, k, v, out, rows } = inputSizes(p);
     return { flops: 4 * visiblePairs(p) * (p.D + p.DV), bytes: 4 * (q + 2 * k + 2 * v + out + 2 * rows) };

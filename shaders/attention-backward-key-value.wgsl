@@ -55,7 +55,9 @@ const BLOCKS: u32 = (TK + KEYS - 1u) / KEYS;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let id = (group.y * groups.x + group.x) * WG + lane;
+  // Long and short workgroups in turn: some drivers give each core one run of them.
+  let turn = group.y * groups.x + group.x;
+  let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
   if (id >= BLOCKS * B * HKV) { return; }
   let b = id % (B * HKV) / HKV;
   let hkv = id % HKV;

@@ -38,7 +38,7 @@ export const attentionBackwardQuery = defineKernel({
   name: 'attentionBackwardQuery',
   bindings: { q: 'read', k: 'read', v: 'read', dOut: 'read', lse: 'read', delta: 'read', dQ: 'read_write' },
   params: { ...attentionParams, ACCUMULATE: '1 adds to dQ' },
-  variants: tiledVariants<AttentionParams & { readonly ACCUMULATE: number }>(vec4Source, source, 'ROWS', ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
+  variants: tiledVariants<AttentionParams & { readonly ACCUMULATE: number }>(vec4Source, source, 'ROWS', () => '16x8', ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
   cost(p) {
     const { q, k, v, out, rows } = inputSizes(p);
     return { flops: 2 * visiblePairs(p) * (2 * p.D + p.DV), bytes: 4 * (2 * q + k + v + out + 2 * rows) };

@@ -5,7 +5,7 @@
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
-import type { Constants, Params, Variant } from '../src/device/kernel.ts';
+import type { Constants, DeviceFeatures, Params, Variant } from '../src/device/kernel.ts';
 import type { TypedArray } from '../src/base/shape.ts';
 import vec4Source from './attention-vec4.wgsl?raw';
 import source from './attention.wgsl?raw';
@@ -56,28 +56,28 @@ const MANY_PAIRS = 2 ** 17;
 const FEW_PAIRS = 2 ** 15;
 
 /** How many rows a thread owns, and how many it walks at a time, in `vec4` texts a multiple of 4: a larger tile does more arithmetic per load. */
-function guess(p: AttentionParams): string {
+function guess(p: AttentionParams, large: string): string {
   const pairs = p.B * p.HQ * p.TQ * p.TK;
   const aligned = divisibleBy4(p);
   if (pairs <= FEW_PAIRS) return aligned ? 'vec4-1x4' : 'scalar-1x1';
   if (!aligned) return 'scalar-4x4';
   if (pairs < MANY_PAIRS || Math.min(p.TQ, p.TK) < 32) return 'vec4-4x4';
-  return pairs * p.D >= MUCH_WORK ? 'vec4-8x16' : 'vec4-8x8';
+  return pairs * p.D >= MUCH_WORK ? `vec4-${large}` : 'vec4-8x8';
 }
 
 /**
  * The variants of the tiled kernels. `threads` counts threads for these constants; `own` is what a thread owns, queries (ROWS) or keys (KEYS), while it
- * walks the others.
+ * walks the others; `large` is the tile for much work, measured on SwiftShader and lavapipe.
  */
-export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, own: 'ROWS' | 'KEYS', threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
+export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: string, own: 'ROWS' | 'KEYS', large: (features: DeviceFeatures) => string, threads: (params: P, constants: Constants) => number): readonly Variant<P>[] {
   const grid = (params: P, constants: Constants) => linearGrid(threads(params, constants), constants['WG']);
   const walk = own === 'ROWS' ? 'KEYS' : 'ROWS';
   const tile = (kind: string, source: string, owned: number, walked: number): Variant<P> => ({
     name: `${kind}-${owned}x${walked}`, source, tune: { [own]: [owned], [walk]: [walked], WG: [16] }, grid,
-    supports: kind === 'vec4' ? divisibleBy4 : undefined, prefers: (p) => guess(p) === `${kind}-${owned}x${walked}`,
+    supports: kind === 'vec4' ? divisibleBy4 : undefined, prefers: (p, features) => guess(p, large(features)) === `${kind}-${owned}x${walked}`,
   });
   return [
-    ...[[8, 8], [8, 16], [4, 4], [16, 16], [1, 4]].map(([owned, walked]) => tile('vec4', vec4, owned, walked)),
+    ...[[8, 8], [8, 16], [16, 8], [4, 4], [16, 16], [1, 4]].map(([owned, walked]) => tile('vec4', vec4, owned, walked)),
     ...[[4, 4], [1, 1]].map(([owned, walked]) => tile('scalar', scalar, owned, walked)),
   ];
 }
@@ -133,7 +133,7 @@ export const attention = defineKernel({
   name: 'attention',
   bindings: { q: 'read', k: 'read', v: 'read', out: 'read_write', lse: 'read_write' },
   params: attentionParams,
-  variants: tiledVariants(vec4Source, source, 'ROWS', ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
+  variants: tiledVariants(vec4Source, source, 'ROWS', ({ subgroupSize }) => (subgroupSize > 4 ? '8x8' : '8x16'), ({ B, HQ, TQ }, { ROWS }) => B * HQ * Math.ceil(TQ / ROWS)),
   cost(p) {
     const { q, k, v, rows } = inputSizes(p);
     return { flops: 2 * visiblePairs(p) * (p.D + p.DV), bytes: 4 * (q + k + v + rows * (p.DV + 1)) };

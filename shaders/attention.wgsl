@@ -2,7 +2,7 @@
 // code and registers do not grow with the head size; the unscaled output lives in `out` between key tiles and is divided by l at the end.
 // Keys after the last visible one are never visited. Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches:
 // `&&`, `||` and `if` in unrolled code make some compilers exponentially slow. Any sizes and strides.
-// Threads: heads fastest (neighbours do equal causal work), longest rows first. Source: Dao 2023, arXiv 2307.08691, algorithm 1.
+// Threads: heads fastest (neighbours do equal causal work). Source: Dao 2023, arXiv 2307.08691, algorithm 1.
 
 const B: u32 = 1u;
 const HQ: u32 = 1u;
@@ -46,7 +46,9 @@ const NONE: f32 = -1e30;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let id = (group.y * groups.x + group.x) * WG + lane;
+  // Long and short workgroups in turn: some drivers give each core one run of them.
+  let turn = group.y * groups.x + group.x;
+  let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
   if (id >= BLOCKS * B * HQ) { return; }
   let bh = id % (B * HQ);
   let first = (BLOCKS - 1u - id / (B * HQ)) * ROWS;

@@ -4,7 +4,7 @@ enable subgroups;
 // divisible by 4; the scalar twin matmul-subgroup.wgsl takes any sizes.
 // All threads of a workgroup have the same rows. Four terms of SUBGROUP / 4 rows of op(a) are one load, a value per lane, and reach all lanes by
 // broadcasts, which software adapters do in a quarter of the time of a load. No workgroup memory. Lanes past the last column repeat it (a broadcast
-// needs every lane) and store nothing; rows and quads past the edge repeat the last one within their thread.
+// needs every lane) and store nothing; rows and quads past the edge repeat the last one in their loads.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -115,32 +115,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
       }
     }
-    if (quad0 < N / 4u) {
-      // All of out is read before any of it is stored, because an edge is stored more than once.
-      for (var i = 0u; i < TILE_M; i++) { // unroll
-        for (var j = 0u; j < QUADS; j++) { // unroll
-          let quad = min(quad0 + j, N / 4u - 1u);
-          let at = (batch * M + min(row0 + i, M - 1u)) * (N / 4u) + quad;
-          var v = SCALE * acc[i * QUADS + j];
-          if (BIAS == 1u) {
-            v += bias[quad];
-          }
-          if (ACT > 0u) {
-            v = activate(v);
-          }
-          if (RESIDUAL == 1u) {
-            v += residual[at];
-          }
-          if (ACCUMULATE == 1u) {
-            v += out[at];
-          }
-          acc[i * QUADS + j] = v;
+    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most of the compile time.
+    var held: array<vec4<f32>, TILE_M * QUADS>;
+    for (var i = 0u; i < TILE_M * QUADS; i++) { // unroll
+      held[i] = acc[i];
+    }
+    for (var i = 0u; i < TILE_M * QUADS; i++) {
+      let row = row0 + i / QUADS;
+      let quad = quad0 + i % QUADS;
+      if ((row < M) & (quad < N / 4u)) {
+        let at = (batch * M + row) * (N / 4u) + quad;
+        var v = SCALE * held[i];
+        if (BIAS == 1u) {
+          v += bias[quad];
         }
-      }
-      for (var i = 0u; i < TILE_M; i++) { // unroll
-        for (var j = 0u; j < QUADS; j++) { // unroll
-          out[(batch * M + min(row0 + i, M - 1u)) * (N / 4u) + min(quad0 + j, N / 4u - 1u)] = acc[i * QUADS + j];
+        if (ACT > 0u) {
+          v = activate(v);
         }
+        if (RESIDUAL == 1u) {
+          v += residual[at];
+        }
+        if (ACCUMULATE == 1u) {
+          v += out[at];
+        }
+        out[at] = v;
       }
     }
   }

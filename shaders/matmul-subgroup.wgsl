@@ -3,7 +3,7 @@ enable subgroups;
 // out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs in registers.
 // The twin of matmul-subgroup-vec4.wgsl with one load per element of b: all threads of a workgroup have the same rows, four terms of SUBGROUP / 4 rows
 // of op(a) are one load and reach all lanes by broadcasts. Lanes past the last column repeat it (a broadcast needs every lane) and store nothing; rows
-// and columns past the edge repeat the last one within their thread.
+// and columns past the edge repeat the last one in their loads.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -104,33 +104,34 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
       }
     }
-    if (col0 < N) {
-      // All of out is read before any of it is stored, because an edge is stored more than once.
-      for (var i = 0u; i < TILE_M; i++) { // unroll
-        let row = (batch * M + min(row0 + i, M - 1u)) * N;
-        for (var j = 0u; j < QUADS; j++) { // unroll
-          let col = min(vec4(col0 + j * 4u) + vec4(0u, 1u, 2u, 3u), vec4(N - 1u));
-          let at = row + col;
-          var v = SCALE * acc[i * QUADS + j];
-          if (BIAS == 1u) {
-            v += vec4(bias[col.x], bias[col.y], bias[col.z], bias[col.w]);
-          }
-          if (ACT > 0u) {
-            v = activate(v);
-          }
+    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most of the compile time.
+    var held: array<vec4<f32>, TILE_M * QUADS>;
+    for (var i = 0u; i < TILE_M * QUADS; i++) { // unroll
+      held[i] = acc[i];
+    }
+    for (var i = 0u; i < TILE_M * QUADS; i++) {
+      let row = row0 + i / QUADS;
+      if (row < M) {
+        var v = SCALE * held[i];
+        let first = col0 + i % QUADS * 4u;
+        let end = min(first + 4u, N);
+        if (BIAS == 1u) {
+          let col = min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(N - 1u));
+          v += vec4(bias[col.x], bias[col.y], bias[col.z], bias[col.w]);
+        }
+        if (ACT > 0u) {
+          v = activate(v);
+        }
+        for (var col = first; col < end; col++) {
+          let at = (batch * M + row) * N + col;
+          var x = v[col - first];
           if (RESIDUAL == 1u) {
-            v += vec4(residual[at.x], residual[at.y], residual[at.z], residual[at.w]);
+            x += residual[at];
           }
           if (ACCUMULATE == 1u) {
-            v += vec4(out[at.x], out[at.y], out[at.z], out[at.w]);
+            x += out[at];
           }
-          acc[i * QUADS + j] = v;
-        }
-      }
-      for (var i = 0u; i < TILE_M; i++) { // unroll
-        let row = (batch * M + min(row0 + i, M - 1u)) * N;
-        for (var j = 0u; j < TILE_N; j++) { // unroll
-          out[row + min(col0 + j, N - 1u)] = acc[i * QUADS + j / 4u][j % 4u];
+          out[at] = x;
         }
       }
     }

@@ -57,7 +57,7 @@ function guess(p: MatmulParams, { software, subgroupSize }: DeviceFeatures): str
     return flops >= 2 ** 24 && M >= 32 ? 'subgroup-32x4' : 'subgroup-16x4';
   }
   if (M < 4) return 'subgroup-1x8';
-  if (flops >= 2 ** 26 && tiles(p, 16, 16 * subgroupSize) >= 16) return 'subgroup-16x16';
+  if (flops >= 2 ** 27 && tiles(p, 16, 16 * subgroupSize) >= 16) return 'subgroup-16x16';
   if (flops >= 2 ** 20 && tiles(p, 16, 8 * subgroupSize) >= 8) return 'subgroup-16x8';
   return 'subgroup-4x8';
 }

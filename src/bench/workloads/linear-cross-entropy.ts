@@ -77,8 +77,7 @@ async function prepare(device: Device, { dims, inputs }: Problem): Promise<Runne
     const { out, saved } = linearCrossEntropy.forward(r, { x, targets }, { w }, attrs);
     const lossSum = program.tensor([1], 'f32', 'lossSum');
     r.launch(reduceSum, { x: out, partials: lossSum }, { N: R, SQUARE: 0, PARTS: 1 });
-    const { x: dX } = linearCrossEntropy.backwardInput!(r, scale, saved, { w }, attrs, { x: true });
-    linearCrossEntropy.backwardWeight!(r, scale, saved, { w }, attrs);
+    const { x: dX } = linearCrossEntropy.backward!(r, scale, saved, { w }, attrs, { x: true });
     program.keep(x, targets, scale, lossSum, dX!);
     const plan = (await program.finish()).get('step')!;
     device.write(buffers[0], 0, inputs['w'].data);

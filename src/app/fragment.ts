@@ -1,8 +1,11 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
-// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&ice=STUN-URL,...; all optional, unknown names are errors.
+// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&
+// ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
 
 import { ConfigError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
+import { isTurn, readIce, urlsOf } from '../cluster/ice/servers.ts';
+import type { IceConfig } from '../cluster/ice/servers.ts';
 import type { Backend } from '../../workers/protocol.ts';
 import { parsePlan } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -25,10 +28,10 @@ export interface PageSettings {
   readonly plan?: Plan;
   /** Prefix of an address that takes the bytes of results. */
   readonly upload?: string;
-  readonly iceServers: readonly RTCIceServer[];
+  readonly ice: IceConfig;
 }
 
-const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice'];
+const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay'];
 
 export function readFragment(hash: string): PageSettings {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
@@ -37,22 +40,32 @@ export function readFragment(hash: string): PageSettings {
   if (room !== undefined && key === undefined) throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
   const backend = given.get('backend') ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
-  const ice = (given.get('ice') ?? '').split(',').filter(Boolean);
+  const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);
   return {
     ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),
     ...count(given, 'world'), ...count(given, 'devices'), auto: given.get('auto') === '1', backend,
     ...(plan === undefined ? {} : { plan: parsePlan(plan) }), ...(upload === undefined ? {} : { upload }),
-    iceServers: ice.map((urls) => ({ urls })),
+    ice: readIce({ ice, turnuser, turnpass, relay }),
   };
 }
 
-/** The address that takes another tab into a room. `auto` only for a tab that this person opens: a link for others asks before it computes. */
-export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, iceServers }: Pick<PageSettings, 'backend' | 'iceServers'>, auto = false): string {
+/** Whose link it is: `own` for a tab of this person, which begins by itself; `here` for the address of this very tab; `others` for a link to give away. */
+export type LinkFor = 'own' | 'here' | 'others';
+
+/** The address that takes another tab into a room. A link for others asks before it computes, and has no TURN server of the link that made it: its credentials are this person's. */
+export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice }: Pick<PageSettings, 'backend' | 'ice'>, who: LinkFor = 'others'): string {
   const parts = new URLSearchParams({ room, key });
   if (broker !== undefined) parts.set('broker', broker);
   if (backend !== 'webgpu') parts.set('backend', backend);
-  if (iceServers.length) parts.set('ice', iceServers.map(({ urls }) => urls).join(','));
-  if (auto) parts.set('auto', '1');
+  const urls = urlsOf(ice.iceServers).filter((url) => who !== 'others' || !isTurn(url));
+  if (urls.length) parts.set('ice', urls.join(','));
+  const login = ice.iceServers.find(({ username }) => username !== undefined);
+  if (login && who !== 'others') {
+    parts.set('turnuser', login.username!);
+    parts.set('turnpass', login.credential!);
+  }
+  if (ice.relayOnly && who !== 'others') parts.set('relay', 'only');
+  if (who === 'own') parts.set('auto', '1');
   return `${page.split('#')[0]}#${parts}`;
 }
 

@@ -4,6 +4,7 @@ import './elements/app.ts';
 import type { TabmeshApp } from './elements/app.ts';
 import { readFragment } from './fragment.ts';
 import type { PageSettings } from './fragment.ts';
+import { NO_ICE } from '../cluster/ice/servers.ts';
 import { layoutFor } from './presets.ts';
 import { configOf, makePlan, sentence } from './plan.ts';
 import { createReporter } from './reporter.ts';
@@ -42,8 +43,8 @@ else if (settings.auto) void begin();
 
 /** Steps may come hundreds of times a second; only what changes more than numbers is drawn at once. */
 function show(state: PageState): void {
-  const { phase, status, problems, run, room, checkpoint } = app.state;
-  const same = state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint;
+  const { phase, status, problems, run, room, checkpoint, connections } = app.state;
+  const same = state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
   if (!same) app.state = state;
   else drawing ??= setTimeout(() => {
     drawing = undefined;
@@ -61,13 +62,13 @@ function readSettings(): { settings: PageSettings; trouble?: string } {
   try {
     return { settings: readFragment(location.hash) };
   } catch (error) {
-    return { settings: { auto: false, backend: 'webgpu', iceServers: [] }, trouble: sentence(error) };
+    return { settings: { auto: false, backend: 'webgpu', ice: NO_ICE }, trouble: sentence(error) };
   }
 }
 
-function plainState({ phase, status, problems, run, room, checkpoint }: PageState): Record<string, unknown> {
+function plainState({ phase, status, problems, run, room, checkpoint, connections }: PageState): Record<string, unknown> {
   return {
-    phase, status, problems: [...problems], checkpointStep: checkpoint?.step,
+    phase, status, problems: [...problems], connections, checkpointStep: checkpoint?.step,
     members: room?.members.map(({ name, adapter }) => ({ name, adapter })),
     run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },
   };

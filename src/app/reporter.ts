@@ -43,6 +43,7 @@ export function createReporter(report: Report | undefined, upload: string | unde
 /** Without channels, and with errors as plain fields. */
 function plainSession(event: SessionEvent): Record<string, unknown> {
   if (event.type === 'started') return { type: event.type, place: event.place };
+  if (event.type === 'connections') return { type: event.type, diagnoses: [...event.diagnoses].map(([rank, diagnosis]) => ({ rank, ...diagnosis })) };
   if (event.type !== 'failed') return { ...event };
   const { name, message } = event.error;
   return { type: event.type, fatal: event.fatal, error: { name, message, ...('trouble' in event.error ? { trouble: event.error.trouble } : {}) } };

@@ -7,6 +7,9 @@ import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
 import { realWorld } from '../base/world.ts';
 import type { Presence } from '../cluster/presence.ts';
+import type { ConnectionView } from './connections.ts';
+import { viewConnections } from './connections.ts';
+import { IceSource } from './ice-source.ts';
 import { joinRoom } from '../cluster/session.ts';
 import type { Place, Session, SessionEvent, Wanted } from '../cluster/session.ts';
 import { neededFiles } from '../train/prepare.ts';
@@ -33,6 +36,8 @@ export interface PageState {
   readonly problems: readonly string[];
   readonly run: RunView | undefined;
   readonly room: RoomState | undefined;
+  /** What the connection doctor said last of each link of the current or the last group; empty outside of rooms. */
+  readonly connections: readonly ConnectionView[];
   /** The last checkpoint of this page's rank 0. */
   readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
 }
@@ -46,8 +51,9 @@ export interface ControllerOptions {
 }
 
 export class RunController {
-  state: PageState = { phase: 'idle', status: '', problems: [], run: undefined, room: undefined, checkpoint: undefined };
+  state: PageState = { phase: 'idle', status: '', problems: [], run: undefined, room: undefined, connections: [], checkpoint: undefined };
   readonly #options: ControllerOptions;
+  readonly #ice: IceSource;
   #hosts: readonly RankHost[] = [];
   #session: Session | undefined;
   #abort = new AbortController();
@@ -56,7 +62,10 @@ export class RunController {
   #wanted: Wanted | undefined;
   #askedAddress = '';
 
-  constructor(options: ControllerOptions) { this.#options = options; }
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
+  }
 
   get busy(): boolean { return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase); }
 
@@ -95,7 +104,7 @@ export class RunController {
     if (this.busy || this.#session) return;
     this.#begin();
     this.#wanted = wanted;
-    const { settings, reporter } = this.#options;
+    const { reporter } = this.#options;
     try {
       this.#change({ status: 'opening the GPU', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
       const [host, report] = await this.#openHost();
@@ -104,7 +113,7 @@ export class RunController {
       const carrier = await chooseCarrier(address.broker);
       this.#setRoom({ carrier: carrier.name });
       this.#session = await joinRoom({
-        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), iceServers: settings.iceServers,
+        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), ice: () => this.#ice.current(),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         onEvent: (event) => {
@@ -145,7 +154,7 @@ export class RunController {
     this.#closeHosts();
     await this.#session?.close();
     this.#session = undefined;
-    this.#change({ phase: 'idle', status: 'left the room', room: undefined });
+    this.#change({ phase: 'idle', status: 'left the room', room: undefined, connections: [] });
   }
 
   pause(): void {
@@ -183,6 +192,9 @@ export class RunController {
       this.#change({ status: run.ranks[0]!.own ? 'saving after this step' : `rank 0 (${run.ranks[0]!.name || 'another tab'}) saves after this step` });
     } else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
+
+  /** Asks the connection doctor anew. */
+  examine(): void { void this.#session?.examine(); }
 
   sample(): void { this.#tellHosts((host) => host.request({ sample: true })); }
 
@@ -222,6 +234,7 @@ export class RunController {
       [host] = await this.#openHost();
       this.#hosts = [host];
     }
+    await this.#ice.refresh();
     run?.opened(place.rank, await host.open(settings.backend));
     const { checkpoint, ...files } = await fetchContents(plan, page, {}, (status) => this.#change({ status }), this.#abort.signal);
     this.#change({ status: 'preparing text, tokens and weights' });
@@ -244,6 +257,7 @@ export class RunController {
         this.#wanted = undefined;
         this.#begin();
         return this.#showRun(event.place);
+      case 'connections': return this.#change({ connections: viewConnections(event.diagnoses, event.place.members) });
       case 'started': void this.#startRank(event.place); return;
       case 'lost': return this.#change({ status: `rank ${event.rank} (${event.member.name}) left the room` });
       case 'failed':
@@ -302,6 +316,7 @@ export class RunController {
   #rankFailed(run: RunView, { message, culprit }: Extract<RankEvent, { kind: 'failed' }>): void {
     const told = this.state.problems.some((known) => known.includes(message) || message.includes(known));
     if (told) return this.#change({ phase: 'failed' });
+    this.examine();
     const name = culprit === undefined ? '' : run.ranks[culprit]?.name;
     const advice = culprit === undefined ? '' : this.#session ? '; train again when enough tabs are in the room' : '; train again, or resume from the last checkpoint';
     this.#fail(new TabmeshError(`${message}${name ? ` (${name})` : ''}${advice}`));
@@ -321,7 +336,7 @@ export class RunController {
     this.#askedAddress = '';
     this.#abort = new AbortController();
     this.#wantsFile = false;
-    this.#change({ phase: 'starting', problems: [], run: undefined, checkpoint: undefined });
+    this.#change({ phase: 'starting', problems: [], run: undefined, connections: [], checkpoint: undefined });
     return this.#abort;
   }
 

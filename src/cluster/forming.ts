@@ -6,6 +6,9 @@
 import type { World } from '../base/world.ts';
 import type { Lanes } from '../transport/transport.ts';
 import { channelWire } from '../transport/webrtc.ts';
+import { isConnected, sentenceOf } from './ice/report.ts';
+import type { IceDiagnosis } from './ice/report.ts';
+import type { IceConfig } from './ice/servers.ts';
 import type { ChannelLanes, Mesh, MeshOptions } from './mesh.ts';
 import type { LinkState, Message, Pair, Report, View } from './messages.ts';
 import { newBarrier, progress, stepBarrier } from './ready-barrier.ts';
@@ -17,7 +20,7 @@ export interface FormingOptions {
   readonly me: string;
   readonly coordinator: string;
   readonly names: readonly string[];
-  readonly iceServers: readonly RTCIceServer[];
+  readonly ice: () => IceConfig;
   readonly deadlineMs: number;
   readonly maxAttempts: number;
   readonly createMesh: (options: MeshOptions) => Mesh;
@@ -25,6 +28,8 @@ export interface FormingOptions {
   readonly adopt?: MeshOptions['adopt'];
   readonly send: (to: string, message: Message) => void;
   readonly onStatus: (text: string) => void;
+  /** What the doctor says of the connection to each rank; comes a few times while they form, and when asked. */
+  readonly onDiagnoses: (diagnoses: ReadonlyMap<number, IceDiagnosis>) => void;
   readonly onStarted: (lanes: ReadonlyMap<number, ChannelLanes>, wires: ReadonlyMap<number, Lanes>) => void;
   /** `again`: nobody is to blame, the others may form another view. */
   readonly onEnded: (reason: string, again: boolean) => void;
@@ -34,6 +39,9 @@ export type FormingMessage = Extract<Message, { type: 'report' | 'retry' | 'star
 
 /** How often a member repeats its report, as a part of the deadline. */
 const REPORTS_PER_DEADLINE = 4;
+/** A report must fit a sealed signal of 16 KiB, whatever the doctor says of its links. */
+const MAX_NOTES_LENGTH = 6000;
+const MAX_NOTE_LENGTH = 450;
 
 export class Forming {
   readonly view: View;
@@ -43,6 +51,7 @@ export class Forming {
   readonly #links: (LinkState | undefined)[];
   readonly #waiting: { readonly rank: number; readonly message: Extract<Message, { type: 'ice' }> }[] = [];
   readonly #wires = new Map<number, Lanes>();
+  #diagnoses: ReadonlyMap<number, IceDiagnosis> = new Map();
   #barrier: Barrier | undefined;
   #ready = false;
   #note = 'its worker is starting';
@@ -52,13 +61,13 @@ export class Forming {
 
   constructor(options: FormingOptions) {
     this.#options = options;
-    const { view, me, coordinator, names, maxAttempts, iceServers } = options;
+    const { view, me, coordinator, names, maxAttempts, ice, world } = options;
     this.view = view;
     this.#rank = view.members.indexOf(me);
     this.#links = view.members.map((_, rank) => (rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 }));
     if (coordinator === me) this.#barrier = newBarrier(view.view, names, maxAttempts);
     this.#mesh = options.createMesh({
-      rank: this.#rank, iceServers, adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
+      rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
       onLink: (peer, state) => this.#onLink(peer, state),
       onSignal: (peer, attempt, data) => options.send(view.members[peer]!, { type: 'ice', view: view.view, attempt, data }),
     });
@@ -120,6 +129,12 @@ export class Forming {
   /** See Mesh.routes. */
   routes(): Promise<ReadonlyMap<number, string>> { return this.#mesh.routes(); }
 
+  /** Asks the doctor about every connection; `onDiagnoses` hears it. */
+  async examine(): Promise<void> {
+    this.#diagnoses = await this.#mesh.examine();
+    if (this.#diagnoses.size > 0) this.#options.onDiagnoses(this.#diagnoses);
+  }
+
   /** A member of the view left the room. */
   lost(address: string): void {
     const rank = this.view.members.indexOf(address);
@@ -144,11 +159,14 @@ export class Forming {
 
   #onLink(peer: number, state: LinkState): void {
     this.#links[peer] = state;
-    if (this.#phase === 'forming' && state.state !== 'connecting') this.#report();
+    if (this.#phase !== 'forming' || state.state === 'connecting') return;
+    // The coordinator may act on a failure at once: the reason goes with it.
+    if (state.state === 'failed') this.#examineAndReport();
+    else this.#report();
   }
 
   #report(): void {
-    const report: Report = { rank: this.#rank, ready: this.#ready, note: this.#note, links: [...this.#links] };
+    const report: Report = { rank: this.#rank, ready: this.#ready, note: this.#note, links: this.#links.map((link, peer) => this.#withNote(link, peer)) };
     this.#options.send(this.#options.coordinator, { type: 'report', view: this.view.view, report });
   }
 
@@ -156,9 +174,21 @@ export class Forming {
     const { world, deadlineMs } = this.#options;
     this.#cancelReport = world.timer(deadlineMs / REPORTS_PER_DEADLINE, () => {
       if (this.#phase !== 'forming') return;
-      this.#report();
+      this.#examineAndReport();
       this.#repeatReport();
     });
+  }
+
+  #examineAndReport(): void {
+    void this.examine().then(() => { if (this.#phase === 'forming') this.#report(); });
+  }
+
+  /** A link that is not open, with what the doctor says of it. */
+  #withNote(link: LinkState | undefined, peer: number): LinkState | undefined {
+    const diagnosis = this.#diagnoses.get(peer);
+    if (!link || link.state === 'open' || !diagnosis || diagnosis.verdict === 'connecting' || isConnected(diagnosis)) return link;
+    const note = sentenceOf(diagnosis).slice(0, Math.min(MAX_NOTE_LENGTH, Math.floor(MAX_NOTES_LENGTH / this.view.members.length)));
+    return { ...link, note };
   }
 
   #offer(): void { this.#toOthers({ type: 'offer', view: this.view }); }
@@ -210,6 +240,7 @@ export class Forming {
     this.#cancelDeadline();
     this.#cancelReport();
     this.#options.onStarted(this.#mesh.lanes(), this.#wires);
+    void this.examine();
   }
 
   #abandon(reason: string, again: boolean): void {

@@ -1,6 +1,8 @@
 // What a session needs from the thing that connects the members of a view: start or replace a connection, take a signal, give the lanes, close.
 // peer-mesh.ts is the one over WebRTC; tests of the session pass a fake and need no browser.
 
+import type { IceDiagnosis } from './ice/report.ts';
+import type { IceConfig } from './ice/servers.ts';
 import type { IceSignal, LinkState } from './messages.ts';
 
 /** The raw channels to one peer, before the transport wraps them. */
@@ -11,7 +13,10 @@ export interface ConnectTo { readonly peer: number; readonly attempt: number }
 export interface MeshOptions {
   /** Own rank in the view. */
   readonly rank: number;
-  readonly iceServers: readonly RTCIceServer[];
+  /** Asked when a connection begins. */
+  readonly ice: () => IceConfig;
+  /** Milliseconds of any clock that only goes forward. */
+  readonly now: () => number;
   /**
    * Takes the fresh, still closed channels to one peer; called synchronously in the task that created them, so that they can be transferred to a worker.
    * Resolves when both are open (the worker says so). Called again, with new channels, when a connection is tried again.
@@ -29,5 +34,7 @@ export interface Mesh {
   lanes(): ReadonlyMap<number, ChannelLanes>;
   /** How the packets to each rank travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
   routes(): Promise<ReadonlyMap<number, string>>;
+  /** What the doctor says of the last attempt to each rank; looked up now. */
+  examine(): Promise<ReadonlyMap<number, IceDiagnosis>>;
   close(): void;
 }

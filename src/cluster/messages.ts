@@ -26,9 +26,10 @@ export interface View {
 }
 
 export type LinkState =
-  | { readonly state: 'connecting'; readonly attempt: number }
+  /** `note`: what the connection doctor says of it, for people. */
+  | { readonly state: 'connecting'; readonly attempt: number; readonly note?: string }
   | { readonly state: 'open'; readonly attempt: number }
-  | { readonly state: 'failed'; readonly attempt: number; readonly reason: string };
+  | { readonly state: 'failed'; readonly attempt: number; readonly reason: string; readonly note?: string };
 
 /** What one rank knows of its links; `links[rank]` of the rank itself is undefined. */
 export interface Report {
@@ -113,8 +114,10 @@ function reportOf(fields: JsonObject): Report {
     const link = object(value);
     const state = link.get('state');
     const attempt = integerField(link, 'attempt', 1, MAX_ATTEMPTS, FORMAT);
-    if (state === 'failed') return { state, attempt, reason: textField(link, 'reason', 500, FORMAT) };
-    if (state === 'connecting' || state === 'open') return { state, attempt };
+    if (state === 'open') return { state, attempt };
+    const note = link.get('note') === undefined ? {} : { note: textField(link, 'note', 500, FORMAT) };
+    if (state === 'failed') return { state, attempt, reason: textField(link, 'reason', 500, FORMAT), ...note };
+    if (state === 'connecting') return { state, attempt, ...note };
     throw new FormatError(FORMAT, 'expected a link that is connecting, open or failed');
   });
   return { rank: rankField(fields, 'rank'), ready: fields.get('ready') === true, note: textField(fields, 'note', 500, FORMAT), links };

@@ -6,11 +6,15 @@
 
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { openLanes, routeOf } from '../transport/webrtc.ts';
+import { diagnose } from './ice/report.ts';
+import type { IceDiagnosis } from './ice/report.ts';
+import { IceWatch } from './ice/watch.ts';
+import type { Watched } from './ice/watch.ts';
 import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
 
 /** The browser's connection inside simple-peer: `_pc`. */
-type Inner = Parameters<typeof openLanes>[0] & Parameters<typeof routeOf>[0];
+type Inner = Parameters<typeof openLanes>[0] & Parameters<typeof routeOf>[0] & Watched;
 
 interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly pc: Inner; readonly lanes: ChannelLanes; closing: boolean }
 
@@ -22,6 +26,8 @@ export function createPeerMesh(options: MeshOptions): Mesh {
 class PeerMesh implements Mesh {
   readonly #options: MeshOptions;
   readonly #connections = new Map<number, Connection>();
+  /** Of the last attempt to each rank, also when that is over. */
+  readonly #watches = new Map<number, IceWatch>();
   #closed = false;
 
   constructor(options: MeshOptions) { this.#options = options; }
@@ -30,10 +36,11 @@ class PeerMesh implements Mesh {
     const known = this.#connections.get(rank);
     if (this.#closed || (known && known.attempt >= attempt)) return;
     if (known) this.#discard(known);
-    const { onLink, onSignal, adopt, iceServers } = this.#options;
+    const { onLink, onSignal, adopt, now } = this.#options;
+    const ice = this.#options.ice();
     onLink(rank, { state: 'connecting', attempt });
 
-    const peer = new SimplePeer({ initiator: this.#options.rank < rank, trickle: true, config: { iceServers: [...iceServers] } });
+    const peer = new SimplePeer({ initiator: this.#options.rank < rank, trickle: true, config: { iceServers: [...ice.iceServers], iceTransportPolicy: ice.relayOnly ? 'relay' : 'all' } });
     const pc = (peer as unknown as { readonly _pc: Inner | null })._pc;
     let connection: Connection | undefined;
     const fail = (reason: string): void => {
@@ -49,6 +56,7 @@ class PeerMesh implements Mesh {
     });
     // simple-peer destroys itself when the browser refuses the connection; 'error' has the reason.
     if (!pc) return;
+    this.#watches.set(rank, new IceWatch(pc, ice, now));
     const lanes = openLanes(pc);
     connection = { attempt, peer, pc, lanes, closing: false };
     this.#connections.set(rank, connection);
@@ -76,6 +84,10 @@ class PeerMesh implements Mesh {
     const routes = new Map<number, string>();
     for (const [rank, { pc, closing }] of this.#connections) if (!closing) routes.set(rank, await routeOf(pc));
     return routes;
+  }
+
+  async examine(): Promise<ReadonlyMap<number, IceDiagnosis>> {
+    return new Map(await Promise.all(Array.from(this.#watches, async ([rank, watch]) => [rank, diagnose(await watch.look())] as const)));
   }
 
   close(): void {

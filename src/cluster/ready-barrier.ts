@@ -93,8 +93,9 @@ function onDeadline(barrier: Barrier): { state: Barrier; actions: readonly Barri
 function retry(barrier: Barrier, again: readonly (readonly [number, number])[]): { state: Barrier; actions: readonly BarrierAction[] } {
   const exhausted = again.filter(([low, high]) => attemptOf(barrier, low, high) >= barrier.maxAttempts);
   if (exhausted.length > 0) {
+    const explained = exhausted.some(([low, high]) => notes(barrier, low, high).length > 0);
     const reasons = exhausted.map(([low, high]) => `${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}`);
-    return fail(barrier, `${barrier.maxAttempts} attempts to connect failed: ${reasons.join('; ')}; if the tabs are in different networks, set a TURN server`, false);
+    return fail(barrier, `${barrier.maxAttempts} attempts to connect failed: ${reasons.join('; ')}${explained ? '' : '; if the tabs are in different networks, set a TURN server'}`, false);
   }
   const attempts = barrier.attempts.slice();
   const list: Pair[] = [];
@@ -117,7 +118,8 @@ function mergeLink(a: LinkState | undefined, b: LinkState | undefined): LinkStat
   if (!a || !b) return a ?? b;
   if (a.attempt !== b.attempt) return a.attempt > b.attempt ? a : b;
   const order = { connecting: 0, open: 1, failed: 2 };
-  return order[b.state] > order[a.state] ? b : a;
+  // Of two notes about one attempt the later one counts.
+  return order[b.state] > order[a.state] || (a.state === b.state && b.state !== 'open' && b.note !== undefined) ? b : a;
 }
 
 function mergeReport(known: Report | undefined, report: Report): Report {
@@ -153,12 +155,21 @@ function pairFailure(barrier: Barrier, low: number, high: number): string | unde
 }
 
 function pairReason(barrier: Barrier, low: number, high: number): string {
+  const said = notes(barrier, low, high);
+  if (said.length > 0) return said.join('; ');
   const failure = pairFailure(barrier, low, high);
   if (failure !== undefined) return failure;
   const [a, b] = ends(barrier, low, high);
   if (a?.state === 'open') return `only rank ${low} sees the connection`;
   if (b?.state === 'open') return `only rank ${high} sees the connection`;
   return 'no connection in time';
+}
+
+/** What the connection doctors of both ends say; once, when they agree. */
+function notes(barrier: Barrier, low: number, high: number): readonly string[] {
+  const [a, b] = ends(barrier, low, high).map((link) => (link && link.state !== 'open' ? link.note : undefined));
+  if (a && b && a !== b) return [`rank ${low} sees: ${a}`, `rank ${high} sees: ${b}`];
+  return a || b ? [(a || b)!] : [];
 }
 
 function title(barrier: Barrier, rank: number): string {

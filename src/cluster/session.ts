@@ -10,6 +10,9 @@ import type { World } from '../base/world.ts';
 import type { Lanes } from '../transport/transport.ts';
 import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
+import type { IceDiagnosis } from './ice/report.ts';
+import { NO_ICE } from './ice/servers.ts';
+import type { IceConfig } from './ice/servers.ts';
 import type { ChannelLanes, Mesh, MeshOptions } from './mesh.ts';
 import { decodeMessage, encodeMessage, MAX_WORLD_SIZE } from './messages.ts';
 import type { Message, Proposal, View } from './messages.ts';
@@ -40,6 +43,8 @@ export type SessionEvent =
   | { readonly type: 'forming'; readonly place: Place }
   /** `lanes` by rank; `wires` over them, when the session had no `adopt` and the channels stayed on the page. */
   | { readonly type: 'started'; readonly place: Place; readonly lanes: ReadonlyMap<number, ChannelLanes>; readonly wires: ReadonlyMap<number, Lanes> }
+  /** What the connection doctor says of the link to each rank of the current view; see `examine`. */
+  | { readonly type: 'connections'; readonly place: Place; readonly diagnoses: ReadonlyMap<number, IceDiagnosis> }
   /** A member of the current view left the room or died. */
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence }
   /** `fatal`: the session is closed; otherwise only the view could not be formed. */
@@ -59,7 +64,8 @@ export interface SessionOptions {
   readonly prepare?: (place: Place) => Promise<void>;
   /** See MeshOptions.adopt; by default the channels stay on the page. */
   readonly adopt?: MeshOptions['adopt'];
-  readonly iceServers?: readonly RTCIceServer[];
+  /** Servers of the next connection; asked whenever one begins. By default none: tabs of one network find each other. */
+  readonly ice?: () => IceConfig;
   /** The window; its pagehide closes the session. null: none. */
   readonly page?: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> | null;
   readonly createMesh?: (options: MeshOptions) => Mesh;
@@ -77,6 +83,8 @@ export interface Session {
   propose(wanted: Wanted): number;
   /** How the packets to each rank of the current view travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
   routes(): Promise<ReadonlyMap<number, string>>;
+  /** Asks the connection doctor anew; the answer is an event 'connections'. */
+  examine(): Promise<void>;
   /** Leaves the room and closes all connections. No event follows. */
   close(): Promise<void>;
 }
@@ -141,6 +149,8 @@ class RoomSession implements Session {
   }
 
   routes(): Promise<ReadonlyMap<number, string>> { return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>()); }
+
+  examine(): Promise<void> { return this.#forming?.examine() ?? Promise.resolve(); }
 
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -217,13 +227,14 @@ class RoomSession implements Session {
 
   #form(view: View, coordinator: string): void {
     this.#forming?.close();
-    const { world, prepare, adopt, iceServers = [], deadlineMs = 10_000, maxAttempts = 3 } = this.#options;
+    const { world, prepare, adopt, ice = () => NO_ICE, deadlineMs = 10_000, maxAttempts = 3 } = this.#options;
     const place = this.#placeIn(view);
     const forming: Forming = new Forming({
-      world, view, me: this.me.address, coordinator, names: place.members.map((member) => member.name), iceServers, deadlineMs, maxAttempts, createMesh: this.#createMesh,
+      world, view, me: this.me.address, coordinator, names: place.members.map((member) => member.name), ice, deadlineMs, maxAttempts, createMesh: this.#createMesh,
       prepare: () => prepare?.(place) ?? Promise.resolve(), ...(adopt ? { adopt } : {}),
       send: (to, message) => this.#send(to, message),
       onStatus: (text) => this.#status(text),
+      onDiagnoses: (diagnoses) => { if (this.#forming === forming) this.#emit({ type: 'connections', place, diagnoses }); },
       onStarted: (lanes, wires) => {
         this.#step({ type: 'started', view: view.view });
         if (this.#forming === forming) this.#emit({ type: 'started', place, lanes, wires });

@@ -20,12 +20,20 @@ afterEach(() => { vi.unstubAllGlobals(); });
 
 describe('the link of a page', () => {
   it('carries a room to another tab, and asks there unless the person opened it', () => {
-    const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&ice=stun:a.example,stun:b.example');
+    const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&ice=stun:a.example,stun:b.example:3478');
     const link = roomLink('https://x.example/page#old', settings.room!, settings);
     expect(link).toMatch(/^https:\/\/x\.example\/page#room=r1&key=abc/);
     expect(readFragment(link.slice(link.indexOf('#')))).toEqual(settings);
-    expect(readFragment(roomLink('https://x.example/', settings.room!, settings, true).split('#')[1]!).auto).toBe(true);
+    expect(readFragment(roomLink('https://x.example/', settings.room!, settings, 'own').split('#')[1]!).auto).toBe(true);
     expect(link).not.toContain('auto');
+  });
+  it('gives no TURN credentials away: only tabs of this person get them', () => {
+    const settings = readFragment('#room=r1&key=abc&ice=stun:a.example,turn:t.example:3478?transport=udp&turnuser=bob&turnpass=sesame&relay=only');
+    expect(settings.ice).toEqual({ iceServers: [{ urls: 'stun:a.example' }, { urls: 'turn:t.example:3478?transport=udp', username: 'bob', credential: 'sesame' }], relayOnly: true });
+    const shared = roomLink('https://x.example/', settings.room!, settings);
+    expect(shared).not.toMatch(/sesame|bob|turn|relay/);
+    expect(readFragment(shared.split('#')[1]!).ice).toEqual({ iceServers: [{ urls: 'stun:a.example' }], relayOnly: false });
+    for (const who of ['own', 'here'] as const) expect(readFragment(roomLink('https://x.example/', settings.room!, settings, who).split('#')[1]!)).toEqual({ ...settings, auto: who === 'own' });
   });
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');

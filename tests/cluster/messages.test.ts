@@ -10,7 +10,7 @@ const address = presence(3).address;
 const MESSAGES: readonly Message[] = [
   { type: 'offer', view: { view: 4, run: 0xffffffff, members: [presence(1).address, address], plan: { layout: 'dp=2', nested: [1, { a: null }] } } },
   { type: 'stale', refused: 3, view: 7 },
-  { type: 'report', view: 4, report: { rank: 1, ready: false, note: 'compiling', links: [{ state: 'open', attempt: 2 }, undefined, { state: 'failed', attempt: 1, reason: 'ICE' }] } },
+  { type: 'report', view: 4, report: { rank: 1, ready: false, note: 'compiling', links: [{ state: 'open', attempt: 2 }, undefined, { state: 'failed', attempt: 1, reason: 'ICE', note: 'no route' }, { state: 'connecting', attempt: 3, note: 'TURN' }] } },
   { type: 'retry', view: 4, pairs: [{ low: 0, high: 2, attempt: 3 }] },
   { type: 'start', view: 4 },
   { type: 'abandon', view: 4, reason: 'no', again: true },

@@ -125,6 +125,17 @@ describe('retry', () => {
   });
 });
 
+test('what the connection doctors of both ends say replaces "no connection in time" and the general advice', () => {
+  const noted = (rank: number, note: string): BarrierEvent => reported(report(rank, 2, () => ({ state: 'connecting', attempt: 1, note })));
+  const end = (events: readonly BarrierEvent[]): unknown => play(newBarrier(1, names(2), 1), [...events, deadline]).actions.at(-1);
+  const start = '1 attempts to connect failed: rank 0 (Tab 0) <-> rank 1 (Tab 1): ';
+  expect(end([noted(0, 'early'), noted(0, 'TURN says 401'), noted(1, 'no addresses')])).toEqual({ type: 'fail', again: false, reason: `${start}rank 0 sees: TURN says 401; rank 1 sees: no addresses` });
+  expect(end([noted(0, 'no route'), noted(1, 'no route')])).toEqual({ type: 'fail', again: false, reason: `${start}no route` });
+  // A report without a note takes none back, and a link that is open has none.
+  expect(end([noted(0, 'no route'), reported(report(0, 2, () => connecting)), reported(report(1, 2))])).toEqual({ type: 'fail', again: false, reason: `${start}no route` });
+  expect(end([reported(report(0, 2, () => connecting)), reported(report(1, 2, () => connecting))])).toMatchObject({ reason: `${start}no connection in time; if the tabs are in different networks, set a TURN server` });
+});
+
 test('a silent member and a slow worker are named', () => {
   const { state, actions } = play(newBarrier(1, names(2)), [reported(report(0, 2, () => connecting, false)), deadline, deadline, deadline]);
   expect(missing(state)).toEqual(['rank 0 (Tab 0): compiling kernels', 'rank 1 (Tab 1): no report yet', 'rank 0 (Tab 0) <-> rank 1 (Tab 1): no connection in time']);

@@ -129,7 +129,7 @@ describe('who comes and goes', () => {
 
   test('a coordinator that dies while connecting: the next oldest takes over with the same plan', async () => {
     const hub = new MemoryHub();
-    const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), routes: () => Promise.resolve(new Map()), close: () => {} });
+    const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), routes: () => Promise.resolve(new Map()), examine: () => Promise.resolve(new Map()), close: () => {} });
     const a = await open(hub, 0, { ...wanted(2, 'the plan'), createMesh: deaf });
     const b = await open(hub, 1);
     await b.events.find((event) => event.type === 'forming');

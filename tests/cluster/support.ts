@@ -80,6 +80,7 @@ export function fakeMesh(refuse: (low: number, high: number, attempt: number) =>
       },
       lanes: () => new Map(),
       routes: () => Promise.resolve(new Map()),
+      examine: () => Promise.resolve(new Map()),
       close() { closed = true; },
     };
     return mesh;

@@ -5,11 +5,12 @@ import { html, LitElement } from 'lit';
 import { formatLayout, worldSize } from '../../base/axis.ts';
 import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { isTurn, urlsOf } from '../../cluster/ice/servers.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { describeCheckpoint, loadLatest } from '../checkpoints.ts';
 import type { CheckpointAbout } from '../checkpoints.ts';
 import { roomLink } from '../fragment.ts';
-import type { PageSettings, RoomAddress } from '../fragment.ts';
+import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { configOf, makePlan, sentence } from '../plan.ts';
 import type { PlanContents } from '../plan.ts';
@@ -19,6 +20,7 @@ import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
 import { problemList } from './problem-list.ts';
+import './connection-doctor.ts';
 import './run-form.ts';
 import './share-panel.ts';
 import { palette, shapes } from './theme.ts';
@@ -64,6 +66,7 @@ export class TabmeshApp extends LitElement {
       ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
       <main>
         ${problemList(state.problems, (text) => this.controller.forget(text))}
+        <connection-doctor .connections=${state.connections} @check-connections=${() => this.controller.examine()}></connection-doctor>
         <div class="top">
           <section class="card" aria-label="Training">
             <div class="row actions">${this.#actions()}</div>
@@ -72,7 +75,7 @@ export class TabmeshApp extends LitElement {
             <p class="soft small drop">Drop a text file anywhere on this page to train on it, or a checkpoint to go on from it.</p>
           </section>
           <section class="card" aria-label="More devices">
-            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()}></share-panel>
+            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()}></share-panel>
           </section>
         </div>
         ${stats(state)}
@@ -167,9 +170,9 @@ export class TabmeshApp extends LitElement {
   /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
   #addTab(): void {
     const address = this.state.room?.address ?? this.settings.room ?? newRoom(undefined);
-    window.open(this.#link(address, true), '_blank', 'noopener');
+    window.open(this.#link(address, 'own'), '_blank', 'noopener');
     if (this.state.room) return;
-    history.replaceState(null, '', this.#link(address));
+    history.replaceState(null, '', this.#link(address, 'here'));
     this.settings = { ...this.settings, room: address };
     void this.controller.join(address);
   }
@@ -181,7 +184,7 @@ export class TabmeshApp extends LitElement {
     void this.controller.leaveRoom();
   }
 
-  #link(address: RoomAddress, auto = false): string { return roomLink(location.href, address, this.settings, auto); }
+  #link(address: RoomAddress, who: LinkFor = 'others'): string { return roomLink(location.href, address, this.settings, who); }
 
   #onDrag(event: DragEvent): void {
     if (!event.dataTransfer?.types.includes('Files')) return;

@@ -7,7 +7,7 @@ import type { RoomState } from '../run-controller.ts';
 import { shapes } from './theme.ts';
 
 export class SharePanel extends LitElement {
-  static override properties = { room: { attribute: false }, link: {}, busy: { type: Boolean }, copied: { state: true } };
+  static override properties = { room: { attribute: false }, link: {}, busy: { type: Boolean }, withheld: { type: Boolean }, copied: { state: true } };
   static override styles = [shapes, css`
     .grid { display: flex; gap: 14px; margin-top: 12px; align-items: flex-start; }
     .grid > div { min-width: 0; flex: 1; display: grid; gap: 8px; }
@@ -20,12 +20,15 @@ export class SharePanel extends LitElement {
   declare room: RoomState | undefined;
   declare link: string;
   declare busy: boolean;
+  /** The link leaves out a TURN server, because its password is this person's. */
+  declare withheld: boolean;
   declare copied: boolean;
 
   constructor() {
     super();
     this.link = '';
     this.busy = false;
+    this.withheld = false;
     this.copied = false;
   }
 
@@ -49,6 +52,7 @@ export class SharePanel extends LitElement {
       <div>
         <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
         <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.id === me?.id ? ' (this tab)' : ''} <span class="soft">${member.adapter}</span></li>`)}</ul>
+        ${this.withheld ? html`<p class="soft small">The link leaves out your TURN server and its password; whoever needs one adds their own.</p>` : ''}
         <p class="soft small">${joined ? `meets over ${carrier}` : 'not in the room yet'}${['localhost', '127.0.0.1'].includes(location.hostname) ? '; this address works on this machine alone, others need the page over https' : ''}</p>
       </div>
     </div>`;

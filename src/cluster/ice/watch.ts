@@ -1,0 +1,84 @@
+// Keeps what the doctor needs of one RTCPeerConnection. Errors of servers come as events and are kept from the start; candidates are read from the two session
+// descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, so the last ones are kept:
+// look from time to time while it connects.
+
+import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
+import { urlsOf } from './servers.ts';
+import type { IceConfig } from './servers.ts';
+
+/** The part of a connection that is watched. */
+export type Watched = Pick<RTCPeerConnection, 'getStats' | 'addEventListener' | 'iceConnectionState' | 'iceGatheringState' | 'localDescription' | 'remoteDescription'>;
+
+type Entry = Readonly<Record<string, unknown>>;
+
+const MAX_ERRORS = 32;
+
+export class IceWatch {
+  readonly #pc: Watched;
+  readonly #config: IceConfig;
+  readonly #now: () => number;
+  readonly #sinceMs: number;
+  readonly #errors: ServerError[] = [];
+  #pairs: readonly Pair[] = [];
+  #route: IceSnapshot['route'];
+
+  constructor(pc: Watched, config: IceConfig, now: () => number) {
+    this.#pc = pc;
+    this.#config = config;
+    this.#now = now;
+    this.#sinceMs = now();
+    pc.addEventListener('icecandidateerror', (event) => this.#onError(event as RTCPeerConnectionIceErrorEvent));
+  }
+
+  async look(): Promise<IceSnapshot> {
+    await this.#readStats();
+    const { iceGatheringState, iceConnectionState, localDescription, remoteDescription } = this.#pc;
+    const { iceServers, relayOnly } = this.#config;
+    return {
+      waitedMs: this.#now() - this.#sinceMs, servers: urlsOf(iceServers), relayOnly, gathering: iceGatheringState, state: iceConnectionState, answered: remoteDescription !== null,
+      local: candidatesOf(localDescription?.sdp), remote: candidatesOf(remoteDescription?.sdp), pairs: this.#pairs, errors: [...this.#errors],
+      ...(this.#route ? { route: this.#route } : {}),
+    };
+  }
+
+  /** The same server answers once for each network interface: one line is enough. */
+  #onError({ url, errorCode, errorText }: RTCPeerConnectionIceErrorEvent): void {
+    const known = this.#errors.some((error) => error.url === url && error.code === errorCode);
+    if (!known && this.#errors.length < MAX_ERRORS) this.#errors.push({ url, code: errorCode, text: errorText });
+  }
+
+  async #readStats(): Promise<void> {
+    const entries = new Map<string, Entry>();
+    try {
+      (await this.#pc.getStats()).forEach((entry: Entry, id: string) => entries.set(id, entry));
+    } catch {
+      // Some browsers refuse on a closed connection: what was seen before stays.
+      return;
+    }
+    const found = [...entries.values()];
+    const pairs = found.filter(({ type }) => type === 'candidate-pair');
+    if (pairs.length === 0) return;
+    const typeOf = (id: unknown): string => text(entries.get(String(id))?.['candidateType']) ?? 'unknown';
+    this.#pairs = pairs.map((pair) => ({
+      local: typeOf(pair['localCandidateId']), remote: typeOf(pair['remoteCandidateId']), state: text(pair['state']) ?? 'unknown',
+      sent: number(pair['requestsSent']) ?? 0, answered: number(pair['responsesReceived']) ?? 0,
+    }));
+    // The second is Firefox's way to say it.
+    const selected = entries.get(String(found.find(({ type }) => type === 'transport')?.['selectedCandidatePairId'])) ?? pairs.find((pair) => pair['selected'] === true);
+    if (!selected) return;
+    const relayProtocol = text(entries.get(String(selected['localCandidateId']))?.['relayProtocol']);
+    const seconds = number(selected['currentRoundTripTime']);
+    this.#route = {
+      local: typeOf(selected['localCandidateId']), remote: typeOf(selected['remoteCandidateId']), ...(relayProtocol ? { relayProtocol } : {}), ...(seconds === undefined ? {} : { roundTripMs: seconds * 1000 }),
+    };
+  }
+}
+
+/** The candidates in a session description: `a=candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE ...` (RFC 8839). */
+export function candidatesOf(sdp: string | undefined): Candidate[] {
+  return [...(sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) \d+ typ (\w+)/gm)]
+    .map(([, protocol, address, type]) => ({ type: type!, protocol: protocol!.toLowerCase(), mdns: address!.endsWith('.local') }));
+}
+
+function text(value: unknown): string | undefined { return typeof value === 'string' && value ? value : undefined; }
+function number(value: unknown): number | undefined { return typeof value === 'number' && Number.isFinite(value) ? value : undefined; }

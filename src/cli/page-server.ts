@@ -5,6 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { createServer } from 'vite';
 import { InternalError } from '../base/errors.ts';
+import { createIceEndpoint } from './turn/endpoint.ts';
+import type { IceLender } from './turn/endpoint.ts';
 
 const MAX_UPLOAD_BYTES = 2 ** 31;
 
@@ -20,7 +22,14 @@ export interface PageServer {
   close(): Promise<void>;
 }
 
-export async function startPageServer({ port = 0, host = 'localhost' }: { port?: number; host?: string | true } = {}): Promise<PageServer> {
+export interface PageServerOptions {
+  readonly port?: number;
+  readonly host?: string | true;
+  /** What pages get at /ice; by default no servers. */
+  readonly ice?: IceLender;
+}
+
+export async function startPageServer({ port = 0, host = 'localhost', ice = { stun: [] } }: PageServerOptions = {}): Promise<PageServer> {
   const root = fileURLToPath(new URL('../..', import.meta.url));
   const files = new Map<string, string | Uint8Array<ArrayBuffer>>();
   const results = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -31,6 +40,7 @@ export async function startPageServer({ port = 0, host = 'localhost' }: { port?:
     plugins: [{
       name: 'tabmesh-run-files',
       configureServer({ middlewares }) {
+        middlewares.use(createIceEndpoint(ice));
         middlewares.use('/run/', (request, response, next) => {
           const content = files.get(nameOf(request));
           if (content === undefined) return next();

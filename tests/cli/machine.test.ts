@@ -2,7 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { findBrowser, installHint, launchOptions } from '../../src/cli/machine/browser.ts';
-import { backportsList, backportsSources, plainDependencies } from '../../src/cli/machine/lavapipe.ts';
+import { findTurnserver } from '../../src/cli/machine/coturn.ts';
+import { backportsList, backportsSources } from '../../src/cli/machine/lavapipe.ts';
+import { plainDependencies } from '../../src/cli/machine/packages.ts';
 
 describe('findBrowser', () => {
   const only = (...present: string[]) => (path: string) => present.includes(path);
@@ -24,6 +26,13 @@ describe('findBrowser', () => {
   it('always starts the browser with WebGPU', () => {
     expect(launchOptions('/usr/bin/chromium', false)).toMatchObject({ executablePath: '/usr/bin/chromium', headless: false, args: expect.arrayContaining(['--enable-unsafe-webgpu']) });
   });
+});
+
+it('turnserver is found on the PATH first, then in the usual places and in our own copy', () => {
+  expect(findTurnserver({ PATH: '/odd/bin' }, (path) => ['/odd/bin/turnserver', '/usr/bin/turnserver'].includes(path))).toBe('/odd/bin/turnserver');
+  expect(findTurnserver({}, (path) => path === '/usr/bin/turnserver')).toBe('/usr/bin/turnserver');
+  expect(findTurnserver({}, (path) => path.endsWith('/tabmesh/coturn/turnserver'))).toMatch(/tabmesh/);
+  expect(findTurnserver({}, () => false)).toBeUndefined();
 });
 
 describe('backports', () => {

@@ -3,12 +3,13 @@
 import type { Command } from '../command.ts';
 import { TabmeshError } from '../../base/errors.ts';
 import { ensureChromium, findBrowser, installHint } from '../machine/browser.ts';
+import { ensureTurnserver, findTurnserver } from '../machine/coturn.ts';
 import { ensureLavapipe } from '../machine/lavapipe.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { findLavapipe, useVulkan } from '../machine/vulkan.ts';
 
 const OPTIONS = {
-  install: { type: 'flag', about: 'install Chromium, and lavapipe into the cache folder (root on Debian only)' },
+  install: { type: 'flag', about: 'install Chromium, and lavapipe and coturn into the cache folder (root on Debian only)' },
 } as const;
 
 async function adapterLine(): Promise<string> {
@@ -18,6 +19,15 @@ async function adapterLine(): Promise<string> {
   if (adapter === null) throw new TabmeshError(`no WebGPU adapter in Node (Vulkan driver: ${driver})`);
   const { vendor, architecture, description } = adapter.info;
   return `WebGPU in Node: ${description || `${vendor} ${architecture}`}${process.platform === 'linux' ? ` (${driver})` : ''}`;
+}
+
+function turnserverLine(install: boolean, say: (line: string) => void): string {
+  try {
+    return `coturn: ${(install ? ensureTurnserver(say) : findTurnserver()) ?? 'not here (optional: the test of relayed connections needs it)'}`;
+  } catch (error) {
+    if (!(error instanceof TabmeshError)) throw error;
+    return `${error.message} (optional: the test of relayed connections needs it)`;
+  }
 }
 
 export const command: Command = {
@@ -43,6 +53,8 @@ export const command: Command = {
       return `browser: ${path}`;
     });
     if (process.platform === 'linux') await report(() => `lavapipe: ${(options.install ? ensureLavapipe(io.err) : findLavapipe()) ?? 'not here (optional: a second software driver)'}`);
+    // Only a test needs it, and that one says loudly what it could not test.
+    io.out(turnserverLine(options.install, io.err));
     await report(adapterLine);
     return code;
   },

@@ -2,23 +2,18 @@
 // in backports. The package is downloaded and unpacked into our own cache folder and is not installed: a Vulkan driver of the
 // system would also be picked up by browsers. Only libraries that it lacks are installed, and those replace nothing. Root on Debian only.
 
-import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NoDeviceError } from '../../base/errors.ts';
 import { canInstallPackages } from './browser.ts';
+import { completeLibraries, downloadPackage, installLibraries, runTool } from './packages.ts';
 import { findLavapipe, findVulkanLoader, lavapipeFolder } from './vulkan.ts';
 
 const PACKAGE = 'mesa-vulkan-drivers';
 const MINIMUM_MESA = 23;
 
-function command(name: string, args: readonly string[], options: { cwd?: string; aptConfig?: string } = {}): string {
-  const env = { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', ...(options.aptConfig === undefined ? {} : { APT_CONFIG: options.aptConfig }) };
-  const { status, stdout, stderr } = spawnSync(name, args, { cwd: options.cwd, env, encoding: 'utf8' });
-  if (status !== 0) throw new NoDeviceError(`lavapipe: \`${name} ${args.join(' ')}\` failed (${status}): ${(stderr || stdout || '').trim().split('\n').at(-1)}`);
-  return stdout;
-}
+const command = (name: string, args: readonly string[], options?: Parameters<typeof runTool>[3]): string => runTool('lavapipe', name, args, options);
 
 /** The machine's own apt sources in deb822 form with the release `codename` replaced by its backports; stanzas of other suites are dropped. */
 export function backportsSources(sources: string, codename: string): string {
@@ -65,27 +60,7 @@ function download(work: string, say: (line: string) => void): string {
     if (version < MINIMUM_MESA) throw new NoDeviceError(`lavapipe: expected ${PACKAGE} ${MINIMUM_MESA} or newer in this release or its backports, got ${version || 'none'}`);
   }
   say(`lavapipe: downloading ${PACKAGE} ${aptConfig === undefined ? '' : 'from backports '}into ${lavapipeFolder()} (the system keeps its own drivers)`);
-  command('apt-get', ['download', '-q', PACKAGE], { cwd: work, aptConfig });
-  const file = readdirSync(work).find((name) => name.startsWith(`${PACKAGE}_`) && name.endsWith('.deb'));
-  if (file === undefined) throw new NoDeviceError(`lavapipe: apt-get download left no ${PACKAGE} package`);
-  return join(work, file);
-}
-
-/** Names of a Depends field without versions, alternatives and drivers of real GPUs. */
-export function plainDependencies(depends: string): string[] {
-  return depends.split(',').map((part) => part.split('|')[0].replace(/\(.*\)/, '').trim()).filter((name) => name !== '' && !/^libdrm-|^libc6$|^libgcc-s1$/.test(name));
-}
-
-function installLibraries(names: readonly string[], say: (line: string) => void): void {
-  say(`lavapipe: installing libraries that are missing: ${names.join(' ')}`);
-  const install = () => command('apt-get', ['install', '-y', '-q', '--no-install-recommends', '--no-upgrade', '--no-remove', ...names]);
-  try {
-    install();
-  } catch {
-    // A fresh machine has no package lists yet; the second failure is the one to report.
-    command('apt-get', ['update', '-q']);
-    install();
-  }
+  return downloadPackage('lavapipe', PACKAGE, work, aptConfig);
 }
 
 /** lavapipe's description file for VK_ICD_FILENAMES. Downloads it once where that is possible; otherwise throws NoDeviceError. */
@@ -101,10 +76,8 @@ export function ensureLavapipe(say: (line: string) => void): string {
     const library = join(lavapipeFolder(), 'libvulkan_lvp.so');
     mkdirSync(lavapipeFolder(), { recursive: true });
     copyFileSync(join(work, 'root', driver), library);
-    const missing = () => command('ldd', [library]).split('\n').filter((line) => line.includes('not found')).map((line) => line.trim().split(' ')[0]);
-    if (missing().length > 0) installLibraries(plainDependencies(command('dpkg-deb', ['-f', deb, 'Depends'])), say);
-    if (missing().length > 0) throw new NoDeviceError(`lavapipe: the driver needs ${missing().join(', ')}, which no package provided`);
-    if (findVulkanLoader() === undefined) installLibraries(['libvulkan1'], say);
+    completeLibraries('lavapipe', library, deb, say);
+    if (findVulkanLoader() === undefined) installLibraries('lavapipe', ['libvulkan1'], say);
     // The description comes last: its presence means that everything is in place.
     const icd = join(lavapipeFolder(), 'lvp_icd.json');
     writeFileSync(icd, JSON.stringify({ file_format_version: '1.0.0', ICD: { api_version: '1.3.250', library_path: library } }));

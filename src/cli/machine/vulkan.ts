@@ -3,10 +3,11 @@
 // VK_ICD_FILENAMES. Dawn opens `libvulkan.so.1` by name; where that package is absent, Chromium's copy is loaded first under that name.
 
 import { existsSync, readFileSync, readdirSync, realpathSync } from 'node:fs';
-import { constants, homedir, tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ConfigError, NoDeviceError } from '../../base/errors.ts';
 import { findBrowser } from './browser.ts';
+import { cacheFolder } from './packages.ts';
 
 export type VulkanDriver = 'system' | 'swiftshader' | 'lavapipe';
 
@@ -28,7 +29,7 @@ export function findSwiftShader(): string | undefined {
 
 /** Where lavapipe.ts keeps its copy. */
 export function lavapipeFolder(): string {
-  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'tabmesh', 'lavapipe');
+  return cacheFolder('lavapipe');
 }
 
 /** lavapipe's description file: our own copy (see lavapipe.ts), or the system's if its Mesa is new enough. */

@@ -1,4 +1,4 @@
-// The pages: index.html (training) and bench.html (kernels and collectives). The build is a folder of static files that works under any path.
+// The pages: index.html (training), bench.html (kernels) and collectives.html (collectives between tabs). The build is a folder of static files that works under any path.
 // The dev and the preview server also carry the MQTT broker, so that tabs of several machines meet without another program.
 
 import { existsSync } from 'node:fs';
@@ -12,8 +12,8 @@ const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 /** Bundled before the first page asks: a dependency found later would reload pages (and running tests) once. */
 export const BROWSER_DEPENDENCIES = ['comlink', 'lit', 'lit/decorators.js', 'mqtt', 'simple-peer/simplepeer.min.js', 'uplot', 'uqr'];
 
-/** The libraries that the bench page compares with, for a page that asks for them. onnxruntime-web finds its wasm beside its own file, so it stays where it is. */
-const PEERS = ['@jax-js/jax', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu'];
+/** The libraries that the bench pages compare with, for a page that asks for them. onnxruntime-web finds its wasm beside its own file, so it stays where it is. */
+const PEERS = ['@jax-js/jax', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu', '@trystero-p2p/core', 'peerjs'];
 
 export default defineConfig({
   base: './',
@@ -23,6 +23,6 @@ export default defineConfig({
   optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...PEERS], exclude: ['onnxruntime-web'] },
   build: {
     target: 'esnext',
-    rolldownOptions: { input: ['index.html', 'bench.html'].map(path).filter((page) => existsSync(page)), output: { keepNames: true } },
+    rolldownOptions: { input: ['index.html', 'bench.html', 'collectives.html'].map(path).filter((page) => existsSync(page)), output: { keepNames: true } },
   },
 });

@@ -11,6 +11,7 @@ import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import { summarise, summaryLine } from '../../bench/summary.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { isPresetName, PRESET_NAMES } from '../../model/presets.ts';
+import { COLLECTIVES_OPTIONS } from '../bench/collectives-options.ts';
 import type { Answers, Requests } from '../bench/work.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { describeOptions, parseOptions } from '../options.ts';
@@ -34,15 +35,19 @@ const OPTIONS = {
 type Given = Options<typeof OPTIONS>;
 
 const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<number>>> = { step, kernels: (options, io) => (options.cases ? cases : workloads)(options, io) };
+const COLLECTIVES = 'collectives';
 
 export const command: Command = {
   name: 'bench',
-  summary: 'measures kernels or a training step, also of other libraries',
-  help: ['tabmesh bench: measures kernels or a training step, also of other libraries', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
-    'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks.'].join('\n'),
+  summary: 'measures kernels, a training step or collectives between tabs, also of other libraries',
+  help: ['tabmesh bench: measures kernels, a training step or collectives between tabs, also of other libraries', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
+    'usage: tabmesh bench collectives [options]', '', describeOptions(COLLECTIVES_OPTIONS), '',
+    'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks, an element of a collective is not exact.'].join('\n'),
   async run(args, io) {
+    // Its options are its own.
+    if (args[0] === COLLECTIVES) return (await import('../bench/collectives.ts')).collectives(args.slice(1), io);
     const { options, positionals: [what] } = parseOptions(args, OPTIONS, 1);
-    if (what === undefined || !Object.hasOwn(WHAT, what)) throw new ConfigError('WORKLOAD', `expected ${Object.keys(WHAT).join(' or ')}, got ${what === undefined ? 'none' : `'${what}'`}`);
+    if (what === undefined || !Object.hasOwn(WHAT, what)) throw new ConfigError('WORKLOAD', `expected ${Object.keys(WHAT).join(', ')} or ${COLLECTIVES} first, got ${what === undefined ? 'none' : `'${what}'`}`);
     return WHAT[what](options, io);
   },
 };

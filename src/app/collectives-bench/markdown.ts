@@ -1,0 +1,12 @@
+// A run of the collectives as Markdown, for an issue or a chat.
+
+import { cellsOf, COLUMNS, summarise } from '../../bench/collectives/report.ts';
+import type { CollectivesReport } from '../../bench/collectives/report.ts';
+
+export function formatMarkdown(report: CollectivesReport, link: string): string {
+  const row = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [
+    '### tabmesh bench collectives', '', `- ${report.ranks} tabs`, `- adapter: ${report.adapter}`, `- browser: ${report.browser}`, `- date: ${report.date}`, `- settings: \`#${link}\``,
+    ...summarise(report).map((line) => `- ${line}`), '', row(COLUMNS), row(COLUMNS.map((_, i) => (i === 0 || i === 2 ? '---' : '---:'))), ...report.results.map((one) => row(cellsOf(one))), '',
+  ].join('\n');
+}

@@ -1,0 +1,74 @@
+// What the page measures, read from and written to the URL fragment, so that a link repeats a run:
+// #tabs=3&sizes=4KiB,1MiB|default|all&only=all-reduce,send,...&peers=1|peerjs,...&rounds=5&frames=1&room=NAME&run=1   and, for the other tabs: #join=NAME
+
+import { ConfigError } from '../../base/errors.ts';
+import { quote } from '../../base/json.ts';
+import { selectable } from '../../bench/collectives/conductor.ts';
+import { formatSizes, parseSizes } from '../../bench/collectives/sizes.ts';
+
+export const MOST_TABS = 8;
+export const PEER_NAMES = ['simple-peer', 'peerjs', 'trystero'] as const;
+
+export interface CollectivesSettings {
+  readonly tabs: number;
+  /** Bytes. */
+  readonly sizes: readonly number[];
+  readonly only: readonly string[];
+  readonly peers: readonly string[];
+  /** Without: as many as fit. */
+  readonly rounds: number | undefined;
+  /** Frames of this page instead of tabs: one renderer process for all ranks. */
+  readonly frames: boolean;
+}
+
+export interface CollectivesLink { readonly settings: CollectivesSettings; /** What the tabs of one run have in common. */ readonly room: string | undefined; /** The room to be a further rank in. */ readonly join: string | undefined; readonly start: boolean }
+
+const NAMES = ['tabs', 'sizes', 'only', 'peers', 'rounds', 'frames', 'room', 'join', 'run'];
+
+/** Throws ConfigError for what is unknown or out of range. */
+export function readLink(hash: string): CollectivesLink {
+  const given = new URLSearchParams(hash.replace(/^#/, ''));
+  for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
+  const text = (name: string): string | undefined => given.get(name) ?? undefined;
+  return {
+    settings: {
+      tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')),
+      rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100), frames: flag('frames', text('frames')),
+    },
+    room: text('room'), join: text('join'), start: flag('run', text('run')),
+  };
+}
+
+/** The fragment without '#': what differs from the defaults. */
+export function formatLink({ tabs, sizes, only, peers, rounds, frames }: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
+  const parts = [`tabs=${tabs}`];
+  if (formatSizes(sizes) !== 'default') parts.push(`sizes=${formatSizes(sizes)}`);
+  if (only.length !== selectable(undefined).length) parts.push(`only=${only.join(',')}`);
+  if (peers.length) parts.push(`peers=${peers.length === PEER_NAMES.length ? '1' : peers.join(',')}`);
+  if (rounds !== undefined) parts.push(`rounds=${rounds}`);
+  if (frames) parts.push('frames=1');
+  if (room !== undefined) parts.push(`room=${room}`);
+  if (start) parts.push('run=1');
+  return parts.join('&');
+}
+
+function peersOf(text: string | undefined): readonly string[] {
+  if (text === undefined || text === '0' || text === '') return [];
+  if (text === '1') return PEER_NAMES;
+  const names = text.split(',');
+  const stranger = names.find((name) => !PEER_NAMES.some((known) => known === name));
+  if (stranger !== undefined) throw new ConfigError('link', `unknown library ${quote(stranger)}; expected some of ${PEER_NAMES.join(', ')}`);
+  return PEER_NAMES.filter((name) => names.includes(name));
+}
+
+function flag(name: string, text: string | undefined): boolean {
+  if (text === undefined || text === '0') return false;
+  if (text === '1') return true;
+  throw new ConfigError('link', `${name} is ${quote(text)}; expected 1 or 0`);
+}
+
+function whole(name: string, text: string, least: number, most: number): number {
+  const n = Number(text);
+  if (!(Number.isInteger(n) && n >= least && n <= most)) throw new ConfigError('link', `${name} is ${quote(text)}; expected a whole number from ${least} to ${most}`);
+  return n;
+}

@@ -1,0 +1,22 @@
+// The worker of one rank: its communicator, its bare channels and its GPU, as a training rank has them. The page hands over the channels and passes on the jobs.
+
+import { expose } from 'comlink';
+import { InternalError } from '../../base/errors.ts';
+import { RankSeat } from './rank-seat.ts';
+import type { SeatApi } from './rank-seat.ts';
+
+const seat = new RankSeat();
+const api: SeatApi = {
+  adopt: (peer, channels) => seat.adopt(peer, channels),
+  start: (rank, run) => seat.start(rank, run),
+  async perform(name, job) {
+    try {
+      return { value: await seat.perform(name, job) };
+    } catch (error) {
+      if (error instanceof InternalError || !(error instanceof Error)) console.error(error);
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  },
+  leave: () => seat.leave(),
+};
+expose(api);

@@ -1,0 +1,266 @@
+// Runs the bench on ranks that it can only ask (jobs.ts). Everything that is compared takes turns within a round, forwards and backwards by turns, and a share is
+// the median over the rounds of the share within a round: on a busy machine the parts of a round suffer alike, the rounds do not.
+
+import { median } from '../report.ts';
+import { bandwidths, collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
+import type { Call, JobName, Jobs } from './jobs.ts';
+import type { RawSetting } from './raw.ts';
+import { OWN } from './report.ts';
+import type { CollectiveResult, CollectivesMeasured, Latency, MissingLibrary } from './report.ts';
+import { sizeName } from './sizes.ts';
+
+export interface BenchPlan {
+  readonly ranks: number;
+  /** Names from `selectable`. */
+  readonly only: readonly string[];
+  /** Bytes. */
+  readonly sizes: readonly number[];
+  /** Rounds of every row; without, as many as fit into a few seconds, 2 to 5. */
+  readonly rounds?: number;
+  /** Other libraries that send the same arrays from rank 0 to rank 1. */
+  readonly peers: readonly string[];
+}
+
+export interface BenchListener {
+  readonly onStatus: (text: string, done: number, total: number) => void;
+  readonly onRows?: (rows: readonly CollectiveResult[]) => void;
+  /** Called between jobs; may throw to stop. */
+  readonly checkpoint?: () => void;
+}
+
+export const GPU_TO_GPU = 'gpu-to-gpu';
+const NAIVE = 'gpu-to-gpu-naive';
+const MIB = 1024 * 1024;
+const LATENCY_BYTES = 4096;
+/** A row takes about as long, if it is free to choose. */
+const ROW_MS = 4000;
+/** Calls in a round should last about as long: timers tick in tenths of a millisecond. */
+const TURN_MS = 40;
+const MOST_TIMES = 50;
+
+/** Names for --only: collectives, and the way between two GPUs. */
+export function selectable(only: string | undefined, where?: string): readonly string[] { return collectivesNamed(only, where, [GPU_TO_GPU]); }
+
+/** Of one contestant in one round: milliseconds of one call on the slowest rank, and wrong elements of all. */
+interface Turn { readonly ms: number; readonly wrong: number }
+interface Contestant { readonly name: string; run(times: number, salt: number): Promise<Turn> }
+interface Rounds { readonly times: number; readonly turns: Readonly<Record<string, readonly Turn[]>>; /** Wrong elements of the warm-up. */ readonly warmWrong: Readonly<Record<string, number>> }
+
+/** Rejects when a rank fails, with what it says. */
+export async function benchCollectives(plan: BenchPlan, call: Call, listener: BenchListener): Promise<CollectivesMeasured> {
+  return new Conductor(plan, call, listener).run();
+}
+
+class Conductor {
+  readonly #plan: BenchPlan;
+  readonly #call: Call;
+  readonly #listener: BenchListener;
+  readonly #results: CollectiveResult[] = [];
+  readonly #missing: MissingLibrary[] = [];
+  #latency: Latency | null = null;
+  #salt = 0;
+  #done = 0;
+  #total = 1;
+  #pipe: RawSetting = { frame: 65536, window: 262144 };
+  #ring: RawSetting = this.#pipe;
+
+  constructor(plan: BenchPlan, call: Call, listener: BenchListener) {
+    this.#plan = plan;
+    this.#call = call;
+    this.#listener = listener;
+  }
+
+  async run(): Promise<CollectivesMeasured> {
+    const { only, sizes, peers, ranks } = this.#plan;
+    const collectives = COLLECTIVES.filter(({ name }) => only.includes(name));
+    const gpuSizes = only.includes(GPU_TO_GPU) ? sizes.filter((bytes) => bytes >= MIB) : [];
+    const transfers = peers.length ? sizes.filter((bytes) => bytes > 0) : [];
+    this.#total = 1 + collectives.reduce((sum, { name }) => sum + this.#sizesOf(name).length, 0) + transfers.length + gpuSizes.length;
+    this.#status('connecting');
+    await this.#all('meet', null);
+    const tried = await this.#tuneRaw();
+    this.#done++;
+    for (const { name } of collectives) for (const bytes of this.#sizesOf(name)) await this.#collective(name, bytes);
+    if (transfers.length) await this.#transfers(transfers);
+    if (gpuSizes.length) await this.#gpu(gpuSizes);
+    return { ranks, raw: { pipe: this.#pipe, ring: this.#ring, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
+  }
+
+  #sizesOf(name: string): readonly number[] { return name === 'barrier' ? [0] : this.#plan.sizes; }
+
+  #status(text: string): void { this.#listener.onStatus(text, this.#done, this.#total); }
+
+  #all<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer'][]> {
+    this.#listener.checkpoint?.();
+    return Promise.all(Array.from({ length: this.#plan.ranks }, (_, rank) => this.#call(rank, name, job)));
+  }
+
+  #row(row: CollectiveResult, ...more: CollectiveResult[]): void {
+    this.#results.push(row, ...more);
+    this.#listener.onRows?.([row, ...more]);
+    this.#done++;
+  }
+
+  /** The fastest frame and window, for one pipe and for a ring of all; both have to be found before anything is compared. */
+  async #tuneRaw(): Promise<CollectivesMeasured['raw']['tried']> {
+    this.#status('the best message and window of bare channels');
+    const { ranks } = this.#plan;
+    const settings = [16384, 32768, 65536].flatMap((frame) => [131072, 262144, 524288, 1048576].map((window): RawSetting => ({ frame, window })));
+    const bytes = 2 * MIB;
+    const rate = async (traffic: readonly (readonly number[])[], setting: RawSetting): Promise<number> => bytes / Math.max(...await this.#all('raw', { traffic, times: 1, setting })) / 1000;
+    const [one, all] = [this.#pipeTraffic(bytes), trafficOf(collectiveNamed('ring-send'), ranks, bytes / 4)];
+    await rate(one, this.#pipe);
+    const seen = settings.map(() => ({ pipe: [] as number[], ring: [] as number[] }));
+    for (let round = 0; round < 3; round++) {
+      for (const [i, setting] of round % 2 ? [...settings.entries()].toReversed() : settings.entries()) {
+        seen[i].pipe.push(await rate(one, setting));
+        seen[i].ring.push(await rate(all, setting));
+      }
+    }
+    const tried = settings.map((setting, i) => ({ ...setting, pipe: median(seen[i].pipe), ring: median(seen[i].ring) }));
+    const bestOf = (what: 'pipe' | 'ring'): RawSetting => { const { frame, window } = tried.reduce((a, b) => (b[what] > a[what] ? b : a)); return { frame, window }; };
+    this.#pipe = bestOf('pipe');
+    this.#ring = bestOf('ring');
+    return tried;
+  }
+
+  #pipeTraffic(bytes: number): readonly (readonly number[])[] { return trafficOf(collectiveNamed('send'), this.#plan.ranks, bytes / 4); }
+
+  #raw(name: string, traffic: readonly (readonly number[])[], setting: RawSetting): Contestant {
+    return { name, run: async (times) => ({ ms: Math.max(...await this.#all('raw', { traffic, times, setting })), wrong: 0 }) };
+  }
+
+  #timed<K extends 'collective' | 'transfer'>(name: string, kind: K, job: Omit<Jobs[K]['job'], 'times' | 'salt'>): Contestant {
+    return {
+      name, run: async (times, salt) => {
+        const answers = await this.#all(kind, { ...job, times, salt } as Jobs[K]['job']) as readonly Turn[];
+        return { ms: Math.max(...answers.map(({ ms }) => ms)), wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0) };
+      },
+    };
+  }
+
+  /** A warm-up of each, then rounds. */
+  async #rounds(contestants: readonly Contestant[], mostTimes = MOST_TIMES): Promise<Rounds> {
+    let slowest = 0;
+    let roundMs = 0;
+    const warmWrong: Record<string, number> = {};
+    for (const { name, run } of contestants) {
+      const { ms, wrong } = await run(1, ++this.#salt);
+      warmWrong[name] = wrong;
+      slowest = Math.max(slowest, ms);
+      roundMs += Math.max(ms, TURN_MS);
+    }
+    const times = Math.max(1, Math.min(mostTimes, Math.round(TURN_MS / Math.max(slowest, 0.01))));
+    const rounds = this.#plan.rounds ?? Math.max(2, Math.min(5, Math.round(ROW_MS / roundMs)));
+    const turns: Record<string, Turn[]> = Object.fromEntries(contestants.map(({ name }) => [name, []]));
+    for (let round = 0; round < rounds; round++) {
+      for (const { name, run } of round % 2 ? contestants.toReversed() : contestants) turns[name].push(await run(times, ++this.#salt));
+    }
+    return { times, turns, warmWrong };
+  }
+
+  async #collective(name: string, bytes: number): Promise<void> {
+    const { ranks } = this.#plan;
+    const collective = collectiveNamed(name);
+    const count = collective.count(bytes, ranks);
+    const size = 4 * count;
+    this.#status(`${name} ${sizeName(size)}`);
+    const traffic = trafficOf(collective, ranks, count);
+    const flows = traffic.flat().filter((sent) => sent > 0);
+    // One flow of the whole array is the pipe itself.
+    const alike = flows.length > 0 && !(flows.length === 1 && flows[0] === size);
+    const isLatency = name === 'all-reduce' && size === LATENCY_BYTES;
+    const measured = await this.#rounds([
+      ...(size > 0 ? [this.#raw('pipe', this.#pipeTraffic(size), this.#pipe)] : []),
+      this.#timed(OWN, 'collective', { name, bytes }),
+      ...(alike ? [this.#raw('alike', traffic, flows.length === 1 ? this.#pipe : this.#ring)] : []),
+      ...(isLatency ? [{ name: 'trip', run: async (times: number) => ({ ms: Math.max(...await this.#all('roundTrip', { bytes: LATENCY_BYTES, times })), wrong: 0 }) }] : []),
+    ]);
+    if (isLatency) this.#latency = latencyOf(measured.turns, ranks);
+    this.#row(rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }));
+  }
+
+  /** The same arrays from rank 0 to rank 1 by tabmesh and the others, each until the sender is told that all came. */
+  async #transfers(sizes: readonly number[]): Promise<void> {
+    const { peers, ranks } = this.#plan;
+    const there: string[] = [];
+    for (const library of peers) {
+      this.#status(`loading ${library}`);
+      const answers = await this.#all('peerOpen', { library });
+      const reason = answers.find((answer) => answer.reason !== undefined)?.reason;
+      if (reason === undefined) there.push(library);
+      else this.#missing.push({ library, reason });
+    }
+    for (const bytes of sizes) {
+      this.#status(`transfer ${sizeName(bytes)}: ${[OWN, ...there].join(', ')}`);
+      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...there.map((library) => this.#peer(library, bytes))], 20);
+      const row = (library: string): CollectiveResult => ({
+        ...rowOf({ collective: 'transfer', ranks, bytes, library, factor: 1, measured }),
+        ratio: library === OWN ? null : median(measured.turns[library].map(({ ms }, round) => ms / measured.turns[OWN][round].ms)),
+      });
+      this.#row(row(OWN), ...there.map(row));
+    }
+  }
+
+  #peer(library: string, bytes: number): Contestant {
+    return {
+      name: library, run: async (times) => {
+        let [ms, wrong] = [0, 0];
+        for (let i = 0; i < times; i++) {
+          const salt = ++this.#salt;
+          this.#listener.checkpoint?.();
+          await this.#call(1, 'peerExpect', { library, bytes });
+          ms += await this.#call(0, 'peerSend', { library, bytes, salt });
+          wrong += await this.#call(1, 'peerVerdict', { library, bytes, salt });
+        }
+        return { ms: ms / times, wrong };
+      },
+    };
+  }
+
+  async #gpu(sizes: readonly number[]): Promise<void> {
+    const { ranks } = this.#plan;
+    this.#status('opening the GPUs of ranks 0 and 1');
+    const reason = (await Promise.all([this.#call(0, 'openGpu', null), this.#call(1, 'openGpu', null)])).find((answer) => answer.reason !== undefined)?.reason;
+    if (reason !== undefined) { this.#missing.push({ library: GPU_TO_GPU, reason }); return; }
+    for (const bytes of sizes) {
+      this.#status(`${GPU_TO_GPU} ${sizeName(bytes)}`);
+      const way = (name: string, overlapped: boolean): Contestant => ({
+        name, run: async (_, salt) => {
+          const answers = await this.#all('gpu', { bytes, overlapped, salt });
+          return { ms: Math.max(...answers.map(({ ms }) => ms)), wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0) };
+        },
+      });
+      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)], 1);
+      const row = (collective: string): CollectiveResult => rowOf({ collective, ranks, bytes, library: OWN, factor: 1, measured, contestant: collective });
+      this.#row(row(GPU_TO_GPU), row(NAIVE));
+    }
+  }
+}
+
+/** Times of raw turns are those of the same rounds; `contestant` is the library unless told. */
+function rowOf({ collective, ranks, bytes, library, factor, measured: { times, turns, warmWrong }, contestant = library }: {
+  collective: string; ranks: number; bytes: number; library: string; factor: number; measured: Rounds; contestant?: string;
+}): CollectiveResult {
+  const own = turns[contestant];
+  const medianMs = median(own.map(({ ms }) => ms));
+  const { pipe, alike = pipe } = turns;
+  // In a round: the bytes that cross a link in this time, against those of the pipe; with the same traffic only the time differs.
+  const share = (raw: readonly Turn[] | undefined, by: number): number | null => (raw === undefined ? null : median(raw.map(({ ms }, round) => (by * ms) / own[round].ms)));
+  return {
+    collective, ranks, bytes, medianMs, ...bandwidths({ factor: () => factor }, ranks, bytes, medianMs),
+    rawPipe: pipe === undefined ? 0 : bandwidths({ factor: () => 1 }, ranks, bytes, median(pipe.map(({ ms }) => ms))).busbw,
+    wrong: own.reduce((sum, turn) => sum + turn.wrong, warmWrong[contestant]), library,
+    rawRing: alike === undefined ? 0 : bandwidths({ factor: () => factor }, ranks, bytes, median(alike.map(({ ms }) => ms))).busbw,
+    ofPipe: share(pipe, factor), ofRing: share(alike, 1),
+    minMs: Math.min(...own.map(({ ms }) => ms)), maxMs: Math.max(...own.map(({ ms }) => ms)), rounds: own.length, times,
+  };
+}
+
+function latencyOf(turns: Rounds['turns'], ranks: number): Latency {
+  const { trip, [OWN]: own } = turns;
+  return {
+    bytes: LATENCY_BYTES, roundTripMs: median(trip.map(({ ms }) => ms)), allReduceMs: median(own.map(({ ms }) => ms)),
+    ratio: median(own.map(({ ms }, round) => ms / ((ranks - 1) * trip[round].ms))),
+  };
+}

@@ -9,7 +9,7 @@ import { browserName } from '../bench/browser-name.ts';
 import type { UserAgentData } from '../bench/browser-name.ts';
 import { sentence } from '../plan.ts';
 import type { Host } from './room.ts';
-import type { CollectivesSettings } from './settings.ts';
+import type { CollectivesSettings } from '../../bench/collectives/link.ts';
 
 export interface CollectivesState {
   readonly phase: 'ready' | 'waiting' | 'running' | 'stopping';

@@ -3,20 +3,13 @@
 
 import './elements/collectives-app.ts';
 import type { CollectivesApp } from './elements/collectives-app.ts';
-import type { CollectiveResult, CollectivesReport } from '../../bench/collectives/report.ts';
+import type { CollectivesEvent } from '../../bench/collectives/report.ts';
 import { sentence } from '../plan.ts';
 import { CollectivesController } from './controller.ts';
 import type { CollectivesState } from './controller.ts';
 import { Guest, Host } from './room.ts';
-import { formatLink, readLink } from './settings.ts';
-import type { CollectivesLink } from './settings.ts';
-
-/** What a program that drives the page hears. */
-export type CollectivesEvent =
-  | { readonly kind: 'status'; readonly text: string; readonly done: number; readonly total: number }
-  | { readonly kind: 'rows'; readonly rows: readonly CollectiveResult[] }
-  | { readonly kind: 'done'; readonly report: CollectivesReport }
-  | { readonly kind: 'failed'; readonly text: string };
+import { formatLink, readLink } from '../../bench/collectives/link.ts';
+import type { CollectivesLink } from '../../bench/collectives/link.ts';
 
 declare global {
   interface Window {

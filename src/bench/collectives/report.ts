@@ -57,6 +57,13 @@ export interface CollectivesMeasured {
 
 export interface CollectivesReport extends CollectivesMeasured { readonly adapter: string; readonly browser: string; readonly date: string }
 
+/** What a page says of its run, as JSON, to a program that drives it. */
+export type CollectivesEvent =
+  | { readonly kind: 'status'; readonly text: string; readonly done: number; readonly total: number }
+  | { readonly kind: 'rows'; readonly rows: readonly CollectiveResult[] }
+  | { readonly kind: 'done'; readonly report: CollectivesReport }
+  | { readonly kind: 'failed'; readonly text: string };
+
 export const COLUMNS = ['collective', 'size', 'library', 'ms', 'algbw', 'busbw', 'raw pipe', 'of pipe', 'raw alike', 'of alike', 'ratio', 'wrong'] as const;
 export const ALIGN = 'lrlrrrrrrrrr';
 

@@ -4,12 +4,11 @@
 import { writeFileSync } from 'node:fs';
 import type { Browser } from 'playwright-core';
 import { AbortedError, ConfigError, TabmeshError } from '../../base/errors.ts';
-import type { CollectivesEvent } from '../../app/collectives-bench/main.ts';
-import { formatLink, MOST_TABS, PEER_NAMES } from '../../app/collectives-bench/settings.ts';
-import type { CollectivesSettings } from '../../app/collectives-bench/settings.ts';
+import { formatLink, MOST_TABS, PEER_NAMES } from '../../bench/collectives/link.ts';
+import type { CollectivesSettings } from '../../bench/collectives/link.ts';
 import { selectable } from '../../bench/collectives/conductor.ts';
 import { ALIGN, cellsOf, COLUMNS, summarise } from '../../bench/collectives/report.ts';
-import type { CollectiveResult, CollectivesReport } from '../../bench/collectives/report.ts';
+import type { CollectiveResult, CollectivesEvent, CollectivesReport } from '../../bench/collectives/report.ts';
 import { parseSizes, sizeName } from '../../bench/collectives/sizes.ts';
 import { table } from '../../bench/report.ts';
 import { launchChromium } from '../chromium.ts';

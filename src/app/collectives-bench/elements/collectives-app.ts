@@ -12,8 +12,8 @@ import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import type { CollectivesController, CollectivesState } from '../controller.ts';
 import { formatMarkdown } from '../markdown.ts';
-import { formatLink, MOST_TABS, PEER_NAMES } from '../settings.ts';
-import type { CollectivesSettings } from '../settings.ts';
+import { formatLink, MOST_TABS, PEER_NAMES } from '../../../bench/collectives/link.ts';
+import type { CollectivesSettings } from '../../../bench/collectives/link.ts';
 import './bandwidth-chart.ts';
 import type { BandwidthCurve } from './bandwidth-chart.ts';
 

@@ -3,8 +3,8 @@
 
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
-import { selectable } from '../../bench/collectives/conductor.ts';
-import { formatSizes, parseSizes } from '../../bench/collectives/sizes.ts';
+import { selectable } from './conductor.ts';
+import { formatSizes, parseSizes } from './sizes.ts';
 
 export const MOST_TABS = 8;
 export const PEER_NAMES = ['simple-peer', 'peerjs', 'trystero'] as const;

@@ -5,10 +5,12 @@ import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { InternalError, TabmeshError } from '../../base/errors.ts';
-import type { JobName, Jobs, PageJob, RankJob } from '../../bench/collectives/jobs.ts';
+import type { JobName, Jobs, PeerJob, RankJob } from '../../bench/collectives/jobs.ts';
 import { PEER_LIBRARIES } from '../../bench/collectives/peers/index.ts';
 import { createPeerJobs } from '../../bench/collectives/peers/peer.ts';
 import type { Signalling } from '../../bench/collectives/peers/peer.ts';
+import { RawPipes } from '../../bench/collectives/raw.ts';
+import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
 import { RankSeat } from './rank-seat.ts';
 import type { PeerChannels, SeatApi } from './rank-seat.ts';
@@ -24,6 +26,7 @@ export interface RankPageOptions {
 
 /** Beside control and bulk. */
 const RAW_ID = 40;
+const PAGE_RAW_ID = 41;
 const OPEN_MS = 30_000;
 
 export class RankPage {
@@ -37,6 +40,8 @@ export class RankPage {
   readonly #broken: Promise<never>;
   #break!: (error: Error) => void;
   #closed = false;
+  readonly #kept = new Map<number, RawChannel>();
+  readonly #pagePipes: RawPipes;
 
   constructor(options: RankPageOptions) {
     const { rank, size, run } = options;
@@ -50,6 +55,7 @@ export class RankPage {
       this.#remote = wrap<SeatApi>(this.#worker);
     } else this.#seat = new RankSeat();
     for (let peer = 0; peer < size; peer++) if (peer !== rank) this.#connect(peer);
+    this.#pagePipes = new RawPipes(this.#kept);
     if (this.#seat) this.#seat.start(rank, run);
     else void this.#remote!.start(rank, run);
   }
@@ -82,7 +88,12 @@ export class RankPage {
   }
 
   async #perform(name: JobName, job: unknown): Promise<unknown> {
-    if (name.startsWith('peer')) return this.#peerJobs[name as PageJob](job as never);
+    if (name === 'pageRaw') {
+      const { bytes, setting } = job as Jobs['pageRaw']['job'];
+      await this.#pagePipes.opened();
+      return this.#pagePipes.told(this.#options.rank, bytes, setting, () => performance.now());
+    }
+    if (name.startsWith('peer')) return this.#peerJobs[name as PeerJob](job as never);
     if (this.#seat) return this.#seat.perform(name as RankJob, job);
     const { value, error } = await this.#remote!.perform(name as RankJob, job);
     if (error !== undefined) throw new TabmeshError(error);
@@ -101,6 +112,7 @@ export class RankPage {
     if (!pc) return;
     // Handed over in the task that created them: later they could not be.
     const channels: PeerChannels = { lanes: openLanes(pc), raw: pc.createDataChannel('raw', { negotiated: true, id: RAW_ID, ordered: true }) };
+    if (rank + to === 1) this.#kept.set(to, pc.createDataChannel('page raw', { negotiated: true, id: PAGE_RAW_ID, ordered: true }) as RawChannel);
     if (this.#seat) this.#seat.adopt(to, channels);
     else void this.#remote!.adopt(to, transfer(channels, channelsIn(channels) as unknown as Transferable[]));
   }

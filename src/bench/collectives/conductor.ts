@@ -63,6 +63,7 @@ class Conductor {
   #total = 1;
   #pipe: RawSetting = { frame: 65536, window: 262144 };
   #ring: RawSetting = this.#pipe;
+  #rates = { onPage: 0, inWorker: 0 };
 
   constructor(plan: BenchPlan, call: Call, listener: BenchListener) {
     this.#plan = plan;
@@ -83,7 +84,7 @@ class Conductor {
     for (const { name } of collectives) for (const bytes of this.#sizesOf(name)) await this.#collective(name, bytes);
     if (transfers.length) await this.#transfers(transfers);
     if (gpuSizes.length) await this.#gpu(gpuSizes);
-    return { ranks, raw: { pipe: this.#pipe, ring: this.#ring, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
+    return { ranks, raw: { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
   }
 
   #sizesOf(name: string): readonly number[] { return name === 'barrier' ? [0] : this.#plan.sizes; }
@@ -121,6 +122,14 @@ class Conductor {
     const bestOf = (what: 'pipe' | 'ring'): RawSetting => { const { frame, window } = tried.reduce((a, b) => (b[what] > a[what] ? b : a)); return { frame, window }; };
     this.#pipe = bestOf('pipe');
     this.#ring = bestOf('ring');
+    // Where the channel lives makes a difference; what is compared are channels in workers, as a training rank has them.
+    const seenAt = { onPage: [] as number[], inWorker: [] as number[] };
+    for (let round = 0; round < 4; round++) {
+      seenAt.inWorker.push(await rate(one, this.#pipe));
+      const told = await Promise.all([0, 1].map((rank) => this.#call(rank, 'pageRaw', { bytes, setting: this.#pipe })));
+      seenAt.onPage.push(bytes / told[0] / 1000);
+    }
+    this.#rates = { onPage: median(seenAt.onPage), inWorker: median(seenAt.inWorker) };
     return tried;
   }
 

@@ -17,6 +17,8 @@ export interface Jobs {
   readonly roundTrip: { readonly job: { readonly bytes: number; readonly times: number }; readonly answer: number };
   /** Rank 0 sends to rank 1 with tabmesh's send and waits until it is told that all came. */
   readonly transfer: { readonly job: { readonly bytes: number; readonly times: number; readonly salt: number }; readonly answer: Timed };
+  /** The bare channel of ranks 0 and 1 that stayed on the page: milliseconds until rank 0 is told that all came; rank 1 answers 0. */
+  readonly pageRaw: { readonly job: { readonly bytes: number; readonly setting: RawSetting }; readonly answer: number };
   /** Opens this tab's GPU; answers what it is, or why there is none. */
   readonly openGpu: { readonly job: null; readonly answer: { readonly adapter?: string; readonly reason?: string } };
   /** A buffer on the GPU of rank 0 to one on that of rank 1. */
@@ -34,8 +36,8 @@ export interface Jobs {
 export type JobName = keyof Jobs;
 export type Handlers<K extends JobName = JobName> = { readonly [N in K]: (job: Jobs[N]['job']) => Promise<Jobs[N]['answer']> };
 /** Jobs of the rank itself; the rest needs a page, because peer connections do. */
-export type RankJob = Exclude<JobName, `peer${string}`>;
-export type PageJob = Extract<JobName, `peer${string}`>;
+export type PeerJob = Extract<JobName, `peer${string}`>;
+export type RankJob = Exclude<JobName, PeerJob | 'pageRaw'>;
 
 /** Asks one rank. Rejects when the job fails there or the rank is gone. */
 export type Call = <K extends JobName>(rank: number, name: K, job: Jobs[K]['job']) => Promise<Jobs[K]['answer']>;

@@ -90,6 +90,17 @@ export class RawPipes {
     await Promise.all(moves);
   }
 
+  /** `rank` 0 sends `bytes` and waits for a word back; milliseconds. Rank 1 gives the word. */
+  async told(rank: number, bytes: number, setting: RawSetting, now: () => number): Promise<number> {
+    const end = this.#ends.get(1 - rank)!;
+    const start = now();
+    const came = end.receive(rank === 0 ? 4 : bytes);
+    if (rank === 0) await end.send(bytes, setting);
+    await came;
+    if (rank === 1) await end.send(4, setting);
+    return rank === 0 ? now() - start : 0;
+  }
+
   /** From now on whatever comes from `peer` goes back, or does no more. */
   echo(peer: number, on: boolean): void { this.#ends.get(peer)!.echo = on; }
 

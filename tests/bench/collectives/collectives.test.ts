@@ -121,6 +121,13 @@ describe('bare channels', () => {
     other.emit('close');
     await expect(waiting).rejects.toThrow('the bare channel to rank 0 was closed');
   });
+  it('tell the sender', async () => {
+    const [one, other] = channelPair();
+    const ends = [new RawPipes(new Map([[1, one]])), new RawPipes(new Map([[0, other]]))];
+    let ms = 0;
+    const told = await Promise.all(ends.map((end, rank) => end.told(rank, 10_000, { frame: 1000, window: 4000 }, () => (ms += 5))));
+    expect(told).toEqual([10, 0]);
+  });
   it('bounce', async () => {
     const [one, other] = channelPair();
     const [a, b] = [new RawPipes(new Map([[1, one]])), new RawPipes(new Map([[0, other]]))];
@@ -199,12 +206,12 @@ it('the summary speaks of large sizes alone, and of every library', () => {
     collective, ranks: 2, bytes, library, medianMs: 1, algbw: 1, busbw: 1, rawPipe: 1, rawRing: 1, ofPipe, ofRing: 2 * ofPipe, minMs: 1, maxMs: 1, rounds: 2, times: 1, wrong: 0, ...more,
   });
   const measured: CollectivesMeasured = {
-    ranks: 2, raw: { pipe: { frame: 65536, window: 262144 }, ring: { frame: 16384, window: 131072 }, tried: [] }, missing: [{ library: 'peerjs', reason: 'offline' }],
+    ranks: 2, raw: { pipe: { frame: 65536, window: 262144 }, ring: { frame: 16384, window: 131072 }, onPage: 30, inWorker: 20, tried: [] }, missing: [{ library: 'peerjs', reason: 'offline' }],
     latency: { roundTripMs: 0.5, allReduceMs: 0.6, ratio: 1.2, bytes: 4096 },
     results: [row('all-reduce', 4096, 'tabmesh', 0.1), row('all-reduce', MIB, 'tabmesh', 0.4), row('send', 4 * MIB, 'tabmesh', 0.9), row('transfer', MIB, 'tabmesh', 0.2, { ratio: null }), row('transfer', MIB, 'trystero', 0.2, { ratio: 1.75 })],
   };
   expect(summarise(measured)).toEqual([
-    'bare channel: messages of 64 KiB, at most 256 KiB under way one way, messages of 16 KiB, at most 128 KiB under way with all 2 ranks sending',
+    'bare channel: messages of 64 KiB, at most 256 KiB under way one way (20.0 MB/s; 30.0 if it stays on the page), messages of 16 KiB, at most 128 KiB under way with all 2 ranks sending',
     'from 1 MiB on: busbw is 60 % (40 % to 90 %) of one bare channel alone, and 120 % (80 % to 180 %) of bare channels with the same traffic (geometric mean; least and most)',
     'latency: all-reduce of 4 KiB takes 0.60 ms, 1.20 times 2(n - 1) halves of the bare round trip of 0.50 ms',
     'tabmesh sends 1.75x as fast as trystero at 1 MiB', 'no peerjs: offline', 'every element of every result was exactly right',

@@ -19,6 +19,12 @@ import type { BandwidthCurve } from './bandwidth-chart.ts';
 
 export interface HostParts { readonly controller: CollectivesController; readonly run: () => void; readonly joinUrl: string; readonly linkOf: (settings: CollectivesSettings) => string }
 
+/** What is measured beside the collectives. */
+const ABOUT: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(COLLECTIVES.map(({ name, about }) => [name, about])), 'transfer': 'rank 0 to rank 1, until the sender is told that all came; the same array by each library',
+  'gpu-to-gpu': 'a buffer on the GPU of rank 0 to one on that of rank 1: readback, wire and upload overlapped in pieces', 'gpu-to-gpu-naive': 'the same, one after the other',
+};
+
 const HEADINGS: readonly (readonly [string, string])[] = [
   ['size', 'bytes of the array, as nccl-tests count them'], ['library', ''], ['ms', 'one call on the slowest rank, median of the rounds'], ['algbw', 'MB/s: size / time'], ['busbw', 'MB/s: algbw times the factor of nccl-tests'],
   ['raw pipe', 'MB/s of one bare data channel alone, in the same rounds'], ['of pipe', 'busbw / raw pipe'], ['raw alike', 'busbw of bare channels with the same bytes between the same tabs, all at once'], ['of alike', 'busbw / raw alike'],
@@ -29,6 +35,10 @@ export class CollectivesApp extends LitElement {
   static override properties = { state: { attribute: false }, guest: { attribute: false }, trouble: { attribute: false }, said: { state: true } };
   static override styles = [palette, shapes, benchStyle, css`
     .fields { display: grid; gap: 10px 14px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+    .fields { margin-bottom: 14px; }
+    .lines + h2 { margin-top: 12px; }
+    .small + h2 { margin-top: 12px; }
+    h2 + .row { margin-top: 6px; }
     .choices { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 14px; }
     .choices label { display: inline-flex; gap: 6px; align-items: center; }
     .choices input { width: auto; min-height: 0; }
@@ -106,7 +116,7 @@ export class CollectivesApp extends LitElement {
           <option value="default" ?selected=${sizes === 'default'}>0 B to 16 MiB, six</option><option value="all" ?selected=${sizes === 'all'}>0 B to 64 MiB, all</option>
           ${sizes === 'default' || sizes === 'all' ? nothing : html`<option selected disabled>${sizes}</option>`}</select></label>
       </div>
-      <details><summary>What</summary><div class="choices">${selectable(undefined).map((name) => html`<label title=${COLLECTIVES.find((one) => one.name === name)?.about ?? 'a buffer on one tab\'s GPU to one on another\'s'}><input type="checkbox" ?disabled=${busy}
+      <details><summary>What</summary><div class="choices">${selectable(undefined).map((name) => html`<label title=${ABOUT[name]}><input type="checkbox" ?disabled=${busy}
         .checked=${settings.only.includes(name)} @change=${(event: Event) => controller.choose({ only: selectable(undefined).filter((one) => (one === name ? checked(event) : settings.only.includes(one))) })}>${name}</label>`)}</div></details>
       <details ?open=${settings.peers.length > 0}><summary>Beside other libraries</summary><div class="choices">${PEER_NAMES.map((name) => html`<label><input type="checkbox" ?disabled=${busy}
         .checked=${settings.peers.includes(name)} @change=${(event: Event) => controller.choose({ peers: PEER_NAMES.filter((one) => (one === name ? checked(event) : settings.peers.includes(one))) })}>${name}</label>`)}</div></details>
@@ -135,7 +145,7 @@ function table(rows: readonly CollectiveResult[]) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Table of results"><table>
     <thead><tr>${HEADINGS.map(([name, title], i) => html`<th class=${i > 1 ? 'n' : ''} scope="col" title=${title || nothing}>${name}</th>`)}</tr></thead>
     <tbody>${[...new Set(rows.map(({ collective }) => collective))].map((name) => html`
-      <tr><th class="name" scope="rowgroup" colspan=${HEADINGS.length}>${name} <span class="soft small">${COLLECTIVES.find((one) => one.name === name)?.about ?? ''}</span></th></tr>
+      <tr><th class="name" scope="rowgroup" colspan=${HEADINGS.length}>${name} <span class="soft small">${ABOUT[name]}</span></th></tr>
       ${rows.filter(({ collective }) => collective === name).map((row) => html`<tr data-collective=${name} data-library=${row.library} class=${row.library === OWN ? '' : 'soft'}>
         ${cellsOf(row).slice(1).map((cell, i, cells) => html`<td class="${i === 1 ? '' : 'n'}${i === cells.length - 1 ? (row.wrong ? ' no' : ' yes') : ''}">${cell}</td>`)}</tr>`)}`)}</tbody>
   </table></div>`;
@@ -143,7 +153,9 @@ function table(rows: readonly CollectiveResult[]) {
 
 /** tabmesh's collectives, and the bare pipe in the middle of what it reached beside them. */
 function curvesOf(rows: readonly CollectiveResult[]): readonly BandwidthCurve[] {
-  const own = rows.filter(({ bytes, library, collective }) => bytes > 0 && library === OWN && collective !== 'transfer' && collective !== 'gpu-to-gpu-naive');
+  const own = rows.filter(({ bytes, library, collective }) => bytes > 0 && library === OWN && collective !== 'transfer' && collective !== 'gpu-to-gpu-naive')
+    // An array that was made divisible by a few bytes stands under its size.
+    .map((row) => ({ ...row, bytes: row.bytes < 1024 ? row.bytes : Math.ceil(row.bytes / 64) * 64 }));
   const curve = (name: string): BandwidthCurve => { const mine = own.filter(({ collective }) => collective === name); return { name, sizes: mine.map(({ bytes }) => bytes), rates: mine.map(({ busbw }) => busbw) }; };
   const sizes = [...new Set(own.map(({ bytes }) => bytes))].sort((a, b) => a - b);
   const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];

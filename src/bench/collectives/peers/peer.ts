@@ -1,7 +1,7 @@
 // Another library that sends arrays between two tabs, in its natural way. The pair runs on pages, because peer connections do.
 
 import { TabmeshError } from '../../../base/errors.ts';
-import type { Handlers, PageJob } from '../jobs.ts';
+import type { Handlers, PeerJob } from '../jobs.ts';
 import { reasonOf } from '../../failures.ts';
 import { countWrong, valueAt, valuesOf } from '../numbers.ts';
 
@@ -58,7 +58,7 @@ class Arrivals {
 }
 
 /** The page's jobs of ranks 0 and 1; other ranks answer that all is well. */
-export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], signallingOf: (library: string) => Signalling, name: string, now: () => number): Handlers<PageJob> & { close(): void } {
+export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], signallingOf: (library: string) => Signalling, name: string, now: () => number): Handlers<PeerJob> & { close(): void } {
   const ends = new Map<string, { readonly end: PeerEnd; readonly arrivals: Arrivals; came?: Promise<void> }>();
   const endOf = (library: string) => {
     const found = ends.get(library);

@@ -1,8 +1,12 @@
 // Payloads of the frames that speak of the link itself. Each decoder is total: a value or a FormatError. Numbers are little-endian.
-//   hello      sender u32, receiver u32, heard u32 (1 when the sender has already received a hello in this view)
+//   hello      sender u32, receiver u32, heard u32 (1 when the sender has already received a hello in this view), lanes u32 (wires that carry data),
+//              tuneMs u32 (longest that the sender lets the tuner of the link take, 0 for not at all)
 //   heartbeat  sentAt f64, echo f64 (sentAt of the last heartbeat received, NaN before), heldMs f64 (age of that echo),
 //              waitsFor u32 (rank that the sender itself waits for, 2^32 - 1 for none)
 //   credit     bytes f64, messages f64: small messages consumed since the link began
+//   probe      burst u32, left u32 (bytes of the burst after this payload), padding
+//   probed     burst u32 (its last byte has come)
+//   tuned      frame u32, window u32, bytesPerMs f64 (what the sender's probing chose and found, 0 for not measured)
 //   abort      culprit u32, evidence u32, text in UTF-8, at most 1024 bytes
 
 import { FormatError, PeerError } from '../base/errors.ts';
@@ -14,19 +18,52 @@ const EVIDENCE_CODE: Readonly<Record<Evidence, number>> = {
 const EVIDENCES = Object.keys(EVIDENCE_CODE) as Evidence[];
 const MAX_TEXT_BYTES = 1024;
 
-export interface Hello { readonly sender: number; readonly receiver: number; readonly heard: boolean }
+export interface Hello { readonly sender: number; readonly receiver: number; readonly heard: boolean; readonly lanes: number; readonly tuneMs: number }
 export interface Heartbeat { readonly sentAt: number; readonly echo: number; readonly heldMs: number; readonly waitsFor: number | undefined }
+export interface Probe { readonly burst: number; readonly left: number }
+export interface Tuned { readonly frameBytes: number; readonly windowBytes: number; readonly bytesPerMs: number }
 export interface Credit { readonly bytes: number; readonly messages: number }
 
-export function encodeHello({ sender, receiver, heard }: Hello): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new Uint32Array([sender, receiver, heard ? 1 : 0]).buffer);
+export function encodeHello({ sender, receiver, heard, lanes, tuneMs }: Hello): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new Uint32Array([sender, receiver, heard ? 1 : 0, lanes, tuneMs]).buffer);
 }
 
 export function decodeHello(payload: Uint8Array<ArrayBuffer>): Hello {
-  const view = viewOf(payload, 12);
+  const view = viewOf(payload, 20);
   const heard = view.getUint32(8, true);
   if (heard > 1) throw new FormatError('hello', `expected 0 or 1, got ${heard}`);
-  return { sender: view.getUint32(0, true), receiver: view.getUint32(4, true), heard: heard === 1 };
+  return { sender: view.getUint32(0, true), receiver: view.getUint32(4, true), heard: heard === 1, lanes: view.getUint32(12, true), tuneMs: view.getUint32(16, true) };
+}
+
+/** Writes a probe's head in front of padding. */
+export function writeProbe(payload: Uint8Array<ArrayBuffer>, { burst, left }: Probe): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, 8);
+  view.setUint32(0, burst, true);
+  view.setUint32(4, left, true);
+}
+
+/** The frame decoder has seen to it that there are 8 bytes. */
+export function decodeProbe(payload: Uint8Array<ArrayBuffer>): Probe {
+  const view = viewOf(payload.subarray(0, 8), 8);
+  return { burst: view.getUint32(0, true), left: view.getUint32(4, true) };
+}
+
+export function encodeProbed(burst: number): Uint8Array<ArrayBuffer> { return new Uint8Array(new Uint32Array([burst]).buffer); }
+
+export function decodeProbed(payload: Uint8Array<ArrayBuffer>): number { return viewOf(payload, 4).getUint32(0, true); }
+
+export function encodeTuned({ frameBytes, windowBytes, bytesPerMs }: Tuned): Uint8Array<ArrayBuffer> {
+  const payload = new Uint8Array(16);
+  new Uint32Array(payload.buffer, 0, 2).set([frameBytes, windowBytes]);
+  new Float64Array(payload.buffer, 8, 1)[0] = bytesPerMs;
+  return payload;
+}
+
+/** What the peer found serves people only; a rate that is none counts as not measured. */
+export function decodeTuned(payload: Uint8Array<ArrayBuffer>): Tuned {
+  const view = viewOf(payload, 16);
+  const bytesPerMs = view.getFloat64(8, true);
+  return { frameBytes: view.getUint32(0, true), windowBytes: view.getUint32(4, true), bytesPerMs: bytesPerMs >= 0 && bytesPerMs < Infinity ? bytesPerMs : 0 };
 }
 
 const NOBODY = 0xffffffff;

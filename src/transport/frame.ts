@@ -1,4 +1,5 @@
-// Frames: the only bytes that links exchange. Header of 36 bytes, little-endian, then at most 65500 bytes of payload, so four frames fill a 256 KiB window:
+// Frames: the only bytes that links exchange. Header of 36 bytes, little-endian, then payload up to the frame size that the sender chose, at most 256 KiB in all
+// (Chromium closes a data channel that sends more). Unless tuned, a frame has 64 KiB, so that four fill a 256 KiB window:
 //   0 magic u16 | 2 version u8 | 3 type u8 | 4 kind u8 | 5 dtype u8 | 6 arguments u16 | 8 run | 12 view | 16 group | 20 seq | 24 chunk | 28 total | 32 offset (u32 each)
 // `total` and `offset` are bytes of the whole message. Magic and version keep their place in every protocol version.
 // decodeFrame is total: any bytes give a frame or a FormatError, in constant time and without copying the payload.
@@ -8,24 +9,27 @@ import type { DType } from '../base/shape.ts';
 import { MESSAGE_KINDS } from './transport.ts';
 import type { MessageKind } from './transport.ts';
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const HEADER_BYTES = 36;
-export const MAX_FRAME_BYTES = 65536;
+/** Size of a whole frame where no tuner has chosen another. */
+export const FRAME_BYTES = 64 * 1024;
+/** Most that a peer may send in one frame. */
+export const MAX_FRAME_BYTES = 256 * 1024;
 export const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - HEADER_BYTES;
 const MAGIC = 0x4d54; // 'TM'
 
 /**
  * data: a piece of a message. announce: a message too large to be sent unasked waits at the sender. grant: the receiver asks for it.
- * credit: small messages consumed so far. The others speak of the link itself.
+ * credit: small messages consumed so far. The others speak of the link itself; probe, probed and tuned belong to the tuner (tune-link.ts).
  */
-export const FRAME_TYPES = ['data', 'announce', 'grant', 'credit', 'heartbeat', 'abort', 'leave', 'hello'] as const;
+export const FRAME_TYPES = ['data', 'announce', 'grant', 'credit', 'heartbeat', 'abort', 'leave', 'hello', 'probe', 'probed', 'tuned'] as const;
 export type FrameType = (typeof FRAME_TYPES)[number];
 
 export const DTYPES = ['f32', 'u32', 'i32'] as const satisfies readonly DType[];
 
 /** Payload bytes that each type may carry. */
 const PAYLOAD_RANGE: Readonly<Record<FrameType, readonly [min: number, max: number]>> = {
-  data: [0, MAX_PAYLOAD_BYTES], announce: [0, 0], grant: [0, 0], credit: [16, 16], heartbeat: [28, 28], abort: [8, 1032], leave: [0, 0], hello: [12, 12],
+  data: [0, MAX_PAYLOAD_BYTES], announce: [0, 0], grant: [0, 0], credit: [16, 16], heartbeat: [28, 28], abort: [8, 1032], leave: [0, 0], hello: [20, 20], probe: [8, MAX_PAYLOAD_BYTES], probed: [4, 4], tuned: [16, 16],
 };
 const ABOUT_A_MESSAGE: readonly FrameType[] = ['data', 'announce', 'grant'];
 
@@ -48,9 +52,9 @@ export interface FrameHeader {
 
 export interface Frame extends FrameHeader { readonly payload: Uint8Array<ArrayBuffer> }
 
-/** Header bytes that a message of `payloadBytes` costs; an empty message still takes one frame. */
-export function framingBytes(payloadBytes: number): number {
-  return HEADER_BYTES * Math.max(1, Math.ceil(payloadBytes / MAX_PAYLOAD_BYTES));
+/** Header bytes that a message of `payloadBytes` costs in frames of `frameBytes`; an empty message still takes one frame. */
+export function framingBytes(payloadBytes: number, frameBytes = FRAME_BYTES): number {
+  return HEADER_BYTES * Math.max(1, Math.ceil(payloadBytes / (frameBytes - HEADER_BYTES)));
 }
 
 /** Writes the header into the first 36 bytes of `target`. */

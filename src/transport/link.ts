@@ -1,19 +1,21 @@
-// A Link over any pair of wires: hello, tagged messages, heartbeats, and failures that name their culprit. The same code serves every transport.
-// Start: both say hello (version, ranks); nothing but hello and heartbeats leaves before the peer's hello came, so a late peer loses nothing.
-// End: closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on both lanes, so that it precedes either close.
-// A leave counts when it comes on the bulk lane, behind the data that was sent before it.
+// A Link over any lanes: hello, tagged messages, heartbeats, and failures that name their culprit. The same code serves every transport.
+// Start: both say hello (version, ranks, lanes); nothing but hello and heartbeats leaves before the peer's hello came, so a late peer loses nothing. Then, if both
+// allow it time, the tuner has the bulk lane for itself.
+// End: closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on all lanes, so that it precedes any close.
+// A leave counts when it has come on every lane that carries data, behind the data that was sent before it.
 
 import { ConfigError, FormatError, PeerError } from '../base/errors.ts';
 import type { Evidence } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
 import type { World } from '../base/world.ts';
-import { LOW_WATER_BYTES } from './base-wire.ts';
-import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello } from './control.ts';
-import { MAX_FRAME_BYTES, HEADER_BYTES, PROTOCOL_VERSION, claimedVersion, decodeFrame, encodeFrame, linkFrame } from './frame.ts';
+import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, decodeProbe, decodeProbed, decodeTuned, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello, encodeProbed, encodeTuned } from './control.ts';
+import { FRAME_BYTES, HEADER_BYTES, PROTOCOL_VERSION, claimedVersion, decodeFrame, encodeFrame, linkFrame } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { Inbox, describe } from './inbox.ts';
 import { Outbox } from './outbox.ts';
-import type { Lanes, Link, LinkStats, Tag, Wire } from './transport.ts';
+import { RateMeter } from './rate-meter.ts';
+import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES, minimumWindow } from './tune-link.ts';
+import type { Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
 
 export interface LinkOptions {
   readonly lanes: Lanes;
@@ -27,8 +29,12 @@ export interface LinkOptions {
   /** Silence after which the peer counts as dead. */
   readonly silentMs?: number;
   readonly heartbeatMs?: number;
-  /** Most bytes handed to the wire and not yet sent; 256 KiB was fastest on data channels. */
+  /** Most bytes handed to the wire and not yet sent, unless the tuner finds better; 256 KiB was fastest on data channels. */
   readonly windowBytes?: number;
+  /** Longest that the tuner may take before the first data, for both directions; the shorter of both ends' counts, 0 (the default) turns it off. */
+  readonly tuneMs?: number;
+  /** Kind of the ICE candidate that the packets take, if somebody knows it: host, srflx, prflx or relay. For the report. */
+  readonly path?: string;
   /** Longest wait of one receive from a peer that still gives signs of life; unlimited by default. */
   readonly deadlineMs?: number;
   /** Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that holds up the others and not a fellow victim. */
@@ -63,7 +69,15 @@ class LaneLink implements Link {
   #error: PeerError | undefined;
   #open = false;
   #hellos = 0;
-  #leaving = false;
+  /** Wires on which the peer has said that it leaves. */
+  readonly #leftOn = new Set<Wire>();
+  /** Bulk and latency, each once. */
+  readonly #dataWires: readonly Wire[];
+  readonly #tuneMs: number;
+  readonly #path: string | undefined;
+  readonly #rates = { sending: new RateMeter(), receiving: new RateMeter() };
+  #tuner: LinkTuner | undefined;
+  #probed = { sending: 0, receiving: 0, bytes: 0, bursts: 0 };
   /** Announces, grants and credits that wait for the peer's hello. */
   #waiting: Frame[] = [];
   #lastHeard: number;
@@ -72,10 +86,10 @@ class LaneLink implements Link {
   #echo = { sentAt: NaN, at: NaN };
 
   constructor(options: LinkOptions) {
-    const { lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity } = options;
+    const { lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity, tuneMs = 0 } = options;
     this.#waitsFor = options.waitsFor ?? (() => undefined);
     this.#blame = options.blame ?? ((waited) => waited);
-    const minimum = LOW_WATER_BYTES + MAX_FRAME_BYTES;
+    const minimum = minimumWindow(FRAME_BYTES);
     if (windowBytes < minimum) throw new ConfigError('windowBytes', `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`);
     this.peer = peer;
     this.kind = lanes.bulk.kind;
@@ -87,6 +101,10 @@ class LaneLink implements Link {
     this.#silentMs = silentMs;
     this.#heartbeatMs = heartbeatMs;
     this.#deadlineMs = deadlineMs;
+    this.#tuneMs = Math.max(0, Math.min(60_000, Math.floor(tuneMs)));
+    this.#path = options.path;
+    const { bulk, latency } = lanes;
+    this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
     this.failed = new Promise((resolve) => { this.#resolveFailed = resolve; });
     const fault = (evidence: Evidence, detail: string): void => this.#fail(new PeerError(peer, evidence, detail), true);
     this.#inbox = new Inbox(self, peer, {
@@ -95,16 +113,19 @@ class LaneLink implements Link {
       credit: (consumed) => this.#whenOpen(linkFrame('credit', run, view, encodeCredit(consumed))),
       now: () => world.now(),
     });
-    this.#outbox = new Outbox(lanes.bulk, { run, view, windowBytes }, {
+    this.#outbox = new Outbox({ bulk, latency: this.#dataWires[1] }, { run, view, choice: { frameBytes: FRAME_BYTES, windowBytes } }, {
       fault,
       announce: (tag, dtype, total) => this.#whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
-      sent: (payload, framing) => { this.stats.payloadSent += payload; this.stats.framingSent += framing; },
+      sent: (payload, framing) => {
+        this.stats.payloadSent += payload;
+        this.stats.framingSent += framing;
+        this.#rates.sending.add(payload, world.now());
+      },
     });
     this.#lastHeard = world.now();
     this.#nextTick = this.#lastHeard;
-    this.#listen(lanes.control, false);
-    if (lanes.bulk !== lanes.control) this.#listen(lanes.bulk, true);
-    lanes.bulk.onDrain = () => this.#outbox.pump();
+    for (const wire of this.#wires()) this.#listen(wire);
+    for (const wire of this.#dataWires) wire.onDrain = () => { if (this.#tuner) this.#tuner.pump(); this.#outbox.pump(); };
     this.#sendHello();
     this.#arm();
   }
@@ -123,31 +144,38 @@ class LaneLink implements Link {
     this.#fail(new PeerError(this.#self, 'left', `this rank left the link to rank ${this.peer}`), false);
   }
 
-  #wires(): Wire[] {
-    const { control, bulk } = this.#lanes;
-    return bulk === control ? [bulk] : [control, bulk];
+  report(): LinkReport {
+    const { peer, kind } = this;
+    const { sending, receiving } = this.#probed;
+    return {
+      peer, kind, route: routeOf(kind, this.#path), path: this.#path ?? kind, roundTripMs: this.stats.roundTripMs,
+      sending: { probed: sending > 0 ? sending / 1000 : NaN, observed: this.#rates.sending.mbs }, receiving: { probed: receiving > 0 ? receiving / 1000 : NaN, observed: this.#rates.receiving.mbs },
+      ...this.#outbox.choice,
+    };
   }
 
-  #listen(wire: Wire, isBulk: boolean): void {
-    const isLast = isBulk || this.#lanes.bulk === this.#lanes.control;
-    wire.onMessage = (message) => this.#receive(message, isLast);
+  #wires(): Wire[] { return [...new Set([this.#lanes.control, ...this.#dataWires])]; }
+
+  #listen(wire: Wire): void {
+    wire.onMessage = (message) => this.#receive(message, wire);
     wire.onClose = (reason) => {
-      // The control lane of a leaving peer closes first; its last data may still be on the bulk lane.
-      if (this.#leaving && !isLast) return;
+      // The lanes of a leaving peer close one by one; its last data may still be on another.
+      if (this.#leftOn.has(wire)) return;
       this.#fail(new PeerError(this.peer, 'closed', `${reason}; its tab was closed, reloaded or lost the connection`), true);
     };
   }
 
-  #receive(message: Uint8Array<ArrayBuffer>, isLast: boolean): void {
+  #receive(message: Uint8Array<ArrayBuffer>, wire: Wire): void {
     if (this.#error) return;
     this.#lastHeard = this.#world.now();
     try {
       const frame = decodeFrame(message);
       const payload = frame.type === 'data' ? frame.payload.length : 0;
       this.stats.payloadReceived += payload;
+      if (payload > 0) this.#rates.receiving.add(payload, this.#lastHeard);
       this.stats.framingReceived += message.length - payload;
       if (frame.run !== this.#run || frame.view !== this.#view) this.stats.dropped++;
-      else this.#dispatch(frame, isLast);
+      else this.#dispatch(frame, wire);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       const version = claimedVersion(message);
@@ -157,7 +185,7 @@ class LaneLink implements Link {
     }
   }
 
-  #dispatch(frame: Frame, isLast: boolean): void {
+  #dispatch(frame: Frame, wire: Wire): void {
     switch (frame.type) {
       case 'data': this.#inbox.data(frame); return;
       case 'announce': this.#inbox.announce(frame); return;
@@ -166,22 +194,29 @@ class LaneLink implements Link {
       case 'heartbeat': this.#heartbeat(frame); return;
       case 'abort': this.#fail(decodeAbort(frame.payload, this.peer), false); return;
       case 'leave':
-        this.#leaving = true;
-        if (isLast) this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
+        this.#leftOn.add(wire);
+        if (this.#dataWires.every((lane) => this.#leftOn.has(lane))) this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
         return;
       case 'hello': this.#hello(frame); return;
+      case 'probe': this.#probe(frame); return;
+      case 'probed': this.#tuner?.probed(decodeProbed(frame.payload)); return;
+      case 'tuned': this.#tuner?.tuned(decodeTuned(frame.payload)); return;
       default: frame.type satisfies never;
     }
   }
 
   #hello(frame: Frame): void {
-    const { sender, receiver, heard } = decodeHello(frame.payload);
+    const { sender, receiver, heard, lanes, tuneMs } = decodeHello(frame.payload);
     if (sender !== this.peer || receiver !== this.#self) {
       this.#fail(new PeerError(this.peer, 'corrupt', `it says that it is rank ${sender} and speaks to rank ${receiver}, expected ${this.peer} and ${this.#self}`), true);
       return;
     }
     if (++this.#hellos > MAX_HELLOS) {
       this.#fail(new PeerError(this.peer, 'corrupt', `it said hello more than ${MAX_HELLOS} times`), true);
+      return;
+    }
+    if (lanes !== this.#dataWires.length) {
+      this.#fail(new PeerError(this.peer, 'corrupt', `it has ${lanes} lanes for data, this tab ${this.#dataWires.length}; both ends must open the same channels`), true);
       return;
     }
     const first = !this.#open;
@@ -192,11 +227,38 @@ class LaneLink implements Link {
     for (const waiting of this.#waiting) this.#transmit(this.#lanes.control, waiting);
     this.#waiting = [];
     this.#sendHeartbeat();
-    this.#outbox.open();
+    const budgetMs = Math.min(tuneMs, this.#tuneMs);
+    this.#outbox.open(budgetMs > 0 ? 'latency' : 'all');
+    if (budgetMs > 0) this.#tune(budgetMs);
+  }
+
+  #tune(budgetMs: number): void {
+    const { bulk } = this.#lanes;
+    const [run, view] = [this.#run, this.#view];
+    this.#tuner = new LinkTuner({
+      world: this.#world, budgetMs, first: this.#self < this.peer, choice: this.#outbox.choice, buffered: () => bulk.bufferedAmount,
+      probe: (payload) => this.#transmit(bulk, linkFrame('probe', run, view, payload)),
+      tell: (tuned) => this.#transmit(this.#lanes.control, linkFrame('tuned', run, view, encodeTuned(tuned))),
+      done: ({ choice, sending, receiving }) => {
+        Object.assign(this.#probed, { sending, receiving });
+        this.#outbox.use(choice);
+        this.#outbox.open('all');
+      },
+    });
+    this.#tuner.start();
+  }
+
+  #probe(frame: Frame): void {
+    const { burst, left } = decodeProbe(frame.payload);
+    this.#probed.bytes += frame.payload.length;
+    if (left === 0) this.#probed.bursts++;
+    if (!this.#tuner || this.#probed.bytes > MAX_PROBE_BYTES || this.#probed.bursts > MAX_BURSTS) {
+      this.#fail(new PeerError(this.peer, 'corrupt', `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${this.#tuner ? MAX_PROBE_BYTES : 0} in ${this.#tuner ? MAX_BURSTS : 0}`), true);
+    } else if (left === 0) this.#transmit(this.#lanes.control, linkFrame('probed', this.#run, this.#view, encodeProbed(burst)));
   }
 
   #sendHello(): void {
-    this.#transmit(this.#lanes.control, linkFrame('hello', this.#run, this.#view, encodeHello({ sender: this.#self, receiver: this.peer, heard: this.#open })));
+    this.#transmit(this.#lanes.control, linkFrame('hello', this.#run, this.#view, encodeHello({ sender: this.#self, receiver: this.peer, heard: this.#open, lanes: this.#dataWires.length, tuneMs: this.#tuneMs })));
   }
 
   #whenOpen(frame: Frame): void {
@@ -257,6 +319,7 @@ class LaneLink implements Link {
     if (this.#error) return;
     this.#error = error;
     this.#cancelTick();
+    this.#tuner?.stop();
     this.#inbox.fail(error);
     this.#outbox.fail(error);
     this.#waiting = [];
@@ -267,6 +330,13 @@ class LaneLink implements Link {
     }
     this.#resolveFailed(error);
   }
+}
+
+/** From what the wire is made of, or the candidate that the page knows. */
+function routeOf(kind: string, path: string | undefined): LinkRoute {
+  if (path === 'relay') return 'relayed';
+  if (path === 'host' || path === 'srflx' || path === 'prflx') return 'direct';
+  return kind === 'same browser' || kind === 'message-port' || kind === 'broadcast-channel' ? 'same browser' : 'unknown';
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

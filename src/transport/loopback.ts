@@ -24,6 +24,7 @@ class LoopbackWire extends BaseWire {
   #closed = false;
   #scheduled = false;
   #busyUntil = 0;
+  #lent: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(options: LoopbackOptions) { super(); this.#options = options; }
 
@@ -31,10 +32,13 @@ class LoopbackWire extends BaseWire {
 
   connect(peer: LoopbackWire): void { this.#peer = peer; }
 
+  lend(bytes: number): Uint8Array<ArrayBuffer> { return (this.#lent = new Uint8Array(bytes)); }
+
   send(message: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
     this.#buffered += message.length;
-    this.#queue.push(message.slice());
+    this.#queue.push(message === this.#lent ? message : message.slice());
+    this.#lent = undefined;
     this.#schedule(message.length);
   }
 
@@ -106,7 +110,7 @@ export function loopbackPair(options: LoopbackOptions = {}): LoopbackPair {
 export interface LoopbackMeshOptions extends Omit<LoopbackOptions, 'world'> {
   readonly run?: number;
   readonly view?: number;
-  readonly link?: Partial<Pick<LinkOptions, 'silentMs' | 'heartbeatMs' | 'windowBytes' | 'deadlineMs'>>;
+  readonly link?: Partial<Pick<LinkOptions, 'silentMs' | 'heartbeatMs' | 'windowBytes' | 'deadlineMs' | 'tuneMs'>>;
   /** Wraps a wire as rank `self` sees it, to inject faults. */
   readonly wrap?: (wire: Wire, self: number, peer: number, lane: keyof Lanes) => Wire;
 }
@@ -129,12 +133,11 @@ export function loopbackMesh(size: number, world: World, options: LoopbackMeshOp
   const pairs = Array.from({ length: size }, () => [] as LoopbackPair[]);
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
-      const control = loopbackPair({ ...options, world });
-      const bulk = loopbackPair({ ...options, world });
-      pairs[a]!.push(control, bulk);
-      pairs[b]!.push(control, bulk);
+      const [control, bulk, latency] = [0, 1, 2].map(() => loopbackPair({ ...options, world })) as [LoopbackPair, LoopbackPair, LoopbackPair];
+      pairs[a]!.push(control, bulk, latency);
+      pairs[b]!.push(control, bulk, latency);
       for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) {
-        const lanes: Lanes = { control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk') };
+        const lanes: Lanes = { control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk'), latency: wrap(latency.ends[end], self, peer, 'latency') };
         links[self]!.set(peer, createLink({ lanes, peer, self, run, view, world, ...options.link }));
       }
     }

@@ -1,6 +1,6 @@
 // A Wire over a MessagePort: between two workers, a worker and its page, or two tabs of one browser. Each message travels as a transferred buffer.
 // A port tells nothing about its queue, so the receiver acknowledges: on the port, an ArrayBuffer is a message, a number is the bytes handed
-// over since the last number, a string is the reason for closing. Cost: one copy per message (the caller keeps its bytes).
+// over since the last number, a string is the reason for closing. Cost: one copy per message (the caller keeps its bytes), none for one that was lent.
 // relayChannel is the page's half for browsers that cannot transfer a data channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
 
 import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
@@ -15,6 +15,7 @@ class PortWire extends BaseWire {
   readonly #port: MessagePort;
   #buffered = 0;
   #closed = false;
+  #lent: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(port: MessagePort, kind: string) {
     super();
@@ -28,9 +29,12 @@ class PortWire extends BaseWire {
 
   get bufferedAmount(): number { return this.#buffered; }
 
+  lend(bytes: number): Uint8Array<ArrayBuffer> { return (this.#lent = new Uint8Array(bytes)); }
+
   send(message: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
-    const { buffer } = message.slice();
+    const { buffer } = message === this.#lent ? message : message.slice();
+    this.#lent = undefined;
     this.#buffered += buffer.byteLength;
     this.#port.postMessage(buffer, [buffer]);
   }

@@ -10,8 +10,10 @@ import type { PeerError } from '../base/errors.ts';
 
 /** An ordered, reliable pipe of messages. Implementations: loopback.ts, message-port.ts, webrtc.ts. */
 export interface Wire {
-  /** Sends one message; the bytes may be reused after the call returns. Ignored when closed. */
+  /** Sends one message; the bytes may be reused after the call returns, unless `lend` gave them. Ignored when closed. */
   send(message: Uint8Array<ArrayBuffer>): void;
+  /** A buffer to be filled and passed to the next `send`, which gives it away without a copy. Absent where the wire copies anyway. */
+  lend?(bytes: number): Uint8Array<ArrayBuffer>;
   /** Bytes accepted by `send` but not yet on the wire. */
   readonly bufferedAmount: number;
   /** Called when bufferedAmount has fallen below `lowWater`. */
@@ -23,8 +25,11 @@ export interface Wire {
   readonly kind: string;
 }
 
-/** The lanes to one peer: control never waits behind bulk. */
-export interface Lanes { readonly control: Wire; readonly bulk: Wire }
+/**
+ * The lanes to one peer: control never waits behind data; messages of at most 16 KiB go by `latency`, if there is one, and never wait behind bulk. Both ends
+ * must have the same lanes. One wire may serve as several. (One bulk wire, since striping over channels or connections gained nothing: see tune-link.ts.)
+ */
+export interface Lanes { readonly control: Wire; readonly bulk: Wire; readonly latency?: Wire }
 
 export const MESSAGE_KINDS = ['broadcast', 'ring-send', 'all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all', 'barrier', 'activation', 'gradient', 'gather', 'tied', 'scalar',
   'send', 'scatter', 'sparse-all-gather', 'sparse-reduce-scatter'] as const;
@@ -62,6 +67,33 @@ export interface Link {
   /** Says `leaving` and closes; the peer's pending operations fail with evidence 'left'. */
   leave(): void;
   readonly stats: LinkStats;
+  /** How the bytes travel and how fast; computed when asked. */
+  report(): LinkReport;
+}
+
+/** direct and relayed: over the network; same browser: by ports or BroadcastChannel; unknown where nobody has told. */
+export type LinkRoute = 'direct' | 'relayed' | 'same browser' | 'unknown';
+
+export interface Throughput {
+  /** MB/s (10^6 bytes) that the tuner measured; NaN when it did not. */
+  readonly probed: number;
+  /** MB/s of real traffic while it flowed, smoothed; NaN before. */
+  readonly observed: number;
+}
+
+export interface LinkReport {
+  readonly peer: number;
+  /** What the wire is made of. */
+  readonly kind: string;
+  readonly route: LinkRoute;
+  /** Kind of the ICE candidate: host, srflx, prflx or relay; what the wire is made of where there is no ICE. */
+  readonly path: string;
+  readonly roundTripMs: number;
+  readonly sending: Throughput;
+  readonly receiving: Throughput;
+  /** Bytes of a frame, and most bytes handed to the wire and not yet sent, in our direction. */
+  readonly frameBytes: number;
+  readonly windowBytes: number;
 }
 
 export interface LinkStats {

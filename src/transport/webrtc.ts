@@ -1,6 +1,6 @@
 // A Wire over an open or opening RTCDataChannel (ordered, reliable), on the page or in a worker that the channel was transferred to.
 // Traps. Chromium closes a channel that sends more than 256 KiB at once and throws when 16 MiB are queued; a bufferedAmountLowThreshold at or above
-// the sender's window never fires. The link keeps frames at 64 KiB and the window at 256 KiB: 2.4-2.8 times faster here than 1-4 MiB.
+// the sender's window never fires. The link has 64 KiB frames and a 256 KiB window unless its tuner finds better (tune-link.ts).
 
 import { LimitError } from '../base/errors.ts';
 import { BaseWire, LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from './base-wire.ts';
@@ -85,16 +85,16 @@ function faultOf(event: Event): string {
 }
 
 /**
- * The two channels to one peer. Both sides create them under fixed ids (negotiated), before the connection negotiates, so that nothing is said in band.
+ * The three channels to one peer. Both sides create them under fixed ids (negotiated), before the connection negotiates, so that nothing is said in band.
  * A channel may be transferred to a worker only in the task that created it.
  */
-export function openLanes(pc: Pick<RTCPeerConnection, 'createDataChannel'>): { control: RTCDataChannel; bulk: RTCDataChannel } {
+export function openLanes(pc: Pick<RTCPeerConnection, 'createDataChannel'>): { control: RTCDataChannel; bulk: RTCDataChannel; latency: RTCDataChannel } {
   const open = (label: string, id: number): RTCDataChannel => {
     const channel = pc.createDataChannel(label, { negotiated: true, id, ordered: true });
     channel.binaryType = 'arraybuffer';
     return channel;
   };
-  return { control: open('control', 10), bulk: open('bulk', 11) };
+  return { control: open('control', 10), bulk: open('bulk', 11), latency: open('latency', 12) };
 }
 
 let transferable: boolean | undefined;
@@ -126,8 +126,8 @@ export async function routeOf(pc: Pick<RTCPeerConnection, 'getStats'>): Promise<
   for (const entry of stats.values()) {
     if (entry['type'] !== 'transport') continue;
     const pair = stats.get(String(entry['selectedCandidatePairId']));
-    const local = stats.get(String(pair?.['localCandidateId']));
-    if (typeof local?.['candidateType'] === 'string') return local['candidateType'];
+    const [local, remote] = ['localCandidateId', 'remoteCandidateId'].map((end) => stats.get(String(pair?.[end]))?.['candidateType']);
+    if (typeof local === 'string') return remote === 'relay' ? 'relay' : local;
   }
   return 'unknown';
 }

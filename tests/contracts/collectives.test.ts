@@ -201,7 +201,7 @@ describe('failures', () => {
     for (const afterMessages of [0, 3]) {
       let left = afterMessages;
       const c = cluster(4, {
-        wrap: (wire, self, _peer, lane) => (self === culprit && lane === 'bulk' ? tapped(wire, (message, pass) => { if (left-- > 0) pass(message); else c.nodes[culprit]!.kill(); }) : wire),
+        wrap: (wire, self, _peer, lane) => (self === culprit && lane !== 'control' ? tapped(wire, (message, pass) => { if (left-- > 0) pass(message); else c.nodes[culprit]!.kill(); }) : wire),
       });
       // A rank that only sends in this collective may finish it; it fails in the barriers behind.
       const running = c.groups.map((group) => call(group).then(() => barrier(group)).then(() => barrier(group)));
@@ -219,7 +219,7 @@ describe('failures', () => {
 
   it('names the culprit to ranks whose own link to it is well', async () => {
     // Rank 1 sends garbage to rank 0 only.
-    const c = cluster(4, { wrap: (wire, self, peer, lane) => (self === 1 && peer === 0 && lane === 'bulk' ? tapped(wire, (message, pass) => { message[3] = 200; pass(message); }) : wire) });
+    const c = cluster(4, { wrap: (wire, self, peer, lane) => (self === 1 && peer === 0 && lane !== 'control' ? tapped(wire, (message, pass) => { message[3] = 200; pass(message); }) : wire) });
     const errors = await Promise.all(c.groups.map((group) => rejection(barrier(group).then(() => barrier(group)).then(() => barrier(group)))));
     for (const error of errors) expect([error.culprit, error.evidence]).toEqual([1, 'corrupt']);
     expect(errors[3]!.message).toContain('told by rank');

@@ -7,7 +7,7 @@ import type { TypedArray } from '../../src/base/shape.ts';
 import { realWorld } from '../../src/base/world.ts';
 import type { World } from '../../src/base/world.ts';
 import { LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from '../../src/transport/base-wire.ts';
-import { MAX_PAYLOAD_BYTES, PROTOCOL_VERSION, encodeFrame, linkFrame } from '../../src/transport/frame.ts';
+import { FRAME_BYTES, HEADER_BYTES, PROTOCOL_VERSION, encodeFrame, linkFrame } from '../../src/transport/frame.ts';
 import { createLink } from '../../src/transport/link.ts';
 import type { LinkOptions } from '../../src/transport/link.ts';
 import type { Lanes, Link, MessageKind, Tag, Wire } from '../../src/transport/transport.ts';
@@ -17,6 +17,7 @@ export interface LanesPair { readonly a: Lanes; readonly b: Lanes; close?(): voi
 export const RUN = 7;
 export const VIEW = 3;
 export const WINDOW_BYTES = 256 * 1024;
+const PAYLOAD_BYTES = FRAME_BYTES - HEADER_BYTES;
 const PEERS = { a: 4, b: 9 } as const;
 
 export function tag(seq: number, chunk = 0, kind: MessageKind = 'gradient', group = 1): Tag { return { group, seq, chunk, kind }; }
@@ -161,7 +162,7 @@ function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void 
 
   it('resolves recvUpTo with the length that the sender chose, also nothing', async () => {
     const { a, b } = links(await lanes());
-    const lengths = [0, 1, MAX_PAYLOAD_BYTES / 4, 100000];
+    const lengths = [0, 1, PAYLOAD_BYTES / 4, 100000];
     const received = lengths.map((_, i) => b.recvUpTo(tag(i), 'f32', 100000));
     for (const [i, length] of lengths.entries()) await a.send(tag(i), ramp(length, i));
     for (const [i, length] of lengths.entries()) expect(firstDifference(await received[i]!, ramp(length, i))).toBe(-1);
@@ -260,7 +261,7 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
   it('names the version of a peer that speaks another protocol', async () => {
     const pair = await lanes();
     const b = link(pair.b, 'b');
-    const hello = encodeFrame(linkFrame('hello', RUN, VIEW, new Uint8Array(12)));
+    const hello = encodeFrame(linkFrame('hello', RUN, VIEW, new Uint8Array(20)));
     hello[2] = PROTOCOL_VERSION + 1;
     pair.a.control.send(hello);
     const error = await b.failed;
@@ -307,7 +308,7 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
   });
 
   it('strikes a peer that sends what nobody awaits beyond the caps, or large messages unasked', async () => {
-    const full = new Uint8Array(MAX_PAYLOAD_BYTES);
+    const full = new Uint8Array(PAYLOAD_BYTES);
     const floods: [count: number, payload: Uint8Array<ArrayBuffer>, total: number][] = [[9000, new Uint8Array(0), 0], [540, full, full.length], [1, new Uint8Array(4), 0xfffffffc]];
     for (const [count, payload, total] of floods) {
       const pair = await lanes();

@@ -142,7 +142,7 @@ describe('link under a virtual clock', () => {
     const b = link(pair.b, 'b');
     void b.recv(tag(1), ramp(1));
     await expect(b.recv(tag(1), ramp(1))).rejects.toThrow('internal: two receives of group 1, operation 1, message 0 from rank 4');
-    pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 5, receiver: 9, heard: false }))));
+    pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 5, receiver: 9, heard: false, lanes: 1, tuneMs: 0 }))));
     expect((await b.failed).message).toContain('it says that it is rank 5');
     expect(() => link(pair.a, 'a', { windowBytes: 65536 })).toThrow(ConfigError);
   });
@@ -151,7 +151,7 @@ describe('link under a virtual clock', () => {
     const pair = pairOf(() => loopbackPair().ends);
     let answers = 0;
     const b = link({ control: tapped(pair.b.control, (message, pass) => { answers++; pass(message); }), bulk: pair.b.bulk }, 'b');
-    for (let i = 0; i < 200; i++) pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 4, receiver: 9, heard: false }))));
+    for (let i = 0; i < 200; i++) pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 4, receiver: 9, heard: false, lanes: 1, tuneMs: 0 }))));
     expect((await b.failed).message).toContain('it said hello more than 64 times');
     expect(answers).toBeLessThan(70);
   });

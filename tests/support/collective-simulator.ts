@@ -89,9 +89,9 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       const active = world.now() >= faultMs;
       const [from, to] = [self === culprit, peer === other];
       if (fault === 'cut one way' && from && to && active) return [];
-      if (fault === 'garbage' && from && to && active && lane === 'bulk' && !meddled) { meddled = true; return [d.bytes(40 + d.below(30)), message]; }
-      if (fault === 'drop' && from && to && active && lane === 'bulk' && !meddled) { meddled = true; return []; }
-      if (fault === 'swap' && from && to && active && lane === 'bulk' && !meddled) {
+      if (fault === 'garbage' && from && to && active && lane !== 'control' && !meddled) { meddled = true; return [d.bytes(40 + d.below(30)), message]; }
+      if (fault === 'drop' && from && to && active && lane !== 'control' && !meddled) { meddled = true; return []; }
+      if (fault === 'swap' && from && to && active && lane !== 'control' && !meddled) {
         if (!held) { held = message; return []; }
         meddled = true;
         return [message, held];
@@ -103,14 +103,16 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
       const [control, bulk] = [loopbackPair(), loopbackPair()];
-      pairs.push({ pair: control, a, b }, { pair: bulk, a, b });
+      // Half of the runs have small messages on a lane of their own.
+      const latency = seed % 2 === 0 ? loopbackPair() : undefined;
+      for (const pair of [control, bulk, ...(latency ? [latency] : [])]) pairs.push({ pair, a, b });
       for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) {
         const through = (wire: Wire, lane: keyof Lanes): Wire => {
           const base = 1 + d.below(slow);
           const wrapped = networked(wire, world, () => base + d.below(slow), () => Math.max(frozen(self), frozen(peer)), meddle(self, peer, lane));
           return options.wrap ? options.wrap(wrapped, self) : wrapped;
         };
-        lanes[self].set(peer, { control: through(control.ends[end], 'control'), bulk: through(bulk.ends[end], 'bulk') });
+        lanes[self].set(peer, { control: through(control.ends[end], 'control'), bulk: through(bulk.ends[end], 'bulk'), ...(latency ? { latency: through(latency.ends[end], 'latency') } : {}) });
       }
     }
   }

@@ -4,8 +4,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError, PeerError } from '../../src/base/errors.ts';
-import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello } from '../../src/transport/control.ts';
-import { DTYPES, FRAME_TYPES, HEADER_BYTES, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, decodeFrame, encodeFrame, framingBytes, linkFrame } from '../../src/transport/frame.ts';
+import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, decodeProbe, decodeProbed, decodeTuned, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello, encodeProbed, encodeTuned, writeProbe } from '../../src/transport/control.ts';
+import { DTYPES, FRAME_BYTES, FRAME_TYPES, HEADER_BYTES, MAX_FRAME_BYTES, decodeFrame, encodeFrame, framingBytes, linkFrame } from '../../src/transport/frame.ts';
 import type { Frame } from '../../src/transport/frame.ts';
 import { MESSAGE_KINDS } from '../../src/transport/transport.ts';
 
@@ -76,7 +76,7 @@ describe('frame', () => {
     const beat = encodeFrame(linkFrame('heartbeat', 1, 2, new Uint8Array(28)));
     beat[6] = 1;
     expect(() => decodeFrame(beat)).toThrow('yet names one');
-    expect(() => decodeFrame(new Uint8Array(MAX_FRAME_BYTES + 1))).toThrow('65537');
+    expect(() => decodeFrame(new Uint8Array(MAX_FRAME_BYTES + 1))).toThrow('262145');
     expect(() => decodeFrame(new Uint8Array(0))).toThrow(FormatError);
   });
 
@@ -89,14 +89,18 @@ describe('frame', () => {
   });
 
   it('counts the framing of a message', () => {
-    expect([0, 4, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 4].map(framingBytes)).toEqual([36, 36, 36, 72]);
-    expect(4 * MAX_FRAME_BYTES).toBe(256 * 1024);
+    const whole = FRAME_BYTES - HEADER_BYTES;
+    expect([0, 4, whole, whole + 4].map((bytes) => framingBytes(bytes))).toEqual([36, 36, 36, 72]);
+    expect([whole, whole + 4].map((bytes) => framingBytes(bytes, 2 * FRAME_BYTES))).toEqual([36, 36]);
+    expect(4 * FRAME_BYTES).toBe(256 * 1024);
   });
 });
 
 describe('payloads of link frames', () => {
   it('survive the round trip', () => {
-    fc.assert(fc.property(u32, u32, fc.boolean(), (sender, receiver, heard) => { expect(decodeHello(encodeHello({ sender, receiver, heard }))).toEqual({ sender, receiver, heard }); }));
+    fc.assert(fc.property(u32, u32, fc.boolean(), u32, u32, (sender, receiver, heard, lanes, tuneMs) => { const hello = { sender, receiver, heard, lanes, tuneMs }; expect(decodeHello(encodeHello(hello))).toEqual(hello); }));
+    fc.assert(fc.property(u32, u32, fc.nat(100), (burst, left, padding) => { const payload = new Uint8Array(8 + padding); writeProbe(payload, { burst, left }); expect([decodeProbe(payload), decodeProbed(encodeProbed(burst))]).toEqual([{ burst, left }, burst]); }));
+    fc.assert(fc.property(u32, u32, fc.double(), (frameBytes, windowBytes, rate) => { expect(decodeTuned(encodeTuned({ frameBytes, windowBytes, bytesPerMs: rate }))).toEqual({ frameBytes, windowBytes, bytesPerMs: rate >= 0 && rate < Infinity ? rate : 0 }); }));
     fc.assert(fc.property(fc.double(), fc.double(), fc.double(), (sentAt, echo, heldMs) => { const beat = { sentAt, echo, heldMs, waitsFor: sentAt > echo ? 3 : undefined }; expect(decodeHeartbeat(encodeHeartbeat(beat))).toEqual(beat); }));
     fc.assert(fc.property(fc.maxSafeNat(), fc.maxSafeNat(), (a, b) => { expect(decodeCredit(encodeCredit({ bytes: a, messages: b }))).toEqual({ bytes: a, messages: b }); }));
     fc.assert(fc.property(fc.nat(), fc.string({ maxLength: 200, unit: 'grapheme' }), (culprit, text) => {
@@ -106,8 +110,8 @@ describe('payloads of link frames', () => {
   });
 
   it('give a value or a FormatError for any bytes', () => {
-    for (const decode of [decodeHello, decodeHeartbeat, decodeCredit, (payload: Uint8Array<ArrayBuffer>) => decodeAbort(payload, 1)]) {
-      fc.assert(fc.property(fc.oneof(bytes(40), fc.constantFrom(12, 16, 28).chain((n) => fc.uint8Array({ minLength: n, maxLength: n }).map((array) => new Uint8Array(array)))), (payload) => {
+    for (const decode of [decodeHello, decodeHeartbeat, decodeCredit, decodeProbed, decodeTuned, (payload: Uint8Array<ArrayBuffer>) => decodeAbort(payload, 1)]) {
+      fc.assert(fc.property(fc.oneof(bytes(40), fc.constantFrom(4, 16, 20, 28).chain((n) => fc.uint8Array({ minLength: n, maxLength: n }).map((array) => new Uint8Array(array)))), (payload) => {
         try { decode(payload); } catch (error) { if (!(error instanceof FormatError)) throw error; }
       }), { numRuns: 5000 });
     }

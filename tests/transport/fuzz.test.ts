@@ -9,7 +9,7 @@ import { decodeMessage, encodeMessage } from '../../src/cluster/messages.ts';
 import { decodePresence, encodePresence } from '../../src/cluster/presence.ts';
 import { decode, wireBytes } from '../../src/collectives/wire-format/wire-format.ts';
 import { WIRE_FORMATS, describeArguments } from '../../src/transport/arguments.ts';
-import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello } from '../../src/transport/control.ts';
+import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, decodeTuned, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello, encodeProbed, encodeTuned } from '../../src/transport/control.ts';
 import { FRAME_TYPES, HEADER_BYTES, decodeFrame, encodeFrame, linkFrame } from '../../src/transport/frame.ts';
 import { createLink } from '../../src/transport/link.ts';
 import { loopbackPair } from '../../src/transport/loopback.ts';
@@ -60,7 +60,7 @@ const u32 = (d: ReturnType<typeof dice>): number => d.bits();
 function frames(): Bytes[] {
   const d = dice(9);
   const list = FRAME_TYPES.map((type) => {
-    const payload = { data: new Uint8Array(24), announce: undefined, grant: undefined, credit: encodeCredit({ bytes: 70_000, messages: 3 }), heartbeat: encodeHeartbeat({ sentAt: 1000.5, echo: NaN, heldMs: 3, waitsFor: 2 }), abort: encodeAbort(new PeerError(1, 'silent', 'nothing came')), leave: undefined, hello: encodeHello({ sender: 1, receiver: 0, heard: true }) }[type];
+    const payload = { data: new Uint8Array(24), announce: undefined, grant: undefined, credit: encodeCredit({ bytes: 70_000, messages: 3 }), heartbeat: encodeHeartbeat({ sentAt: 1000.5, echo: NaN, heldMs: 3, waitsFor: 2 }), abort: encodeAbort(new PeerError(1, 'silent', 'nothing came')), leave: undefined, hello: encodeHello({ sender: 1, receiver: 0, heard: true, lanes: 2, tuneMs: 300 }), probe: new Uint8Array(40), probed: encodeProbed(1), tuned: encodeTuned({ frameBytes: 65536, windowBytes: 262144, bytesPerMs: 25_000 }) }[type];
     const frame = linkFrame(type, 7, 3, payload);
     if (type === 'data') return encodeFrame({ ...frame, group: 1, seq: 2, chunk: 0, kind: 'all-reduce', args: 9, total: 24 });
     return encodeFrame(type === 'announce' || type === 'grant' ? { ...frame, group: 1, seq: 3, chunk: 0, kind: 'all-gather', total: 300_000 } : frame);
@@ -78,10 +78,11 @@ it('frames: 500,000 inputs', () => {
   expect(accepted).toBeGreaterThan(50_000);
 });
 
-it('payloads of link frames: 240,000 inputs', () => {
+it('payloads of link frames: 300,000 inputs', () => {
   const cases: [string, (bytes: Bytes) => unknown, Bytes[]][] = [
-    ['hello', decodeHello, [encodeHello({ sender: 1, receiver: 0, heard: false }), encodeHello({ sender: 5, receiver: 9, heard: true })]],
+    ['hello', decodeHello, [encodeHello({ sender: 1, receiver: 0, heard: false, lanes: 1, tuneMs: 0 }), encodeHello({ sender: 5, receiver: 9, heard: true, lanes: 2, tuneMs: 60_000 })]],
     ['heartbeat', decodeHeartbeat, [encodeHeartbeat({ sentAt: 1, echo: 2, heldMs: 3, waitsFor: undefined }), encodeHeartbeat({ sentAt: 1e300, echo: NaN, heldMs: -0, waitsFor: 4 })]],
+    ['tuned', decodeTuned, [encodeTuned({ frameBytes: 65536, windowBytes: 262144, bytesPerMs: 25_000 }), encodeTuned({ frameBytes: 0, windowBytes: 2 ** 32 - 1, bytesPerMs: NaN })]],
     ['credit', decodeCredit, [encodeCredit({ bytes: 0, messages: 0 }), encodeCredit({ bytes: 2 ** 40, messages: 900 })]],
     ['abort', (bytes) => decodeAbort(bytes, 1), [encodeAbort(new PeerError(3, 'slow', 'x'.repeat(900))), encodeAbort(new PeerError(0, 'left', 'ß𝄞 (told by rank 7)'))]],
   ];

@@ -25,6 +25,8 @@ export interface ConnectOptions {
   /** Names the run, and its membership epoch, which must rise whenever ranks connect anew. Frames of another run or view are dropped. */
   readonly run?: number;
   readonly view?: number;
+  /** Time in ms that the tuner of each link may take before the first data, if both ends allow it; 0, the default, leaves frames at 64 KiB and windows at 256 KiB. */
+  readonly tuneMs?: number;
   /** Clock, timers and randomness; the real ones unless told. */
   readonly world?: World;
 }
@@ -51,7 +53,7 @@ export interface Communicator extends Group {
 
 /** `lanes` by the peer's rank: all ranks 0 ... lanes.size but this one. Throws ConfigError for deadlines that do not nest, LayoutError for ranks that do not fit. */
 export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lanes>, options: ConnectOptions = {}): Communicator {
-  const { run = 1, view = 1, world = realWorld } = options;
+  const { run = 1, view = 1, world = realWorld, tuneMs = 0 } = options;
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   checkNested(deadlines);
   if (!(deadlines.silentMs >= 100)) throw new ConfigError('silentMs', `expected at least 100, got ${deadlines.silentMs}`);
@@ -65,7 +67,7 @@ export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lane
   const blame = (peer: number): number => culpritOf(peer, rank, (waiting) => links.get(waiting)?.stats.peerWaitsFor);
   const watch = createOperationWatch({ world, self: rank, operationMs: deadlines.operationMs, blame, expired: (error) => fail(error) });
   const { silentMs } = deadlines;
-  const common = { self: rank, run, view, world, silentMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: deadlines.receiveMs, waitsFor: () => watch.waitsFor(), blame };
+  const common = { self: rank, run, view, world, silentMs, tuneMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: deadlines.receiveMs, waitsFor: () => watch.waitsFor(), blame };
   for (const [peer, pair] of lanes) links.set(peer, createLink({ lanes: pair, peer, ...common }));
   const relay = relayFailures(links.values());
 

@@ -22,8 +22,10 @@ export function connectLoopback(size: number, options: LoopbackConnectOptions = 
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
       const pair = () => loopbackPair({ world, ...(delayMs === undefined ? {} : { delayMs }), ...(bytesPerMs === undefined ? {} : { bytesPerMs }) });
-      const [control, bulk] = [pair(), pair()];
-      for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) lanes[self].set(peer, { control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk') });
+      const [control, bulk, latency] = [pair(), pair(), pair()];
+      for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) lanes[self].set(peer, {
+        control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk'), latency: wrap(latency.ends[end], self, peer, 'latency'),
+      });
     }
   }
   return lanes.map((own, rank) => createCommunicator(rank, own, options));
@@ -34,14 +36,15 @@ export function connectPorts(rank: number, ports: ReadonlyMap<number, MessagePor
   return createCommunicator(rank, new Map([...ports].map(([peer, port]) => [peer, oneLane(messagePortWire(port))])), options);
 }
 
-/** Two data channels per peer: control never waits behind bulk. Ordered and reliable, open or opening, made with `openLanes` or alike. */
-export interface ChannelPair { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel }
+/** Data channels to one peer: control never waits behind bulk, nor do small messages if there is `latency`. Ordered and reliable, open or opening, made with `openLanes` or alike. */
+export interface ChannelPair { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel; readonly latency?: RTCDataChannel }
 
 /** WebRTC data channels by the peer's rank: a pair each, or a single one where no more is to be had. The channels are the communicator's from now on. */
 export function connectChannels(rank: number, channels: ReadonlyMap<number, RTCDataChannel | ChannelPair>, options: ConnectOptions = {}): Communicator {
-  const lanesOf = (given: RTCDataChannel | ChannelPair): Lanes => ('control' in given ? { control: channelWire(given.control), bulk: channelWire(given.bulk) } : oneLane(channelWire(given)));
+  const lanesOf = (given: RTCDataChannel | ChannelPair): Lanes => (!('control' in given) ? oneLane(channelWire(given))
+    : { control: channelWire(given.control), bulk: channelWire(given.bulk), ...(given.latency ? { latency: channelWire(given.latency) } : {}) });
   return createCommunicator(rank, new Map([...channels].map(([peer, given]) => [peer, lanesOf(given)])), options);
 }
 
-/** One wire for both lanes. */
+/** One wire for all lanes. */
 export function oneLane(wire: Wire): Lanes { return { control: wire, bulk: wire }; }

@@ -64,23 +64,25 @@ export class RealTabs {
     return this.events.find((event) => event.tab === tab && event.report.type === 'rank')?.report.rank;
   }
 
-  /** Process id of the renderer of one tab: the one that grows when the tab takes a large block of memory. */
-  async rendererPid(tab: number): Promise<number> {
-    const session = await this.browser.newBrowserCDPSession();
-    const { processInfo } = await session.send('SystemInfo.getProcessInfo');
-    const pids = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
-    const before = new Map(pids.map((pid) => [pid, residentBytes(pid)]));
-    await this.pages[tab].evaluate(() => { (globalThis as { ballast?: Uint8Array }).ballast = new Uint8Array(2 ** 28).fill(1); });
-    const grown = pids.map((pid) => ({ pid, by: residentBytes(pid) - before.get(pid)! })).sort((a, b) => b.by - a.by)[0];
-    await session.detach();
-    if (!grown || grown.by < 2 ** 27) throw new Error(`no renderer grew by 256 MiB; the largest by ${grown?.by}`);
-    return grown.pid;
-  }
+  rendererPid(tab: number): Promise<number> { return rendererPidOf(this.browser, this.pages[tab]!); }
 
   async close(): Promise<void> {
     await this.browser.close();
     await this.server.close();
   }
+}
+
+/** Process id of the renderer of one page: the one that grows when the page takes a large block of memory. */
+export async function rendererPidOf(browser: Browser, page: Page): Promise<number> {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  const pids = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+  const before = new Map(pids.map((pid) => [pid, residentBytes(pid)]));
+  await page.evaluate(() => { (globalThis as { ballast?: Uint8Array }).ballast = new Uint8Array(2 ** 28).fill(1); });
+  const grown = pids.map((pid) => ({ pid, by: residentBytes(pid) - before.get(pid)! })).sort((a, b) => b.by - a.by)[0];
+  await session.detach();
+  if (!grown || grown.by < 2 ** 27) throw new Error(`no renderer grew by 256 MiB; the largest by ${grown?.by}`);
+  return grown.pid;
 }
 
 function residentBytes(pid: number): number { return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096; }

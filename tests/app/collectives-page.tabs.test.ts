@@ -1,0 +1,78 @@
+// The collectives page as a person meets it, in real Chromium: tabs opened by hand, ranks in frames, a stop midway, a tab that is closed, files to take away.
+
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { CollectivesState } from '../../src/app/collectives-bench/controller.ts';
+import { PageDriver } from './page-driver.ts';
+
+let driver: PageDriver;
+beforeAll(async () => { driver = await PageDriver.start(); });
+afterAll(() => driver.close());
+
+function state(page: Page): Promise<CollectivesState> { return page.evaluate(() => (window as unknown as { tabmeshCollectives: { state: CollectivesState } }).tabmeshCollectives.state); }
+async function until(page: Page, what: string, fits: (state: CollectivesState) => boolean): Promise<CollectivesState> {
+  await expect.poll(async () => fits(await state(page)), { timeout: 90_000, interval: 100, message: what }).toBe(true);
+  return state(page);
+}
+const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
+
+it('three tabs, opened by hand: rows, chart, summary, Markdown and JSON; run again, then a tab is closed', async () => {
+  const { open, context } = await driver.profile();
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const { page } = await open('collectives.html#tabs=3&sizes=4KiB,64KiB&only=all-reduce,all-to-all,barrier&rounds=1');
+  await button(page, 'Run').click();
+  for (const missing of [2, 1]) {
+    await page.getByText(`waiting for ${missing} more tab`).waitFor();
+    const opened = context.waitForEvent('page');
+    await page.getByRole('link', { name: 'Open a tab' }).click();
+    await opened;
+  }
+  const done = await until(page, 'the end', ({ phase, status }) => phase === 'ready' && status === 'done');
+  expect(done.problems).toEqual([]);
+  expect(done.rows.map(({ collective, bytes, wrong, ranks }) => [collective, bytes, wrong, ranks])).toEqual([
+    ['all-reduce', 4096, 0, 3], ['all-reduce', 65536, 0, 3], ['all-to-all', 4092, 0, 3], ['all-to-all', 65532, 0, 3], ['barrier', 0, 0, 3],
+  ]);
+  expect(done.report).toMatchObject({ ranks: 3, adapter: expect.stringMatching(/\w/), browser: expect.stringMatching(/Chrom\w+ \d/) });
+  expect(await page.locator('tr[data-collective] td.yes').count()).toBe(5);
+  await page.locator('bandwidth-chart[curves="3"]').waitFor();
+  await page.getByText('every element of every result was exactly right').waitFor();
+  await button(page, 'Copy JSON').click();
+  await page.getByText('the JSON is in the clipboard').waitFor();
+  expect(JSON.parse(await page.evaluate(() => navigator.clipboard.readText()))).toEqual(done.report);
+  await button(page, 'Copy Markdown').click();
+  await page.getByText('the Markdown is in the clipboard').waitFor();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/- 3 tabs\n[^]*\| all-reduce \| 64 KiB \| tabmesh \|/);
+  await page.setViewportSize({ width: 390, height: 800 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth), 'width of the page on a phone').toBeLessThanOrEqual(390);
+
+  // The tabs are still there; one goes away midway.
+  const rank = context.pages()[1];
+  await rank.getByText('this tab waits for the next').waitFor();
+  await page.evaluate(() => { location.hash = 'tabs=3&sizes=1MiB&only=all-reduce&rounds=100&run=1'; });
+  await page.getByText('waiting for 2 more tabs').waitFor();
+  for (const missing of [2, 1]) {
+    await page.getByText(`waiting for ${missing} more tab`).waitFor();
+    const opened = context.waitForEvent('page');
+    await page.getByRole('link', { name: 'Open a tab' }).click();
+    await opened;
+  }
+  await until(page, 'the rounds', ({ status }) => status.startsWith('all-reduce'));
+  await context.pages().at(-1)!.close();
+  const failed = await until(page, 'the end', ({ phase }) => phase === 'ready');
+  expect(failed.problems).toHaveLength(1);
+  expect(failed.problems[0]).toMatch(/^rank \d (left|closed)/);
+});
+
+it('ranks in frames, stopped midway: what was measured stays', async () => {
+  const { page } = await (await driver.profile()).open('collectives.html#tabs=2&sizes=4KiB,4MiB&only=send,all-reduce&rounds=50&frames=1&run=1');
+  await until(page, 'the first row', ({ rows }) => rows.length > 0);
+  await button(page, 'Stop').click();
+  const stopped = await until(page, 'the stop', ({ phase }) => phase === 'ready');
+  expect(stopped).toMatchObject({ status: 'stopped; the results so far are below', problems: [], report: undefined });
+  expect(stopped.rows[0]).toMatchObject({ collective: 'send', bytes: 4096, wrong: 0 });
+});
+
+it('a link that it does not understand is told', async () => {
+  const { page } = await (await driver.profile()).open('collectives.html#tabs=99');
+  await page.getByRole('alert').getByText('link: tabs is "99"; expected a whole number from 2 to 8').waitFor();
+});

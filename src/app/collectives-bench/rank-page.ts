@@ -20,6 +20,8 @@ export interface RankPageOptions {
   readonly size: number;
   /** Number of the run, the same on all pages. */
   readonly run: number;
+  /** For the tuner of each link. */
+  readonly tuneMs: number;
   /** What another rank should get; `about` is 'rank' or a library. */
   readonly say: (to: number, about: string, data: unknown) => void;
 }
@@ -44,7 +46,7 @@ export class RankPage {
   readonly #pagePipes: RawPipes;
 
   constructor(options: RankPageOptions) {
-    const { rank, size, run } = options;
+    const { rank, size, run, tuneMs } = options;
     this.#options = options;
     this.#broken = new Promise((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
@@ -56,8 +58,8 @@ export class RankPage {
     } else this.#seat = new RankSeat();
     for (let peer = 0; peer < size; peer++) if (peer !== rank) this.#connect(peer);
     this.#pagePipes = new RawPipes(this.#kept);
-    if (this.#seat) this.#seat.start(rank, run);
-    else void this.#remote!.start(rank, run);
+    if (this.#seat) this.#seat.start(rank, run, tuneMs);
+    else void this.#remote!.start(rank, run, tuneMs);
   }
 
   /** Whether channels go to a worker here. */

@@ -13,7 +13,7 @@ export interface PeerChannels { readonly lanes: ChannelPair; readonly raw: RTCDa
 
 export interface SeatApi {
   adopt(peer: number, channels: PeerChannels): void;
-  start(rank: number, run: number): void;
+  start(rank: number, run: number, tuneMs: number): void;
   /** An error comes as its message: its class would not survive the way. */
   perform(name: RankJob, job: unknown): Promise<{ readonly value?: unknown; readonly error?: string }>;
   leave(): void;
@@ -29,8 +29,8 @@ export class RankSeat {
   adopt(peer: number, channels: PeerChannels): void { this.#channels.set(peer, channels); }
 
   /** After the last channel. `run` keeps the frames of an earlier run apart. */
-  start(rank: number, run: number): void {
-    const communicator = connectChannels(rank, new Map([...this.#channels].map(([peer, { lanes }]) => [peer, lanes])), { run, deadlines: DEADLINES });
+  start(rank: number, run: number, tuneMs: number): void {
+    const communicator = connectChannels(rank, new Map([...this.#channels].map(([peer, { lanes }]) => [peer, lanes])), { run, tuneMs, deadlines: DEADLINES });
     this.#rank = createRank({ communicator, raw: new Map([...this.#channels].map(([peer, { raw }]) => [peer, raw as RawChannel])), openDevice: () => createWebGpuDevice(navigator.gpu) });
   }
 

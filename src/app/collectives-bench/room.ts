@@ -9,7 +9,7 @@ import { RankPage } from './rank-page.ts';
 type Message =
   | { readonly kind: 'roll-call' }
   | { readonly kind: 'here'; readonly id: string }
-  | { readonly kind: 'begin'; readonly run: number; /** By rank. */ readonly ids: readonly string[] }
+  | { readonly kind: 'begin'; readonly run: number; readonly tuneMs: number; /** By rank. */ readonly ids: readonly string[] }
   | { readonly kind: 'end'; readonly run: number }
   | { readonly kind: 'gone'; readonly id: string }
   | { readonly kind: 'say'; readonly run: number; readonly from: number; readonly to: number; readonly about: string; readonly data: unknown }
@@ -34,11 +34,11 @@ abstract class Member {
 
   protected tell(message: Message): void { this.channel.postMessage(message); }
 
-  protected begin(run: number, ids: readonly string[]): void {
+  protected begin(run: number, ids: readonly string[], tuneMs: number): void {
     this.page?.close();
     this.run = run;
     const rank = ids.indexOf(this.id);
-    this.page = new RankPage({ rank, size: ids.length, run, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }) });
+    this.page = new RankPage({ rank, size: ids.length, run, tuneMs, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }) });
     this.rank = rank;
     for (const message of this.#early.splice(0)) if (message.run === run) this.take(message);
   }
@@ -76,7 +76,7 @@ export class Host extends Member {
    * Resolves when `size` - 1 other tabs have answered and the run has begun in all. `onWait`: how many are missing. Rejects with AbortedError when `signal` aborts,
    * and after `limitMs`, if given.
    */
-  async meet(size: number, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
+  async meet(size: number, tuneMs: number, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
     this.#here.clear();
     await new Promise<void>((resolve, reject) => {
       const stop = (): void => { clearTimeout(timer); reject(new AbortedError()); };
@@ -97,8 +97,8 @@ export class Host extends Member {
     const run = Math.max(this.run + 1, Math.floor(Date.now() / 1000) % 2 ** 31);
     const gone = new Promise<never>((_, reject) => { this.#onGone = reject; });
     gone.catch(() => undefined);
-    this.tell({ kind: 'begin', run, ids: this.#ids });
-    this.begin(run, this.#ids);
+    this.tell({ kind: 'begin', run, tuneMs, ids: this.#ids });
+    this.begin(run, this.#ids, tuneMs);
     const place = this.page!;
     return {
       gone,
@@ -151,7 +151,7 @@ export class Guest extends Member {
     else if (message.kind === 'begin') {
       const rank = message.ids.indexOf(this.id);
       if (rank < 0) { this.#onState('there are enough tabs for this run; this one waits for the next'); return; }
-      this.begin(message.run, message.ids);
+      this.begin(message.run, message.ids, message.tuneMs);
       this.#onState(`rank ${rank} of ${message.ids.length}: measuring`);
     } else if (message.kind === 'end' && message.run === this.run) {
       this.page?.close();

@@ -8,7 +8,7 @@ import type { SeatApi } from './rank-seat.ts';
 const seat = new RankSeat();
 const api: SeatApi = {
   adopt: (peer, channels) => seat.adopt(peer, channels),
-  start: (rank, run) => seat.start(rank, run),
+  start: (rank, run, tuneMs) => seat.start(rank, run, tuneMs),
   async perform(name, job) {
     try {
       return { value: await seat.perform(name, job) };

@@ -1,5 +1,5 @@
 // What the page measures, read from and written to the URL fragment, so that a link repeats a run:
-// #tabs=3&sizes=4KiB,1MiB|default|all&only=all-reduce,send,...&peers=1|peerjs,...&rounds=5&frames=1&room=NAME&run=1   and, for the other tabs: #join=NAME
+// #tabs=3&sizes=4KiB,1MiB|default|all&only=all-reduce,send,...&peers=1|peerjs,...&rounds=5&tune=1000&frames=1&room=NAME&run=1   and, for the other tabs: #join=NAME
 
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
@@ -17,13 +17,15 @@ export interface CollectivesSettings {
   readonly peers: readonly string[];
   /** Without: as many as fit. */
   readonly rounds: number | undefined;
+  /** Milliseconds that the tuner of each link may take before the first data. */
+  readonly tuneMs: number;
   /** Frames of this page instead of tabs: one renderer process for all ranks. */
   readonly frames: boolean;
 }
 
 export interface CollectivesLink { readonly settings: CollectivesSettings; /** What the tabs of one run have in common. */ readonly room: string | undefined; /** The room to be a further rank in. */ readonly join: string | undefined; readonly start: boolean }
 
-const NAMES = ['tabs', 'sizes', 'only', 'peers', 'rounds', 'frames', 'room', 'join', 'run'];
+const NAMES = ['tabs', 'sizes', 'only', 'peers', 'rounds', 'tune', 'frames', 'room', 'join', 'run'];
 
 /** Throws ConfigError for what is unknown or out of range. */
 export function readLink(hash: string): CollectivesLink {
@@ -33,19 +35,20 @@ export function readLink(hash: string): CollectivesLink {
   return {
     settings: {
       tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')),
-      rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100), frames: flag('frames', text('frames')),
+      rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100), tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000), frames: flag('frames', text('frames')),
     },
     room: text('room'), join: text('join'), start: flag('run', text('run')),
   };
 }
 
 /** The fragment without '#': what differs from the defaults. */
-export function formatLink({ tabs, sizes, only, peers, rounds, frames }: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
+export function formatLink({ tabs, sizes, only, peers, rounds, tuneMs, frames }: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
   const parts = [`tabs=${tabs}`];
   if (formatSizes(sizes) !== 'default') parts.push(`sizes=${formatSizes(sizes)}`);
   if (only.length !== selectable(undefined).length) parts.push(`only=${only.join(',')}`);
   if (peers.length) parts.push(`peers=${peers.length === PEER_NAMES.length ? '1' : peers.join(',')}`);
   if (rounds !== undefined) parts.push(`rounds=${rounds}`);
+  if (tuneMs > 0) parts.push(`tune=${tuneMs}`);
   if (frames) parts.push('frames=1');
   if (room !== undefined) parts.push(`room=${room}`);
   if (start) parts.push('run=1');

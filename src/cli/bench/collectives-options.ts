@@ -6,5 +6,6 @@ export const COLLECTIVES_OPTIONS = {
   only: { type: 'string', about: 'only these, with commas: send, ring-send, ring-send-both, broadcast, scatter, gather, all-gather, reduce-scatter, all-reduce, all-to-all, barrier, gpu-to-gpu' },
   peers: { type: 'flag', about: 'also send the same arrays with simple-peer, PeerJS and Trystero, taking turns' },
   rounds: { type: 'count', about: 'rounds of every row (default: as many as fit into 4 s, 2 to 5)' },
+  tune: { type: 'number', default: 0, about: 'seconds that the tuner of each link may look for its best frame and window before the first data' },
   json: { type: 'string', about: 'write the results here as JSON' },
 } as const;

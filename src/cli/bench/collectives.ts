@@ -21,9 +21,10 @@ const ROOM = 'command';
 
 export async function collectives(args: readonly string[], io: CommandIo): Promise<number> {
   const { options } = parseOptions(args, COLLECTIVES_OPTIONS);
-  const { tabs, sizes, only, peers, rounds, json } = options;
+  const { tabs, sizes, only, peers, rounds, tune, json } = options;
   if (!(tabs >= 2 && tabs <= MOST_TABS)) throw new ConfigError('--tabs', `expected 2 to ${MOST_TABS}, got ${tabs}`);
-  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], rounds, frames: false };
+  if (!(tune >= 0 && tune <= 60)) throw new ConfigError('--tune', `expected 0 to 60 seconds, got ${tune}`);
+  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], rounds, tuneMs: Math.round(1000 * tune), frames: false };
   const { report, version } = await benchInTabs(settings, io);
   const whole: CollectivesReport = { ...report, browser: version };
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(whole, null, 2)}\n`);

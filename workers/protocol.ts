@@ -3,16 +3,18 @@
 
 import type { AdapterInfo } from '../src/device/device.ts';
 import type { Evidence } from '../src/base/errors.ts';
+import type { LinkReport as LinkFacts } from '../src/transport/transport.ts';
 import type { RunEvent } from '../src/train/run.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
 import type { Requests } from '../src/train/trainer.ts';
 
 export type Backend = 'webgpu' | 'cpu';
 
-/** One lane to a peer: the channel itself where the browser can transfer it, otherwise a port that the page pumps, or a port to a worker of the same page. */
+/** One lane to a peer: the channel itself where the browser can transfer it, otherwise a port that the page pumps; or a port or BroadcastChannel to a worker of this browser. */
 export type LaneHandle =
   | { readonly kind: 'channel'; readonly channel: RTCDataChannel }
-  | { readonly kind: 'port'; readonly port: MessagePort; readonly via: 'webrtc relay' | 'message-port' };
+  | { readonly kind: 'port'; readonly port: MessagePort; readonly via: 'webrtc relay' | 'message-port' | 'same browser' }
+  | { readonly kind: 'broadcast'; readonly name: string };
 
 /** What a worker must know before it meets its peers. */
 export interface RankPreparation {
@@ -27,6 +29,8 @@ export interface RankSetup {
   readonly rank: number;
   readonly run: number;
   readonly view: number;
+  /** How the packets to each rank travel, as far as the page knows: 'host', 'srflx', 'prflx', 'relay'. */
+  readonly paths?: Readonly<Record<number, string>>;
   readonly wantGradients: boolean;
   readonly wantModel: boolean;
   readonly sampleTokens?: number;
@@ -34,7 +38,7 @@ export interface RankSetup {
 
 export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Backend }
 
-export interface LinkReport { readonly peer: number; readonly kind: string; readonly roundTripMs: number; readonly sent: number; readonly received: number }
+export interface LinkReport extends LinkFacts { /** Payload bytes. */ readonly sent: number; readonly received: number }
 
 /** Everything a worker tells. `failed` is the last event of a run that did not end by itself. */
 export type RankEvent =
@@ -48,8 +52,11 @@ export interface RankApi {
   open(backend: Backend): Promise<DeviceReport>;
   /** Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats. */
   prepare(preparation: RankPreparation): Promise<void>;
-  /** Takes the lanes to one peer, replacing earlier ones; resolves when both are open. */
-  adopt(peer: number, control: LaneHandle, bulk: LaneHandle): Promise<void>;
+  /**
+   * Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of its own serves as both.
+   * `lock`: held by the peer's tab as long as that lives.
+   */
+  adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle, lock?: string): Promise<void>;
   /** Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event. */
   start(setup: RankSetup, events: MessagePort): Promise<void>;
   pause(): void;

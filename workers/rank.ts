@@ -11,6 +11,7 @@ import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
 import { deviceOf, openGpu } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
+import { broadcastChannelWire } from '../src/transport/broadcast-channel.ts';
 import { createLink } from '../src/transport/link.ts';
 import { messagePortWire } from '../src/transport/message-port.ts';
 import type { Lanes, Link, Wire } from '../src/transport/transport.ts';
@@ -22,13 +23,19 @@ import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
 import type { Requests } from '../src/train/trainer.ts';
 import { browserQualifier } from './qualification.ts';
-import type { Backend, DeviceReport, LaneHandle, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
+import type { Backend, DeviceReport, LaneHandle, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
+
+/** The tuner of each link may take so long while kernels compile. */
+const TUNE_MS = 300;
+const LAST_WORDS_MS = 100;
 
 let device: Device | undefined;
 let gpu: GpuContext | undefined;
 let ready: { readonly config: RunConfig; readonly prepared: PreparedRun; readonly checkpoint?: Uint8Array<ArrayBuffer> } | undefined;
 let links: ReadonlyMap<number, Link> = new Map();
 const lanes = new Map<number, Lanes>();
+/** End the watches over peers' tabs. */
+const watches = new Map<number, () => void>();
 let wishes: Requests = { stop: false, save: false, sample: false };
 let paused: { promise: Promise<void>; resume: () => void } | undefined;
 
@@ -42,12 +49,13 @@ const api: RankApi = {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
     ready = { config: parsed, prepared: prepareRun(parsed, files), checkpoint };
   },
-  async adopt(peer: number, control: LaneHandle, bulk: LaneHandle): Promise<void> {
-    const old = lanes.get(peer);
-    old?.control.close();
-    old?.bulk.close();
-    lanes.set(peer, { control: wireOf(control), bulk: wireOf(bulk) });
-    await Promise.all([opened(control), opened(bulk)]);
+  async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle, lock?: string): Promise<void> {
+    closeLanes(peer);
+    const gone = new AbortController();
+    const first = wireOf(control, gone.signal);
+    lanes.set(peer, { control: first, bulk: bulk ? wireOf(bulk, gone.signal) : first, ...(latency ? { latency: wireOf(latency, gone.signal) } : {}) });
+    watches.set(peer, lock === undefined ? () => undefined : watchTab(lock, () => gone.abort()));
+    await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
   },
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
@@ -55,7 +63,7 @@ const api: RankApi = {
     let mesh: Mesh | undefined;
     try {
       if (!device || !ready) throw new InternalError('start before open and prepare');
-      links = new Map([...lanes].map(([peer, own]) => [peer, createLink({ lanes: own, peer, self: setup.rank, run: setup.run, view: setup.view, world: realWorld })]));
+      links = new Map([...lanes].map(([peer, own]) => [peer, createLink({ lanes: own, peer, self: setup.rank, run: setup.run, view: setup.view, world: realWorld, tuneMs: TUNE_MS, ...(setup.paths?.[peer] === undefined ? {} : { path: setup.paths[peer] }) })]));
       const ledger = createLedger();
       mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, links, ledger });
       // Only now is it known how long the device may measure. It has run nothing yet.
@@ -76,6 +84,8 @@ const api: RankApi = {
     } catch (error) {
       fail(error, setup.rank, mesh, tell);
     } finally {
+      for (const stop of watches.values()) stop();
+      watches.clear();
       lanes.clear();
       links = new Map();
     }
@@ -117,18 +127,35 @@ function fail(error: unknown, rank: number, mesh: Mesh | undefined, tell: (event
   tell({ kind: 'failed', name: known.name, message: known.message, ...(known instanceof PeerError ? { culprit: known.culprit, evidence: known.evidence } : {}) });
 }
 
-function report(link: Link): { peer: number; kind: string; roundTripMs: number; sent: number; received: number } {
-  const { payloadSent, payloadReceived, roundTripMs } = link.stats;
-  return { peer: link.peer, kind: link.kind, roundTripMs, sent: payloadSent, received: payloadReceived };
+function report(link: Link): LinkReport { return { ...link.report(), sent: link.stats.payloadSent, received: link.stats.payloadReceived }; }
+
+function closeLanes(peer: number): void {
+  const { control, bulk, latency } = lanes.get(peer) ?? {};
+  for (const wire of [control, bulk, latency]) wire?.close();
+  watches.get(peer)?.();
 }
 
-function wireOf(lane: LaneHandle): Wire {
-  return lane.kind === 'channel' ? channelWire(lane.channel, 'webrtc worker') : messagePortWire(lane.port, lane.via);
+/** `gone` aborts when the tab at the other end is known to be gone. */
+function wireOf(lane: LaneHandle, gone: AbortSignal): Wire {
+  if (lane.kind === 'channel') return channelWire(lane.channel, 'webrtc worker');
+  if (lane.kind === 'port') return messagePortWire(lane.port, lane.via, gone);
+  const { wire, lost } = broadcastChannelWire(lane.name, 'same browser');
+  gone.addEventListener('abort', lost);
+  return wire;
+}
+
+/** Calls `gone` when whoever holds the lock has let it go. A little later: what it said before may still be on its way. */
+function watchTab(lock: string, gone: () => void): () => void {
+  const stop = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  // Rejects when nobody watches any more.
+  navigator.locks?.request(lock, { signal: stop.signal }, () => { timer = setTimeout(gone, LAST_WORDS_MS); }).catch(() => undefined);
+  return () => { clearTimeout(timer); stop.abort(); };
 }
 
 /** A port is open when it arrives: the page relays only open channels. */
 function opened(lane: LaneHandle): Promise<void> {
-  if (lane.kind === 'port' || lane.channel.readyState === 'open') return Promise.resolve();
+  if (lane.kind !== 'channel' || lane.channel.readyState === 'open') return Promise.resolve();
   const { channel } = lane;
   return new Promise((resolve, reject) => {
     channel.addEventListener('open', () => resolve(), { once: true });

@@ -1,6 +1,6 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
 // #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&
-// ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
+// lane=same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
 
 import { ConfigError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
@@ -29,9 +29,11 @@ export interface PageSettings {
   /** Prefix of an address that takes the bytes of results. */
   readonly upload?: string;
   readonly ice: IceConfig;
+  /** Tabs of one browser that both ask for it use ports instead of WebRTC. */
+  readonly lane?: 'same-browser';
 }
 
-const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay'];
+const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
 
 export function readFragment(hash: string): PageSettings {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
@@ -40,12 +42,14 @@ export function readFragment(hash: string): PageSettings {
   if (room !== undefined && key === undefined) throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
   const backend = given.get('backend') ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
+  const lane = given.get('lane');
+  if (lane !== null && lane !== 'same-browser') throw new ConfigError('link', `lane is ${quote(lane)}; expected same-browser`);
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);
   return {
     ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),
     ...count(given, 'world'), ...count(given, 'devices'), auto: given.get('auto') === '1', backend,
     ...(plan === undefined ? {} : { plan: parsePlan(plan) }), ...(upload === undefined ? {} : { upload }),
-    ice: readIce({ ice, turnuser, turnpass, relay }),
+    ice: readIce({ ice, turnuser, turnpass, relay }), ...(lane === null ? {} : { lane }),
   };
 }
 
@@ -53,10 +57,11 @@ export function readFragment(hash: string): PageSettings {
 export type LinkFor = 'own' | 'here' | 'others';
 
 /** The address that takes another tab into a room. A link for others asks before it computes, and has no TURN server of the link that made it: its credentials are this person's. */
-export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice }: Pick<PageSettings, 'backend' | 'ice'>, who: LinkFor = 'others'): string {
+export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice, lane }: Pick<PageSettings, 'backend' | 'ice' | 'lane'>, who: LinkFor = 'others'): string {
   const parts = new URLSearchParams({ room, key });
   if (broker !== undefined) parts.set('broker', broker);
   if (backend !== 'webgpu') parts.set('backend', backend);
+  if (lane) parts.set('lane', lane);
   const urls = urlsOf(ice.iceServers).filter((url) => who !== 'others' || !isTurn(url));
   if (urls.length) parts.set('ice', urls.join(','));
   const login = ice.iceServers.find(({ username }) => username !== undefined);

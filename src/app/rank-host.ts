@@ -5,6 +5,7 @@
 import { transfer, wrap } from 'comlink';
 import { InternalError } from '../base/errors.ts';
 import type { ChannelLanes } from '../cluster/mesh.ts';
+import type { Met } from '../cluster/same-browser.ts';
 import { relayChannel } from '../transport/message-port.ts';
 import { channelTransferWorks } from '../transport/webrtc.ts';
 import type { Requests } from '../train/trainer.ts';
@@ -37,16 +38,23 @@ export class RankHost {
 
   prepare(preparation: RankPreparation): Promise<void> { return this.#guard(this.#api.prepare(preparation)); }
 
-  /** Resolves when both channels are open. The channels belong to the worker, or to the relay, from now on. */
-  adoptChannels(peer: number, { control, bulk }: ChannelLanes): Promise<void> {
-    if (channelTransferWorks()) return this.#guard(this.#api.adopt(peer, channelHandle(control), channelHandle(bulk)));
-    const opened = [untilOpen(control), untilOpen(bulk)];
-    const adopted = this.#api.adopt(peer, relayHandle(control), relayHandle(bulk));
+  /** Resolves when all channels are open. The channels belong to the worker, or to the relay, from now on. */
+  adoptChannels(peer: number, { control, bulk, latency }: ChannelLanes): Promise<void> {
+    if (channelTransferWorks()) return this.#guard(this.#api.adopt(peer, channelHandle(control), channelHandle(bulk), latency && channelHandle(latency)));
+    const opened = [control, bulk, ...(latency ? [latency] : [])].map(untilOpen);
+    const adopted = this.#api.adopt(peer, relayHandle(control), relayHandle(bulk), latency && relayHandle(latency));
     return this.#guard(Promise.all([adopted, ...opened]).then(() => undefined));
   }
 
   adoptPorts(peer: number, control: MessagePort, bulk: MessagePort): Promise<void> {
     return this.#guard(this.#api.adopt(peer, portHandle(control, 'message-port'), portHandle(bulk, 'message-port')));
+  }
+
+  /** The fast lane to a tab of this browser, whose page holds `lock`. */
+  adoptSameBrowser(peer: number, met: Met, lock: string): Promise<void> {
+    met.talk.close();
+    if (met.kind === 'broadcast') return this.#guard(this.#api.adopt(peer, { kind: 'broadcast', name: met.name }, undefined, undefined, lock));
+    return this.#guard(this.#api.adopt(peer, portHandle(met.control, 'same browser'), portHandle(met.bulk, 'same browser'), undefined, lock));
   }
 
   /** Trains to the end. Resolves after the last event (`done` or `failed`) was delivered. */
@@ -100,7 +108,7 @@ function relayHandle(channel: RTCDataChannel): LaneHandle {
   return portHandle(port2, 'webrtc relay');
 }
 
-function portHandle(port: MessagePort, via: 'message-port' | 'webrtc relay'): LaneHandle {
+function portHandle(port: MessagePort, via: 'message-port' | 'webrtc relay' | 'same browser'): LaneHandle {
   return transfer({ kind: 'port', port, via }, [port]);
 }
 

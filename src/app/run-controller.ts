@@ -23,6 +23,7 @@ import type { Plan, PlanContents } from './plan.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
 import { chooseCarrier, introduce } from './room.ts';
+import { sameBrowserMesh } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
 /** 'starting': opens, loads, connects. 'idle', 'done' and 'failed': a run may begin. */
@@ -104,7 +105,7 @@ export class RunController {
     if (this.busy || this.#session) return;
     this.#begin();
     this.#wanted = wanted;
-    const { reporter } = this.#options;
+    const { reporter, settings } = this.#options;
     try {
       this.#change({ status: 'opening the GPU', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
       const [host, report] = await this.#openHost();
@@ -116,6 +117,7 @@ export class RunController {
         world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), ice: () => this.#ice.current(),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
+        ...(settings.lane ? { createMesh: sameBrowserMesh((peer, met, lock) => this.#hosts[0]!.adoptSameBrowser(peer, met, lock)) } : {}),
         onEvent: (event) => {
           reporter.session(event);
           this.#onSession(event);
@@ -290,7 +292,9 @@ export class RunController {
     const plan = parsePlan(place.plan);
     this.#change({ phase: 'training', status: 'compiling kernels' });
     try {
-      await host.start({ rank: place.rank, run: place.run, view: place.view, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
+      const paths = Object.fromEntries(await this.#session?.routes() ?? []);
+      if (this.#hosts[0] !== host) return;
+      await host.start({ rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
     } catch (error) {
       // A worker that was ended for the next view fails its old run; nobody waits for that.
       if (this.#hosts[0] === host) this.#fail(error);

@@ -141,6 +141,20 @@ export class RunView {
   }
 }
 
+/** 'direct (prflx, webrtc worker)', 'same browser', 'webrtc worker' where the route is not known. */
+export function linkWay({ route, path, kind }: LinkReport): string {
+  if (route === 'unknown') return kind;
+  const detail = [...new Set([path, kind])].filter((word) => word !== route);
+  return detail.length ? `${route} (${detail.join(', ')})` : route;
+}
+
+/** What the link can do, for who points at its rate. */
+export function linkFigures({ sending, receiving, frameBytes, windowBytes }: LinkReport): string {
+  const part = (mbs: number, how: string): string[] => (Number.isFinite(mbs) ? [`${mbs.toFixed(1)} MB/s ${how}`] : []);
+  const rate = ({ probed, observed }: LinkReport['sending']): string => [...part(probed, 'probed'), ...part(observed, 'while busy')].join(', ') || 'not known yet';
+  return `sending: ${rate(sending)}; receiving: ${rate(receiving)}; frames of ${frameBytes / 1024} KiB, window ${windowBytes / 1024} KiB`;
+}
+
 export function placeName(rank: number, layout: Layout): string {
   const at = coordinatesOf(rank, layout);
   const parts = (['pp', 'dp', 'sp', 'ep', 'tp'] as const).filter((axis) => layout[axis] > 1).map((axis) => `${axis.toUpperCase()}(${at[axis]})`);

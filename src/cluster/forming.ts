@@ -67,7 +67,7 @@ export class Forming {
     this.#links = view.members.map((_, rank) => (rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 }));
     if (coordinator === me) this.#barrier = newBarrier(view.view, names, maxAttempts);
     this.#mesh = options.createMesh({
-      rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
+      name: `${view.view} ${view.members.join(' ')}`, rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
       onLink: (peer, state) => this.#onLink(peer, state),
       onSignal: (peer, attempt, data) => options.send(view.members[peer]!, { type: 'ice', view: view.view, attempt, data }),
     });
@@ -153,7 +153,7 @@ export class Forming {
 
   /** Wires listen from the start: a peer that hears `start` earlier may send before we do. */
   #keepOnPage(peer: number, lanes: ChannelLanes): Promise<void> {
-    this.#wires.set(peer, { control: channelWire(lanes.control), bulk: channelWire(lanes.bulk) });
+    this.#wires.set(peer, { control: channelWire(lanes.control), bulk: channelWire(lanes.bulk), ...(lanes.latency ? { latency: channelWire(lanes.latency) } : {}) });
     return untilOpen(lanes);
   }
 
@@ -256,7 +256,7 @@ export class Forming {
 
 /** Rejects when one closes before it opened. */
 function untilOpen(lanes: ChannelLanes): Promise<void> {
-  return Promise.all([lanes.control, lanes.bulk].map((channel) => new Promise<void>((open, refused) => {
+  return Promise.all([lanes.control, lanes.bulk, ...(lanes.latency ? [lanes.latency] : [])].map((channel) => new Promise<void>((open, refused) => {
     if (channel.readyState === 'open') return open();
     channel.addEventListener('open', () => open(), { once: true });
     channel.addEventListener('close', () => refused(new Error(`the channel '${channel.label}' closed before it opened`)), { once: true });

@@ -6,11 +6,13 @@ import type { IceConfig } from './ice/servers.ts';
 import type { IceSignal, LinkState } from './messages.ts';
 
 /** The raw channels to one peer, before the transport wraps them. */
-export interface ChannelLanes { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel }
+export interface ChannelLanes { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel; readonly latency?: RTCDataChannel }
 
 export interface ConnectTo { readonly peer: number; readonly attempt: number }
 
 export interface MeshOptions {
+  /** Names the view among all that there are: the same words for all its members, and known to them alone. */
+  readonly name?: string;
   /** Own rank in the view. */
   readonly rank: number;
   /** Asked when a connection begins. */
@@ -19,7 +21,7 @@ export interface MeshOptions {
   readonly now: () => number;
   /**
    * Takes the fresh, still closed channels to one peer; called synchronously in the task that created them, so that they can be transferred to a worker.
-   * Resolves when both are open (the worker says so). Called again, with new channels, when a connection is tried again.
+   * Resolves when all are open (the worker says so). Called again, with new channels, when a connection is tried again.
    */
   readonly adopt: (peer: number, lanes: ChannelLanes) => Promise<void>;
   readonly onLink: (peer: number, state: LinkState) => void;
@@ -32,7 +34,7 @@ export interface Mesh {
   signal(peer: number, attempt: number, data: IceSignal): void;
   /** The channels to each rank; useless here when `adopt` transferred them. */
   lanes(): ReadonlyMap<number, ChannelLanes>;
-  /** How the packets to each rank travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
+  /** How the packets to each rank travel: 'host', 'srflx', 'prflx', 'relay', 'same browser' or 'unknown'. */
   routes(): Promise<ReadonlyMap<number, string>>;
   /** What the doctor says of the last attempt to each rank; looked up now. */
   examine(): Promise<ReadonlyMap<number, IceDiagnosis>>;

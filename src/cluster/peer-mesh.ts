@@ -1,5 +1,5 @@
-// Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only), with two raw negotiated data channels
-// ('control', 'bulk') beside simple-peer's own, so that no gradient passes its streams. The lower rank initiates. The channels exist before the
+// Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only), with raw negotiated data channels
+// ('control', 'bulk', 'latency') beside simple-peer's own, so that no gradient passes its streams. The lower rank initiates. The channels exist before the
 // negotiation starts, and `adopt` gets them in the very task that created them: only then may they be transferred to a worker (W3C webrtc-pc, RTCDataChannel
 // transfer steps). The page keeps the connection itself; closing it closes the channels wherever they live.
 // A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.

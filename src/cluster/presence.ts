@@ -8,7 +8,7 @@ import { decodeUtf8, isObject, parseJson } from '../base/json.ts';
 import type { JsonObject } from '../base/json.ts';
 
 /** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export type Role = 'trainer' | 'observer';
 

@@ -7,8 +7,11 @@ import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
 import type { Wire } from './transport.ts';
 import { channelWire } from './webrtc.ts';
 
-/** `kind` says what lies behind the port: 'message-port', or 'webrtc relay' when the page relays a data channel. */
-export function messagePortWire(port: MessagePort, kind = 'message-port'): Wire { return new PortWire(port, kind); }
+/**
+ * `kind` says what lies behind the port: 'message-port', 'same browser' for another tab, or 'webrtc relay' when the page relays a data channel. `gone` aborts when the
+ * other end is known to be gone, from whoever can tell: a browser may not tell it of the port.
+ */
+export function messagePortWire(port: MessagePort, kind = 'message-port', gone?: AbortSignal): Wire { return new PortWire(port, kind, gone); }
 
 class PortWire extends BaseWire {
   readonly kind: string;
@@ -17,13 +20,14 @@ class PortWire extends BaseWire {
   #closed = false;
   #lent: Uint8Array<ArrayBuffer> | undefined;
 
-  constructor(port: MessagePort, kind: string) {
+  constructor(port: MessagePort, kind: string, gone?: AbortSignal) {
     super();
     this.kind = kind;
     this.#port = port;
     port.addEventListener('message', (event: MessageEvent<unknown>) => this.#receive(event.data));
     port.addEventListener('messageerror', () => this.#end('a message on the port could not be read'));
     port.addEventListener('close', () => this.#end('the port was closed'));
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the port is gone'));
     port.start();
   }
 

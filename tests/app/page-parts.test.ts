@@ -6,7 +6,7 @@ import { formatBytes } from '../../src/base/format-bytes.ts';
 import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { createReporter } from '../../src/app/reporter.ts';
-import { placeName, RunView, Series } from '../../src/app/run-view.ts';
+import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/run-view.ts';
 import { worldSize } from '../../src/base/axis.ts';
 import type { SessionEvent } from '../../src/cluster/session.ts';
 import { RoomError } from '../../src/base/errors.ts';
@@ -15,12 +15,13 @@ import type { PresetName } from '../../src/model/presets.ts';
 import { checkLayout, makeLayout } from '../../src/train/layout.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
+import type { LinkReport } from '../../workers/protocol.ts';
 
 afterEach(() => { vi.unstubAllGlobals(); });
 
 describe('the link of a page', () => {
   it('carries a room to another tab, and asks there unless the person opened it', () => {
-    const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&ice=stun:a.example,stun:b.example:3478');
+    const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&lane=same-browser&ice=stun:a.example,stun:b.example:3478');
     const link = roomLink('https://x.example/page#old', settings.room!, settings);
     expect(link).toMatch(/^https:\/\/x\.example\/page#room=r1&key=abc/);
     expect(readFragment(link.slice(link.indexOf('#')))).toEqual(settings);
@@ -38,6 +39,7 @@ describe('the link of a page', () => {
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
     expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');
+    expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected same-browser');
     expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
     expect(() => readFragment('#backend=gpu')).toThrow('expected webgpu or cpu');
     expect(() => readFragment('#plan=%7B')).toThrow('plan');
@@ -104,9 +106,18 @@ describe('the view of a run', () => {
     expect(run.ranks.map(({ place }) => place)).toEqual(['PP(0)-DP(0)', 'PP(0)-DP(1)', 'PP(1)-DP(0)', 'PP(1)-DP(1)']);
     expect(placeName(0, makeLayout({}))).toBe('alone');
   });
+  const link: LinkReport = {
+    peer: 1, kind: 'webrtc worker', route: 'direct', path: 'prflx', roundTripMs: 1, sent: 0, received: 0, frameBytes: 65536, windowBytes: 262144, sending: { probed: 21.04, observed: NaN }, receiving: { probed: NaN, observed: NaN },
+  };
+  it('says how the bytes of a link travel, and how fast it is', () => {
+    expect(linkWay(link)).toBe('direct (prflx, webrtc worker)');
+    expect(linkWay({ ...link, route: 'same browser', path: 'same browser', kind: 'same browser' })).toBe('same browser');
+    expect(linkWay({ ...link, route: 'unknown', path: 'loopback', kind: 'loopback' })).toBe('loopback');
+    expect(linkFigures(link)).toBe('sending: 21.0 MB/s probed; receiving: not known yet; frames of 64 KiB, window 256 KiB');
+  });
   it('measures the rate of a link over at least half a second', () => {
     const run = new RunView(parseRunConfig([['layout', 'dp=2']]));
-    const links = (bytes: number) => ({ kind: 'links' as const, links: [{ peer: 1, kind: 'loopback', roundTripMs: 1, sent: bytes, received: bytes }] });
+    const links = (bytes: number) => ({ kind: 'links' as const, links: [{ ...link, sent: bytes, received: bytes }] });
     run.apply(0, links(0), 0);
     run.apply(0, links(1e9), 100);
     expect(run.ranks[0]!.links[0]!.bytesPerSecond).toBe(0);

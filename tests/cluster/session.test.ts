@@ -165,7 +165,7 @@ describe('who comes and goes', () => {
     const hub = new MemoryHub();
     const a = await open(hub, 0, wanted(2));
     const stranger = await open(hub, 1, { protocolVersion: 99 });
-    expect(await stranger.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'version', message: expect.stringContaining('this page speaks protocol 99, the room (since \'Tab 0\') speaks 1') as string } });
+    expect(await stranger.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'version', message: expect.stringContaining('this page speaks protocol 99, the room (since \'Tab 0\') speaks 2') as string } });
     const b = await open(hub, 2);
     await Promise.all([a.events.started(), b.events.started()]);
   });

@@ -4,6 +4,7 @@ import { css, html, LitElement } from 'lit';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { explain, summary } from '../../device/tune/certificate.ts';
 import type { Certificate } from '../../device/tune/certificate.ts';
+import { linkFigures, linkWay } from '../run-view.ts';
 import type { LinkView, RankView } from '../run-view.ts';
 import { shapes } from './theme.ts';
 
@@ -42,7 +43,7 @@ export class MeshMap extends LitElement {
 
   #card(view: RankView) {
     const { rank, place, name, own, adapter, software, memoryBytes, links, text, certificate } = view;
-    const kinds = [...new Set(links.map(({ kind }) => kind))].join(', ');
+    const kinds = [...new Set(links.map(linkWay))].join(', ');
     return html`<li>
       <div class="row"><span class="rank" aria-label=${`rank ${rank}`}>${rank}</span><span class="place">${place}</span></div>
       <div class="adapter">${adapter || 'opening the adapter'} ${software ? html`<span class="badge warn" title="It computes on the processor: correct, but slow.">software</span>` : ''}</div>
@@ -54,7 +55,7 @@ export class MeshMap extends LitElement {
       ${links.length ? html`<table>
         <caption>${kinds}</caption>
         <thead><tr><th scope="col">to rank</th><th scope="col">round trip</th><th scope="col">rate</th></tr></thead>
-        <tbody>${links.map((link) => html`<tr><td>${link.peer}</td><td>${roundTrip(link)}</td><td>${(link.bytesPerSecond / 1e6).toFixed(2)} MB/s</td></tr>`)}</tbody>
+        <tbody>${links.map((link) => html`<tr><td>${link.peer}</td><td>${roundTrip(link)}</td><td title=${linkFigures(link)}>${(link.bytesPerSecond / 1e6).toFixed(2)} MB/s</td></tr>`)}</tbody>
       </table>` : ''}
     </li>`;
   }

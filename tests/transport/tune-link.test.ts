@@ -109,11 +109,11 @@ describe('a link that tunes itself', () => {
   });
 
   it('does not change for one lucky burst', async () => {
-    // As above, but after 100 ms, in the middle of the first round, the bandwidth falls to what the small window reaches.
-    const pair = tunedPair({}, 4000, (wire, world) => acknowledged(wire, world, 4, () => (world.now() < 100 ? 500_000 : 60_000)));
-    await exchange(pair);
+    // As above, but after 100 ms, in the middle of the first round, the bandwidth falls so low that windows make no difference.
+    const pair = tunedPair({}, 20_000, (wire, world) => acknowledged(wire, world, 4, () => (world.now() < 100 ? 500_000 : 6000)));
+    await exchange(pair, 300_000, 30_000);
     expect([pair.a.report().windowBytes, pair.b.report().windowBytes]).toEqual([256 * KIB, 256 * KIB]);
-    expect(pair.a.report().sending.probed).toBeGreaterThan(45);
+    expect(pair.a.report().sending.probed).toBeGreaterThan(5); // the median of the rounds, which took their time
     await finish(pair);
   });
 

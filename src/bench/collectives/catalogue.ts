@@ -128,7 +128,11 @@ const gathering: Collective = {
     return {
       clear: () => { parts = []; },
       run: async () => { parts = await gather(group, x, ROOT, offsets[1]); },
-      wrong: () => (group.rank !== ROOT ? 0 : Array.from({ length: group.size }, (_, from) => countWrong(parts[from] ?? [], partSize(offsets, from), (i) => valueAt(from, i, salt))).reduce((a, b) => a + b, 0)),
+      wrong() {
+        let wrong = 0;
+        if (group.rank === ROOT) for (let from = 0; from < group.size; from++) wrong += countWrong(parts[from] ?? [], partSize(offsets, from), (i) => valueAt(from, i, salt));
+        return wrong;
+      },
     };
   },
 };
@@ -138,7 +142,8 @@ const gatheringAll: Collective = {
   prepare(group, count, salt) {
     const offsets = evenParts(count, group.size);
     const [x, out] = [valuesOf(group.rank, partSize(offsets, group.rank), salt), new Float32Array(count)];
-    return into(out, (i) => { const from = offsets.findLastIndex((offset, part) => part < group.size && offset <= i); return valueAt(from, i - offsets[from], salt); }, () => allGather(group, x, offsets, out));
+    const ownerOf = (i: number): number => offsets.findLastIndex((offset, part) => part < group.size && offset <= i);
+    return into(out, (i) => { const from = ownerOf(i); return valueAt(from, i - offsets[from], salt); }, () => allGather(group, x, offsets, out));
   },
 };
 

@@ -37,6 +37,8 @@ const ROW_MS = 4000;
 /** Calls in a round should last about as long: timers tick in tenths of a millisecond. */
 const TURN_MS = 40;
 const MOST_TIMES = 50;
+/** A row whose round takes longer is not warmed up: its last smaller size did that. */
+const WARM_MS = 1000;
 
 /** Names for --only: collectives, and the way between two GPUs. */
 export function selectable(only: string | undefined, where?: string): readonly string[] { return collectivesNamed(only, where, [GPU_TO_GPU]); }
@@ -44,7 +46,13 @@ export function selectable(only: string | undefined, where?: string): readonly s
 /** Of one contestant in one round: milliseconds of one call on the slowest rank, and wrong elements of all. */
 interface Turn { readonly ms: number; readonly wrong: number }
 interface Contestant { readonly name: string; run(times: number, salt: number): Promise<Turn> }
-interface Rounds { readonly times: number; readonly turns: Readonly<Record<string, readonly Turn[]>>; /** Wrong elements of the warm-up. */ readonly warmWrong: Readonly<Record<string, number>> }
+interface Rounds {
+  readonly times: number;
+  /** By contestant, in the order of the rounds. */
+  readonly turns: Readonly<Record<string, readonly Turn[]>>;
+  /** Wrong elements of the warm-up. */
+  readonly warmWrong: Readonly<Record<string, number>>;
+}
 
 /** Rejects when a rank fails, with what it says. */
 export async function benchCollectives(plan: BenchPlan, call: Call, listener: BenchListener): Promise<CollectivesMeasured> {
@@ -59,6 +67,8 @@ class Conductor {
   readonly #missing: MissingLibrary[] = [];
   #latency: Latency | null = null;
   #salt = 0;
+  /** What a round of one call of each took in the last row of a name. */
+  readonly #paces = new Map<string, { readonly bytes: number; readonly roundMs: number }>();
   #done = 0;
   #total = 1;
   #pipe: RawSetting = { frame: 65536, window: 262144 };
@@ -148,16 +158,20 @@ class Conductor {
     };
   }
 
-  /** A warm-up of each, then rounds. */
-  async #rounds(contestants: readonly Contestant[], mostTimes = MOST_TIMES): Promise<Rounds> {
-    let slowest = 0;
-    let roundMs = 0;
-    const warmWrong: Record<string, number> = {};
-    for (const { name, run } of contestants) {
-      const { ms, wrong } = await run(1, ++this.#salt);
-      warmWrong[name] = wrong;
-      slowest = Math.max(slowest, ms);
-      roundMs += Math.max(ms, TURN_MS);
+  /** A warm-up of each, then rounds. A row that will take long by what its last smaller size took (`row`) has been warmed up by that. */
+  async #rounds(contestants: readonly Contestant[], row: { readonly name: string; readonly bytes: number }, mostTimes = MOST_TIMES): Promise<Rounds> {
+    const warmWrong: Record<string, number> = Object.fromEntries(contestants.map(({ name }) => [name, 0]));
+    const last = this.#paces.get(row.name);
+    let roundMs = last && last.bytes > 0 ? (last.roundMs * row.bytes) / last.bytes : 0;
+    let slowest = roundMs;
+    if (roundMs < WARM_MS) {
+      slowest = roundMs = 0;
+      for (const { name, run } of contestants) {
+        const { ms, wrong } = await run(1, ++this.#salt);
+        warmWrong[name] = wrong;
+        slowest = Math.max(slowest, ms);
+        roundMs += Math.max(ms, TURN_MS);
+      }
     }
     const times = Math.max(1, Math.min(mostTimes, Math.round(TURN_MS / Math.max(slowest, 0.01))));
     const rounds = this.#plan.rounds ?? Math.max(2, Math.min(5, Math.round(ROW_MS / roundMs)));
@@ -165,6 +179,8 @@ class Conductor {
     for (let round = 0; round < rounds; round++) {
       for (const { name, run } of round % 2 ? contestants.toReversed() : contestants) turns[name].push(await run(times, ++this.#salt));
     }
+    // Of one call of each, whatever the turns were filled with.
+    this.#paces.set(row.name, { bytes: row.bytes, roundMs: Object.values(turns).reduce((sum, own) => sum + median(own.map(({ ms }) => ms)), 0) });
     return { times, turns, warmWrong };
   }
 
@@ -184,7 +200,7 @@ class Conductor {
       this.#timed(OWN, 'collective', { name, bytes }),
       ...(alike ? [this.#raw('alike', traffic, flows.length === 1 ? this.#pipe : this.#ring)] : []),
       ...(isLatency ? [{ name: 'trip', run: async (times: number) => ({ ms: Math.max(...await this.#all('roundTrip', { bytes: LATENCY_BYTES, times })), wrong: 0 }) }] : []),
-    ]);
+    ], { name, bytes: size });
     if (isLatency) this.#latency = latencyOf(measured.turns, ranks);
     this.#row(rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }));
   }
@@ -202,7 +218,8 @@ class Conductor {
     }
     for (const bytes of sizes) {
       this.#status(`transfer ${sizeName(bytes)}: ${[OWN, ...there].join(', ')}`);
-      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...there.map((library) => this.#peer(library, bytes))], 20);
+      const others = there.map((library) => this.#peer(library, bytes));
+      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...others], { name: 'transfer', bytes }, 20);
       const row = (library: string): CollectiveResult => ({
         ...rowOf({ collective: 'transfer', ranks, bytes, library, factor: 1, measured }),
         ratio: library === OWN ? null : median(measured.turns[library].map(({ ms }, round) => ms / measured.turns[OWN][round].ms)),
@@ -240,7 +257,7 @@ class Conductor {
           return { ms: Math.max(...answers.map(({ ms }) => ms)), wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0) };
         },
       });
-      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)], 1);
+      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)], { name: GPU_TO_GPU, bytes }, 1);
       const row = (collective: string): CollectiveResult => rowOf({ collective, ranks, bytes, library: OWN, factor: 1, measured, contestant: collective });
       this.#row(row(GPU_TO_GPU), row(NAIVE));
     }

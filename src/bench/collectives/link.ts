@@ -23,7 +23,14 @@ export interface CollectivesSettings {
   readonly frames: boolean;
 }
 
-export interface CollectivesLink { readonly settings: CollectivesSettings; /** What the tabs of one run have in common. */ readonly room: string | undefined; /** The room to be a further rank in. */ readonly join: string | undefined; readonly start: boolean }
+export interface CollectivesLink {
+  readonly settings: CollectivesSettings;
+  /** What the tabs of one run have in common. */
+  readonly room: string | undefined;
+  /** The room to be a further rank in. */
+  readonly join: string | undefined;
+  readonly start: boolean;
+}
 
 const NAMES = ['tabs', 'sizes', 'only', 'peers', 'rounds', 'tune', 'frames', 'room', 'join', 'run'];
 
@@ -35,14 +42,16 @@ export function readLink(hash: string): CollectivesLink {
   return {
     settings: {
       tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')),
-      rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100), tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000), frames: flag('frames', text('frames')),
+      rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100),
+      tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000), frames: flag('frames', text('frames')),
     },
     room: text('room'), join: text('join'), start: flag('run', text('run')),
   };
 }
 
 /** The fragment without '#': what differs from the defaults. */
-export function formatLink({ tabs, sizes, only, peers, rounds, tuneMs, frames }: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
+export function formatLink(settings: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
+  const { tabs, sizes, only, peers, rounds, tuneMs, frames } = settings;
   const parts = [`tabs=${tabs}`];
   if (formatSizes(sizes) !== 'default') parts.push(`sizes=${formatSizes(sizes)}`);
   if (only.length !== selectable(undefined).length) parts.push(`only=${only.join(',')}`);

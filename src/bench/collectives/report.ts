@@ -46,10 +46,20 @@ export interface Latency {
 
 export interface MissingLibrary { readonly library: string; readonly reason: string }
 
+/** How bare channels are used: the fastest of those tried, for one pipe and for all ranks in a ring. */
+export interface RawFound {
+  readonly pipe: RawSetting;
+  readonly ring: RawSetting;
+  /** MB/s one way of a channel that stays on the page, and of one in the worker, where tabmesh's are, in the same rounds. */
+  readonly onPage: number;
+  readonly inWorker: number;
+  /** MB/s: one way, and of each rank in the ring. */
+  readonly tried: readonly (RawSetting & { readonly pipe: number; readonly ring: number })[];
+}
+
 export interface CollectivesMeasured {
   readonly ranks: number;
-  /** How bare channels are used: the fastest of those tried, for one pipe and for all ranks in a ring. */
-  readonly raw: { readonly pipe: RawSetting; readonly ring: RawSetting; /** MB/s one way of a channel that stays on the page, and of one in the worker, where tabmesh's are, in the same rounds. */ readonly onPage: number; readonly inWorker: number; readonly tried: readonly (RawSetting & { readonly pipe: number; readonly ring: number })[] };
+  readonly raw: RawFound;
   readonly latency: Latency | null;
   readonly results: readonly CollectiveResult[];
   readonly missing: readonly MissingLibrary[];
@@ -81,8 +91,10 @@ const LARGE = 1024 * 1024 - 256;
 
 /** What the run comes to, in sentences. */
 export function summarise({ results, latency, ranks, missing, raw }: CollectivesMeasured): readonly string[] {
-  const large = results.filter(({ bytes, library, ofPipe, collective }) => library === OWN && bytes >= LARGE && ofPipe !== null && collective !== 'transfer' && !collective.startsWith('gpu'));
-  const lines: string[] = [`bare channel: ${describeRaw(raw.pipe)} one way (${raw.inWorker.toFixed(1)} MB/s; ${raw.onPage.toFixed(1)} if it stays on the page), ${describeRaw(raw.ring)} with all ${ranks} ranks sending`];
+  const large = results.filter(({ bytes, library, ofPipe, collective }) =>
+    library === OWN && bytes >= LARGE && ofPipe !== null && collective !== 'transfer' && !collective.startsWith('gpu'));
+  const rates = `${raw.inWorker.toFixed(1)} MB/s; ${raw.onPage.toFixed(1)} if it stays on the page`;
+  const lines: string[] = [`bare channel: ${describeRaw(raw.pipe)} one way (${rates}), ${describeRaw(raw.ring)} with all ${ranks} ranks sending`];
   if (large.length) {
     lines.push(`from 1 MiB on: busbw is ${spread(large.map(({ ofPipe }) => ofPipe!))} of one bare channel alone, and ${spread(large.map(({ ofRing }) => ofRing!))} of bare channels with the same traffic (geometric mean; least and most)`);
   }

@@ -33,7 +33,7 @@ export class BenchApp extends LitElement {
       <header>
         <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M8 8h16v16H8zM8 8l16 16M24 8L8 24"></path><circle cx="8" cy="8" r="4"></circle><circle cx="24" cy="8" r="4"></circle><circle cx="8" cy="24" r="4"></circle><circle cx="24" cy="24" r="4"></circle></svg>
         <div class="title"><h1>tabmesh bench</h1><p class="soft">How fast, and how right, are WebGPU kernels on this GPU?</p></div>
-        <nav><a href="./index.html">Train across tabs</a></nav>
+        <nav><a href="./collectives.html">Collectives</a> · <a href="./index.html">Train across tabs</a></nav>
       </header>
       <main>
         ${problemList(state.problems, (text) => controller.forget(text))}

@@ -35,7 +35,7 @@ export class Tab {
         if (found) end(() => resolve(found));
         else if (error) end(() => reject(new Error(`waiting for ${what}, the page said: ${error.text}`)));
       };
-      const timer = setTimeout(() => end(() => reject(new Error(`no ${what} within ${limitMs} ms; the last report was ${JSON.stringify(this.reports.at(-1)).slice(0, 500)}`))), limitMs);
+      const timer = setTimeout(() => end(() => reject(new Error(`no ${what} within ${limitMs} ms; the last report was ${JSON.stringify(this.reports.at(-1) ?? 'none').slice(0, 500)}`))), limitMs);
       this.#waiting.add(check);
       check();
     });

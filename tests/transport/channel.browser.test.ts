@@ -6,6 +6,7 @@ import { createLink } from '../../src/transport/link.ts';
 import { relayChannel } from '../../src/transport/message-port.ts';
 import { channelWire, openLanes } from '../../src/transport/webrtc.ts';
 import type { Tag } from '../../src/transport/transport.ts';
+import { CHALLENGERS, DEFAULT_CHOICE } from '../../src/transport/tune-link.ts';
 import { firstDifference, ramp, transportContract } from '../contracts/transport-contract.ts';
 import type { LanesPair } from '../contracts/transport-contract.ts';
 import type { EchoRequest } from './channel-worker.ts';
@@ -37,12 +38,33 @@ async function opened(channel: RTCDataChannel): Promise<void> {
 async function connect(): Promise<LanesPair> {
   const pair = connections();
   await pair.open();
-  await Promise.all([pair.a.control, pair.a.bulk, pair.b.control, pair.b.bulk].map(opened));
-  const lanes = ({ control, bulk }: Channels) => ({ control: channelWire(control), bulk: channelWire(bulk) });
+  await Promise.all([pair.a, pair.b].flatMap((channels) => Object.values(channels)).map(opened));
+  const lanes = ({ control, bulk, latency }: Channels) => ({ control: channelWire(control), bulk: channelWire(bulk), latency: channelWire(latency) });
   return { a: lanes(pair.a), b: lanes(pair.b), close: pair.close };
 }
 
 transportContract('webrtc page', connect, { bigBytes: 16 << 20 });
+
+it('tunes itself: a choice among the candidates, rates that both ends know alike, and then whole messages', async () => {
+  const { a, b, close } = await connect();
+  const options = { run: 1, view: 1, world: realWorld, silentMs: 30_000, tuneMs: 1000, path: 'host' };
+  const [left, right] = [createLink({ lanes: a, self: 0, peer: 1, ...options }), createLink({ lanes: b, self: 1, peer: 0, ...options })];
+  const data = ramp(1 << 20);
+  const [outA, outB, tiny] = [new Float32Array(data.length), new Float32Array(data.length), new Float32Array(8)];
+  const tag = (seq: number): Tag => ({ group: 1, seq, chunk: 0, kind: 'gradient' });
+  await Promise.all([left.send(tag(0), data), right.recv(tag(0), outB), right.send(tag(0), data), left.recv(tag(0), outA), left.send(tag(1), data.subarray(0, 8)), right.recv(tag(1), tiny)]);
+  expect([firstDifference(outA, data), firstDifference(outB, data), firstDifference(tiny, data.subarray(0, 8))]).toEqual([-1, -1, -1]);
+  for (const [own, peer] of [[left, right], [right, left]] as const) {
+    const { route, path, frameBytes, windowBytes, sending } = own.report();
+    expect([route, path]).toEqual(['direct', 'host']);
+    expect([DEFAULT_CHOICE, ...CHALLENGERS]).toContainEqual({ frameBytes, windowBytes });
+    expect(sending.probed).toBeGreaterThan(0);
+    expect(peer.report().receiving.probed).toBe(sending.probed);
+  }
+  left.leave();
+  expect((await right.failed).evidence).toBe('left');
+  close!();
+});
 
 describe('a channel whose end lives in a worker', () => {
   const tag = (seq: number): Tag => ({ group: 1, seq, chunk: 0, kind: 'gradient' });

@@ -3,6 +3,7 @@
 
 import type { AdapterInfo } from '../src/device/device.ts';
 import type { Evidence } from '../src/base/errors.ts';
+import type { FlightDump } from '../src/collectives/record/flight-recorder.ts';
 import type { LinkReport as LinkFacts } from '../src/transport/transport.ts';
 import type { RunEvent } from '../src/train/run.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
@@ -40,11 +41,11 @@ export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Ba
 
 export interface LinkReport extends LinkFacts { /** Payload bytes. */ readonly sent: number; readonly received: number }
 
-/** Everything a worker tells. `failed` is the last event of a run that did not end by itself. */
+/** Everything a worker tells. `failed` is the last event of a run that did not end by itself; `flight` has the rank's last operations. */
 export type RankEvent =
   | RunEvent
   | { readonly kind: 'links'; readonly links: readonly LinkReport[] }
-  | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence };
+  | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence; readonly flight?: FlightDump };
 
 /** Exposed by the worker through comlink. */
 export interface RankApi {

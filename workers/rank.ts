@@ -7,12 +7,15 @@ import { realWorld } from '../src/base/world.ts';
 import { createLedger } from '../src/collectives/ledger.ts';
 import { createMesh } from '../src/collectives/mesh.ts';
 import type { Mesh } from '../src/collectives/mesh.ts';
+import type { FlightRecorder } from '../src/collectives/record/flight-recorder.ts';
+import { checkNested } from '../src/collectives/record/operation-watch.ts';
+import { createWatchedLinks } from '../src/collectives/record/watched-links.ts';
+import type { WatchedLinks } from '../src/collectives/record/watched-links.ts';
 import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
 import { deviceOf, openGpu } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
 import { broadcastChannelWire } from '../src/transport/broadcast-channel.ts';
-import { createLink } from '../src/transport/link.ts';
 import { messagePortWire } from '../src/transport/message-port.ts';
 import type { Lanes, Link, Wire } from '../src/transport/transport.ts';
 import { channelWire } from '../src/transport/webrtc.ts';
@@ -28,6 +31,10 @@ import type { Backend, DeviceReport, LaneHandle, LinkReport, RankApi, RankEvent,
 /** The tuner of each link may take so long while kernels compile. */
 const TUNE_MS = 300;
 const LAST_WORDS_MS = 100;
+
+const SILENT_MS = 6000;
+/** Operations that a failed rank tells the page. */
+const TOLD_RECORDS = 100;
 
 let device: Device | undefined;
 let gpu: GpuContext | undefined;
@@ -61,11 +68,18 @@ const api: RankApi = {
     const tell = (event: RankEvent): void => events.postMessage(event);
     wishes = { stop: false, save: false, sample: false };
     let mesh: Mesh | undefined;
+    let recorder: FlightRecorder | undefined;
+    let stopWatching = (): void => {};
     try {
       if (!device || !ready) throw new InternalError('start before open and prepare');
-      links = new Map([...lanes].map(([peer, own]) => [peer, createLink({ lanes: own, peer, self: setup.rank, run: setup.run, view: setup.view, world: realWorld, tuneMs: TUNE_MS, ...(setup.paths?.[peer] === undefined ? {} : { path: setup.paths[peer] }) })]));
       const ledger = createLedger();
-      mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, links, ledger });
+      const watched = watch(setup, ready.config, (error) => mesh?.abort(error));
+      links = watched.links;
+      mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, ledger, ...watched });
+      recorder = watched.recorder;
+      stopWatching = () => watched.watch.stop();
+      // Compiling and measuring take as long as they take.
+      watched.hold(true);
       // Only now is it known how long the device may measure. It has run nothing yet.
       if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: await browserQualifier(ready.config.tune), reducedPrecision: ready.config.precision === 'f16' });
       const own = mesh;
@@ -75,15 +89,22 @@ const api: RankApi = {
         wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens,
         onEvent: (event) => {
           tell(event);
+          if (event.kind === 'ready') watched.hold(false);
           if (event.kind === 'step') tell({ kind: 'links', links: [...links.values()].map(report) });
         },
         requests: takeWishes,
-        mayContinue: async () => { await paused?.promise; },
+        mayContinue: async () => {
+          if (!paused) return;
+          watched.hold(true);
+          await paused.promise;
+          watched.hold(false);
+        },
       });
       for (const link of links.values()) link.leave();
     } catch (error) {
-      fail(error, setup.rank, mesh, tell);
+      fail(error, setup.rank, mesh, recorder, tell);
     } finally {
+      stopWatching();
       for (const stop of watches.values()) stop();
       watches.clear();
       lanes.clear();
@@ -119,12 +140,20 @@ function takeWishes(): Requests {
   return now;
 }
 
+/** Links that record their operations and end what takes too long. One receive has no deadline of its own: what it waits for may be a paused rank. */
+function watch({ rank, run, view, paths }: RankSetup, { deadline }: RunConfig, expired: (error: PeerError) => void): WatchedLinks {
+  const deadlines = { silentMs: SILENT_MS, receiveMs: Infinity, operationMs: deadline === null ? Infinity : deadline * 1000 };
+  checkNested(deadlines);
+  return createWatchedLinks({ rank, lanes, run, view, world: realWorld, silentMs: deadlines.silentMs, operationMs: deadlines.operationMs, tuneMs: TUNE_MS, ...(paths ? { paths } : {}), expired });
+}
+
 /** Tells the peers who failed, then the page. An error of our own is told as ours. */
-function fail(error: unknown, rank: number, mesh: Mesh | undefined, tell: (event: RankEvent) => void): void {
+function fail(error: unknown, rank: number, mesh: Mesh | undefined, recorder: FlightRecorder | undefined, tell: (event: RankEvent) => void): void {
   const known = error instanceof TabmeshError ? error : new InternalError(error instanceof Error ? `${error.message}\n${error.stack ?? ''}` : String(error));
   const peer = known instanceof PeerError ? known : new PeerError(rank, 'crashed', known.message.slice(0, 300));
+  const flight = recorder?.dump(known.message.slice(0, 300), TOLD_RECORDS);
   mesh?.abort(peer);
-  tell({ kind: 'failed', name: known.name, message: known.message, ...(known instanceof PeerError ? { culprit: known.culprit, evidence: known.evidence } : {}) });
+  tell({ kind: 'failed', name: known.name, message: known.message, ...(known instanceof PeerError ? { culprit: known.culprit, evidence: known.evidence } : {}), ...(flight ? { flight } : {}) });
 }
 
 function report(link: Link): LinkReport { return { ...link.report(), sent: link.stats.payloadSent, received: link.stats.payloadReceived }; }

@@ -5,6 +5,8 @@ import { worldSize } from '../base/axis.ts';
 import type { Layout } from '../base/axis.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
 import { coordinatesOf } from '../collectives/mesh.ts';
+import type { FlightDump } from '../collectives/record/flight-recorder.ts';
+import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { StepMetrics } from '../train/trainer.ts';
 import type { DeviceReport, LinkReport, RankEvent } from '../../workers/protocol.ts';
@@ -79,6 +81,7 @@ export class RunView {
   parameters = 0;
   vocab = 0;
   stopped = false;
+  readonly #flights: FlightDump[] = [];
   readonly #linksAtMs = new Map<number, number>();
 
   constructor(config: RunConfig) {
@@ -95,6 +98,9 @@ export class RunView {
 
   /** The first rank of this page; its steps draw the curves, which are the same on every rank. */
   get watched(): number { return this.ranks.findIndex(({ own }) => own); }
+
+  /** What the ranks of this page did last before they failed, for people; empty before. */
+  get lastOperations(): string { return this.#flights.length > 0 ? formatTimeline(mergeTimeline(this.#flights)) : ''; }
 
   /** Sum of the memory of all ranks whose size is known. */
   get memoryBytes(): number { return this.ranks.reduce((sum, rank) => sum + rank.memoryBytes, 0); }
@@ -114,7 +120,10 @@ export class RunView {
       case 'sample': if (rank === this.watched) this.samples = [...this.samples, { step: event.step, text: event.text }].slice(-50); return;
       case 'links': return this.#links(view, event.links, nowMs);
       case 'done': view.text = event.stopped ? 'stopped' : 'done'; this.stopped = event.stopped; return;
-      case 'failed': view.text = 'failed'; return;
+      case 'failed':
+        view.text = 'failed';
+        if (event.flight) this.#flights.push(event.flight);
+        return;
       case 'gradients': case 'checkpoint': case 'model': return;
     }
   }

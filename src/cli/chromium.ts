@@ -7,6 +7,7 @@ import { worldSize } from '../base/axis.ts';
 import { AbortedError, PeerError, TabmeshError } from '../base/errors.ts';
 import type { Evidence } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
+import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
 import { newRoomKey } from '../cluster/seal.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig } from '../train/run-config.ts';
@@ -89,8 +90,11 @@ export class ReportSink {
   readonly #server: PageServer;
   readonly #onEvent: Execution['onEvent'];
   readonly #onStatus: ((text: string) => void) | undefined;
+  readonly #onTimeline: Execution['onTimeline'];
+  #failed = false;
 
-  constructor(size: number, server: PageServer, onEvent: Execution['onEvent'], onStatus?: (text: string) => void) {
+  constructor(size: number, server: PageServer, onEvent: Execution['onEvent'], onStatus?: (text: string) => void, onTimeline?: Execution['onTimeline']) {
+    this.#onTimeline = onTimeline;
     this.#size = size;
     this.#server = server;
     this.#onEvent = onEvent;
@@ -111,6 +115,8 @@ export class ReportSink {
 
   #onRank(rank: number, event: RankEvent): void {
     if (event.kind === 'failed') {
+      if (!this.#failed && event.flight) this.#onTimeline?.(formatTimeline(mergeTimeline([event.flight])));
+      this.#failed = true;
       const error = event.culprit === undefined ? new TabmeshError(`rank ${rank}: ${event.message}`) : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
       this.#settle.reject(error);
     } else if (event.kind === 'links') return;
@@ -139,7 +145,7 @@ export async function runInChromium(execution: Execution): Promise<void> {
   const stop = (): void => { void browser.close(); };
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    const sink = new ReportSink(worldSize(config.layout), server, onEvent, onStatus);
+    const sink = new ReportSink(worldSize(config.layout), server, onEvent, onStatus, execution.onTimeline);
     const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(signal?.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
     gone.catch(() => { /* the browser is closed on purpose at the end */ });
     await openTabs({ ...execution, server, browser, config, mode, onReport: sink.take });

@@ -22,6 +22,8 @@ export interface Execution {
   readonly onEvent: (rank: number, event: RunEvent) => void;
   /** Progress in words. */
   readonly onStatus?: (text: string) => void;
+  /** What the ranks did last, when one has failed: all of this process or tab, or the first tab that told. */
+  readonly onTimeline?: (text: string) => void;
   readonly signal?: AbortSignal;
   /** What this machine remembers about its adapters; browsers have a memory of their own. */
   readonly tuneStore?: TuneStore;

@@ -1,12 +1,14 @@
 // All ranks of a run in this process, over loopback: on Dawn (`node`) or on the references (`cpu`). The ranks share one GPUDevice and its
 // compiled pipelines; each has its own Device view, parameters and links.
 
-import { PeerError } from '../base/errors.ts';
+import { AbortedError, PeerError } from '../base/errors.ts';
 import { worldSize } from '../base/axis.ts';
 import { realWorld } from '../base/world.ts';
 import { createLedger } from '../collectives/ledger.ts';
 import type { LedgerBook } from '../collectives/ledger.ts';
 import { createMesh } from '../collectives/mesh.ts';
+import { createFlightRecorder } from '../collectives/record/flight-recorder.ts';
+import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
 import { createCpuDevice } from '../device/cpu.ts';
 import type { Device } from '../device/device.ts';
 import { nodeGpu } from '../device/node-gpu.ts';
@@ -36,9 +38,14 @@ export interface LocalRun {
   /** What a rank asks for, once a step. */
   requests?(rank: number): Requests;
   readonly signal?: AbortSignal;
+  /** What all ranks did last, when one has failed. */
+  readonly onTimeline?: (text: string) => void;
   /** What is remembered about adapters; without it nothing is. */
   readonly tuneStore?: TuneStore;
 }
+
+/** Operations of each rank that a failure shows. */
+const TOLD_RECORDS = 100;
 
 let context: Promise<GpuContext> | undefined;
 
@@ -63,11 +70,12 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
   // One thread runs every rank, so a long computation of one is no silence of another.
   const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
   const ledgers = nodes.map(() => createLedger());
+  const recorders = nodes.map(({ rank }) => createFlightRecorder(rank, realWorld));
   // One GPU, so one qualifier: the first rank measures, the others take its choices.
   const qualifier = config.tune === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs: config.tune * 1000, store: run.tuneStore });
   try {
     await Promise.all(nodes.map(async ({ rank, links }) => {
-      const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank] });
+      const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank], recorder: recorders[rank] });
       const device = await localDevice(backend, qualifier, config.precision === 'f16');
       try {
         await runRank({
@@ -82,6 +90,9 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
         device.destroy();
       }
     }));
+  } catch (error) {
+    if (!(error instanceof AbortedError)) run.onTimeline?.(formatTimeline(mergeTimeline(recorders.map((recorder) => recorder.dump(String(error).slice(0, 300), TOLD_RECORDS)))));
+    throw error;
   } finally {
     for (const node of nodes) node.leave();
   }

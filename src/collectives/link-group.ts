@@ -51,8 +51,9 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
     return link;
   }
 
-  function operationOf(kind: MessageKind, seq: number, point: boolean): Operation {
-    const entry = recorder?.begin(id, kind, seq, point);
+  /** `common`: all members count this operation alike; otherwise two of them alone do, or the caller. */
+  function operationOf(kind: MessageKind, seq: number, point: boolean, common = !point): Operation {
+    const entry = recorder?.begin(id, kind, seq, !common);
     let args = 0;
     const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 
@@ -90,7 +91,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
 
   return {
     id, name, rank, size: ranks.length, ranks,
-    begin: (kind, seq = next++) => operationOf(kind, seq, false),
+    begin: (kind, seq) => operationOf(kind, seq ?? next++, false, seq === undefined),
     beginPoint: (kind, peer, direction) => {
       linkTo(peer);
       return operationOf(kind, points[direction][peer]++, true);

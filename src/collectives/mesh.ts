@@ -10,6 +10,7 @@ import type { Link } from '../transport/transport.ts';
 import type { Group, Ledger } from './group.ts';
 import { createGroup } from './link-group.ts';
 import type { FlightRecorder } from './record/flight-recorder.ts';
+import type { OperationWatch } from './record/operation-watch.ts';
 import { relayFailures } from './relay-failures.ts';
 
 export interface Mesh {
@@ -32,9 +33,9 @@ export interface Mesh {
   readonly failed: Promise<PeerError>;
 }
 
-export interface MeshOptions { readonly layout: Layout; readonly rank: number; readonly links: ReadonlyMap<number, Link>; readonly ledger: Ledger; /** Keeps the last operations of all groups. */ readonly recorder?: FlightRecorder }
+export interface MeshOptions { readonly layout: Layout; readonly rank: number; readonly links: ReadonlyMap<number, Link>; readonly ledger: Ledger; /** Keeps the last operations of all groups. */ readonly recorder?: FlightRecorder; /** Ends operations that take too long. */ readonly watch?: OperationWatch }
 
-export function createMesh({ layout, rank, links, ledger, recorder }: MeshOptions): Mesh {
+export function createMesh({ layout, rank, links, ledger, recorder, watch }: MeshOptions): Mesh {
   const size = worldSize(layout);
   if (links.size !== size - 1) throw new LayoutError(`mesh: ${formatLayout(layout)} needs ${size} ranks, but the world has ${links.size + 1}; open or close tabs, or change the layout`);
   if (rank < 0 || rank >= size) throw new InternalError(`rank ${rank} of a mesh of ${size}`);
@@ -44,7 +45,7 @@ export function createMesh({ layout, rank, links, ledger, recorder }: MeshOption
   const dedicatedIds = new Map<number, string>();
 
   function create(id: number, name: string, axes: readonly AxisName[]): Group {
-    return createGroup({ id, name, ranks: ranksAlong(own, layout, axes), self: rank, links, ledger, relay, ...(recorder ? { recorder } : {}) });
+    return createGroup({ id, name, ranks: ranksAlong(own, layout, axes), self: rank, links, ledger, relay, ...(recorder ? { recorder } : {}), ...(watch ? { watch } : {}) });
   }
 
   function group(axes: readonly AxisName[]): Group {

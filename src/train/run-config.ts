@@ -42,6 +42,8 @@ export interface RunConfig {
   readonly checkpointEvery: number;
   /** Seconds in which a device measures variants before it trains; 0: self-check only; null: neither. */
   readonly tune: number | null;
+  /** Seconds that one exchange between ranks may take; null: any. A rank that is paused or compiling is excused. */
+  readonly deadline: number | null;
   /** 'f16' lets kernels round their factors to half precision; sums stay f32. */
   readonly precision: 'f32' | 'f16';
 }
@@ -110,6 +112,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   sampleEvery: count('steps between samples; 0: never', 50, 0, 10_000_000),
   checkpointEvery: count('steps between checkpoints; 0: never', 0, 0, 10_000_000),
   tune: orNull(atLeast0('seconds to measure kernel variants before training; 0: only check them, none: not even that', 2), 2),
+  deadline: orNull(real('seconds that one exchange between ranks may take before the rank that holds it up ends the run; none: any; pauses and compiling do not count', 300, 'at least 12, or none', (n) => n >= 12), 300),
   precision: { about: 'f32, or f16: products may round their factors to half precision where the adapter can and the result passes the check', preset: 'f32', read: readPrecision },
 };
 
@@ -140,13 +143,13 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
     model: get('model'), data: get('data'), tokenizer: get('tokenizer'), layout: get('layout'), schedule: get('schedule'), chunks: get('chunks'), sequence: get('sequence'),
     microbatches: get('microbatches'), steps: get('steps'), seed: get('seed'), batch: get('batch'), context: getOrNull('context'), lr: shapeRate(get('lr'), given),
     betas: get('betas'), eps: get('eps'), weightDecay: get('weightDecay'), gradClip: getOrNull('gradClip'),
-    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'), tune: getOrNull('tune'), precision: get('precision'),
+    evalEvery: get('evalEvery'), sampleEvery: get('sampleEvery'), checkpointEvery: get('checkpointEvery'), tune: getOrNull('tune'), deadline: getOrNull('deadline'), precision: get('precision'),
   };
   checkLearningRate(config.lr, config.steps);
   return config;
 
   // Null is a value of these, so `??` would lose it.
-  function getOrNull(key: 'context' | 'gradClip' | 'tune'): number | null {
+  function getOrNull(key: 'context' | 'gradClip' | 'tune' | 'deadline'): number | null {
     const value = given.get(key);
     if (value !== undefined) return RUN_FIELDS[key].read(value, key);
     return base ? base[key] : RUN_FIELDS[key].preset;

@@ -7,6 +7,7 @@ import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { createReporter } from '../../src/app/reporter.ts';
 import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/run-view.ts';
+import { createFlightRecorder } from '../../src/collectives/record/flight-recorder.ts';
 import { worldSize } from '../../src/base/axis.ts';
 import type { SessionEvent } from '../../src/cluster/session.ts';
 import { RoomError } from '../../src/base/errors.ts';
@@ -115,6 +116,18 @@ describe('the view of a run', () => {
     expect(linkWay({ ...link, route: 'unknown', path: 'loopback', kind: 'loopback' })).toBe('loopback');
     expect(linkFigures(link)).toBe('sending: 21.0 MB/s probed; receiving: not known yet; frames of 64 KiB, window 256 KiB');
   });
+  it('merges what its ranks did last before they failed', () => {
+    const run = new RunView(parseRunConfig([['layout', 'dp=2']]));
+    expect(run.lastOperations).toBe('');
+    for (const rank of [0, 1]) {
+      const recorder = createFlightRecorder(rank, { now: () => 50 });
+      recorder.group(2, 'dp', [0, 1]);
+      if (rank === 0) recorder.posted(recorder.begin(2, 'all-reduce', 0, false), 1, false, 8);
+      run.apply(rank, { kind: 'failed', name: 'PeerError', message: 'rank 1 slow: nothing', culprit: 1, evidence: 'slow', flight: recorder.dump('rank 1 slow: nothing') }, 60);
+    }
+    expect(run.lastOperations).toContain('first to diverge: rank 1 (missing) in dp 0: it did not call all-reduce, which 1 of 2 called');
+  });
+
   it('measures the rate of a link over at least half a second', () => {
     const run = new RunView(parseRunConfig([['layout', 'dp=2']]));
     const links = (bytes: number) => ({ kind: 'links' as const, links: [{ ...link, sent: bytes, received: bytes }] });

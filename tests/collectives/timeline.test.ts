@@ -5,10 +5,10 @@ import { VirtualWorld } from '../../src/base/world.ts';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { barrier } from '../../src/collectives/barrier.ts';
 import type { Communicator } from '../../src/collectives/library/communicator.ts';
-import { culpritOf } from '../../src/collectives/library/communicator.ts';
 import { connectLoopback } from '../../src/collectives/library/connect.ts';
 import { FLIGHT_RECORDS, createFlightRecorder } from '../../src/collectives/record/flight-recorder.ts';
 import type { FlightDump } from '../../src/collectives/record/flight-recorder.ts';
+import { culpritOf } from '../../src/collectives/record/operation-watch.ts';
 import { formatTimeline, mergeTimeline } from '../../src/collectives/record/timeline.ts';
 import { simulate } from '../support/collective-simulator.ts';
 
@@ -58,7 +58,7 @@ it('names a rank whose message is missing, and the chain that waits for it', () 
     { rank: 7, atMs: 70, reason: 'rank 7 slow', dropped: 0, groups, records: [record({ receivesEnded: 1, failed: false })] },
   ];
   expect(mergeTimeline(all).diverged).toMatchObject({ kind: 'stalled', rank: 7, what: 'holds up rank 5, rank 7 in all-gather f32[8]'.replace('rank 5, rank 7', 'rank 5') });
-  expect(mergeTimeline([])).toEqual({ entries: [], diverged: undefined, reasons: [] });
+  expect(mergeTimeline([])).toEqual({ entries: [], passages: [], diverged: undefined, reasons: [] });
 });
 
 it('groups of one number with other members are different groups', () => {
@@ -67,6 +67,28 @@ it('groups of one number with other members are different groups', () => {
     records: seqs.map((seq) => ({ groupId: 3, kind: 'barrier', seq, point: false, call: 'u32[0]', startMs: 0, endMs: 1, sends: 1, sendsEnded: 1, receives: 1, receivesEnded: 1, bytesSent: 0, failed: false, waitsFor: -1 })),
   });
   expect(mergeTimeline([at(0, [0, 1], [0, 1]), at(1, [0, 1], [0, 1]), at(2, [2, 3], [0]), at(3, [2, 3], [0])]).diverged).toBeUndefined();
+});
+
+it('a pipeline that stalls: messages that callers number are no operations that others did not call', () => {
+  const world = { now: () => 100 };
+  const groups = (rank: number) => {
+    const recorder = createFlightRecorder(rank, world);
+    recorder.group(9, 'pipeline forward', [0, 1, 2]);
+    return recorder;
+  };
+  const [first, middle, last] = [groups(0), groups(1), groups(2)];
+  // Rank 0 has sent message 4 and computes the next for ever; 1 waits for 5, 2 for what 1 makes of it.
+  const sent = first.begin(9, 'activation', 4, true);
+  first.posted(sent, 1, true, 8);
+  first.ended(sent, true, true);
+  middle.posted(middle.begin(9, 'activation', 5, true), 0, false, 8);
+  last.posted(last.begin(9, 'activation', 6, true), 1, false, 8);
+  const all = [first, middle, last].map((recorder) => recorder.dump('rank 0 slow'));
+  const timeline = mergeTimeline(all);
+  expect(timeline.entries).toEqual([]);
+  expect(timeline.diverged).toMatchObject({ kind: 'stalled', rank: 0, group: 'pipeline forward' });
+  expect(formatTimeline(timeline)).toContain('pipeline forward 6: 2 activation waiting for 1 since 0 ms');
+  expect(first.dump('', 0).records).toEqual([]);
 });
 
 it('names the stuck rank of simulated runs', async () => {
@@ -85,4 +107,5 @@ it('follows the chain of who waits for whom', () => {
   expect(culpritOf(1, 0, waits({}))).toBe(1);
   expect(culpritOf(1, 0, waits({ 1: 2, 2: 0 }))).toBe(1); // back to ourselves: no end
   expect(culpritOf(1, 0, waits({ 1: 2, 2: 1 }))).toBe(1);
+  expect(culpritOf(1, 0, waits({ 1: 2, 2: 2 }))).toBe(2); // takes its time on purpose
 });

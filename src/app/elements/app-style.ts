@@ -25,6 +25,7 @@ export const appStyle = css`
   label.button input { position: absolute; inset: 0; opacity: 0; cursor: pointer; }
   .problems { display: grid; gap: 8px; }
   .problem { display: flex; gap: 12px; align-items: flex-start; justify-content: space-between; background: var(--bad-ground); color: var(--bad); border-radius: 12px; padding: 10px 14px; overflow-wrap: anywhere; }
+  .problems pre { max-height: 300px; overflow: auto; font-size: 12px; }
   .problem > span { min-width: 0; padding-top: 3px; }
   .problem button { background: transparent; border-color: currentColor; min-height: 30px; padding: 2px 10px; font-size: 13px; }
   .stats { display: grid; grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); gap: 8px 16px; position: relative; overflow: hidden; padding-bottom: 20px; }

@@ -69,7 +69,7 @@ export const command: Command = {
       await execute({
         backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, signal: io.signal,
         checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
-        onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text),
+        onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {
       sink.close();

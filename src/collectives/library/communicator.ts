@@ -5,16 +5,15 @@
 import { ConfigError, LayoutError, PeerError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { World } from '../../base/world.ts';
-import { createLink } from '../../transport/link.ts';
 import type { Lanes, Link } from '../../transport/transport.ts';
 import type { Group } from '../group.ts';
 import { createLedger } from '../ledger.ts';
 import type { LedgerBook } from '../ledger.ts';
 import { createGroup } from '../link-group.ts';
-import { createFlightRecorder } from '../record/flight-recorder.ts';
 import type { FlightDump } from '../record/flight-recorder.ts';
-import { checkNested, createOperationWatch } from '../record/operation-watch.ts';
+import { checkNested } from '../record/operation-watch.ts';
 import type { Deadlines } from '../record/operation-watch.ts';
+import { createWatchedLinks } from '../record/watched-links.ts';
 import { relayFailures } from '../relay-failures.ts';
 
 export const DEFAULT_DEADLINES: Deadlines = { silentMs: 6000, receiveMs: 15_000, operationMs: 60_000 };
@@ -61,14 +60,9 @@ export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lane
   for (const expected of ranks) if (expected === rank ? lanes.has(rank) : !lanes.has(expected)) throw new LayoutError(`rank ${rank} of ${ranks.length}: expected lanes to ranks 0 to ${lanes.size} but ${rank}, got [${[...lanes.keys()].join(', ')}]`);
   if (!ranks.includes(rank)) throw new LayoutError(`rank ${rank} of ${ranks.length}`);
 
-  const links = new Map<number, Link>();
   const ledger = createLedger();
-  const recorder = createFlightRecorder(rank, world);
-  const blame = (peer: number): number => culpritOf(peer, rank, (waiting) => links.get(waiting)?.stats.peerWaitsFor);
-  const watch = createOperationWatch({ world, self: rank, operationMs: deadlines.operationMs, blame, expired: (error) => fail(error) });
-  const { silentMs } = deadlines;
-  const common = { self: rank, run, view, world, silentMs, tuneMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: deadlines.receiveMs, waitsFor: () => watch.waitsFor(), blame };
-  for (const [peer, pair] of lanes) links.set(peer, createLink({ lanes: pair, peer, ...common }));
+  const { silentMs, receiveMs, operationMs } = deadlines;
+  const { links, recorder, watch } = createWatchedLinks({ rank, lanes, run, view, world, silentMs, tuneMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: receiveMs, operationMs, expired: (error) => fail(error) });
   const relay = relayFailures(links.values());
 
   let frozen: FlightDump | undefined;
@@ -113,22 +107,6 @@ export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lane
     },
     flightRecord: () => frozen ?? recorder.dump('still running'),
   };
-}
-
-/**
- * Whom to blame when `peer` keeps `self` waiting: the rank at the end of the chain of who waits for whom, as heartbeats told it. A chain that comes back
- * to ourselves or runs in a circle has no end; then it is the peer.
- */
-export function culpritOf(peer: number, self: number, waitsFor: (rank: number) => number | undefined): number {
-  const seen = new Set([self]);
-  let at = peer;
-  for (;;) {
-    if (seen.has(at)) return peer;
-    seen.add(at);
-    const next = waitsFor(at);
-    if (next === undefined) return at;
-    at = next;
-  }
 }
 
 /** FNV-1a with the top bit set: never the world's 0. */

@@ -14,7 +14,7 @@ export const FLIGHT_RECORDS = 1000;
 /** One operation as it stood when the recorder was dumped; plain JSON. */
 export interface FlightRecord {
   readonly groupId: number; readonly kind: string; readonly seq: number;
-  /** A message between two ranks alone, numbered by them. */
+  /** A message whose number the members of the group do not count alike: two ranks alone, or the caller, number it. */
   readonly point: boolean;
   /** 'f32[1000] (sum, f16, direct)'; empty when the operation was not signed. */
   readonly call: string;
@@ -48,7 +48,8 @@ export interface FlightRecorder {
   signed(entry: number, dtype: DType | undefined, count: number | undefined, args: number): void;
   posted(entry: number, peer: number, sends: boolean, bytes: number): void;
   ended(entry: number, sends: boolean, ok: boolean): void;
-  dump(reason: string): FlightDump;
+  /** The last records, at most `most` of them. */
+  dump(reason: string, most?: number): FlightDump;
 }
 
 export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, places = FLIGHT_RECORDS): FlightRecorder {
@@ -102,9 +103,10 @@ export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, pl
       endMs[i] = world.now();
       if (isSend) sendsEnded[i]++; else receivesEnded[i]++;
     },
-    dump(reason) {
+    dump(reason, most = places) {
       const records: FlightRecord[] = [];
-      for (let entry = Math.max(0, total - places); entry < total; entry++) {
+      const first = Math.max(0, total - Math.min(most, places));
+      for (let entry = first; entry < total; entry++) {
         const i = entry % places;
         const words = describeArguments(argsOf[i]);
         const call = counts[i] < 0 ? '' : `${DTYPES[dtypes[i]]}[${counts[i]}]${words ? ` (${words})` : ''}`;
@@ -114,7 +116,7 @@ export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, pl
           bytesSent: bytesSent[i], failed: (flags[i] & FAILED) !== 0, waitsFor: receivesEnded[i] < receives[i] ? waitsFor[i] : -1,
         });
       }
-      return { rank, atMs: world.now(), reason, dropped: Math.max(0, total - places), groups: [...groups.values()], records };
+      return { rank, atMs: world.now(), reason, dropped: first, groups: [...groups.values()], records };
     },
   };
 }

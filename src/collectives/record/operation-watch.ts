@@ -1,7 +1,8 @@
 // The deadline of an operation: from its first unfinished message until none is left. Needed besides the link's deadline of one receive, because a ring of many
 // short waits may take for ever, and because a peer that lives but does not call is silent to nobody.
 // One timer for all operations of a rank, armed only while something is under way. The culprit is the rank that the oldest message waits for, or, where
-// that rank is known to wait itself, the rank at the end of the chain (`blame`).
+// that rank is known to wait itself, the rank at the end of the chain (`blame`). A rank that takes its time on purpose (paused, compiling) is excused: as long as it is at
+// the end of the chain, the clock of what waits for it starts anew at each look, eight of them per deadline. So does time in which this tab itself was frozen not count.
 
 import { ConfigError, PeerError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -40,34 +41,48 @@ export interface OperationWatchOptions {
   readonly operationMs: number;
   /** Follows from the rank that is waited for to the one at fault. */
   readonly blame?: (peer: number) => number;
+  /** True for a rank that has said that it takes its time. */
+  readonly excused?: (rank: number) => boolean;
   readonly expired: (error: PeerError) => void;
 }
 
-export function createOperationWatch({ world, self, operationMs, blame = (peer) => peer, expired }: OperationWatchOptions): OperationWatch {
+const LOOKS = 8;
+
+export function createOperationWatch({ world, self, operationMs, blame = (peer) => peer, excused, expired }: OperationWatchOptions): OperationWatch {
   // In order of start, as a Map keeps it; so the first is the oldest.
   const running = new Map<number, Watched>();
   /** When the first message of an operation that still has one under way began. */
   const since = new Map<string, { at: number; open: number }>();
+  const lookMs = operationMs / LOOKS;
   let next = 0;
+  let due = 0;
   let cancel: (() => void) | undefined;
 
   const keyOf = (watched: Watched): string => `${watched.name} ${watched.kind} ${watched.seq}`;
+  const oldestOf = (key: string): Watched => [...running.values()].find((watched) => keyOf(watched) === key)!;
 
   function arm(): void {
     if (operationMs === Infinity || cancel || running.size === 0) return;
-    const [oldest] = since.values();
-    cancel = world.timer(Math.max(0, oldest.at + operationMs - world.now()), check);
+    const first = Math.min(...Array.from(since.values(), ({ at }) => at)) + operationMs;
+    due = Math.max(world.now(), excused ? Math.min(first, world.now() + lookMs) : first);
+    cancel = world.timer(due - world.now(), check);
   }
 
   function check(): void {
     cancel = undefined;
-    const late = [...since].find(([, { at }]) => world.now() - at >= operationMs);
-    const first = late && [...running.values()].find((watched) => keyOf(watched) === late[0]);
-    if (first) {
-      const culprit = blame(first.peer);
-      const chain = culprit === first.peer ? '' : ` (rank ${self} waits for rank ${first.peer}, which waits for others in turn)`;
-      expired(new PeerError(culprit, 'slow', `${first.kind} ${first.seq} of group ${first.name} did not end within ${operationMs} ms${chain}`));
-    } else arm();
+    const now = world.now();
+    // A timer that comes so late was held up with this whole tab; what the peers sent meanwhile is still in our queues, so give it a look to show.
+    const frozenMs = now - due > lookMs ? now - due + lookMs : 0;
+    for (const [key, operation] of since) {
+      operation.at = Math.min(now, operation.at + frozenMs);
+      if (excused?.(blame(oldestOf(key).peer))) operation.at = now;
+    }
+    const late = [...since].find(([, { at }]) => now - at >= operationMs);
+    if (!late) { arm(); return; }
+    const first = oldestOf(late[0]);
+    const culprit = blame(first.peer);
+    const chain = culprit === first.peer ? '' : ` (rank ${self} waits for rank ${first.peer}, which waits for others in turn)`;
+    expired(new PeerError(culprit, 'slow', `${first.kind} ${first.seq} of group ${first.name} did not end within ${operationMs} ms${chain}`));
   }
 
   return {
@@ -102,4 +117,20 @@ export function createOperationWatch({ world, self, operationMs, blame = (peer) 
       since.clear();
     },
   };
+}
+
+/**
+ * Whom to blame when `peer` keeps `self` waiting: the rank at the end of the chain of who waits for whom, as heartbeats told it. A rank that waits for itself takes its
+ * time on purpose, and is an end. A chain that comes back to ourselves or runs in a circle has no end; then it is the peer.
+ */
+export function culpritOf(peer: number, self: number, waitsFor: (rank: number) => number | undefined): number {
+  const seen = new Set([self]);
+  let at = peer;
+  for (;;) {
+    if (seen.has(at)) return peer;
+    seen.add(at);
+    const next = waitsFor(at);
+    if (next === undefined || next === at) return at;
+    at = next;
+  }
 }

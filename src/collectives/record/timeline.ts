@@ -1,4 +1,5 @@
-// One timeline from the flight records of several ranks: each operation with what every member of its group did, and the first rank that diverged. A pure function.
+// One timeline from the flight records of several ranks: each operation with what every member of its group did, the messages between two ranks that are under way, and
+// the first rank that diverged. A pure function.
 // Divergence, in this order of certainty: mismatch (a rank called something else), missing (a rank did not call what the others called), stalled (all called,
 // and the chain of who waits for whom ends at a rank that waits for nobody). Of several the one that began longest before its rank's dump comes first:
 // durations can be compared between ranks, clocks cannot. Source: parallelism.md section 14 (C4D), PyTorch's flight recorder.
@@ -12,17 +13,42 @@ export interface TimelineEntry { readonly group: string; readonly seq: number; r
 
 export interface Divergence { readonly kind: 'mismatch' | 'missing' | 'stalled'; readonly rank: number; readonly group: string; readonly seq: number; readonly what: string }
 
-export interface Timeline { readonly entries: readonly TimelineEntry[]; readonly diverged: Divergence | undefined; readonly reasons: readonly { readonly rank: number; readonly reason: string }[] }
+/** A message that is numbered by its two ranks or by the caller, and has not ended. */
+export interface Passage { readonly rank: number; readonly group: string; readonly kind: string; readonly seq: number; readonly waitsFor: number; readonly ageMs: number }
+
+export interface Timeline { readonly passages: readonly Passage[]; readonly entries: readonly TimelineEntry[]; readonly diverged: Divergence | undefined; readonly reasons: readonly { readonly rank: number; readonly reason: string }[] }
 
 interface GroupView { readonly name: string; readonly ranks: readonly number[]; readonly id: number }
 
 export function mergeTimeline(dumps: readonly FlightDump[]): Timeline {
   const entries: TimelineEntry[] = [];
   for (const group of groupsOf(dumps)) entries.push(...entriesOf(group, dumps));
+  const passages = dumps.flatMap(passagesOf);
   const found = entries.map(divergenceOf).filter((divergence) => divergence !== undefined);
   const order = { mismatch: 0, missing: 1, stalled: 2 } as const;
   found.sort((a, b) => order[a.divergence.kind] - order[b.divergence.kind] || b.ageMs - a.ageMs);
-  return { entries, diverged: found[0]?.divergence, reasons: dumps.map(({ rank, reason }) => ({ rank, reason })) };
+  return { entries, passages, diverged: found[0]?.divergence ?? heldUp(passages), reasons: dumps.map(({ rank, reason }) => ({ rank, reason })) };
+}
+
+function passagesOf({ rank, atMs, groups, records }: FlightDump): Passage[] {
+  return records.filter(({ point, sends, sendsEnded, receives, receivesEnded }) => point && (sendsEnded < sends || receivesEnded < receives)).map(({ groupId, kind, seq, waitsFor, startMs }) => ({
+    rank, group: groups.find(({ id }) => id === groupId)?.name ?? String(groupId), kind, seq, waitsFor, ageMs: atMs - startMs,
+  }));
+}
+
+/** The end of the chain of messages that wait for each other, where no collective tells more. */
+function heldUp(passages: readonly Passage[]): Divergence | undefined {
+  const waiting = passages.filter(({ waitsFor }) => waitsFor >= 0).sort((a, b) => b.ageMs - a.ageMs);
+  if (waiting.length === 0) return undefined;
+  const seen: Passage[] = [];
+  let at: Passage | undefined = waiting[0];
+  while (at && !seen.includes(at)) {
+    seen.push(at);
+    const next: number = at.waitsFor;
+    at = waiting.find(({ rank }) => rank === next);
+  }
+  const { waitsFor: rank, group, seq, kind } = seen.at(-1)!;
+  return { kind: 'stalled', rank, group, seq, what: `holds up ${seen.map((passage) => `rank ${passage.rank}`).join(', ')} in ${kind}` };
 }
 
 /** Groups of the same id with other members are different groups (the meshes of several coordinates). */
@@ -86,7 +112,7 @@ function divergenceOf({ group, seq, steps }: TimelineEntry): { divergence: Diver
 }
 
 /** The timeline for people: runs of operations that ended everywhere in one line, then each that did not. */
-export function formatTimeline({ entries, diverged, reasons }: Timeline): string {
+export function formatTimeline({ entries, passages, diverged, reasons }: Timeline): string {
   const lines = reasons.map(({ rank, reason }) => `rank ${rank}: ${reason}`);
   let run: TimelineEntry[] = [];
   const flush = (): void => {
@@ -100,6 +126,7 @@ export function formatTimeline({ entries, diverged, reasons }: Timeline): string
     lines.push(`${entry.group} ${entry.seq}: ${entry.steps.map(formatStep).join(' | ')}`);
   }
   flush();
+  for (const { rank, group, kind, seq, waitsFor, ageMs } of passages) lines.push(`${group} ${seq}: ${rank} ${kind} ${waitsFor >= 0 ? `waiting for ${waitsFor}` : 'sending'} since ${Math.round(ageMs)} ms`);
   if (diverged) lines.push(`first to diverge: rank ${diverged.rank} (${diverged.kind}) in ${diverged.group} ${diverged.seq}: it ${diverged.what}`);
   return lines.join('\n');
 }

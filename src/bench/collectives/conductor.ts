@@ -199,10 +199,17 @@ class Conductor {
       ...(size > 0 ? [this.#raw('pipe', this.#pipeTraffic(size), this.#pipe)] : []),
       this.#timed(OWN, 'collective', { name, bytes }),
       ...(alike ? [this.#raw('alike', traffic, flows.length === 1 ? this.#pipe : this.#ring)] : []),
+      ...(isLatency ? [this.#steps(count)] : []),
       ...(isLatency ? [{ name: 'trip', run: async (times: number) => ({ ms: Math.max(...await this.#all('roundTrip', { bytes: LATENCY_BYTES, times })), wrong: 0 }) }] : []),
     ], { name, bytes: size });
     if (isLatency) this.#latency = latencyOf(measured.turns, ranks);
     this.#row(rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }));
+  }
+
+  /** Over bare channels, what an all-reduce moves in each of its two steps, one after the other. */
+  #steps(count: number): Contestant {
+    const steps = ['reduce-scatter', 'all-gather'].map((name) => this.#raw(name, trafficOf(collectiveNamed(name), this.#plan.ranks, count), this.#ring));
+    return { name: 'steps', run: async (times, salt) => { let ms = 0; for (const step of steps) ms += (await step.run(times, salt)).ms; return { ms, wrong: 0 }; } };
   }
 
   /** The same arrays from rank 0 to rank 1 by tabmesh and the others, each until the sender is told that all came. */
@@ -284,9 +291,10 @@ function rowOf({ collective, ranks, bytes, library, factor, measured: { times, t
 }
 
 function latencyOf(turns: Rounds['turns'], ranks: number): Latency {
-  const { trip, [OWN]: own } = turns;
+  const { trip, steps, [OWN]: own } = turns;
   return {
     bytes: LATENCY_BYTES, roundTripMs: median(trip.map(({ ms }) => ms)), allReduceMs: median(own.map(({ ms }) => ms)),
     ratio: median(own.map(({ ms }, round) => ms / ((ranks - 1) * trip[round].ms))),
+    rawStepsMs: median(steps.map(({ ms }) => ms)), ofRawSteps: median(own.map(({ ms }, round) => ms / steps[round].ms)),
   };
 }

@@ -41,6 +41,9 @@ export interface Latency {
   readonly allReduceMs: number;
   /** allReduceMs / (2 (n - 1) half round trips): the median over the rounds. */
   readonly ratio: number;
+  /** Bare channels that move the bytes of its two steps one after the other, all ranks at once; and allReduceMs / that, the median over the rounds. */
+  readonly rawStepsMs: number;
+  readonly ofRawSteps: number;
   readonly bytes: number;
 }
 
@@ -98,7 +101,11 @@ export function summarise({ results, latency, ranks, missing, raw }: Collectives
   if (large.length) {
     lines.push(`from 1 MiB on: busbw is ${spread(large.map(({ ofPipe }) => ofPipe!))} of one bare channel alone, and ${spread(large.map(({ ofRing }) => ofRing!))} of bare channels with the same traffic (geometric mean; least and most)`);
   }
-  if (latency) lines.push(`latency: all-reduce of ${sizeName(latency.bytes)} takes ${latency.allReduceMs.toFixed(2)} ms, ${latency.ratio.toFixed(2)} times 2(n - 1) halves of the bare round trip of ${latency.roundTripMs.toFixed(2)} ms`);
+  if (latency) {
+    const { bytes, allReduceMs, ratio, roundTripMs, rawStepsMs, ofRawSteps } = latency;
+    lines.push(`latency: all-reduce of ${sizeName(bytes)} takes ${allReduceMs.toFixed(2)} ms, ${ratio.toFixed(2)} times 2(n - 1) halves of the bare round trip of ${roundTripMs.toFixed(2)} ms, `
+      + `and ${ofRawSteps.toFixed(2)} times its two steps over bare channels, ${rawStepsMs.toFixed(2)} ms`);
+  }
   for (const library of new Set(results.filter(({ ratio }) => typeof ratio === 'number').map((row) => row.library))) {
     const rows = results.filter((row) => row.library === library && typeof row.ratio === 'number' && row.bytes >= LARGE);
     if (rows.length) lines.push(`tabmesh sends ${rows.map(({ ratio, bytes }) => `${ratio!.toFixed(2)}x as fast as ${library} at ${sizeName(bytes)}`).join(', ')}`);

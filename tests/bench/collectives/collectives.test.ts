@@ -158,7 +158,7 @@ describe('a run', () => {
       expect(row.rawPipe > 0).toBe(row.bytes > 0);
       expect(row.ofRing === null).toBe(row.bytes === 0);
     }
-    expect(measured.latency).toMatchObject({ bytes: 4096, ratio: expect.any(Number) });
+    expect(measured.latency).toMatchObject({ bytes: 4096, ratio: expect.any(Number), ofRawSteps: expect.any(Number) });
     expect(measured.raw.tried).toHaveLength(12);
     expect(measured.raw.tried).toContainEqual(expect.objectContaining(measured.raw.pipe));
     expect(measured.results.map(cellsOf).every((cells) => cells.length === COLUMNS.length && cells.length === ALIGN.length)).toBe(true);
@@ -207,13 +207,13 @@ it('the summary speaks of large sizes alone, and of every library', () => {
   });
   const measured: CollectivesMeasured = {
     ranks: 2, raw: { pipe: { frame: 65536, window: 262144 }, ring: { frame: 16384, window: 131072 }, onPage: 30, inWorker: 20, tried: [] }, missing: [{ library: 'peerjs', reason: 'offline' }],
-    latency: { roundTripMs: 0.5, allReduceMs: 0.6, ratio: 1.2, bytes: 4096 },
+    latency: { roundTripMs: 0.5, allReduceMs: 0.6, ratio: 1.2, rawStepsMs: 0.5, ofRawSteps: 1.2, bytes: 4096 },
     results: [row('all-reduce', 4096, 'tabmesh', 0.1), row('all-reduce', MIB, 'tabmesh', 0.4), row('send', 4 * MIB, 'tabmesh', 0.9), row('transfer', MIB, 'tabmesh', 0.2, { ratio: null }), row('transfer', MIB, 'trystero', 0.2, { ratio: 1.75 })],
   };
   expect(summarise(measured)).toEqual([
     'bare channel: messages of 64 KiB, at most 256 KiB under way one way (20.0 MB/s; 30.0 if it stays on the page), messages of 16 KiB, at most 128 KiB under way with all 2 ranks sending',
     'from 1 MiB on: busbw is 60 % (40 % to 90 %) of one bare channel alone, and 120 % (80 % to 180 %) of bare channels with the same traffic (geometric mean; least and most)',
-    'latency: all-reduce of 4 KiB takes 0.60 ms, 1.20 times 2(n - 1) halves of the bare round trip of 0.50 ms',
+    'latency: all-reduce of 4 KiB takes 0.60 ms, 1.20 times 2(n - 1) halves of the bare round trip of 0.50 ms, and 1.20 times its two steps over bare channels, 0.50 ms',
     'tabmesh sends 1.75x as fast as trystero at 1 MiB', 'no peerjs: offline', 'every element of every result was exactly right',
   ]);
 });

@@ -186,7 +186,8 @@ export class Forming {
   /** A link that is not open, with what the doctor says of it. */
   #withNote(link: LinkState | undefined, peer: number): LinkState | undefined {
     const diagnosis = this.#diagnoses.get(peer);
-    if (!link || link.state === 'open' || !diagnosis || diagnosis.verdict === 'connecting' || isConnected(diagnosis)) return link;
+    // Where packets went both ways, the failure lies elsewhere and has its own reason.
+    if (!link || link.state === 'open' || !diagnosis || diagnosis.verdict === 'connecting' || diagnosis.verdict === 'broken' || isConnected(diagnosis)) return link;
     const note = sentenceOf(diagnosis).slice(0, Math.min(MAX_NOTE_LENGTH, Math.floor(MAX_NOTES_LENGTH / this.view.members.length)));
     return { ...link, note };
   }

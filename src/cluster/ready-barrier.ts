@@ -165,9 +165,14 @@ function pairReason(barrier: Barrier, low: number, high: number): string {
   return 'no connection in time';
 }
 
-/** What the connection doctors of both ends say; once, when they agree. */
+/** What both ends say once the connection doctor of one of them has a verdict; one text when they agree. */
 function notes(barrier: Barrier, low: number, high: number): readonly string[] {
-  const [a, b] = ends(barrier, low, high).map((link) => (link && link.state !== 'open' ? link.note : undefined));
+  const both = ends(barrier, low, high);
+  if (!both.some((link) => link && link.state !== 'open' && link.note !== undefined)) return [];
+  const [a, b] = both.map((link) => {
+    if (link?.state !== 'failed') return link?.state === 'connecting' ? link.note : undefined;
+    return link.note === undefined ? link.reason : `${link.reason.replace(/\.$/, '')}: ${link.note}`;
+  });
   if (a && b && a !== b) return [`rank ${low} sees: ${a}`, `rank ${high} sees: ${b}`];
   return a || b ? [(a || b)!] : [];
 }

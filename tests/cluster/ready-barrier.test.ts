@@ -131,6 +131,10 @@ test('what the connection doctors of both ends say replaces "no connection in ti
   const start = '1 attempts to connect failed: rank 0 (Tab 0) <-> rank 1 (Tab 1): ';
   expect(end([noted(0, 'early'), noted(0, 'TURN says 401'), noted(1, 'no addresses')])).toEqual({ type: 'fail', again: false, reason: `${start}rank 0 sees: TURN says 401; rank 1 sees: no addresses` });
   expect(end([noted(0, 'no route'), noted(1, 'no route')])).toEqual({ type: 'fail', again: false, reason: `${start}no route` });
+  // A failure keeps its own words beside the verdict.
+  const broke = reported(report(1, 2, () => ({ ...failed, note: 'no route' })));
+  expect(end([noted(0, 'no addresses'), broke])).toMatchObject({ reason: `${start}rank 0 sees: no addresses; rank 1 sees: Ice connection failed: no route` });
+  expect(end([noted(0, 'no addresses'), reported(report(1, 2, () => ({ ...failed, reason: 'not transferable' })))])).toMatchObject({ reason: `${start}rank 0 sees: no addresses; rank 1 sees: not transferable` });
   // A report without a note takes none back, and a link that is open has none.
   expect(end([noted(0, 'no route'), reported(report(0, 2, () => connecting)), reported(report(1, 2))])).toEqual({ type: 'fail', again: false, reason: `${start}no route` });
   expect(end([reported(report(0, 2, () => connecting)), reported(report(1, 2, () => connecting))])).toMatchObject({ reason: `${start}no connection in time; if the tabs are in different networks, set a TURN server` });

@@ -26,7 +26,7 @@ export function connectionLine({ rank, text, health }: ConnectionView): string {
 /** 'connected to 3 of 3 tabs, 1 of them over a TURN server'. */
 export function connectionSummary(connections: readonly ConnectionView[]): string {
   const good = connections.filter(({ health }) => health === 'good');
-  if (connections.length === 1) return connectionLine(connections[0]!);
+  if (connections.length === 1 && connections[0]!.health !== 'bad') return connectionLine(connections[0]!);
   const relayed = good.filter(({ verdict }) => verdict === 'relayed').length;
   return `connected to ${good.length} of ${connections.length} tabs${relayed > 0 ? `, ${relayed} of them over a TURN server` : ''}`;
 }

@@ -345,7 +345,7 @@ export class RunController {
   }
 
   #fail(error: unknown): void {
-    this.#change({ phase: 'failed', status: error instanceof RoomError ? 'not in the room' : 'the run failed' });
+    this.#change({ phase: 'failed', status: error instanceof RoomError && !this.#session ? 'not in the room' : 'the run failed' });
     this.problem(sentence(error));
   }
 

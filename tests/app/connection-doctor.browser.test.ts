@@ -55,6 +55,9 @@ describe('the element', () => {
     expect(text()).toMatch(/What to do: correct turnuser and turnpass/);
     element.shadowRoot!.querySelectorAll<HTMLDetailsElement>('li details').forEach((tried) => { tried.open = true; });
     expect(text()).toContain('pairs: host to host failed (9 sent, 0 answered)');
+    expect(element.shadowRoot!.querySelector('button')).toBeNull();
+    element.checkable = true;
+    await element.updateComplete;
     const asked = new Promise((resolve) => { element.addEventListener('check-connections', resolve, { once: true }); });
     element.shadowRoot!.querySelector('button')!.click();
     await asked;

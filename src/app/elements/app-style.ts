@@ -27,7 +27,7 @@ export const appStyle = css`
   .problem { display: flex; gap: 12px; align-items: flex-start; justify-content: space-between; background: var(--bad-ground); color: var(--bad); border-radius: 12px; padding: 10px 14px; overflow-wrap: anywhere; }
   .problems pre { max-height: 300px; overflow: auto; font-size: 12px; }
   .problem > span { min-width: 0; padding-top: 3px; }
-  .problem button { background: transparent; border-color: currentColor; min-height: 30px; padding: 2px 10px; font-size: 13px; }
+  .problem button { flex: none; background: transparent; border-color: currentColor; min-height: 30px; padding: 2px 10px; font-size: 13px; }
   .stats { display: grid; grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); gap: 8px 16px; position: relative; overflow: hidden; padding-bottom: 20px; }
   .stats div { display: grid; }
   .stats b { font-size: 17px; font-weight: 650; font-variant-numeric: tabular-nums; letter-spacing: -0.01em; }

@@ -66,7 +66,7 @@ export class TabmeshApp extends LitElement {
       ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
       <main>
         ${problemList(state.problems, (text) => this.controller.forget(text), state.run?.lastOperations)}
-        <connection-doctor .connections=${state.connections} @check-connections=${() => this.controller.examine()}></connection-doctor>
+        <connection-doctor ?checkable=${state.phase !== 'failed'} .connections=${state.connections} @check-connections=${() => this.controller.examine()}></connection-doctor>
         <div class="top">
           <section class="card" aria-label="Training">
             <div class="row actions">${this.#actions()}</div>

@@ -7,7 +7,7 @@ import type { ConnectionView } from '../connections.ts';
 import { shapes } from './theme.ts';
 
 export class ConnectionDoctor extends LitElement {
-  static override properties = { connections: { attribute: false } };
+  static override properties = { connections: { attribute: false }, checkable: { type: Boolean } };
   static override styles = [shapes, css`
     :host { display: contents; }
     section { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 10px 14px; min-width: 0; overflow-wrap: anywhere; }
@@ -24,10 +24,13 @@ export class ConnectionDoctor extends LitElement {
     li details summary { font-size: 13px; color: var(--soft); }
   `];
   declare connections: readonly ConnectionView[];
+  /** There are connections to look at again. */
+  declare checkable: boolean;
 
   constructor() {
     super();
     this.connections = [];
+    this.checkable = false;
   }
 
   override render() {
@@ -38,7 +41,7 @@ export class ConnectionDoctor extends LitElement {
       <details ?open=${bad}>
         <summary>${bad ? 'Connection doctor: ' : ''}${connectionSummary(connections)}</summary>
         <ul>${connections.map((connection) => this.#connection(connection))}</ul>
-        <button @click=${() => this.dispatchEvent(new CustomEvent('check-connections'))}>Check again</button>
+        ${this.checkable ? html`<button @click=${() => this.dispatchEvent(new CustomEvent('check-connections'))}>Check again</button>` : nothing}
       </details>
     </section>`;
   }

@@ -97,6 +97,7 @@ describe('for the page', () => {
     expect(views.map(({ rank, name, health }) => [rank, name, health])).toEqual([[0, 'a', 'bad'], [2, 'c', 'good'], [3, 'd', 'good'], [4, 'e', 'wait']]);
     expect(views.map(connectionLine)).toEqual([expect.stringMatching(/^no connection to rank 0: no route/), 'connected to rank 2: direct (host), 0.6 ms', 'connected to rank 3: relayed over the TURN server', 'connecting to rank 4']);
     expect(connectionSummary(views)).toBe('connected to 2 of 4 tabs, 1 of them over a TURN server');
+    expect(connectionSummary(views.slice(0, 1))).toBe('connected to 0 of 1 tabs');
     expect(connectionSummary(views.slice(1, 2))).toBe('connected to rank 2: direct (host), 0.6 ms');
   });
 });

@@ -28,7 +28,7 @@ import type { Requests } from '../src/train/trainer.ts';
 import { browserQualifier } from './qualification.ts';
 import type { Backend, DeviceReport, LaneHandle, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
 
-/** The tuner of each link may take so long while kernels compile. */
+/** The tuner of each link may take so long before anything else begins. */
 const TUNE_MS = 300;
 const LAST_WORDS_MS = 100;
 
@@ -80,6 +80,8 @@ const api: RankApi = {
       stopWatching = () => watched.watch.stop();
       // Compiling and measuring take as long as they take.
       watched.hold(true);
+      // While this thread is free to answer: what compiles or computes meanwhile would be measured as the link.
+      await Promise.all([...links.values()].map(({ tuned }) => tuned));
       // Only now is it known how long the device may measure. It has run nothing yet.
       if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: await browserQualifier(ready.config.tune), reducedPrecision: ready.config.precision === 'f16' });
       const own = mesh;

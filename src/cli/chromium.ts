@@ -39,6 +39,8 @@ export interface TabsOptions {
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   readonly sampleTokens?: number;
+  /** Further parts of the address of each tab. */
+  readonly parts?: (tab: number) => Readonly<Record<string, string>>;
   /** Called for every report of every tab, in order per tab. */
   readonly onReport: (tab: number, report: TabReport) => void;
 }
@@ -64,7 +66,7 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
     const page = await context.newPage();
     await page.exposeBinding('tabmeshReport', (_source, text: string) => options.onReport(tab, JSON.parse(text) as TabReport));
     page.on('pageerror', (error) => options.onReport(tab, { type: 'page', state: 'error', text: error.message }));
-    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, auto: '1', upload: `${server.url}result` })}`);
+    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: `${server.url}result` })}`);
     return page;
   };
   if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };

@@ -19,6 +19,8 @@ export interface Execution {
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
+  /** Further parts of the address of each tab; only for chromium. */
+  readonly parts?: (tab: number) => Readonly<Record<string, string>>;
   readonly onEvent: (rank: number, event: RunEvent) => void;
   /** Progress in words. */
   readonly onStatus?: (text: string) => void;

@@ -52,6 +52,7 @@ class LaneLink implements Link {
   readonly peer: number;
   readonly kind: string;
   readonly failed: Promise<PeerError>;
+  readonly tuned: Promise<void>;
   readonly stats = { payloadSent: 0, framingSent: 0, payloadReceived: 0, framingReceived: 0, dropped: 0, roundTripMs: NaN, peerWaitsFor: undefined } satisfies LinkStats as Mutable<LinkStats>;
   readonly #self: number;
   readonly #run: number;
@@ -66,6 +67,7 @@ class LaneLink implements Link {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   #resolveFailed!: (error: PeerError) => void;
+  #resolveTuned!: () => void;
   #error: PeerError | undefined;
   #open = false;
   #hellos = 0;
@@ -106,6 +108,7 @@ class LaneLink implements Link {
     const { bulk, latency } = lanes;
     this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
     this.failed = new Promise((resolve) => { this.#resolveFailed = resolve; });
+    this.tuned = new Promise((resolve) => { this.#resolveTuned = resolve; });
     const fault = (evidence: Evidence, detail: string): void => this.#fail(new PeerError(peer, evidence, detail), true);
     this.#inbox = new Inbox(self, peer, {
       fault,
@@ -230,6 +233,7 @@ class LaneLink implements Link {
     const budgetMs = Math.min(tuneMs, this.#tuneMs);
     this.#outbox.open(budgetMs > 0 ? 'latency' : 'all');
     if (budgetMs > 0) this.#tune(budgetMs);
+    else this.#resolveTuned();
   }
 
   #tune(budgetMs: number): void {
@@ -243,6 +247,7 @@ class LaneLink implements Link {
         Object.assign(this.#probed, { sending, receiving });
         this.#outbox.use(choice);
         this.#outbox.open('all');
+        this.#resolveTuned();
       },
     });
     this.#tuner.start();
@@ -328,6 +333,7 @@ class LaneLink implements Link {
       wire.onMessage = wire.onClose = wire.onDrain = undefined;
       wire.close();
     }
+    this.#resolveTuned();
     this.#resolveFailed(error);
   }
 }

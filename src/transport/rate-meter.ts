@@ -1,8 +1,8 @@
 // MB/s of real traffic: bytes over time while they flow. A stretch of flow ends with a pause; what comes at its first instant is not counted, for its time is not known.
 
 const PAUSE_MS = 50;
-const LEAST_BYTES = 1024 * 1024;
-const LEAST_MS = 2;
+const LEAST_BYTES = 256 * 1024;
+const LEAST_MS = 5;
 /** Weight of the newest stretch, which is long enough to count. */
 const NEW = 0.5;
 
@@ -12,7 +12,7 @@ export class RateMeter {
   #bytes = 0;
   #mbs = NaN;
 
-  /** MB/s, smoothed over stretches of at least 1 MiB; NaN before the first. */
+  /** MB/s, smoothed over stretches of at least 256 KiB and 5 ms; NaN before the first. */
   get mbs(): number { return this.#mbs; }
 
   add(bytes: number, nowMs: number): void {

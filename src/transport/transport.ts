@@ -67,6 +67,8 @@ export interface Link {
   /** Says `leaving` and closes; the peer's pending operations fail with evidence 'left'. */
   leave(): void;
   readonly stats: LinkStats;
+  /** Resolves when the tuner is done, or there is none, or the link has failed. Heavy work before that would be measured too. */
+  readonly tuned: Promise<void>;
   /** How the bytes travel and how fast; computed when asked. */
   report(): LinkReport;
 }

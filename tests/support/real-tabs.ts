@@ -26,12 +26,12 @@ export class RealTabs {
     this.#waiting = waiting;
   }
 
-  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs'): Promise<RealTabs> {
+  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>): Promise<RealTabs> {
     const [server, browser] = [await startPageServer(), await launchChromium(() => {})];
     const events: TabEvent[] = [];
     const waiting = new Set<() => void>();
     const { pages } = await openTabs({
-      server, browser, config, files, mode,
+      server, browser, config, files, mode, ...(parts ? { parts } : {}),
       onReport: (tab, report) => {
         events.push({ tab, atMs: performance.now(), report });
         for (const check of [...waiting]) check();

@@ -37,6 +37,7 @@ const OPTIONS = {
   tabs: { type: 'count', about: 'open this many real tabs in headless Chromium, one rank each' },
   devices: { type: 'count', about: 'run this many virtual devices: workers of one tab, or ranks of this process' },
   backend: { type: 'string', choices: BACKENDS, about: 'where the kernels run (default: chromium with --tabs, otherwise node)' },
+  lane: { type: 'string', choices: ['webrtc', 'same-browser'], default: 'webrtc', about: 'with --tabs: how the tabs are joined; same-browser uses ports of the browser, which are faster' },
   tokens: { type: 'string', about: 'tokens.safetensors to train on, I32 [steps, batch, T + 1]' },
   run: { type: 'string', about: 'run.json with steps, batch, learning rate and AdamW settings' },
   resume: { type: 'string', about: 'checkpoint to go on from' },
@@ -69,7 +70,7 @@ export const command: Command = {
       await execute({
         backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, signal: io.signal,
         checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
-        onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
+        ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}), onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {
       sink.close();

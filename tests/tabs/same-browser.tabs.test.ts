@@ -1,0 +1,82 @@
+// The fast lane in real tabs: a run over it learns byte for byte what the run over WebRTC learns; it is used only where both tabs asked; a tab that dies is named.
+// TABMESH_LANE_RATES=1 also prints what the links measured.
+
+import { expect, test } from 'vitest';
+import type { LinkReport, RankEvent } from '../../workers/protocol.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
+import { RealTabs } from '../support/real-tabs.ts';
+import type { TabEvent } from '../support/real-tabs.ts';
+
+const LIMIT_MS = 8000;
+const config = (steps: number) => parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2'], ['batch', '4'], ['steps', String(steps)], ['evalEvery', '0'], ['sampleEvery', '0'], ['tune', 'none']]);
+/** The references compute: only the lane is tested. */
+const asked = (...tabs: number[]) => (tab: number): Record<string, string> => ({ backend: 'cpu', ...(tabs.includes(tab) ? { lane: 'same-browser' } : {}) });
+
+function rankEvents(events: readonly TabEvent[], tab: number): RankEvent[] {
+  return events.filter((event) => event.tab === tab && event.report.type === 'rank').map(({ report }) => report.event as unknown as RankEvent);
+}
+
+interface Result { readonly losses: readonly string[]; readonly links: readonly LinkReport[] }
+
+/** Trains three steps; the losses and last link reports of both tabs. */
+async function train(parts: (tab: number) => Record<string, string>): Promise<Result> {
+  const tabs = await RealTabs.open(config(3), {}, 'tabs', parts);
+  try {
+    await tabs.until('the end on both tabs', 120_000, (events) => {
+      const failed = [0, 1].flatMap((tab) => rankEvents(events, tab)).find(({ kind }) => kind === 'failed');
+      if (failed) throw new Error(JSON.stringify(failed));
+      return [0, 1].every((tab) => rankEvents(events, tab).some(({ kind }) => kind === 'done')) || undefined;
+    });
+    const of = [0, 1].map((tab) => rankEvents(tabs.events, tab));
+    const losses = of.flatMap((events) => events.flatMap((event) => (event.kind === 'step' ? [`${event.metrics.step}: ${event.metrics.loss} ${event.metrics.gradNorm}`] : [])));
+    const links = of.map((events) => events.filter((event) => event.kind === 'links').at(-1)!.links[0]!);
+    if (process.env['TABMESH_LANE_RATES']) console.log(JSON.stringify(links));
+    return { losses, links };
+  } finally {
+    await tabs.close();
+  }
+}
+
+test('two tabs that both ask for it use it, and learn byte for byte what they learn over WebRTC', async () => {
+  const fast = await train(asked(0, 1));
+  expect(fast.links.map(({ route, kind }) => [route, kind])).toEqual([['same browser', 'same browser'], ['same browser', 'same browser']]);
+  const webrtc = await train(asked());
+  expect(webrtc.links.map(({ route, path }) => [route, /^(host|prflx)$/.test(path)])).toEqual([['direct', true], ['direct', true]]);
+  expect(fast.losses).toHaveLength(6);
+  expect(fast.losses).toEqual(webrtc.losses);
+  // Seeded defect: a lane that changes one number changes the losses, and this comparison sees it.
+  expect(fast.losses.map((line) => line.replace(/\d(?=\D*$)/, (digit) => String((Number(digit) + 1) % 10)))).not.toEqual(webrtc.losses);
+});
+
+test('when one of them does not ask, both use WebRTC', async () => {
+  for (const tab of [0, 1]) {
+    const { links, losses } = await train(asked(tab));
+    expect(links.map(({ route }) => route)).toEqual(['direct', 'direct']);
+    expect(losses).toHaveLength(6);
+  }
+});
+
+const WAYS: readonly (readonly [string, (tabs: RealTabs, pid: number) => unknown, readonly string[], number])[] = [
+  ['closed', (tabs) => { void tabs.pages[1]!.close(); }, ['closed', 'left'], 2000],
+  ['killed', (_tabs, pid) => process.kill(pid, 'SIGKILL'), ['closed'], 2000],
+  ['frozen', (_tabs, pid) => process.kill(pid, 'SIGSTOP'), ['silent'], LIMIT_MS],
+];
+test.each(WAYS)('a tab that is %s is named by the other', async (_how, kill, evidence, limitMs) => {
+  const tabs = await RealTabs.open(config(100_000), {}, 'tabs', asked(0, 1));
+  let pid = 0;
+  try {
+    pid = await tabs.rendererPid(1);
+    await tabs.until('two steps on both tabs', 120_000, (events) => [0, 1].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 2) || undefined);
+    const victim = tabs.rankOf(1)!;
+    const killedAtMs = performance.now();
+    kill(tabs, pid);
+    const { atMs, report } = await tabs.until('a failure of the other', 3 * LIMIT_MS, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
+    const event = report.event as unknown as Extract<RankEvent, { kind: 'failed' }>;
+    expect(event, event.message).toMatchObject({ culprit: victim });
+    expect(evidence).toContain(event.evidence);
+    expect(atMs - killedAtMs).toBeLessThan(limitMs);
+  } finally {
+    try { if (pid) process.kill(pid, 'SIGCONT'); } catch { /* it is gone already */ }
+    await tabs.close();
+  }
+});

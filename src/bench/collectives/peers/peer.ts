@@ -24,7 +24,7 @@ export interface PeerLibrary {
   open(initiator: boolean, name: string, signalling: Signalling): Promise<PeerEnd>;
 }
 
-const OPEN_MS = 20_000;
+const OPEN_MS = 60_000;
 
 /** What came, in pieces, until as much has come as is expected. */
 class Arrivals {

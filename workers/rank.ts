@@ -170,7 +170,7 @@ function closeLanes(peer: number): void {
 function wireOf(lane: LaneHandle, gone: AbortSignal): Wire {
   if (lane.kind === 'channel') return channelWire(lane.channel, 'webrtc worker');
   if (lane.kind === 'port') return messagePortWire(lane.port, lane.via, gone);
-  const { wire, lost } = broadcastChannelWire(lane.name, 'same browser');
+  const { wire, lost } = broadcastChannelWire(lane.name);
   gone.addEventListener('abort', lost);
   return wire;
 }

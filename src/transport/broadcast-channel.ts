@@ -11,7 +11,7 @@ export interface BroadcastWire {
   lost(): void;
 }
 
-export function broadcastChannelWire(name: string, kind = 'broadcast-channel'): BroadcastWire {
+export function broadcastChannelWire(name: string): BroadcastWire {
   const channel = new BroadcastChannel(name);
   const gone = new EventTarget();
   // What PortWire needs of a port: acknowledgements and the reason for closing travel alike.
@@ -21,5 +21,5 @@ export function broadcastChannelWire(name: string, kind = 'broadcast-channel'): 
     start: () => undefined,
     close: () => channel.close(),
   };
-  return { wire: messagePortWire(port as unknown as MessagePort, kind), lost: () => { gone.dispatchEvent(new Event('close')); } };
+  return { wire: messagePortWire(port as unknown as MessagePort, 'broadcast-channel'), lost: () => { gone.dispatchEvent(new Event('close')); } };
 }

@@ -26,8 +26,9 @@ export class RealTabs {
     this.#waiting = waiting;
   }
 
-  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>): Promise<RealTabs> {
+  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<RealTabs> {
     const [server, browser] = [await startPageServer(), await launchChromium(() => {})];
+    onBrowser?.(browser);
     const events: TabEvent[] = [];
     const waiting = new Set<() => void>();
     const { pages } = await openTabs({

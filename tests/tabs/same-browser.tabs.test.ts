@@ -1,6 +1,7 @@
 // The fast lane in real tabs: a run over it learns byte for byte what the run over WebRTC learns; it is used only where both tabs asked; a tab that dies is named.
 // TABMESH_LANE_RATES=1 also prints what the links measured.
 
+import type { Browser } from 'playwright-core';
 import { expect, test } from 'vitest';
 import type { LinkReport, RankEvent } from '../../workers/protocol.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -19,8 +20,8 @@ function rankEvents(events: readonly TabEvent[], tab: number): RankEvent[] {
 interface Result { readonly losses: readonly string[]; readonly links: readonly LinkReport[] }
 
 /** Trains three steps; the losses and last link reports of both tabs. */
-async function train(parts: (tab: number) => Record<string, string>): Promise<Result> {
-  const tabs = await RealTabs.open(config(3), {}, 'tabs', parts);
+async function train(parts: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<Result> {
+  const tabs = await RealTabs.open(config(3), {}, 'tabs', parts, onBrowser);
   try {
     await tabs.until('the end on both tabs', 120_000, (events) => {
       const failed = [0, 1].flatMap((tab) => rankEvents(events, tab)).find(({ kind }) => kind === 'failed');
@@ -44,6 +45,10 @@ test('two tabs that both ask for it use it, and learn byte for byte what they le
   expect(webrtc.links.map(({ route, path }) => [route, /^(host|prflx)$/.test(path)])).toEqual([['direct', true], ['direct', true]]);
   expect(fast.losses).toHaveLength(6);
   expect(fast.losses).toEqual(webrtc.losses);
+  // Without SharedWorker, as in Chrome on Android: by BroadcastChannel.
+  const broadcast = await train(asked(0, 1), (browser) => browser.on('context', (context) => void context.addInitScript(() => { delete (globalThis as { SharedWorker?: unknown }).SharedWorker; })));
+  expect(broadcast.links.map(({ route, kind }) => [route, kind])).toEqual([['same browser', 'broadcast-channel'], ['same browser', 'broadcast-channel']]);
+  expect(broadcast.losses).toEqual(webrtc.losses);
   // Seeded defect: a lane that changes one number changes the losses, and this comparison sees it.
   expect(fast.losses.map((line) => line.replace(/\d(?=\D*$)/, (digit) => String((Number(digit) + 1) % 10)))).not.toEqual(webrtc.losses);
 });

@@ -33,7 +33,7 @@ export { allGather, allGatherBytes, allGatherRoute } from './all-gather.ts';
 export type { AllGatherOptions } from './all-gather.ts';
 export { allReduce, allReduceBytes } from './all-reduce.ts';
 export type { AllReduceOptions } from './all-reduce.ts';
-export { allToAll, allToAllBytes, allToAllVariable } from './all-to-all.ts';
+export { allToAll, allToAllBytes, allToAllVariable, allToAllVariableBytes } from './all-to-all.ts';
 export { barrier } from './barrier.ts';
 export { broadcast, broadcastBytes } from './broadcast.ts';
 export type { BroadcastOptions } from './broadcast.ts';

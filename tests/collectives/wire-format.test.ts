@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { allReduce, allReduceBytes } from '../../src/collectives/all-reduce.ts';
 import { broadcast, broadcastBytes } from '../../src/collectives/broadcast.ts';
 import { allGather, allGatherBytes } from '../../src/collectives/all-gather.ts';
-import { allToAll, allToAllBytes } from '../../src/collectives/all-to-all.ts';
+import { allToAll, allToAllBytes, allToAllVariable, allToAllVariableBytes } from '../../src/collectives/all-to-all.ts';
+import { gather, gatherBytes } from '../../src/collectives/gather.ts';
 import { ringSend, ringSendBytes } from '../../src/collectives/ring-send.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
 import { fromHalf, toHalf } from '../../src/collectives/wire-format/half.ts';
@@ -152,6 +153,38 @@ describe.each(WIRE_FORMATS)('collectives in %s', (wire) => {
       for (const ledger of c.ledgers) expect([ledger.sentByKind()['all-to-all'], ledger.sentByKind()['ring-send']]).toEqual([allToAllBytes(size, count, { wire }), ringSendBytes(size, count, 1, { wire })]);
       c.leave();
     }
+  });
+});
+
+describe.each(WIRE_FORMATS)('lengths that only senders know, in %s', (wire) => {
+  it('gather and all-to-all of variable blocks: counts that padding would hide, bytes by the formula', async () => {
+    const size = 3;
+    const length = (from: number, to: number): number => [0, 1, 2, 3, 255, 257, 70_001][(from * 2 + to * 3) % 7]!;
+    const c = cluster(size);
+    for (const root of [0, 2]) {
+      const got = await Promise.all(c.groups.map((group, r) => gather(group, noise(r, length(r, 9)), root, 70_001, { wire })));
+      for (let r = 0; r < size; r++) expect(firstDifference(got[root]![r]!, r === root ? noise(r, length(r, 9)) : passage(wire, noise(r, length(r, 9))))).toBe(-1);
+      for (const [r, ledger] of c.ledgers.entries()) { expect(ledger.sentByKind()['gather'] ?? 0).toBe(gatherBytes(r, root, length(r, 9), { wire })); ledger.reset(); }
+    }
+    const blocks = c.groups.map((_, from) => c.groups.map((__, to) => noise(from * 10 + to, length(from, to))));
+    const outs = await Promise.all(c.groups.map((group, from) => allToAllVariable(group, blocks[from]!, 'f32', 70_001, { wire })));
+    for (let to = 0; to < size; to++) for (let from = 0; from < size; from++) expect(firstDifference(outs[to]![from]!, from === to ? blocks[from]![to]! : passage(wire, blocks[from]![to]!))).toBe(-1);
+    for (const [from, ledger] of c.ledgers.entries()) expect(ledger.sentByKind()['all-to-all'] ?? 0).toBe(allToAllVariableBytes(from, blocks[from]!.map((block) => block.length), { wire }));
+    c.leave();
+  });
+
+  it('integers travel as they are', async () => {
+    const c = cluster(2);
+    const [got] = await Promise.all(c.groups.map((group, r) => gather(group, Uint32Array.of(7, r, 2 ** 31), 0, 3, { wire })));
+    expect(got).toEqual([Uint32Array.of(7, 0, 2 ** 31), Uint32Array.of(7, 1, 2 ** 31)]);
+    c.leave();
+  });
+
+  // One more than allowed may take the same padded bytes, or just as many more as the receiver would await to find out.
+  it.each([[1, 2], [2, 3], [1, 3], [1, 4], [256, 257], [4, 1_000_000]])('at most %i allowed and %i sent fails on both, and holds no more than was allowed', async (most, sent) => {
+    const c = cluster(2);
+    const errors = await Promise.all([rejection(gather(c.groups[0], new Float32Array(1), 0, most, { wire })), c.nodes[1]!.links.get(0)!.failed, gather(c.groups[1], noise(1, sent), 0, sent, { wire }).catch(() => undefined)]);
+    for (const error of errors.slice(0, 2)) expect(error).toMatchObject({ culprit: 1, evidence: 'wrong-signature' });
   });
 });
 

@@ -63,12 +63,12 @@ export const CALLS: readonly Call[] = [
   },
   async (group, count, salt) => {
     const length = (from: number, to: number): number => (from * 3 + to * 5 + salt) % Math.max(1, count);
-    const out = await allToAllVariable(group, group.ranks.map((_, to) => values(group.rank * 10 + to, length(group.rank, to))), 'f32', count + 1);
+    const out = await allToAllVariable(group, group.ranks.map((_, to) => values(group.rank * 10 + to, length(group.rank, to))), 'f32', count + 1, { wire: salt % 3 ? 'f32' : 'f16' });
     return out.every((block, from) => same(block, values(from * 10 + group.rank, length(from, group.rank))));
   },
   async (group, count, salt) => {
     const root = salt % group.size;
-    const out = await gather(group, values(group.rank + salt, count), root, count);
+    const out = await gather(group, values(group.rank + salt, count), root, count, { wire: salt % 3 ? 'f32' : 'bf16' });
     return group.rank !== root || out.every((part, from) => same(part, values(from + salt, count)));
   },
   async (group, count, salt) => {

@@ -3,7 +3,7 @@
 // A passage rounds once: owner routes and moves round each contribution once, all-reduce also its total; a ring of partial sums rounds at each of its P - 1 hops.
 
 import { InternalError } from '../../base/errors.ts';
-import type { TypedArray } from '../../base/shape.ts';
+import type { DType, TypedArray } from '../../base/shape.ts';
 import type { WireFormat } from '../../transport/arguments.ts';
 import type { Operation } from '../group.ts';
 import { decodeBrain, decodeHalf, encodeBrain, encodeHalf } from './half.ts';
@@ -45,4 +45,29 @@ export async function recvAs(operation: Operation, from: number, chunk: number, 
   const words = new Uint32Array(wireBytes(format, out.length) / 4);
   await operation.recv(from, chunk, words);
   decode(format, words, out);
+}
+
+/** Payload bytes of a message whose receiver does not know its length. */
+export function sizedBytes(format: WireFormat, count: number): number { return format === 'f32' ? 4 * count : 4 + wireBytes(format, count); }
+
+/** Sends `x`, whose length the receiver does not know: as it is, or packed as message `chunk + 1` behind its count, which padding would hide. */
+export async function sendSized(operation: Operation, to: number, chunk: number, x: TypedArray, format: WireFormat): Promise<void> {
+  if (format === 'f32' || !(x instanceof Float32Array)) return operation.send(to, chunk, x);
+  await Promise.all([operation.send(to, chunk, Uint32Array.of(x.length)), operation.send(to, chunk + 1, encode(format, x))]);
+}
+
+/** Receives what `sendSized` sent: at most `maxCount` numbers. A longer message fails with both sides' signatures. */
+export async function recvSized(operation: Operation, from: number, chunk: number, dtype: DType, maxCount: number, format: WireFormat): Promise<TypedArray> {
+  if (format === 'f32' || dtype !== 'f32') return operation.recvUpTo(from, chunk, dtype, maxCount);
+  const told = new Uint32Array(1);
+  await operation.recv(from, chunk, told);
+  const count = told[0]!;
+  const sent = wireBytes(format, count) / 4;
+  // Nothing is allocated from a count that exceeds what was allowed: then another length is awaited than comes, and the link tells everybody.
+  const most = wireBytes(format, maxCount) / 4;
+  const words = new Uint32Array(count <= maxCount ? sent : most + 1 === sent ? most + 2 : most + 1);
+  await operation.recv(from, chunk + 1, words);
+  const out = new Float32Array(Math.min(count, maxCount));
+  decode(format, words.subarray(0, wireBytes(format, out.length) / 4), out);
+  return out;
 }

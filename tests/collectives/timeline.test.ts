@@ -107,5 +107,6 @@ it('follows the chain of who waits for whom', () => {
   expect(culpritOf(1, 0, waits({}))).toBe(1);
   expect(culpritOf(1, 0, waits({ 1: 2, 2: 0 }))).toBe(1); // back to ourselves: no end
   expect(culpritOf(1, 0, waits({ 1: 2, 2: 1 }))).toBe(1);
+  expect(culpritOf(1, 0, waits({ 1: 2, 2: 3, 3: 2 }))).toBe(2); // 1 is a victim of the circle of 2 and 3
   expect(culpritOf(1, 0, waits({ 1: 2, 2: 2 }))).toBe(2); // takes its time on purpose
 });

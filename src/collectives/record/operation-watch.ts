@@ -121,13 +121,14 @@ export function createOperationWatch({ world, self, operationMs, blame = (peer) 
 
 /**
  * Whom to blame when `peer` keeps `self` waiting: the rank at the end of the chain of who waits for whom, as heartbeats told it. A rank that waits for itself takes its
- * time on purpose, and is an end. A chain that comes back to ourselves or runs in a circle has no end; then it is the peer.
+ * time on purpose, and is an end. Ranks that wait for each other in a circle have lost a message between them: the first of the circle that we come to is named, or, where
+ * the circle comes back to ourselves, the peer.
  */
 export function culpritOf(peer: number, self: number, waitsFor: (rank: number) => number | undefined): number {
   const seen = new Set([self]);
   let at = peer;
   for (;;) {
-    if (seen.has(at)) return peer;
+    if (seen.has(at)) return at === self ? peer : at;
     seen.add(at);
     const next = waitsFor(at);
     if (next === undefined || next === at) return at;

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { barrier } from '../../src/collectives/barrier.ts';
+import { broadcast } from '../../src/collectives/broadcast.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
 import { ringSendBoth, ringSendBothBytes } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter, scatterBytes } from '../../src/collectives/point/scatter.ts';
@@ -149,7 +150,7 @@ describe('sparse all-gather and reduce-scatter', () => {
     await fc.assert(fc.asyncProperty(placements, fc.constantFrom('f32' as const, 'f16' as const), async ({ size, chunks }, wire) => {
       await check(size, placementOf(chunks), chunks.map(({ count }) => count), wire);
     }), { numRuns: 150 });
-  }, 30_000);
+  }, 120_000);
 
   it('owners alone send nothing; everywhere is an all-gather', async () => {
     await check(4, ownersOnly([0, 3, 3, 1]), [5, 6, 7, 8], 'f32');
@@ -177,5 +178,21 @@ describe('sparse all-gather and reduce-scatter', () => {
     for (const [placement, words] of refusals) await expect(sparseAllGather(groups[0], placement, [values(0, 3)])).rejects.toThrow(words);
     await expect(sparseReduceScatter(groups[0], everywhere([1], 2), [undefined])).rejects.toThrow('member 0 holds chunk 0, but no array was given');
     leave();
+  });
+});
+
+describe('members that name different roots', () => {
+  it('fail at once, with both sides, where a member receives from one that thinks otherwise', async () => {
+    const c = cluster(3);
+    const errors = await Promise.all(c.groups.map((group, r) => rejection(broadcast(group, new Float32Array(8), r === 0 ? 0 : 2).then(() => barrier(group)))));
+    for (const error of errors) expect(error.evidence).toBe('wrong-signature');
+    expect(errors[1]!.message).toContain('root');
+  });
+
+  it('go unnoticed where each is a root that only sends: the limit that docs/collectives.md states', async () => {
+    const c = cluster(2);
+    await Promise.all(c.groups.map((group, r) => broadcast(group, new Float32Array(8), r)));
+    await Promise.all(c.groups.map((group) => barrier(group)));
+    c.leave();
   });
 });

@@ -81,7 +81,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
       },
       send(to, chunk, data) {
         const link = linkTo(to);
-        ledger.record({ to: ranks[to]!, kind, group: name, payload: data.byteLength, framing: framingBytes(data.byteLength) });
+        ledger.record({ to: ranks[to]!, kind, group: name, payload: data.byteLength, framing: framingBytes(data.byteLength, link.report().frameBytes) });
         return follow(to, true, data.byteLength, link.send(tag(chunk), data));
       },
       recv: (from, chunk, out) => follow(from, false, out.byteLength, linkTo(from).recv(tag(chunk), out)),

@@ -3,7 +3,7 @@
 // lanes do not wait). Time: half of what both ends allow, for each direction. A burst counts when the receiver says that its last byte came. After the first burst
 // it is known how many candidates can be measured ROUNDS times; none, on a link of 20 MB/s with 300 ms. A challenger must beat the default clearly in every round: one lucky
 // burst changes nothing. Bounds: at most MAX_BURSTS bursts and MAX_PROBE_BYTES from a peer, nothing of them is kept.
-// Measured between two Chromium tabs (software, 2 cores, SCTP): 2 or 4 channels and 2 connections carry what one channel carries, so there is one bulk wire.
+// Measured between two Chromium tabs (2 cores, SCTP in one machine): 2 or 4 channels and 2 connections carry what one channel carries, so there is one bulk wire.
 
 import type { World } from '../base/world.ts';
 import { LOW_WATER_BYTES } from './base-wire.ts';
@@ -184,9 +184,9 @@ export class LinkTuner {
     else this.#wait();
   }
 
-  /** What a burst had moved when its time was up. */
+  /** What a burst had moved when its time was up. The first, short one only opens SCTP's congestion window and measures nothing. */
   #partial(burst: Burst | undefined): number {
-    if (!burst) return 0;
+    if (!burst || burst.candidate < 0) return 0;
     const ms = this.#options.world.now() - burst.startedMs;
     return ms > 0 ? Math.max(0, burst.bytes - burst.left - this.#options.buffered()) / ms : 0;
   }

@@ -47,7 +47,7 @@ transportContract('webrtc page', connect, { bigBytes: 16 << 20 });
 
 it('tunes itself: a choice among the candidates, rates that both ends know alike, and then whole messages', async () => {
   const { a, b, close } = await connect();
-  const options = { run: 1, view: 1, world: realWorld, silentMs: 30_000, tuneMs: 1000, path: 'host' };
+  const options = { run: 1, view: 1, world: realWorld, silentMs: 30_000, tuneMs: 4000, path: 'host' };
   const [left, right] = [createLink({ lanes: a, self: 0, peer: 1, ...options }), createLink({ lanes: b, self: 1, peer: 0, ...options })];
   const data = ramp(1 << 20);
   const [outA, outB, tiny] = [new Float32Array(data.length), new Float32Array(data.length), new Float32Array(8)];

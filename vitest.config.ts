@@ -1,5 +1,5 @@
 // Four ways to run the tests, by file name: *.test.ts in Node, *.gpu.test.ts in Node with Dawn, *.browser.test.ts inside Chromium,
-// *.tabs.test.ts in Node driving real tabs. Only the first may run side by side; the others share one GPU or one software renderer.
+// *.tabs.test.ts in Node driving real tabs. Files of the first and the last run two at a time; the others share one GPU or one software renderer.
 
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
@@ -40,7 +40,8 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { ...slow(3), name: 'tabs', environment: 'node', pool: 'forks', testTimeout: 300_000, include: ['tests/**/*.tabs.test.ts'] },
+        // Two at a time: tabs that break or stop are mostly waited for.
+        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', testTimeout: 300_000, include: ['tests/**/*.tabs.test.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
       },
     ],
   },

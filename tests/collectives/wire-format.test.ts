@@ -9,7 +9,7 @@ import { allToAll, allToAllBytes, allToAllVariable, allToAllVariableBytes } from
 import { gather, gatherBytes } from '../../src/collectives/gather.ts';
 import { ringSend, ringSendBytes } from '../../src/collectives/ring-send.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
-import { fromHalf, toHalf } from '../../src/collectives/wire-format/half.ts';
+import { decodeHalf, toHalf } from '../../src/collectives/wire-format/half.ts';
 import { BLOCK } from '../../src/collectives/wire-format/int8-blocks.ts';
 import { decode, encode, wireBytes } from '../../src/collectives/wire-format/wire-format.ts';
 import { WIRE_FORMATS } from '../../src/transport/arguments.ts';
@@ -42,7 +42,21 @@ export function noise(seed: number, count: number, orders = 6): F32 {
   return Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed * 78.233) * 10 ** (((i * 31 + seed) % orders) - orders / 2));
 }
 
+/** The value of a binary16 by the formula of IEEE 754. */
+function fromHalf(half: number): number {
+  const exponent = (half >>> 10) & 31;
+  const mantissa = half & 1023;
+  const size = exponent === 0 ? mantissa * 2 ** -24 : exponent === 31 ? (mantissa ? NaN : Infinity) : (1024 + mantissa) * 2 ** (exponent - 25);
+  return half & 0x8000 ? -size : size;
+}
+
 describe('half', () => {
+  it('decodes each of the 65536 halves exactly', () => {
+    const out = new Float32Array(65536);
+    decodeHalf(new Uint32Array(Uint16Array.from(out.keys()).buffer), out);
+    for (let half = 0; half < 65536; half++) if (!Object.is(out[half], fromHalf(half))) expect.unreachable(`${half}: ${out[half]}`);
+  });
+
   it('gives back each of the 65536 halves, and the nearest half for any f32', () => {
     for (let half = 0; half < 65536; half++) {
       const x = fromHalf(half);

@@ -5,7 +5,7 @@
 // A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.
 
 import SimplePeer from 'simple-peer/simplepeer.min.js';
-import { openLanes, routeOf } from '../transport/webrtc.ts';
+import { openLanes } from '../transport/webrtc.ts';
 import { diagnose } from './ice/report.ts';
 import type { IceDiagnosis } from './ice/report.ts';
 import { IceWatch } from './ice/watch.ts';
@@ -14,9 +14,9 @@ import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
 
 /** The browser's connection inside simple-peer: `_pc`. */
-type Inner = Parameters<typeof openLanes>[0] & Parameters<typeof routeOf>[0] & Watched;
+type Inner = Parameters<typeof openLanes>[0] & Watched;
 
-interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly pc: Inner; readonly lanes: ChannelLanes; closing: boolean }
+interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; closing: boolean }
 
 /** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
 export function createPeerMesh(options: MeshOptions): Mesh {
@@ -58,7 +58,7 @@ class PeerMesh implements Mesh {
     if (!pc) return;
     this.#watches.set(rank, new IceWatch(pc, ice, now));
     const lanes = openLanes(pc);
-    connection = { attempt, peer, pc, lanes, closing: false };
+    connection = { attempt, peer, lanes, closing: false };
     this.#connections.set(rank, connection);
     const current = connection;
     adopt(rank, lanes).then(() => {
@@ -82,7 +82,7 @@ class PeerMesh implements Mesh {
 
   async routes(): Promise<ReadonlyMap<number, string>> {
     const routes = new Map<number, string>();
-    for (const [rank, { pc, closing }] of this.#connections) if (!closing) routes.set(rank, await routeOf(pc));
+    for (const [rank, { closing }] of this.#connections) if (!closing) routes.set(rank, await this.#watches.get(rank)!.route());
     return routes;
   }
 

@@ -118,16 +118,3 @@ export function channelTransferWorks(): boolean {
   }
   return transferable;
 }
-
-/** How the packets travel: 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server; 'unknown' while not connected. */
-export async function routeOf(pc: Pick<RTCPeerConnection, 'getStats'>): Promise<string> {
-  const stats = new Map<string, Record<string, unknown>>();
-  (await pc.getStats()).forEach((entry: Record<string, unknown>, id: string) => stats.set(id, entry));
-  for (const entry of stats.values()) {
-    if (entry['type'] !== 'transport') continue;
-    const pair = stats.get(String(entry['selectedCandidatePairId']));
-    const [local, remote] = ['localCandidateId', 'remoteCandidateId'].map((end) => stats.get(String(pair?.[end]))?.['candidateType']);
-    if (typeof local === 'string') return remote === 'relay' ? 'relay' : local;
-  }
-  return 'unknown';
-}

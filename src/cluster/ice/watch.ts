@@ -41,6 +41,14 @@ export class IceWatch {
     };
   }
 
+  /** How the packets travel: 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server at either end; 'unknown' before it connects. */
+  async route(): Promise<string> {
+    await this.#readStats();
+    if (!this.#route) return 'unknown';
+    const { local, remote } = this.#route;
+    return remote === 'relay' ? 'relay' : local;
+  }
+
   /** The same server answers once for each network interface: one line is enough. */
   #onError({ url, errorCode, errorText }: RTCPeerConnectionIceErrorEvent): void {
     const known = this.#errors.some((error) => error.url === url && error.code === errorCode);

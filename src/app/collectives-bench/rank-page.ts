@@ -9,6 +9,7 @@ import type { JobName, Jobs, PeerJob, RankJob } from '../../bench/collectives/jo
 import { PEER_LIBRARIES } from '../../bench/collectives/peers/index.ts';
 import { createPeerJobs } from '../../bench/collectives/peers/peer.ts';
 import type { Signalling } from '../../bench/collectives/peers/peer.ts';
+import { within } from '../../bench/failures.ts';
 import { RawPipes } from '../../bench/collectives/raw.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
@@ -74,8 +75,8 @@ export class RankPage {
 
   async perform<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer']> {
     const work = this.#perform(name, job) as Promise<Jobs[K]['answer']>;
-    const timed = name === 'meet' ? [timeout(OPEN_MS, `rank ${this.#options.rank} is not connected to all others`)] : [];
-    return Promise.race([work, this.#broken, ...timed]);
+    const unbroken = Promise.race([work, this.#broken]);
+    return name === 'meet' ? within(OPEN_MS, `rank ${this.#options.rank} did not connect to all others (are all tabs open and in one network?)`, unbroken) : unbroken;
   }
 
   close(): void {
@@ -85,7 +86,7 @@ export class RankPage {
       this.#worker?.terminate();
       for (const peer of this.#peers.values()) peer.destroy();
     };
-    if (this.#remote) void Promise.race([this.#remote.leave(), timeout(1000, '')]).then(end, end);
+    if (this.#remote) void within(1000, 'the worker did not leave', this.#remote.leave()).then(end, end);
     else { this.#seat?.leave(); end(); }
   }
 
@@ -142,8 +143,4 @@ export class RankPage {
 function channelsIn(value: unknown): RTCDataChannel[] {
   if (value instanceof RTCDataChannel) return [value];
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(channelsIn) : [];
-}
-
-function timeout(ms: number, what: string): Promise<never> {
-  return new Promise((_, reject) => { setTimeout(() => reject(new TabmeshError(`${what} within ${ms / 1000} s; are all tabs open and in one network?`)), ms); });
 }

@@ -2,7 +2,7 @@
 
 import { TabmeshError } from '../../../base/errors.ts';
 import type { Handlers, PeerJob } from '../jobs.ts';
-import { reasonOf } from '../../failures.ts';
+import { reasonOf, within } from '../../failures.ts';
 import { countWrong, valueAt, valuesOf } from '../numbers.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -114,13 +114,6 @@ function join(pieces: readonly Bytes[]): Bytes {
   let at = 0;
   for (const piece of pieces) { whole.set(piece, at); at += piece.length; }
   return whole;
-}
-
-function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new TabmeshError(`${what} within ${ms / 1000} s`)), ms);
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 /** The bytes of whatever a library hands over. */

@@ -1,6 +1,6 @@
 // How this tab meets others: which carrier a room uses, who we say we are, and a fresh room.
 
-import { realWorld } from '../base/world.ts';
+import { randomHex, realWorld } from '../base/world.ts';
 import { broadcastChannelCarrier } from '../cluster/broadcast-channel.ts';
 import { mqttCarrier } from '../cluster/mqtt.ts';
 import type { Introduction } from '../cluster/presence.ts';
@@ -14,7 +14,7 @@ const PROBE_MS = 3000;
 const TAB_ID = 'tabmesh.tab';
 
 export function newRoom(broker: string | undefined): RoomAddress {
-  return { room: hex(6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }) };
+  return { room: randomHex(realWorld, 6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }) };
 }
 
 /** The broker that the link names; else the one of the page's own server; else the tabs of this browser alone. */
@@ -43,7 +43,7 @@ function answers(url: string): Promise<boolean> {
 
 /** The id survives a reload, so that the room knows the tab again. */
 export function introduce(report: DeviceReport): Introduction {
-  const id = sessionStorage.getItem(TAB_ID) ?? hex(8);
+  const id = sessionStorage.getItem(TAB_ID) ?? randomHex(realWorld, 8);
   sessionStorage.setItem(TAB_ID, id);
   return { id, name: `${browserName()} ${id.slice(0, 3)}`, adapter: adapterName(report).slice(0, 200), software: report.adapter.software, role: 'trainer' };
 }
@@ -53,8 +53,4 @@ function browserName(): string {
   const browser = /Edg\//.test(agent) ? 'Edge' : /Firefox\//.test(agent) ? 'Firefox' : /Chrome\//.test(agent) ? 'Chrome' : /Safari\//.test(agent) ? 'Safari' : 'Browser';
   const system = /Android/.test(agent) ? 'Android' : /iPhone|iPad/.test(agent) ? 'iOS' : /Mac OS/.test(agent) ? 'macOS' : /Windows/.test(agent) ? 'Windows' : /Linux|CrOS/.test(agent) ? 'Linux' : '';
   return system ? `${browser} on ${system}` : browser;
-}
-
-function hex(bytes: number): string {
-  return Array.from(realWorld.randomBytes(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

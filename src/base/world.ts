@@ -10,6 +10,11 @@ export interface World {
   randomBytes(length: number): Uint8Array<ArrayBuffer>;
 }
 
+/** `length` random bytes as lower-case hexadecimal digits: an address or a name that nobody else takes. */
+export function randomHex(world: Pick<World, 'randomBytes'>, length: number): string {
+  return Array.from(world.randomBytes(length), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /** The real clock of this browser, worker or Node process. */
 export const realWorld: World = {
   now: () => performance.now(),

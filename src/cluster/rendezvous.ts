@@ -5,6 +5,7 @@
 // knows the room's name could send them. Cost: one sealed presence per member and hello.
 
 import { AbortedError, ConfigError, FormatError, RoomError } from '../base/errors.ts';
+import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
 import { byAge, decodePresence, encodePresence, nextOrder, PROTOCOL_VERSION } from './presence.ts';
 import type { Introduction, Presence } from './presence.ts';
@@ -107,7 +108,7 @@ class Meeting implements Rendezvous {
     this.#options = options;
     this.#events = events;
     this.#seal = seal;
-    this.#address = Array.from(options.world.randomBytes(8), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    this.#address = randomHex(options.world, 8);
   }
 
   get me(): Presence { return this.#me!; }

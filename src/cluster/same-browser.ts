@@ -5,6 +5,7 @@
 // pipe works both ways. Should one end give up while the other is content, its WebRTC offer tells: a signal ends the fast lane to that peer.
 // The page holds a lock for as long as its mesh lives; the peer's worker waits for it, and so hears at once that the tab is gone.
 
+import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
 import type { ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
@@ -134,7 +135,7 @@ function discard(met: Met): void {
  * BroadcastChannel the first word of the earlier end is lost, and the answer to the later one's serves as well.
  */
 export function greet(talk: Talk, world: Pick<World, 'randomBytes'>): Promise<void> {
-  const mine = Array.from(world.randomBytes(16), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const mine = randomHex(world, 16);
   return new Promise((resolve) => {
     let theirs: string | undefined;
     talk.onmessage = ({ data }: MessageEvent<unknown>) => {

@@ -2,6 +2,7 @@
 // `window.tabmeshCollectives` is for programs that drive it; `collectivesReport`, if a program has put it there, hears of every change as JSON.
 
 import './elements/collectives-app.ts';
+import { randomHex, realWorld } from '../../base/world.ts';
 import type { CollectivesApp } from './elements/collectives-app.ts';
 import type { CollectivesEvent } from '../../bench/collectives/report.ts';
 import { sentence } from '../plan.ts';
@@ -38,7 +39,7 @@ function beGuest(room: string): void {
 }
 
 function beHost(link: CollectivesLink): void {
-  const room = link.room ?? Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const room = link.room ?? randomHex(realWorld, 6);
   const program = window.collectivesReport !== undefined;
   let written = location.hash.replace(/^#/, '');
   let told = '';

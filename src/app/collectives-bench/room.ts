@@ -2,6 +2,7 @@
 // their ranks in the order in which they answered. Each run has a number, new connections and new workers; the tabs stay.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
+import { randomHex, realWorld } from '../../base/world.ts';
 import type { Call, JobName, Jobs } from '../../bench/collectives/jobs.ts';
 import { sentence } from '../plan.ts';
 import { RankPage } from './rank-page.ts';
@@ -19,7 +20,7 @@ type Message =
 export interface Meeting { readonly call: Call; /** Rejects when a tab goes away in good order. */ readonly gone: Promise<never>; end(): void }
 
 abstract class Member {
-  readonly id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  readonly id = randomHex(realWorld, 8);
   protected readonly channel: BroadcastChannel;
   protected page: RankPage | undefined;
   protected run = 0;

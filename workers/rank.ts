@@ -17,6 +17,7 @@ import { deviceOf, openGpu } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
 import { broadcastChannelWire } from '../src/transport/broadcast-channel.ts';
 import { messagePortWire } from '../src/transport/message-port.ts';
+import { whenTabLockReleased } from '../src/transport/tab-lock.ts';
 import type { Lanes, Link, Wire } from '../src/transport/transport.ts';
 import { channelWire } from '../src/transport/webrtc.ts';
 import { parseRunConfig } from '../src/train/run-config.ts';
@@ -178,10 +179,9 @@ function wireOf(lane: LaneHandle, gone: AbortSignal): Wire {
 /** Calls `gone` when whoever holds the lock has let it go. A little later: what it said before may still be on its way. */
 function watchTab(lock: string, gone: () => void): () => void {
   const stop = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  // Rejects when nobody watches any more.
-  navigator.locks?.request(lock, { signal: stop.signal }, () => { timer = setTimeout(gone, LAST_WORDS_MS); }).catch(() => undefined);
-  return () => { clearTimeout(timer); stop.abort(); };
+  let cancel = (): void => {};
+  whenTabLockReleased(lock, stop.signal, () => { cancel = realWorld.timer(LAST_WORDS_MS, gone); });
+  return () => { cancel(); stop.abort(); };
 }
 
 /** A port is open when it arrives: the page relays only open channels. */

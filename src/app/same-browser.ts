@@ -5,12 +5,13 @@ import type { Mesh, MeshOptions } from '../cluster/mesh.ts';
 import { createPeerMesh } from '../cluster/peer-mesh.ts';
 import { createSameBrowserMesh } from '../cluster/same-browser.ts';
 import type { Met } from '../cluster/same-browser.ts';
+import { holdTabLock } from '../transport/tab-lock.ts';
 import type { Introduction, Wish } from '../../workers/introduce.ts';
 
 /** A maker of meshes that try the fast lane first. `adopt` hands what was met to the worker. */
 export function sameBrowserMesh(adopt: (peer: number, met: Met, lock: string) => Promise<void>): (options: MeshOptions) => Mesh {
   const meet = typeof SharedWorker === 'undefined' ? meetByChannel : meetByWorker();
-  return (options) => createSameBrowserMesh(options, { world: realWorld, meet, adopt, holdLock, fallback: createPeerMesh });
+  return (options) => createSameBrowserMesh(options, { world: realWorld, meet, adopt, holdLock: holdTabLock, fallback: createPeerMesh });
 }
 
 function meetByWorker(): (name: string, signal: AbortSignal) => Promise<Met> {
@@ -33,13 +34,4 @@ function meetByWorker(): (name: string, signal: AbortSignal) => Promise<Met> {
 /** Both are there when they have greeted; the data then has a channel of its own. */
 function meetByChannel(name: string): Promise<Met> {
   return Promise.resolve({ kind: 'broadcast', name: `tabmesh lane ${name} data`, talk: new BroadcastChannel(`tabmesh lane ${name}`) });
-}
-
-/** Without locks a dead tab is noticed by its port, or by silence. */
-function holdLock(name: string): Promise<() => void> {
-  const { locks } = navigator as { locks?: LockManager };
-  if (!locks) return Promise.resolve(() => undefined);
-  return new Promise((resolve, reject) => {
-    locks.request(name, () => new Promise<void>((release) => resolve(release))).catch(reject);
-  });
 }

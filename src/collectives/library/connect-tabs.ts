@@ -3,9 +3,10 @@
 // A tab that dies is noticed by the Web Lock it held, at once, where the browser has locks; by silence otherwise.
 
 import { RoomError } from '../../base/errors.ts';
-import { realWorld } from '../../base/world.ts';
+import { randomHex, realWorld } from '../../base/world.ts';
 import { broadcastChannelWire } from '../../transport/broadcast-channel.ts';
 import type { BroadcastWire } from '../../transport/broadcast-channel.ts';
+import { holdTabLock, whenTabLockReleased } from '../../transport/tab-lock.ts';
 import type { Lanes } from '../../transport/transport.ts';
 import { createCommunicator } from './communicator.ts';
 import type { Communicator, ConnectOptions } from './communicator.ts';
@@ -30,9 +31,9 @@ function wordOf(data: unknown): Word | undefined {
  */
 export async function connectTabs(name: string, size: number, options: ConnectTabsOptions = {}): Promise<Communicator> {
   const { world = realWorld, timeoutMs = 60_000 } = options;
-  const me = Array.from(world.randomBytes(16), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const me = randomHex(world, 16);
   const scope = `tabmesh collectives ${name}`;
-  const release = await holdLock(`${scope} ${me}`);
+  const release = await holdTabLock(`${scope} ${me}`);
   const room = new BroadcastChannel(scope);
   let wires = new Map<number, BroadcastWire>();
   try {
@@ -44,7 +45,7 @@ export async function connectTabs(name: string, size: number, options: ConnectTa
     const lanes = new Map<number, Lanes>([...wires].map(([peer, { wire }]) => [peer, oneLane(wire)]));
     const communicator = createCommunicator(ids.indexOf(me), lanes, options);
     const stop = new AbortController();
-    for (const [peer, wire] of wires) whenReleased(`${scope} ${ids[peer]}`, stop.signal, () => wire.lost());
+    for (const [peer, wire] of wires) whenTabLockReleased(`${scope} ${ids[peer]}`, stop.signal, () => wire.lost());
     const end = (): void => { stop.abort(); release(); };
     void communicator.failed.then(end);
     return { ...communicator, leave: () => { communicator.leave(); end(); } };
@@ -87,23 +88,4 @@ function meet(
     say('here');
     look();
   });
-}
-
-type Locks = Pick<LockManager, 'request'>;
-
-function locks(): Locks | undefined { return (globalThis as { navigator?: { locks?: Locks } }).navigator?.locks; }
-
-/** Holds a lock until the returned function is called, or this tab is gone. */
-async function holdLock(name: string): Promise<() => void> {
-  const manager = locks();
-  if (!manager) return () => undefined;
-  return new Promise((resolve) => {
-    void manager.request(name, () => new Promise<void>((release) => { resolve(release); }));
-  });
-}
-
-/** Calls `then` when whoever holds the lock has let it go. */
-function whenReleased(name: string, signal: AbortSignal, then: () => void): void {
-  // Rejects when the signal aborts: nobody waits any more.
-  locks()?.request(name, { signal }, then).catch(() => undefined);
 }

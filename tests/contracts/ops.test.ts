@@ -13,7 +13,7 @@ import type { Param, Tensor } from '../../src/device/tensor.ts';
 import { add } from '../../src/ops/add.ts';
 import { attention } from '../../src/ops/attention.ts';
 import { Tape } from '../../src/ops/tape.ts';
-import { linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
+import { columnsOf, linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
 import { embedding } from '../../src/ops/embedding.ts';
 import { experts } from '../../src/ops/experts.ts';
 import { gelu } from '../../src/ops/gelu.ts';
@@ -233,6 +233,17 @@ test('a vocabulary in chunks never has its logits whole in memory', async () => 
   const logits = rows * 1000 * 4;
   expect(device.memory.activation.peak).toBeLessThan(logits / 4);
   expect(device.memory.activation.peak).toBeGreaterThan(logits / 8);
+});
+
+test.each([
+  ['short: whole', 512, 256, 256],
+  ['4 MiB: whole', 128, 8192, 8192],
+  ['more: an eighth', 256, 16_384, 2048],
+  ['an eighth, but at least 1024', 1024, 2048, 1024],
+  ['an eighth, but at most 8192', 256, 131_072, 8192],
+  ['a multiple of 64', 256, 50_257, 6336],
+])('columns of logits at a time, %s', (_, rows, vocabulary, columns) => {
+  expect(columnsOf(rows, vocabulary)).toBe(columns);
 });
 
 test('a W that counts twice is caught', async () => {

@@ -31,8 +31,8 @@ export type { LedgerBook, LedgerRow } from './ledger.ts';
 
 export { allGather, allGatherBytes, allGatherRoute } from './all-gather.ts';
 export type { AllGatherOptions } from './all-gather.ts';
-export { allReduce, allReduceBytes } from './all-reduce.ts';
-export type { AllReduceOptions } from './all-reduce.ts';
+export { allReduce, allReduceBytes, allReduceRoute } from './all-reduce.ts';
+export type { AllReduceOptions, AllReduceRoute } from './all-reduce.ts';
 export { allToAll, allToAllBytes, allToAllVariable, allToAllVariableBytes } from './all-to-all.ts';
 export { barrier } from './barrier.ts';
 export { broadcast, broadcastBytes } from './broadcast.ts';

@@ -7,17 +7,15 @@
 import { ShapeError } from '../base/errors.ts';
 import type { Reduction, WireFormat } from '../transport/arguments.ts';
 import { combinerOf, finish } from './reduction/combine.ts';
+import { combineInOrder, PIECE } from './reduction/in-order.ts';
 import type { CallOptions, Group, Operation } from './group.ts';
 import { checkParts, partSize } from './parts.ts';
 import { ringReduceScatter } from './reduction/ring-reduce.ts';
-import { recvAs, sendAs, wireBytes } from './wire-format/wire-format.ts';
+import { sendAs, wireBytes } from './wire-format/wire-format.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 
 export type ReductionRoute = 'owner' | 'ring';
-/** A multiple of the blocks of every wire format, so that pieces pad like the whole. */
-const PIECE = 262144;
-const PIECES_AHEAD = 2;
 
 export interface ReduceOptions extends CallOptions {
   /** 'sum' unless told. mean is the sum divided by P in f32; a NaN in any contribution wins. */
@@ -45,7 +43,7 @@ export async function reduceScatter(group: Group, x: F32, partOffsets: readonly 
   const own = x.subarray(partOffsets[rank], partOffsets[rank + 1]);
   if (size === 1) { out.set(own); return; }
   if (route === 'ring') await ringReduceScatter(group, x, partOffsets, out, combinerOf(reduction), operation, wire);
-  else await Promise.all([scatter(group, x, partOffsets, operation, wire), reduce(group, own, out, reduction, operation, wire)]);
+  else await Promise.all([scatter(group, x, partOffsets, operation, wire), combineInOrder(group, own, out, reduction, operation, wire)]);
   finish(reduction, out, size);
 }
 
@@ -62,38 +60,6 @@ async function scatter({ rank, size }: Group, x: F32, partOffsets: readonly numb
   }
   await Promise.all(sent);
 }
-
-async function reduce({ rank, size }: Group, own: F32, out: F32, reduction: Reduction, operation: Operation, wire: WireFormat): Promise<void> {
-  const pieces = Math.max(1, Math.ceil(out.length / PIECE));
-  const combine = combinerOf(reduction);
-  const ahead: { buffers: F32[]; received: (Promise<void> | undefined)[] }[] = [];
-  const post = (piece: number, reuse?: F32[]): void => {
-    const length = Math.min(PIECE, out.length - piece * PIECE);
-    const buffers = Array.from({ length: size }, (_, from) => (from === rank
-      ? own.subarray(piece * PIECE, piece * PIECE + length)
-      : (reuse?.[from]?.subarray(0, length) ?? new Float32Array(length))));
-    ahead[piece] = { buffers, received: buffers.map((buffer, from) => (from === rank ? undefined : recvAs(operation, from, piece, buffer, wire))) };
-    // One that fails while another is awaited must not count as unhandled.
-    for (const received of ahead[piece].received) received?.catch(() => undefined);
-  };
-  for (let piece = 0; piece < Math.min(PIECES_AHEAD, pieces); piece++) post(piece);
-  for (let piece = 0; piece < pieces; piece++) {
-    const { buffers, received } = ahead[piece];
-    // The sum grows in the lowest rank's buffer, never in `own` before its turn, because `out` may be `own`.
-    const target = rank === 0 ? out.subarray(piece * PIECE, piece * PIECE + buffers[0].length) : buffers[0];
-    await received[0];
-    if (rank === 0 && !sameMemory(target, buffers[0])) target.set(buffers[0]);
-    for (let from = 1; from < size; from++) {
-      await received[from];
-      combine(target, buffers[from]);
-    }
-    if (rank !== 0) out.set(target, piece * PIECE);
-    delete ahead[piece];
-    if (piece + PIECES_AHEAD < pieces) post(piece + PIECES_AHEAD, buffers);
-  }
-}
-
-function sameMemory(a: Float32Array, b: Float32Array): boolean { return a.buffer === b.buffer && a.byteOffset === b.byteOffset; }
 
 /** Messages to the owner of the longest part; the others get fewer. */
 export function pieceCount(partOffsets: readonly number[]): number {

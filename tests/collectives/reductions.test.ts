@@ -3,18 +3,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { allGather, allGatherRoute } from '../../src/collectives/all-gather.ts';
-import { allReduce, allReduceBytes } from '../../src/collectives/all-reduce.ts';
+import { allReduce, allReduceBytes, allReduceRoute } from '../../src/collectives/all-reduce.ts';
 import { allToAll } from '../../src/collectives/all-to-all.ts';
 import { barrier } from '../../src/collectives/barrier.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
 import { reduceScatter, reduceScatterBytes, reductionRoute } from '../../src/collectives/reduce-scatter.ts';
-import type { ReductionRoute } from '../../src/collectives/reduce-scatter.ts';
 import { REDUCTIONS } from '../../src/transport/arguments.ts';
 import type { Reduction } from '../../src/transport/arguments.ts';
 import { cluster, unevenParts, values } from '../contracts/collective-contract.ts';
 import { firstDifference } from '../contracts/transport-contract.ts';
 
-const ROUTES = ['owner', 'ring'] as const;
+const ROUTES = ['owner', 'ring', 'exchange'] as const;
+type AnyRoute = (typeof ROUTES)[number];
 
 /** The one-line reference: sums of the contract's values are exact in any order. */
 function reduced(inputs: readonly Float32Array[], reduction: Reduction): Float32Array<ArrayBuffer> {
@@ -27,7 +27,7 @@ function reduced(inputs: readonly Float32Array[], reduction: Reduction): Float32
   });
 }
 
-async function check(size: number, count: number, route: ReductionRoute, reduction: Reduction, inPlace: boolean): Promise<void> {
+async function check(size: number, count: number, route: AnyRoute, reduction: Reduction, inPlace: boolean): Promise<void> {
   const c = cluster(size);
   const inputs = c.groups.map((_, r) => values(r, count));
   const expected = reduced(inputs, reduction);
@@ -36,8 +36,13 @@ async function check(size: number, count: number, route: ReductionRoute, reducti
   await Promise.all(c.groups.map((group, r) => allReduce(group, xs[r], { route, reduction, ...(inPlace ? {} : { out: outs[r] }) })));
   for (const out of outs) expect(firstDifference(out, expected)).toBe(-1);
   if (!inPlace) for (const [r, x] of xs.entries()) expect(firstDifference(x, inputs[r])).toBe(-1);
-  expect(c.ledgers.map((ledger) => ledger.sentByKind()['all-reduce'] ?? 0)).toEqual(inputs.map((_, r) => allReduceBytes(r, size, count)));
-  if (count % size === 0) expect(allReduceBytes(0, size, count)).toBe((2 * (size - 1) * 4 * count) / size);
+  expect(c.ledgers.map((ledger) => ledger.sentByKind()['all-reduce'] ?? 0)).toEqual(inputs.map((_, r) => allReduceBytes(r, size, count, { route })));
+  if (route === 'exchange') {
+    expect(allReduceBytes(0, size, count, { route })).toBe((size - 1) * 4 * count);
+    c.leave();
+    return;
+  }
+  if (count % size === 0) expect(allReduceBytes(0, size, count, { route })).toBe((2 * (size - 1) * 4 * count) / size);
   for (const offsets of [evenParts(count, size), unevenParts(count, size)]) {
     for (const ledger of c.ledgers) ledger.reset();
     const parts = inputs.map((x, r) => (inPlace ? x.slice().subarray(offsets[r], offsets[r + 1]) : new Float32Array(offsets[r + 1] - offsets[r])));
@@ -60,7 +65,7 @@ it.each(ROUTES)('%s: several pieces', async (route) => {
 
 it('the routes order their sums as their headers say, on every run', async () => {
   const bits = [1e8, -1e8, 1];
-  const orders = { owner: [0, 1, 2].map(() => [0, 1, 2]), ring: [0, 1, 2].map((part) => [1, 2, 3].map((step) => (part + step) % 3)) };
+  const orders = { owner: [0, 1, 2].map(() => [0, 1, 2]), exchange: [0, 1, 2].map(() => [0, 1, 2]), ring: [0, 1, 2].map((part) => [1, 2, 3].map((step) => (part + step) % 3)) };
   for (const route of ROUTES) {
     const c = cluster(3);
     const xs = bits.map((value) => new Float32Array(3).fill(value));
@@ -85,6 +90,7 @@ it('a NaN wins in max and min', async () => {
 it('chooses its routes by size and members alone', () => {
   const MiB = 1 << 20;
   expect([[4, 8], [64 * MiB, 8], [64 * MiB, 11], [8 * MiB, 16], [16 * MiB, 12], [64 * MiB, 16]].map(([bytes, size]) => reductionRoute(bytes, size))).toEqual(['owner', 'owner', 'owner', 'owner', 'ring', 'ring']);
+  expect([[64 * MiB, 2], [4096, 5], [4100, 5], [4096, 6], [16 * MiB, 12]].map(([bytes, size]) => allReduceRoute(bytes, size))).toEqual(['exchange', 'exchange', 'owner', 'owner', 'ring']);
   expect([0, 256 * 1024, 256 * 1024 + 4].map(allGatherRoute)).toEqual(['direct', 'direct', 'ring']);
 });
 
@@ -95,7 +101,7 @@ describe('several at once', () => {
       const draws = calls.map(() => dice.next().value);
       await Promise.all(c.groups.map(async (group, r) => {
         const checks: (() => Promise<void>)[] = calls.map(([kind, count], n) => {
-          if (kind === 0) { const x = values(r + n, count); const done = allReduce(group, x, { route: n % 2 ? 'ring' : 'owner' }); return async () => { await done; expect(firstDifference(x, reduced(c.groups.map((_, m) => values(m + n, count)), 'sum'))).toBe(-1); }; }
+          if (kind === 0) { const x = values(r + n, count); const done = allReduce(group, x, { route: ROUTES[n % 3] }); return async () => { await done; expect(firstDifference(x, reduced(c.groups.map((_, m) => values(m + n, count)), 'sum'))).toBe(-1); }; }
           if (kind === 1) { const out = new Float32Array(count * size); const done = allToAll(group, values(r + n, count * size), out); return async () => { await done; expect(firstDifference(out.subarray(0, count), values(n, count * size).subarray(r * count, (r + 1) * count))).toBe(-1); }; }
           if (kind === 2) { const out = new Float32Array(count * size); const done = allGather(group, values(r + n, count), evenParts(count * size, size), out); return async () => { await done; expect(firstDifference(out.subarray(count, 2 * count), values(1 + n, count))).toBe(-1); }; }
           const done = barrier(group);

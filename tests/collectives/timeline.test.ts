@@ -31,7 +31,7 @@ it('names a rank that called something else', async () => {
   await Promise.allSettled(all.map((own, r) => allReduce(own, new Float32Array(r === 1 ? 31 : 30))));
   const { diverged } = mergeTimeline(dumps(all));
   expect(diverged).toMatchObject({ kind: 'mismatch', rank: 1, group: 'world', seq: 1 });
-  expect(formatTimeline(mergeTimeline(dumps(all)))).toContain('first to diverge: rank 1 (mismatch) in world 1: it called all-reduce f32[31] (sum, direct), 2 of 3 called all-reduce f32[30] (sum, direct)');
+  expect(formatTimeline(mergeTimeline(dumps(all)))).toContain('first to diverge: rank 1 (mismatch) in world 1: it called all-reduce f32[31] (sum, exchange), 2 of 3 called all-reduce f32[30] (sum, exchange)');
 });
 
 it('names a rank that did not call, and all of them name it too', async () => {

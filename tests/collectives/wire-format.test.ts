@@ -115,7 +115,7 @@ describe.each(PACKED)('%s', (format) => {
 
 describe.each(WIRE_FORMATS)('collectives in %s', (wire) => {
   it.each([2, 3, 5])('all-reduce of %i ranks: same bytes everywhere, within the bound, bytes by the formula', async (size) => {
-    for (const route of ['owner', 'ring'] as const) {
+    for (const route of ['owner', 'ring', 'exchange'] as const) {
       for (const count of [0, 1, size + 1, 1000, 66_001, ...(size === 3 ? [300_001] : [])]) {
         const c = cluster(size);
         const inputs = c.groups.map((_, r) => noise(r, count));
@@ -132,10 +132,10 @@ describe.each(WIRE_FORMATS)('collectives in %s', (wire) => {
         };
         for (let i = 0; i < count; i += Math.max(1, count >> 6)) {
           const each = inputs.reduce((sum, x) => sum + near(x, i), 0);
-          const passed = route === 'owner' ? each : each * size;
+          const passed = route === 'ring' ? each * size : each;
           expect(Math.abs(xs[0][i] - sums[i]!)).toBeLessThanOrEqual(1.01 * (passed + near(sums, i) + passed * 0.01) + 1e-4 * inputs.reduce((sum, x) => sum + Math.abs(x[i]), 0));
         }
-        expect(c.ledgers.map((ledger) => ledger.sentByKind()['all-reduce'] ?? 0)).toEqual(c.groups.map((_, r) => allReduceBytes(r, size, count, { wire })));
+        expect(c.ledgers.map((ledger) => ledger.sentByKind()['all-reduce'] ?? 0)).toEqual(c.groups.map((_, r) => allReduceBytes(r, size, count, { wire, route })));
         c.leave();
       }
     }
@@ -203,7 +203,7 @@ describe.each(WIRE_FORMATS)('lengths that only senders know, in %s', (wire) => {
 });
 
 it('ranks that name another wire format or reduction fail at once, both sides named', async () => {
-  for (const [ours, theirs, words] of [[{ wire: 'f16' }, { wire: 'bf16' }, ['sum, f16, direct', 'sum, bf16, direct']], [{ reduction: 'sum' }, { reduction: 'max' }, ['(sum, direct)', '(max, direct)']], [{ route: 'owner' }, { route: 'ring' }, ['direct', 'ring']]] as const) {
+  for (const [ours, theirs, words] of [[{ wire: 'f16' }, { wire: 'bf16' }, ['sum, f16, exchange', 'sum, bf16, exchange']], [{ reduction: 'sum' }, { reduction: 'max' }, ['(sum, exchange)', '(max, exchange)']], [{ route: 'owner' }, { route: 'ring' }, ['direct', 'ring']], [{}, { route: 'owner' }, ['exchange', 'direct']]] as const) {
     const c = cluster(2);
     const errors = await Promise.all([rejection(allReduce(c.groups[0], new Float32Array(8), ours)), rejection(allReduce(c.groups[1], new Float32Array(8), theirs))]);
     for (const error of errors) {

@@ -34,7 +34,7 @@ export const CALLS: readonly Call[] = [
   async (group) => { await barrier(group); return true; },
   async (group, count, salt) => {
     const x = values(group.rank + salt, count);
-    await allReduce(group, x, { route: salt % 2 ? 'owner' : 'ring' });
+    await allReduce(group, x, { route: (['owner', 'ring', 'exchange'] as const)[salt % 3] });
     return same(x, sum(group.size, count, salt));
   },
   async (group, count, salt) => {

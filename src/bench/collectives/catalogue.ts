@@ -6,7 +6,7 @@
 // broadcast and send/receive. Source: github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md, and src/{gather,scatter,sendrecv}.cu.
 
 import { allGather, allGatherRoute } from '../../collectives/all-gather.ts';
-import { allReduce } from '../../collectives/all-reduce.ts';
+import { allReduce, allReduceRoute } from '../../collectives/all-reduce.ts';
 import { allToAll } from '../../collectives/all-to-all.ts';
 import { barrier } from '../../collectives/barrier.ts';
 import { broadcast } from '../../collectives/broadcast.ts';
@@ -68,6 +68,11 @@ function reduceScatterTraffic(from: number, to: number, ranks: number, count: nu
   if (from === to) return 0;
   if (reductionRoute(4 * count, ranks) === 'owner') return partBytes(count, ranks, to);
   return to === nextOf(from, ranks) ? 4 * count - partBytes(count, ranks, from) : 0;
+}
+
+function allReduceTraffic(from: number, to: number, ranks: number, count: number): number {
+  if (allReduceRoute(4 * count, ranks) === 'exchange') return from === to ? 0 : 4 * count;
+  return reduceScatterTraffic(from, to, ranks, count) + allGatherTraffic(from, to, ranks, count);
 }
 
 const sendReceive: Collective = {
@@ -158,7 +163,7 @@ const reducing: Collective = {
 
 const reducingAll: Collective = {
   name: 'all-reduce', about: 'the whole sum on each', factor: (ranks) => 2 * half(ranks), count: whole,
-  traffic: (from, to, ranks, count) => reduceScatterTraffic(from, to, ranks, count) + allGatherTraffic(from, to, ranks, count),
+  traffic: allReduceTraffic,
   prepare(group, count, salt) {
     const [x, out] = [valuesOf(group.rank, count, salt), new Float32Array(count)];
     return into(out, (i) => sumAt(group.size, i, salt), () => allReduce(group, x, { out }));

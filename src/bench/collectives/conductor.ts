@@ -1,6 +1,7 @@
 // Runs the bench on ranks that it can only ask (jobs.ts). Everything that is compared takes turns within a round, forwards and backwards by turns, and a share is
 // the median over the rounds of the share within a round: on a busy machine the parts of a round suffer alike, the rounds do not.
 
+import { allReduceRoute } from '../../collectives/all-reduce.ts';
 import { median } from '../report.ts';
 import { bandwidths, collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
 import type { Call, JobName, Jobs } from './jobs.ts';
@@ -206,9 +207,11 @@ class Conductor {
     this.#row(rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }));
   }
 
-  /** Over bare channels, what an all-reduce moves in each of its two steps, one after the other. */
+  /** Over bare channels, what an all-reduce moves in each of its steps, one after the other. */
   #steps(count: number): Contestant {
-    const steps = ['reduce-scatter', 'all-gather'].map((name) => this.#raw(name, trafficOf(collectiveNamed(name), this.#plan.ranks, count), this.#ring));
+    const { ranks } = this.#plan;
+    const moves = allReduceRoute(4 * count, ranks) === 'exchange' ? ['all-reduce'] : ['reduce-scatter', 'all-gather'];
+    const steps = moves.map((name) => this.#raw(name, trafficOf(collectiveNamed(name), ranks, count), this.#ring));
     return { name: 'steps', run: async (times, salt) => { let ms = 0; for (const step of steps) ms += (await step.run(times, salt)).ms; return { ms, wrong: 0 }; } };
   }
 

@@ -41,7 +41,7 @@ export interface Latency {
   readonly allReduceMs: number;
   /** allReduceMs / (2 (n - 1) half round trips): the median over the rounds. */
   readonly ratio: number;
-  /** Bare channels that move the bytes of its two steps one after the other, all ranks at once; and allReduceMs / that, the median over the rounds. */
+  /** Bare channels that move the bytes of its steps, one after the other, all ranks at once; and allReduceMs / that, the median over the rounds. */
   readonly rawStepsMs: number;
   readonly ofRawSteps: number;
   readonly bytes: number;
@@ -104,7 +104,7 @@ export function summarise({ results, latency, ranks, missing, raw }: Collectives
   if (latency) {
     const { bytes, allReduceMs, ratio, roundTripMs, rawStepsMs, ofRawSteps } = latency;
     lines.push(`latency: all-reduce of ${sizeName(bytes)} takes ${allReduceMs.toFixed(2)} ms, ${ratio.toFixed(2)} times 2(n - 1) halves of the bare round trip of ${roundTripMs.toFixed(2)} ms, `
-      + `and ${ofRawSteps.toFixed(2)} times its two steps over bare channels, ${rawStepsMs.toFixed(2)} ms`);
+      + `and ${ofRawSteps.toFixed(2)} times its steps over bare channels, ${rawStepsMs.toFixed(2)} ms`);
   }
   for (const library of new Set(results.filter(({ ratio }) => typeof ratio === 'number').map((row) => row.library))) {
     const rows = results.filter((row) => row.library === library && typeof row.ratio === 'number' && row.bytes >= LARGE);

@@ -213,7 +213,7 @@ it('the summary speaks of large sizes alone, and of every library', () => {
   expect(summarise(measured)).toEqual([
     'bare channel: messages of 64 KiB, at most 256 KiB under way one way (20.0 MB/s; 30.0 if it stays on the page), messages of 16 KiB, at most 128 KiB under way with all 2 ranks sending',
     'from 1 MiB on: busbw is 60 % (40 % to 90 %) of one bare channel alone, and 120 % (80 % to 180 %) of bare channels with the same traffic (geometric mean; least and most)',
-    'latency: all-reduce of 4 KiB takes 0.60 ms, 1.20 times 2(n - 1) halves of the bare round trip of 0.50 ms, and 1.20 times its two steps over bare channels, 0.50 ms',
+    'latency: all-reduce of 4 KiB takes 0.60 ms, 1.20 times 2(n - 1) halves of the bare round trip of 0.50 ms, and 1.20 times its steps over bare channels, 0.50 ms',
     'tabmesh sends 1.75x as fast as trystero at 1 MiB', 'no peerjs: offline', 'every element of every result was exactly right',
   ]);
 });

@@ -14,7 +14,8 @@ export function sameBrowserMesh(adopt: (peer: number, met: Met, lock: string) =>
   return (options) => createSameBrowserMesh(options, { world: realWorld, meet, adopt, holdLock: holdTabLock, fallback: createPeerMesh });
 }
 
-function meetByWorker(): (name: string, signal: AbortSignal) => Promise<Met> {
+/** A meeting gives ports that the SharedWorker made. */
+export function meetByWorker(): (name: string, signal: AbortSignal) => Promise<Met> {
   const { port } = new SharedWorker(new URL('../../workers/introduce.ts', import.meta.url), { type: 'module', name: 'tabmesh introductions' });
   const waiting = new Map<string, (met: Met) => void>();
   port.onmessage = ({ data: { meet, ports: [talk, control, bulk] } }: MessageEvent<Introduction>) => {

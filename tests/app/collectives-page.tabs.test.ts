@@ -41,7 +41,7 @@ it('three tabs, opened by hand: rows, chart, summary, Markdown and JSON; run aga
   expect(JSON.parse(await page.evaluate(() => navigator.clipboard.readText()))).toEqual(done.report);
   await button(page, 'Copy Markdown').click();
   await page.getByText('the Markdown is in the clipboard').waitFor();
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/- 3 tabs\n[^]*\| all-reduce \| 64 KiB \| tabmesh \|/);
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/- 3 tabs, links: webrtc worker\n[^]*\| all-reduce \| 64 KiB \| tabmesh \|/);
   await page.setViewportSize({ width: 390, height: 800 });
   expect(await page.evaluate(() => document.documentElement.scrollWidth), 'width of the page on a phone').toBeLessThanOrEqual(390);
 

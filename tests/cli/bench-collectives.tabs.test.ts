@@ -14,7 +14,7 @@ import { run } from '../../src/cli/main.ts';
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-collectives-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const SETTINGS = { tabs: 2, sizes: [4096], only: selectable(undefined), peers: [], rounds: 1, tuneMs: 0, frames: false };
+const SETTINGS = { tabs: 2, sizes: [4096], only: selectable(undefined), peers: [], transport: 'webrtc' as const, rounds: 1, tuneMs: 0, frames: false };
 
 it('two tabs: a row for each collective, size and library, all exact, as JSON and as a table', async () => {
   const [out, err]: string[][] = [[], []];
@@ -22,7 +22,7 @@ it('two tabs: a row for each collective, size and library, all exact, as JSON an
   const code = await run(['bench', 'collectives', '--tabs', '2', '--sizes', '0,4KiB,1MiB', '--rounds', '1', '--peers', '--json', json],
     { out: (line) => out.push(line), err: (line) => err.push(line), signal: new AbortController().signal, interactive: false, columns: 120 });
   const report = JSON.parse(readFileSync(json, 'utf8')) as CollectivesReport;
-  expect(report).toMatchObject({ adapter: expect.stringMatching(/\w/), browser: expect.stringMatching(/^Chromium \d/), date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/), ranks: 2, missing: [] });
+  expect(report).toMatchObject({ adapter: expect.stringMatching(/\w/), browser: expect.stringMatching(/^Chromium \d/), date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/), ranks: 2, links: ['webrtc worker'], missing: [] });
   const own = report.results.filter(({ library }) => library === 'tabmesh');
   const three = (name: string): string[] => [0, 4096, 1048576].map((bytes) => `${name} ${bytes}`);
   expect(own.map(({ collective, bytes }) => `${collective} ${bytes}`)).toEqual([
@@ -39,6 +39,14 @@ it('two tabs: a row for each collective, size and library, all exact, as JSON an
   expect(out.at(-1)).toBe('every element of every result was exactly right');
   expect(err.some((line) => line.startsWith('  all-reduce 1 MiB: tabmesh '))).toBe(true);
   expect(code).toBe(0);
+});
+
+it.each([['ports', 'same browser'], ['broadcast', 'broadcast-channel']] as const)('three tabs, links over %s: all exact, beside bare data channels', async (transport, links) => {
+  const { report } = await benchInTabs({ ...SETTINGS, tabs: 3, sizes: [65536], only: ['all-reduce', 'barrier'], transport }, { err: () => undefined, signal: new AbortController().signal });
+  expect(report).toMatchObject({ ranks: 3, links: [links] });
+  expect(report.results.map(({ collective, bytes, wrong, rawPipe }) => [collective, bytes, wrong, rawPipe > 0])).toEqual([
+    ['all-reduce', 65536, 0, true], ['barrier', 0, 0, false],
+  ]);
 });
 
 it.each([
@@ -60,7 +68,7 @@ it('Ctrl-C ends it with exit code 130', async () => {
 });
 
 it.each([
-  [['--tabs', '1'], '--tabs: expected 2 to 8, got 1'], [['--sizes', '4KB'], "--sizes: expected sizes like 0,4KiB,1MiB"], [['--only', 'allreduce'], "got 'allreduce'"], [['--size', '4'], '--size: unknown option'],
+  [['--tabs', '1'], '--tabs: expected 2 to 8, got 1'], [['--sizes', '4KB'], "--sizes: expected sizes like 0,4KiB,1MiB"], [['--only', 'allreduce'], "got 'allreduce'"], [['--transport', 'tcp'], '--transport: expected webrtc, ports, broadcast'], [['--size', '4'], '--size: unknown option'],
 ])('%j is refused with exit code 2', async (args, sentence) => {
   const lines: string[] = [];
   const say = (line: string): void => { lines.push(line); };

@@ -67,8 +67,8 @@ export class CollectivesController {
     const stop = (this.#stop = new AbortController());
     this.#set({ phase: 'waiting', status: 'looking for the other tabs', rows: [], report: undefined, done: 0, total: 0, problems: [] });
     try {
-      const { tabs, sizes, only, peers, rounds, tuneMs } = settings;
-      const meeting = await this.#host.meet(tabs, tuneMs, stop.signal, (missingTabs) => this.#set({ missingTabs }), program ? PROGRAM_WAIT_MS : undefined);
+      const { tabs, sizes, only, peers, rounds } = settings;
+      const meeting = await this.#host.meet(tabs, settings, stop.signal, (missingTabs) => this.#set({ missingTabs }), program ? PROGRAM_WAIT_MS : undefined);
       try {
         await this.#where;
         this.#set({ phase: 'running' });

@@ -1,11 +1,13 @@
-// The page's end of one rank: a peer connection to every other rank (simple-peer for signalling and ICE only), whose channels go to the rank's worker, and the
-// jobs of the other libraries, which need a page.
+// The page's end of one rank: a peer connection to every other rank (simple-peer for signalling and ICE only), whose channels go to the rank's worker, ports or
+// BroadcastChannels for the links if the run asks for them, and the jobs of the other libraries, which need a page.
 
 import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { InternalError, TabmeshError } from '../../base/errors.ts';
+import { meetByWorker } from '../same-browser.ts';
 import type { JobName, Jobs, PeerJob, RankJob } from '../../bench/collectives/jobs.ts';
+import type { BenchTransport } from '../../bench/collectives/link.ts';
 import { PEER_LIBRARIES } from '../../bench/collectives/peers/index.ts';
 import { createPeerJobs } from '../../bench/collectives/peers/peer.ts';
 import type { Signalling } from '../../bench/collectives/peers/peer.ts';
@@ -14,15 +16,17 @@ import { RawPipes } from '../../bench/collectives/raw.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
 import { RankSeat } from './rank-seat.ts';
-import type { PeerChannels, SeatApi } from './rank-seat.ts';
+import type { LinkEnd, SeatApi } from './rank-seat.ts';
 
 export interface RankPageOptions {
   readonly rank: number;
-  readonly size: number;
+  /** Names of all tabs, by rank. */
+  readonly names: readonly string[];
   /** Number of the run, the same on all pages. */
   readonly run: number;
   /** For the tuner of each link. */
   readonly tuneMs: number;
+  readonly transport: BenchTransport;
   /** What another rank should get; `about` is 'rank' or a library. */
   readonly say: (to: number, about: string, data: unknown) => void;
 }
@@ -40,14 +44,16 @@ export class RankPage {
   readonly #worker: Worker | undefined;
   readonly #seat: RankSeat | undefined;
   readonly #remote: Remote<SeatApi> | undefined;
+  readonly #started: Promise<void>;
   readonly #broken: Promise<never>;
   #break!: (error: Error) => void;
   #closed = false;
   readonly #kept = new Map<number, RawChannel>();
   readonly #pagePipes: RawPipes;
+  readonly #ended = new AbortController();
 
   constructor(options: RankPageOptions) {
-    const { rank, size, run, tuneMs } = options;
+    const { rank, names, run, tuneMs } = options;
     this.#options = options;
     this.#broken = new Promise((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
@@ -57,10 +63,15 @@ export class RankPage {
       this.#worker.addEventListener('error', (event) => this.#break(new InternalError(`the worker of rank ${rank} failed (${event.message || 'its script could not be loaded'}); reload the page`)));
       this.#remote = wrap<SeatApi>(this.#worker);
     } else this.#seat = new RankSeat();
-    for (let peer = 0; peer < size; peer++) if (peer !== rank) this.#connect(peer);
+    const others = [...names.keys()].filter((peer) => peer !== rank);
+    for (const peer of others) this.#connect(peer);
     this.#pagePipes = new RawPipes(this.#kept);
-    if (this.#seat) this.#seat.start(rank, run, tuneMs);
-    else void this.#remote!.start(rank, run, tuneMs);
+    this.#started = this.#join(others).then(() => {
+      if (this.#seat) this.#seat.start(rank, run, tuneMs);
+      else void this.#remote!.start(rank, run, tuneMs);
+    });
+    // Told to the first who asks for something.
+    this.#started.catch(() => undefined);
   }
 
   /** Whether channels go to a worker here. */
@@ -81,6 +92,7 @@ export class RankPage {
 
   close(): void {
     this.#closed = true;
+    this.#ended.abort();
     this.#peerJobs.close();
     const end = (): void => {
       this.#worker?.terminate();
@@ -97,6 +109,7 @@ export class RankPage {
       return this.#pagePipes.told(this.#options.rank, bytes, setting, () => performance.now());
     }
     if (name.startsWith('peer')) return this.#peerJobs[name as PeerJob](job as never);
+    await this.#started;
     if (this.#seat) return this.#seat.perform(name as RankJob, job);
     const { value, error } = await this.#remote!.perform(name as RankJob, job);
     if (error !== undefined) throw new TabmeshError(error);
@@ -114,10 +127,30 @@ export class RankPage {
     const { _pc: pc } = peer as unknown as { readonly _pc: RTCPeerConnection | null };
     if (!pc) return;
     // Handed over in the task that created them: later they could not be.
-    const channels: PeerChannels = { lanes: openLanes(pc), raw: pc.createDataChannel('raw', { negotiated: true, id: RAW_ID, ordered: true }) };
+    const raw = pc.createDataChannel('raw', { negotiated: true, id: RAW_ID, ordered: true });
     if (rank + to === 1) this.#kept.set(to, pc.createDataChannel('page raw', { negotiated: true, id: PAGE_RAW_ID, ordered: true }) as RawChannel);
-    if (this.#seat) this.#seat.adopt(to, channels);
-    else void this.#remote!.adopt(to, transfer(channels, channelsIn(channels) as unknown as Transferable[]));
+    if (this.#seat) this.#seat.adoptRaw(to, raw);
+    else void this.#remote!.adoptRaw(to, transfer(raw, [raw as unknown as Transferable]));
+    if (this.#options.transport === 'webrtc') this.#adopt(to, { kind: 'channels', channels: openLanes(pc) });
+  }
+
+  /** Links that do not go over WebRTC; nobody else can know the names of the meetings. */
+  async #join(others: readonly number[]): Promise<void> {
+    const { rank, names, run, transport } = this.#options;
+    const meetingOf = (peer: number): string => `tabmesh bench ${run} ${[names[rank], names[peer]].sort().join(' ')}`;
+    if (transport === 'broadcast') for (const peer of others) this.#adopt(peer, { kind: 'broadcast', name: meetingOf(peer) });
+    if (transport !== 'ports') return;
+    if (typeof SharedWorker === 'undefined') throw new TabmeshError('this browser has no SharedWorker to make ports; choose another transport');
+    const meet = meetByWorker();
+    await Promise.all(others.map(async (peer) => {
+      const met = await meet(meetingOf(peer), this.#ended.signal);
+      if (met.kind === 'ports') this.#adopt(peer, { kind: 'ports', control: met.control, bulk: met.bulk });
+    }));
+  }
+
+  #adopt(peer: number, end: LinkEnd): void {
+    if (this.#seat) this.#seat.adoptLink(peer, end);
+    else void this.#remote!.adoptLink(peer, transfer(end, movable(end)));
   }
 
   #signallingOf(library: string): Signalling & { early: unknown[] } {
@@ -139,8 +172,7 @@ export class RankPage {
   }
 }
 
-/** Every channel of the record, however the links name and number theirs. */
-function channelsIn(value: unknown): RTCDataChannel[] {
-  if (value instanceof RTCDataChannel) return [value];
-  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(channelsIn) : [];
+function movable(end: LinkEnd): Transferable[] {
+  if (end.kind === 'ports') return [end.control, end.bulk];
+  return end.kind === 'channels' ? Object.values(end.channels) as unknown as Transferable[] : [];
 }

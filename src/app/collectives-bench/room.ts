@@ -4,13 +4,14 @@
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
 import type { Call, JobName, Jobs } from '../../bench/collectives/jobs.ts';
+import type { BenchTransport, CollectivesSettings } from '../../bench/collectives/link.ts';
 import { sentence } from '../plan.ts';
 import { RankPage } from './rank-page.ts';
 
 type Message =
   | { readonly kind: 'roll-call' }
   | { readonly kind: 'here'; readonly id: string }
-  | { readonly kind: 'begin'; readonly run: number; readonly tuneMs: number; /** By rank. */ readonly ids: readonly string[] }
+  | { readonly kind: 'begin'; readonly run: number; readonly tuneMs: number; readonly transport: BenchTransport; /** By rank. */ readonly ids: readonly string[] }
   | { readonly kind: 'end'; readonly run: number }
   | { readonly kind: 'gone'; readonly id: string }
   | { readonly kind: 'say'; readonly run: number; readonly from: number; readonly to: number; readonly about: string; readonly data: unknown }
@@ -35,11 +36,11 @@ abstract class Member {
 
   protected tell(message: Message): void { this.channel.postMessage(message); }
 
-  protected begin(run: number, ids: readonly string[], tuneMs: number): void {
+  protected begin({ run, ids, tuneMs, transport }: Omit<Extract<Message, { kind: 'begin' }>, 'kind'>): void {
     this.page?.close();
     this.run = run;
     const rank = ids.indexOf(this.id);
-    this.page = new RankPage({ rank, size: ids.length, run, tuneMs, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }) });
+    this.page = new RankPage({ rank, names: ids, run, tuneMs, transport, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }) });
     this.rank = rank;
     for (const message of this.#early.splice(0)) if (message.run === run) this.take(message);
   }
@@ -77,7 +78,7 @@ export class Host extends Member {
    * Resolves when `size` - 1 other tabs have answered and the run has begun in all. `onWait`: how many are missing. Rejects with AbortedError when `signal` aborts,
    * and after `limitMs`, if given.
    */
-  async meet(size: number, tuneMs: number, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
+  async meet(size: number, { tuneMs, transport }: Pick<CollectivesSettings, 'tuneMs' | 'transport'>, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
     this.#here.clear();
     await new Promise<void>((resolve, reject) => {
       const stop = (): void => { clearTimeout(timer); reject(new AbortedError()); };
@@ -98,8 +99,9 @@ export class Host extends Member {
     const run = Math.max(this.run + 1, Math.floor(Date.now() / 1000) % 2 ** 31);
     const gone = new Promise<never>((_, reject) => { this.#onGone = reject; });
     gone.catch(() => undefined);
-    this.tell({ kind: 'begin', run, tuneMs, ids: this.#ids });
-    this.begin(run, this.#ids, tuneMs);
+    const beginning = { run, tuneMs, transport, ids: this.#ids };
+    this.tell({ kind: 'begin', ...beginning });
+    this.begin(beginning);
     const place = this.page!;
     return {
       gone,
@@ -152,7 +154,7 @@ export class Guest extends Member {
     else if (message.kind === 'begin') {
       const rank = message.ids.indexOf(this.id);
       if (rank < 0) { this.#onState('there are enough tabs for this run; this one waits for the next'); return; }
-      this.begin(message.run, message.ids, message.tuneMs);
+      this.begin(message);
       this.#onState(`rank ${rank} of ${message.ids.length}: measuring`);
     } else if (message.kind === 'end' && message.run === this.run) {
       this.page?.close();

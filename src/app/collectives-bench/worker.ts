@@ -7,7 +7,8 @@ import type { SeatApi } from './rank-seat.ts';
 
 const seat = new RankSeat();
 const api: SeatApi = {
-  adopt: (peer, channels) => seat.adopt(peer, channels),
+  adoptRaw: (peer, channel) => seat.adoptRaw(peer, channel),
+  adoptLink: (peer, end) => seat.adoptLink(peer, end),
   start: (rank, run, tuneMs) => seat.start(rank, run, tuneMs),
   async perform(name, job) {
     try {

@@ -89,13 +89,13 @@ class Conductor {
     const transfers = peers.length ? sizes.filter((bytes) => bytes > 0) : [];
     this.#total = 1 + collectives.reduce((sum, { name }) => sum + this.#sizesOf(name).length, 0) + transfers.length + gpuSizes.length;
     this.#status('connecting');
-    await this.#all('meet', null);
+    const links = [...new Set((await this.#all('meet', null)).flat())];
     const tried = await this.#tuneRaw();
     this.#done++;
     for (const { name } of collectives) for (const bytes of this.#sizesOf(name)) await this.#collective(name, bytes);
     if (transfers.length) await this.#transfers(transfers);
     if (gpuSizes.length) await this.#gpu(gpuSizes);
-    return { ranks, raw: { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
+    return { ranks, links, raw: { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
   }
 
   #sizesOf(name: string): readonly number[] { return name === 'barrier' ? [0] : this.#plan.sizes; }
@@ -123,7 +123,7 @@ class Conductor {
     const [one, all] = [this.#pipeTraffic(bytes), trafficOf(collectiveNamed('ring-send'), ranks, bytes / 4)];
     await rate(one, this.#pipe);
     const seen = settings.map(() => ({ pipe: [] as number[], ring: [] as number[] }));
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < Math.min(3, this.#plan.rounds ?? 3); round++) {
       for (const [i, setting] of round % 2 ? [...settings.entries()].toReversed() : settings.entries()) {
         seen[i].pipe.push(await rate(one, setting));
         seen[i].ring.push(await rate(all, setting));
@@ -135,7 +135,7 @@ class Conductor {
     this.#ring = bestOf('ring');
     // Where the channel lives makes a difference; what is compared are channels in workers, as a training rank has them.
     const seenAt = { onPage: [] as number[], inWorker: [] as number[] };
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < Math.min(4, this.#plan.rounds ?? 4); round++) {
       seenAt.inWorker.push(await rate(one, this.#pipe));
       const told = await Promise.all([0, 1].map((rank) => this.#call(rank, 'pageRaw', { bytes, setting: this.#pipe })));
       seenAt.onPage.push(bytes / told[0] / 1000);

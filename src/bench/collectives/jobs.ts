@@ -7,8 +7,8 @@ import type { RawSetting } from './raw.ts';
 export interface Timed { readonly ms: number; readonly wrong: number }
 
 export interface Jobs {
-  /** Resolves when all channels of this rank are open and its peers have spoken. */
-  readonly meet: { readonly job: null; readonly answer: null };
+  /** Resolves when all channels of this rank are open and its peers have spoken; answers what its links go over. */
+  readonly meet: { readonly job: null; readonly answer: readonly string[] };
   /** `salt` makes the numbers of a round differ from those of any other; `times` calls follow each other. */
   readonly collective: { readonly job: { readonly name: string; readonly bytes: number; readonly times: number; readonly salt: number }; readonly answer: Timed };
   /** Bare channels; bytes by sender, then receiver. */

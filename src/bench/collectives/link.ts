@@ -1,5 +1,5 @@
 // What the page measures, read from and written to the URL fragment, so that a link repeats a run:
-// #tabs=3&sizes=4KiB,1MiB|default|all&only=all-reduce,send,...&peers=1|peerjs,...&rounds=5&tune=1000&frames=1&room=NAME&run=1   and, for the other tabs: #join=NAME
+// #tabs=3&sizes=4KiB,1MiB|default|all&only=all-reduce,send,...&peers=1|peerjs,...&transport=ports&rounds=5&tune=1000&frames=1&room=NAME&run=1   and, for the other tabs: #join=NAME
 
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
@@ -9,12 +9,17 @@ import { formatSizes, parseSizes } from './sizes.ts';
 export const MOST_TABS = 8;
 export const PEER_NAMES = ['simple-peer', 'peerjs', 'trystero'] as const;
 
+/** What tabmesh's links use: WebRTC data channels, message ports that a SharedWorker made, or BroadcastChannels; the last two only within one browser. */
+export const TRANSPORTS = ['webrtc', 'ports', 'broadcast'] as const;
+export type BenchTransport = (typeof TRANSPORTS)[number];
+
 export interface CollectivesSettings {
   readonly tabs: number;
   /** Bytes. */
   readonly sizes: readonly number[];
   readonly only: readonly string[];
   readonly peers: readonly string[];
+  readonly transport: BenchTransport;
   /** Without: as many as fit. */
   readonly rounds: number | undefined;
   /** Milliseconds that the tuner of each link may take before the first data. */
@@ -32,7 +37,7 @@ export interface CollectivesLink {
   readonly start: boolean;
 }
 
-const NAMES = ['tabs', 'sizes', 'only', 'peers', 'rounds', 'tune', 'frames', 'room', 'join', 'run'];
+const NAMES = ['tabs', 'sizes', 'only', 'peers', 'transport', 'rounds', 'tune', 'frames', 'room', 'join', 'run'];
 
 /** Throws ConfigError for what is unknown or out of range. */
 export function readLink(hash: string): CollectivesLink {
@@ -41,7 +46,7 @@ export function readLink(hash: string): CollectivesLink {
   const text = (name: string): string | undefined => given.get(name) ?? undefined;
   return {
     settings: {
-      tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')),
+      tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')), transport: transportOf(text('transport'), 'link: transport'),
       rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100),
       tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000), frames: flag('frames', text('frames')),
     },
@@ -51,11 +56,12 @@ export function readLink(hash: string): CollectivesLink {
 
 /** The fragment without '#': what differs from the defaults. */
 export function formatLink(settings: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
-  const { tabs, sizes, only, peers, rounds, tuneMs, frames } = settings;
+  const { tabs, sizes, only, peers, rounds, transport, tuneMs, frames } = settings;
   const parts = [`tabs=${tabs}`];
   if (formatSizes(sizes) !== 'default') parts.push(`sizes=${formatSizes(sizes)}`);
   if (only.length !== selectable(undefined).length) parts.push(`only=${only.join(',')}`);
   if (peers.length) parts.push(`peers=${peers.length === PEER_NAMES.length ? '1' : peers.join(',')}`);
+  if (transport !== 'webrtc') parts.push(`transport=${transport}`);
   if (rounds !== undefined) parts.push(`rounds=${rounds}`);
   if (tuneMs > 0) parts.push(`tune=${tuneMs}`);
   if (frames) parts.push('frames=1');
@@ -71,6 +77,13 @@ function peersOf(text: string | undefined): readonly string[] {
   const stranger = names.find((name) => !PEER_NAMES.some((known) => known === name));
   if (stranger !== undefined) throw new ConfigError('link', `unknown library ${quote(stranger)}; expected some of ${PEER_NAMES.join(', ')}`);
   return PEER_NAMES.filter((name) => names.includes(name));
+}
+
+/** Throws ConfigError for a name that is none. */
+export function transportOf(text: string | undefined, where: string): BenchTransport {
+  const found = TRANSPORTS.find((name) => name === (text ?? 'webrtc'));
+  if (found === undefined) throw new ConfigError(where, `expected ${TRANSPORTS.join(', ')}, got ${quote(text!)}`);
+  return found;
 }
 
 function flag(name: string, text: string | undefined): boolean {

@@ -62,6 +62,8 @@ export interface RawFound {
 
 export interface CollectivesMeasured {
   readonly ranks: number;
+  /** What the links of tabmesh went over: 'webrtc worker', 'same browser', ... */
+  readonly links: readonly string[];
   readonly raw: RawFound;
   readonly latency: Latency | null;
   readonly results: readonly CollectiveResult[];

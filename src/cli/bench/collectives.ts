@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import type { Browser } from 'playwright-core';
 import { AbortedError, ConfigError, TabmeshError } from '../../base/errors.ts';
-import { formatLink, MOST_TABS, PEER_NAMES } from '../../bench/collectives/link.ts';
+import { formatLink, MOST_TABS, PEER_NAMES, transportOf } from '../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../bench/collectives/link.ts';
 import { selectable } from '../../bench/collectives/conductor.ts';
 import { ALIGN, cellsOf, COLUMNS, summarise } from '../../bench/collectives/report.ts';
@@ -21,15 +21,15 @@ const ROOM = 'command';
 
 export async function collectives(args: readonly string[], io: CommandIo): Promise<number> {
   const { options } = parseOptions(args, COLLECTIVES_OPTIONS);
-  const { tabs, sizes, only, peers, rounds, tune, json } = options;
+  const { tabs, sizes, only, peers, transport, rounds, tune, json } = options;
   if (!(tabs >= 2 && tabs <= MOST_TABS)) throw new ConfigError('--tabs', `expected 2 to ${MOST_TABS}, got ${tabs}`);
   if (!(tune >= 0 && tune <= 60)) throw new ConfigError('--tune', `expected 0 to 60 seconds, got ${tune}`);
-  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], rounds, tuneMs: Math.round(1000 * tune), frames: false };
+  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], transport: transportOf(transport, '--transport'), rounds, tuneMs: Math.round(1000 * tune), frames: false };
   const { report, version } = await benchInTabs(settings, io);
   const whole: CollectivesReport = { ...report, browser: version };
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(whole, null, 2)}\n`);
   io.out(`adapter: ${whole.adapter}`);
-  io.out(`browser: ${whole.browser}, ${tabs} tabs`);
+  io.out(`browser: ${whole.browser}, ${tabs} tabs, links: ${whole.links.join(', ')}`);
   io.out('');
   for (const line of table(ALIGN, COLUMNS, whole.results.map(cellsOf))) io.out(line);
   io.out('');

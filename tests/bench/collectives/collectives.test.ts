@@ -206,7 +206,7 @@ it('the summary speaks of large sizes alone, and of every library', () => {
     collective, ranks: 2, bytes, library, medianMs: 1, algbw: 1, busbw: 1, rawPipe: 1, rawRing: 1, ofPipe, ofRing: 2 * ofPipe, minMs: 1, maxMs: 1, rounds: 2, times: 1, wrong: 0, ...more,
   });
   const measured: CollectivesMeasured = {
-    ranks: 2, raw: { pipe: { frame: 65536, window: 262144 }, ring: { frame: 16384, window: 131072 }, onPage: 30, inWorker: 20, tried: [] }, missing: [{ library: 'peerjs', reason: 'offline' }],
+    ranks: 2, links: ['webrtc worker'], raw: { pipe: { frame: 65536, window: 262144 }, ring: { frame: 16384, window: 131072 }, onPage: 30, inWorker: 20, tried: [] }, missing: [{ library: 'peerjs', reason: 'offline' }],
     latency: { roundTripMs: 0.5, allReduceMs: 0.6, ratio: 1.2, rawStepsMs: 0.5, ofRawSteps: 1.2, bytes: 4096 },
     results: [row('all-reduce', 4096, 'tabmesh', 0.1), row('all-reduce', MIB, 'tabmesh', 0.4), row('send', 4 * MIB, 'tabmesh', 0.9), row('transfer', MIB, 'tabmesh', 0.2, { ratio: null }), row('transfer', MIB, 'trystero', 0.2, { ratio: 1.75 })],
   };

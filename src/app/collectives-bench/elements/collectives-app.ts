@@ -12,7 +12,7 @@ import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import type { CollectivesController, CollectivesState } from '../controller.ts';
 import { formatMarkdown } from '../markdown.ts';
-import { formatLink, MOST_TABS, PEER_NAMES } from '../../../bench/collectives/link.ts';
+import { formatLink, MOST_TABS, PEER_NAMES, TRANSPORTS } from '../../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../../bench/collectives/link.ts';
 import './bandwidth-chart.ts';
 import type { BandwidthCurve } from './bandwidth-chart.ts';
@@ -24,6 +24,8 @@ const ABOUT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(COLLECTIVES.map(({ name, about }) => [name, about])), 'transfer': 'rank 0 to rank 1, until the sender is told that all came; the same array by each library',
   'gpu-to-gpu': 'a buffer on the GPU of rank 0 to one on that of rank 1: readback, wire and upload overlapped in pieces', 'gpu-to-gpu-naive': 'the same, one after the other',
 };
+
+const LINKS: Readonly<Record<CollectivesSettings['transport'], string>> = { webrtc: 'WebRTC', ports: 'ports, one browser only', broadcast: 'BroadcastChannel, one browser only' };
 
 const HEADINGS: readonly (readonly [string, string])[] = [
   ['size', 'bytes of the array, as nccl-tests count them'], ['library', ''], ['ms', 'one call on the slowest rank, median of the rounds'], ['algbw', 'MB/s: size / time'], ['busbw', 'MB/s: algbw times the factor of nccl-tests'],
@@ -72,7 +74,7 @@ export class CollectivesApp extends LitElement {
         ${guest === undefined ? nothing : html`<section class="card"><h2>A rank of the bench</h2><p role="status">${guest}</p><p class="soft small">Keep this tab open; the results appear in the tab that runs the bench.</p></section>`}
         ${state && this.host ? this.#host(state, this.host) : nothing}
       </main>
-      <footer class="small soft">tabmesh ${version}. Everything stays in this browser: real WebRTC data channels between its tabs, no server. All tabs share this machine's processor, so the more ranks send at once, the less each has:
+      <footer class="small soft">tabmesh ${version}. Everything stays in this browser: its tabs are joined by real WebRTC data channels (or by what you choose), without a server. All tabs share this machine's processor, so the more ranks send at once, the less each has:
         "raw pipe" is one bare channel that has the machine to itself, "raw alike" are bare channels with the same traffic.</footer>`;
   }
 
@@ -115,6 +117,8 @@ export class CollectivesApp extends LitElement {
         <label class="field">Sizes <select ?disabled=${busy} @change=${(event: Event) => controller.choose({ sizes: select(event) === 'all' ? ALL_SIZES : DEFAULT_SIZES })}>
           <option value="default" ?selected=${sizes === 'default'}>0 B to 16 MiB, six</option><option value="all" ?selected=${sizes === 'all'}>0 B to 64 MiB, all</option>
           ${sizes === 'default' || sizes === 'all' ? nothing : html`<option selected disabled>${sizes}</option>`}</select></label>
+        <label class="field">Links over <select ?disabled=${busy} @change=${(event: Event) => controller.choose({ transport: TRANSPORTS[(event.target as HTMLSelectElement).selectedIndex] })}>
+          ${TRANSPORTS.map((name) => html`<option ?selected=${settings.transport === name}>${LINKS[name]}</option>`)}</select></label>
       </div>
       <details><summary>What</summary><div class="choices">${selectable(undefined).map((name) => html`<label title=${ABOUT[name]}><input type="checkbox" ?disabled=${busy}
         .checked=${settings.only.includes(name)} @change=${(event: Event) => controller.choose({ only: selectable(undefined).filter((one) => (one === name ? checked(event) : settings.only.includes(one))) })}>${name}</label>`)}</div></details>

@@ -53,11 +53,10 @@ export interface RankApi {
   open(backend: Backend): Promise<DeviceReport>;
   /** Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats. */
   prepare(preparation: RankPreparation): Promise<void>;
-  /**
-   * Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of its own serves as both.
-   * `lock`: held by the peer's tab as long as that lives.
-   */
-  adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle, lock?: string): Promise<void>;
+  /** Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of its own serves as both. */
+  adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void>;
+  /** The tab of an adopted peer holds this lock as long as it lives. */
+  watch(peer: number, lock: string): void;
   /** Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event. */
   start(setup: RankSetup, events: MessagePort): Promise<void>;
   pause(): void;

@@ -42,8 +42,8 @@ let gpu: GpuContext | undefined;
 let ready: { readonly config: RunConfig; readonly prepared: PreparedRun; readonly checkpoint?: Uint8Array<ArrayBuffer> } | undefined;
 let links: ReadonlyMap<number, Link> = new Map();
 const lanes = new Map<number, Lanes>();
-/** End the watches over peers' tabs. */
-const watches = new Map<number, () => void>();
+/** The tabs at the other ends. */
+const tabs = new Map<number, TabWatch>();
 let wishes: Requests = { stop: false, save: false, sample: false };
 let paused: { promise: Promise<void>; resume: () => void } | undefined;
 
@@ -57,14 +57,15 @@ const api: RankApi = {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
     ready = { config: parsed, prepared: prepareRun(parsed, files), checkpoint };
   },
-  async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle, lock?: string): Promise<void> {
+  async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void> {
     closeLanes(peer);
-    const gone = new AbortController();
-    const first = wireOf(control, gone.signal);
-    lanes.set(peer, { control: first, bulk: bulk ? wireOf(bulk, gone.signal) : first, ...(latency ? { latency: wireOf(latency, gone.signal) } : {}) });
-    watches.set(peer, lock === undefined ? () => undefined : watchTab(lock, () => gone.abort()));
+    const tab = new TabWatch();
+    tabs.set(peer, tab);
+    const first = wireOf(control, tab.gone);
+    lanes.set(peer, { control: first, bulk: bulk ? wireOf(bulk, tab.gone) : first, ...(latency ? { latency: wireOf(latency, tab.gone) } : {}) });
     await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
   },
+  watch(peer: number, lock: string): void { tabs.get(peer)?.watch(lock); },
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
     wishes = { stop: false, save: false, sample: false };
@@ -108,8 +109,8 @@ const api: RankApi = {
       fail(error, setup.rank, mesh, recorder, tell);
     } finally {
       stopWatching();
-      for (const stop of watches.values()) stop();
-      watches.clear();
+      for (const tab of tabs.values()) tab.stop();
+      tabs.clear();
       lanes.clear();
       links = new Map();
     }
@@ -164,24 +165,33 @@ function report(link: Link): LinkReport { return { ...link.report(), sent: link.
 function closeLanes(peer: number): void {
   const { control, bulk, latency } = lanes.get(peer) ?? {};
   for (const wire of [control, bulk, latency]) wire?.close();
-  watches.get(peer)?.();
+  tabs.get(peer)?.stop();
 }
 
 /** `gone` aborts when the tab at the other end is known to be gone. */
 function wireOf(lane: LaneHandle, gone: AbortSignal): Wire {
-  if (lane.kind === 'channel') return channelWire(lane.channel, 'webrtc worker');
+  if (lane.kind === 'channel') return channelWire(lane.channel, 'webrtc worker', gone);
   if (lane.kind === 'port') return messagePortWire(lane.port, lane.via, gone);
   const { wire, lost } = broadcastChannelWire(lane.name);
   gone.addEventListener('abort', lost);
   return wire;
 }
 
-/** Calls `gone` when whoever holds the lock has let it go. A little later: what it said before may still be on its way. */
-function watchTab(lock: string, gone: () => void): () => void {
-  const stop = new AbortController();
-  let cancel = (): void => {};
-  whenTabLockReleased(lock, stop.signal, () => { cancel = realWorld.timer(LAST_WORDS_MS, gone); });
-  return () => { cancel(); stop.abort(); };
+/** Hears of the end of the tab that holds a lock. */
+class TabWatch {
+  readonly #gone = new AbortController();
+  readonly #stopped = new AbortController();
+  #cancel = (): void => {};
+
+  /** Aborts when the tab is gone. A little later: what it said before may still be on its way. */
+  readonly gone = this.#gone.signal;
+
+  watch(lock: string): void { whenTabLockReleased(lock, this.#stopped.signal, () => { this.#cancel = realWorld.timer(LAST_WORDS_MS, () => this.#gone.abort()); }); }
+
+  stop(): void {
+    this.#cancel();
+    this.#stopped.abort();
+  }
 }
 
 /** A port is open when it arrives: the page relays only open channels. */

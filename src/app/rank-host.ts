@@ -50,12 +50,15 @@ export class RankHost {
     return this.#guard(this.#api.adopt(peer, portHandle(control, 'message-port'), portHandle(bulk, 'message-port')));
   }
 
-  /** The fast lane to a tab of this browser, whose page holds `lock`. */
-  adoptSameBrowser(peer: number, met: Met, lock: string): Promise<void> {
+  /** The fast lane to a tab of this browser. */
+  adoptSameBrowser(peer: number, met: Met): Promise<void> {
     met.talk.close();
-    if (met.kind === 'broadcast') return this.#guard(this.#api.adopt(peer, { kind: 'broadcast', name: met.name }, undefined, undefined, lock));
-    return this.#guard(this.#api.adopt(peer, portHandle(met.control, 'same browser'), portHandle(met.bulk, 'same browser'), undefined, lock));
+    if (met.kind === 'broadcast') return this.#guard(this.#api.adopt(peer, { kind: 'broadcast', name: met.name }));
+    return this.#guard(this.#api.adopt(peer, portHandle(met.control, 'same browser'), portHandle(met.bulk, 'same browser')));
   }
+
+  /** The page of an adopted peer holds `lock` as long as it lives. */
+  watch(peer: number, lock: string): Promise<void> { return this.#guard(this.#api.watch(peer, lock)); }
 
   /** Trains to the end. Resolves after the last event (`done` or `failed`) was delivered. */
   async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {

@@ -6,6 +6,7 @@ import { worldSize } from '../base/axis.ts';
 import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
 import { realWorld } from '../base/world.ts';
+import { createPeerMesh } from '../cluster/peer-mesh.ts';
 import type { Presence } from '../cluster/presence.ts';
 import type { ConnectionView } from './connections.ts';
 import { viewConnections } from './connections.ts';
@@ -23,7 +24,7 @@ import type { Plan, PlanContents } from './plan.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
 import { chooseCarrier, introduce } from './room.ts';
-import { sameBrowserMesh } from './same-browser.ts';
+import { sameBrowserMesh, witnessed } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
 /** 'starting': opens, loads, connects. 'idle', 'done' and 'failed': a run may begin. */
@@ -117,7 +118,8 @@ export class RunController {
         world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), ice: () => this.#ice.current(),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
-        ...(settings.lane ? { createMesh: sameBrowserMesh((peer, met, lock) => this.#hosts[0]!.adoptSameBrowser(peer, met, lock)) } : {}),
+        createMesh: witnessed((peer, lock) => { void this.#hosts[0]?.watch(peer, lock).catch(() => undefined); },
+          settings.lane ? sameBrowserMesh((peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met)) : createPeerMesh),
         onEvent: (event) => {
           reporter.session(event);
           this.#onSession(event);

@@ -1,17 +1,24 @@
-// How this page meets other tabs of its browser for the fast lane: by a SharedWorker that makes ports for two tabs, or, where there is none, by BroadcastChannel.
+// What tabs of one browser can do for each other: hear at once that one is gone, by Web Locks, and meet for the fast lane, by a SharedWorker that makes ports for two
+// tabs, or, where there is none, by BroadcastChannel.
 
 import { realWorld } from '../base/world.ts';
 import type { Mesh, MeshOptions } from '../cluster/mesh.ts';
 import { createPeerMesh } from '../cluster/peer-mesh.ts';
 import { createSameBrowserMesh } from '../cluster/same-browser.ts';
 import type { Met } from '../cluster/same-browser.ts';
-import { holdTabLock } from '../transport/tab-lock.ts';
+import { createWitnessedMesh } from '../cluster/witness.ts';
+import { holdTabLock, isTabLockHeld } from '../transport/tab-lock.ts';
 import type { Introduction, Wish } from '../../workers/introduce.ts';
 
+/** A maker of meshes whose peers' tabs are watched where they are of this browser. `watch` tells the worker. */
+export function witnessed(watch: (peer: number, lock: string) => void, make: (options: MeshOptions) => Mesh): (options: MeshOptions) => Mesh {
+  return (options) => createWitnessedMesh(options, { holdLock: holdTabLock, isHeld: isTabLockHeld, watch }, make);
+}
+
 /** A maker of meshes that try the fast lane first. `adopt` hands what was met to the worker. */
-export function sameBrowserMesh(adopt: (peer: number, met: Met, lock: string) => Promise<void>): (options: MeshOptions) => Mesh {
+export function sameBrowserMesh(adopt: (peer: number, met: Met) => Promise<void>): (options: MeshOptions) => Mesh {
   const meet = typeof SharedWorker === 'undefined' ? meetByChannel : meetByWorker();
-  return (options) => createSameBrowserMesh(options, { world: realWorld, meet, adopt, holdLock: holdTabLock, fallback: createPeerMesh });
+  return (options) => createSameBrowserMesh(options, { world: realWorld, meet, adopt, fallback: createPeerMesh });
 }
 
 /** A meeting gives ports that the SharedWorker made. */

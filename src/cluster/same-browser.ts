@@ -3,7 +3,7 @@
 // A meeting has a name that only these two members of this view can know (their addresses are drawn anew at each join), so who comes is the peer, and shares our
 // browser: what carries the meeting does not leave it. Both then exchange random numbers over what they will use; an end that hears its own back knows that the
 // pipe works both ways. Should one end give up while the other is content, its WebRTC offer tells: a signal ends the fast lane to that peer.
-// The page holds a lock for as long as its mesh lives; the peer's worker waits for it, and so hears at once that the tab is gone.
+// A port tells nothing when the tab at its other end is gone: witness.ts does.
 
 import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
@@ -22,10 +22,8 @@ export interface SameBrowserOptions {
   readonly world: World;
   /** Resolves when the other end has come to the meeting of this name; never, when it does not come. `signal` ends the wait. */
   readonly meet: (name: string, signal: AbortSignal) => Promise<Met>;
-  /** Gives the worker what was met, and the name of the lock that the peer's tab holds. Resolves when the worker has it. */
-  readonly adopt: (peer: number, met: Met, lock: string) => Promise<void>;
-  /** Holds a lock until the returned function is called. */
-  readonly holdLock: (name: string) => Promise<() => void>;
+  /** Gives the worker what was met. Resolves when the worker has it. */
+  readonly adopt: (peer: number, met: Met) => Promise<void>;
   readonly fallback: (options: MeshOptions) => Mesh;
   readonly waitMs?: number;
 }
@@ -41,14 +39,12 @@ class SameBrowserMesh implements Mesh {
   readonly #tries = new Map<number, Try>();
   /** Peers with whom the lane was tried; they get no second try. */
   readonly #tried = new Set<number>();
-  readonly #locked: Promise<() => void>;
   #closed = false;
 
   constructor(options: MeshOptions, lane: SameBrowserOptions) {
     this.#options = options;
     this.#lane = lane;
     this.#fallback = lane.fallback(options);
-    this.#locked = options.name === undefined ? Promise.resolve(() => undefined) : lane.holdLock(lockName(options.name, options.rank));
   }
 
   connect(to: ConnectTo): void {
@@ -89,7 +85,6 @@ class SameBrowserMesh implements Mesh {
     this.#closed = true;
     for (const [peer, mine] of this.#tries) this.#drop(peer, mine);
     this.#fallback.close();
-    void this.#locked.then((release) => release());
   }
 
   async #attempt(peer: number, mine: Try): Promise<void> {
@@ -100,8 +95,6 @@ class SameBrowserMesh implements Mesh {
       signal.addEventListener('abort', () => { cancel(); reject(new Error('given up')); });
     });
     late.catch(() => undefined);
-    // Before we can be met, or the peer would find our lock free and take us for dead.
-    await Promise.race([this.#locked, late]);
     const { name = '', rank } = this.#options;
     const meeting = meet(`${name} ${Math.min(rank, peer)} ${Math.max(rank, peer)}`, signal);
     // Also one that comes too late, when nobody waits for it.
@@ -110,7 +103,7 @@ class SameBrowserMesh implements Mesh {
     await Promise.race([greet(met.talk, world), late]);
     // From here on the pipe is the worker's, and no timer ends it.
     mine.met = undefined;
-    await Promise.race([adopt(peer, met, lockName(name, peer)), late]);
+    await Promise.race([adopt(peer, met), late]);
     if (signal.aborted) throw new Error('given up');
   }
 
@@ -120,8 +113,6 @@ class SameBrowserMesh implements Mesh {
     if (mine.met) discard(mine.met);
   }
 }
-
-function lockName(name: string, rank: number): string { return `tabmesh lane ${name} ${rank}`; }
 
 function discard(met: Met): void {
   met.talk.close();

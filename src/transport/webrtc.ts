@@ -6,8 +6,8 @@ import { LimitError } from '../base/errors.ts';
 import { BaseWire, LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from './base-wire.ts';
 import type { Wire } from './transport.ts';
 
-/** `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. */
-export function channelWire(channel: RTCDataChannel, kind = 'webrtc page'): Wire { return new ChannelWire(channel, kind); }
+/** `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. `gone` aborts when the tab at the other end is known to be gone. */
+export function channelWire(channel: RTCDataChannel, kind = 'webrtc page', gone?: AbortSignal): Wire { return new ChannelWire(channel, kind, gone); }
 
 class ChannelWire extends BaseWire {
   readonly kind: string;
@@ -17,7 +17,7 @@ class ChannelWire extends BaseWire {
   #openingBytes = 0;
   #fault: string | undefined;
 
-  constructor(channel: RTCDataChannel, kind: string) {
+  constructor(channel: RTCDataChannel, kind: string, gone?: AbortSignal) {
     super();
     this.kind = kind;
     this.#channel = channel;
@@ -32,6 +32,7 @@ class ChannelWire extends BaseWire {
     channel.addEventListener('open', () => this.#flush());
     channel.addEventListener('error', (event) => { this.#fault = faultOf(event); });
     channel.addEventListener('close', () => this.closed(this.#closeReason()));
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'));
     if (channel.readyState === 'closed' || channel.readyState === 'closing') this.closed(this.#closeReason());
   }
 

@@ -36,10 +36,10 @@ function hall(mute = false): Hall {
   };
 }
 
-interface Seat { readonly mesh: Mesh; readonly log: string[]; readonly locks: Set<string> }
+interface Seat { readonly mesh: Mesh; readonly log: string[] }
 
 function seat(rank: number, world: VirtualWorld, meet: Hall['meet'], name = '1 a b'): Seat {
-  const [log, locks] = [[] as string[], new Set<string>()];
+  const log: string[] = [];
   const fallback = (): Mesh => ({
     connect: ({ peer, attempt }) => log.push(`webrtc ${peer} ${attempt}`), signal: (peer, attempt) => log.push(`signal ${peer} ${attempt}`), lanes: () => new Map(), routes: async () => new Map(),
     examine: async () => new Map(), close: () => log.push('closed'),
@@ -47,11 +47,10 @@ function seat(rank: number, world: VirtualWorld, meet: Hall['meet'], name = '1 a
   const options = { name, rank, onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`) } as unknown as MeshOptions;
   const mesh = createSameBrowserMesh(options, {
     world, fallback,
-    meet: (place, signal) => { log.push(`meet with ${locks.size} lock`); return meet(place, signal); },
-    adopt: async (peer, _met, lock) => { log.push(`adopted ${peer} ${lock}`); },
-    holdLock: async (lock) => { locks.add(lock); return () => locks.delete(lock); },
+    meet: (place, signal) => { log.push('meet'); return meet(place, signal); },
+    adopt: async (peer) => { log.push(`adopted ${peer}`); },
   });
-  return { mesh, log, locks };
+  return { mesh, log };
 }
 
 /** Both want to connect; afterwards nobody may believe in a pipe that works one way only. */
@@ -61,28 +60,25 @@ async function checkOneWay(of: (rank: number, world: VirtualWorld, meet: Hall['m
   const seats = [of(0, world, meet), of(1, world, meet)];
   seats.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
   await world.advance(3000);
-  for (const [rank, { log }] of seats.entries()) expect(log).toEqual([`connecting ${1 - rank}`, 'meet with 1 lock', `webrtc ${1 - rank} 1`]);
+  for (const [rank, { log }] of seats.entries()) expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `webrtc ${1 - rank} 1`]);
 }
 
 describe('the same-browser lane', () => {
-  it('is taken by two who meet under one name, each holding its lock before it comes', async () => {
+  it('is taken by two who meet under one name', async () => {
     const world = new VirtualWorld();
     const place = hall();
     const seats = [seat(0, world, place.meet), seat(1, world, place.meet)];
     seats.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
     await world.advance(10);
-    for (const [rank, { log, mesh, locks }] of seats.entries()) {
-      expect(log).toEqual([`connecting ${1 - rank}`, 'meet with 1 lock', `adopted ${1 - rank} tabmesh lane 1 a b ${1 - rank}`, `open ${1 - rank}`]);
+    for (const [rank, { log, mesh }] of seats.entries()) {
+      expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `adopted ${1 - rank}`, `open ${1 - rank}`]);
       expect([...await mesh.routes()]).toEqual([[1 - rank, 'same browser']]);
-      expect([...locks]).toEqual([`tabmesh lane 1 a b ${rank}`]);
     }
     expect(place.names).toEqual(['1 a b 0 1', '1 a b 0 1']);
     await world.advance(5000); // the wait of 1.5 s is over: nothing more happens
-    for (const { log, mesh, locks } of seats) {
+    for (const { log, mesh } of seats) {
       expect(log).toHaveLength(4);
       mesh.close();
-      await world.advance(1);
-      expect(locks.size).toBe(0);
     }
     expect(world.pending).toBe(0);
   });
@@ -92,7 +88,7 @@ describe('the same-browser lane', () => {
     const { log, mesh } = seat(0, world, hall().meet);
     mesh.connect({ peer: 1, attempt: 1 });
     await world.advance(1400);
-    expect(log).toEqual(['connecting 1', 'meet with 1 lock']);
+    expect(log).toEqual(['connecting 1', 'meet']);
     await world.advance(200);
     mesh.connect({ peer: 1, attempt: 2 });
     expect(log.slice(2)).toEqual(['webrtc 1 1', 'webrtc 1 2']);
@@ -109,7 +105,7 @@ describe('the same-browser lane', () => {
     first.mesh.signal(1, 1, { type: 'offer', sdp: '' });
     second.mesh.connect({ peer: 0, attempt: 1 }); // comes when the first has gone
     await world.advance(10);
-    expect(first.log).toEqual(['connecting 1', 'meet with 1 lock', 'signal 1 1']);
+    expect(first.log).toEqual(['connecting 1', 'meet', 'signal 1 1']);
     expect(place.talks[0]!.closed).toBe(true);
     await world.advance(2000);
     expect(second.log.at(-1)).toBe('webrtc 0 1');

@@ -4,6 +4,7 @@
 import { InternalError, LayoutError, PeerError } from '../base/errors.ts';
 import { encodeArguments } from '../transport/arguments.ts';
 import { framingBytes } from '../transport/frame.ts';
+import { POINT_CHUNK } from '../transport/transport.ts';
 import type { Link, MessageKind, Tag } from '../transport/transport.ts';
 import type { Group, Ledger, Operation } from './group.ts';
 import type { FlightRecorder } from './record/flight-recorder.ts';
@@ -27,9 +28,6 @@ export interface GroupOptions {
   /** Ends operations that take too long. */
   readonly watch?: OperationWatch;
 }
-
-/** Chunk of messages between two members alone; collectives number theirs from 0. */
-const POINT_CHUNK = 0xffffffff;
 
 export function createGroup({ id, name, ranks, self, links, ledger, relay, recorder, watch }: GroupOptions): Group {
   const rank = ranks.indexOf(self);
@@ -55,6 +53,10 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
   function operationOf(kind: MessageKind, seq: number, point: boolean, common = !point): Operation {
     const entry = recorder?.begin(id, kind, seq, !common);
     let args = 0;
+    const note = (known: { readonly args?: number }): void => {
+      if (common) for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, ...known });
+    };
+    note({});
     const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 
     /** Follows one message to its end. A rejection counts as handled because the relay has taken it up. */
@@ -77,6 +79,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
       seq,
       sign(call) {
         args = encodeArguments(call);
+        note({ args });
         if (entry !== undefined) recorder!.signed(entry, call.dtype, call.count, args);
       },
       send(to, chunk, data) {

@@ -10,13 +10,16 @@ import { describeArguments } from './arguments.ts';
 import type { Credit } from './control.ts';
 import { HEADER_BYTES } from './frame.ts';
 import type { Frame } from './frame.ts';
-import type { Tag } from './transport.ts';
+import { POINT_CHUNK } from './transport.ts';
+import type { Called, Tag } from './transport.ts';
 
 /** Messages up to this size are sent without asking. */
 export const EAGER_BYTES = 256 * 1024;
 /** What one peer may send ahead of our receives; beyond it the peer breaks the rules. */
 export const MAX_EARLY_BYTES = 32 * 1024 * 1024;
 export const MAX_EARLY_FRAMES = 8192;
+/** Operations whose calls are kept to be compared with messages that nobody awaits. */
+const MAX_NOTED = 1024;
 /** A credit is sent after so much was consumed. */
 const CREDIT_BYTES = 1024 * 1024;
 const CREDIT_MESSAGES = 256;
@@ -53,6 +56,7 @@ export class Inbox {
   readonly #peer: number;
   readonly #expected = new Map<string, Expected>();
   readonly #early = new Map<string, Early>();
+  readonly #noted = new Map<string, Called>();
   #earlyBytes = 0;
   #earlyFrames = 0;
   #consumed = { bytes: 0, messages: 0 };
@@ -67,6 +71,14 @@ export class Inbox {
 
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> {
     return this.#await(tag, dtype, 4 * maxCount, undefined);
+  }
+
+  note(called: Called): void {
+    const { group, seq } = called;
+    const key = `${group}:${seq}`;
+    this.#noted.set(key, called);
+    if (this.#noted.size > MAX_NOTED) this.#noted.delete(this.#noted.keys().next().value!);
+    for (const { first } of this.#early.values()) if (first.group === group && first.seq === seq && this.#contradicts(first)) return;
   }
 
   /** Bytes and frames held for receives that nobody has posted. */
@@ -143,9 +155,18 @@ export class Inbox {
 
   #hold(key: string, frame: Frame): void {
     const isData = frame.type === 'data';
+    if (this.#contradicts(frame)) return;
     if (isData && frame.offset !== 0) { this.#events.fault('corrupt', `${describe(frame)} begins at byte ${frame.offset}`); return; }
     this.#early.set(key, { first: frame, payloads: isData ? [frame.payload] : [], received: frame.payload.length, complete: isData && frame.payload.length === frame.total });
     this.#count(frame);
+  }
+
+  /** Whether a message that nobody awaits belongs to an operation that this rank was called with otherwise; then the link fails. */
+  #contradicts(frame: Frame): boolean {
+    const called = frame.chunk === POINT_CHUNK ? undefined : this.#noted.get(`${frame.group}:${frame.seq}`);
+    if (!called || (called.kind === frame.kind && (called.args === undefined || called.args === frame.args))) return false;
+    this.#events.fault('wrong-signature', `group ${frame.group}, operation ${frame.seq}: rank ${this.#self} called ${called.kind}${argumentsOf(called)}, rank ${this.#peer} sent ${signatureOf(frame, frame.dtype, frame.total)}; all ranks must call the same collectives in the same order`);
+    return true;
   }
 
   #count(frame: Frame): void {

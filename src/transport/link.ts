@@ -15,7 +15,7 @@ import { Inbox, describe } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 import { RateMeter } from './rate-meter.ts';
 import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES, minimumWindow } from './tune-link.ts';
-import type { Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
+import type { Called, Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
 
 export interface LinkOptions {
   readonly lanes: Lanes;
@@ -138,6 +138,8 @@ class LaneLink implements Link {
   recv(tag: Tag, out: TypedArray): Promise<void> { return this.#inbox.recv(tag, out) as Promise<unknown> as Promise<void>; }
 
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> { return this.#inbox.recvUpTo(tag, dtype, maxCount); }
+
+  note(called: Called): void { this.#inbox.note(called); }
 
   abort(error: PeerError): void { this.#fail(error, true); }
 

@@ -49,6 +49,12 @@ export interface Tag {
 }
 
 /** One directed pair of ranks. */
+/** What this rank was called with; `args` when it is known. */
+export type Called = Pick<Tag, 'group' | 'seq' | 'kind' | 'args'>;
+
+/** Chunk of messages between two ranks alone, whose numbers they count apart from those of the group. */
+export const POINT_CHUNK = 0xffffffff;
+
 export interface Link {
   /** Rank of the peer. */
   readonly peer: number;
@@ -60,6 +66,8 @@ export interface Link {
   recv(tag: Tag, out: TypedArray): Promise<void>;
   /** Like recv, for a count that only the sender knows, at most `maxCount` elements. */
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray>;
+  /** A message of this operation that says otherwise fails at once, though nobody here may await it: two ranks that both only send would never notice. */
+  note(called: Called): void;
   /** Resolves once with the reason when the link fails; never rejects. */
   readonly failed: Promise<PeerError>;
   /** Tells the peer who failed, fails everything in flight with `error`, closes the wire. */

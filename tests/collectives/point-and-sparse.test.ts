@@ -189,10 +189,12 @@ describe('members that name different roots', () => {
     expect(errors[1]!.message).toContain('root');
   });
 
-  it('go unnoticed where each is a root that only sends: the limit that docs/collectives.md states', async () => {
+  it.each([8, 200_000])('fail where each is a root that only sends, in the next operation at the latest; arrays of %i', async (count) => {
     const c = cluster(2);
-    await Promise.all(c.groups.map((group, r) => broadcast(group, new Float32Array(8), r)));
-    await Promise.all(c.groups.map((group) => barrier(group)));
-    c.leave();
+    const errors = await Promise.all(c.groups.map((group, r) => rejection(broadcast(group, new Float32Array(count), r).then(() => barrier(group)).then(() => barrier(group)))));
+    for (const error of errors) {
+      expect(error.evidence).toBe('wrong-signature');
+      for (const word of ['root 0', 'root 1']) expect(error.message).toContain(word);
+    }
   });
 });

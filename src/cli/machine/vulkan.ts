@@ -85,11 +85,21 @@ export function preferQuickCompiles(): void {
   process.env['LP_NATIVE_VECTOR_WIDTH'] ??= '128';
 }
 
+/** The drivers that this process has been prepared for, by what was asked. */
+const prepared = new Map<string | undefined, VulkanDriver>();
+
 /**
  * Prepares this process for Dawn; call it before the `webgpu` package is imported. A VK_ICD_FILENAMES of the user stays as it is; TABMESH_VULKAN
- * (system, swiftshader, lavapipe) chooses; otherwise a real GPU comes first, then SwiftShader, then lavapipe. Returns what was chosen.
+ * (system, swiftshader, lavapipe) chooses; otherwise a real GPU comes first, then SwiftShader, then lavapipe. Returns what was chosen; a second call
+ * changes nothing, wherever the environment looks for drivers by then.
  */
 export function useVulkan(choice: string | undefined = process.env['TABMESH_VULKAN']): VulkanDriver {
+  const driver = prepared.get(choice) ?? chooseVulkan(choice);
+  prepared.set(choice, driver);
+  return driver;
+}
+
+function chooseVulkan(choice: string | undefined): VulkanDriver {
   if (process.platform !== 'linux') return 'system';
   loadVulkanLoader();
   // A driver that finds no XDG_RUNTIME_DIR writes a warning to stderr for every instance.

@@ -25,18 +25,20 @@ export interface PageServer {
 export interface PageServerOptions {
   readonly port?: number;
   readonly host?: string | true;
+  /** Names, besides addresses and localhost, under which browsers may ask: those of a proxy. Others are refused, so that no foreign page reaches this server by a name of its own. */
+  readonly allowedHosts?: readonly string[];
   /** What pages get at /ice; by default no servers. */
   readonly ice?: IceLender;
 }
 
-export async function startPageServer({ port = 0, host = 'localhost', ice = { stun: [] } }: PageServerOptions = {}): Promise<PageServer> {
+export async function startPageServer({ port = 0, host = 'localhost', allowedHosts = [], ice = { stun: [] } }: PageServerOptions = {}): Promise<PageServer> {
   const root = fileURLToPath(new URL('../..', import.meta.url));
   const files = new Map<string, string | Uint8Array<ArrayBuffer>>();
   const results = new Map<string, Uint8Array<ArrayBuffer>>();
   const server = await createServer({
     root, configFile: `${root}vite.config.ts`, logLevel: 'error', clearScreen: false, cacheDir: `${root}node_modules/.vite-pages`,
     // Nothing is edited while it serves, and a reload would end a run.
-    server: { port, host, strictPort: port !== 0, hmr: false, watch: null },
+    server: { port, host, allowedHosts: [...allowedHosts], strictPort: port !== 0, hmr: false, watch: null },
     plugins: [{
       name: 'tabmesh-run-files',
       configureServer({ middlewares }) {

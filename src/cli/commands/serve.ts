@@ -12,6 +12,7 @@ import type { IceLender } from '../turn/endpoint.ts';
 const OPTIONS = {
   port: { type: 'count', default: 8080, about: 'port to listen on' },
   local: { type: 'flag', about: 'listen on this machine only' },
+  'allow-host': { type: 'string', about: 'names by which a proxy asks for the pages, comma-separated: tabmesh.example.org, or .example.org for all below it' },
   stun: { type: 'string', about: 'STUN servers for the pages: stun:HOST:PORT, comma-separated' },
   turn: { type: 'string', about: 'TURN servers for the pages: turn:HOST:PORT, comma-separated' },
   'turn-secret-file': { type: 'string', about: `file with the secret of the TURN servers (or set ${SECRET_VARIABLE})` },
@@ -34,17 +35,25 @@ export function lenderOf(options: Pick<Options<typeof OPTIONS>, 'stun' | 'turn' 
   return { stun, turn: { urls, secret: readTurnSecret(options['turn-secret-file'], env), ttlSeconds } };
 }
 
+/** Throws ConfigError for what is no name: an address needs no permission, and a URL is more than a name. */
+export function hostsOf(text: string | undefined): string[] {
+  const names = (text ?? '').split(',').map((name) => name.trim()).filter(Boolean);
+  const wrong = names.find((name) => !/^\.?[a-z0-9-]+(\.[a-z0-9-]+)*$/i.test(name));
+  if (wrong !== undefined) throw new ConfigError('--allow-host', `expected names like tabmesh.example.org, got '${wrong}'`);
+  return names;
+}
+
 export const command: Command = {
   name: 'serve',
   summary: 'serves the pages and the broker, also for other machines',
   help: ['tabmesh serve: serves the pages and the MQTT broker until Ctrl-C', '', 'usage: tabmesh serve [options]', '', describeOptions(OPTIONS), '',
-    'Browsers offer WebGPU only over https or on localhost: other machines need a proxy with a certificate in front of this port.',
+    'Browsers offer WebGPU only over https or on localhost: other machines need a proxy with a certificate in front of this port, whose name is told by --allow-host.',
     'Tabs of different networks need a TURN server, such as coturn with use-auth-secret: the pages of this server get credentials for it that expire.'].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     if (options.port > 65535) throw new ConfigError('--port', `expected at most 65535, got ${options.port}`);
     const ice = lenderOf(options, process.env);
-    const server = await startPageServer({ port: options.port, host: options.local ? 'localhost' : true, ice });
+    const server = await startPageServer({ port: options.port, host: options.local ? 'localhost' : true, allowedHosts: hostsOf(options['allow-host']), ice });
     io.out(`page    ${server.url}`);
     for (const url of server.networkUrls) io.out(`network ${url} (WebGPU needs https there)`);
     io.out(`broker  ${server.url.replace(/^http/, 'ws')}mqtt`);

@@ -144,6 +144,7 @@ export class RankPage {
     const meet = meetByWorker();
     await Promise.all(others.map(async (peer) => {
       const met = await meet(meetingOf(peer), this.#ended.signal);
+      met.talk.close();
       if (met.kind === 'ports') this.#adopt(peer, { kind: 'ports', control: met.control, bulk: met.bulk });
     }));
   }

@@ -5,13 +5,12 @@ import type { Handlers, Jobs, RankJob } from '../../bench/collectives/jobs.ts';
 import { createRank } from '../../bench/collectives/rank.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { createCommunicator } from '../../collectives/library/communicator.ts';
-import { oneLane } from '../../collectives/library/connect.ts';
+import { channelLanes, oneLane } from '../../collectives/library/connect.ts';
 import type { ChannelPair } from '../../collectives/library/connect.ts';
 import { createWebGpuDevice } from '../../device/webgpu.ts';
 import { broadcastChannelWire } from '../../transport/broadcast-channel.ts';
 import { messagePortWire } from '../../transport/message-port.ts';
 import type { Lanes } from '../../transport/transport.ts';
-import { channelWire } from '../../transport/webrtc.ts';
 
 /** Our end of the link to one peer: data channels, ports, or the name of a BroadcastChannel. */
 export type LinkEnd =
@@ -58,7 +57,5 @@ export class RankSeat {
 function lanesOf(end: LinkEnd): Lanes {
   if (end.kind === 'ports') return { control: messagePortWire(end.control, SAME_BROWSER), bulk: messagePortWire(end.bulk, SAME_BROWSER) };
   if (end.kind === 'broadcast') return oneLane(broadcastChannelWire(end.name).wire);
-  const { control, bulk, latency } = end.channels;
-  const place = typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page';
-  return { control: channelWire(control, place), bulk: channelWire(bulk, place), ...(latency ? { latency: channelWire(latency, place) } : {}) };
+  return channelLanes(end.channels, typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page');
 }

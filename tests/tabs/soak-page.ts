@@ -1,0 +1,74 @@
+// A page for soak.tabs.test.ts: two ranks in one page, joined over real WebRTC again and again. Each time they all-reduce and end in another way.
+
+import { PeerError } from '../../src/base/errors.ts';
+import { realWorld } from '../../src/base/world.ts';
+import type { World } from '../../src/base/world.ts';
+import { NO_ICE } from '../../src/cluster/ice/servers.ts';
+import type { ChannelLanes, Mesh } from '../../src/cluster/mesh.ts';
+import { createPeerMesh } from '../../src/cluster/peer-mesh.ts';
+import { allReduce } from '../../src/collectives/all-reduce.ts';
+import { connectChannels } from '../../src/collectives/library/connect.ts';
+
+declare global {
+  interface Window {
+    /** Connects and disconnects so often; resolves to the timers that are left. `leak`: keeps what should go. */
+    soak(rounds: number, leak?: boolean): Promise<number>;
+  }
+}
+
+let timers = 0;
+const world: World = {
+  ...realWorld,
+  timer(delayMs, fire) {
+    let live = true;
+    timers++;
+    const end = (): void => { if (live) { live = false; timers--; } };
+    const cancel = realWorld.timer(delayMs, () => { end(); fire(); });
+    return () => { end(); cancel(); };
+  },
+};
+const kept: unknown[] = [];
+
+window.soak = async (rounds, leak = false) => {
+  for (let n = 0; n < rounds; n++) await round(n, leak);
+  return timers;
+};
+
+async function round(n: number, leak: boolean): Promise<void> {
+  const { meshes, lanes } = await join();
+  const all = lanes.map((own, rank) => connectChannels(rank, new Map([[1 - rank, own]]), { world }));
+  const xs = all.map(() => new Float32Array(5000).fill(1));
+  await Promise.all(all.map((own, rank) => allReduce(own, xs[rank])));
+  if (xs[0][4999] !== 2) throw new Error(`round ${n}: got ${xs[0][4999]}`);
+  if (n % 3 === 1) {
+    const stuck = allReduce(all[1], new Float32Array(300_000));
+    all[0].abort(new PeerError(0, 'crashed', 'the soak test says so'));
+    await stuck.then(() => { throw new Error(`round ${n}: an operation did not fail`); }, (error: unknown) => { if (!(error instanceof PeerError)) throw error; });
+  }
+  // In a third of the rounds the connection goes first.
+  if (n % 3 === 2) for (const mesh of meshes) mesh.close();
+  for (const own of all) own.leave();
+  for (const mesh of meshes) mesh.close();
+  if (leak) kept.push(all, lanes);
+}
+
+/** Two meshes whose channels are open; signals go from one to the other directly. */
+function join(): Promise<{ readonly meshes: readonly Mesh[]; readonly lanes: readonly ChannelLanes[] }> {
+  return new Promise((resolve, reject) => {
+    const lanes: ChannelLanes[] = [];
+    const open = new Set<number>();
+    const meshes: readonly Mesh[] = [0, 1].map((rank) => createPeerMesh({
+      rank, ice: () => NO_ICE, now: () => realWorld.now(),
+      adopt: (_, own) => {
+        lanes[rank] = own;
+        return Promise.all(Object.values(own).map((channel: RTCDataChannel) => new Promise((opened) => { channel.addEventListener('open', opened, { once: true }); }))).then(() => undefined);
+      },
+      onLink: (_, link) => {
+        if (link.state === 'failed') reject(new Error(link.reason));
+        if (link.state === 'open' && open.add(rank).size === 2) resolve({ meshes, lanes });
+      },
+      onSignal: (peer, attempt, data) => queueMicrotask(() => meshes[peer]!.signal(rank, attempt, data)),
+    }));
+    for (const [rank, mesh] of meshes.entries()) mesh.connect({ peer: 1 - rank, attempt: 1 });
+  });
+}

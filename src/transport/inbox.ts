@@ -36,7 +36,7 @@ interface Expected {
   readonly tag: Tag;
   readonly dtype: DType;
   readonly maxBytes: number;
-  readonly since: number;
+  since: number;
   /** The count is known (recv), not only bounded (recvUpTo). */
   readonly exact: boolean;
   /** Undefined until the first frame tells the size (recvUpTo). */
@@ -105,6 +105,12 @@ export class Inbox {
   oldest(): { readonly tag: Tag; readonly since: number; readonly signature: string } | undefined {
     const first = this.#expected.values().next().value;
     return first && { tag: first.tag, since: first.since, signature: signatureOf(first.tag, first.dtype, first.maxBytes) };
+  }
+
+  /** So many milliseconds of every wait so far were our own doing. */
+  excuse(ms: number): void {
+    const now = this.#events.now();
+    for (const expected of this.#expected.values()) expected.since = Math.min(now, expected.since + ms);
   }
 
   /** Rejects everything awaited. After `left`, messages that arrived whole can still be received. */

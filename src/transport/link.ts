@@ -300,9 +300,11 @@ class LaneLink implements Link {
 
   #tick(): void {
     const now = this.#world.now();
-    if (now - this.#nextTick > 2 * this.#heartbeatMs) {
+    const lateMs = now - this.#nextTick;
+    if (lateMs > 2 * this.#heartbeatMs) {
       // This tab itself was frozen or busy: what the peer sent meanwhile is still in our queues, so give it two heartbeats to show.
       this.#lastHeard = Math.max(this.#lastHeard, now - this.#silentMs + 2 * this.#heartbeatMs);
+      this.#inbox.excuse(lateMs + 2 * this.#heartbeatMs);
       this.#nextTick = now;
     }
     const quietMs = now - this.#lastHeard;

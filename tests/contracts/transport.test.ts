@@ -109,6 +109,23 @@ describe('link under a virtual clock', () => {
     }
   });
 
+  it('does not count its own freeze towards the deadline of a receive', async () => {
+    let skewMs = 0;
+    const virtual = new VirtualWorld();
+    const own = { now: () => virtual.now() + skewMs, timer: virtual.timer.bind(virtual), randomBytes: virtual.randomBytes.bind(virtual) };
+    const pair = pairOf(() => loopbackPair().ends);
+    const [a, b] = [link(pair.a, 'a', {}, virtual), link(pair.b, 'b', { deadlineMs: 15_000 }, own)];
+    const [first, second] = [new Float32Array(2), new Float32Array(2)];
+    const [received, never] = [b.recv(tag(1), first), rejection(b.recv(tag(2), second))];
+    await virtual.advance(5000);
+    skewMs = 60_000;
+    await virtual.advance(9000);
+    await Promise.all([a.send(tag(1), ramp(2)), received]);
+    expect([...first]).toEqual([0, 1]);
+    await virtual.advance(10_000);
+    expect((await never).evidence).toBe('slow');
+  });
+
   it('names a slow peer when a deadline is set, though it gives signs of life', async () => {
     const world = new VirtualWorld();
     const pair = pairOf(() => loopbackPair().ends);

@@ -1,6 +1,7 @@
 // Megatron-LM tensor parallelism of linear layers over the tp group. Column: W split by output features, forward local, dX all-reduced (operator f).
 // Row: W split by input features, partial products all-reduced (operator g), then bias and residual added once; dX local.
-// Per layer and microbatch 2 all-reduces forward and 2 backward of [R, hidden]: 8 (t-1)/t R hidden elements sent per rank.
+// Per layer and microbatch 2 all-reduces forward and 2 backward of [R, hidden]: 8 (t-1)/t R hidden elements sent per rank (more where R hidden is so small that an
+// exchange is quicker: allReduceRoute).
 // Source: Shoeybi et al. 2019, section 3; parallelism.md section 10.
 
 import type { Group } from '../../collectives/group.ts';

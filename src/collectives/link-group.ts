@@ -53,10 +53,6 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
   function operationOf(kind: MessageKind, seq: number, point: boolean, common = !point): Operation {
     const entry = recorder?.begin(id, kind, seq, !common);
     let args = 0;
-    const note = (known: { readonly args?: number }): void => {
-      if (common) for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, ...known });
-    };
-    note({});
     const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 
     /** Follows one message to its end. A rejection counts as handled because the relay has taken it up. */
@@ -79,7 +75,7 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
       seq,
       sign(call) {
         args = encodeArguments(call);
-        note({ args });
+        if (common) for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, args });
         if (entry !== undefined) recorder!.signed(entry, call.dtype, call.count, args);
       },
       send(to, chunk, data) {

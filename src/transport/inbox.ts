@@ -170,7 +170,7 @@ export class Inbox {
   /** Whether a message that nobody awaits belongs to an operation that this rank was called with otherwise; then the link fails. */
   #contradicts(frame: Frame): boolean {
     const called = frame.chunk === POINT_CHUNK ? undefined : this.#noted.get(`${frame.group}:${frame.seq}`);
-    if (!called || (called.kind === frame.kind && (called.args === undefined || called.args === frame.args))) return false;
+    if (!called || (called.kind === frame.kind && called.args === frame.args)) return false;
     this.#events.fault('wrong-signature', `group ${frame.group}, operation ${frame.seq}: rank ${this.#self} called ${called.kind}${argumentsOf(called)}, rank ${this.#peer} sent ${signatureOf(frame, frame.dtype, frame.total)}; all ranks must call the same collectives in the same order`);
     return true;
   }

@@ -49,8 +49,8 @@ export interface Tag {
 }
 
 /** One directed pair of ranks. */
-/** What this rank was called with; `args` when it is known. */
-export type Called = Pick<Tag, 'group' | 'seq' | 'kind' | 'args'>;
+/** What this rank was called with. */
+export type Called = Required<Pick<Tag, 'group' | 'seq' | 'kind' | 'args'>>;
 
 /** Chunk of messages between two ranks alone, whose numbers they count apart from those of the group. */
 export const POINT_CHUNK = 0xffffffff;

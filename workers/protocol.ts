@@ -4,18 +4,13 @@
 import type { AdapterInfo } from '../src/device/device.ts';
 import type { Evidence } from '../src/base/errors.ts';
 import type { FlightDump } from '../src/collectives/record/flight-recorder.ts';
+import type { LaneHandle } from './lane-handle.ts';
 import type { LinkReport as LinkFacts } from '../src/transport/transport.ts';
 import type { RunEvent } from '../src/train/run.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
 import type { Requests } from '../src/train/trainer.ts';
 
 export type Backend = 'webgpu' | 'cpu';
-
-/** One lane to a peer: the channel itself where the browser can transfer it, otherwise a port that the page pumps; or a port or BroadcastChannel to a worker of this browser. */
-export type LaneHandle =
-  | { readonly kind: 'channel'; readonly channel: RTCDataChannel }
-  | { readonly kind: 'port'; readonly port: MessagePort; readonly via: 'webrtc relay' | 'message-port' | 'same browser' }
-  | { readonly kind: 'broadcast'; readonly name: string };
 
 /** What a worker must know before it meets its peers. */
 export interface RankPreparation {

@@ -15,11 +15,10 @@ import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
 import { deviceOf, openGpu } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
-import { broadcastChannelWire } from '../src/transport/broadcast-channel.ts';
-import { messagePortWire } from '../src/transport/message-port.ts';
+import { lanesOf } from './lane-handle.ts';
+import type { LaneHandle } from './lane-handle.ts';
 import { whenTabLockReleased } from '../src/transport/tab-lock.ts';
-import type { Lanes, Link, Wire } from '../src/transport/transport.ts';
-import { channelWire } from '../src/transport/webrtc.ts';
+import type { Lanes, Link } from '../src/transport/transport.ts';
 import { parseRunConfig } from '../src/train/run-config.ts';
 import { prepareRun } from '../src/train/prepare.ts';
 import type { PreparedRun } from '../src/train/prepare.ts';
@@ -27,7 +26,7 @@ import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
 import type { Requests } from '../src/train/trainer.ts';
 import { browserQualifier } from './qualification.ts';
-import type { Backend, DeviceReport, LaneHandle, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
+import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
 
 /** The tuner of each link may take so long before anything else begins. */
 const TUNE_MS = 300;
@@ -61,8 +60,7 @@ const api: RankApi = {
     closeLanes(peer);
     const tab = new TabWatch();
     tabs.set(peer, tab);
-    const first = wireOf(control, tab.gone);
-    lanes.set(peer, { control: first, bulk: bulk ? wireOf(bulk, tab.gone) : first, ...(latency ? { latency: wireOf(latency, tab.gone) } : {}) });
+    lanes.set(peer, lanesOf({ control, bulk, latency }, 'webrtc worker', tab.gone));
     await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
   },
   watch(peer: number, lock: string): void { tabs.get(peer)?.watch(lock); },
@@ -166,15 +164,6 @@ function closeLanes(peer: number): void {
   const { control, bulk, latency } = lanes.get(peer) ?? {};
   for (const wire of [control, bulk, latency]) wire?.close();
   tabs.get(peer)?.stop();
-}
-
-/** `gone` aborts when the tab at the other end is known to be gone. */
-function wireOf(lane: LaneHandle, gone: AbortSignal): Wire {
-  if (lane.kind === 'channel') return channelWire(lane.channel, 'webrtc worker', gone);
-  if (lane.kind === 'port') return messagePortWire(lane.port, lane.via, gone);
-  const { wire, lost } = broadcastChannelWire(lane.name);
-  gone.addEventListener('abort', lost);
-  return wire;
 }
 
 /** Hears of the end of the tab that holds a lock. */

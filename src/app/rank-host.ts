@@ -9,7 +9,8 @@ import type { Met } from '../cluster/same-browser.ts';
 import { relayChannel } from '../transport/message-port.ts';
 import { channelTransferWorks } from '../transport/webrtc.ts';
 import type { Requests } from '../train/trainer.ts';
-import type { Backend, DeviceReport, LaneHandle, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
+import type { LaneHandle } from '../../workers/lane-handle.ts';
+import type { Backend, DeviceReport, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
 
 const CLOSE_MS = 2000;
 

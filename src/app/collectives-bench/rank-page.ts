@@ -16,7 +16,8 @@ import { RawPipes } from '../../bench/collectives/raw.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
 import { RankSeat } from './rank-seat.ts';
-import type { LinkEnd, SeatApi } from './rank-seat.ts';
+import type { SeatApi } from './rank-seat.ts';
+import type { LaneHandle, LaneHandles } from '../../../workers/lane-handle.ts';
 
 export interface RankPageOptions {
   readonly rank: number;
@@ -131,27 +132,29 @@ export class RankPage {
     if (rank + to === 1) this.#kept.set(to, pc.createDataChannel('page raw', { negotiated: true, id: PAGE_RAW_ID, ordered: true }) as RawChannel);
     if (this.#seat) this.#seat.adoptRaw(to, raw);
     else void this.#remote!.adoptRaw(to, transfer(raw, [raw as unknown as Transferable]));
-    if (this.#options.transport === 'webrtc') this.#adopt(to, { kind: 'channels', channels: openLanes(pc) });
+    if (this.#options.transport !== 'webrtc') return;
+    const { control, bulk, latency } = openLanes(pc);
+    this.#adopt(to, { control: { kind: 'channel', channel: control }, bulk: { kind: 'channel', channel: bulk }, latency: { kind: 'channel', channel: latency } });
   }
 
   /** Links that do not go over WebRTC; nobody else can know the names of the meetings. */
   async #join(others: readonly number[]): Promise<void> {
     const { rank, names, run, transport } = this.#options;
     const meetingOf = (peer: number): string => `tabmesh bench ${run} ${[names[rank], names[peer]].sort().join(' ')}`;
-    if (transport === 'broadcast') for (const peer of others) this.#adopt(peer, { kind: 'broadcast', name: meetingOf(peer) });
+    if (transport === 'broadcast') for (const peer of others) this.#adopt(peer, { control: { kind: 'broadcast', name: meetingOf(peer) } });
     if (transport !== 'ports') return;
     if (typeof SharedWorker === 'undefined') throw new TabmeshError('this browser has no SharedWorker to make ports; choose another transport');
     const meet = meetByWorker();
     await Promise.all(others.map(async (peer) => {
       const met = await meet(meetingOf(peer), this.#ended.signal);
       met.talk.close();
-      if (met.kind === 'ports') this.#adopt(peer, { kind: 'ports', control: met.control, bulk: met.bulk });
+      if (met.kind === 'ports') this.#adopt(peer, { control: { kind: 'port', port: met.control, via: 'same browser' }, bulk: { kind: 'port', port: met.bulk, via: 'same browser' } });
     }));
   }
 
-  #adopt(peer: number, end: LinkEnd): void {
-    if (this.#seat) this.#seat.adoptLink(peer, end);
-    else void this.#remote!.adoptLink(peer, transfer(end, movable(end)));
+  #adopt(peer: number, handles: LaneHandles): void {
+    if (this.#seat) this.#seat.adoptLink(peer, handles);
+    else void this.#remote!.adoptLink(peer, transfer(handles, [handles.control, handles.bulk, handles.latency].flatMap(movable)));
   }
 
   #signallingOf(library: string): Signalling & { early: unknown[] } {
@@ -173,7 +176,7 @@ export class RankPage {
   }
 }
 
-function movable(end: LinkEnd): Transferable[] {
-  if (end.kind === 'ports') return [end.control, end.bulk];
-  return end.kind === 'channels' ? Object.values(end.channels) as unknown as Transferable[] : [];
+function movable(lane: LaneHandle | undefined): Transferable[] {
+  if (lane?.kind === 'port') return [lane.port];
+  return lane?.kind === 'channel' ? [lane.channel as unknown as Transferable] : [];
 }

@@ -5,29 +5,20 @@ import type { Handlers, Jobs, RankJob } from '../../bench/collectives/jobs.ts';
 import { createRank } from '../../bench/collectives/rank.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { createCommunicator } from '../../collectives/library/communicator.ts';
-import { channelLanes, oneLane } from '../../collectives/library/connect.ts';
-import type { ChannelPair } from '../../collectives/library/connect.ts';
 import { createWebGpuDevice } from '../../device/webgpu.ts';
-import { broadcastChannelWire } from '../../transport/broadcast-channel.ts';
-import { messagePortWire } from '../../transport/message-port.ts';
 import type { Lanes } from '../../transport/transport.ts';
-
-/** Our end of the link to one peer: data channels, ports, or the name of a BroadcastChannel. */
-export type LinkEnd =
-  | { readonly kind: 'channels'; readonly channels: ChannelPair }
-  | { readonly kind: 'ports'; readonly control: MessagePort; readonly bulk: MessagePort }
-  | { readonly kind: 'broadcast'; readonly name: string };
+import { lanesOf } from '../../../workers/lane-handle.ts';
+import type { LaneHandles } from '../../../workers/lane-handle.ts';
 
 export interface SeatApi {
   adoptRaw(peer: number, channel: RTCDataChannel): void;
-  adoptLink(peer: number, end: LinkEnd): void;
+  adoptLink(peer: number, handles: LaneHandles): void;
   start(rank: number, run: number, tuneMs: number): void;
   /** An error comes as its message: its class would not survive the way. */
   perform(name: RankJob, job: unknown): Promise<{ readonly value?: unknown; readonly error?: string }>;
   leave(): void;
 }
 
-const SAME_BROWSER = 'same browser';
 /** A 64 MiB array among four tabs on two slow cores takes long; a closed tab is noticed at once all the same. */
 const DEADLINES = { silentMs: 10_000, receiveMs: 60_000, operationMs: 180_000 };
 
@@ -38,7 +29,7 @@ export class RankSeat {
 
   adoptRaw(peer: number, channel: RTCDataChannel): void { this.#raw.set(peer, channel as RawChannel); }
 
-  adoptLink(peer: number, end: LinkEnd): void { this.#lanes.set(peer, lanesOf(end)); }
+  adoptLink(peer: number, handles: LaneHandles): void { this.#lanes.set(peer, lanesOf(handles, typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page')); }
 
   /** After the last link and bare channel. `run` keeps the frames of an earlier run apart. */
   start(rank: number, run: number, tuneMs: number): void {
@@ -52,10 +43,4 @@ export class RankSeat {
   }
 
   leave(): void { this.#rank?.leave(); }
-}
-
-function lanesOf(end: LinkEnd): Lanes {
-  if (end.kind === 'ports') return { control: messagePortWire(end.control, SAME_BROWSER), bulk: messagePortWire(end.bulk, SAME_BROWSER) };
-  if (end.kind === 'broadcast') return oneLane(broadcastChannelWire(end.name).wire);
-  return channelLanes(end.channels, typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page');
 }

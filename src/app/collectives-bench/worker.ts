@@ -8,7 +8,7 @@ import type { SeatApi } from './rank-seat.ts';
 const seat = new RankSeat();
 const api: SeatApi = {
   adoptRaw: (peer, channel) => seat.adoptRaw(peer, channel),
-  adoptLink: (peer, end) => seat.adoptLink(peer, end),
+  adoptLink: (peer, handles) => seat.adoptLink(peer, handles),
   start: (rank, run, tuneMs) => seat.start(rank, run, tuneMs),
   async perform(name, job) {
     try {

@@ -41,13 +41,9 @@ export interface ChannelPair { readonly control: RTCDataChannel; readonly bulk: 
 
 /** WebRTC data channels by the peer's rank: a pair each, or a single one where no more is to be had. The channels are the communicator's from now on. */
 export function connectChannels(rank: number, channels: ReadonlyMap<number, RTCDataChannel | ChannelPair>, options: ConnectOptions = {}): Communicator {
-  const lanesOf = (given: RTCDataChannel | ChannelPair): Lanes => ('control' in given ? channelLanes(given) : oneLane(channelWire(given)));
+  const lanesOf = (given: RTCDataChannel | ChannelPair): Lanes => (!('control' in given) ? oneLane(channelWire(given))
+    : { control: channelWire(given.control), bulk: channelWire(given.bulk), ...(given.latency ? { latency: channelWire(given.latency) } : {}) });
   return createCommunicator(rank, new Map([...channels].map(([peer, given]) => [peer, lanesOf(given)])), options);
-}
-
-/** A wire for each lane; `kind` tells people where the channels live. */
-export function channelLanes({ control, bulk, latency }: ChannelPair, kind?: string): Lanes {
-  return { control: channelWire(control, kind), bulk: channelWire(bulk, kind), ...(latency ? { latency: channelWire(latency, kind) } : {}) };
 }
 
 /** One wire for all lanes. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { run } from '../../src/cli/main.ts';
-import { tensorsOf } from '../support/local-run.ts';
+import { goldenModel, tensorsOf } from '../support/local-run.ts';
 
 let folder: string;
 beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'tabmesh-train-')); });
@@ -67,7 +67,7 @@ test.each([
 });
 
 test('verify fails on a spoiled run and says what', async () => {
-  const golden = join(import.meta.dirname, '../../../shared/conformance/models/llama-tiny');
+  const golden = goldenModel('llama-tiny');
   for (const name of ['config.json', 'model.safetensors', 'tokens.safetensors', 'grads.safetensors', 'final.safetensors', 'grads_noise.json', 'final_noise.json']) writeFileSync(join(folder, name), readFileSync(join(golden, name)));
   const golds = JSON.parse(readFileSync(join(golden, 'run.json'), 'utf8')) as { losses: number[] };
   // The seeded defect: one loss is off by one part in ten thousand.

@@ -1,9 +1,9 @@
-// PyTorch's attention cases (shared/conformance/torch): f32 inputs, f64 results rounded to f32, with the noise of PyTorch's own f32 run.
+// PyTorch's attention cases (tests/golden/torch): f32 inputs, f64 results rounded to f32, with the noise of PyTorch's own f32 run.
 
 import { readFileSync } from 'node:fs';
 import { readSafetensors, toFloat32 } from '../../src/base/safetensors.ts';
 
-const FOLDER = new URL('../../../shared/conformance/torch/', import.meta.url);
+const FOLDER = new URL('../golden/torch/', import.meta.url);
 
 interface Entry { readonly tensor: string; readonly shape: readonly number[]; readonly absmax?: number; readonly f32?: number }
 interface ManifestCase {

@@ -42,7 +42,9 @@ export function torchFolder(cases: readonly TorchGiven[]): CaseFolder {
 export function onnxFolder(cases: readonly OnnxGiven[]): CaseFolder {
   const { entries, put } = collector();
   const all = (at: string, tensors: readonly (Given | null)[]) => tensors.map((given, i) => given && put(`${at}${i}`, given));
-  const listed = cases.map(({ name, op, attributes = {}, inputs, outputs }) => ({ name, op, attributes, opset: 23, group: 'ops', inputs: all(`${name}/in`, inputs), outputs: all(`${name}/out`, outputs) }));
+  const listed = cases.map(({ name, op, attributes = {}, inputs, outputs }, n) => ({
+    name, op, attributes, opset: 23, group: 'ops', inputs: all(`case${n}/in`, inputs), outputs: all(`case${n}/out`, outputs),
+  }));
   return { manifest: { format: 'onnx-node-cases/1', files: { ops: { file: 'ops.safetensors' } }, cases: listed }, bytes: writeSafetensors(entries) };
 }
 

@@ -1,6 +1,6 @@
 // Runs a layout in this process and hands back what a test compares: losses, norms, gradients, weights and bytes sent, by rank.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import type { LocalBackend } from '../../src/cli/in-process.ts';
@@ -18,10 +18,9 @@ export interface LocalResult {
   readonly metrics: readonly (readonly StepMetrics[])[];
 }
 
-/** The folder of a golden run: our copy, or the conformance data beside the checkout. */
+/** The folder of a golden run. */
 export function goldenModel(name: string): string {
-  const own = fileURLToPath(new URL(`../golden/models/${name}`, import.meta.url));
-  return existsSync(own) ? own : fileURLToPath(new URL(`../../../shared/conformance/models/${name}`, import.meta.url));
+  return fileURLToPath(new URL(`../golden/models/${name}`, import.meta.url));
 }
 
 export function goldenConfig(name: string, layout: string, change: Partial<RunConfig> = {}): RunConfig {
@@ -49,9 +48,12 @@ export function tensorsOf(bytes: Uint8Array<ArrayBuffer>): ReadonlyMap<string, F
   return new Map([...readSafetensors(bytes).tensors].map(([name, entry]) => [name, toFloat32(entry)]));
 }
 
-/** Names the first tensor that differs by more than `relative` of its largest value; undefined if all agree. */
+/** Names the first tensor that differs by more than `relative` of its largest value; undefined if all agree. Nothing to compare, or a tensor too many, is a difference. */
 export function firstDifference(got: ReadonlyMap<string, Float32Array>, want: ReadonlyMap<string, Float32Array>, relative: number): string | undefined {
+  if (want.size === 0) return 'no tensors are expected, so nothing was compared';
+  for (const name of got.keys()) if (!want.has(name)) return `${name}: got a tensor of this name, expected none`;
   for (const [name, values] of want) {
+    if (values.length === 0) return `${name}: no elements are expected, so nothing was compared`;
     const own = got.get(name);
     if (!own || own.length !== values.length) return `${name}: ${own?.length ?? 'no'} elements, expected ${values.length}`;
     const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-12);

@@ -7,6 +7,7 @@ import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
 import { checkWeights, initialWeight, weightSpecs } from '../model/weights.ts';
+import { taskIdentity, textIdentity, tokensIdentity } from './data-identity.ts';
 import { textDataset, tokensDataset } from './dataset.ts';
 import type { Dataset } from './dataset.ts';
 import { checkLayout } from './layout.ts';
@@ -36,6 +37,10 @@ export interface PreparedRun {
   readonly tokenizer: Tokenizer | undefined;
   readonly context: number;
   readonly weights: WeightSource;
+  /** What the run learns from, for checkpoints; see data-identity.ts. */
+  readonly dataIdentity: string;
+  /** What was chosen or left out on the way, a sentence each, for whoever watches. */
+  readonly notes: readonly string[];
 }
 
 function isTask(name: string): name is TaskName { return (TASK_NAMES as readonly string[]).includes(name); }
@@ -50,25 +55,25 @@ export function prepareRun(config: RunConfig, files: RunFiles): PreparedRun {
   if (needed.model && files.modelConfig === undefined) throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
   const folder = needed.model ? parseModelConfig(files.modelConfig!) : undefined;
   const context = config.context ?? folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0);
-  const { dataset, tokenizer } = prepareData(config, files, context, folder);
+  const { dataset, tokenizer, dataIdentity, notes } = prepareData(config, files, context, folder);
   const model = folder ?? presetConfig(config.model, dataset.vocab, config.context === null ? {} : { context });
   if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use the tokenizer that the model was trained with, or a preset`);
   if (dataset.batch !== config.batch) throw new ConfigError('batch', `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`);
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
-  return { model, dataset, tokenizer, context, weights: weightSource(config, model, files) };
+  return { model, dataset, tokenizer, context, weights: weightSource(config, model, files), dataIdentity, notes };
 }
 
-function prepareData(config: RunConfig, files: RunFiles, context: number, folder: ModelConfig | undefined): { dataset: Dataset; tokenizer: Tokenizer | undefined } {
+function prepareData(config: RunConfig, files: RunFiles, context: number, folder: ModelConfig | undefined): Pick<PreparedRun, 'dataset' | 'tokenizer' | 'dataIdentity' | 'notes'> {
   const { batch, seed } = config;
   if (config.data === 'tokens') {
     if (!files.tokens) throw new ConfigError('data', 'tokens: the file tokens.safetensors is missing; name it with --tokens');
-    return { dataset: tokensDataset(readSafetensors(files.tokens), folder?.vocab ?? 2 ** 31 - 1), tokenizer: undefined };
+    return { dataset: tokensDataset(readSafetensors(files.tokens), folder?.vocab ?? 2 ** 31 - 1), tokenizer: undefined, dataIdentity: tokensIdentity(files.tokens), notes: [] };
   }
-  if (isTask(config.data)) return { dataset: taskDataset({ task: config.data, context, batch, seed }), tokenizer: undefined };
+  if (isTask(config.data)) return { dataset: taskDataset({ task: config.data, context, batch, seed }), tokenizer: undefined, dataIdentity: taskIdentity(config.data), notes: [] };
   if (files.text === undefined) throw new ConfigError('data', `"${config.data}" could not be read; expected moby-dick, ${TASK_NAMES.join(', ')}, tokens or a text file`);
   const tokenizer = files.tokenizer === undefined ? makeTokenizer(config.tokenizer, files.text) : parseTokenizer(files.tokenizer);
-  return { dataset: textDataset({ tokens: tokenizer.encode(files.text), vocab: tokenizer.vocab, context, batch, seed }), tokenizer };
+  return { dataset: textDataset({ tokens: tokenizer.encode(files.text), vocab: tokenizer.vocab, context, batch, seed }), tokenizer, dataIdentity: textIdentity(files.text, tokenizer), notes: [] };
 }
 
 function weightSource(config: RunConfig, model: ModelConfig, files: RunFiles): WeightSource {

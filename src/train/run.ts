@@ -58,6 +58,7 @@ const EVAL_BATCHES = 4;
 
 export async function runRank(options: RunOptions): Promise<void> {
   const { device, mesh, ledger, world, config, prepared, onEvent } = options;
+  for (const text of prepared.notes) onEvent({ kind: 'status', text });
   onEvent({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,

@@ -56,6 +56,13 @@ export class DeviceLostError extends TabmeshError {
   constructor(reason: string) { super(`device: the GPU was lost (${reason}); reload the tab to join again`); this.reason = reason; }
 }
 
+/** Thrown when a file cannot be written; `path` as it was given. */
+export class FileError extends TabmeshError {
+  override readonly name = 'FileError';
+  readonly path: string;
+  constructor(path: string, reason: string) { super(`'${path}' cannot be written: ${reason}`); this.path = path; }
+}
+
 /** How we know that a peer failed. */
 export type Evidence = 'closed' | 'left' | 'silent' | 'slow' | 'wrong-signature' | 'corrupt' | 'non-finite' | 'device-lost' | 'version' | 'crashed';
 

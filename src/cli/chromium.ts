@@ -105,7 +105,16 @@ export class ReportSink {
     this.finished.catch(() => { /* thrown where it is awaited */ });
   }
 
+  /** Never throws: it is called by the page, which could not end the run. */
   readonly take = (tab: number, report: TabReport): void => {
+    try {
+      this.#take(tab, report);
+    } catch (error) {
+      this.#settle.reject(error instanceof Error ? error : new TabmeshError(String(error)));
+    }
+  };
+
+  #take(tab: number, report: TabReport): void {
     if (report.type === 'page') {
       if (report.state === 'error') this.#settle.reject(new TabmeshError(`tab ${tab}: ${report.text}`));
     } else if (report.type === 'session') {
@@ -113,7 +122,7 @@ export class ReportSink {
       if (type === 'status' && tab === 0 && text) this.#onStatus?.(text);
       if (type === 'failed') this.#settle.reject(new TabmeshError(`tab ${tab}: ${error?.message}`));
     } else this.#onRank(report.rank!, report.event as unknown as RankEvent);
-  };
+  }
 
   #onRank(rank: number, event: RankEvent): void {
     if (event.kind === 'failed') {

@@ -1,7 +1,7 @@
 // Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or workers of one tab).
 
 import type { TuneStore } from '../device/tune/store.ts';
-import type { RunFiles } from '../train/prepare.ts';
+import type { PreparedRun, RunFiles } from '../train/prepare.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { RunEvent } from '../train/run.ts';
 import { runInProcess } from './in-process.ts';
@@ -16,6 +16,8 @@ export interface Execution {
   readonly mode: 'tabs' | 'devices';
   readonly config: RunConfig;
   readonly files: RunFiles;
+  /** Config and files as prepareRun reads them, where the caller has that already. */
+  readonly prepared?: PreparedRun;
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;

@@ -18,7 +18,7 @@ import { deviceOf, openGpu } from '../device/webgpu.ts';
 import type { GpuContext } from '../device/webgpu.ts';
 import { loopbackMesh } from '../transport/loopback.ts';
 import { prepareRun } from '../train/prepare.ts';
-import type { RunFiles } from '../train/prepare.ts';
+import type { PreparedRun, RunFiles } from '../train/prepare.ts';
 import { runRank } from '../train/run.ts';
 import type { RunEvent } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
@@ -31,6 +31,8 @@ export interface LocalRun {
   readonly backend: LocalBackend;
   readonly config: RunConfig;
   readonly files: RunFiles;
+  /** Config and files as prepareRun reads them, where the caller has that already. */
+  readonly prepared?: PreparedRun;
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
@@ -65,7 +67,7 @@ export function nodeVersion(): string {
 /** Runs all ranks to the end. Resolves to each rank's ledger; rejects with the first error. */
 export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]> {
   const { backend, config, files, onEvent } = run;
-  const prepared = prepareRun(config, files);
+  const prepared = run.prepared ?? prepareRun(config, files);
   const size = worldSize(config.layout);
   // One thread runs every rank, so a long computation of one is no silence of another.
   const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });

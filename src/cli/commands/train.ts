@@ -3,6 +3,7 @@
 import { worldSize, formatLayout } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
+import { neededFiles, prepareRun } from '../../train/prepare.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Command } from '../command.ts';
@@ -10,6 +11,8 @@ import { BACKENDS, execute } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import type { OptionSpec } from '../options.ts';
 import { readBytes, readFiles, readText } from '../train/run-files.ts';
+import { checkPaths, tryOutputs } from '../train/output-paths.ts';
+import type { Inputs, Outputs } from '../train/output-paths.ts';
 import { RunOutputs } from '../train/run-outputs.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
 
@@ -29,8 +32,8 @@ const OPTIONS = {
   resume: { type: 'string', about: 'checkpoint to go on from' },
   log: { type: 'string', about: 'append one JSON object per step to this file' },
   grads: { type: 'string', about: "write the first step's gradients here (safetensors)" },
-  save: { type: 'string', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer' },
-  checkpoint: { type: 'string', about: 'write checkpoints here (see --checkpoint-every; the last step always)' },
+  save: { type: 'string', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer; what it replaces stays as FILE.previous' },
+  checkpoint: { type: 'string', about: 'write checkpoints here: the last step, and see --checkpoint-every; the one before stays as FILE.previous' },
   trace: { type: 'string', about: 'write a Chrome trace here; Perfetto opens it' },
 } as const;
 
@@ -43,6 +46,7 @@ export const command: Command = {
   async run(args, io) {
     const { options } = parseOptions(args, { ...OPTIONS, ...SETTINGS });
     const given = options as Readonly<Record<string, string | number | boolean | undefined>>;
+    checkTogether(given);
     const config = readConfig(given, options.run, options.tokens);
     const ranks = worldSize(config.layout);
     const wanted = options.tabs ?? options.devices ?? ranks;
@@ -50,18 +54,24 @@ export const command: Command = {
     if (wanted !== ranks) throw new ConfigError('--layout', `${formatLayout(config.layout)} is ${ranks} ranks, but ${options.tabs !== undefined ? '--tabs' : '--devices'} is ${wanted}; make them equal`);
     const backend = options.backend ?? (options.tabs !== undefined ? 'chromium' : 'node');
     if (options.tabs !== undefined && backend !== 'chromium') throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${ranks}`);
+    const { log, grads, save, checkpoint, trace } = options;
+    const outputs: Outputs = { log, grads, save, checkpoint, trace };
+    checkPaths(outputs, inputsOf(config, options));
     const files = readFiles(config, options.tokens);
-    const sink = new RunOutputs(config, files, { log: options.log, grads: options.grads, save: options.save, checkpoint: options.checkpoint, trace: options.trace }, io);
+    const prepared = prepareRun(config, files);
+    tryOutputs(outputs, prepared.model);
+    const sink = new RunOutputs(config, prepared, outputs, io);
+    let complete = false;
     try {
       await execute({
-        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, signal: io.signal,
+        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, signal: io.signal,
         checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
         ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}), onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {
-      sink.close();
+      complete = sink.finish();
     }
-    return 0;
+    return complete ? 0 : 1;
   },
 };
 
@@ -69,5 +79,20 @@ function readConfig(given: Readonly<Record<string, string | number | boolean | u
   const settings: [string, JsonValue][] = Object.keys(SETTINGS).filter((name) => given[name] !== undefined).map((name) => [name, given[name] as string]);
   if (tokens !== undefined) settings.push(['data', 'tokens']);
   const config = run === undefined ? parseRunConfig(settings) : readRunJson(readText(run, '--run'), settings);
-  return given.microbatches === undefined ? { ...config, microbatches: defaultMicrobatches(config) } : config;
+  const microbatches = given.microbatches === undefined ? defaultMicrobatches(config) : config.microbatches;
+  // A checkpoint of the last step is what asking for a file means.
+  const checkpointEvery = given.checkpoint === undefined ? 0 : given['checkpoint-every'] === undefined ? config.steps : config.checkpointEvery;
+  return { ...config, microbatches, checkpointEvery };
+}
+
+/** ConfigError for options that mean nothing without, or beside, another one. */
+function checkTogether(given: Readonly<Record<string, string | number | boolean | undefined>>): void {
+  if (given['checkpoint-every'] !== undefined && given['checkpoint-every'] !== '0' && given.checkpoint === undefined) throw new ConfigError('--checkpoint-every', 'says how often, but not where; add --checkpoint FILE');
+  if (given.grads !== undefined && given.resume !== undefined) throw new ConfigError('--grads', 'writes the gradients of the first step, which a resumed run has behind it; leave --grads or --resume out');
+}
+
+/** Files that the run reads and must not write over. */
+function inputsOf(config: RunConfig, { tokens, run, resume }: { readonly tokens?: string; readonly run?: string; readonly resume?: string }): Inputs {
+  const needed = neededFiles(config);
+  return { tokens, run, resume, ...(needed.text && config.data !== 'moby-dick' ? { data: config.data } : {}), ...(needed.model ? { model: config.model } : {}) };
 }

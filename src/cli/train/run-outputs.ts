@@ -1,43 +1,44 @@
-// What a run leaves behind: a line per step on stderr and in the log, and the files that were asked for.
+// What a run leaves behind: a line per step on stderr and in the log, and the files that were asked for. A write that fails ends nothing: it is told, with
+// what is lost, the training goes on, and the run counts as failed at its end.
 
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { worldSize } from '../../base/axis.ts';
 import { summary } from '../../device/tune/certificate.ts';
-import { formatModelConfig } from '../../model/config.ts';
-import { prepareRun } from '../../train/prepare.ts';
-import type { RunFiles } from '../../train/prepare.ts';
+import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { RunEvent } from '../../train/run.ts';
-import { formatTokenizer } from '../../train/text/tokenizer-file.ts';
 import type { StepMetrics } from '../../train/trainer.ts';
 import type { CommandIo } from '../command.ts';
 import { ProgressLine } from '../progress-line.ts';
 import { TraceFile } from '../trace-file.ts';
-import { TOKENIZER_FILE } from './run-files.ts';
-
-/** Paths by what is written there. */
-export interface Outputs { readonly log?: string; readonly grads?: string; readonly save?: string; readonly checkpoint?: string; readonly trace?: string }
+import { replaceFiles } from './atomic-file.ts';
+import type { NewFile } from './atomic-file.ts';
+import { modelFolder } from './model-folder.ts';
+import type { Outputs } from './output-paths.ts';
+import { savesFolder } from './output-paths.ts';
+import { StepLog } from './step-log.ts';
 
 /** Turns the events of all ranks into files and a progress line. Step lines are rank 0's, with the bytes of all ranks. */
 export class RunOutputs {
-  readonly #config: RunConfig;
-  readonly #files: RunFiles;
+  readonly #prepared: PreparedRun;
   readonly #outputs: Outputs;
   readonly #progress: ProgressLine;
   readonly #trace: TraceFile | undefined;
+  readonly #log: StepLog | undefined;
   readonly #io: CommandIo;
   readonly #ranks: number;
   readonly #bytes = new Map<number, { ranks: number; sum: Record<string, number>; metrics?: StepMetrics }>();
+  readonly #lost: string[] = [];
+  #logFails = false;
 
-  constructor(config: RunConfig, files: RunFiles, outputs: Outputs, io: CommandIo) {
-    this.#config = config;
-    this.#files = files;
+  constructor(config: RunConfig, prepared: PreparedRun, outputs: Outputs, io: CommandIo) {
+    this.#prepared = prepared;
     this.#outputs = outputs;
     this.#io = io;
     this.#ranks = worldSize(config.layout);
     this.#progress = new ProgressLine(config.steps, io);
     this.#trace = outputs.trace === undefined ? undefined : new TraceFile();
+    this.#log = outputs.log === undefined ? undefined : new StepLog(outputs.log);
   }
 
   status(text: string): void { this.#progress.note(text); }
@@ -48,17 +49,22 @@ export class RunOutputs {
     else if (rank !== 0) return;
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
-    else if (event.kind === 'evaluation') this.#io.err(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
-    else if (event.kind === 'sample') this.#io.err(`step ${event.step}: ${JSON.stringify(event.text)}`);
-    else if (event.kind === 'gradients') this.#write(this.#outputs.grads, event.bytes);
-    else if (event.kind === 'model') this.#save(event.bytes);
-    else if (event.kind === 'checkpoint') this.#write(this.#outputs.checkpoint, event.bytes);
+    else if (event.kind === 'evaluation') this.status(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
+    else if (event.kind === 'sample') this.status(`step ${event.step}: ${JSON.stringify(event.text)}`);
+    else if (event.kind === 'gradients') this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
+    else if (event.kind === 'model') this.#save(event.step, event.bytes);
+    else if (event.kind === 'checkpoint') this.#checkpoint(event.step, event.bytes);
     else if (event.kind === 'done') this.#io.out(`${event.stopped ? 'stopped' : 'trained'} ${event.steps} steps`);
   }
 
-  close(): void {
+  /** Writes what comes at the end of a run, also of one that failed. False, and said, if anything that was asked for is not written. */
+  finish(): boolean {
     this.#progress.end();
-    if (this.#trace && this.#outputs.trace !== undefined) this.#write(this.#outputs.trace, new TextEncoder().encode(this.#trace.toString()));
+    if (this.#trace) this.#write('the trace', this.#outputs.trace, new TextEncoder().encode(this.#trace.toString()));
+    if (this.#log?.missing) this.#logLine();
+    if (this.#log?.missing) this.#lost.push(`${this.#log.missing} lines of the log`);
+    if (this.#lost.length) this.#io.err(`error: not everything could be written: ${this.#lost.join(', ')}`);
+    return this.#lost.length === 0;
   }
 
   #step(rank: number, metrics: StepMetrics): void {
@@ -72,24 +78,47 @@ export class RunOutputs {
     this.#bytes.delete(metrics.step);
     const { step, loss, gradNorm, lr, tokens, ms } = entry.metrics;
     this.#progress.step({ step, loss, tokens, ms, bytes: Object.values(entry.sum).reduce((a, b) => a + b, 0) });
-    if (this.#outputs.log !== undefined) appendFileSync(this.#outputs.log, `${JSON.stringify({ step, loss, gradNorm, lr, tokens, ms, bytesSent: entry.sum })}\n`);
+    this.#logLine({ step, loss, gradNorm, lr, tokens, ms, bytesSent: entry.sum });
   }
+
+  /** A log on a full disk is told once, not at every step. */
+  #logLine(record?: object): void {
+    if (!this.#log) return;
+    try {
+      if (record) this.#log.add(record);
+      else this.#log.flush();
+      if (this.#logFails) this.status('the log goes on, and no line is missing');
+      this.#logFails = false;
+    } catch (error) {
+      if (!this.#logFails) this.status(`error: no line can be added to the log now: ${sentence(error)}; the training goes on, and the lines are tried again`);
+      this.#logFails = true;
+    }
+  }
+
+  #checkpoint(step: number, bytes: Uint8Array): void { this.#write(`the checkpoint of step ${step}`, this.#outputs.checkpoint, bytes, true); }
 
   /** One file, or a folder that `--model` and Hugging Face's from_pretrained read. */
-  #save(bytes: Uint8Array): void {
+  #save(step: number, bytes: Uint8Array): void {
     const { save } = this.#outputs;
-    if (save === undefined || save.endsWith('.safetensors')) { this.#write(save, bytes); return; }
-    const { model, tokenizer } = prepareRun(this.#config, this.#files);
-    const text = (content: string): Uint8Array => new TextEncoder().encode(content);
-    this.#write(join(save, 'model.safetensors'), bytes);
-    this.#write(join(save, 'config.json'), text(formatModelConfig(model)));
-    if (tokenizer) this.#write(join(save, TOKENIZER_FILE), text(formatTokenizer(tokenizer)));
+    if (save === undefined) return;
+    const what = `the model of step ${step}`;
+    if (!savesFolder(save)) { this.#write(what, save, bytes, true); return; }
+    this.#replace(what, modelFolder(save, this.#prepared, bytes), true);
   }
 
-  #write(path: string | undefined, bytes: Uint8Array): void {
-    if (path === undefined) return;
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, bytes);
-    this.#io.err(`wrote ${path} (${bytes.byteLength} bytes)`);
+  #write(what: string, path: string | undefined, bytes: Uint8Array, keep = false): void {
+    if (path !== undefined) this.#replace(what, [{ path, bytes }], keep);
+  }
+
+  #replace(what: string, files: readonly NewFile[], keep: boolean): void {
+    try {
+      replaceFiles(files, { keep });
+      for (const { path, bytes } of files) this.status(`wrote ${path} (${bytes.byteLength} bytes)`);
+    } catch (error) {
+      this.#lost.push(what);
+      this.status(`error: ${what} is lost: ${sentence(error)}${existsSync(files[0].path) ? '; what was there before stays' : ''}`);
+    }
   }
 }
+
+function sentence(error: unknown): string { return error instanceof Error ? error.message : String(error); }

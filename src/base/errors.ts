@@ -19,6 +19,9 @@ export class ConfigError extends TabmeshError {
   constructor(where: string, detail: string) { super(`${where}: ${detail}`); this.where = where; }
 }
 
+/** A ConfigError for something well known that is not implemented: what asks for it is refused by name, never computed without it. */
+export class UnsupportedError extends ConfigError {}
+
 /** Thrown when a parallel layout does not fit the ranks, heads, layers, vocabulary or batch. */
 export class LayoutError extends TabmeshError {}
 

@@ -1,9 +1,12 @@
 // Hugging Face config.json of a gpt2, llama or mixtral (and llama_hybrid: Llama with some linear-attention layers) as one ModelConfig.
-// A field that would change the mathematics and that we do not compute is a ConfigError; dropout and the router's auxiliary loss are
-// only warnings, because the network is the same without them. `raw` keeps the whole file for writing it back.
+// Which fields may stand there, and with which values, says config-fields.ts: what would change the mathematics and is not implemented
+// is an UnsupportedError. Dropout alone is a warning, because every GPT-2 names it and the network is the same without it.
+// `raw` keeps the whole file for writing it back.
 
-import { ConfigError } from '../base/errors.ts';
+import { ConfigError, UnsupportedError } from '../base/errors.ts';
 import { isArray, isObject, parseJson, toPlain, type JsonObject, type JsonValue } from '../base/json.ts';
+import { checkFields, FIELD_ALIASES, MODEL_TYPES, shorten, type ModelType } from './config-fields.ts';
+import { ropeTheta } from './rope-fields.ts';
 
 interface Common {
   readonly layers: number;
@@ -30,12 +33,15 @@ export interface Gpt2Config extends Common { readonly family: 'gpt2' }
 export interface LlamaConfig extends Common {
   readonly family: 'llama';
   readonly ropeTheta: number;
+  /** Tokens that attention looks back over; Infinity without a window. A run's context must not be longer. */
+  readonly window: number;
   /** Layers with causal linear attention instead of softmax attention (llama_hybrid); empty in a plain Llama. */
   readonly linearAttentionLayers: readonly number[];
 }
 export interface MixtralConfig extends Common {
   readonly family: 'mixtral';
   readonly ropeTheta: number;
+  readonly window: number;
   readonly experts: number;
   readonly expertsPerToken: number;
 }
@@ -43,6 +49,8 @@ export type ModelConfig = Gpt2Config | LlamaConfig | MixtralConfig;
 
 const MAX_LAYERS = 1024;
 const MAX_EXPERTS = 1024;
+/** One formula up to rounding: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Plain `gelu` is another, with erf. */
+const TANH_GELU = ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'gelu_accurate', 'gelu_python_tanh'];
 
 /** The config in the text of a config.json. */
 export function parseModelConfig(text: string): ModelConfig {
@@ -52,117 +60,127 @@ export function parseModelConfig(text: string): ModelConfig {
 }
 
 export function readModelConfig(raw: JsonObject): ModelConfig {
-  const fields = new Fields(raw);
-  const type = fields.string('model_type');
+  const type = raw.get('model_type') ?? null;
+  if (type === null) throw new ConfigError('model_type', `expected ${choices(MODEL_TYPES)}, but the field is missing`);
+  if (!MODEL_TYPES.some((known) => known === type)) {
+    throw new UnsupportedError('model_type', `expected ${choices(MODEL_TYPES)}, got ${shorten(type)}`);
+  }
+  checkFields(raw, type as ModelType);
+  const fields = new Fields(raw, FIELD_ALIASES[type as ModelType]);
   if (type === 'gpt2') return gpt2(fields);
-  if (type === 'llama' || type === 'llama_hybrid') return llama(fields, type === 'llama_hybrid');
-  if (type === 'mixtral') return mixtral(fields);
-  throw new ConfigError('model_type', `expected gpt2, llama, llama_hybrid or mixtral, got ${JSON.stringify(type)}`);
+  return type === 'mixtral' ? mixtral(fields) : llama(fields, type === 'llama_hybrid');
 }
 
-/** The text of a config.json: the original fields, in order. */
+/** The text of a config.json beside f32 weights: the original fields, in order, but the dtype is what the weights have now. */
 export function formatModelConfig(config: ModelConfig): string {
-  return `${JSON.stringify(toPlain(config.raw), null, 2)}\n`;
+  const raw = new Map(config.raw);
+  for (const name of ['torch_dtype', 'dtype']) if ((raw.get(name) ?? null) !== null) raw.set(name, 'float32');
+  return `${JSON.stringify(toPlain(raw), null, 2)}\n`;
 }
 
 function gpt2(f: Fields): Gpt2Config {
-  f.oneOf('activation_function', ['gelu_new', 'gelu_pytorch_tanh'], 'gelu_new');
-  f.only('scale_attn_weights', true);
-  f.only('scale_attn_by_inverse_layer_idx', false);
-  f.only('add_cross_attention', false);
-  f.ignored(['resid_pdrop', 'embd_pdrop', 'attn_pdrop'], 'dropout is not applied');
+  f.oneOf('activation_function', TANH_GELU, 'gelu_new');
+  f.dropout(['resid_pdrop', 'embd_pdrop', 'attn_pdrop']);
   const hidden = f.natural('n_embd', 768);
   const heads = f.natural('n_head', 12);
   return {
-    family: 'gpt2', layers: f.natural('n_layer', 12, MAX_LAYERS), hidden, heads, kvHeads: heads, headDim: f.divide('n_embd', hidden, 'n_head', heads),
-    mlp: f.natural('n_inner', 4 * hidden), vocab: f.natural('vocab_size', 50257), maxPositions: f.natural('n_positions', 1024),
-    normEps: f.positive('layer_norm_epsilon', 1e-5), tied: f.boolean('tie_word_embeddings', true), ...f.rest(),
+    family: 'gpt2', layers: f.natural('n_layer', 12, MAX_LAYERS), hidden, heads, kvHeads: heads,
+    headDim: f.divide('n_embd', hidden, 'n_head', heads), mlp: f.natural('n_inner', 4 * hidden), vocab: f.natural('vocab_size', 50257),
+    maxPositions: f.natural('n_positions', 1024), normEps: f.number('layer_norm_epsilon', 1e-5, EPS),
+    tied: f.boolean('tie_word_embeddings', true), ...f.rest(),
   };
 }
+
+type Rotary = Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'> & { readonly ropeTheta: number; readonly window: number };
 
 /** The fields that Llama and Mixtral share. */
-function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions: number }): Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'> & { readonly ropeTheta: number } {
+function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions: number; theta: number }): Rotary {
   f.oneOf('hidden_act', ['silu', 'swish'], 'silu');
-  if (f.has('rope_scaling')) throw new ConfigError('rope_scaling', 'scaled rotary angles are not supported; expected null');
-  f.only('attention_bias', false);
-  f.only('mlp_bias', false);
-  f.ignored(['attention_dropout'], 'dropout is not applied');
+  f.dropout(['attention_dropout']);
   const hidden = f.natural('hidden_size');
   const heads = f.natural('num_attention_heads');
-  const kvHeads = f.natural('num_key_value_heads', defaults.kvHeads ?? heads);
+  // Null means one kv head per head, whatever the class has where the field is absent.
+  const kvHeads = f.natural('num_key_value_heads', f.raw.has('num_key_value_heads') ? heads : defaults.kvHeads ?? heads);
   if (heads % kvHeads) throw new ConfigError('num_key_value_heads', `expected a divisor of num_attention_heads ${heads}, got ${kvHeads}`);
   const headDim = f.has('head_dim') ? f.natural('head_dim') : f.divide('hidden_size', hidden, 'num_attention_heads', heads);
-  if (headDim % 2) throw new ConfigError('head_dim', `rotary angles turn pairs, so expected an even number, got ${headDim}`);
-  const maxPositions = f.natural('max_position_embeddings', defaults.positions);
-  const window = f.has('sliding_window') && f.raw.get('use_sliding_window') !== false ? f.natural('sliding_window') : Infinity;
-  if (window < maxPositions) throw new ConfigError('sliding_window', `windows shorter than the context of ${maxPositions} are not supported, got ${window}; set it to null`);
+  if (headDim % 2) {
+    throw new ConfigError('head_dim', `rotary angles turn pairs, so expected an even number, got ${headDim}`);
+  }
+  const windowed = f.boolean('use_sliding_window', true);
   return {
-    layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS), hidden, heads, kvHeads, headDim, mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
-    maxPositions, normEps: f.positive('rms_norm_eps', defaults.eps), ropeTheta: ropeTheta(f),
+    layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS), hidden, heads, kvHeads, headDim,
+    mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
+    maxPositions: f.natural('max_position_embeddings', defaults.positions), normEps: f.number('rms_norm_eps', defaults.eps, EPS),
+    ropeTheta: ropeTheta(f.raw, defaults.theta), window: windowed && f.has('sliding_window') ? f.natural('sliding_window') : Infinity,
   };
-}
-
-/** `rope_theta`, or where newer files keep it: `rope_parameters.rope_theta`, of rope_type default. */
-function ropeTheta(f: Fields): number {
-  const fallback = f.raw.get('model_type') === 'mixtral' ? 1e6 : 1e4;
-  const parameters = f.raw.get('rope_parameters');
-  if (!isObject(parameters)) return f.positive('rope_theta', fallback);
-  const inner = new Fields(parameters);
-  inner.oneOf('rope_type', ['default'], 'default');
-  return inner.positive('rope_theta', f.positive('rope_theta', fallback));
 }
 
 function llama(f: Fields, hybrid: boolean): LlamaConfig {
-  const common = rotary(f, { eps: 1e-6, positions: 2048 });
+  const common = rotary(f, { eps: 1e-6, positions: 2048, theta: 1e4 });
   const linear = f.raw.get('linear_attention_layers');
-  let linearAttentionLayers: readonly number[] = [];
-  if (hybrid) {
-    f.only('linear_attention_feature_map', 'elu_plus_one');
-    f.only('linear_attention_output_norm', 'rms_per_head');
-    if (!isArray(linear) || !linear.every((i): i is number => Number.isInteger(i) && (i as number) >= 0 && (i as number) < common.layers)) {
-      throw new ConfigError('linear_attention_layers', `expected a list of layers from 0 to ${common.layers - 1}`);
-    }
-    linearAttentionLayers = [...new Set(linear)].sort((a, b) => a - b);
-  } else if (linear !== undefined) {
-    throw new ConfigError('linear_attention_layers', 'only llama_hybrid has linear-attention layers; set model_type to llama_hybrid');
+  const isLayer = (i: JsonValue): boolean => Number.isInteger(i) && (i as number) >= 0 && (i as number) < common.layers;
+  if (hybrid && !(isArray(linear) && linear.every(isLayer))) {
+    throw new ConfigError('linear_attention_layers', `expected a list of layers from 0 to ${common.layers - 1}`);
   }
+  const linearAttentionLayers = hybrid ? [...new Set(linear as readonly number[])].sort((a, b) => a - b) : [];
   return { family: 'llama', ...common, linearAttentionLayers, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
 }
 
 function mixtral(f: Fields): MixtralConfig {
-  const common = rotary(f, { kvHeads: 8, eps: 1e-5, positions: 131072 });
-  f.ignored(['router_jitter_noise'], 'router jitter is not applied');
-  if (f.boolean('output_router_logits', false)) f.warn('output_router_logits: the router has no auxiliary loss here');
+  const common = rotary(f, { kvHeads: 8, eps: 1e-5, positions: 131072, theta: 1e6 });
+  const coefficient = f.number('router_aux_loss_coef', 0.001, { what: 'a number of at least 0', least: 0, most: Number.MAX_VALUE });
+  if (f.boolean('output_router_logits', false) && coefficient !== 0) {
+    throw new UnsupportedError('output_router_logits',
+      `only false is supported, got true with router_aux_loss_coef ${coefficient}: the router's auxiliary loss is not implemented`);
+  }
   const experts = f.natural('num_local_experts', 8, MAX_EXPERTS);
   const expertsPerToken = f.natural('num_experts_per_tok', 2);
   if (expertsPerToken > experts) throw new ConfigError('num_experts_per_tok', `expected at most num_local_experts ${experts}, got ${expertsPerToken}`);
   return { family: 'mixtral', ...common, experts, expertsPerToken, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
 }
 
-/** Typed access to the fields of a config; null counts as absent, as in Hugging Face files. */
+interface Bounds { readonly what: string; readonly least: number; readonly most: number }
+/** Kernels add it in f32, where less than this is 0 and no longer guards the division. */
+const EPS: Bounds = { what: 'a number from 1e-30 to 1', least: 1e-30, most: 1 };
+
+/** Typed access to the fields of a config, under any of their spellings; null counts as absent, as in Hugging Face files. */
 class Fields {
   readonly raw: JsonObject;
   readonly #warnings: string[] = [];
+  /** The name in the file of each field that has another spelling there. */
+  readonly #spelled = new Map<string, string>();
 
-  constructor(raw: JsonObject) { this.raw = raw; }
+  constructor(raw: JsonObject, aliases: Readonly<Record<string, string>>) {
+    this.raw = raw;
+    for (const [alias, name] of Object.entries(aliases)) {
+      const [own, other] = [this.#value(name), raw.get(alias) ?? null];
+      if (other === null) continue;
+      if (own === null) this.#spelled.set(name, alias);
+      else if (own !== other) {
+        throw new ConfigError(alias,
+          `is another name of ${name}, but is ${shorten(other)} where ${this.#name(name)} is ${shorten(own)}; remove the wrong one`);
+      }
+    }
+  }
 
-  has(name: string): boolean { return (this.raw.get(name) ?? null) !== null; }
+  #name(name: string): string { return this.#spelled.get(name) ?? name; }
+  #value(name: string): JsonValue { return this.raw.get(this.#name(name)) ?? null; }
+
+  has(name: string): boolean { return this.#value(name) !== null; }
 
   #get<T extends JsonValue>(name: string, what: string, is: (value: JsonValue) => value is T, fallback: T | undefined): T {
-    const value = this.raw.get(name) ?? null;
+    const value = this.#value(name);
     if (value === null) {
       if (fallback !== undefined) return fallback;
       throw new ConfigError(name, `expected ${what}, but the field is missing`);
     }
-    if (!is(value)) throw new ConfigError(name, `expected ${what}, got ${JSON.stringify(toPlain(value))?.slice(0, 60)}`);
+    if (!is(value)) throw new ConfigError(this.#name(name), `expected ${what}, got ${shorten(value)}`);
     return value;
   }
 
-  string(name: string, fallback?: string): string {
-    return this.#get(name, 'a string', (v) => typeof v === 'string', fallback);
-  }
-
   boolean(name: string, fallback: boolean): boolean {
+    // Null is falsy in Python: absent and null are the same only where the default is false.
+    if (fallback && this.raw.get(name) === null) throw new ConfigError(name, 'expected true or false, got null');
     return this.#get(name, 'true or false', (v) => typeof v === 'boolean', fallback);
   }
 
@@ -171,35 +189,36 @@ class Fields {
     return this.#get(name, `a whole number from 1 to ${most}`, (v): v is number => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= most, fallback);
   }
 
-  positive(name: string, fallback: number): number {
-    return this.#get(name, 'a number above 0', (v): v is number => typeof v === 'number' && v > 0, fallback);
+  number(name: string, fallback: number, { what, least, most }: Bounds): number {
+    return this.#get(name, what, (v): v is number => typeof v === 'number' && v >= least && v <= most, fallback);
   }
 
   oneOf(name: string, allowed: readonly string[], fallback: string): void {
-    const value = this.string(name, fallback);
-    if (!allowed.includes(value)) throw new ConfigError(name, `expected ${allowed.join(' or ')}, got ${JSON.stringify(value)}`);
+    const value = this.#get(name, choices(allowed), (v) => typeof v === 'string', fallback);
+    if (!allowed.includes(value)) throw new UnsupportedError(name, `expected ${choices(allowed)}, got ${shorten(value)}`);
   }
 
-  only(name: string, value: boolean | string): void {
-    const got = this.raw.get(name) ?? value;
-    if (got !== value) throw new ConfigError(name, `only ${JSON.stringify(value)} is supported, got ${JSON.stringify(toPlain(got))?.slice(0, 60)}`);
+  /** Checks the probabilities and warns once of those above 0. */
+  dropout(names: readonly string[]): void {
+    const bounds = { what: 'a probability from 0 to below 1', least: 0, most: 1 - Number.EPSILON };
+    const rates = names.map((name) => [name, this.number(name, 0, bounds)] as const);
+    const given = rates.filter(([, rate]) => rate > 0).map(([name, rate]) => `${name} ${rate}`);
+    if (!given.length) return;
+    this.#warnings.push(`config.json asks for dropout (${given.join(', ')}), which is not applied: training here has none`);
   }
-
-  ignored(names: readonly string[], why: string): void {
-    for (const name of names) {
-      const value = this.raw.get(name);
-      if (typeof value === 'number' && value !== 0) this.warn(`${name} ${value}: ${why}`);
-    }
-  }
-
-  warn(sentence: string): void { this.#warnings.push(sentence); }
 
   divide(whole: string, a: number, part: string, b: number): number {
-    if (a % b) throw new ConfigError(whole, `expected a multiple of ${part} ${b}, got ${a}`);
+    if (a % b) throw new ConfigError(this.#name(whole), `expected a multiple of ${this.#name(part)} ${b}, got ${a}`);
     return a / b;
   }
 
   rest(): Pick<Common, 'initStd' | 'raw' | 'warnings'> {
-    return { initStd: this.positive('initializer_range', 0.02), raw: this.raw, warnings: this.#warnings };
+    const initStd = this.number('initializer_range', 0.02, { what: 'a number from 0 to 1', least: 0, most: 1 });
+    return { initStd, raw: this.raw, warnings: this.#warnings };
   }
+}
+
+/** "a, b or c". */
+function choices(names: readonly string[]): string {
+  return names.length === 1 ? names[0]! : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
 import { formatModelConfig, parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
+import { FIELD_ALIASES, FIELD_RULES, type ModelType } from '../../src/model/config-fields.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../src/model/presets.ts';
 import { countWeights } from '../../src/model/weights.ts';
 
@@ -45,15 +46,24 @@ describe('parseModelConfig', () => {
     for (const name of ['gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny']) expect(JSON.parse(formatModelConfig(parseModelConfig(text(name))))).toEqual(JSON.parse(text(name)));
   });
 
-  it('warns of what it leaves out', () => {
-    expect(changed('gpt2-tiny', { resid_pdrop: 0.1, attn_pdrop: 0.2 })()).toMatchObject({ warnings: ['resid_pdrop 0.1: dropout is not applied', 'attn_pdrop 0.2: dropout is not applied'] });
-    expect(changed('mixtral-tiny', { output_router_logits: true })()).toMatchObject({ warnings: ['output_router_logits: the router has no auxiliary loss here'] });
+  it('warns of dropout, in one sentence', () => {
+    const warnings = ['config.json asks for dropout (resid_pdrop 0.1, attn_pdrop 0.2), which is not applied: training here has none'];
+    expect(changed('gpt2-tiny', { resid_pdrop: 0.1, attn_pdrop: 0.2 })()).toMatchObject({ warnings });
+  });
+
+  it('says float32 where the weights are written, whatever the file said', () => {
+    for (const name of ['torch_dtype', 'dtype']) {
+      const config = changed('llama-tiny', { torch_dtype: undefined, [name]: 'bfloat16' })() as ModelConfig;
+      expect(JSON.parse(formatModelConfig(config))).toMatchObject({ [name]: 'float32' });
+    }
+    const without = JSON.parse(formatModelConfig(changed('llama-tiny', { torch_dtype: undefined })() as ModelConfig)) as object;
+    expect(without).not.toHaveProperty('torch_dtype');
   });
 
   it.each<[string, string, Record<string, unknown>, string]>([
     ['an unknown family', 'gpt2-tiny', { model_type: 'bert' }, 'model_type: expected gpt2, llama, llama_hybrid or mixtral, got "bert"'],
-    ['no family', 'gpt2-tiny', { model_type: null }, 'model_type: expected a string, but the field is missing'],
-    ['exact gelu', 'gpt2-tiny', { activation_function: 'gelu' }, 'activation_function: expected gelu_new or gelu_pytorch_tanh, got "gelu"'],
+    ['no family', 'gpt2-tiny', { model_type: null }, 'model_type: expected gpt2, llama, llama_hybrid or mixtral, but the field is missing'],
+    ['exact gelu', 'gpt2-tiny', { activation_function: 'gelu' }, 'activation_function: expected gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_accurate or gelu_python_tanh, got "gelu"'],
     ['heads that do not divide', 'gpt2-tiny', { n_head: 5 }, 'n_embd: expected a multiple of n_head 5, got 32'],
     ['a negative size', 'gpt2-tiny', { n_layer: -1 }, 'n_layer: expected a whole number from 1 to 1024, got -1'],
     ['more layers than anybody has', 'gpt2-tiny', { n_layer: 1025 }, 'n_layer: expected a whole number from 1 to 1024, got 1025'],
@@ -62,17 +72,16 @@ describe('parseModelConfig', () => {
     ['unscaled attention', 'gpt2-tiny', { scale_attn_weights: false }, 'scale_attn_weights: only true is supported, got false'],
     ['attention scaled by layer', 'gpt2-tiny', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx: only false'],
     ['relu', 'llama-tiny', { hidden_act: 'relu' }, 'hidden_act: expected silu or swish, got "relu"'],
-    ['rope scaling', 'llama-tiny', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling: scaled rotary angles are not supported; expected null'],
-    ['rope parameters of another type', 'llama-tiny', { rope_parameters: { rope_type: 'yarn' } }, 'rope_type: expected default, got "yarn"'],
+    ['rope scaling', 'llama-tiny', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling.type: only "default" is supported, got "linear": scaled rotary angles are not implemented'],
+    ['rope parameters of another type', 'llama-tiny', { rope_parameters: { rope_type: 'yarn' } }, 'rope_parameters.rope_type: only "default" is supported, got "yarn"'],
     ['attention biases', 'llama-tiny', { attention_bias: true }, 'attention_bias: only false is supported, got true'],
     ['mlp biases', 'llama-tiny', { mlp_bias: true }, 'mlp_bias: only false'],
     ['kv heads that do not divide', 'llama-tiny', { num_key_value_heads: 3 }, 'num_key_value_heads: expected a divisor of num_attention_heads 4, got 3'],
     ['an odd head', 'llama-tiny', { head_dim: 7 }, 'head_dim: rotary angles turn pairs, so expected an even number, got 7'],
     ['a missing size', 'llama-tiny', { hidden_size: null }, 'hidden_size: expected a whole number from 1 to 16777216, but the field is missing'],
-    ['eps of zero', 'llama-tiny', { rms_norm_eps: 0 }, 'rms_norm_eps: expected a number above 0, got 0'],
-    ['a short window', 'mixtral-tiny', { sliding_window: 16 }, 'sliding_window: windows shorter than the context of 32 are not supported, got 16; set it to null'],
+    ['eps of zero', 'llama-tiny', { rms_norm_eps: 0 }, 'rms_norm_eps: expected a number from 1e-30 to 1, got 0'],
     ['more experts per token than experts', 'mixtral-tiny', { num_experts_per_tok: 5 }, 'num_experts_per_tok: expected at most num_local_experts 4, got 5'],
-    ['linear layers in a plain llama', 'llama-tiny', { linear_attention_layers: [0] }, 'linear_attention_layers: only llama_hybrid has linear-attention layers'],
+    ['linear layers in a plain llama', 'llama-tiny', { linear_attention_layers: [0] }, 'linear_attention_layers: only [] is supported, got [0]: only llama_hybrid has linear-attention layers'],
     ['a linear layer that does not exist', 'lasp2h-tiny', { linear_attention_layers: [4] }, 'linear_attention_layers: expected a list of layers from 0 to 3'],
     ['another feature map', 'lasp2h-tiny', { linear_attention_feature_map: 'relu' }, 'linear_attention_feature_map: only "elu_plus_one"'],
   ])('refuses %s', (_, name, fields, message) => {
@@ -81,13 +90,23 @@ describe('parseModelConfig', () => {
   });
 
   it('any value in any field: a config or a ConfigError', () => {
-    const fields = [...new Set(['gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny'].flatMap((name) => Object.keys(JSON.parse(text(name)) as object)))];
-    const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(0, 1, 2, 4, 7, 2 ** 24, 2 ** 31, 1e308, 'silu', 'gelu_new', 'llama_hybrid', true));
+    const value = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(0, 1, 2, 4, 7, 2 ** 24, 2 ** 31, 1e308, -1, 'silu', 'gelu_new', 'llama_hybrid', true, false, null),
+    );
+    const edits = fc.constantFrom('gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny').chain((name) => {
+      const type = (JSON.parse(text(name)) as { model_type: ModelType }).model_type;
+      const field = fc.oneof(
+        { weight: 9, arbitrary: fc.constantFrom(...Object.keys(FIELD_RULES[type]), ...Object.keys(FIELD_ALIASES[type])) }, { weight: 1, arbitrary: fc.string() },
+      );
+      return fc.tuple(fc.constant(name), fc.array(fc.tuple(field, value), { minLength: 1, maxLength: 3 }));
+    });
     let accepted = 0;
-    fc.assert(fc.property(fc.constantFrom('gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny'), fc.array(fc.tuple(fc.constantFrom(...fields), value), { minLength: 1, maxLength: 3 }), (name, edits) => {
+    fc.assert(fc.property(edits, ([name, fields]) => {
       try {
-        const config = changed(name, Object.fromEntries(edits))() as ModelConfig;
+        const config = changed(name, Object.fromEntries(fields))() as ModelConfig;
         expect(Number.isSafeInteger(config.headDim) && config.headDim * config.heads >= 1 && config.layers <= 1024).toBe(true);
+        expect(config.normEps > 0 && config.initStd >= 0 && (config.family === 'gpt2' || (config.ropeTheta > 0 && config.window >= 1))).toBe(true);
+        expect(parseModelConfig(formatModelConfig(config))).toMatchObject({ layers: config.layers, mlp: config.mlp, vocab: config.vocab });
         accepted++;
       } catch (error) {
         // A lone surrogate from the generator is the one FormatError here.
@@ -97,8 +116,10 @@ describe('parseModelConfig', () => {
     expect(accepted).toBeGreaterThan(500);
   });
 
-  it('accepts a window as long as the context', () => {
-    expect(changed('mixtral-tiny', { sliding_window: 32 })()).toMatchObject({ family: 'mixtral' });
+  it('reads the window of the attention, which a run compares with its context', () => {
+    expect(changed('mixtral-tiny', { sliding_window: 16 })()).toMatchObject({ window: 16 });
+    expect(changed('mixtral-tiny', { sliding_window: 16, use_sliding_window: false })()).toMatchObject({ window: Infinity });
+    expect(changed('mixtral-tiny', {})()).toMatchObject({ window: Infinity });
   });
 
   it('refuses what is no config at all', () => {

@@ -76,6 +76,8 @@ export class RunView {
   readonly evaluation = new Series();
   readonly tokensPerSecond = new Series();
   samples: readonly Sample[] = [];
+  /** What did not work beside the training. */
+  notes: readonly Sample[] = [];
   /** Steps done. */
   step = 0;
   parameters = 0;
@@ -109,6 +111,7 @@ export class RunView {
     const view = this.ranks[rank]!;
     switch (event.kind) {
       case 'status': view.text = event.text; return;
+      case 'note': if (rank === this.watched) this.notes = [...this.notes, { step: event.step, text: event.text }].slice(-50); return;
       case 'certificate': view.certificate = event.certificate; return;
       case 'ready':
         Object.assign(view, { text: 'ready', memoryBytes: event.memoryBytes });

@@ -2,7 +2,7 @@
 // (seed, step), row by row, so every rank and every layout sees the same batch and may draw only the rows that it needs.
 // Text: windows at random places of the training part; evaluation walks the last part window by window. Tasks are in tasks.ts.
 
-import { ConfigError, FormatError, InternalError } from '../base/errors.ts';
+import { ConfigError, FormatError, InternalError, UnsupportedError } from '../base/errors.ts';
 import { RandomStream } from '../base/random.ts';
 import { toInt32, type SafetensorsFile } from '../base/safetensors.ts';
 import { formatShape } from '../base/shape.ts';
@@ -64,6 +64,12 @@ export function textDataset({ tokens, vocab, context: T, batch, seed, evalFracti
 export function tokensDataset(file: SafetensorsFile, vocab: number): Dataset {
   const entry = file.tensors.get('tokens');
   if (!entry) throw new FormatError('tokens.safetensors', `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`);
+  const others = [...file.tensors.keys()].filter((name) => name !== 'tokens');
+  if (others.length) {
+    throw new UnsupportedError('tokens.safetensors',
+      `expected the tensor tokens alone, got also ${others.slice(0, 5).join(', ')}: ` +
+      'documents, targets, positions and masks beside the tokens are not implemented, and without them the loss would be another one');
+  }
   const [steps, batch, columns] = entry.shape;
   if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2) throw new FormatError('tokens.safetensors', `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`);
   const tokens = toInt32(entry);
@@ -100,6 +106,9 @@ export function checkIndex(index: number): number {
 function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string): void {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
+    if (token === -100) {
+      throw new UnsupportedError('vocab', `${where}: token ${i} is -100, which marks a target that is not counted; such marks are not implemented`);
+    }
     if (token < 0 || token >= vocab) throw new ConfigError('vocab', `${where}: token ${i} is ${token}, but the model knows 0 to ${vocab - 1}`);
   }
 }

@@ -1,7 +1,7 @@
 // From a RunConfig and the files it names to what a trainer needs: model, data, tokenizer, weights. Reads no file itself: the page fetches, the
 // command line reads. Everything is checked here, before a device is touched; errors say which file or field.
 
-import { ConfigError } from '../base/errors.ts';
+import { ConfigError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -60,8 +60,16 @@ export function prepareRun(config: RunConfig, files: RunFiles): PreparedRun {
   if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use the tokenizer that the model was trained with, or a preset`);
   if (dataset.batch !== config.batch) throw new ConfigError('batch', `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`);
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
+  checkWindow(model, context);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
-  return { model, dataset, tokenizer, context, weights: weightSource(config, model, files), dataIdentity, notes };
+  return { model, dataset, tokenizer, context, weights: weightSource(config, model, files), dataIdentity, notes: [...model.warnings, ...notes] };
+}
+
+/** A window that no row outgrows hides nothing. */
+function checkWindow(model: ModelConfig, context: number): void {
+  if (model.family === 'gpt2' || context <= model.window) return;
+  throw new UnsupportedError('sliding_window',
+    `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`);
 }
 
 function prepareData(config: RunConfig, files: RunFiles, context: number, folder: ModelConfig | undefined): Pick<PreparedRun, 'dataset' | 'tokenizer' | 'dataIdentity' | 'notes'> {

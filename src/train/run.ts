@@ -32,6 +32,8 @@ export type RunEvent =
   | { readonly kind: 'gradients'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer>; readonly last: boolean }
   | { readonly kind: 'model'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> }
+  /** What did not work beside the training, which goes on. The same on every rank, but for the reason. `step`: steps done. */
+  | { readonly kind: 'note'; readonly step: number; readonly text: string }
   | { readonly kind: 'done'; readonly steps: number; readonly stopped: boolean };
 
 export interface RunOptions {
@@ -58,7 +60,7 @@ const EVAL_BATCHES = 4;
 
 export async function runRank(options: RunOptions): Promise<void> {
   const { device, mesh, ledger, world, config, prepared, onEvent } = options;
-  for (const text of prepared.notes) onEvent({ kind: 'status', text });
+  for (const text of prepared.notes) onEvent({ kind: 'note', step: 0, text });
   onEvent({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,

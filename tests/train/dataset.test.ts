@@ -86,6 +86,7 @@ describe('tokensDataset', () => {
     const i32 = (shape: number[], ...values: number[]): WriteEntry => ({ dtype: 'I32', shape, data: Int32Array.from(values) });
     expect(() => tokensDataset(file, 32)).toThrow(/vocab: tokens\.safetensors: token \d+ is \d+, but the model knows 0 to 31/);
     expect(make('tokens', i32([1, 1, 2], 1, -1))).toThrow('token 1 is -1');
+    expect(make('tokens', i32([1, 1, 2], 1, -100))).toThrow('token 1 is -100, which marks a target that is not counted');
     expect(make('token', i32([1, 1, 2], 1, 1))).toThrow('expected a tensor called tokens, got token');
     expect(make('tokens', i32([1, 2], 1, 1))).toThrow(FormatError);
     expect(make('tokens', i32([1, 2, 1], 1, 1))).toThrow('tokens: expected [steps, batch, T + 1], got [1, 2, 1]');

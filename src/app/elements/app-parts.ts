@@ -53,6 +53,7 @@ export function runPanels({ run, phase }: PageState) {
       <h2>Samples</h2>
       ${run?.samples.length ? html`<ol reversed>${run.samples.toReversed().map(({ step, text }) => html`<li><span class="badge">step ${step}</span><pre>${text.trim()}</pre></li>`)}</ol>`
         : html`<p class="soft small">${run && run.config.sampleEvery > 0 ? `the first sample comes after step ${run.config.sampleEvery}` : 'what the model writes as it learns a text: from noise to words'}</p>`}
+      ${run?.notes.length ? html`<ul class="soft small" aria-label="Notes">${run.notes.map(({ step, text }) => html`<li>step ${step}: ${text}</li>`)}</ul>` : nothing}
     </section>
     <section class="card full" aria-label="Timeline of the last step"><step-timeline .ranks=${run?.ranks ?? []} .version=${version}></step-timeline></section>
   </div>`;

@@ -10,7 +10,7 @@ import { BACKENDS, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { preferQuickCompiles } from '../machine/vulkan.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import { isRunFolder, verifyRunFolder } from '../verify/run-folder.ts';
+import { isRunFolder, missingFor, readRunFiles, runFolderConfig, verifyRunFolder } from '../verify/run-folder.ts';
 import type { RunExecutor } from '../verify/run-folder.ts';
 import type { Check } from '../verify/compare.ts';
 
@@ -64,6 +64,12 @@ function verifiable(folder: string): string[] {
 
 async function verifyRun(folder: string, settings: readonly (readonly [string, string])[], backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
   const label = `${basename(folder)} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
+  const missing = missingFor(runFolderConfig(folder, settings), readRunFiles(folder));
+  if (missing !== undefined) {
+    totals.skipped++;
+    io.out(`skip ${label}: ${missing}`);
+    return;
+  }
   const execution: RunExecutor = async (config, files) => {
     const losses: number[] = [];
     const gradNorms: number[] = [];

@@ -47,6 +47,7 @@ export class RunOutputs {
     if (event.kind === 'status' && rank === 0) this.status(event.text);
     else if (event.kind === 'step') this.#step(rank, event.metrics);
     else if (rank !== 0) return;
+    else if (event.kind === 'note') this.status(event.step === 0 ? `note: ${event.text}` : `step ${event.step}: ${event.text}`);
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
     else if (event.kind === 'evaluation') this.status(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);

@@ -3,9 +3,10 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FormatError } from '../../base/errors.ts';
+import { FormatError, UnsupportedError } from '../../base/errors.ts';
 import { readSafetensors, toFloat32 } from '../../base/safetensors.ts';
 import type { SafetensorsFile } from '../../base/safetensors.ts';
+import { prepareRun } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import { readRunJson } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -34,6 +35,17 @@ export function isRunFolder(folder: string): boolean { return existsSync(join(fo
 export function readRunFiles(folder: string): RunFiles {
   const bytes = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(join(folder, name)));
   return { modelConfig: readFileSync(join(folder, 'config.json'), 'utf8'), weights: bytes('model.safetensors'), tokens: bytes('tokens.safetensors') };
+}
+
+/** What this run needs that is not implemented, in one sentence; undefined if it can run. */
+export function missingFor(config: RunConfig, files: RunFiles): string | undefined {
+  try {
+    prepareRun(config, files);
+  } catch (error) {
+    if (error instanceof UnsupportedError) return error.message;
+    throw error;
+  }
+  return undefined;
 }
 
 /** The config of the run with `settings` (layout, schedule, microbatches) on top. */

@@ -3,7 +3,7 @@
 
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
-import { BROWSER_DEPENDENCIES } from './vite.config.ts';
+import { BROWSER_DEPENDENCIES } from './src/server/pages/config.ts';
 import { findBrowser, launchOptions } from './src/cli/machine/browser.ts';
 
 // `order`: the projects run one after the other.

@@ -38,7 +38,7 @@ export class IceSource {
     const abort = new AbortController();
     const cancel = world.timer(ASK_MS, () => abort.abort());
     try {
-      const response = await fetch(new URL('/ice', page).href, { signal: abort.signal, cache: 'no-store', credentials: 'omit' });
+      const response = await fetch(new URL('ice', page).href, { signal: abort.signal, cache: 'no-store', credentials: 'omit' });
       // Another server may answer any address with its page, and ours may say that it was asked too often: what we have stays.
       if (response.ok && response.headers.get('content-type')?.includes('json')) {
         const { iceServers, ttlSeconds } = decodeLentIce(await response.text());

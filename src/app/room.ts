@@ -21,7 +21,8 @@ export function newRoom(broker: string | undefined): RoomAddress {
 export async function chooseCarrier(broker: string | undefined): Promise<Carrier> {
   const world = realWorld;
   if (broker !== undefined && broker !== 'none') return mqttCarrier({ world, url: broker });
-  const own = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/mqtt`;
+  // Beside the page, which may lie below a path of a proxy.
+  const own = new URL('mqtt', document.baseURI).href.replace(/^http/, 'ws').replace(/#.*$/, '');
   if (broker === undefined && location.host && await answers(own)) return mqttCarrier({ world, url: own });
   return broadcastChannelCarrier({ world });
 }

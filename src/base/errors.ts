@@ -92,6 +92,9 @@ export class RoomError extends TabmeshError {
   constructor(trouble: RoomTrouble, detail: string, options?: ErrorOptions) { super(`room: ${detail}`, options); this.trouble = trouble; }
 }
 
+/** Thrown when pages cannot be served or a browser cannot be started for them: a port that is taken, a build that failed, no display. */
+export class ServeError extends TabmeshError {}
+
 /** The user (or a closing page) stopped the run; not a failure. */
 export class AbortedError extends TabmeshError {
   constructor(message = 'the run was stopped') { super(message); }

@@ -4,7 +4,7 @@
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
 import { worldSize } from '../base/axis.ts';
-import { AbortedError, PeerError, TabmeshError } from '../base/errors.ts';
+import { AbortedError, PeerError, ServeError, TabmeshError } from '../base/errors.ts';
 import type { Evidence } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
@@ -13,10 +13,11 @@ import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig } from '../train/run-config.ts';
 import { isPresetName } from '../model/presets.ts';
 import type { RankEvent } from '../../workers/protocol.ts';
-import { ensureChromium, launchOptions } from './machine/browser.ts';
+import { ensureChromium, launchOptions, whyNotStarted } from './machine/browser.ts';
 import type { Execution } from './execution.ts';
-import { startPageServer } from './page-server.ts';
-import type { PageServer } from './page-server.ts';
+import { startPageServer } from '../server/page-server.ts';
+import type { PageServer, PageServerOptions } from '../server/page-server.ts';
+import type { RunFiles as ServedRun } from '../server/run-files.ts';
 
 /** The name a folder's model has inside a plan, where its path means nothing. */
 const FOLDER_MODEL = 'model-folder';
@@ -31,6 +32,8 @@ export interface TabReport {
 
 export interface TabsOptions {
   readonly server: PageServer;
+  /** Of `server`; takes what the tabs hand back. */
+  readonly run: ServedRun;
   readonly browser: Browser;
   readonly config: Execution['config'];
   readonly files: RunFiles;
@@ -54,10 +57,10 @@ export interface Tabs {
 
 /** Opens the tabs of one run; each begins by itself as soon as all are there. */
 export async function openTabs(options: TabsOptions): Promise<Tabs> {
-  const { server, browser, config, files, mode } = options;
+  const { server, run, browser, config, files, mode } = options;
   const plan = JSON.stringify({
     config: formatRunConfig({ ...config, model: isPresetName(config.model) ? config.model : FOLDER_MODEL }),
-    files: putFiles(server, files, options.checkpoint),
+    files: putFiles(run, files, options.checkpoint),
     wantGradients: options.wantGradients === true, wantModel: options.wantModel === true, ...(options.sampleTokens === undefined ? {} : { sampleTokens: options.sampleTokens }),
   });
   const size = worldSize(config.layout);
@@ -66,7 +69,7 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
     const page = await context.newPage();
     await page.exposeBinding('tabmeshReport', (_source, text: string) => options.onReport(tab, JSON.parse(text) as TabReport));
     page.on('pageerror', (error) => options.onReport(tab, { type: 'page', state: 'error', text: error.message }));
-    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: `${server.url}result` })}`);
+    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: run.upload })}`);
     return page;
   };
   if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };
@@ -77,9 +80,9 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key })}` };
 }
 
-function putFiles(server: PageServer, files: RunFiles, checkpoint: Uint8Array<ArrayBuffer> | undefined): Record<string, string> {
+function putFiles(run: ServedRun, files: RunFiles, checkpoint: Uint8Array<ArrayBuffer> | undefined): Record<string, string> {
   const addresses: Record<string, string> = {};
-  for (const [name, content] of Object.entries({ ...files, checkpoint })) if (content !== undefined) addresses[name] = server.put(name, content);
+  for (const [name, content] of Object.entries({ ...files, checkpoint })) if (content !== undefined) addresses[name] = run.put(name, content);
   return addresses;
 }
 
@@ -89,16 +92,16 @@ export class ReportSink {
   #settle!: { resolve: () => void; reject: (error: Error) => void };
   readonly #done = new Set<number>();
   readonly #size: number;
-  readonly #server: PageServer;
+  readonly #run: ServedRun;
   readonly #onEvent: Execution['onEvent'];
   readonly #onStatus: ((text: string) => void) | undefined;
   readonly #onTimeline: Execution['onTimeline'];
   #failed = false;
 
-  constructor(size: number, server: PageServer, onEvent: Execution['onEvent'], onStatus?: (text: string) => void, onTimeline?: Execution['onTimeline']) {
+  constructor(size: number, run: ServedRun, onEvent: Execution['onEvent'], onStatus?: (text: string) => void, onTimeline?: Execution['onTimeline']) {
     this.#onTimeline = onTimeline;
     this.#size = size;
-    this.#server = server;
+    this.#run = run;
     this.#onEvent = onEvent;
     this.#onStatus = onStatus;
     this.finished = new Promise((resolve, reject) => { this.#settle = { resolve, reject }; });
@@ -131,35 +134,46 @@ export class ReportSink {
       const error = event.culprit === undefined ? new TabmeshError(`rank ${rank}: ${event.message}`) : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
       this.#settle.reject(error);
     } else if (event.kind === 'links') return;
-    else if ('bytes' in event) this.#onEvent(rank, { ...event, bytes: this.#result(`${event.kind}-${'step' in event ? event.step : 0}`) });
+    else if ('bytes' in event) this.#onEvent(rank, { ...event, bytes: this.#run.take(`${event.kind}-${'step' in event ? event.step : 0}`) });
     else this.#onEvent(rank, event);
     if (event.kind !== 'done') return;
     this.#done.add(rank);
     if (this.#done.size === this.#size) this.#settle.resolve();
   }
+}
 
-  #result(name: string): Uint8Array<ArrayBuffer> {
-    const bytes = this.#server.results.get(name);
-    if (!bytes) throw new TabmeshError(`the page reported ${name}, but did not upload it`);
-    return bytes;
+/** Starts Chromium, or says in a sentence why it does not start. */
+export async function launchChromium(say: (line: string) => void, headless = true): Promise<Browser> {
+  const executable = ensureChromium(say);
+  try {
+    return await chromium.launch(launchOptions(executable, headless));
+  } catch (error) {
+    throw new ServeError(whyNotStarted(executable, headless, error instanceof Error ? error.message : String(error)), { cause: error });
   }
 }
 
-/** Starts Chromium, or says which browser to install. */
-export async function launchChromium(say: (line: string) => void, headless = true): Promise<Browser> {
-  return chromium.launch(launchOptions(ensureChromium(say), headless));
+/** A page server and a browser; neither is left behind when the other does not start. */
+export async function openBoth(say: (line: string) => void, options: PageServerOptions = {}, headless = true): Promise<{ readonly server: PageServer; readonly browser: Browser }> {
+  const server = await startPageServer({ onStatus: say, ...options });
+  try {
+    return { server, browser: await launchChromium(say, headless) };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
 }
 
 export async function runInChromium(execution: Execution): Promise<void> {
   const { config, mode, onEvent, onStatus, signal } = execution;
-  const [server, browser] = [await startPageServer(), await launchChromium((line) => onStatus?.(line))];
+  const { server, browser } = await openBoth((line) => onStatus?.(line));
+  const run = server.openRun();
   const stop = (): void => { void browser.close(); };
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    const sink = new ReportSink(worldSize(config.layout), server, onEvent, onStatus, execution.onTimeline);
+    const sink = new ReportSink(worldSize(config.layout), run, onEvent, onStatus, execution.onTimeline);
     const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(signal?.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
     gone.catch(() => { /* the browser is closed on purpose at the end */ });
-    await openTabs({ ...execution, server, browser, config, mode, onReport: sink.take });
+    await openTabs({ ...execution, server, run, browser, config, mode, onReport: sink.take });
     await Promise.race([sink.finished, gone]);
   } finally {
     signal?.removeEventListener('abort', stop);

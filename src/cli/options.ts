@@ -54,6 +54,12 @@ export function parseOptions<const T extends OptionSpecs>(args: readonly string[
   return { options: values as Options<T>, positionals };
 }
 
+/** A port number. */
+export function portOf(port: number): number {
+  if (port > 65535) throw new ConfigError('--port', `expected at most 65535, got ${port}`);
+  return port;
+}
+
 /** The lines of --help for these options. */
 export function describeOptions(specs: OptionSpecs): string {
   const rows = Object.entries(specs).map(([name, spec]) => {

@@ -52,7 +52,10 @@ class MqttCarrier implements Carrier {
     const { connect } = (await import('mqtt')).default;
     const { username, password, keepaliveSeconds = 10, reconnectMs = 1000 } = this.#options;
     const settings: IClientOptions = {
-      clientId: `tabmesh-${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: 5000,
+      // 23 letters and digits: more a broker need not accept (MQTT 3.1.1, 3.1.3.1).
+      clientId: `tabmesh${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: 5000,
+      // mqtt.js would keep its clock in a worker made of text, which pages may forbid; without the clock, brokers end the connection.
+      timerVariant: 'native',
       // Signals of a dead minute would only confuse: what cannot be sent now is sent by the next retry of the layers above.
       queueQoSZero: false, resubscribe: false,
       will: { topic: `${this.#prefix}/p/${address}`, payload: new Uint8Array(0) as never, qos: 1, retain: true },

@@ -28,7 +28,7 @@ const isDone = ({ phase, status }: BenchState): boolean => phase === 'ready' && 
 describe('a run', () => {
   it('beside a library that loads and one that does not: rows, correctness, files, and a link that compares with the saved run', async () => {
     const profile = await driver.profile();
-    await profile.context.route(/load\/tfjs/, (route) => route.abort());
+    await profile.context.route(/assets\/tfjs-/, (route) => route.abort());
     const { page } = await profile.open(`${TINY}&peers=jax-js,tfjs&cases=gelu&run=1`);
     const { adapter, browser, problems } = await until(page, 'the end of the run', isDone);
     expect(adapter).not.toBe('');

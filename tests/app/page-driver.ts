@@ -1,10 +1,10 @@
-// Drives the real page in headless Chromium: a Vite server in this process, tabs of one browser profile, and the page's own reports.
+// Drives the real page, built as people get it, in headless Chromium: a page server in this process, tabs of one browser profile, and the page's own reports.
 
 import { chromium } from 'playwright-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { createServer } from 'vite';
-import type { ViteDevServer } from 'vite';
 import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
+import { startPageServer } from '../../src/server/page-server.ts';
+import type { PageServer } from '../../src/server/page-server.ts';
 
 export interface Report { readonly type: 'session' | 'rank' | 'page'; readonly rank?: number; readonly state?: string; readonly text?: string; readonly event?: Readonly<Record<string, unknown>> & { readonly kind?: string; readonly type?: string; readonly metrics?: StepReport } }
 export interface StepReport { readonly step: number; readonly loss: number; readonly spans: readonly unknown[] }
@@ -55,11 +55,11 @@ export class Tab {
 }
 
 export class PageDriver {
-  readonly #server: ViteDevServer;
+  readonly #server: PageServer;
   readonly #browser: Browser;
   readonly #contexts: BrowserContext[] = [];
 
-  private constructor(server: ViteDevServer, browser: Browser) {
+  private constructor(server: PageServer, browser: Browser) {
     this.#server = server;
     this.#browser = browser;
   }
@@ -68,12 +68,10 @@ export class PageDriver {
   static async start({ gpu = true } = {}): Promise<PageDriver> {
     const options = launchOptions(ensureChromium(console.log));
     const args = gpu ? options.args : [...options.args.filter((flag) => flag !== '--enable-unsafe-webgpu'), '--disable-gpu'];
-    const server = await createServer({ logLevel: 'error', server: { host: '127.0.0.1', port: 0, hmr: false, watch: null } });
-    await server.listen();
-    return new PageDriver(server, await chromium.launch({ ...options, args }));
+    return new PageDriver(await startPageServer({ host: '127.0.0.1' }), await chromium.launch({ ...options, args }));
   }
 
-  get address(): string { return this.#server.resolvedUrls!.local[0]!; }
+  get address(): string { return this.#server.url; }
 
   /** Tabs of one profile: they share BroadcastChannel, locks and storage. `before` runs in the page before its scripts. */
   async profile(): Promise<{ open(fragment: string, before?: () => void): Promise<Tab>; readonly context: BrowserContext }> {

@@ -5,8 +5,8 @@ import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect } from 'mqtt';
 import type { MqttClient } from 'mqtt';
-import { attachBroker } from '../../src/cli/broker.ts';
-import type { Broker, BrokerOptions } from '../../src/cli/broker.ts';
+import { attachBroker } from '../../src/server/broker/broker.ts';
+import type { Broker, BrokerOptions } from '../../src/server/broker/broker.ts';
 
 /** An http server with a broker, whose sockets a test can kill. */
 export class Host {
@@ -22,7 +22,8 @@ export class Host {
       this.sockets.set(socket.remotePort ?? 0, socket);
       socket.on('close', () => this.sockets.delete(socket.remotePort ?? 0));
     });
-    this.broker = await attachBroker(server, options);
+    const broker = this.broker = await attachBroker(options);
+    server.on('upgrade', (request, socket, head: Buffer) => broker.take(request, socket, head));
     await new Promise<void>((listening) => { server.listen(this.port, '127.0.0.1', listening); });
     this.port = (server.address() as AddressInfo).port;
   }

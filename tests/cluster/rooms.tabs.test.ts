@@ -8,7 +8,7 @@ import { createServer } from 'vite';
 import type { ViteDevServer } from 'vite';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
-import { brokerPlugin } from '../../src/cli/broker-plugin.ts';
+import { devPlugin } from '../../src/server/pages/dev-plugin.ts';
 import { OTHER_KEY, ROOM_KEY } from './support.ts';
 
 let browser: Browser;
@@ -18,7 +18,7 @@ const contexts: BrowserContext[] = [];
 
 beforeAll(async () => {
   server = await createServer({
-    root: fileURLToPath(new URL('../..', import.meta.url)), configFile: false, logLevel: 'error', plugins: [brokerPlugin()], server: { port: 0, host: '127.0.0.1' },
+    root: fileURLToPath(new URL('../..', import.meta.url)), configFile: false, logLevel: 'error', plugins: [devPlugin()], server: { port: 0, host: '127.0.0.1' },
     optimizeDeps: { entries: ['tests/cluster/room-page.html'] },
   });
   await server.listen();

@@ -9,7 +9,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
 import { findTurnserver } from '../../src/cli/machine/coturn.ts';
-import { mintTurnCredentials } from '../../src/cli/turn/credentials.ts';
+import { mintTurnCredentials } from '../../src/server/turn/credentials.ts';
 import { Tab, tinyPlan } from '../app/page-driver.ts';
 import type { Report } from '../app/page-driver.ts';
 import { MIDDLE_ADDRESS, NetworkLab } from '../support/network-lab.ts';

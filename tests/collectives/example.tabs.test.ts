@@ -3,13 +3,13 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
-import { startPageServer } from '../../src/cli/page-server.ts';
-import type { PageServer } from '../../src/cli/page-server.ts';
 import { allReduceBytes } from '../../src/collectives/all-reduce.ts';
+import { openTestPages } from '../support/test-pages.ts';
+import type { TestPages } from '../support/test-pages.ts';
 
-let server: PageServer;
+let server: TestPages;
 let browser: Browser;
-beforeAll(async () => { [server, browser] = [await startPageServer(), await launchChromium(() => {})]; });
+beforeAll(async () => { [server, browser] = [await openTestPages(), await launchChromium(() => {})]; });
 afterAll(async () => {
   await browser?.close();
   await server?.close();

@@ -1,16 +1,16 @@
 // Real tabs with the collectives library in a worker each, joined over WebRTC, directly or through the UDP relay; the signals pass through this process.
 
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import type { PageServer } from '../../src/cli/page-server.ts';
 import type { CollectiveReport, Program } from '../tabs/collective-program.ts';
 import { rendererPidOf } from './real-tabs.ts';
 import { UdpRelay } from './udp-relay.ts';
+import type { TestPages } from './test-pages.ts';
 import type { Signal } from './udp-relay.ts';
 
 export type Failed = Extract<CollectiveReport, { kind: 'failed' }>;
 
 export interface CollectiveTabsOptions {
-  readonly server: PageServer; readonly browser: Browser; readonly size: number;
+  readonly server: Pick<TestPages, 'url'>; readonly browser: Browser; readonly size: number;
   /** Seed of a relay between all tabs; without it they speak directly. */
   readonly relaySeed?: number;
   /** Tabs say good-bye when their page goes away. */

@@ -1,9 +1,12 @@
-// Before two files of tabs tests run side by side: their page servers share one folder of bundled dependencies, which only one process may fill.
+// Before two files of tabs tests run side by side: the pages are built once, and the servers of the tests' own pages share one folder of bundled dependencies, which
+// only one process may fill.
 
-import { startPageServer } from '../../src/cli/page-server.ts';
+import { ensurePages } from '../../src/server/pages/ensure.ts';
+import { openTestPages } from './test-pages.ts';
 
 export default async function preparePages(): Promise<void> {
-  const server = await startPageServer();
+  await ensurePages(console.log);
+  const server = await openTestPages();
   try {
     const script = await (await fetch(`${server.url}src/app/rank-host.ts`)).text();
     // Vite answers for a bundled dependency when all are bundled.

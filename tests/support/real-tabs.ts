@@ -2,10 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 import type { Browser, Page } from 'playwright-core';
-import { launchChromium, openTabs } from '../../src/cli/chromium.ts';
+import { openBoth, openTabs } from '../../src/cli/chromium.ts';
 import type { TabReport } from '../../src/cli/chromium.ts';
-import { startPageServer } from '../../src/cli/page-server.ts';
-import type { PageServer } from '../../src/cli/page-server.ts';
+import type { PageServer } from '../../src/server/page-server.ts';
+import type { RunFiles as ServedRun } from '../../src/server/run-files.ts';
 import type { RunFiles } from '../../src/train/prepare.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 
@@ -13,13 +13,15 @@ export interface TabEvent { readonly tab: number; readonly atMs: number; readonl
 
 export class RealTabs {
   readonly server: PageServer;
+  readonly run: ServedRun;
   readonly browser: Browser;
   readonly pages: readonly Page[];
   readonly events: TabEvent[];
   readonly #waiting: Set<() => void>;
 
-  private constructor(server: PageServer, browser: Browser, pages: readonly Page[], events: TabEvent[], waiting: Set<() => void>) {
+  private constructor(server: PageServer, run: ServedRun, browser: Browser, pages: readonly Page[], events: TabEvent[], waiting: Set<() => void>) {
     this.server = server;
+    this.run = run;
     this.browser = browser;
     this.pages = pages;
     this.events = events;
@@ -27,18 +29,19 @@ export class RealTabs {
   }
 
   static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<RealTabs> {
-    const [server, browser] = [await startPageServer(), await launchChromium(() => {})];
+    const { server, browser } = await openBoth(() => {});
+    const run = server.openRun();
     onBrowser?.(browser);
     const events: TabEvent[] = [];
     const waiting = new Set<() => void>();
     const { pages } = await openTabs({
-      server, browser, config, files, mode, ...(parts ? { parts } : {}),
+      server, run, browser, config, files, mode, ...(parts ? { parts } : {}),
       onReport: (tab, report) => {
         events.push({ tab, atMs: performance.now(), report });
         for (const check of [...waiting]) check();
       },
     });
-    return new RealTabs(server, browser, pages, events, waiting);
+    return new RealTabs(server, run, browser, pages, events, waiting);
   }
 
   /** Resolves when `found` returns something for the events so far; rejects after `timeoutMs` with what the tabs said last. */

@@ -5,9 +5,9 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
-import { startPageServer } from '../../src/cli/page-server.ts';
-import type { PageServer } from '../../src/cli/page-server.ts';
 import { CollectiveTabs } from '../support/collective-tabs.ts';
+import { openTestPages } from '../support/test-pages.ts';
+import type { TestPages } from '../support/test-pages.ts';
 
 const REPEATS = Number(process.env['TABMESH_FAILURE_REPEATS'] ?? 1);
 const SIZE = 3;
@@ -15,9 +15,9 @@ const VICTIM = 1;
 const CLOSED_MS = 1000;
 const SILENT_MS = 8000;
 
-let server: PageServer;
+let server: TestPages;
 let browser: Browser;
-beforeAll(async () => { [server, browser] = [await startPageServer(), await launchChromium(() => {})]; });
+beforeAll(async () => { [server, browser] = [await openTestPages(), await launchChromium(() => {})]; });
 afterAll(async () => {
   await browser?.close();
   await server?.close();

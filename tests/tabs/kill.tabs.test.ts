@@ -45,9 +45,9 @@ test.each(WAYS)('a tab that is %s in mid-step', async (_how, kill, evidence) => 
       expect(evidence).toContain(event.evidence);
       expect(atMs - killedAtMs).toBeLessThan(LIMIT_MS);
     }
-    const [name, bytes] = [...tabs.server.results].filter(([file]) => file.startsWith('checkpoint-')).at(-1)!;
+    const last = tabs.events.map(({ report }) => rankEvent(report)).filter((event) => event?.kind === 'checkpoint').at(-1)!;
     const { model } = prepareRun(config, {});
-    expect(readCheckpoint(bytes, model).step).toBe(Number(name.split('-')[1]));
+    expect(readCheckpoint(tabs.run.take(`checkpoint-${last.step}`), model).step).toBe(last.step);
   } finally {
     if (pid) continueProcess(pid);
     await tabs.close();

@@ -4,8 +4,8 @@
 import type { Browser, CDPSession } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
-import { startPageServer } from '../../src/cli/page-server.ts';
-import type { PageServer } from '../../src/cli/page-server.ts';
+import { openTestPages } from '../support/test-pages.ts';
+import type { TestPages } from '../support/test-pages.ts';
 
 const ROUNDS = Number(process.env['TABMESH_SOAK_ROUNDS'] ?? 150);
 /** Caches of the browser and of the page's code fill up. */
@@ -17,9 +17,9 @@ const COUNTED = ['RTCPeerConnection', 'RTCDataChannel', 'MessagePort', 'ArrayBuf
 
 interface Held { readonly heap: number; readonly timers: number; readonly objects: Readonly<Record<(typeof COUNTED)[number], number>> }
 
-let server: PageServer;
+let server: TestPages;
 let browser: Browser;
-beforeAll(async () => { [server, browser] = await Promise.all([startPageServer(), launchChromium(() => undefined)]); });
+beforeAll(async () => { [server, browser] = await Promise.all([openTestPages(), launchChromium(() => undefined)]); });
 afterAll(async () => { await browser.close(); await server.close(); });
 
 /** Objects of a class that are alive. */

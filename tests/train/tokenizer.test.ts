@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
-import { readMobyDick } from '../../src/cli/moby-dick.ts';
+import { readMobyDick } from '../../src/server/pages/moby-dick.ts';
 import { bpeTokenizer, trainBpe } from '../../src/train/text/bpe.ts';
 import { byteTokenizer, charTokenizer, type Tokenizer } from '../../src/train/text/tokenizer.ts';
 import { formatTokenizer, makeTokenizer, parseTokenizer } from '../../src/train/text/tokenizer-file.ts';

@@ -50,7 +50,7 @@ export class LineChart extends LitElement {
     return html`
       <div class="row spread">
         <h2>${this.heading}</h2>
-        <div class="keys">${this.curves.map(({ name, colour: stroke, series }) => html`<span class="key"><i style="background:var(${stroke})"></i>${name} ${series.last === undefined ? '' : this.#value(series.last)}</span>`)}</div>
+        <div class="keys">${this.curves.map(({ name, colour: stroke, series }) => html`<span class="key"><i .style=${`background:var(${stroke})`}></i>${name} ${series.last === undefined ? '' : this.#value(series.last)}</span>`)}</div>
       </div>
       <div class="plot" role="img" aria-label=${`${this.heading} over steps; ${this.curves.map(({ name, series }) => `${name} ${series.last === undefined ? 'not yet measured' : this.#value(series.last)}`).join(', ')}`}></div>
       ${empty ? html`<div class="empty small">the curve begins with the first step</div>` : ''}`;

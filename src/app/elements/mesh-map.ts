@@ -38,7 +38,7 @@ export class MeshMap extends LitElement {
   override render() {
     return html`
       <div class="row spread"><h2>Mesh</h2><span class="small soft">${this.ranks.length ? `${this.ranks.length} device${this.ranks.length === 1 ? '' : 's'}` : ''}</span></div>
-      ${this.ranks.length ? html`<ul class="card-list">${this.ranks.map((rank) => this.#card(rank))}</ul>` : html`<p class="soft small" style="margin-top:6px">devices appear here when a run begins</p>`}`;
+      ${this.ranks.length ? html`<ul class="card-list">${this.ranks.map((rank) => this.#card(rank))}</ul>` : html`<p class="soft small" .style=${'margin-top:6px'}>devices appear here when a run begins</p>`}`;
   }
 
   #card(view: RankView) {

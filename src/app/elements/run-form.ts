@@ -49,7 +49,7 @@ export class RunForm extends LitElement {
       <div class="presets" role="group" aria-label="Examples">
         ${PRESETS.map((preset) => html`<button ?disabled=${disabled} title=${preset.about} aria-pressed=${preset === chosen} @click=${() => this.#set(presetConfig(preset))}>${preset.name}</button>`)}
       </div>
-      <p class="soft small" style="margin-top:8px">${chosen ? `${chosen.about}. ` : ''}${config.model}, ${config.data}, ${layout}, ${config.steps} steps.</p>
+      <p class="soft small" .style=${'margin-top:8px'}>${chosen ? `${chosen.about}. ` : ''}${config.model}, ${config.data}, ${layout}, ${config.steps} steps.</p>
       <details @toggle=${() => { void this.#loadNames(); }}>
         <summary>Settings</summary>
         <div class="fields">

@@ -39,8 +39,8 @@ export class SharePanel extends LitElement {
         <h2>More devices</h2>
         ${room ? html`<button @click=${() => this.#tell('leave-room')}>Leave the room</button>` : ''}
       </div>
-      ${room ? this.#room(room) : html`<p class="soft small" style="margin:6px 0 12px">Tabs, browsers and machines that open the same link train one model together. Tensors go straight from tab to tab.</p>`}
-      <div class="row" style="margin-top:10px">
+      ${room ? this.#room(room) : html`<p class="soft small" .style=${'margin:6px 0 12px'}>Tabs, browsers and machines that open the same link train one model together. Tensors go straight from tab to tab.</p>`}
+      <div class="row" .style=${'margin-top:10px'}>
         <button ?disabled=${this.busy && !room} @click=${() => this.#tell('add-tab')}>Add a tab</button>
         ${room ? html`<button @click=${() => this.#copy()}>${this.copied ? 'Copied' : 'Copy the link'}</button>` : ''}
       </div>`;

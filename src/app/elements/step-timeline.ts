@@ -37,9 +37,9 @@ export class StepTimeline extends LitElement {
     return html`
       <div class="row spread">
         <h2>Last step${step === undefined ? '' : ` (${step + 1}), ${shown[0]!.metrics!.ms.toFixed(0)} ms`}</h2>
-        <div class="keys">${KINDS.map((kind) => html`<span class="key"><i style="background:var(--${kind})"></i>${kind}</span>`)}</div>
+        <div class="keys">${KINDS.map((kind) => html`<span class="key"><i .style=${`background:var(--${kind})`}></i>${kind}</span>`)}</div>
       </div>
-      ${shown.length ? html`<canvas role="img" aria-label=${summary} style="height:${shown.length * ROW}px"></canvas>` : html`<p class="soft small" style="margin-top:6px">the bars begin with the first step</p>`}`;
+      ${shown.length ? html`<canvas role="img" aria-label=${summary} .style=${`height:${shown.length * ROW}px`}></canvas>` : html`<p class="soft small" .style=${'margin-top:6px'}>the bars begin with the first step</p>`}`;
   }
 
   #shown(): readonly RankView[] { return this.ranks.filter(({ metrics }) => metrics !== undefined); }

@@ -11,10 +11,9 @@ import { ALIGN, cellsOf, COLUMNS, summarise } from '../../bench/collectives/repo
 import type { CollectiveResult, CollectivesEvent, CollectivesReport } from '../../bench/collectives/report.ts';
 import { parseSizes, sizeName } from '../../bench/collectives/sizes.ts';
 import { table } from '../../bench/report.ts';
-import { launchChromium } from '../chromium.ts';
+import { openBoth } from '../chromium.ts';
 import type { CommandIo } from '../command.ts';
 import { parseOptions } from '../options.ts';
-import { startPageServer } from '../page-server.ts';
 import { COLLECTIVES_OPTIONS } from './collectives-options.ts';
 
 const ROOM = 'command';
@@ -40,7 +39,7 @@ export async function collectives(args: readonly string[], io: CommandIo): Promi
 
 /** Rejects with AbortedError on Ctrl-C, and with a sentence when the browser or a tab dies. `onBrowser`: for tests that kill it. */
 export async function benchInTabs(settings: CollectivesSettings, io: Pick<CommandIo, 'err' | 'signal'>, onBrowser: (browser: Browser) => void = () => undefined): Promise<{ readonly report: CollectivesReport; readonly version: string }> {
-  const [server, browser] = await Promise.all([startPageServer(), launchChromium(io.err)]);
+  const { server, browser } = await openBoth(io.err);
   const stop = (): void => { void browser.close(); };
   io.signal.addEventListener('abort', stop, { once: true });
   try {

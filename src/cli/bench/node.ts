@@ -5,7 +5,7 @@ import { AbortedError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import { Qualifier } from '../../device/tune/qualifier.ts';
 import { localDevice, nodeVersion } from '../in-process.ts';
-import { readMobyDick } from '../moby-dick.ts';
+import { readMobyDick } from '../../server/pages/moby-dick.ts';
 import { nodeLoaders } from './peers-node.ts';
 import { benches } from './work.ts';
 import type { Answers, Requests } from './work.ts';

@@ -58,7 +58,7 @@ async function measure<K extends keyof Requests>(name: K, request: Requests[K], 
   const common = { onStatus: io.err, signal: io.signal, tuneMs: name === 'cases' || tune === 0 ? null : 1000 * tune };
   if (backend === 'chromium') {
     const { benchInChromium } = await import('../bench/chromium.ts');
-    return benchInChromium({ ...common, name, request, peers });
+    return benchInChromium({ ...common, name, request });
   }
   const { benchInNode, describeNode } = await import('../bench/node.ts');
   return { measured: await benchInNode(name, request, common), browser: describeNode() };

@@ -2,12 +2,12 @@
 // display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
 import { worldSize } from '../../base/axis.ts';
+import { ServeError } from '../../base/errors.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
-import { launchChromium, openTabs, ReportSink } from '../chromium.ts';
+import { openBoth, openTabs, ReportSink } from '../chromium.ts';
 import type { Command, CommandIo } from '../command.ts';
-import { describeOptions, parseOptions } from '../options.ts';
-import { startPageServer } from '../page-server.ts';
+import { describeOptions, parseOptions, portOf } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
 
 const OPTIONS = {
@@ -23,13 +23,13 @@ function hasDisplay(): boolean {
 }
 
 /** On the wanted port, or on a free one when it is taken. */
-async function startServer(port: number, io: CommandIo): ReturnType<typeof startPageServer> {
+async function open(port: number, headless: boolean, io: CommandIo): ReturnType<typeof openBoth> {
   try {
-    return await startPageServer({ port });
+    return await openBoth(io.err, { port }, headless);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.includes('already in use')) throw error;
+    if (!(error instanceof ServeError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRINUSE')) throw error;
     io.err(`port ${port} is taken; using a free one`);
-    return startPageServer();
+    return openBoth(io.err, {}, headless);
   }
 }
 
@@ -44,14 +44,14 @@ export const command: Command = {
       ['lr', '0.004'], ['warmup', '10'], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
     ]);
     const size = worldSize(config.layout);
-    const server = await startServer(options.port, io);
-    const browser = await launchChromium((line) => io.err(line), options.headless || !hasDisplay());
+    const { server, browser } = await open(portOf(options.port), options.headless || !hasDisplay(), io);
     try {
+      const run = server.openRun();
       const show = new DemoView(config.steps, size, io);
-      const sink = new ReportSink(size, server, show.take, (text) => show.note(text));
+      const sink = new ReportSink(size, run, show.take, (text) => show.note(text));
       io.out(`page ${server.url}`);
       show.note(`opening ${size} tabs`);
-      const { roomUrl } = await openTabs({ server, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
+      const { roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
       io.out(`watch or join: ${roomUrl}`);
       const stopped = new Promise<void>((resolve) => io.signal.addEventListener('abort', () => resolve(), { once: true }));
       await Promise.race([sink.finished, stopped]);

@@ -1,18 +1,22 @@
 // `tabmesh serve`: the pages and the MQTT broker for this machine and others, and short-lived credentials for a TURN server.
 
+import { resolve } from 'node:path';
 import type { Command } from '../command.ts';
 import { ConfigError } from '../../base/errors.ts';
 import { checkIceUrl, isTurn } from '../../cluster/ice/servers.ts';
-import { describeOptions, parseOptions } from '../options.ts';
+import { describeOptions, parseOptions, portOf } from '../options.ts';
 import type { Options } from '../options.ts';
-import { startPageServer } from '../page-server.ts';
-import { parseTtl, readTurnSecret, SECRET_VARIABLE } from '../turn/credentials.ts';
-import type { IceLender } from '../turn/endpoint.ts';
+import { startPageServer } from '../../server/page-server.ts';
+import { normaliseName } from '../../server/host-rule.ts';
+import { parseTtl, readTurnSecret, SECRET_VARIABLE } from '../../server/turn/credentials.ts';
+import type { IceLender } from '../../server/turn/endpoint.ts';
 
 const OPTIONS = {
   port: { type: 'count', default: 8080, about: 'port to listen on' },
   local: { type: 'flag', about: 'listen on this machine only' },
-  'allow-host': { type: 'string', about: 'names by which a proxy asks for the pages, comma-separated: tabmesh.example.org, or .example.org for all below it' },
+  'allow-host': { type: 'string', about: 'names under which browsers see the pages through a proxy, comma-separated: tabmesh.example.org, or .example.org for it and all below it' },
+  base: { type: 'string', default: '/', about: 'path below which everything lies, for a proxy that passes its own path on: /tabmesh/' },
+  pages: { type: 'string', about: 'folder of another build of the pages, such as dist' },
   stun: { type: 'string', about: 'STUN servers for the pages: stun:HOST:PORT, comma-separated' },
   turn: { type: 'string', about: 'TURN servers for the pages: turn:HOST:PORT, comma-separated' },
   'turn-secret-file': { type: 'string', about: `file with the secret of the TURN servers (or set ${SECRET_VARIABLE})` },
@@ -35,12 +39,20 @@ export function lenderOf(options: Pick<Options<typeof OPTIONS>, 'stun' | 'turn' 
   return { stun, turn: { urls, secret: readTurnSecret(options['turn-secret-file'], env), ttlSeconds } };
 }
 
-/** Throws ConfigError for what is no name: an address needs no permission, and a URL is more than a name. */
+/** Throws ConfigError for what is neither a name nor an address: a URL is more than a name. */
 export function hostsOf(text: string | undefined): string[] {
-  const names = (text ?? '').split(',').map((name) => name.trim()).filter(Boolean);
-  const wrong = names.find((name) => !/^\.?[a-z0-9-]+(\.[a-z0-9-]+)*$/i.test(name));
-  if (wrong !== undefined) throw new ConfigError('--allow-host', `expected names like tabmesh.example.org, got '${wrong}'`);
-  return names;
+  return (text ?? '').split(',').map((name) => name.trim()).filter(Boolean).map((name) => {
+    const normal = normaliseName(name);
+    if (normal === undefined) throw new ConfigError('--allow-host', `expected names like tabmesh.example.org, got '${name}'`);
+    return normal;
+  });
+}
+
+/** '/' or '/sub/', however it is written. */
+export function baseOf(text: string): string {
+  const path = `/${text.replace(/^\/+|\/+$/g, '')}/`.replace('//', '/');
+  if (!/^[\w.~/-]+$/.test(path) || path.includes('//') || /(^|\/)\.\.?\//.test(path)) throw new ConfigError('--base', `expected a path like /tabmesh/, got '${text}'`);
+  return path;
 }
 
 export const command: Command = {
@@ -51,9 +63,11 @@ export const command: Command = {
     'Tabs of different networks need a TURN server, such as coturn with use-auth-secret: the pages of this server get credentials for it that expire.'].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
-    if (options.port > 65535) throw new ConfigError('--port', `expected at most 65535, got ${options.port}`);
     const ice = lenderOf(options, process.env);
-    const server = await startPageServer({ port: options.port, host: options.local ? 'localhost' : true, allowedHosts: hostsOf(options['allow-host']), ice });
+    const server = await startPageServer({
+      port: portOf(options.port), host: options.local ? 'localhost' : true, allowedHosts: hostsOf(options['allow-host']), base: baseOf(options.base), ice,
+      ...(options.pages === undefined ? {} : { pages: resolve(options.pages) }), onStatus: io.err, onNote: io.err,
+    });
     io.out(`page    ${server.url}`);
     for (const url of server.networkUrls) io.out(`network ${url} (WebGPU needs https there)`);
     io.out(`broker  ${server.url.replace(/^http/, 'ws')}mqtt`);

@@ -15,7 +15,7 @@ import type { Command } from '../command.ts';
 import { execute } from '../execution.ts';
 import { localDevice, nodeVersion } from '../in-process.ts';
 import { fileTuneStore, tuneFile } from '../machine/tune-file.ts';
-import { readMobyDick } from '../moby-dick.ts';
+import { readMobyDick } from '../../server/pages/moby-dick.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { tuneReport } from '../tune/report.ts';
 

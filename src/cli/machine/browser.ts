@@ -85,3 +85,19 @@ export function launchOptions(executablePath: string, headless = true): LaunchOp
     args: [...(root ? ['--no-sandbox'] : []), '--enable-unsafe-webgpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   };
 }
+
+/** One sentence from the many lines that a browser's driver leaves. `report`: what it said. */
+export function whyNotStarted(executable: string, headless: boolean, report: string): string {
+  const how = process.env['CHROME_PATH'] || process.env['PLAYWRIGHT_CHROMIUM_EXECUTABLE_PATH'] ? 'correct CHROME_PATH or unset it' : 'set CHROME_PATH to another Chrome, Chromium or Edge';
+  if (!headless && /Missing X server|Unable to open X display|cannot open display|ozone_platform_x11|Failed to connect to Wayland/i.test(report)) {
+    return `browser: no window can be opened on display ${process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY'] || '(none)'}; correct DISPLAY, or add --headless`;
+  }
+  if (/\bEACCES\b/.test(report)) return `browser: ${executable} may not be executed by this user; ${how}`;
+  if (/\b(ENOEXEC|ENOENT|ENOTDIR|EISDIR)\b|Exec format error/.test(report)) return `browser: ${executable} is no program that can be started; ${how}`;
+  const ended = /exitCode=(\d+|null)(?:, signal=(\w+))?/.exec(report);
+  const end = ended === null ? '' : ` (it ended with ${ended[2] && ended[2] !== 'null' ? ended[2] : `exit code ${ended[1]}`})`;
+  const library = /error while loading shared libraries: ([\w.+-]+)/.exec(report)?.[1];
+  if (library !== undefined) return `browser: ${executable} lacks the library ${library}; install it, or ${how}`;
+  if (/Timeout .* exceeded/.test(report)) return `browser: ${executable} did not answer in time; ${how}`;
+  return `browser: ${executable} does not start${end}; start it by hand to see why, or ${how}`;
+}

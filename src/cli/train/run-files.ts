@@ -7,7 +7,7 @@ import { isPresetName } from '../../model/presets.ts';
 import { neededFiles } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { readMobyDick } from '../moby-dick.ts';
+import { readMobyDick } from '../../server/pages/moby-dick.ts';
 
 /** The tokenizer beside a saved model. */
 export const TOKENIZER_FILE = 'tokenizer.tabmesh.json';

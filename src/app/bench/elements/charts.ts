@@ -22,7 +22,7 @@ export function bars(workload: string, rows: readonly Row[]) {
 
 function barOf({ library, value, share, correct }: Bar, unit: string) {
   return html`<div class="bar" title=${`${libraryName(library)}: ${digits(value)} ${unit}${correct ? '' : ', wrong result'}`}>
-    <span class="name">${libraryName(library)}</span><span class="track"><i data-library=${library} class=${correct ? '' : 'wrong'} style=${`width:${(100 * share).toFixed(1)}%`}></i></span><span class="value">${digits(value)}${correct ? '' : ' wrong'}</span>
+    <span class="name">${libraryName(library)}</span><span class="track"><i data-library=${library} class=${correct ? '' : 'wrong'} .style=${`width:${(100 * share).toFixed(1)}%`}></i></span><span class="value">${digits(value)}${correct ? '' : ' wrong'}</span>
   </div>`;
 }
 

@@ -40,7 +40,7 @@ export class BandwidthChart extends LitElement {
     return html`
       <h2>Bus bandwidth in MB/s over the size of the array</h2>
       <div class="plot" role="img" aria-label=${`Bus bandwidth at the largest size: ${this.curves.map(last).join(', ')}`}></div>
-      <div class="keys">${this.curves.map((curve, i) => html`<span><i class=${curve.reference ? 'reference' : ''} style="border-color:${strokeOf(this, curve, i)}"></i>${curve.name}</span>`)}</div>`;
+      <div class="keys">${this.curves.map((curve, i) => html`<span><i class=${curve.reference ? 'reference' : ''} .style=${`border-color:${strokeOf(this, curve, i)}`}></i>${curve.name}</span>`)}</div>`;
   }
 
   #forget(): void {

@@ -3,7 +3,7 @@
 import { request } from 'node:http';
 import { expect, it } from 'vitest';
 import { hostsOf } from '../../src/cli/commands/serve.ts';
-import { startPageServer } from '../../src/cli/page-server.ts';
+import { startPageServer } from '../../src/server/page-server.ts';
 
 /** Status of the page when a browser asks for it under `host`. */
 function statusFor(url: string, host: string): Promise<number> {

@@ -1,16 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
 import { closed, newHost, rawClient, stopHosts } from '../cluster/mqtt-host.ts';
-import type { Host } from '../cluster/mqtt-host.ts';
 
 afterEach(stopHosts);
-
-/** 'open', or what the server answered instead. */
-const upgrade = (host: Host, path: string, protocol: string, origin?: string): Promise<string> => new Promise((resolve) => {
-  const socket = new WebSocket(`ws://127.0.0.1:${host.port}${path}`, protocol, origin ? { origin } : {});
-  socket.on('error', (error) => resolve(error.message));
-  socket.on('open', () => { socket.terminate(); resolve('open'); });
-});
 
 describe('the embedded broker', () => {
   test('closes a client that sends more than 16 KiB, and one that sends too often', async () => {
@@ -47,27 +38,6 @@ describe('the embedded broker', () => {
       await expect(curious.subscribeAsync(filter), filter).rejects.toThrow();
     }
     await expect(curious.subscribeAsync('tabmesh/test/p/+')).resolves.toBeDefined();
-  });
-
-  test('takes pages of its own host and of allowed origins only', async () => {
-    const host = await newHost({ allowOrigins: ['https://good.example'] });
-    await rawClient(host, 'own', `http://127.0.0.1:${host.port}`);
-    await rawClient(host, 'good', 'https://good.example');
-    expect(await upgrade(host, '/mqtt', 'mqtt', 'https://evil.example')).toMatch(/403/);
-    expect(host.broker!.clients).toBe(2);
-  });
-
-  test('leaves the upgrades of others alone, and answers those that nobody else would', async () => {
-    const host = await newHost();
-    expect(await upgrade(host, '/elsewhere', 'mqtt')).toMatch(/404/);
-    const foreign: string[] = [];
-    host.server!.on('upgrade', (request, socket) => {
-      const protocol = request.headers['sec-websocket-protocol'];
-      if (protocol === 'vite-hmr') { foreign.push(protocol); socket.end('HTTP/1.1 418 Teapot\r\n\r\n'); }
-    });
-    expect(await upgrade(host, '/mqtt', 'vite-hmr')).toMatch(/418/);
-    expect(await upgrade(host, '/mqtt', 'mqtt')).toBe('open');
-    expect(foreign).toEqual(['vite-hmr']);
   });
 
   test('closes: its clients go, the page stays', async () => {

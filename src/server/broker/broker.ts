@@ -1,0 +1,149 @@
+// The embedded MQTT broker: aedes behind web sockets. It carries only signalling (sealed, at most 16 KiB a message) and forgets everything when it stops, and all of a
+// client when that is gone: its presence, its session, its subscriptions. It is no general broker: rules.ts says what a client may say. All that a client can make it
+// hold is bounded, for each client, for each address, for each room and in all.
+
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { Aedes } from 'aedes';
+import type { Client } from 'aedes';
+import { createWebSocketStream, WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
+import { addressOf } from '../address.ts';
+import { endUpgrade } from '../front.ts';
+import { TokenBucket } from '../token-bucket.ts';
+import { PacketGauge } from './packet-gauge.ts';
+import { Presences } from './presences.ts';
+import { addressIn, RoomRules } from './rules.ts';
+
+export interface BrokerOptions {
+  /** Web sockets in all, and of one address (behind a proxy that tells them apart: of one machine). */
+  readonly maxClients?: number;
+  readonly maxPerAddress?: number;
+  readonly maxPresencesPerRoom?: number;
+  readonly maxPayloadBytes?: number;
+  /** Messages per second that a client may sustain, and how many it may send at once. */
+  readonly publishesPerSecond?: number;
+  readonly publishBurst?: number;
+  /** How long a web socket may take to become a client. */
+  readonly connectMs?: number;
+}
+
+export interface Broker {
+  /** Clients connected now. */
+  readonly clients: number;
+  /** Presences kept now. */
+  readonly presences: number;
+  /** Takes an upgrade over; who may ask has been decided. */
+  take(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes all clients. */
+  close(): Promise<void>;
+}
+
+/** MQTT's fixed header, topic and packet id, or a Will, on top of a payload. */
+const PACKET_OVERHEAD_BYTES = 512;
+/** Bytes per second and at once, of everything that a client sends: what 600 messages of some KiB need. */
+const BYTES_PER_SECOND = 256 * 1024;
+const BYTES_AT_ONCE = 4 * 1024 * 1024;
+/** A client that does not read holds up who speaks to it. */
+const DRAIN_MS = 10_000;
+/** Longer would keep the presence of a tab that is gone. */
+const MAX_KEEPALIVE_SECONDS = 120;
+const MAX_TOPICS = 16;
+const PUBACK = 4;
+const PUBLISH = 3;
+
+/** Resolves when the broker can take connections. */
+export async function attachBroker(options: BrokerOptions = {}): Promise<Broker> {
+  const { maxClients = 1024, maxPerAddress = 128, maxPresencesPerRoom = 256, maxPayloadBytes = 16 * 1024, publishesPerSecond = 100, publishBurst = 600, connectMs = 10_000 } = options;
+  const rules = new RoomRules();
+  const topics = new WeakMap<Client, Set<string>>();
+  const speech = new WeakMap<Client, TokenBucket>();
+  const presences = new Presences(maxPresencesPerRoom, (topic) => broker.publish({ cmd: 'publish', topic, payload: Buffer.alloc(0), qos: 1, retain: true, dup: false }, () => undefined));
+
+  const refusePublish = (client: Client, packet: Parameters<RoomRules['refusePublish']>[1]): string | undefined => {
+    const refusal = rules.refusePublish(client, packet, maxPayloadBytes);
+    if (refusal !== undefined) return refusal;
+    const forget = packet.retain === true && packet.payload.length === 0;
+    // A farewell must go out even of a client that was closed for talking too much.
+    if (!forget) {
+      let bucket = speech.get(client);
+      if (!bucket) speech.set(client, bucket = new TokenBucket(publishBurst, publishesPerSecond, performance.now()));
+      if (!bucket.take(1, performance.now())) return `expected at most ${publishesPerSecond} messages a second`;
+    }
+    return packet.retain ? presences.refuse(client, rules.roomOf(client)!, packet.topic, forget) : undefined;
+  };
+
+  const broker = await Aedes.createBroker({
+    // No limit on messages under way at once: one client that does not read must not hold up the others.
+    concurrency: 0, queueLimit: 100, maxClientsIdLength: 64, maxTopicLevels: 8, connectTimeout: connectMs, drainTimeout: DRAIN_MS, maxInflightInbound: 16,
+    preConnect: (client, packet, done) => {
+      // No session outlives its connection: nothing is kept for a client that is not there.
+      packet.clean = true;
+      packet.keepalive = Math.min(packet.keepalive || MAX_KEEPALIVE_SECONDS, MAX_KEEPALIVE_SECONDS);
+      const refusal = refuseConnect(packet.clientId, packet.will);
+      done(refusal === undefined ? null : new Error(refusal), refusal === undefined);
+    },
+    authorizePublish: (client, packet, done) => {
+      const refusal = client === null ? undefined : refusePublish(client, packet);
+      done(refusal === undefined ? null : new Error(refusal));
+    },
+    authorizeSubscribe: (client, subscription, done) => {
+      const own = topics.get(client) ?? new Set();
+      topics.set(client, own.add(subscription.topic));
+      const refusal = own.size > MAX_TOPICS ? `expected at most ${MAX_TOPICS} topics` : rules.refuseFilter(client, subscription.topic);
+      // A refused filter (return code 128) rather than a closed connection: the client can say why it failed.
+      done(null, refusal === undefined ? subscription : null);
+    },
+  });
+  broker.on('clientDisconnect', (client) => presences.forget(client));
+  // A client's protocol error ends that client; aedes has closed it by the time it reports it.
+  broker.on('clientError', () => {});
+  broker.on('connectionError', () => {});
+
+  const perAddress = new Map<string, number>();
+  const sockets = new WebSocketServer({
+    noServer: true, maxPayload: maxPayloadBytes + PACKET_OVERHEAD_BYTES, perMessageDeflate: false, handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
+  });
+  const welcome = (webSocket: WebSocket, request: IncomingMessage): void => {
+    const bytes = new TokenBucket(BYTES_AT_ONCE, BYTES_PER_SECOND, performance.now());
+    const packets = new TokenBucket(publishBurst, publishesPerSecond, performance.now());
+    let flooded = false;
+    // Publishes are counted with their topic; acknowledgements are as many as others have said.
+    const gauge = new PacketGauge(maxPayloadBytes + PACKET_OVERHEAD_BYTES, (kind) => { if (kind !== PUBACK && kind !== PUBLISH && !packets.take(1, performance.now())) flooded = true; });
+    // Before the stream listens: at most one message of what is refused gets parsed.
+    webSocket.on('message', (data: Buffer) => {
+      if (gauge.take(data) !== undefined || flooded || !bytes.take(data.length, performance.now())) webSocket.terminate();
+    });
+    const stream = createWebSocketStream(webSocket);
+    stream.on('error', () => stream.destroy());
+    broker.handle(stream, request);
+  };
+
+  return {
+    get clients() { return broker.connectedClients; },
+    get presences() { return presences.size; },
+    take(request, socket, head) {
+      const address = addressOf(request);
+      const here = perAddress.get(address) ?? 0;
+      if (sockets.clients.size >= maxClients) return endUpgrade(socket, 503, `expected at most ${maxClients} clients`);
+      if (here >= maxPerAddress) return endUpgrade(socket, 503, `expected at most ${maxPerAddress} clients of one address`);
+      perAddress.set(address, here + 1);
+      socket.once('close', () => {
+        const left = perAddress.get(address)! - 1;
+        if (left === 0) perAddress.delete(address); else perAddress.set(address, left);
+      });
+      sockets.handleUpgrade(request, socket, head, (webSocket) => welcome(webSocket, request));
+    },
+    async close() {
+      for (const webSocket of sockets.clients) webSocket.terminate();
+      await new Promise<void>((closed) => { broker.close(closed); });
+    },
+  };
+}
+
+/** A Will may only withdraw the presence of the client itself. */
+function refuseConnect(clientId: string, will: { readonly topic: string; readonly payload: string | Buffer; readonly retain?: boolean } | undefined): string | undefined {
+  if (will === undefined) return undefined;
+  const own = addressIn(clientId);
+  return own !== undefined && will.payload.length === 0 && will.retain === true && /^tabmesh\/[A-Za-z0-9_-]{1,64}\/p\//.test(will.topic) && will.topic.endsWith(`/p/${own}`) ? undefined : 'expected a Will that withdraws the own presence';
+}

@@ -1,6 +1,6 @@
 // Text to token ids and back: the interface, and the two tokenizers that need no training.
 // decode(encode(text)) is text for every well-formed string. Bytes: 256 tokens, any text. Characters: the code points of a given text, sorted;
-// any other character is an error. BPE is in bpe.ts, reading any of them from a file in tokenizer-file.ts.
+// any other character is an error. BPE is in bpe.ts, Hugging Face's in huggingface.ts, reading any of them from a file in tokenizer-file.ts.
 
 import { FormatError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
@@ -8,9 +8,11 @@ import { quote } from '../../base/json.ts';
 export type Tokens = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 export interface Tokenizer {
-  readonly kind: 'bytes' | 'chars' | 'bpe';
+  readonly kind: 'bytes' | 'chars' | 'bpe' | 'huggingface';
   /** Ids are 0 to vocab - 1. */
   readonly vocab: number;
+  /** Tokens that stand before a text from its beginning, such as <s>; a prompt begins with them. */
+  readonly prefix?: readonly number[];
   /** Uint16Array where the vocabulary allows it. */
   encode(text: string): Tokens;
   /** Bytes that are no UTF-8 (a sample may stop inside a character) become U+FFFD. A FormatError for ids outside the vocabulary. */
@@ -23,10 +25,12 @@ export const TOKENIZER_FORMAT = 'tabmesh-tokenizer/1';
 export type TokenizerJson =
   | { readonly format: typeof TOKENIZER_FORMAT; readonly kind: 'bytes' }
   | { readonly format: typeof TOKENIZER_FORMAT; readonly kind: 'chars'; readonly characters: string }
-  | { readonly format: typeof TOKENIZER_FORMAT; readonly kind: 'bpe'; readonly merges: readonly (readonly [number, number])[] };
+  | { readonly format: typeof TOKENIZER_FORMAT; readonly kind: 'bpe'; readonly merges: readonly (readonly [number, number])[] }
+  /** The texts of tokenizer.json and tokenizer_config.json as they were found. */
+  | { readonly format: typeof TOKENIZER_FORMAT; readonly kind: 'huggingface'; readonly tokenizer: string; readonly config?: string };
 
 export function tokenArray(vocab: number, ids: ArrayLike<number>): Tokens {
-  return vocab <= 65536 ? Uint16Array.from(ids) : Uint32Array.from(ids);
+  return vocab <= 65536 ? new Uint16Array(ids) : new Uint32Array(ids);
 }
 
 export function checkIds(ids: ArrayLike<number>, vocab: number): void {
@@ -40,7 +44,7 @@ export function checkIds(ids: ArrayLike<number>, vocab: number): void {
 export function byteTokenizer(): Tokenizer {
   return {
     kind: 'bytes', vocab: 256,
-    encode: (text) => Uint16Array.from(new TextEncoder().encode(text)),
+    encode: (text) => new Uint16Array(new TextEncoder().encode(text)),
     decode(ids) {
       checkIds(ids, 256);
       return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(ids));

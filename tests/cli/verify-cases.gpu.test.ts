@@ -9,7 +9,7 @@ it('runs on the adapter that it names', async () => {
   const spoiled = { ...MATMUL, name: 'spoiled', outputs: { C: { shape: [2, 2], values: [19, 22, 43, 50.1] } } };
   const folder = writeFolder(torchFolder([MATMUL, spoiled, { ...MATMUL, name: 'other', op: 'unheard_of' }]));
   const report = emptyReport();
-  await runOperatorFolder({ folder, format: 'torch-golden/1', backend: 'node', signal: new AbortController().signal, onStatus: report.onStatus, onGroup: report.onGroup });
+  await runOperatorFolder({ folder, backend: 'node', signal: new AbortController().signal, onStatus: report.onStatus, onGroup: report.onGroup });
   rmSync(folder, { recursive: true });
   expect(report.status[0]).toMatch(/^torch-golden\/1 on node: \S/);
   expect(failed(report)).toEqual(['spoiled C']);

@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 it('runs in the page', async () => {
   const report = emptyReport();
-  await runOperatorFolder({ folder, format: 'torch-golden/1', backend: 'chromium', signal: new AbortController().signal, onStatus: report.onStatus, onGroup: report.onGroup });
+  await runOperatorFolder({ folder, backend: 'chromium', signal: new AbortController().signal, onStatus: report.onStatus, onGroup: report.onGroup });
   expect(report.status[0]).toMatch(/^torch-golden\/1 on chromium: \S/);
   expect(failed(report)).toEqual(['spoiled C', 'lacking D']);
   expect(report.checks.find(({ name }) => name === 'lacking D')!.worst).toBe(Infinity);
@@ -25,6 +25,6 @@ it('runs in the page', async () => {
 
 it('stops when it is told to, and leaves no browser behind', async () => {
   const stop = new AbortController();
-  const run = runOperatorFolder({ folder, format: 'torch-golden/1', backend: 'chromium', signal: stop.signal, onStatus: () => stop.abort(), onGroup: () => {} });
+  const run = runOperatorFolder({ folder, backend: 'chromium', signal: stop.signal, onStatus: () => stop.abort(), onGroup: () => {} });
   await expect(run).rejects.toThrow(AbortedError);
 });

@@ -1,16 +1,17 @@
 // `tabmesh verify FOLDER`: runs conformance folders (operator cases, or golden training runs) and says what holds.
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { worldSize } from '../../base/axis.ts';
-import { ConfigError } from '../../base/errors.ts';
+import { ConfigError, FormatError, LayoutError, ShapeError, UnsupportedError } from '../../base/errors.ts';
 import { parseLayout } from '../../train/layout.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { preferQuickCompiles } from '../machine/vulkan.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import { isRunFolder, missingFor, readRunFiles, runFolderConfig, verifyRunFolder } from '../verify/run-folder.ts';
+import { findFolders } from '../verify/folder.ts';
+import type { Found } from '../verify/folder.ts';
+import { verifyRunFolder } from '../verify/run-folder.ts';
 import type { RunExecutor } from '../verify/run-folder.ts';
 import type { Check } from '../verify/compare.ts';
 
@@ -25,6 +26,9 @@ const OPTIONS = {
   verbose: { type: 'flag', about: 'print every check, not only failures and totals' },
 } as const;
 
+/** What a folder can be wrong in; anything else ends the command. */
+const BROKEN = [ConfigError, FormatError, LayoutError, ShapeError];
+
 interface Totals { passed: number; failed: number; skipped: number }
 
 export const command: Command = {
@@ -34,8 +38,7 @@ export const command: Command = {
     'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails.'].join('\n'),
   async run(args, io) {
     const { options, positionals } = parseOptions(args, OPTIONS, 1);
-    const [folder] = positionals;
-    if (folder === undefined || !existsSync(folder)) throw new ConfigError('FOLDER', `expected a folder with manifest.json or run.json, got ${folder ?? 'none'}`);
+    const found = findFolders(positionals[0]);
     preferQuickCompiles();
     const layouts = options.layout.split(';').map((layout) => layout.trim());
     for (const layout of layouts) {
@@ -45,31 +48,33 @@ export const command: Command = {
     const others = (['schedule', 'sequence', 'microbatches'] as const).filter((name) => options[name] !== undefined).map((name) => [name, String(options[name])] as const);
     const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-    const found = verifiable(folder);
-    if (!found.length) throw new ConfigError('FOLDER', `'${folder}' has neither manifest.json nor run.json with model.safetensors, nor folders that do`);
-    for (const path of found) {
-      if (isRunFolder(path)) {
+    const verifyOne = async ({ path, kind }: Found): Promise<void> => {
+      if (kind === 'cases') await verifyOperators(path, backend, options.only, options.verbose, io, totals);
+      else if (kind === 'run') {
         for (const layout of layouts) await verifyRun(path, [['layout', layout], ...others], backend, options.tabs === undefined ? 'devices' : 'tabs', options.verbose, io, totals);
-      } else await verifyOperators(path, backend, options.only, options.verbose, io, totals);
+      } else {
+        totals.skipped++;
+        io.out(`skip ${basename(path)}: a model without run.json`);
+      }
+    };
+    for (const one of found) {
+      try {
+        await verifyOne(one);
+      } catch (error) {
+        // One of many that is broken or cannot run here does not keep the others from being checked.
+        if (found.length === 1 || !BROKEN.some((type) => error instanceof type)) throw error;
+        totals.failed++;
+        io.out(`FAIL ${basename(one.path)}: ${(error as Error).message}`);
+      }
     }
+    if (options.only !== undefined && totals.passed + totals.failed + totals.skipped === 0) throw new ConfigError('--only', `no case has '${options.only}' in its name or operator`);
     io.out(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
     return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
   },
 };
 
-function verifiable(folder: string): string[] {
-  if (isRunFolder(folder) || existsSync(join(folder, 'manifest.json'))) return [folder];
-  return readdirSync(folder).map((name) => join(folder, name)).filter((path) => statSync(path).isDirectory()).flatMap(verifiable);
-}
-
 async function verifyRun(folder: string, settings: readonly (readonly [string, string])[], backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
-  const label = `${basename(folder)} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
-  const missing = missingFor(runFolderConfig(folder, settings), readRunFiles(folder));
-  if (missing !== undefined) {
-    totals.skipped++;
-    io.out(`skip ${label}: ${missing}`);
-    return;
-  }
+  const label = `${basename(resolve(folder))} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const execution: RunExecutor = async (config, files) => {
     const losses: number[] = [];
     const gradNorms: number[] = [];
@@ -88,15 +93,22 @@ async function verifyRun(folder: string, settings: readonly (readonly [string, s
     return { losses, gradNorms, gradients, weights };
   };
   const started = performance.now();
-  const checks = await verifyRunFolder(folder, settings, execution);
+  let checks: readonly Check[];
+  try {
+    checks = await verifyRunFolder(folder, settings, execution);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    totals.skipped++;
+    io.out(`skip ${label}: ${error.message}`);
+    return;
+  }
   report(label, checks, performance.now() - started, verbose, io, totals);
 }
 
 async function verifyOperators(folder: string, backend: ExecutionBackend, only: string | undefined, verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
-  const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as { format?: string };
   const { runOperatorFolder } = await import('../verify/operators.ts');
   await runOperatorFolder({
-    folder, format: manifest.format ?? '', backend, only, signal: io.signal,
+    folder, backend, only, signal: io.signal,
     onStatus: (text) => io.err(text),
     onGroup: (label, checks, skipped, ms) => {
       totals.skipped += skipped;

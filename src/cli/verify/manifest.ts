@@ -15,7 +15,7 @@ export interface ManifestCase {
   onnx(file: SafetensorsFile): OnnxCase;
 }
 
-export interface Manifest { readonly format: 'torch' | 'onnx'; readonly cases: readonly ManifestCase[] }
+export interface Manifest { readonly format: 'torch' | 'onnx'; /** `format` as it stands there. */ readonly source: string; readonly cases: readonly ManifestCase[] }
 
 type Fields = Readonly<Record<string, unknown>>;
 const FORMATS: Readonly<Record<string, Manifest['format']>> = { 'torch-golden/1': 'torch', 'onnx-node-cases/1': 'onnx' };
@@ -48,7 +48,7 @@ export function readManifest(json: unknown): Manifest {
       onnx: (tensors) => ({ name, op, attributes, opset: Number(one['opset']), inputs: slots(one['inputs'], tensors, name), wanted: slots(one['outputs'], tensors, name) }),
     };
   });
-  return { format, cases };
+  return { format, source: String(manifest['format']), cases };
 }
 
 function named(value: unknown, file: SafetensorsFile, where: string): ReadonlyMap<string, CaseTensor> {

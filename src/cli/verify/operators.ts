@@ -1,24 +1,26 @@
 // `tabmesh verify` on a folder of operator cases: opens a device of the wanted kind, says which, and runs the cases on it.
 
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { AdapterInfo } from '../../device/device.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { localDevice } from '../in-process.ts';
 import { runCases } from './cases.ts';
 import type { CaseRun } from './cases.ts';
+import { readBytes, readJson, readTensors, requireFiles } from './folder.ts';
+import { readManifest } from './manifest.ts';
 
 export interface OperatorFolder extends Pick<CaseRun, 'only' | 'onStatus' | 'onGroup'> {
   readonly folder: string;
-  /** `format` of its manifest.json. */
-  readonly format: string;
   readonly backend: ExecutionBackend;
   readonly signal: AbortSignal;
 }
 
-/** Runs every case that we have an operator for. Rejects if there is no adapter, if the manifest is broken, on an abort, and if the device is lost. */
-export async function runOperatorFolder({ folder, format, backend, only, signal, onStatus, onGroup }: OperatorFolder): Promise<void> {
+/** Runs every case that we have an operator for. Rejects if a file is missing or broken, if there is no adapter, on an abort, and if the device is lost. */
+export async function runOperatorFolder({ folder, backend, only, signal, onStatus, onGroup }: OperatorFolder): Promise<void> {
+  const manifest = readJson(folder, 'manifest.json');
+  const { source: format, cases } = readManifest(manifest);
+  const files = [...new Set(cases.map(({ file }) => file))];
+  requireFiles(folder, 'its manifest names', files);
+  for (const file of files) readTensors(folder, file);
   const announce = (adapter: AdapterInfo): void => onStatus(`${format} on ${backend}: ${describeAdapter(adapter)}`);
   if (backend === 'chromium') {
     const { runCasesInChromium } = await import('./chromium-cases.ts');
@@ -29,8 +31,8 @@ export async function runOperatorFolder({ folder, format, backend, only, signal,
   try {
     announce(device.adapter);
     await runCases({
-      device, only, signal, onStatus, onGroup, manifest: JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')),
-      file: async (name) => new Uint8Array(await readFile(join(folder, name))),
+      device, only, signal, onStatus, onGroup, manifest,
+      file: async (name) => readBytes(folder, name),
     });
   } finally {
     device.destroy();

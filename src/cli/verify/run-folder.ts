@@ -1,9 +1,8 @@
 // Repeats a golden training run (config.json, model.safetensors, tokens.safetensors, run.json, grads and final weights with their measured noise) and
 // compares losses, gradient norms, the first gradients and the final weights, at the tolerances of the folder's README.
 
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FormatError, UnsupportedError } from '../../base/errors.ts';
+import { FormatError } from '../../base/errors.ts';
 import { readSafetensors, toFloat32 } from '../../base/safetensors.ts';
 import type { SafetensorsFile } from '../../base/safetensors.ts';
 import { prepareRun } from '../../train/prepare.ts';
@@ -12,6 +11,7 @@ import { readRunJson } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { absoluteMax, compare } from './compare.ts';
 import type { Check } from './compare.ts';
+import { RUN_FILES, readBytes, readObject, readTensors, requireFiles } from './folder.ts';
 
 /** What a run produced, wherever it ran. */
 export interface RunResult {
@@ -30,27 +30,15 @@ interface Golden {
   readonly noisy: Readonly<Record<string, readonly [number, number] | null>>;
 }
 
-export function isRunFolder(folder: string): boolean { return existsSync(join(folder, 'run.json')) && existsSync(join(folder, 'model.safetensors')); }
+const text = (folder: string, name: string): string => new TextDecoder().decode(readBytes(folder, name));
 
 export function readRunFiles(folder: string): RunFiles {
-  const bytes = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(join(folder, name)));
-  return { modelConfig: readFileSync(join(folder, 'config.json'), 'utf8'), weights: bytes('model.safetensors'), tokens: bytes('tokens.safetensors') };
-}
-
-/** What this run needs that is not implemented, in one sentence; undefined if it can run. */
-export function missingFor(config: RunConfig, files: RunFiles): string | undefined {
-  try {
-    prepareRun(config, files);
-  } catch (error) {
-    if (error instanceof UnsupportedError) return error.message;
-    throw error;
-  }
-  return undefined;
+  return { modelConfig: text(folder, 'config.json'), weights: readBytes(folder, 'model.safetensors'), tokens: readBytes(folder, 'tokens.safetensors') };
 }
 
 /** The config of the run with `settings` (layout, schedule, microbatches) on top. */
 export function runFolderConfig(folder: string, settings: Iterable<readonly [string, string]>): RunConfig {
-  const config = readRunJson(readFileSync(join(folder, 'run.json'), 'utf8'), [['model', folder], ...settings]);
+  const config = readRunJson(text(folder, 'run.json'), [['model', folder], ...settings]);
   const given = new Map(settings);
   return given.has('microbatches') ? config : { ...config, microbatches: defaultMicrobatches(config) };
 }
@@ -64,29 +52,53 @@ export function defaultMicrobatches({ batch, layout }: Pick<RunConfig, 'batch' |
   return most;
 }
 
+/**
+ * Rejects before anything runs if a file is missing or broken or does not fit the others, or if the layout does not fit the model; with UnsupportedError
+ * if the model needs what is not implemented.
+ */
 export async function verifyRunFolder(folder: string, settings: Iterable<readonly [string, string]>, execute: RunExecutor): Promise<readonly Check[]> {
-  const golden = readGolden(join(folder, 'run.json'));
-  const noise = (name: string): Readonly<Record<string, number>> => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Record<string, number>;
-  const result = await execute(runFolderConfig(folder, settings), readRunFiles(folder), folder);
+  requireFiles(folder, 'a golden training run has', RUN_FILES);
+  const [config, files] = [runFolderConfig(folder, settings), readRunFiles(folder)];
+  const golden = readGolden(folder, config.steps);
+  const [grads, final] = ['grads', 'final'].map((name) => ({ tensors: readTensors(folder, `${name}.safetensors`), noise: readNoise(folder, `${name}_noise.json`) }));
+  // By name first: what prepares the run knows only bytes.
+  for (const name of ['model.safetensors', 'tokens.safetensors']) readTensors(folder, name);
+  prepareRun(config, files);
+  const result = await execute(config, files, folder);
   return [
     ...golden.losses.map((loss, s) => compare(`loss ${s}`, [result.losses[s]], [loss], { absolute: Math.max(16 * golden.losses_noise[s], 2e-6 * loss) })),
     ...golden.grad_norms.map((norm, s) => compare(`grad norm ${s}`, [result.gradNorms[s]], [norm], { absolute: Math.max(16 * golden.grad_norms_noise[s], 1e-4 * norm) })),
-    ...compareTensors('grad', result.gradients, join(folder, 'grads.safetensors'), noise('grads_noise.json'), {}, false),
-    ...compareTensors('final', result.weights, join(folder, 'final.safetensors'), noise('final_noise.json'), golden.noisy, true),
+    ...compareTensors('grad', result.gradients, grads, {}, false),
+    ...compareTensors('final', result.weights, final, golden.noisy, true),
   ];
 }
 
-function readGolden(path: string): Golden {
-  const json = JSON.parse(readFileSync(path, 'utf8')) as Partial<Golden>;
+const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+
+function readGolden(folder: string, steps: number): Golden {
+  const json = readObject(folder, 'run.json');
+  const fail = (field: string, expected: string): never => { throw new FormatError(join(folder, 'run.json'), `${field}: expected ${expected}`); };
   for (const field of ['losses', 'losses_noise', 'grad_norms', 'grad_norms_noise'] as const) {
-    if (!Array.isArray(json[field])) throw new FormatError('run.json', `${field}: expected a list`);
+    const values = json[field];
+    if (!Array.isArray(values) || values.length !== steps || !values.every(isCount)) fail(field, `a list of ${steps} numbers, one per step`);
   }
-  return { noisy: {}, ...json } as Golden;
+  const noisy = json['noisy'] ?? {};
+  const isRange = (value: unknown): boolean => value === null || (Array.isArray(value) && value.length === 2 && value.every(isCount));
+  if (typeof noisy !== 'object' || Array.isArray(noisy) || !Object.values(noisy).every(isRange)) fail('noisy', 'an object of [start, end] or null by tensor');
+  return { ...json, noisy } as unknown as Golden;
 }
 
-function compareTensors(what: string, bytes: Uint8Array<ArrayBuffer>, path: string, noise: Readonly<Record<string, number>>, noisy: Golden['noisy'], outliers: boolean): Check[] {
+function readNoise(folder: string, name: string): Readonly<Record<string, number>> {
+  const noise = readObject(folder, name);
+  const bad = Object.entries(noise).find(([, value]) => !isCount(value));
+  if (bad) throw new FormatError(join(folder, name), `${bad[0]}: expected a number of at least 0, got ${JSON.stringify(bad[1])}`);
+  return noise as Record<string, number>;
+}
+
+interface GoldenTensors { readonly tensors: SafetensorsFile; readonly noise: Readonly<Record<string, number>> }
+
+function compareTensors(what: string, bytes: Uint8Array<ArrayBuffer>, { tensors: want, noise }: GoldenTensors, noisy: Golden['noisy'], outliers: boolean): Check[] {
   const got: SafetensorsFile = readSafetensors(bytes);
-  const want = readSafetensors(new Uint8Array(readFileSync(path)));
   return [...want.tensors].filter(([name]) => noisy[name] !== null).map(([name, entry]) => {
     const values = toFloat32(entry);
     const own = got.tensors.get(name);

@@ -14,6 +14,7 @@ import { IceSource } from './ice-source.ts';
 import { joinRoom } from '../cluster/session.ts';
 import type { Place, Session, SessionEvent, Wanted } from '../cluster/session.ts';
 import { neededFiles } from '../train/prepare.ts';
+import { describeEnd } from '../train/describe-end.ts';
 import type { DeviceReport, RankEvent } from '../../workers/protocol.ts';
 import { download, storeLatest } from './checkpoints.ts';
 import type { PageSettings, RoomAddress } from './fragment.ts';
@@ -192,7 +193,7 @@ export class RunController {
     const { phase, run, checkpoint } = this.state;
     if (run && (phase === 'training' || phase === 'paused')) {
       this.#wantsFile = true;
-      this.#tellHosts((host) => host.request({ save: true }));
+      this.#tellOne((host) => host.request({ save: true }));
       this.#change({ status: run.ranks[0]!.own ? 'saving after this step' : `rank 0 (${run.ranks[0]!.name || 'another tab'}) saves after this step` });
     } else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
@@ -200,7 +201,7 @@ export class RunController {
   /** Asks the connection doctor anew. */
   examine(): void { void this.#session?.examine(); }
 
-  sample(): void { this.#tellHosts((host) => host.request({ sample: true })); }
+  sample(): void { this.#tellOne((host) => host.request({ sample: true })); }
 
   problem(text: string): void {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
@@ -311,8 +312,9 @@ export class RunController {
     switch (event.kind) {
       case 'status': if (watched) this.#change({ status: event.text }); return;
       case 'ready': if (watched) this.#change({ status: 'training' }); return;
+      case 'note': if (watched) this.#change({ status: `step ${event.step}: ${event.text}` }); return;
       case 'checkpoint': this.#keep(event.step, event.bytes); return;
-      case 'done': if (watched) this.#change({ phase: 'done', status: event.stopped ? `stopped after step ${event.steps}` : `trained ${event.steps} steps` }); return;
+      case 'done': if (watched) this.#change({ phase: 'done', status: describeEnd(event) }); return;
       case 'failed': return this.#rankFailed(run, event);
       default: this.#change({});
     }
@@ -359,6 +361,12 @@ export class RunController {
   #tellHosts(call: (host: RankHost) => Promise<void>): void {
     // A worker that fails here fails its run too, and that is where it is told.
     for (const host of this.#hosts) call(host).catch(() => {});
+  }
+
+  /** One rank's wish reaches all with the step; of two ranks that are asked at different steps there would be two. */
+  #tellOne(call: (host: RankHost) => Promise<void>): void {
+    const [host] = this.#hosts;
+    if (host) call(host).catch(() => {});
   }
 
   #setRoom(change: Partial<RoomState>): void {

@@ -53,6 +53,11 @@ export class SelfCheckError extends TabmeshError {
   }
 }
 
+/** Thrown on every rank alike when no sample of the model could be made; the training goes on. */
+export class SampleError extends TabmeshError {
+  constructor(detail: string) { super(`sample: ${detail}`); }
+}
+
 /** Rejected by everything in flight on a device after the GPU went away. */
 export class DeviceLostError extends TabmeshError {
   readonly reason: string;

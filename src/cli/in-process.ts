@@ -36,6 +36,8 @@ export interface LocalRun {
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
+  /** Tokens of a sample; absent: as many as runRank says. */
+  readonly sampleTokens?: number;
   readonly onEvent: (rank: number, event: RunEvent) => void;
   /** What a rank asks for, once a step. */
   requests?(rank: number): Requests;
@@ -82,7 +84,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
       try {
         await runRank({
           device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,
-          wantGradients: run.wantGradients, wantModel: run.wantModel, onEvent: (event) => onEvent(rank, event),
+          wantGradients: run.wantGradients, wantModel: run.wantModel, sampleTokens: run.sampleTokens, onEvent: (event) => onEvent(rank, event),
           ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
         });
       } catch (error) {

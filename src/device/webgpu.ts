@@ -8,6 +8,7 @@ import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
 import { specialise } from './specialise.ts';
+import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
 import { GpuTimer } from './tune/gpu-timer.ts';
 import type { Qualifier } from './tune/qualifier.ts';
 import { chooseVariant } from './variant.ts';
@@ -17,8 +18,7 @@ interface GpuBuffer extends DeviceBuffer { readonly gpu: GPUBuffer; freed: boole
 interface GpuLaunch extends Launch { readonly pipeline: GPUComputePipeline; readonly bindings: GPUBindGroup; readonly grid: readonly [number, number, number] }
 
 /** Usage and mode bits by value: the namespaces are globals in browsers only. */
-const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
-const MAP_READ_MODE = 1;
+const USAGE = { COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b|software/i;
 
 export interface GpuContext {
@@ -136,6 +136,15 @@ function encode(pass: GPUComputePassEncoder, launches: readonly GpuLaunch[]): GP
   return pass;
 }
 
+/** Copies the ranges one behind the other into `target`. */
+function encodeCopies(encoder: GPUCommandEncoder, ranges: readonly Range[], gpuOf: (buffer: DeviceBuffer) => GPUBuffer, target: GPUBuffer): void {
+  let at = 0;
+  for (const range of ranges) {
+    if (range.bytes) encoder.copyBufferToBuffer(gpuOf(range.buffer), range.offset, target, at, range.bytes);
+    at += range.bytes;
+  }
+}
+
 /** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
 export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
   const { device: gpu } = context;
@@ -146,6 +155,8 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
   const memory = new MemoryLedger();
   const alive = new Set<GpuBuffer>();
   const staging = new StagingRing(gpu, memory);
+  const failed = async (error?: unknown): Promise<Error | undefined> =>
+    (error === undefined ? context.failure : await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`));
 
   const gpuOf = (buffer: DeviceBuffer): GPUBuffer => {
     if ((buffer as GpuBuffer).freed) throw new InternalError(`buffer ${buffer.label} was used after free`);
@@ -203,21 +214,17 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
       if (launches.length) encode(encoder.beginComputePass(), launches as readonly GpuLaunch[]).end();
       counters.launches += launches.length;
       counters.submits++;
-      const bytes = readback.reduce((sum, range) => sum + range.bytes, 0);
+      const bytes = bytesOf(readback);
       if (bytes === 0) {
         gpu.queue.submit([encoder.finish()]);
         return readback.map(() => new ArrayBuffer(0));
       }
-      const target = staging.take(bytes);
-      let at = 0;
-      for (const range of readback) {
-        if (range.bytes) encoder.copyBufferToBuffer(gpuOf(range.buffer), range.offset, target, at, range.bytes);
-        at += range.bytes;
-      }
+      const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({ ranges, target: staging.take(bytesOf(ranges)) }));
+      for (const { ranges, target } of loads) encodeCopies(encoder, ranges, gpuOf, target);
       gpu.queue.submit([encoder.finish()]);
       counters.readbacks++;
       counters.bytesRead += bytes;
-      return staging.map(target, readback, context);
+      return (await Promise.all(loads.map(({ ranges, target }) => staging.map(target, ranges, failed)))).flat();
     },
     ...(qualifier ? { qualify: (launches: readonly PlannedLaunch[]) => qualifier.qualify(device, launches) } : {}),
     async time(launch, repetitions) {
@@ -248,47 +255,4 @@ async function timed(context: GpuContext, timer: GpuTimer, launch: GpuLaunch, re
 /** A lost device rejects a map a moment before `device.lost` resolves; the loss is the better news. */
 async function lossOf(context: GpuContext): Promise<Error | undefined> {
   return context.failure ?? await Promise.race([context.lost, Promise.resolve(undefined)]);
-}
-
-/** Readback buffers, reused by size class (powers of two); several may be in flight. */
-class StagingRing {
-  readonly #gpu: GPUDevice;
-  readonly #memory: MemoryLedger;
-  readonly #free = new Map<number, GPUBuffer[]>();
-  #total = 0;
-
-  constructor(gpu: GPUDevice, memory: MemoryLedger) { this.#gpu = gpu; this.#memory = memory; }
-
-  take(bytes: number): GPUBuffer {
-    const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
-    const reused = this.#free.get(size)?.pop();
-    if (reused) return reused;
-    this.#memory.add('staging', size);
-    this.#total += size;
-    return this.#gpu.createBuffer({ size, usage: USAGE.MAP_READ | USAGE.COPY_DST, label: 'staging' });
-  }
-
-  async map(buffer: GPUBuffer, ranges: readonly Range[], context: GpuContext): Promise<readonly ArrayBuffer[]> {
-    const bytes = ranges.reduce((sum, range) => sum + range.bytes, 0);
-    try {
-      await buffer.mapAsync(MAP_READ_MODE, 0, bytes);
-    } catch (error) {
-      throw await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`);
-    }
-    if (context.failure) throw context.failure;
-    const mapped = buffer.getMappedRange(0, bytes);
-    let at = 0;
-    const parts = ranges.map((range) => { const part = mapped.slice(at, at + range.bytes); at += range.bytes; return part; });
-    buffer.unmap();
-    const list = this.#free.get(buffer.size);
-    if (list) list.push(buffer); else this.#free.set(buffer.size, [buffer]);
-    return parts;
-  }
-
-  destroy(): void {
-    for (const list of this.#free.values()) for (const buffer of list) buffer.destroy();
-    this.#free.clear();
-    this.#memory.add('staging', -this.#total);
-    this.#total = 0;
-  }
 }

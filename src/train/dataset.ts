@@ -20,8 +20,6 @@ export interface Dataset {
   readonly evalBatches: number;
   /** Batch `index` (below evalBatches) of held-out rows, of the same shape. */
   evalAt(index: number): Int32Array<ArrayBuffer>;
-  /** True if the token in this column (0 to T) follows from those before it; undefined for natural text. Accuracy counts these columns. */
-  readonly isAnswer?: (column: number) => boolean;
 }
 
 export interface TextOptions {

@@ -33,23 +33,6 @@ export function makeLayout(sizes: Partial<Layout>): Layout {
   return layout;
 }
 
-/** LayoutError if `layout` needs more ranks than there are. Ranks beyond it stay idle. */
-export function checkWorld(layout: Layout, ranks: number): void {
-  const need = worldSize(layout);
-  if (need <= ranks) return;
-  const product = AXES.filter((axis) => layout[axis] > 1).map((axis) => `${axis}(${layout[axis]})`).join(' x ');
-  const more = need - ranks;
-  // One axis made smaller if that is enough, else as many as it takes, the cheapest to lose first.
-  const order = ['dp', 'sp', 'tp', 'pp', 'ep'] as const;
-  const shrunk: Record<AxisName, number> = { ...layout };
-  for (const axis of [order.find((a) => need / layout[a] <= ranks) ?? 'dp', ...order]) {
-    const others = worldSize(shrunk) / shrunk[axis];
-    if (worldSize(shrunk) > ranks) shrunk[axis] = largestUpTo(Math.floor(ranks / others), (n) => layout[axis] % n === 0);
-  }
-  const instead = order.filter((axis) => shrunk[axis] !== layout[axis]).map((axis) => `${axis}=${shrunk[axis]}`).join(',');
-  throw new LayoutError(`mesh: ${product} = ${need}, but the world has ${ranks} rank${ranks === 1 ? '' : 's'}; open ${more} more tab${more === 1 ? '' : 's'} or use ${instead}`);
-}
-
 export interface RunShape {
   /** Rows of a whole step, over all ranks. */
   readonly batch: number;

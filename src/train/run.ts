@@ -1,8 +1,7 @@
 // The life of one rank: build the trainer, train to the last step with evaluations, samples and checkpoints on the way, hand the results over.
 // Every rank runs this function; what a rank shows goes through its own events. Ends early when any rank asks to stop, or with the first error.
 
-import { AbortedError, FormatError } from '../base/errors.ts';
-import { RandomStream } from '../base/random.ts';
+import { AbortedError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
 import type { Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
@@ -11,13 +10,13 @@ import type { Device } from '../device/device.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
 import { countWeights } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
+import { Beside } from './beside/beside.ts';
 import { readCheckpoint, writeCheckpoint, writeModel } from './checkpoint.ts';
-import { Generator } from './generate.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
 import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
-import { sampleToken } from './sampling.ts';
+import { Telling } from './beside/telling.ts';
 import { Trainer } from './trainer.ts';
 import type { Requests, StepMetrics } from './trainer.ts';
 
@@ -34,7 +33,8 @@ export type RunEvent =
   | { readonly kind: 'model'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> }
   /** What did not work beside the training, which goes on. The same on every rank, but for the reason. `step`: steps done. */
   | { readonly kind: 'note'; readonly step: number; readonly text: string }
-  | { readonly kind: 'done'; readonly steps: number; readonly stopped: boolean };
+  /** `steps` done in all, of which `from` were done before this run. */
+  | { readonly kind: 'done'; readonly steps: number; readonly from: number; readonly stopped: boolean };
 
 export interface RunOptions {
   readonly device: Device;
@@ -49,6 +49,7 @@ export interface RunOptions {
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   readonly sampleTokens?: number;
+  /** What it throws does not end the run (see beside/telling.ts). */
   readonly onEvent: (event: RunEvent) => void;
   requests?(): Requests;
   /** Resolves while the rank may go on; a pause keeps it pending between two steps. */
@@ -56,36 +57,45 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-const EVAL_BATCHES = 4;
+const SAMPLE_TOKENS = 120;
 
+/** Resolves when the run is over and everything was told. */
 export async function runRank(options: RunOptions): Promise<void> {
-  const { device, mesh, ledger, world, config, prepared, onEvent } = options;
-  for (const text of prepared.notes) onEvent({ kind: 'note', step: 0, text });
-  onEvent({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
+  const { device, mesh, ledger, world, config, prepared } = options;
+  const telling = new Telling(options.onEvent);
+  let step = 0;
+  const tell = (event: RunEvent): void => telling.tell(event, step);
+  for (const text of prepared.notes) tell({ kind: 'note', step: 0, text });
+  tell({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
     batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: options.requests,
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: (step) => learningRateAt(config.lr, step, config.steps), batchAt: (step) => prepared.dataset.batchAt(step),
+    lr: (at) => learningRateAt(config.lr, at, config.steps), batchAt: (at) => prepared.dataset.batchAt(at),
   });
+  let beside: Beside | undefined;
   try {
     if (options.checkpoint) resume(trainer, options.checkpoint);
-    const generator = prepared.tokenizer && (config.sampleEvery > 0 || options.requests) ? await Generator.create(trainer) : undefined;
+    const from = step = trainer.step;
+    const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
+    beside = await Beside.create({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, tell });
     const certificate = await device.qualify?.([]);
-    if (certificate) onEvent({ kind: 'certificate', certificate });
-    onEvent({ kind: 'status', text: 'waiting for the other ranks' });
+    if (certificate) tell({ kind: 'certificate', certificate });
+    tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
-    onEvent({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
-    const stopped = await trainSteps(options, trainer, generator);
-    if (options.wantModel) await handOver(options, trainer, 'model');
-    onEvent({ kind: 'done', steps: trainer.step, stopped });
+    tell({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
+    const stopped = await trainSteps(options, trainer, beside, (event) => { step = trainer.step; tell(event); });
+    if (options.wantModel) await handOver(options, trainer, 'model', tell);
+    tell({ kind: 'done', steps: trainer.step, from, stopped });
   } finally {
+    beside?.dispose();
     trainer.dispose();
   }
+  telling.settle();
 }
 
-async function trainSteps(options: RunOptions, trainer: Trainer, generator: Generator | undefined): Promise<boolean> {
-  const { config, device, mesh, prepared, onEvent } = options;
+async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<boolean> {
+  const { config, device, mesh, prepared } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   while (trainer.step < config.steps) {
     await options.mayContinue?.();
@@ -93,49 +103,28 @@ async function trainSteps(options: RunOptions, trainer: Trainer, generator: Gene
     const first = trainer.step === 0 && options.wantGradients;
     const metrics = await trainer.trainStep(first ? async (tokens) => {
       const whole = await gatherModel(trainer, 'gradients', 1 / tokens);
-      if (mesh.rank === 0) onEvent({ kind: 'gradients', bytes: writeModel(whole) });
+      if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
     } : undefined);
-    onEvent({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
+    tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
     const { stop, save, sample } = metrics.requests;
-    if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) {
-      const batches = Math.min(EVAL_BATCHES, prepared.dataset.evalBatches);
-      let loss = 0;
-      for (let i = 0; i < batches; i++) loss += await trainer.evaluate(prepared.dataset.evalAt(i)) / batches;
-      onEvent({ kind: 'evaluation', step: trainer.step, loss });
-    }
-    if (generator && (sample || every(config.sampleEvery))) onEvent({ kind: 'sample', step: trainer.step, text: await sampleText(options, prepared, trainer, generator) });
-    if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint');
+    if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
+    if (sample || (prepared.tokenizer && every(config.sampleEvery))) await beside.sample();
+    if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint', tell);
     if (stop) return true;
   }
   return false;
 }
 
-/** A text; the draws depend on the seed and the step alone. */
-async function sampleText(options: RunOptions, prepared: PreparedRun, trainer: Trainer, generator: Generator): Promise<string> {
-  const random = new RandomStream(options.config.seed, `sample ${trainer.step}`);
-  let drawn = 0;
-  const tokens = await generator.generate(promptOf(prepared), options.sampleTokens ?? 120, (logits) => sampleToken(logits, { temperature: 0.8, topK: 40 }, random.uniform(drawn++)));
-  return prepared.tokenizer!.decode(tokens);
-}
-
-/** A new line; where the text has none and the tokenizer knows only the text's characters, a token of the data. */
-function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
-  try {
-    return [...tokenizer!.encode('\n')];
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    return [dataset.batchAt(0)[0]];
-  }
-}
-
-async function handOver({ config, mesh, prepared, onEvent }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model'): Promise<void> {
+async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<void> {
   const weights = await gatherModel(trainer, 'weights');
   if (what === 'model') {
-    if (mesh.rank === 0) onEvent({ kind: 'model', step: trainer.step, bytes: writeModel(weights) });
+    if (mesh.rank === 0) tell({ kind: 'model', step: trainer.step, bytes: writeModel(weights) });
     return;
   }
   const [m, v] = [await gatherModel(trainer, 'm'), await gatherModel(trainer, 'v')];
-  if (mesh.rank === 0) onEvent({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes: writeCheckpoint({ step: trainer.step, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer }) });
+  if (mesh.rank !== 0) return;
+  const bytes = writeCheckpoint({ step: trainer.step, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer });
+  tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
 }
 
 function resume(trainer: Trainer, bytes: Uint8Array<ArrayBuffer>): void {

@@ -51,7 +51,7 @@ function sequenceTask(task: Exclude<TaskName, 'addition'>, T: number, batch: num
   };
   return {
     vocab: symbols + 1, batch, context: T, steps: Infinity, batchAt: draw(`data.${task}.train`),
-    evalBatches: EVAL_BATCHES, evalAt: draw(`data.${task}.eval`), isAnswer: (column) => column > length && column <= 2 * length,
+    evalBatches: EVAL_BATCHES, evalAt: draw(`data.${task}.eval`),
   };
 }
 
@@ -77,7 +77,7 @@ function addition(T: number, batch: number, seed: number, p: number, evalFractio
   };
   return {
     vocab: p + 3, batch, context: T, steps: Infinity, batchAt: draw('data.addition.train', pairs.subarray(held)),
-    evalBatches: held ? EVAL_BATCHES : 0, evalAt: draw('data.addition.eval', pairs.subarray(0, held)), isAnswer: (column) => column < perRow * 5 && column % 5 === 4,
+    evalBatches: held ? EVAL_BATCHES : 0, evalAt: draw('data.addition.eval', pairs.subarray(0, held)),
   };
 }
 

@@ -82,6 +82,9 @@ export class Trainer {
   readonly #place: BatchPlace;
   readonly #forwardGroup: Group;
   readonly #backwardGroup: Group;
+  /** Evaluations number their messages apart from training steps. */
+  readonly #evaluationGroup: Group;
+  #evaluations = 0;
   #spans: Span[] = [];
 
   private constructor(options: TrainerOptions, shape: PipelineShape, place: BatchPlace, stages: ReadonlyMap<number, Stage>, syncs: ReadonlyMap<number, FlatSync>, optimizers: ReadonlyMap<number, AdamW>, tied: TiedWeights) {
@@ -94,6 +97,7 @@ export class Trainer {
     this.#tied = tied;
     this.#forwardGroup = options.mesh.dedicated('pipeline forward', ['pp']);
     this.#backwardGroup = options.mesh.dedicated('pipeline backward', ['pp']);
+    this.#evaluationGroup = options.mesh.dedicated('evaluation', ['pp']);
   }
 
   /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
@@ -159,11 +163,11 @@ export class Trainer {
     return { requests, step, loss, gradNorm, lr, tokens, ms: world.now() - startMs, bytesSent: difference(ledger.sentByKind(), before), spans: this.#spans };
   }
 
-  /** Mean loss of a held-out batch [batch, context + 1]; weights and gradients stay. */
-  async evaluate(batch: Int32Array<ArrayBuffer>): Promise<number> {
-    const { lossSum, count } = await this.#run(batch, (kind) => kind === 'F', 0xc0000000);
-    const totals = await sumScalars(this.options.mesh.world, [lossSum, count]);
-    return totals[0] / totals[1];
+  /** Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none counts. Weights and gradients stay. */
+  async evaluate(batch: Int32Array<ArrayBuffer>): Promise<{ readonly loss: number; readonly tokens: number }> {
+    const { lossSum, count } = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup);
+    const [sum, tokens] = await sumScalars(this.options.mesh.world, [lossSum, count]);
+    return { loss: tokens > 0 ? sum / tokens : 0, tokens };
   }
 
   dispose(): void {
@@ -174,10 +178,10 @@ export class Trainer {
 
   async #backpropagate(): Promise<{ lossSum: number; count: number }> {
     for (const stage of this.stages.values()) await stage.zeroGradients();
-    return this.#run(this.options.batchAt(this.step), () => true, this.step);
+    return this.#run(this.options.batchAt(this.step), () => true, this.step, this.#forwardGroup);
   }
 
-  async #run(batch: Int32Array<ArrayBuffer>, keep: (kind: string) => boolean, step: number): Promise<{ lossSum: number; count: number }> {
+  async #run(batch: Int32Array<ArrayBuffer>, keep: (kind: string) => boolean, step: number, forwardGroup: Group): Promise<{ lossSum: number; count: number }> {
     const { schedule, mesh } = this.options;
     const last = this.shape.ranks * this.shape.chunks - 1;
     let lossSum = 0;
@@ -190,7 +194,7 @@ export class Trainer {
     const all = schedule.actions(mesh.coordinate('pp'), this.shape);
     const actions = all.filter(({ kind }) => keep(kind));
     const run = {
-      schedule, shape: this.shape, stages: this.stages, forwardGroup: this.#forwardGroup, backwardGroup: this.#backwardGroup, step, input,
+      schedule, shape: this.shape, stages: this.stages, forwardGroup, backwardGroup: this.#backwardGroup, step, input,
       onLoss: (microbatch: number, rowLosses: Float32Array) => {
         const { targets } = slices[microbatch];
         for (let r = 0; r < rowLosses.length; r++) { lossSum += rowLosses[r]; if (targets[r] !== -100) count++; }

@@ -63,13 +63,14 @@ describe('virtual devices', () => {
     await tab.done(0);
     expect((await tab.state()).status).toMatch(/^stopped after step \d+$|^checkpoint of step/);
     const { step } = (await tab.until('checkpoint', ({ event }) => event?.kind === 'checkpoint')).event as unknown as { step: number };
-    const again = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: 3, layout: 'dp=2' })}`);
+    const again = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: step + 3, layout: 'dp=2' })}`);
     await again.page.getByLabel('Load a file').setInputFiles(file);
     await again.page.getByRole('button', { name: `Resume from step ${step}` }).click();
     await again.done(0);
     // The browser keeps the last one too: another tab of the same profile offers it.
     const kept = await profile.open('#backend=cpu');
     await kept.page.getByRole('button', { name: /^Resume from step \d+$/ }).waitFor();
+    expect((await again.state()).status).toMatch(new RegExp(`^trained 3 steps, ${step + 3} in all$|^checkpoint of step`));
     // It goes on where it ended, on another layout, with the losses that the first run saw.
     expect(again.reports.find(({ event }) => event?.kind === 'step')!.event!.metrics!.step).toBe(step);
     expect(again.losses(0)).toHaveLength(3);

@@ -118,7 +118,6 @@ describe('tasks', () => {
         expect(row.slice(8, 15)).toEqual(f(row.slice(0, 7)));
         expect(row.slice(15)).toEqual(context === 15 ? [10] : []);
       }
-      expect(Array.from({ length: context + 1 }, (_, c) => d.isAnswer!(c)).map(Number).join('')).toBe(context === 15 ? '0000000011111110' : '000000001111111');
     }
   });
 
@@ -135,7 +134,6 @@ describe('tasks', () => {
     expect(held.size).toBe(9);
     expect([...held].filter((pair) => train.has(pair))).toEqual([]);
     expect(rowsOf(d, d.batchAt(0))[0]!.slice(20)).toEqual([9, 9]);
-    expect(Array.from({ length: 22 }, (_, c) => d.isAnswer!(c)).map(Number).join('')).toBe('0000100001000010000100');
   });
 
   it('refuses contexts without room and odd alphabets', () => {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { AXES, formatLayout, worldSize } from '../../src/base/axis.ts';
+import { AXES, formatLayout } from '../../src/base/axis.ts';
 import { LayoutError } from '../../src/base/errors.ts';
 import type { ModelConfig } from '../../src/model/config.ts';
 import { presetConfig } from '../../src/model/presets.ts';
-import { checkLayout, checkWorld, makeLayout, parseLayout, type RunShape } from '../../src/train/layout.ts';
+import { checkLayout, makeLayout, parseLayout, type RunShape } from '../../src/train/layout.ts';
 
 describe('parseLayout', () => {
   it('names axes in any order, the others are 1', () => {
@@ -36,34 +36,6 @@ describe('parseLayout', () => {
   ])('refuses %j', (text, message) => {
     expect(() => parseLayout(text)).toThrow(LayoutError);
     expect(() => parseLayout(text)).toThrow(message);
-  });
-});
-
-describe('checkWorld', () => {
-  const say = (text: string, ranks: number): string => {
-    try { checkWorld(parseLayout(text), ranks); } catch (error) { return (error as Error).message; }
-    return 'fits';
-  };
-
-  it('counts tabs and names a layout that fits', () => {
-    expect(say('pp=2,dp=2,sp=2', 6)).toBe('mesh: pp(2) x dp(2) x sp(2) = 8, but the world has 6 ranks; open 2 more tabs or use dp=1');
-    expect(say('dp=4', 3)).toBe('mesh: dp(4) = 4, but the world has 3 ranks; open 1 more tab or use dp=2');
-    expect(say('tp=2', 1)).toBe('mesh: tp(2) = 2, but the world has 1 rank; open 1 more tab or use tp=1');
-    expect(say('pp=2,tp=2', 1)).toBe('mesh: pp(2) x tp(2) = 4, but the world has 1 rank; open 3 more tabs or use tp=1,pp=1');
-    expect(say('dp=2,pp=2', 4)).toBe('fits');
-    expect(say('dp=2', 5)).toBe('fits');
-  });
-
-  it('what it suggests does fit', () => {
-    for (const text of ['dp=6,pp=2', 'pp=8', 'tp=4,sp=3', 'ep=4,dp=3']) {
-      for (let ranks = 1; ranks < worldSize(parseLayout(text)); ranks++) {
-        const change = /use ([\w=,]+)$/.exec(say(text, ranks))![1]!;
-        const named = change.split(',').map((part) => part.split('=')[0]!);
-        const sizes = parseLayout(change) as Record<string, number>;
-        const changed = { ...parseLayout(text), ...Object.fromEntries(named.map((axis) => [axis, sizes[axis]!])) };
-        expect(say(formatLayout(changed), ranks)).toBe('fits');
-      }
-    }
   });
 });
 

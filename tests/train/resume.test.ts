@@ -83,5 +83,5 @@ test('one rank asks to stop, all stop at the same step', async () => {
     requests: (rank) => ({ stop: rank === 1, save: false, sample: false }),
     onEvent: (_rank, event) => { if (event.kind === 'done') ends.push(event); },
   });
-  expect(ends).toEqual([{ kind: 'done', steps: 1, stopped: true }, { kind: 'done', steps: 1, stopped: true }]);
+  expect(ends).toEqual([{ kind: 'done', steps: 1, from: 0, stopped: true }, { kind: 'done', steps: 1, from: 0, stopped: true }]);
 });

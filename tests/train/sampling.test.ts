@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError, ShapeError } from '../../src/base/errors.ts';
-import { createSampler, sampleToken } from '../../src/train/sampling.ts';
+import { RandomStream } from '../../src/base/random.ts';
+import { sampleToken } from '../../src/train/beside/sampling.ts';
 
 const logits = [0, Math.log(2), Math.log(5), Math.log(2)];
 
@@ -41,13 +42,9 @@ describe('sampleToken', () => {
   });
 });
 
-describe('createSampler', () => {
-  it('is a function of the seed, and draws with the right frequencies', () => {
-    const draw = (seed: number, n: number): number[] => { const next = createSampler({}, seed); return Array.from({ length: n }, () => next(logits)); };
-    expect(draw(1, 50)).toEqual(draw(1, 50));
-    expect(draw(1, 50)).not.toEqual(draw(2, 50));
-    const counts = [0, 0, 0, 0];
-    for (const id of draw(3, 20_000)) counts[id]!++;
-    [0.1, 0.2, 0.5, 0.2].forEach((p, i) => expect(Math.abs(counts[i]! / 20_000 - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / 20_000)));
-  });
+it('draws with the right frequencies', () => {
+  const random = new RandomStream(3, 'sampling');
+  const counts = [0, 0, 0, 0];
+  for (let n = 0; n < 20_000; n++) counts[sampleToken(logits, {}, random.uniform(n))]!++;
+  [0.1, 0.2, 0.5, 0.2].forEach((p, i) => expect(Math.abs(counts[i]! / 20_000 - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / 20_000)));
 });

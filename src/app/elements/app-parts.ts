@@ -52,11 +52,17 @@ export function runPanels({ run, phase }: PageState) {
     <section class="card samples" aria-label="Samples">
       <h2>Samples</h2>
       ${run?.samples.length ? html`<ol reversed>${run.samples.toReversed().map(({ step, text }) => html`<li><span class="badge">step ${step}</span><pre>${text.trim()}</pre></li>`)}</ol>`
-        : html`<p class="soft small">${run && run.config.sampleEvery > 0 ? `the first sample comes after step ${run.config.sampleEvery}` : 'what the model writes as it learns a text: from noise to words'}</p>`}
+        : html`<p class="soft small">${sampleHint(run, phase)}</p>`}
       ${run?.notes.length ? html`<ul class="soft small" aria-label="Notes">${run.notes.map(({ step, text }) => html`<li>step ${step}: ${text}</li>`)}</ul>` : nothing}
     </section>
     <section class="card full" aria-label="Timeline of the last step"><step-timeline .ranks=${run?.ranks ?? []} .version=${version}></step-timeline></section>
   </div>`;
+}
+
+function sampleHint(run: PageState['run'], phase: PageState['phase']): string {
+  if (!run || run.config.sampleEvery === 0) return 'what the model writes as it learns a text: from noise to words';
+  if (phase === 'done' || phase === 'failed') return 'the run ended without a sample';
+  return `the first sample comes after step ${(Math.floor(run.step / run.config.sampleEvery) + 1) * run.config.sampleEvery}`;
 }
 
 export function aboutLine(backend: string) {

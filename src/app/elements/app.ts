@@ -141,7 +141,7 @@ export class TabmeshApp extends LitElement {
     else void this.#run(() => this.controller.trainHere(plan, text === undefined ? {} : { text }));
   }
 
-  /** Goes on for as many steps as the form says, split as the form says; everything else is the checkpoint's. */
+  /** Goes on to as many steps in all as the form says, split as the form says; everything else is the checkpoint's. */
   async #resume(): Promise<void> {
     const from = this.resumable;
     if (!from) return;
@@ -149,7 +149,8 @@ export class TabmeshApp extends LitElement {
       const checkpoint = from.bytes ?? (await loadLatest())?.bytes;
       if (!checkpoint) throw new Error('checkpoint: it is no longer in this browser; load it from a file');
       const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } = this.config;
-      const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches, evalEvery, sampleEvery, checkpointEvery, steps: from.step + steps };
+      if (steps <= from.step) throw new Error(`steps: the checkpoint has ${from.step} steps already, and the form says ${steps} in all; say more than ${from.step} to go on`);
+      const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches, evalEvery, sampleEvery, checkpointEvery, steps };
       if (!isPresetName(config.model) && !this.settings.plan?.files.modelConfig) throw new Error(`checkpoint: it belongs to the model folder "${config.model}", which this page does not have; resume it with tabmesh train --resume`);
       const text = this.texts.get(config.data);
       const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };

@@ -6,6 +6,7 @@ import { worldSize } from '../../base/axis.ts';
 import { summary } from '../../device/tune/certificate.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { describeEnd } from '../../train/describe-end.ts';
 import type { RunEvent } from '../../train/run.ts';
 import type { StepMetrics } from '../../train/trainer.ts';
 import type { CommandIo } from '../command.ts';
@@ -55,7 +56,7 @@ export class RunOutputs {
     else if (event.kind === 'gradients') this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
     else if (event.kind === 'model') this.#save(event.step, event.bytes);
     else if (event.kind === 'checkpoint') this.#checkpoint(event.step, event.bytes);
-    else if (event.kind === 'done') this.#io.out(`${event.stopped ? 'stopped' : 'trained'} ${event.steps} steps`);
+    else if (event.kind === 'done') this.#io.out(describeEnd(event));
   }
 
   /** Writes what comes at the end of a run, also of one that failed. False, and said, if anything that was asked for is not written. */

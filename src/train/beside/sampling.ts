@@ -1,8 +1,7 @@
 // The next token from logits [vocab]: softmax(logits / temperature) over the k largest, drawn by inverting the cumulative sum with one uniform.
 // Temperature 0 is greedy. Ties go to the smaller id, so equal logits and seed give equal text on every machine that has equal logits.
 
-import { ConfigError, ShapeError } from '../base/errors.ts';
-import { RandomStream } from '../base/random.ts';
+import { ConfigError, ShapeError } from '../../base/errors.ts';
 
 export interface SamplingOptions {
   /** 0 takes the largest logit; default 1. */
@@ -45,11 +44,4 @@ export function sampleToken(logits: ArrayLike<number>, { temperature = 1, topK =
 /** Ids of the k largest logits, ascending. */
 function largest(logits: ArrayLike<number>, k: number): Uint32Array {
   return Uint32Array.from({ length: logits.length }, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b).subarray(0, k).sort();
-}
-
-/** Draws one token per call; token n of a text depends on (seed, n, logits) alone. */
-export function createSampler(options: SamplingOptions, seed: number): (logits: ArrayLike<number>) => number {
-  const random = new RandomStream(seed, 'sampling');
-  let n = 0;
-  return (logits) => sampleToken(logits, options, random.uniform(n++));
 }

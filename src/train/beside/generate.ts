@@ -1,12 +1,25 @@
 // Sampling in the mesh, on the weights as they are trained: the pipeline runs forward on one row, the rank that holds the last token's logits draws
 // the next token and broadcasts it. Replicas compute the same thing, so that every collective finds all its members.
 
-import { broadcast } from '../collectives/broadcast.ts';
-import type { Group } from '../collectives/group.ts';
-import { InternalError } from '../base/errors.ts';
-import { InferenceStage } from '../model/inference.ts';
-import { hostsOf } from '../parallel/pipeline/dependencies.ts';
-import type { Trainer } from './trainer.ts';
+import { broadcast } from '../../collectives/broadcast.ts';
+import type { Group } from '../../collectives/group.ts';
+import { InternalError, SampleError } from '../../base/errors.ts';
+import { InferenceStage } from '../../model/inference.ts';
+import { hostsOf } from '../../parallel/pipeline/dependencies.ts';
+import type { Trainer } from '../trainer.ts';
+
+/** Broadcast in place of a token by the rank that could not draw one, so that no rank waits for it. */
+const NO_TOKEN = 0xffffffff;
+
+export interface GenerateOptions {
+  /** Only tokens below it are drawn; the model's vocabulary if that is smaller. */
+  readonly vocab: number;
+  /**
+   * Draws token `index` (0 for the first new one) from logits [vocab]. Called on one rank per token, not always the same: what it draws must depend on
+   * its arguments alone.
+   */
+  choose(logits: Float32Array, index: number): number;
+}
 
 export class Generator {
   readonly #trainer: Trainer;
@@ -28,10 +41,10 @@ export class Generator {
   }
 
   /**
-   * Continues `prompt` (at least one token) by `count` tokens; the same list on every rank. `choose` draws from the logits of the true vocabulary and is
-   * called on one rank only. Calls `onToken` on every rank.
+   * Continues `prompt` (at least one token) by `count` tokens; the same list on every rank. Rejects with SampleError on every rank when one could not draw:
+   * no collective is left half done, and the training may go on. Any other error ends the run.
    */
-  async generate(prompt: readonly number[], count: number, choose: (logits: Float32Array) => number, onToken?: (token: number) => void): Promise<number[]> {
+  async generate(prompt: readonly number[], count: number, { vocab, choose }: GenerateOptions): Promise<number[]> {
     const { context, mesh, model } = this.#trainer.options;
     if (!prompt.length) throw new InternalError('a prompt needs one token');
     const T = context / mesh.layout.sp;
@@ -43,11 +56,18 @@ export class Generator {
       own.set(window.slice(mesh.coordinate('sp') * T, (mesh.coordinate('sp') + 1) * T));
       const holder = mesh.rankAt({ pp: this.#lastHost(), dp: 0, sp: Math.floor(position / T), ep: 0, tp: 0 });
       const logits = await this.#forward(own, position % T);
-      const next = new Uint32Array(1);
-      if (mesh.rank === holder) next[0] = choose(logits!.subarray(0, model.vocab));
+      const next = new Uint32Array([NO_TOKEN]);
+      let failure = `rank ${holder} could not draw token ${i}`;
+      if (mesh.rank === holder) {
+        try {
+          next[0] = choose(logits!.subarray(0, Math.min(vocab, model.vocab)), i);
+        } catch (error) {
+          failure = error instanceof Error ? error.message : String(error);
+        }
+      }
       await broadcast(mesh.world, next, holder);
+      if (next[0] === NO_TOKEN) throw new SampleError(failure);
       tokens.push(next[0]);
-      onToken?.(next[0]);
     }
     return tokens.slice(prompt.length);
   }

@@ -1,0 +1,128 @@
+// What happens beside the training, on the weights as they are: evaluations and samples. Every rank makes the same calls at the same step. What fails here
+// for a reason that is the same on all ranks (data, tokenizer, logits that nothing can be drawn from) is told as a note, and the training goes on; a lost
+// device or peer ends the run here as everywhere.
+
+import { FormatError, SampleError } from '../../base/errors.ts';
+import { RandomStream } from '../../base/random.ts';
+import { allGather } from '../../collectives/all-gather.ts';
+import type { Group } from '../../collectives/group.ts';
+import { Generator } from './generate.ts';
+import type { PreparedRun } from '../prepare.ts';
+import type { RunEvent } from '../run.ts';
+import { sampleToken } from './sampling.ts';
+import { sentence } from './telling.ts';
+import type { Trainer } from '../trainer.ts';
+
+export interface BesideOptions {
+  readonly trainer: Trainer;
+  readonly prepared: PreparedRun;
+  readonly seed: number;
+  /** Whether samples may be asked for; without a tokenizer there are none. */
+  readonly wantsSamples: boolean;
+  readonly sampleTokens: number;
+  readonly tell: (event: RunEvent) => void;
+}
+
+const EVAL_BATCHES = 4;
+const SAMPLING = { temperature: 0.8, topK: 40 };
+
+export class Beside {
+  readonly #options: BesideOptions;
+  readonly #generator: Generator | undefined;
+
+  private constructor(options: BesideOptions, generator: Generator | undefined) {
+    this.#options = options;
+    this.#generator = generator;
+  }
+
+  /** Compiles what samples need. If one rank cannot, all ranks do without. */
+  static async create(options: BesideOptions): Promise<Beside> {
+    const { trainer, prepared, wantsSamples, tell } = options;
+    if (!prepared.tokenizer || !wantsSamples) return new Beside(options, undefined);
+    let generator: Generator | undefined;
+    let reason = '';
+    try {
+      generator = await Generator.create(trainer);
+    } catch (error) {
+      reason = ` (${sentence(error)})`;
+    }
+    const { mesh } = trainer.options;
+    const unable = await firstUnable(mesh.world, generator !== undefined);
+    if (unable === undefined) return new Beside(options, generator);
+    generator?.dispose();
+    tell({ kind: 'note', step: trainer.step, text: `there will be no samples: rank ${unable} cannot prepare them${mesh.rank === unable ? reason : ''}` });
+    return new Beside(options, undefined);
+  }
+
+  /** Tells the mean loss of the first held-out batches. */
+  async evaluate(): Promise<void> {
+    const { trainer, prepared: { dataset }, tell } = this.#options;
+    const losses: number[] = [];
+    let count = 0;
+    for (let i = 0; i < Math.min(EVAL_BATCHES, dataset.evalBatches); i++) {
+      const batch = this.#try('the held-out data cannot be read', () => dataset.evalAt(i));
+      if (!batch) return;
+      const { loss, tokens } = await trainer.evaluate(batch);
+      if (tokens > 0) losses.push(loss);
+      count += tokens;
+    }
+    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    if (count === 0) this.#note('the held-out data has no target that counts, so there is no held-out loss');
+    else if (!Number.isFinite(loss)) this.#note(`the held-out loss is ${loss}: the activations of the held-out data leave the range of f32`);
+    else tell({ kind: 'evaluation', step: trainer.step, loss });
+  }
+
+  /** Tells a text. The draws depend on the seed, the step and the place in the text alone, so every layout draws alike from equal logits. */
+  async sample(): Promise<void> {
+    const { trainer, prepared, seed, sampleTokens, tell } = this.#options;
+    const { tokenizer } = prepared;
+    if (!this.#generator || !tokenizer) { this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared'); return; }
+    const random = new RandomStream(seed, `sample ${trainer.step}`);
+    const prompt = this.#try('there is no sample', () => promptOf(prepared));
+    if (!prompt) return;
+    let tokens: readonly number[];
+    try {
+      // A model may know more tokens than the tokenizer, which has no words for the others.
+      tokens = await this.#generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, SAMPLING, random.uniform(i)) });
+    } catch (error) {
+      if (!(error instanceof SampleError)) throw error;
+      this.#note(`there is no sample (${error.message})`);
+      return;
+    }
+    const text = this.#try('the sample cannot be decoded', () => tokenizer.decode(tokens));
+    if (text !== undefined) tell({ kind: 'sample', step: trainer.step, text });
+  }
+
+  dispose(): void { this.#generator?.dispose(); }
+
+  /** For what has the same outcome on every rank. */
+  #try<T>(what: string, work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      this.#note(`${what} (${sentence(error)})`);
+      return undefined;
+    }
+  }
+
+  #note(text: string): void { this.#options.tell({ kind: 'note', step: this.#options.trainer.step, text }); }
+}
+
+/** A new line; where the text has none and the tokenizer knows only the text's characters, a token of the data. */
+function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
+  try {
+    const prompt = [...tokenizer!.encode('\n')];
+    if (prompt.length) return prompt;
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+  }
+  return [dataset.batchAt(0)[0]!];
+}
+
+/** The first rank that is not able; the same on every rank. */
+async function firstUnable(world: Group, able: boolean): Promise<number | undefined> {
+  const all = new Uint32Array(world.size);
+  await allGather(world, Uint32Array.of(able ? 1 : 0), Array.from({ length: world.size + 1 }, (_, i) => i), all);
+  const at = all.indexOf(0);
+  return at < 0 ? undefined : at;
+}

@@ -15,8 +15,7 @@ const entry = join(root, 'src', 'collectives', 'index.ts');
 rmSync(out, { recursive: true, force: true });
 await build({
   root, configFile: false, logLevel: 'error', publicDir: false,
-  // Errors are told by the name of their class.
-  build: { outDir: out, target: 'es2023', minify: false, lib: { entry, formats: ['es'], fileName: () => 'index.js' }, rolldownOptions: { output: { keepNames: true } } },
+  build: { outDir: out, target: 'es2023', minify: false, lib: { entry, formats: ['es'], fileName: () => 'index.js' } },
 });
 
 const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);

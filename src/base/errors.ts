@@ -1,47 +1,58 @@
 // Every error that a user can meet: fields for machines, one sentence for people (where: expected, got; what to do).
-// Our own bugs are InternalError and start with `internal:`.
+// Our own bugs are InternalError and start with `internal:`. Each class states its name as text, because minifiers rename classes.
 
 export class TabmeshError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-  }
+  override readonly name: string = 'TabmeshError';
 }
 
 /** A broken promise between our own parts; never the user's fault. */
 export class InternalError extends TabmeshError {
+  override readonly name: string = 'InternalError';
   constructor(message: string) { super(`internal: ${message}`); }
 }
 
 /** Thrown when a flag, a config field or a page setting cannot be used. `where` names the field. */
 export class ConfigError extends TabmeshError {
+  override readonly name: string = 'ConfigError';
   readonly where: string;
   constructor(where: string, detail: string) { super(`${where}: ${detail}`); this.where = where; }
 }
 
 /** A ConfigError for something well known that is not implemented: what asks for it is refused by name, never computed without it. */
-export class UnsupportedError extends ConfigError {}
+export class UnsupportedError extends ConfigError {
+  override readonly name: string = 'UnsupportedError';
+}
 
 /** Thrown when a parallel layout does not fit the ranks, heads, layers, vocabulary or batch. */
-export class LayoutError extends TabmeshError {}
+export class LayoutError extends TabmeshError {
+  override readonly name: string = 'LayoutError';
+}
 
 /** Thrown when tensors of a model folder, checkpoint or op call have the wrong shape, or are missing, extra or not finite. */
-export class ShapeError extends TabmeshError {}
+export class ShapeError extends TabmeshError {
+  override readonly name: string = 'ShapeError';
+}
 
 /** Thrown by a decoder (safetensors, frame, JSON, tokenizer file) for bytes that break the format. `format` names it. */
 export class FormatError extends TabmeshError {
+  override readonly name: string = 'FormatError';
   readonly format: string;
   constructor(format: string, detail: string) { super(`${format}: ${detail}`); this.format = format; }
 }
 
 /** Thrown when a request exceeds what the adapter, the browser or our own caps allow. */
-export class LimitError extends TabmeshError {}
+export class LimitError extends TabmeshError {
+  override readonly name: string = 'LimitError';
+}
 
 /** Thrown when no usable WebGPU device can be had; the sentence says what to do in this browser. */
-export class NoDeviceError extends TabmeshError {}
+export class NoDeviceError extends TabmeshError {
+  override readonly name: string = 'NoDeviceError';
+}
 
 /** Thrown before training when no variant of a kernel gives the right results on this adapter: the device may not join. */
 export class SelfCheckError extends TabmeshError {
+  override readonly name: string = 'SelfCheckError';
   readonly kernel: string;
   /** What was wrong, by variant. */
   readonly reasons: Readonly<Record<string, string>>;
@@ -60,13 +71,14 @@ export class SampleError extends TabmeshError {
 
 /** Rejected by everything in flight on a device after the GPU went away. */
 export class DeviceLostError extends TabmeshError {
+  override readonly name: string = 'DeviceLostError';
   readonly reason: string;
   constructor(reason: string) { super(`device: the GPU was lost (${reason}); reload the tab to join again`); this.reason = reason; }
 }
 
 /** Thrown when a file cannot be written; `path` as it was given. */
 export class FileError extends TabmeshError {
-  override readonly name = 'FileError';
+  override readonly name: string = 'FileError';
   readonly path: string;
   constructor(path: string, reason: string) { super(`'${path}' cannot be written: ${reason}`); this.path = path; }
 }
@@ -79,9 +91,10 @@ export type Evidence = 'closed' | 'left' | 'silent' | 'slow' | 'wrong-signature'
  * which may not be the rank that we were waiting for (its abort message names the culprit).
  */
 export class PeerError extends TabmeshError {
+  override readonly name: string = 'PeerError';
   readonly culprit: number;
   readonly evidence: Evidence;
-  constructor(culprit: number, evidence: Evidence, detail: string, options?: ErrorOptions) {
+  constructor(culprit: number, evidence: Evidence, detail: string, options?: { readonly cause?: unknown }) {
     super(`rank ${culprit} ${evidence}: ${detail}`, options);
     this.culprit = culprit;
     this.evidence = evidence;
@@ -93,14 +106,18 @@ export type RoomTrouble = 'wrong-key' | 'duplicate' | 'version' | 'broker' | 'un
 
 /** Thrown when a room cannot be joined, when it closes us, or when a group of tabs cannot be connected. */
 export class RoomError extends TabmeshError {
+  override readonly name: string = 'RoomError';
   readonly trouble: RoomTrouble;
-  constructor(trouble: RoomTrouble, detail: string, options?: ErrorOptions) { super(`room: ${detail}`, options); this.trouble = trouble; }
+  constructor(trouble: RoomTrouble, detail: string, options?: { readonly cause?: unknown }) { super(`room: ${detail}`, options); this.trouble = trouble; }
 }
 
 /** Thrown when pages cannot be served or a browser cannot be started for them: a port that is taken, a build that failed, no display. */
-export class ServeError extends TabmeshError {}
+export class ServeError extends TabmeshError {
+  override readonly name: string = 'ServeError';
+}
 
 /** The user (or a closing page) stopped the run; not a failure. */
 export class AbortedError extends TabmeshError {
+  override readonly name: string = 'AbortedError';
   constructor(message = 'the run was stopped') { super(message); }
 }

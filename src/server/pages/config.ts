@@ -19,12 +19,11 @@ export function pagesConfig(root: string): UserConfig {
   return {
     root, base: './', publicDir: false,
     plugins: [mobyDickPlugin()],
-    // Errors are told by the name of their class.
-    worker: { format: 'es', rolldownOptions: { output: { keepNames: true } } },
+    worker: { format: 'es' },
     optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...PEERS], exclude: ['onnxruntime-web'] },
     build: {
       target: 'esnext',
-      rolldownOptions: { input: PAGES.map((page) => join(root, page)).filter((page) => existsSync(page)), output: { keepNames: true } },
+      rolldownOptions: { input: PAGES.map((page) => join(root, page)).filter((page) => existsSync(page)) },
     },
   };
 }

@@ -14,7 +14,7 @@ import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
 
 /** The browser's connection inside simple-peer: `_pc`. */
-type Inner = Parameters<typeof openLanes>[0] & Watched;
+type Inner = Pick<RTCPeerConnection, 'createDataChannel'> & Watched;
 
 interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; closing: boolean }
 

@@ -16,10 +16,10 @@ export function broadcastChannelWire(name: string): BroadcastWire {
   const gone = new EventTarget();
   // What PortWire needs of a port: acknowledgements and the reason for closing travel alike.
   const port = {
-    addEventListener: (type: string, listener: EventListener) => (type === 'close' ? gone : channel).addEventListener(type, listener),
+    addEventListener: (type: string, listener: (event: never) => void) => (type === 'close' ? gone : channel).addEventListener(type, listener as EventListener),
     postMessage: (message: unknown) => channel.postMessage(message),
     start: () => undefined,
     close: () => channel.close(),
   };
-  return { wire: messagePortWire(port as unknown as MessagePort, 'broadcast-channel'), lost: () => { gone.dispatchEvent(new Event('close')); } };
+  return { wire: messagePortWire(port, 'broadcast-channel'), lost: () => { gone.dispatchEvent(new Event('close')); } };
 }

@@ -33,8 +33,8 @@ export interface LinkOptions {
   readonly windowBytes?: number;
   /** Longest that the tuner may take before the first data, for both directions; the shorter of both ends' counts, 0 (the default) turns it off. */
   readonly tuneMs?: number;
-  /** Kind of the ICE candidate that the packets take, if somebody knows it: host, srflx, prflx or relay. For the report. */
-  readonly path?: string;
+  /** Kind of the ICE candidate that the packets take, if somebody knows it or will: host, srflx, prflx or relay. For the report. */
+  readonly path?: string | (() => string | undefined);
   /** Longest wait of one receive from a peer that still gives signs of life; unlimited by default. */
   readonly deadlineMs?: number;
   /** Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that holds up the others and not a fellow victim. */
@@ -76,7 +76,7 @@ class LaneLink implements Link {
   /** Bulk and latency, each once. */
   readonly #dataWires: readonly Wire[];
   readonly #tuneMs: number;
-  readonly #path: string | undefined;
+  readonly #path: () => string | undefined;
   readonly #rates = { sending: new RateMeter(), receiving: new RateMeter() };
   #tuner: LinkTuner | undefined;
   #probed = { sending: 0, receiving: 0, bytes: 0, bursts: 0 };
@@ -104,7 +104,8 @@ class LaneLink implements Link {
     this.#heartbeatMs = heartbeatMs;
     this.#deadlineMs = deadlineMs;
     this.#tuneMs = Math.max(0, Math.min(60_000, Math.floor(tuneMs)));
-    this.#path = options.path;
+    const { path } = options;
+    this.#path = typeof path === 'function' ? path : () => path;
     const { bulk, latency } = lanes;
     this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
     this.failed = new Promise((resolve) => { this.#resolveFailed = resolve; });
@@ -152,8 +153,9 @@ class LaneLink implements Link {
   report(): LinkReport {
     const { peer, kind } = this;
     const { sending, receiving } = this.#probed;
+    const path = this.#path();
     return {
-      peer, kind, route: routeOf(kind, this.#path), path: this.#path ?? kind, roundTripMs: this.stats.roundTripMs,
+      peer, kind, route: routeOf(kind, path), path: path ?? kind, roundTripMs: this.stats.roundTripMs,
       sending: { probed: sending > 0 ? sending / 1000 : NaN, observed: this.#rates.sending.mbs }, receiving: { probed: receiving > 0 ? receiving / 1000 : NaN, observed: this.#rates.receiving.mbs },
       ...this.#outbox.choice,
     };

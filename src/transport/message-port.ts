@@ -4,6 +4,7 @@
 // relayChannel is the page's half for browsers that cannot transfer a data channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
 
 import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
+import type { Port } from './pipes.ts';
 import type { Wire } from './transport.ts';
 import { channelWire } from './webrtc.ts';
 
@@ -11,16 +12,16 @@ import { channelWire } from './webrtc.ts';
  * `kind` says what lies behind the port: 'message-port', 'same browser' for another tab, or 'webrtc relay' when the page relays a data channel. `gone` aborts when the
  * other end is known to be gone, from whoever can tell: a browser may not tell it of the port.
  */
-export function messagePortWire(port: MessagePort, kind = 'message-port', gone?: AbortSignal): Wire { return new PortWire(port, kind, gone); }
+export function messagePortWire(port: Port, kind = 'message-port', gone?: AbortSignal): Wire { return new PortWire(port, kind, gone); }
 
 class PortWire extends BaseWire {
   readonly kind: string;
-  readonly #port: MessagePort;
+  readonly #port: Port;
   #buffered = 0;
   #closed = false;
   #lent: Uint8Array<ArrayBuffer> | undefined;
 
-  constructor(port: MessagePort, kind: string, gone?: AbortSignal) {
+  constructor(port: Port, kind: string, gone?: AbortSignal) {
     super();
     this.kind = kind;
     this.#port = port;
@@ -46,7 +47,7 @@ class PortWire extends BaseWire {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#port.postMessage('the other end closed the port');
+    this.#port.postMessage('the other end closed the port', []);
     this.#port.close();
   }
 
@@ -55,7 +56,7 @@ class PortWire extends BaseWire {
     if (data instanceof ArrayBuffer) {
       const bytes = data.byteLength;
       this.deliver(new Uint8Array(data));
-      if (!this.#closed) this.#port.postMessage(bytes);
+      if (!this.#closed) this.#port.postMessage(bytes, []);
     } else if (typeof data === 'number' && data >= 0 && data <= this.#buffered) {
       const before = this.#buffered;
       this.#buffered -= data;

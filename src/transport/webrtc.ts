@@ -4,20 +4,21 @@
 
 import { LimitError } from '../base/errors.ts';
 import { BaseWire, LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from './base-wire.ts';
+import type { ChannelMaker, DataChannel, StatsSource } from './pipes.ts';
 import type { Wire } from './transport.ts';
 
 /** `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. `gone` aborts when the tab at the other end is known to be gone. */
-export function channelWire(channel: RTCDataChannel, kind = 'webrtc page', gone?: AbortSignal): Wire { return new ChannelWire(channel, kind, gone); }
+export function channelWire(channel: DataChannel, kind = 'webrtc page', gone?: AbortSignal): Wire { return new ChannelWire(channel, kind, gone); }
 
 class ChannelWire extends BaseWire {
   readonly kind: string;
-  readonly #channel: RTCDataChannel;
+  readonly #channel: DataChannel;
   /** Sent while the channel was still opening. */
   #opening: Uint8Array<ArrayBuffer>[] = [];
   #openingBytes = 0;
   #fault: string | undefined;
 
-  constructor(channel: RTCDataChannel, kind: string, gone?: AbortSignal) {
+  constructor(channel: DataChannel, kind: string, gone?: AbortSignal) {
     super();
     this.kind = kind;
     this.#channel = channel;
@@ -30,7 +31,7 @@ class ChannelWire extends BaseWire {
     });
     channel.addEventListener('bufferedamountlow', () => this.drained());
     channel.addEventListener('open', () => this.#flush());
-    channel.addEventListener('error', (event) => { this.#fault = faultOf(event); });
+    channel.addEventListener('error', (event: Event) => { this.#fault = faultOf(event); });
     channel.addEventListener('close', () => this.closed(this.#closeReason()));
     gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'));
     if (channel.readyState === 'closed' || channel.readyState === 'closing') this.closed(this.#closeReason());
@@ -89,14 +90,21 @@ function faultOf(event: Event): string {
  * The three channels to one peer. Both sides create them under fixed ids (negotiated), before the connection negotiates, so that nothing is said in band.
  * A channel may be transferred to a worker only in the task that created it.
  */
-export function openLanes(pc: Pick<RTCPeerConnection, 'createDataChannel'>): { control: RTCDataChannel; bulk: RTCDataChannel; latency: RTCDataChannel } {
-  const open = (label: string, id: number): RTCDataChannel => {
+export function openLanes<C extends DataChannel>(pc: ChannelMaker<C>): { control: C; bulk: C; latency: C } {
+  const open = (label: string, id: number): C => {
     const channel = pc.createDataChannel(label, { negotiated: true, id, ordered: true });
     channel.binaryType = 'arraybuffer';
+    if ('getStats' in pc) connections.set(channel, pc as unknown as StatsSource);
     return channel;
   };
   return { control: open('control', 10), bulk: open('bulk', 11), latency: open('latency', 12) };
 }
+
+/** Whose channels are whose: a channel itself does not tell its connection. */
+const connections = new WeakMap<DataChannel, StatsSource>();
+
+/** The connection that `openLanes` made this channel on; undefined for other channels, and where the channel was transferred to. */
+export function connectionOf(channel: DataChannel): StatsSource | undefined { return connections.get(channel); }
 
 let transferable: boolean | undefined;
 

@@ -45,6 +45,7 @@ async function sums(all: readonly Communicator[], count: number): Promise<void> 
 it('over data channels: sums, bytes, subgroups; a closed connection names its rank everywhere', async () => {
   const { all, close } = await joined();
   await sums(all, 500_000);
+  for (const { links } of all) for (const link of links.values()) expect(link.report()).toMatchObject({ route: 'direct', path: expect.stringMatching(/host|prflx/) as string });
   const pairs = all.map((own) => own.subgroup([2, 0]));
   expect(pairs[1]).toBeUndefined();
   const x = [0, 2].map((rank) => Float32Array.of(rank + 1));
@@ -71,6 +72,34 @@ it('by BroadcastChannel, and over ports', async () => {
   const viaPorts = ports.map((own, rank) => connectPorts(rank, own));
   await sums(viaPorts, 500_000);
   for (const own of viaPorts) own.leave();
+});
+
+it('a route is what the caller knows, and unknown where nobody does', async () => {
+  const [left, right] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  const [one, other] = [left, right].map((pc) => pc.createDataChannel('bulk', { negotiated: true, id: 3 }));
+  const told = connectChannels(0, new Map([[1, { control: one, bulk: one, connection: left }]]), { paths: { 1: 'relay' } });
+  const untold = connectChannels(1, new Map([[0, other]]));
+  expect([told.links.get(1)!.report().route, untold.links.get(0)!.report().route]).toEqual(['relayed', 'unknown']);
+  for (const each of [told, untold]) each.leave();
+  for (const pc of [left, right]) pc.close();
+});
+
+it('a tab that is closed while tabs meet is not counted', async () => {
+  const frame = document.body.appendChild(document.createElement('iframe'));
+  const { navigator, BroadcastChannel: Channel } = frame.contentWindow as Window & typeof globalThis;
+  const ghost = 'f'.repeat(32);
+  const scope = 'tabmesh collectives library-test-closed';
+  await new Promise<void>((held) => { void navigator.locks.request(`${scope} ${ghost}`, () => { held(); return new Promise(() => undefined); }); });
+  const heard = new Promise<void>((resolve) => {
+    const room = new Channel(scope);
+    // The first tab greets whoever comes.
+    room.onmessage = () => { room.postMessage({ word: 'here', id: ghost }); resolve(); };
+  });
+  const waiting = connectTabs('library-test-closed', 3, { timeoutMs: 1500 });
+  waiting.catch(() => { /* expected below */ });
+  await heard;
+  frame.remove();
+  await expect(waiting).rejects.toThrow('1 of 3 tabs came');
 });
 
 it('more tabs than agreed, or fewer, are told', async () => {

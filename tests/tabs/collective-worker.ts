@@ -64,7 +64,7 @@ async function run(rank: number, { rounds, count }: Program): Promise<void> {
 
 async function adopt(peer: number, pair: ChannelPair): Promise<void> {
   channels.set(peer, pair);
-  await Promise.all([pair.control, pair.bulk].map((channel) => (channel.readyState === 'open' ? undefined : new Promise((resolve) => { channel.addEventListener('open', resolve, { once: true }); }))));
+  await Promise.all([pair.control, pair.bulk].map((channel) => (channel.readyState === 'open' ? undefined : new Promise((resolve) => { channel.addEventListener('open', resolve); }))));
   tell({ kind: 'opened', peer });
 }
 

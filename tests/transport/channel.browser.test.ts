@@ -11,7 +11,7 @@ import { firstDifference, ramp, transportContract } from '../contracts/transport
 import type { LanesPair } from '../contracts/transport-contract.ts';
 import type { EchoRequest } from './channel-worker.ts';
 
-type Channels = ReturnType<typeof openLanes>;
+type Channels = ReturnType<typeof openLanes<RTCDataChannel>>;
 
 /** Two connections whose channels exist but are not yet open, and what opens them. */
 function connections(): { a: Channels; b: Channels; open(): Promise<void>; close(): void } {

@@ -2,14 +2,13 @@
 // descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, so the last ones are kept:
 // look from time to time while it connects.
 
+import { candidateType, readStats, selectedPair } from '../../transport/ice-path.ts';
 import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
 import { urlsOf } from './servers.ts';
 import type { IceConfig } from './servers.ts';
 
 /** The part of a connection that is watched. */
 export type Watched = Pick<RTCPeerConnection, 'getStats' | 'addEventListener' | 'iceConnectionState' | 'iceGatheringState' | 'localDescription' | 'remoteDescription'>;
-
-type Entry = Readonly<Record<string, unknown>>;
 
 const MAX_ERRORS = 32;
 
@@ -56,23 +55,17 @@ export class IceWatch {
   }
 
   async #readStats(): Promise<void> {
-    const entries = new Map<string, Entry>();
-    try {
-      (await this.#pc.getStats()).forEach((entry: Entry, id: string) => entries.set(id, entry));
-    } catch {
-      // Some browsers refuse on a closed connection: what was seen before stays.
-      return;
-    }
-    const found = [...entries.values()];
-    const pairs = found.filter(({ type }) => type === 'candidate-pair');
+    const entries = await readStats(this.#pc);
+    // Some browsers refuse on a closed connection: what was seen before stays.
+    if (!entries) return;
+    const pairs = [...entries.values()].filter(({ type }) => type === 'candidate-pair');
     if (pairs.length === 0) return;
-    const typeOf = (id: unknown): string => text(entries.get(String(id))?.['candidateType']) ?? 'unknown';
+    const typeOf = (id: unknown): string => candidateType(entries, id);
     this.#pairs = pairs.map((pair) => ({
       local: typeOf(pair['localCandidateId']), remote: typeOf(pair['remoteCandidateId']), state: text(pair['state']) ?? 'unknown',
       sent: number(pair['requestsSent']) ?? 0, answered: number(pair['responsesReceived']) ?? 0,
     }));
-    // The second is Firefox's way to say it.
-    const selected = entries.get(String(found.find(({ type }) => type === 'transport')?.['selectedCandidatePairId'])) ?? pairs.find((pair) => pair['selected'] === true);
+    const selected = selectedPair(entries);
     if (!selected) return;
     const relayProtocol = text(entries.get(String(selected['localCandidateId']))?.['relayProtocol']);
     const seconds = number(selected['currentRoundTripTime']);

@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly view?: number;
   /** Time in ms that the tuner of each link may take before the first data, if both ends allow it; 0, the default, leaves frames at 64 KiB and windows at 256 KiB. */
   readonly tuneMs?: number;
+  /** By the peer's rank, how the packets travel where you know it: host, srflx, prflx or relay. For the report of the links. Data channels made here know it themselves. */
+  readonly paths?: Readonly<Record<number, string | (() => string | undefined) | undefined>>;
   /** Clock, timers and randomness; the real ones unless told. */
   readonly world?: World;
 }
@@ -52,7 +54,7 @@ export interface Communicator extends Group {
 
 /** `lanes` by the peer's rank: all ranks 0 ... lanes.size but this one. Throws ConfigError for deadlines that do not nest, LayoutError for ranks that do not fit. */
 export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lanes>, options: ConnectOptions = {}): Communicator {
-  const { run = 1, view = 1, world = realWorld, tuneMs = 0 } = options;
+  const { run = 1, view = 1, world = realWorld, tuneMs = 0, paths } = options;
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   checkNested(deadlines);
   if (!(deadlines.silentMs >= 100)) throw new ConfigError('silentMs', `expected at least 100, got ${deadlines.silentMs}`);
@@ -62,7 +64,7 @@ export function createCommunicator(rank: number, lanes: ReadonlyMap<number, Lane
 
   const ledger = createLedger();
   const { silentMs, receiveMs, operationMs } = deadlines;
-  const { links, recorder, watch } = createWatchedLinks({ rank, lanes, run, view, world, silentMs, tuneMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: receiveMs, operationMs, expired: (error) => fail(error) });
+  const { links, recorder, watch } = createWatchedLinks({ rank, lanes, paths, run, view, world, silentMs, tuneMs, heartbeatMs: Math.min(1000, silentMs / 6), deadlineMs: receiveMs, operationMs, expired: (error) => fail(error) });
   const relay = relayFailures(links.values());
 
   let frozen: FlightDump | undefined;

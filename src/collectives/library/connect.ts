@@ -4,9 +4,11 @@
 import { realWorld } from '../../base/world.ts';
 import { loopbackPair } from '../../transport/loopback.ts';
 import type { LoopbackOptions } from '../../transport/loopback.ts';
+import { watchPath } from '../../transport/ice-path.ts';
 import { messagePortWire } from '../../transport/message-port.ts';
+import type { DataChannel, Port, StatsSource } from '../../transport/pipes.ts';
 import type { Lanes, Wire } from '../../transport/transport.ts';
-import { channelWire } from '../../transport/webrtc.ts';
+import { channelWire, connectionOf } from '../../transport/webrtc.ts';
 import { createCommunicator } from './communicator.ts';
 import type { Communicator, ConnectOptions } from './communicator.ts';
 
@@ -32,18 +34,32 @@ export function connectLoopback(size: number, options: LoopbackConnectOptions = 
 }
 
 /** One end of a MessageChannel per peer, by the peer's rank; the other end is the peer's. The ports are the communicator's from now on. */
-export function connectPorts(rank: number, ports: ReadonlyMap<number, MessagePort>, options: ConnectOptions = {}): Communicator {
+export function connectPorts(rank: number, ports: ReadonlyMap<number, Port>, options: ConnectOptions = {}): Communicator {
   return createCommunicator(rank, new Map([...ports].map(([peer, port]) => [peer, oneLane(messagePortWire(port))])), options);
 }
 
 /** Data channels to one peer: control never waits behind bulk, nor do small messages if there is `latency`. Ordered and reliable, open or opening, made with `openLanes` or alike. */
-export interface ChannelPair { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel; readonly latency?: RTCDataChannel }
+export interface ChannelPair {
+  readonly control: DataChannel;
+  readonly bulk: DataChannel;
+  readonly latency?: DataChannel;
+  /** Their RTCPeerConnection, which knows the route; not needed for channels that `openLanes` made here. */
+  readonly connection?: StatsSource;
+}
 
-/** WebRTC data channels by the peer's rank: a pair each, or a single one where no more is to be had. The channels are the communicator's from now on. */
-export function connectChannels(rank: number, channels: ReadonlyMap<number, RTCDataChannel | ChannelPair>, options: ConnectOptions = {}): Communicator {
-  const lanesOf = (given: RTCDataChannel | ChannelPair): Lanes => (!('control' in given) ? oneLane(channelWire(given))
-    : { control: channelWire(given.control), bulk: channelWire(given.bulk), ...(given.latency ? { latency: channelWire(given.latency) } : {}) });
-  return createCommunicator(rank, new Map([...channels].map(([peer, given]) => [peer, lanesOf(given)])), options);
+/**
+ * WebRTC data channels by the peer's rank: a pair each, or a single one where no more is to be had. The channels are the communicator's from now on. A worker that was
+ * handed channels does not know their connection: give `paths`, or the route in its reports is unknown.
+ */
+export function connectChannels(rank: number, channels: ReadonlyMap<number, DataChannel | ChannelPair>, options: ConnectOptions = {}): Communicator {
+  const lanes = new Map<number, Lanes>();
+  const paths: Record<number, string | (() => string | undefined) | undefined> = { ...options.paths };
+  for (const [peer, given] of channels) {
+    const { control, bulk, latency, connection = connectionOf(control) }: ChannelPair = 'control' in given ? given : { control: given, bulk: given };
+    lanes.set(peer, control === bulk ? oneLane(channelWire(control)) : { control: channelWire(control), bulk: channelWire(bulk), ...(latency ? { latency: channelWire(latency) } : {}) });
+    if (connection) paths[peer] ??= watchPath(connection);
+  }
+  return createCommunicator(rank, lanes, { ...options, paths });
 }
 
 /** One wire for all lanes. */

@@ -17,7 +17,7 @@ export interface WatchedLinksOptions extends Omit<LinkOptions, 'lanes' | 'path' 
   readonly lanes: ReadonlyMap<number, Lanes>;
   readonly world: World;
   /** How the packets to each peer travel, if somebody knows it: LinkOptions.path by the peer's rank. */
-  readonly paths?: Readonly<Record<number, string>>;
+  readonly paths?: Readonly<Record<number, LinkOptions['path']>>;
   /** Longest that one operation may take; Infinity for no limit. */
   readonly operationMs: number;
   readonly expired: (error: PeerError) => void;
@@ -38,6 +38,6 @@ export function createWatchedLinks({ rank, lanes, world, paths = {}, operationMs
   const blame = (peer: number): number => culpritOf(peer, rank, toldBy);
   const watch = createOperationWatch({ world, self: rank, operationMs, blame, excused: (peer) => toldBy(peer) === peer, expired });
   const waitsFor = (): number | undefined => (held ? rank : watch.waitsFor());
-  for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, ...(paths[peer] === undefined ? {} : { path: paths[peer] }), lanes: pair, peer, self: rank, world, waitsFor, blame }));
+  for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, path: paths[peer], lanes: pair, peer, self: rank, world, waitsFor, blame }));
   return { links, recorder: createFlightRecorder(rank, world), watch, hold(on) { held = on; } };
 }

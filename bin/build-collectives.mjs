@@ -1,29 +1,28 @@
 #!/usr/bin/env node
-// Builds the package's subpath tabmesh/collectives for users of plain JavaScript: one ES module without dependencies and its declarations, in build/collectives
-// (or the folder given). `npm pack` runs it; in this repository everything imports the TypeScript sources.
+// Builds the package @tabmesh/collectives: one ES module without dependencies and its declarations in one file, in packages/collectives/dist, and a copy in
+// build/collectives for the subpath tabmesh/collectives (or only in the folder given). `npm pack` runs it; in this repository everything imports the sources.
 
-import { rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
-import { build } from 'vite';
+import { build } from 'rolldown';
+import { dts } from 'rolldown-plugin-dts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const out = resolve(process.argv[2] ?? join(root, 'build', 'collectives'));
-const entry = join(root, 'src', 'collectives', 'index.ts');
+const given = process.argv[2];
+const out = resolve(given ?? join(root, 'packages', 'collectives', 'dist'));
 
 rmSync(out, { recursive: true, force: true });
 await build({
-  root, configFile: false, logLevel: 'error', publicDir: false,
-  build: { outDir: out, target: 'es2023', minify: false, lib: { entry, formats: ['es'], fileName: () => 'index.js' } },
+  input: join(root, 'src', 'collectives', 'index.ts'), tsconfig: join(root, 'tsconfig.json'), logLevel: 'warn', checks: { pluginTimings: false },
+  transform: { target: 'es2023' },
+  plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
+  output: { dir: out, format: 'es' },
 });
 
-const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
-const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root);
-const program = ts.createProgram([entry], { ...options, noEmit: false, declaration: true, emitDeclarationOnly: true, outDir: join(out, 'types'), rootDir: join(root, 'src') });
-const { diagnostics } = program.emit();
-const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
-if (problems.length > 0) {
-  console.error(ts.formatDiagnostics(problems, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => root, getNewLine: () => '\n' }));
-  process.exitCode = 1;
-}
+// Before TypeScript 5.7 arrays were not generic over their buffer.
+mkdirSync(join(out, 'ts5.5'));
+const declarations = readFileSync(join(out, 'index.d.ts'), 'utf8');
+writeFileSync(join(out, 'ts5.5', 'index.d.ts'), declarations.replaceAll(/\b(\w+Array|DataView)<ArrayBuffer>/g, '$1'));
+
+if (given === undefined) cpSync(out, join(root, 'build', 'collectives'), { recursive: true, force: true });

@@ -1,4 +1,4 @@
-// tabmesh/collectives: collectives between browser tabs, workers, iframes or ranks of one process, without the trainer. No dependencies.
+// @tabmesh/collectives: collectives between browser tabs, workers, iframes or ranks of one process, without the trainer. No dependencies.
 //
 //   const world = await connectTabs('my-experiment', 4);        // or connectPorts, connectChannels, connectLoopback
 //   await allReduce(world, gradient, { wire: 'f16' });          // in place; same bytes on every rank
@@ -14,6 +14,7 @@ export type { DType, TypedArray } from '../base/shape.ts';
 export { realWorld, VirtualWorld } from '../base/world.ts';
 export type { World } from '../base/world.ts';
 export { openLanes } from '../transport/webrtc.ts';
+export type { ChannelMaker, DataChannel, Port, StatsSource } from '../transport/pipes.ts';
 export type { Reduction, WireFormat } from '../transport/arguments.ts';
 export type { Lanes, Link, LinkStats, MessageKind, Wire } from '../transport/transport.ts';
 

@@ -1,24 +1,40 @@
-// The example in real tabs of one browser: they find each other without a server, agree on the sum, send the bytes of the formula, and name a tab that is closed.
+// The examples in real tabs, served by their own server from the packed package: without a server tabs find each other, agree on the sum, send the bytes of the formula,
+// and name a tab that is closed; over WebRTC pages that the server introduced do.
 
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
 import { allReduceBytes } from '../../src/collectives/all-reduce.ts';
-import { openTestPages } from '../support/test-pages.ts';
-import type { TestPages } from '../support/test-pages.ts';
+import { ROOT, temporaryFolder } from '../support/packed.ts';
 
-let server: TestPages;
+const folder = temporaryFolder('example');
+let server: ChildProcess;
+let url: string;
 let browser: Browser;
-beforeAll(async () => { [server, browser] = [await openTestPages(), await launchChromium(() => {})]; });
+beforeAll(async () => {
+  cpSync(join(ROOT, 'examples', 'collectives'), folder, { recursive: true });
+  execFileSync(process.execPath, [join(ROOT, 'bin', 'build-collectives.mjs'), join(folder, 'node_modules', '@tabmesh', 'collectives', 'dist')]);
+  server = spawn(process.execPath, ['server.mjs'], { cwd: folder, env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+  url = await new Promise<string>((resolve, reject) => {
+    server.once('exit', (code) => reject(new Error(`the server of the example ended with ${code}`)));
+    server.stdout!.setEncoding('utf8').once('data', (line: string) => resolve(line.trim().replace('webrtc.html', '')));
+  });
+  browser = await launchChromium(() => {});
+});
 afterAll(async () => {
   await browser?.close();
-  await server?.close();
+  server?.kill();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 async function open(size: number, query: string): Promise<{ pages: Page[]; rank: number[] }> {
   const context = await browser.newContext();
   const pages = await Promise.all(Array.from({ length: size }, () => context.newPage()));
-  await Promise.all(pages.map((page) => page.goto(`${server.url}examples/collectives/index.html?tabs=${size}&${query}`)));
+  await Promise.all(pages.map((page) => page.goto(`${url}?tabs=${size}&${query}`)));
   const texts = await Promise.all(pages.map(async (page) => {
     await page.waitForSelector('#log[data-sum]');
     return (await page.textContent('#log'))!;
@@ -54,5 +70,22 @@ test('four tabs in int8: all have the same sum, near the true one', async () => 
   for (const sum of sums) {
     expect(sum).toBe(sums[0]);
     expect(Math.abs(sum - 10)).toBeLessThan(0.1);
+  }
+});
+
+test('over WebRTC: three pages that the server introduced, and one that goes', async () => {
+  const pages = await Promise.all(Array.from({ length: 3 }, async () => (await browser.newContext()).newPage()));
+  await Promise.all(pages.map((page) => page.goto(`${url}webrtc.html?size=3&room=d`)));
+  const ranks = await Promise.all(pages.map(async (page) => {
+    await page.waitForSelector('#log[data-sum="6"]');
+    const [, rank, routes] = /^rank (\d) of 3: the sum is 6 in round \d+, routes: (.*)$/.exec((await page.textContent('#log'))!)!;
+    expect(routes).toBe('direct, direct');
+    return Number(rank);
+  }));
+  expect([...ranks].sort()).toEqual([0, 1, 2]);
+  await pages[2].goto('about:blank');
+  for (const page of [pages[0], pages[1]]) {
+    await page.waitForSelector(`#log[data-culprit="${ranks[2]}"]`, { timeout: 10_000 });
+    expect(await page.textContent('#log')).toMatch(new RegExp(`rank ${ranks[2]} (left|closed)`));
   }
 });

@@ -14,7 +14,7 @@ export type { DType, TypedArray } from '../base/shape.ts';
 export { realWorld, VirtualWorld } from '../base/world.ts';
 export type { World } from '../base/world.ts';
 export { openLanes } from '../transport/webrtc.ts';
-export type { ChannelMaker, DataChannel, Port, StatsSource } from '../transport/pipes.ts';
+export type { ChannelMaker, DataChannel, Port, StatsSource } from '../transport/pipes/pipes.ts';
 export type { Reduction, WireFormat } from '../transport/arguments.ts';
 export type { Lanes, Link, LinkStats, MessageKind, Wire } from '../transport/transport.ts';
 

@@ -4,7 +4,7 @@
 // relayChannel is the page's half for browsers that cannot transfer a data channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
 
 import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
-import type { Port } from './pipes.ts';
+import type { Port } from './pipes/pipes.ts';
 import type { Wire } from './transport.ts';
 import { channelWire } from './webrtc.ts';
 

@@ -4,7 +4,7 @@
 
 import { LimitError } from '../base/errors.ts';
 import { BaseWire, LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from './base-wire.ts';
-import type { ChannelMaker, DataChannel, StatsSource } from './pipes.ts';
+import type { ChannelMaker, DataChannel, StatsSource } from './pipes/pipes.ts';
 import type { Wire } from './transport.ts';
 
 /** `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. `gone` aborts when the tab at the other end is known to be gone. */

@@ -2,7 +2,7 @@
 // descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, so the last ones are kept:
 // look from time to time while it connects.
 
-import { candidateType, readStats, selectedPair } from '../../transport/ice-path.ts';
+import { candidateType, readStats, selectedPair } from '../../transport/pipes/ice-path.ts';
 import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
 import { urlsOf } from './servers.ts';
 import type { IceConfig } from './servers.ts';

@@ -4,9 +4,9 @@
 import { realWorld } from '../../base/world.ts';
 import { loopbackPair } from '../../transport/loopback.ts';
 import type { LoopbackOptions } from '../../transport/loopback.ts';
-import { watchPath } from '../../transport/ice-path.ts';
+import { watchPath } from '../../transport/pipes/ice-path.ts';
 import { messagePortWire } from '../../transport/message-port.ts';
-import type { DataChannel, Port, StatsSource } from '../../transport/pipes.ts';
+import type { DataChannel, Port, StatsSource } from '../../transport/pipes/pipes.ts';
 import type { Lanes, Wire } from '../../transport/transport.ts';
 import { channelWire, connectionOf } from '../../transport/webrtc.ts';
 import { createCommunicator } from './communicator.ts';

@@ -1,16 +1,15 @@
 // The safetensors container, both ways: u64 little-endian header length, JSON header, tensor bytes without gaps.
-// The reader is total: it returns a file or throws a FormatError, and allocates nothing beyond the header. It is stricter than the
-// format's own library: no duplicate keys, no unknown fields, names from a small alphabet. Tensors are views of the input bytes.
+// Tensors are views of the input bytes; what a header may say stands in safetensors-header.ts.
 // Source: https://github.com/huggingface/safetensors (README, "Format").
 
 import { FormatError } from './errors.ts';
-import { decodeUtf8, isArray, isObject, parseJson, quote, type JsonValue } from './json.ts';
+import { quote } from './json.ts';
+import {
+  BYTES, headerLength, isOurs, readHeader, TENSOR_NAME, type ReadOptions, type SafetensorsDType,
+} from './safetensors-header.ts';
 import { elements, formatShape, type Shape } from './shape.ts';
 
-const BYTES = {
-  F64: 8, I64: 8, U64: 8, F32: 4, I32: 4, U32: 4, F16: 2, BF16: 2, I16: 2, U16: 2, I8: 1, U8: 1, BOOL: 1,
-} as const;
-export type SafetensorsDType = keyof typeof BYTES;
+export { TENSOR_NAME, type ReadOptions, type SafetensorsDType };
 
 export interface SafetensorsEntry {
   readonly dtype: SafetensorsDType;
@@ -19,106 +18,32 @@ export interface SafetensorsEntry {
   readonly bytes: Uint8Array;
 }
 
+/** A tensor of another type than ours: it may stand in a file, but its values cannot be read. */
+export interface ForeignEntry { readonly dtype: string; readonly shape: Shape; readonly bytes: Uint8Array }
+
 export interface SafetensorsFile {
   /** In the order of the file's bytes. */
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+  /** Tensors of types that are not read here, such as F8_E4M3: no reason to refuse the file as long as nobody needs them. */
+  readonly foreign: ReadonlyMap<string, ForeignEntry>;
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-export interface ReadOptions {
-  /** Default 1 MiB, which is room for about 8,000 tensors. */
-  readonly maxHeaderBytes?: number;
-  /** What every tensor name must match; default letters, digits and `._/-`, 1 to 128 of them. */
-  readonly names?: RegExp;
-  /** Exactly these tensors, no more and no fewer. */
-  readonly expected?: ReadonlySet<string>;
-  /** The file's name, for errors. */
-  readonly label?: string;
-}
-
-export const TENSOR_NAME = /^[A-Za-z0-9._/-]{1,128}$/;
 const FORMAT = 'safetensors';
 
 /** Reads a whole file. No bytes are copied: do not reuse `bytes` while the tensors are in use. */
 export function readSafetensors(bytes: Uint8Array, options: ReadOptions = {}): SafetensorsFile {
-  const { maxHeaderBytes = 1 << 20, names = TENSOR_NAME, expected, label } = options;
-  const fail = (detail: string): never => { throw new FormatError(FORMAT, label ? `${label}: ${detail}` : detail); };
-
-  if (bytes.length < 8) fail(`expected at least 8 bytes, got ${bytes.length}; the file is cut off or empty`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerBytes = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
-  if (headerBytes > maxHeaderBytes) fail(`the header claims ${headerBytes} bytes, but at most ${maxHeaderBytes} are accepted; is this a safetensors file?`);
-  if (headerBytes > bytes.length - 8) fail(`the header claims ${headerBytes} bytes, but only ${bytes.length - 8} follow; the file is cut off`);
+  const headerBytes = headerLength(bytes, bytes.length, options);
   const data = bytes.subarray(8 + headerBytes);
-  if (bytes[8] !== 0x7b || headerBytes === 0) fail('the header must begin with {');
-  const header = labelled(label, () => parseJson(decodeUtf8(bytes.subarray(8, 8 + headerBytes), FORMAT), { format: FORMAT, maxDepth: 3, naturalsOnly: true }));
-  if (!isObject(header)) return fail('the header must be an object');
-
-  const metadata = new Map<string, string>();
-  const found: { name: string; dtype: SafetensorsDType; shape: Shape; begin: number; end: number }[] = [];
-  for (const [name, value] of header) {
-    if (name === '__metadata__') {
-      if (!isObject(value)) return fail('__metadata__ must be an object of strings');
-      for (const [key, item] of value) {
-        if (typeof item !== 'string') return fail(`__metadata__: ${quote(key)} must be a string`);
-        metadata.set(key, item);
-      }
-      continue;
-    }
-    if (!names.test(name)) fail(`the tensor name ${quote(name)} must match ${names.source}`);
-    if (expected && !expected.has(name)) fail(`the tensor ${quote(name)} is not expected here`);
-    found.push({ name, ...checkInfo(value, data.length, (detail) => fail(`tensor ${quote(name)}: ${detail}`)) });
-  }
-  if (expected) for (const name of expected) if (!header.has(name)) fail(`the tensor ${quote(name)} is missing`);
-
-  // Empty tensors come before a tensor that begins at the same byte.
-  found.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  const { places, metadata } = readHeader(bytes.subarray(8, 8 + headerBytes), data.length, options);
   const tensors = new Map<string, SafetensorsEntry>();
-  let end = 0;
-  for (const t of found) {
-    if (t.begin > end) fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, but the tensor before it ends at ${end}: a hole of ${t.begin - end} bytes`);
-    if (t.begin < end) fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, inside the tensor before it, which ends at ${end}`);
-    tensors.set(t.name, { dtype: t.dtype, shape: t.shape, bytes: data.subarray(t.begin, t.end) });
-    end = t.end;
+  const foreign = new Map<string, ForeignEntry>();
+  for (const { name, dtype, shape, begin, end } of places) {
+    const part = data.subarray(begin, end);
+    if (isOurs(dtype)) tensors.set(name, { dtype, shape, bytes: part });
+    else foreign.set(name, { dtype, shape, bytes: part });
   }
-  if (end !== data.length) fail(`the tensors end at byte ${end} of ${data.length} data bytes; ${data.length - end} bytes belong to nothing`);
-  return { tensors, metadata };
-}
-
-/** The three fields of a tensor's header entry, with offsets that lie inside the data and agree with dtype and shape. */
-function checkInfo(value: JsonValue, dataBytes: number, fail: (detail: string) => never): { dtype: SafetensorsDType; shape: Shape; begin: number; end: number } {
-  if (!isObject(value)) return fail('expected an object with dtype, shape and data_offsets');
-  for (const key of value.keys()) if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') fail(`unknown field ${quote(key)}`);
-  const dtype = value.get('dtype');
-  if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) return fail(`dtype must be one of ${Object.keys(BYTES).join(', ')}, got ${typeof dtype === 'string' ? quote(dtype) : 'no string'}`);
-  const shape = naturals(value.get('shape'));
-  if (!shape) return fail('shape must be a list of whole numbers');
-  const offsets = naturals(value.get('data_offsets'));
-  const [begin, end] = offsets ?? [];
-  if (offsets?.length !== 2 || begin === undefined || end === undefined) return fail('data_offsets must be two whole numbers');
-  if (begin > end) fail(`data_offsets [${begin}, ${end}] run backwards`);
-  if (end > dataBytes) fail(`data_offsets [${begin}, ${end}] reach past the ${dataBytes} data bytes; the file is cut off`);
-  let need: number = BYTES[dtype as SafetensorsDType];
-  // Zero extents are left out of the overflow check's product, so that no order of extents hides an absurd one.
-  for (const extent of shape) if (extent > 0) need *= extent;
-  if (need >= 2 ** 53) fail(`the shape ${formatShape(shape)} has more than 2^53 bytes`);
-  if (shape.includes(0)) need = 0;
-  if (end - begin !== need) fail(`data_offsets [${begin}, ${end}] hold ${end - begin} bytes, but ${dtype} ${formatShape(shape)} needs ${need}`);
-  return { dtype: dtype as SafetensorsDType, shape, begin, end };
-}
-
-function naturals(value: JsonValue | undefined): readonly number[] | undefined {
-  if (!isArray(value)) return undefined;
-  return value.every((item): item is number => typeof item === 'number') ? value : undefined;
-}
-
-function labelled<T>(label: string | undefined, run: () => T): T {
-  try {
-    return run();
-  } catch (error) {
-    if (label && error instanceof FormatError) throw new FormatError(FORMAT, `${label}: ${error.message.slice(FORMAT.length + 2)}`);
-    throw error;
-  }
+  return { tensors, foreign, metadata };
 }
 
 export interface WriteEntry {
@@ -162,8 +87,21 @@ export function writeSafetensors(tensors: Iterable<readonly [string, WriteEntry]
 
 /** The elements as f32 in a fresh array. Wider types round to nearest; I64 and U64 go through f64. */
 export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
-  if (entry.dtype !== 'F32') return Float32Array.from(toFloat64(entry));
-  return new Float32Array(new Uint8Array(entry.bytes).buffer);
+  const { dtype, bytes } = entry;
+  if (dtype === 'F32') return new Float32Array(new Uint8Array(bytes).buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const width = BYTES[dtype];
+  const out = new Float32Array(bytes.byteLength / width);
+  const read = READERS[dtype];
+  for (let i = 0; i < out.length; i++) out[i] = read(view, i * width);
+  return out;
+}
+
+/** As toFloat32, but a view of the file's own bytes where they are aligned f32: large weights are then in memory once. Not to be written to. */
+export function viewFloat32(entry: SafetensorsEntry): Float32Array {
+  const { dtype, bytes } = entry;
+  if (dtype === 'F32' && bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  return toFloat32(entry);
 }
 
 /** The elements as i32 in a fresh array; a FormatError when one is not a whole number of that range. */

@@ -1,12 +1,12 @@
 // Hugging Face config.json of a gpt2, llama or mixtral (and llama_hybrid: Llama with some linear-attention layers) as one ModelConfig.
-// Which fields may stand there, and with which values, says config-fields.ts: what would change the mathematics and is not implemented
+// Which fields may stand there, and with which values, says huggingface/config-fields.ts: what would change the mathematics and is not implemented
 // is an UnsupportedError. Dropout alone is a warning, because every GPT-2 names it and the network is the same without it.
 // `raw` keeps the whole file for writing it back.
 
 import { ConfigError, UnsupportedError } from '../base/errors.ts';
 import { isArray, isObject, parseJson, toPlain, type JsonObject, type JsonValue } from '../base/json.ts';
-import { checkFields, FIELD_ALIASES, MODEL_TYPES, shorten, type ModelType } from './config-fields.ts';
-import { ropeTheta } from './rope-fields.ts';
+import { checkFields, FIELD_ALIASES, MODEL_TYPES, shorten, type ModelType } from './huggingface/config-fields.ts';
+import { ropeTheta } from './huggingface/rope-fields.ts';
 
 interface Common {
   readonly layers: number;

@@ -1,11 +1,10 @@
 // Every weight of a model by its Hugging Face name and shape, with its first value and whether weight decay applies.
 // Layouts are those of the files: GPT-2's Conv1D is [in, out] with c_attn = q | k | v, the Linear of Llama and Mixtral is [out, in].
-// A tied model has no lm_head.weight of its own. Names may lack the `transformer.` or `model.` prefix when read.
+// A tied model has no lm_head.weight of its own. How a file's tensors become these weights stands in huggingface/weights-file.ts.
 
-import { LimitError, ShapeError } from '../base/errors.ts';
+import { LimitError } from '../base/errors.ts';
 import { fillNormal } from '../base/random.ts';
-import { firstNonFinite, toFloat32, type SafetensorsFile } from '../base/safetensors.ts';
-import { elements, formatShape, sameShape, type Shape } from '../base/shape.ts';
+import { elements, formatShape, type Shape } from '../base/shape.ts';
 import type { ModelConfig } from './config.ts';
 
 export type WeightInit = { readonly kind: 'normal'; readonly std: number } | { readonly kind: 'zeros' } | { readonly kind: 'ones' };
@@ -102,48 +101,4 @@ export function initialWeight(spec: WeightSpec, seed: number): Float32Array<Arra
 export function fillInitialWeight(out: Float32Array, spec: WeightSpec, seed: number, firstIndex: number): void {
   if (spec.init.kind === 'normal') fillNormal(out, seed, spec.name, firstIndex, spec.init.std);
   else out.fill(spec.init.kind === 'ones' ? 1 : 0);
-}
-
-const FLOATS: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
-
-// Buffers that old GPT-2 files carry: the causal mask, the mask's fill value. Llama files may carry the rotary frequencies.
-const BUFFERS = /^(?:(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)|(?:model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq)$/;
-
-/**
- * The weights of `file` as f32 under their full names, in the order of `weightSpecs`. One ShapeError lists the first five weights that are
- * missing, extra, of another shape or not finite. Known buffers and, in a tied model, lm_head.weight are dropped.
- * `file` may hold anything with the weights' names: also gradients or moments.
- */
-export function checkWeights(config: ModelConfig, file: SafetensorsFile, label = 'model.safetensors'): ReadonlyMap<string, Float32Array<ArrayBuffer>> {
-  const prefix = config.family === 'gpt2' ? 'transformer.' : 'model.';
-  const specs = weightSpecs(config);
-  const known = new Set(specs.map((spec) => spec.name));
-  const problems: string[] = [];
-  const stored = new Map<string, string>();
-  for (const name of file.tensors.keys()) {
-    const full = known.has(name) ? name : prefix + name;
-    if (!known.has(full)) {
-      if (!BUFFERS.test(name) && !(config.tied && name === 'lm_head.weight')) problems.push(`${name} is not a weight of this model`);
-    } else if (stored.has(full)) {
-      problems.push(`${full} stands twice, with and without the prefix ${prefix}`);
-    } else {
-      stored.set(full, name);
-    }
-  }
-  const out = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const { name, shape } of specs) {
-    const entry = file.tensors.get(stored.get(name) ?? '');
-    if (!entry) { problems.push(`${name} ${formatShape(shape)} is missing`); continue; }
-    if (!sameShape(entry.shape, shape)) { problems.push(`${name} is ${formatShape(entry.shape)}, expected ${formatShape(shape)}`); continue; }
-    if (!FLOATS.has(entry.dtype)) { problems.push(`${name} is ${entry.dtype}, expected F32, F16, BF16 or F64`); continue; }
-    const values = toFloat32(entry);
-    const bad = firstNonFinite(values);
-    if (bad >= 0) problems.push(`${name}[${bad}] is ${values[bad]}`);
-    out.set(name, values);
-  }
-  if (problems.length) {
-    const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
-    throw new ShapeError(`${label}: does not fit config.json (${config.family}, ${config.layers} layers, hidden ${config.hidden}, vocabulary ${config.vocab}): ${problems.slice(0, 5).join('; ')}${more}. Take config.json and ${label} from the same model folder.`);
-  }
-  return out;
 }

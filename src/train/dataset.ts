@@ -62,7 +62,7 @@ export function textDataset({ tokens, vocab, context: T, batch, seed, evalFracti
 export function tokensDataset(file: SafetensorsFile, vocab: number): Dataset {
   const entry = file.tensors.get('tokens');
   if (!entry) throw new FormatError('tokens.safetensors', `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`);
-  const others = [...file.tensors.keys()].filter((name) => name !== 'tokens');
+  const others = [...file.tensors.keys(), ...file.foreign.keys()].filter((name) => name !== 'tokens');
   if (others.length) {
     throw new UnsupportedError('tokens.safetensors',
       `expected the tensor tokens alone, got also ${others.slice(0, 5).join(', ')}: ` +

@@ -6,7 +6,8 @@ import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
-import { checkWeights, initialWeight, weightSpecs } from '../model/weights.ts';
+import { initialWeight, weightSpecs } from '../model/weights.ts';
+import { checkWeights } from '../model/huggingface/weights-file.ts';
 import { taskIdentity, textIdentity, tokensIdentity } from './data-identity.ts';
 import { textDataset, tokensDataset } from './dataset.ts';
 import type { Dataset } from './dataset.ts';
@@ -62,7 +63,9 @@ export function prepareRun(config: RunConfig, files: RunFiles): PreparedRun {
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
   checkWindow(model, context);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
-  return { model, dataset, tokenizer, context, weights: weightSource(config, model, files), dataIdentity, notes: [...model.warnings, ...notes] };
+  const told = [...model.warnings, ...notes];
+  const weights = weightSource(config, model, files, (text) => told.push(text));
+  return { model, dataset, tokenizer, context, weights, dataIdentity, notes: told };
 }
 
 /** A window that no row outgrows hides nothing. */
@@ -84,9 +87,9 @@ function prepareData(config: RunConfig, files: RunFiles, context: number, folder
   return { dataset: textDataset({ tokens: tokenizer.encode(files.text), vocab: tokenizer.vocab, context, batch, seed }), tokenizer, dataIdentity: textIdentity(files.text, tokenizer), notes: [] };
 }
 
-function weightSource(config: RunConfig, model: ModelConfig, files: RunFiles): WeightSource {
+function weightSource(config: RunConfig, model: ModelConfig, files: RunFiles, onNote: (text: string) => void): WeightSource {
   const shapes = new Map(weightSpecs(model).map((spec) => [spec.name, spec]));
-  const loaded = files.weights ? checkWeights(model, readSafetensors(files.weights)) : undefined;
+  const loaded = files.weights ? checkWeights(model, readSafetensors(files.weights, { label: 'model.safetensors' }), undefined, onNote) : undefined;
   if (!loaded && neededFiles(config).model) throw new ConfigError('model', `"${config.model}" has no model.safetensors`);
   const made = new Map<string, Float32Array>();
   return (name) => {

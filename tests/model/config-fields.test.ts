@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, UnsupportedError } from '../../src/base/errors.ts';
 import { parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
-import { FIELD_ALIASES, FIELD_RULES, MODEL_TYPES, type ModelType } from '../../src/model/config-fields.ts';
+import { FIELD_ALIASES, FIELD_RULES, MODEL_TYPES, type ModelType } from '../../src/model/huggingface/config-fields.ts';
 
 const words = (text: string): string[] => text.split(/\s+/).filter(Boolean);
 // Written down from the sources of transformers, not from our table: parameters of __init__, dataclass fields, attribute_map, popped kwargs.

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
 import { formatModelConfig, parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
-import { FIELD_ALIASES, FIELD_RULES, type ModelType } from '../../src/model/config-fields.ts';
+import { FIELD_ALIASES, FIELD_RULES, type ModelType } from '../../src/model/huggingface/config-fields.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../src/model/presets.ts';
 import { countWeights } from '../../src/model/weights.ts';
 

@@ -4,7 +4,8 @@ import { LimitError, ShapeError } from '../../src/base/errors.ts';
 import { readSafetensors, writeSafetensors, type SafetensorsFile, type WriteEntry } from '../../src/base/safetensors.ts';
 import { parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
 import { presetConfig } from '../../src/model/presets.ts';
-import { checkWeights, countWeights, fillInitialWeight, initialWeight, weightSpecs } from '../../src/model/weights.ts';
+import { checkWeights } from '../../src/model/huggingface/weights-file.ts';
+import { countWeights, fillInitialWeight, initialWeight, weightSpecs } from '../../src/model/weights.ts';
 
 const NAMES = ['gpt2-tiny', 'llama-tiny', 'mixtral-tiny', 'lasp2h-tiny'] as const;
 const folder = (name: string): { config: ModelConfig; file: SafetensorsFile; parameters: number } => {
@@ -84,7 +85,7 @@ describe('checkWeights', () => {
       for (const [name, entry] of [...t]) { t.delete(name); t.set(name.replace('transformer.', ''), entry); }
       t.set('h.0.attn.bias', zeros(1, 1, 16, 16));
       t.set('h.1.attn.masked_bias', zeros());
-      t.set('lm_head.weight', zeros(64, 32));
+      t.set('lm_head.weight', t.get('wte.weight')!);
     });
     expect(checkWeights(config, bare)).toEqual(checkWeights(config, file));
   });
@@ -107,6 +108,10 @@ describe('checkWeights', () => {
     ['transposed', (t) => t.set('transformer.h.0.attn.c_attn.weight', zeros(96, 32)), 'transformer.h.0.attn.c_attn.weight is [96, 32], expected [32, 96]'],
     ['NaN', (t) => t.set('transformer.ln_f.bias', { ...zeros(32), data: new Float32Array(32).fill(NaN, 7, 8) }), 'transformer.ln_f.bias[7] is NaN'],
     ['a double beyond f32', (t) => t.set('transformer.ln_f.bias', { dtype: 'F64', shape: [32], data: new Float64Array(32).fill(1e39) }), 'transformer.ln_f.bias[0] is Infinity'],
+    ['another head of a tied model', (t) => t.set('lm_head.weight', zeros(64, 32)), 'lm_head.weight differs from transformer.wte.weight although tie_word_embeddings is true; set it to false to train both'],
+    ['a bias that GPT-2 has not', (t) => t.set('lm_head.bias', zeros(64)), 'lm_head.bias is not a weight of this model'],
+    ['a buffer of another family', (t) => t.set('model.layers.0.self_attn.rotary_emb.inv_freq', zeros(4)), 'rotary_emb.inv_freq is not a weight of this model'],
+    ['booleans', (t) => t.set('transformer.ln_f.bias', { dtype: 'BOOL', shape: [32], data: new Uint8Array(32) }), 'transformer.ln_f.bias is BOOL, expected F32'],
     ['whole numbers', (t) => t.set('transformer.ln_f.bias', { dtype: 'I32', shape: [32], data: new Int32Array(32) }), 'transformer.ln_f.bias is I32, expected F32, F16, BF16 or F64'],
   ])('refuses a tensor that is %s', (_, edit, message) => {
     const bad = variant((t) => { edit(t); });
@@ -114,9 +119,44 @@ describe('checkWeights', () => {
     expect(() => checkWeights(config, bad)).toThrow(message);
   });
 
+  it("takes the rotary frequencies of a llama for what they are, and a llama's own head", () => {
+    const llama = folder('llama-tiny');
+    const old = variant((t) => {
+      for (const i of [0, 1]) t.set(`model.layers.${i}.self_attn.rotary_emb.inv_freq`, zeros(4));
+      t.set('model.rotary_emb.inv_freq', zeros(4));
+      t.set('rotary_emb.original_inv_freq', zeros(4));
+    }, llama.file);
+    expect(checkWeights(llama.config, old)).toEqual(checkWeights(llama.config, llama.file));
+    const bare = variant((t) => {
+      for (const [name, entry] of [...t]) { t.delete(name); t.set(name.replace(/^model\./, ''), entry); }
+    }, llama.file);
+    expect(checkWeights(llama.config, bare)).toEqual(checkWeights(llama.config, llama.file));
+    expect(() => checkWeights(llama.config, variant((t) => { t.set('model.layers.0.self_attn.q_proj.bias', zeros(32)); }, llama.file)))
+      .toThrow('model.layers.0.self_attn.q_proj.bias is not a weight of this model');
+  });
+
+  it('a tensor of a type that is not read here is refused where it is needed, and otherwise left out and told', () => {
+    const foreign = (entries: readonly (readonly [string, readonly number[]])[]): SafetensorsFile => ({
+      ...file, tensors: new Map([...file.tensors].filter(([name]) => !entries.some(([other]) => other === name))),
+      foreign: new Map(entries.map(([name, shape]) => [name, { dtype: 'F8_E4M3', shape, bytes: new Uint8Array(shape.reduce((a, b) => a * b, 1)) }])),
+    });
+    const notes: string[] = [];
+    const weights = checkWeights(config, foreign([['unused.scale', [3]], ['h.0.attn.bias', [1]], ['lm_head.weight', [64, 32]]]), 'x.safetensors', (text) => notes.push(text));
+    expect(weights).toEqual(checkWeights(config, file));
+    expect(notes).toEqual(['x.safetensors: left out unused.scale (F8_E4M3), of which this network has no use']);
+    expect(() => checkWeights(config, foreign([['transformer.ln_f.bias', [32]]]))).toThrow('transformer.ln_f.bias is F8_E4M3, expected F32, F16, BF16 or F64');
+    // A scale of a matrix that we would multiply without it.
+    expect(() => checkWeights(config, foreign([['h.0.attn.c_attn.weight_scale', [1]]]))).toThrow('h.0.attn.c_attn.weight_scale is not a weight of this model');
+  });
+
+  it('f32 weights are views of the file, so large ones are in memory once', () => {
+    const buffer = [...file.tensors.values()][0]!.bytes.buffer;
+    expect([...checkWeights(config, file).values()].every((values) => values.buffer === buffer)).toBe(true);
+  });
+
   it('an untied model needs its head', () => {
     const llama = folder('llama-tiny');
-    expect(() => checkWeights(llama.config, variant((t) => { t.delete('lm_head.weight'); }, llama.file))).toThrow('lm_head.weight [96, 32] is missing');
+    expect(() => checkWeights(llama.config, variant((t) => { t.delete('lm_head.weight'); }, llama.file))).toThrow('lm_head.weight [96, 32] is missing (if it is the embedding table, set tie_word_embeddings to true in config.json)');
   });
 
   it('lists five problems and counts the rest in one sentence', () => {

@@ -8,6 +8,7 @@ import { neededFiles } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { readMobyDick } from '../../server/pages/moby-dick.ts';
+import { readModelWeights } from './read-weights.ts';
 
 /** The tokenizer beside a saved model. */
 export const TOKENIZER_FILE = 'tokenizer.tabmesh.json';
@@ -18,7 +19,7 @@ export function readFiles(config: RunConfig, tokens: string | undefined): RunFil
   const inFolder = (name: string): string => join(config.model, name);
   if (needed.model && !existsSync(inFolder('config.json'))) throw new ConfigError('--model', `'${config.model}' is no preset and no folder with a config.json`);
   return {
-    ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model'), weights: readBytes(inFolder('model.safetensors'), '--model') } : {}),
+    ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model'), weights: readModelWeights(config.model, '--model') } : {}),
     ...(needed.model && existsSync(inFolder(TOKENIZER_FILE)) ? { tokenizer: readText(inFolder(TOKENIZER_FILE), '--model') } : {}),
     ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readText(config.data, '--data') } : {}),
     ...(needed.tokens ? { tokens: readBytes(tokens ?? inFolder('tokens.safetensors'), '--tokens') } : {}),

@@ -2,8 +2,8 @@
 // scaling with `type` or `rope_type`) and `rope_parameters` (newer ones: base and scaling in one). Scaled angles are not implemented.
 // Source: Hugging Face transformers, modeling_rope_utils.py.
 
-import { ConfigError, UnsupportedError } from '../base/errors.ts';
-import { isObject, type JsonObject, type JsonValue } from '../base/json.ts';
+import { ConfigError, UnsupportedError } from '../../base/errors.ts';
+import { isObject, type JsonObject, type JsonValue } from '../../base/json.ts';
 import { shorten } from './config-fields.ts';
 
 /** Where angles are unscaled, these say nothing more, whatever their value. */

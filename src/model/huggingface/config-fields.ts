@@ -4,8 +4,8 @@
 // Sources: GPT2Config, LlamaConfig, MixtralConfig, PretrainedConfig and GenerationConfig of Hugging Face transformers 4.20 to 5,
 // with their attribute_map, and older spellings that files still carry.
 
-import { UnsupportedError } from '../base/errors.ts';
-import { isArray, isObject, quote, toPlain, type JsonObject, type JsonValue } from '../base/json.ts';
+import { UnsupportedError } from '../../base/errors.ts';
+import { isArray, isObject, quote, toPlain, type JsonObject, type JsonValue } from '../../base/json.ts';
 
 export const MODEL_TYPES = ['gpt2', 'llama', 'llama_hybrid', 'mixtral'] as const;
 export type ModelType = (typeof MODEL_TYPES)[number];

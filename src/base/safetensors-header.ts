@@ -1,6 +1,7 @@
-// The header of a safetensors file: u64 little-endian length, then JSON with dtype, shape and place of each tensor. The reader is total: it returns
-// what the header says or throws a FormatError, and allocates nothing beyond it. It is stricter than the format's own library: no duplicate
-// keys, no unknown fields, names from a small alphabet. A header of 100 MB, the format's limit, takes seconds.
+// The header of a safetensors file: u64 little-endian length, then JSON with dtype, shape and place of each tensor. The
+// reader is total: it returns what the header says or throws a FormatError, and allocates nothing beyond it. It is
+// stricter than the format's own library: no duplicate keys, no unknown fields, names from a small alphabet. A header
+// of 100 MB, the format's limit, takes seconds.
 // Source: https://github.com/huggingface/safetensors (README, "Format").
 
 import { FormatError } from './errors.ts';
@@ -29,7 +30,13 @@ export interface ReadOptions {
 }
 
 /** What the header says of a tensor: bytes [begin, end) of the data behind the header. */
-export interface TensorPlace { readonly name: string; readonly dtype: string; readonly shape: Shape; readonly begin: number; readonly end: number }
+export interface TensorPlace {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: Shape;
+  readonly begin: number;
+  readonly end: number;
+}
 
 export interface SafetensorsHeader { readonly places: readonly TensorPlace[]; readonly metadata: ReadonlyMap<string, string> }
 
@@ -39,8 +46,12 @@ export const MAX_HEADER_BYTES = 100_000_000;
 const FORMAT = 'safetensors';
 const DTYPE_NAME = /^[A-Z][A-Z0-9_]{0,31}$/;
 
-/** Length of the header of a file of `fileBytes` bytes that begins with `start`, of which 8 bytes are enough and more give better errors. */
-export function headerLength(start: Uint8Array, fileBytes: number, { maxHeaderBytes = MAX_HEADER_BYTES, label }: ReadOptions = {}): number {
+/**
+ * Length of the header of a file of `fileBytes` bytes that begins with `start`, of which 8 bytes are enough and more
+ * give better errors.
+ */
+export function headerLength(start: Uint8Array, fileBytes: number, options: ReadOptions = {}): number {
+  const { maxHeaderBytes = MAX_HEADER_BYTES, label } = options;
   const fail = failure(label);
   if (fileBytes < 8) return fail(`expected at least 8 bytes, got ${fileBytes}; the file is cut off or empty`);
   const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
@@ -48,7 +59,9 @@ export function headerLength(start: Uint8Array, fileBytes: number, { maxHeaderBy
   if (headerBytes > maxHeaderBytes) {
     return fail(`the header claims ${headerBytes} bytes, but at most ${maxHeaderBytes} are accepted; ${otherFormat(start)}`);
   }
-  if (headerBytes > fileBytes - 8) return fail(`the header claims ${headerBytes} bytes, but only ${fileBytes - 8} follow; the file is cut off`);
+  if (headerBytes > fileBytes - 8) {
+    return fail(`the header claims ${headerBytes} bytes, but only ${fileBytes - 8} follow; the file is cut off`);
+  }
   return headerBytes;
 }
 
@@ -56,14 +69,20 @@ export function headerLength(start: Uint8Array, fileBytes: number, { maxHeaderBy
 function otherFormat(start: Uint8Array): string {
   const text = String.fromCharCode(...start.subarray(0, 16));
   if (text.startsWith('version ')) return 'it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`';
-  if (text.startsWith('PK\x03\x04') || text.startsWith('\x80\x02')) return 'it is a pickled PyTorch file; convert it with safetensors.torch.save_file';
+  if (text.startsWith('PK\x03\x04') || text.startsWith('\x80\x02')) {
+    return 'it is a pickled PyTorch file; convert it with safetensors.torch.save_file';
+  }
   if (text.startsWith('GGUF')) return 'it is a GGUF file; take the safetensors of that model';
   if (/^\s*<(!doctype|html|\?xml)/i.test(text)) return 'it is a web page; download the file itself';
   return 'is this a safetensors file?';
 }
 
-/** The tensors in the order of their bytes, which are a partition of the `dataBytes` bytes behind the header. `header` is its JSON. */
-export function readHeader(header: Uint8Array, dataBytes: number, { names = TENSOR_NAME, expected, label }: ReadOptions = {}): SafetensorsHeader {
+/**
+ * The tensors in the order of their bytes, which are a partition of the `dataBytes` bytes behind the header. `header`
+ * is its JSON.
+ */
+export function readHeader(header: Uint8Array, dataBytes: number, options: ReadOptions = {}): SafetensorsHeader {
+  const { names = TENSOR_NAME, expected, label } = options;
   const fail = failure(label);
   if (header[0] !== 0x7b) fail('the header must begin with {');
   const json = labelled(label, () => parseJson(decodeUtf8(header, FORMAT), { format: FORMAT, maxDepth: 3, naturalsOnly: true }));
@@ -83,7 +102,9 @@ export function readHeader(header: Uint8Array, dataBytes: number, { names = TENS
     if (!names.test(name)) fail(`the tensor name ${quote(name)} must match ${names.source}`);
     if (expected && !expected.has(name)) fail(`the tensor ${quote(name)} is not expected here`);
     const info = checkInfo(value, dataBytes, (detail) => fail(`tensor ${quote(name)}: ${detail}`));
-    if (expected && !isOurs(info.dtype)) fail(`tensor ${quote(name)}: expected one of ${Object.keys(BYTES).join(', ')}, got ${info.dtype}`);
+    if (expected && !isOurs(info.dtype)) {
+      fail(`tensor ${quote(name)}: expected one of ${Object.keys(BYTES).join(', ')}, got ${info.dtype}`);
+    }
     places.push({ name, ...info });
   }
   if (expected) for (const name of expected) if (!json.has(name)) fail(`the tensor ${quote(name)} is missing`);
@@ -92,11 +113,17 @@ export function readHeader(header: Uint8Array, dataBytes: number, { names = TENS
   places.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let end = 0;
   for (const t of places) {
-    if (t.begin > end) fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, but the tensor before it ends at ${end}: a hole of ${t.begin - end} bytes`);
-    if (t.begin < end) fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, inside the tensor before it, which ends at ${end}`);
+    if (t.begin > end) {
+      fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, but the tensor before it ends at ${end}: a hole of ${t.begin - end} bytes`);
+    }
+    if (t.begin < end) {
+      fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, inside the tensor before it, which ends at ${end}`);
+    }
     end = t.end;
   }
-  if (end !== dataBytes) fail(`the tensors end at byte ${end} of ${dataBytes} data bytes; ${dataBytes - end} bytes belong to nothing`);
+  if (end !== dataBytes) {
+    fail(`the tensors end at byte ${end} of ${dataBytes} data bytes; ${dataBytes - end} bytes belong to nothing`);
+  }
   return { places, metadata };
 }
 
@@ -107,21 +134,28 @@ function failure(label: string | undefined): (detail: string) => never {
 /** A type whose values are read here. */
 export function isOurs(dtype: string): dtype is SafetensorsDType { return Object.hasOwn(BYTES, dtype); }
 
-/** The three fields of a tensor's header entry, with offsets that lie inside the data and agree with dtype and shape. */
+/**
+ * The three fields of a tensor's header entry, with offsets that lie inside the data and agree with dtype and shape.
+ */
 function checkInfo(value: JsonValue, dataBytes: number, fail: (detail: string) => never): Omit<TensorPlace, 'name'> {
   if (!isObject(value)) return fail('expected an object with dtype, shape and data_offsets');
   for (const key of value.keys()) if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') fail(`unknown field ${quote(key)}`);
   const dtype = value.get('dtype');
   if (typeof dtype !== 'string' || !DTYPE_NAME.test(dtype)) {
-    return fail(`dtype must be the name of a type, such as ${Object.keys(BYTES).join(', ')}, got ${typeof dtype === 'string' ? quote(dtype) : 'no string'}`);
+    const got = typeof dtype === 'string' ? quote(dtype) : 'no string';
+    return fail(`dtype must be the name of a type, such as ${Object.keys(BYTES).join(', ')}, got ${got}`);
   }
   const shape = naturals(value.get('shape'));
   if (!shape) return fail('shape must be a list of whole numbers');
   const offsets = naturals(value.get('data_offsets'));
   const [begin, end] = offsets ?? [];
-  if (offsets?.length !== 2 || begin === undefined || end === undefined) return fail('data_offsets must be two whole numbers');
+  if (offsets?.length !== 2 || begin === undefined || end === undefined) {
+    return fail('data_offsets must be two whole numbers');
+  }
   if (begin > end) fail(`data_offsets [${begin}, ${end}] run backwards`);
-  if (end > dataBytes) fail(`data_offsets [${begin}, ${end}] reach past the ${dataBytes} data bytes; the file is cut off`);
+  if (end > dataBytes) {
+    fail(`data_offsets [${begin}, ${end}] reach past the ${dataBytes} data bytes; the file is cut off`);
+  }
   const bits = isOurs(dtype) ? 8 * BYTES[dtype] : Object.hasOwn(FOREIGN_BITS, dtype) ? FOREIGN_BITS[dtype]! : undefined;
   // Of a type that nobody here has heard of, the offsets alone say how long it is.
   if (bits === undefined) return { dtype, shape, begin, end };
@@ -132,7 +166,9 @@ function checkInfo(value: JsonValue, dataBytes: number, fail: (detail: string) =
   if (shape.includes(0)) need = 0;
   // Elements of 4 and 6 bits are packed; the last byte may not be full.
   need = Math.ceil(need);
-  if (end - begin !== need) fail(`data_offsets [${begin}, ${end}] hold ${end - begin} bytes, but ${dtype} ${formatShape(shape)} needs ${need}`);
+  if (end - begin !== need) {
+    fail(`data_offsets [${begin}, ${end}] hold ${end - begin} bytes, but ${dtype} ${formatShape(shape)} needs ${need}`);
+  }
   return { dtype, shape, begin, end };
 }
 
@@ -145,7 +181,9 @@ function labelled<T>(label: string | undefined, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    if (label && error instanceof FormatError) throw new FormatError(FORMAT, `${label}: ${error.message.slice(FORMAT.length + 2)}`);
+    if (label && error instanceof FormatError) {
+      throw new FormatError(FORMAT, `${label}: ${error.message.slice(FORMAT.length + 2)}`);
+    }
     throw error;
   }
 }

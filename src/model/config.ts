@@ -1,7 +1,7 @@
-// Hugging Face config.json of a gpt2, llama or mixtral (and llama_hybrid: Llama with some linear-attention layers) as one ModelConfig.
-// Which fields may stand there, and with which values, says huggingface/config-fields.ts: what would change the mathematics and is not implemented
-// is an UnsupportedError. Dropout alone is a warning, because every GPT-2 names it and the network is the same without it.
-// `raw` keeps the whole file for writing it back.
+// Hugging Face config.json of a gpt2, llama or mixtral (and llama_hybrid: Llama with some linear-attention layers) as
+// one ModelConfig. Which fields may stand there, and with which values, says huggingface/config-fields.ts: what would
+// change the mathematics and is not implemented is an UnsupportedError. Dropout alone is a warning, because every GPT-2
+// names it and the network is the same without it. `raw` keeps the whole file for writing it back.
 
 import { ConfigError, UnsupportedError } from '../base/errors.ts';
 import { isArray, isObject, parseJson, toPlain, type JsonObject, type JsonValue } from '../base/json.ts';
@@ -71,7 +71,10 @@ export function readModelConfig(raw: JsonObject): ModelConfig {
   return type === 'mixtral' ? mixtral(fields) : llama(fields, type === 'llama_hybrid');
 }
 
-/** The text of a config.json beside f32 weights: the original fields, in order, but the dtype is what the weights have now. */
+/**
+ * The text of a config.json beside f32 weights: the original fields, in order, but the dtype is what the weights have
+ * now.
+ */
 export function formatModelConfig(config: ModelConfig): string {
   const raw = new Map(config.raw);
   for (const name of ['torch_dtype', 'dtype']) if ((raw.get(name) ?? null) !== null) raw.set(name, 'float32');
@@ -85,13 +88,15 @@ function gpt2(f: Fields): Gpt2Config {
   const heads = f.natural('n_head', 12);
   return {
     family: 'gpt2', layers: f.natural('n_layer', 12, MAX_LAYERS), hidden, heads, kvHeads: heads,
-    headDim: f.divide('n_embd', hidden, 'n_head', heads), mlp: f.natural('n_inner', 4 * hidden), vocab: f.natural('vocab_size', 50257),
+    headDim: f.divide('n_embd', hidden, 'n_head', heads), mlp: f.natural('n_inner', 4 * hidden),
+    vocab: f.natural('vocab_size', 50257),
     maxPositions: f.natural('n_positions', 1024), normEps: f.number('layer_norm_epsilon', 1e-5, EPS),
     tied: f.boolean('tie_word_embeddings', true), ...f.rest(),
   };
 }
 
-type Rotary = Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'> & { readonly ropeTheta: number; readonly window: number };
+type Rotary = Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'>
+  & { readonly ropeTheta: number; readonly window: number };
 
 /** The fields that Llama and Mixtral share. */
 function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions: number; theta: number }): Rotary {
@@ -101,7 +106,9 @@ function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions:
   const heads = f.natural('num_attention_heads');
   // Null means one kv head per head, whatever the class has where the field is absent.
   const kvHeads = f.natural('num_key_value_heads', f.raw.has('num_key_value_heads') ? heads : defaults.kvHeads ?? heads);
-  if (heads % kvHeads) throw new ConfigError('num_key_value_heads', `expected a divisor of num_attention_heads ${heads}, got ${kvHeads}`);
+  if (heads % kvHeads) {
+    throw new ConfigError('num_key_value_heads', `expected a divisor of num_attention_heads ${heads}, got ${kvHeads}`);
+  }
   const headDim = f.has('head_dim') ? f.natural('head_dim') : f.divide('hidden_size', hidden, 'num_attention_heads', heads);
   if (headDim % 2) {
     throw new ConfigError('head_dim', `rotary angles turn pairs, so expected an even number, got ${headDim}`);
@@ -110,8 +117,10 @@ function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions:
   return {
     layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS), hidden, heads, kvHeads, headDim,
     mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
-    maxPositions: f.natural('max_position_embeddings', defaults.positions), normEps: f.number('rms_norm_eps', defaults.eps, EPS),
-    ropeTheta: ropeTheta(f.raw, defaults.theta), window: windowed && f.has('sliding_window') ? f.natural('sliding_window') : Infinity,
+    maxPositions: f.natural('max_position_embeddings', defaults.positions),
+    normEps: f.number('rms_norm_eps', defaults.eps, EPS),
+    ropeTheta: ropeTheta(f.raw, defaults.theta),
+    window: windowed && f.has('sliding_window') ? f.natural('sliding_window') : Infinity,
   };
 }
 
@@ -135,7 +144,10 @@ function mixtral(f: Fields): MixtralConfig {
   }
   const experts = f.natural('num_local_experts', 8, MAX_EXPERTS);
   const expertsPerToken = f.natural('num_experts_per_tok', 2);
-  if (expertsPerToken > experts) throw new ConfigError('num_experts_per_tok', `expected at most num_local_experts ${experts}, got ${expertsPerToken}`);
+  if (expertsPerToken > experts) {
+    throw new ConfigError('num_experts_per_tok',
+      `expected at most num_local_experts ${experts}, got ${expertsPerToken}`);
+  }
   return { family: 'mixtral', ...common, experts, expertsPerToken, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
 }
 
@@ -143,7 +155,10 @@ interface Bounds { readonly what: string; readonly least: number; readonly most:
 /** Kernels add it in f32, where less than this is 0 and no longer guards the division. */
 const EPS: Bounds = { what: 'a number from 1e-30 to 1', least: 1e-30, most: 1 };
 
-/** Typed access to the fields of a config, under any of their spellings; null counts as absent, as in Hugging Face files. */
+/**
+ * Typed access to the fields of a config, under any of their spellings; null counts as absent, as in Hugging Face
+ * files.
+ */
 class Fields {
   readonly raw: JsonObject;
   readonly #warnings: string[] = [];
@@ -184,9 +199,13 @@ class Fields {
     return this.#get(name, 'true or false', (v) => typeof v === 'boolean', fallback);
   }
 
-  /** 1 to `most`; by default 2^24, more than any vocabulary or width. A bound, because a file of 100 bytes must not make us list 10^9 weights. */
+  /**
+   * 1 to `most`; by default 2^24, more than any vocabulary or width. A bound, because a file of 100 bytes must not make
+   * us list 10^9 weights.
+   */
   natural(name: string, fallback?: number, most = 1 << 24): number {
-    return this.#get(name, `a whole number from 1 to ${most}`, (v): v is number => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= most, fallback);
+    const is = (v: JsonValue): v is number => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= most;
+    return this.#get(name, `a whole number from 1 to ${most}`, is, fallback);
   }
 
   number(name: string, fallback: number, { what, least, most }: Bounds): number {
@@ -195,7 +214,9 @@ class Fields {
 
   oneOf(name: string, allowed: readonly string[], fallback: string): void {
     const value = this.#get(name, choices(allowed), (v) => typeof v === 'string', fallback);
-    if (!allowed.includes(value)) throw new UnsupportedError(name, `expected ${choices(allowed)}, got ${shorten(value)}`);
+    if (!allowed.includes(value)) {
+      throw new UnsupportedError(name, `expected ${choices(allowed)}, got ${shorten(value)}`);
+    }
   }
 
   /** Checks the probabilities and warns once of those above 0. */

@@ -5,6 +5,7 @@ import { ConfigError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
+import { networkOf } from '../model/networks.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
 import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
@@ -56,20 +57,22 @@ export function prepareRun(config: RunConfig, files: RunFiles): PreparedRun {
   if (needed.model && files.modelConfig === undefined) throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
   const folder = needed.model ? parseModelConfig(files.modelConfig!) : undefined;
   const context = config.context ?? folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0);
+  if (folder) checkImplemented(folder, context);
   const { dataset, tokenizer, dataIdentity, notes } = prepareData(config, files, context, folder);
   const model = folder ?? presetConfig(config.model, dataset.vocab, config.context === null ? {} : { context });
   if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use the tokenizer that the model was trained with, or a preset`);
   if (dataset.batch !== config.batch) throw new ConfigError('batch', `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`);
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
-  checkWindow(model, context);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
   const told = [...model.warnings, ...notes];
   const weights = weightSource(config, model, files, (text) => told.push(text));
   return { model, dataset, tokenizer, context, weights, dataIdentity, notes: told };
 }
 
-/** A window that no row outgrows hides nothing. */
-function checkWindow(model: ModelConfig, context: number): void {
+/** UnsupportedError for what a readable config asks for and no network here computes, before anything else is read. */
+function checkImplemented(model: ModelConfig, context: number): void {
+  networkOf(model);
+  // A window that no row outgrows hides nothing.
   if (model.family === 'gpt2' || context <= model.window) return;
   throw new UnsupportedError('sliding_window',
     `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`);

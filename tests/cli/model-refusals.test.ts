@@ -45,6 +45,7 @@ test.each<[string, Record<string, unknown>, string]>([
   ['mixtral-tiny', { norm_topk_prob: false }, 'norm_topk_prob: only true is supported, got false'],
   ['mixtral-tiny', { output_router_logits: true }, 'output_router_logits: only false is supported, got true with router_aux_loss_coef 0.001'],
   ['mixtral-tiny', { sliding_window: 8 }, 'sliding_window: expected at least the context of 16, got 8'],
+  ['lasp2h-tiny', {}, 'linear_attention_layers: only [] is supported, got [0,1,2]: layers with linear attention are not implemented'],
   ['gpt2-tiny', { hidden_size: 64 }, 'hidden_size: is another name of n_embd'],
 ])('%s with %j is refused by name', async (name, fields, sentence) => {
   const { code, out, err } = await train(model(name, fields), '--context', '16');

@@ -15,12 +15,15 @@ const CHUNK_BYTES = 2 ** 30;
 
 /** What other formats of weights are called, and what to do about them. */
 const OTHERS: readonly (readonly [RegExp, string])[] = [
-  [/^pytorch_model.*\.bin$|\.(?:bin|pt|pth|ckpt)$/, 'is pickled; convert it with transformers: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)'],
+  [/\.(?:bin|pt|pth|ckpt)$/, 'is pickled; convert it with transformers: ' +
+    'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)'],
   [/\.gguf$/, 'is quantized for inference; take the safetensors of that model'],
   [/\.(?:h5|msgpack|onnx)$/, 'is of another library; take the safetensors of that model'],
 ];
 
-/** ConfigError names `where`, the option that asked for the folder; FormatError names the file that breaks the format. */
+/**
+ * ConfigError names `where`, the option that asked for the folder; FormatError names the file that breaks the format.
+ */
 export function readModelWeights(folder: string, where: string): Uint8Array<ArrayBuffer> {
   if (existsSync(join(folder, WEIGHTS_FILE))) return readWhole(join(folder, WEIGHTS_FILE), where);
   if (existsSync(join(folder, INDEX_FILE))) return readShards(folder, where);
@@ -30,7 +33,8 @@ export function readModelWeights(folder: string, where: string): Uint8Array<Arra
     if (found !== undefined) throw new ConfigError(where, `'${folder}' has no ${WEIGHTS_FILE}; its ${found} ${advice}`);
   }
   const others = names.filter((name) => name.endsWith('.safetensors'));
-  const hint = others.some((name) => /-\d+-of-\d+\.safetensors$/.test(name)) ? `the shards (${others[0]}, ...) need their ${INDEX_FILE} beside them`
+  const shards = others.some((name) => /-\d+-of-\d+\.safetensors$/.test(name));
+  const hint = shards ? `the shards (${others[0]}, ...) need their ${INDEX_FILE} beside them`
     : others.length ? `if ${others[0]} holds the weights, call it so` : 'download it too';
   throw new ConfigError(where, `'${folder}' has no ${WEIGHTS_FILE}; ${hint}`);
 }
@@ -43,7 +47,13 @@ function readWhole(path: string, where: string): Uint8Array<ArrayBuffer> {
   }));
 }
 
-interface Shard { readonly path: string; readonly name: string; readonly dataStart: number; readonly dataBytes: number; readonly places: readonly TensorPlace[] }
+interface Shard {
+  readonly path: string;
+  readonly name: string;
+  readonly dataStart: number;
+  readonly dataBytes: number;
+  readonly places: readonly TensorPlace[];
+}
 
 function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
   const index = readIndex(join(folder, INDEX_FILE), where);
@@ -51,7 +61,9 @@ function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
   const missing = names.filter((name) => !existsSync(join(folder, name)));
   if (missing.length) {
     const listed = missing.length > 3 ? `${missing.slice(0, 3).join(', ')} and ${missing.length - 3} more` : missing.join(', ');
-    throw new ConfigError(where, `${INDEX_FILE} names ${listed}, but '${folder}' has only ${names.length - missing.length} of ${names.length} shards; download all of them`);
+    throw new ConfigError(where,
+      `${INDEX_FILE} names ${listed}, but '${folder}' has only ` +
+      `${names.length - missing.length} of ${names.length} shards; download all of them`);
   }
   const shards = names.map((name) => readShardHeader(join(folder, name), name, where));
   checkAgainst(index, shards);
@@ -71,11 +83,16 @@ function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
 function readIndex(path: string, where: string): ReadonlyMap<string, string> {
   const json = parseJson(decodeUtf8(told(path, where, () => readFileSync(path)), INDEX_FILE), { format: INDEX_FILE, maxDepth: 8 });
   const map = isObject(json) ? json.get('weight_map') : undefined;
-  if (!isObject(map) || map.size === 0) throw new FormatError(INDEX_FILE, 'expected an object with weight_map, which names the shard of each weight');
+  if (!isObject(map) || map.size === 0) {
+    throw new FormatError(INDEX_FILE, 'expected an object with weight_map, which names the shard of each weight');
+  }
   const index = new Map<string, string>();
   for (const [name, shard] of map) {
     // A name with a path in it could be any file of this machine.
-    if (typeof shard !== 'string' || !/^[\w.-]+\.safetensors$/.test(shard)) throw new FormatError(INDEX_FILE, `weight_map: ${quote(name)}: expected the name of a .safetensors file in the same folder`);
+    if (typeof shard !== 'string' || !/^[\w.-]+\.safetensors$/.test(shard)) {
+      throw new FormatError(INDEX_FILE,
+        `weight_map: ${quote(name)}: expected the name of a .safetensors file in the same folder`);
+    }
     index.set(name, shard);
   }
   return index;
@@ -99,13 +116,20 @@ function checkAgainst(index: ReadonlyMap<string, string>, shards: readonly Shard
   for (const { name: shard, places } of shards) {
     for (const { name } of places) {
       const other = found.get(name);
-      if (other !== undefined) throw new FormatError(INDEX_FILE, `the weight ${name} stands in ${other} and in ${shard}; download the folder again`);
+      if (other !== undefined) {
+        throw new FormatError(INDEX_FILE,
+          `the weight ${name} stands in ${other} and in ${shard}; download the folder again`);
+      }
       found.set(name, shard);
     }
   }
   for (const [name, shard] of index) {
     const there = found.get(name);
-    if (there !== shard) throw new FormatError(INDEX_FILE, `expected the weight ${quote(name)} in ${shard}, but ${there === undefined ? 'no shard has it' : `it is in ${there}`}; download the folder again`);
+    if (there !== shard) {
+      throw new FormatError(INDEX_FILE,
+        `expected the weight ${quote(name)} in ${shard}, but ` +
+        `${there === undefined ? 'no shard has it' : `it is in ${there}`}; download the folder again`);
+    }
   }
 }
 
@@ -115,7 +139,8 @@ function joinedHeader(shards: readonly Shard[]): readonly [Uint8Array, number] {
   let base = 0;
   for (const { places, dataBytes } of shards) {
     for (const { name, dtype, shape, begin, end } of places) {
-      entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${base + begin},${base + end}]}`);
+      const offsets = `[${base + begin},${base + end}]`;
+      entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`);
     }
     base += dataBytes;
   }
@@ -156,6 +181,7 @@ function told<T>(path: string, where: string, work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof ConfigError || error instanceof FormatError || error instanceof LimitError) throw error;
-    throw new ConfigError(where, `'${path}' cannot be read (${error instanceof Error ? error.message : String(error)})`);
+    throw new ConfigError(where,
+      `'${path}' cannot be read (${error instanceof Error ? error.message : String(error)})`);
   }
 }

@@ -1,8 +1,9 @@
-// Every field that a config.json of our families may hold, and what becomes of it: read (config.ts computes with it and checks its value),
-// harmless (the network and its training are the same whatever it says), or only harmless with some values, others being refused by name.
-// A field that stands nowhere here is refused too, because it might change the mathematics; null counts as absent.
-// Sources: GPT2Config, LlamaConfig, MixtralConfig, PretrainedConfig and GenerationConfig of Hugging Face transformers 4.20 to 5,
-// with their attribute_map, and older spellings that files still carry.
+// Every field that a config.json of our families may hold, and what becomes of it: read (config.ts computes with it and
+// checks its value), harmless (the network and its training are the same whatever it says), or only harmless with some
+// values, others being refused by name. A field that stands nowhere here is refused too, because it might change the
+// mathematics; null counts as absent.
+// Sources: GPT2Config, LlamaConfig, MixtralConfig, PretrainedConfig and GenerationConfig of Hugging Face transformers
+// 4.20 to 5, with their attribute_map, and older spellings that files still carry.
 
 import { UnsupportedError } from '../../base/errors.ts';
 import { isArray, isObject, quote, toPlain, type JsonObject, type JsonValue } from '../../base/json.ts';
@@ -34,10 +35,14 @@ const empty = (value: JsonValue): boolean => emptyList(value) || (isObject(value
 const wholeAndPositive = (value: JsonValue): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 
 const GENERATION = harmless('decoding options of generate(), which training does not use', `
-  max_length min_length max_new_tokens min_new_tokens do_sample early_stopping num_beams num_beam_groups diversity_penalty
-  temperature top_k top_p min_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size
-  encoder_repetition_penalty bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id
-  forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens epsilon_cutoff
+  max_length min_length max_new_tokens min_new_tokens do_sample early_stopping num_beams num_beam_groups
+  diversity_penalty
+  temperature top_k top_p min_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+  encoder_no_repeat_ngram_size
+  encoder_repetition_penalty bad_words_ids num_return_sequences output_scores return_dict_in_generate
+  forced_bos_token_id
+  forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
+  epsilon_cutoff
   eta_cutoff penalty_alpha renormalize_logits max_time num_assistant_tokens num_assistant_tokens_schedule
   assistant_confidence_threshold assistant_lookbehind target_lookbehind cache_implementation generation_config`);
 
@@ -45,14 +50,17 @@ const COMMON: Rules = {
   ...GENERATION,
   ...read('model_type vocab_size initializer_range tie_word_embeddings'),
   ...harmless('names a class, a version or a place', `
-    architectures transformers_version name_or_path _name_or_path _commit_hash transformers.js_config unsloth_fixed unsloth_version
+    architectures transformers_version name_or_path _name_or_path _commit_hash transformers.js_config unsloth_fixed
+    unsloth_version
     finetuning_task`),
   ...harmless('how numbers are stored; training here is in f32', 'torch_dtype dtype use_bfloat16 _pre_quantization_dtype'),
   ...harmless('what the model hands out besides its logits', `
     output_hidden_states output_attentions return_dict use_return_dict use_cache`),
   ...harmless('how it is computed, with the same result', `
-    attn_implementation _attn_implementation _attn_implementation_autoset _attn_implementation_internal _flash_attn_2_enabled
-    experts_implementation _experts_implementation _experts_implementation_internal use_flash_attention_2 gradient_checkpointing
+    attn_implementation _attn_implementation _attn_implementation_autoset _attn_implementation_internal
+    _flash_attn_2_enabled
+    experts_implementation _experts_implementation _experts_implementation_internal use_flash_attention_2
+    gradient_checkpointing
     chunk_size_feed_forward tf_legacy_loss`),
   ...harmless('a decoder-only network is one either way', 'is_decoder'),
   ...harmless('belongs to classifiers', 'id2label label2id num_labels _num_labels problem_type task_specific_params'),
@@ -78,7 +86,8 @@ const GPT2: Rules = {
   ...COMMON,
   ...read('n_embd n_head n_layer n_positions n_inner activation_function layer_norm_epsilon resid_pdrop embd_pdrop attn_pdrop'),
   ...harmless('belongs to the head of GPT2DoubleHeadsModel', `
-    summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout predict_special_tokens`),
+    summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
+    predict_special_tokens`),
   ...harmless('changes only the order of rounding in half precision', 'reorder_and_upcast_attn'),
   // On by default, and null is falsy in Python: not the same as absent.
   scale_attn_weights: { ...exactly(true, 'attention without 1/sqrt(head size) is not implemented'), noNull: true },
@@ -90,7 +99,8 @@ const GPT2: Rules = {
 const ROTARY: Rules = {
   ...COMMON,
   ...read(`hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim intermediate_size hidden_act
-    max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters sliding_window use_sliding_window attention_dropout`),
+    max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters sliding_window use_sliding_window
+    attention_dropout`),
   ...harmless('read only by scaled rotary angles, which are refused', 'original_max_position_embeddings'),
   ...harmless('says what the model_type says', 'is_llama_config'),
   // Slices of one product, added up: the same function.
@@ -126,7 +136,10 @@ export const FIELD_RULES: Readonly<Record<ModelType, Rules>> = {
   gpt2: GPT2, llama: LLAMA, llama_hybrid: LLAMA_HYBRID, mixtral: MIXTRAL,
 };
 
-/** Other spellings of a field: attribute_map of Hugging Face's classes, and what older files say. Two that differ are refused. */
+/**
+ * Other spellings of a field: attribute_map of Hugging Face's classes, and what older files say. Two that differ are
+ * refused.
+ */
 export const FIELD_ALIASES: Readonly<Record<ModelType, Readonly<Record<string, string>>>> = {
   gpt2: {
     hidden_size: 'n_embd', num_attention_heads: 'n_head', num_hidden_layers: 'n_layer', max_position_embeddings: 'n_positions',
@@ -137,7 +150,10 @@ export const FIELD_ALIASES: Readonly<Record<ModelType, Readonly<Record<string, s
   mixtral: { num_experts: 'num_local_experts' },
 };
 
-/** UnsupportedError for the first field whose value changes the network in a way that is not implemented, or that nobody here knows. */
+/**
+ * UnsupportedError for the first field whose value changes the network in a way that is not implemented, or that nobody
+ * here knows.
+ */
 export function checkFields(raw: JsonObject, type: ModelType): void {
   const rules = FIELD_RULES[type];
   const unknown: string[] = [];

@@ -1,5 +1,6 @@
-// The base of the rotary angles from the three places where a config may say it: `rope_theta`, `rope_scaling` (older files: null, or a
-// scaling with `type` or `rope_type`) and `rope_parameters` (newer ones: base and scaling in one). Scaled angles are not implemented.
+// The base of the rotary angles from the three places where a config may say it: `rope_theta`, `rope_scaling` (older
+// files: null, or a scaling with `type` or `rope_type`) and `rope_parameters` (newer ones: base and scaling in one).
+// Scaled angles are not implemented.
 // Source: Hugging Face transformers, modeling_rope_utils.py.
 
 import { ConfigError, UnsupportedError } from '../../base/errors.ts';

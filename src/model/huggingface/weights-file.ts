@@ -1,5 +1,5 @@
-// The weights of a model from a safetensors file of Hugging Face names: which tensors are wanted, which may stand there without being
-// weights, and what is wrong with the others. Names may lack the `transformer.` or `model.` prefix.
+// The weights of a model from a safetensors file of Hugging Face names: which tensors are wanted, which may stand there
+// without being weights, and what is wrong with the others. Names may lack the `transformer.` or `model.` prefix.
 
 import { ShapeError } from '../../base/errors.ts';
 import { firstNonFinite, viewFloat32, type SafetensorsEntry, type SafetensorsFile } from '../../base/safetensors.ts';
@@ -9,17 +9,19 @@ import { weightSpecs } from '../weights.ts';
 
 const FLOATS: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
 
-// What old files carry and every reader computes for itself: GPT-2's causal mask and its fill value, the rotary frequencies and their tables.
+// What old files carry and every reader computes for itself: GPT-2's causal mask and its fill value, the rotary
+// frequencies and their tables.
 const MASKS = /^(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)$/;
 const ROTARY = /^(?:model\.)?(?:layers\.\d+\.self_attn\.)?rotary_emb\.(?:inv_freq|original_inv_freq|cos_cached|sin_cached)$/;
 
 const HEAD = 'lm_head.weight';
 
 /**
- * The weights of `file` as f32 under their full names, in the order of `weightSpecs`: views of the file's bytes where it holds aligned f32,
- * so nobody may write to them. One ShapeError lists the first five weights that are missing, extra, of another shape or type, or not finite.
- * Known buffers are left out, and so are tensors of a type that is not read here and of which no module of the model knows; `onNote` is
- * told of those. `file` may hold anything with the weights' names: also gradients or moments.
+ * The weights of `file` as f32 under their full names, in the order of `weightSpecs`: views of the file's bytes where
+ * it holds aligned f32, so nobody may write to them. One ShapeError lists the first five weights that are missing,
+ * extra, of another shape or type, or not finite. Known buffers are left out, and so are tensors of a type that is not
+ * read here and of which no module of the model knows; `onNote` is told of those. `file` may hold anything with the
+ * weights' names: also gradients or moments.
  */
 export function checkWeights(
   config: ModelConfig, file: SafetensorsFile, label = 'model.safetensors', onNote: (text: string) => void = () => {},
@@ -43,7 +45,9 @@ export function checkWeights(
     } else if (!isBuffer(name)) {
       const type = file.foreign.get(name)?.dtype;
       // A bias or a scale of a module that we compute would change it.
-      if (type !== undefined && !modules.has(moduleOf(name)) && !modules.has(prefix + moduleOf(name))) skipped.push(`${name} (${type})`);
+      if (type !== undefined && !modules.has(moduleOf(name)) && !modules.has(prefix + moduleOf(name))) {
+        skipped.push(`${name} (${type})`);
+      }
       else problems.push(`${name} is not a weight of this model`);
     }
   }

@@ -3,7 +3,7 @@
 
 import { ConfigError, TabmeshError } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
-import { isObject, parseJson, quote, toPlain } from '../base/json.ts';
+import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../base/json.ts';
 import { neededFiles } from '../train/prepare.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig, parseRunConfig } from '../train/run-config.ts';
@@ -15,6 +15,7 @@ export interface PlanFiles {
   readonly modelConfig?: string;
   readonly weights?: string;
   readonly tokenizer?: string;
+  readonly tokenizerConfig?: string;
   /** A checkpoint to go on from. */
   readonly checkpoint?: string;
 }
@@ -32,8 +33,9 @@ export interface Plan {
 export interface PlanContents extends RunFiles { readonly checkpoint?: Uint8Array<ArrayBuffer> }
 
 export const DEFAULT_TEXT = 'data/moby-dick.txt';
-const TEXT_FILES = ['text', 'modelConfig', 'tokenizer'] as const;
-const BYTE_FILES = ['tokens', 'weights', 'checkpoint'] as const;
+const TEXT_FILES = ['modelConfig', 'tokenizer', 'tokenizerConfig'] as const;
+/** The text too: whether its bytes are a text is found out by the one that knows the tokenizer. */
+const BYTE_FILES = ['text', 'tokens', 'weights', 'checkpoint'] as const;
 
 export function makePlan(config: RunConfig, files: PlanFiles = {}): Plan {
   return { config: formatRunConfig(config), files };
@@ -77,7 +79,7 @@ export async function fetchContents(plan: Plan, page: string, given: PlanContent
     const address = files[name];
     if (address === undefined || contents[name] !== undefined) continue;
     const bytes = await fetchBytes(address, page, onProgress, signal);
-    contents[name] = TEXT_FILES.some((text) => text === name) ? new TextDecoder().decode(bytes) : bytes;
+    contents[name] = TEXT_FILES.some((text) => text === name) ? decodeUtf8(bytes, name) : bytes;
   }
   return contents as PlanContents;
 }

@@ -30,16 +30,27 @@ export interface TextOptions {
   readonly seed: number;
   /** Share of the tokens, from the end, that is held out; default 0.1. */
   readonly evalFraction?: number;
+  /** False: nobody asks for the held-out part, so that a text too short for one is used whole. Default true. */
+  readonly evaluates?: boolean;
 }
 
-export function textDataset({ tokens, vocab, context: T, batch, seed, evalFraction = 0.1 }: TextOptions): Dataset {
+const WHOLE: readonly string[] = ['I32', 'I64', 'U64', 'U32', 'I16', 'U16', 'I8', 'U8'];
+/** More than any vocabulary in use; a stray id must not make a model of gigabytes. */
+const MAX_VOCAB = 2 ** 21;
+
+export function textDataset({ tokens, vocab, context: T, batch, seed, evalFraction = 0.1, evaluates = true }: TextOptions): Dataset {
   checkSizes(T, batch);
   if (!(evalFraction >= 0 && evalFraction < 1)) throw new ConfigError('evalFraction', `expected a share from 0 to below 1, got ${evalFraction}`);
   checkTokens(tokens, vocab, 'text');
-  const held = Math.floor(tokens.length * evalFraction);
+  const share = Math.floor(tokens.length * evalFraction);
+  // Evaluated or not, a text that is long enough is cut alike: the batches do not depend on what is done beside the training.
+  const held = !evaluates && share < T + 1 ? 0 : share;
   const train = tokens.length - held;
-  if (train < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the training text has ${train} of ${tokens.length}; use a longer text or a context of at most ${Math.max(1, train - 1)}`);
-  if (evalFraction > 0 && held < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the held-out text has ${held} of ${tokens.length}; use a longer text, a shorter context or evalFraction 0`);
+  if (train < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the training text has ${train} of ${tokens.length}; use a longer text${train >= 2 ? ` or a context of at most ${train - 1}` : ''}`);
+  if (evaluates && evalFraction > 0 && held < T + 1) {
+    throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens to evaluate on, but the held-out text has ${held} of ${tokens.length}; ` +
+      `use a text of ${Math.ceil((T + 1) / evalFraction)} tokens or more, ${held >= 2 ? `a context of at most ${held - 1}` : 'a shorter context'}, or no evaluation (evalEvery 0)`);
+  }
   const random = new RandomStream(seed, 'data.train');
   // Window w of the held-out part; neighbours share one token, which is target of one and input of the next.
   const windows = held < T + 1 ? 0 : Math.floor((held - 1) / T);
@@ -58,8 +69,11 @@ export function textDataset({ tokens, vocab, context: T, batch, seed, evalFracti
   };
 }
 
-/** Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is held out. */
-export function tokensDataset(file: SafetensorsFile, vocab: number): Dataset {
+/**
+ * Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is held out.
+ * Without `vocab` it is one more than the largest token, and at least 2. Errors name the token by step, row and column.
+ */
+export function tokensDataset(file: SafetensorsFile, vocab?: number): Dataset {
   const entry = file.tensors.get('tokens');
   if (!entry) throw new FormatError('tokens.safetensors', `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`);
   const others = [...file.tensors.keys(), ...file.foreign.keys()].filter((name) => name !== 'tokens');
@@ -70,11 +84,15 @@ export function tokensDataset(file: SafetensorsFile, vocab: number): Dataset {
   }
   const [steps, batch, columns] = entry.shape;
   if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2) throw new FormatError('tokens.safetensors', `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`);
+  if (!WHOLE.includes(entry.dtype)) throw new FormatError('tokens.safetensors', `tokens: expected whole numbers (I32), got ${entry.dtype}`);
   const tokens = toInt32(entry);
-  checkTokens(tokens, vocab, 'tokens.safetensors');
   const size = batch * columns;
+  const place = (i: number): string => `token ${i} (step ${Math.floor(i / size)}, row ${Math.floor((i % size) / columns)}, column ${i % columns})`;
+  checkTokens(tokens, vocab ?? 2 ** 31, 'tokens.safetensors', place);
+  const most = vocab ?? Math.max(2, tokens.reduce((a, b) => Math.max(a, b), 0) + 1);
+  if (most > MAX_VOCAB) throw new ConfigError('vocab', `tokens.safetensors: its largest token is ${most - 1}, which would need a vocabulary of ${most}; at most ${MAX_VOCAB} are accepted without a model folder`);
   return {
-    vocab, batch, context: columns - 1, steps, evalBatches: 0,
+    vocab: most, batch, context: columns - 1, steps, evalBatches: 0,
     batchAt(step) {
       if (checkIndex(step) >= steps) throw new ConfigError('steps', `tokens.safetensors has ${steps} steps, but step ${step} needs one; use steps ${steps} or less`);
       return tokens.slice(step * size, (step + 1) * size);
@@ -101,12 +119,11 @@ export function checkIndex(index: number): number {
   return index;
 }
 
-function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string): void {
+function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string, place = (i: number): string => `token ${i}`): void {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
-    if (token === -100) {
-      throw new UnsupportedError('vocab', `${where}: token ${i} is -100, which marks a target that is not counted; such marks are not implemented`);
-    }
-    if (token < 0 || token >= vocab) throw new ConfigError('vocab', `${where}: token ${i} is ${token}, but the model knows 0 to ${vocab - 1}`);
+    if (token === -100) throw new UnsupportedError('vocab', `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`);
+    if (token < 0) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}; expected 0 or more`);
+    if (token >= vocab) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}, but the model knows 0 to ${vocab - 1}`);
   }
 }

@@ -9,15 +9,10 @@ import { networkOf } from '../model/networks.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
 import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
-import { taskIdentity, textIdentity, tokensIdentity } from './data-identity.ts';
-import { textDataset, tokensDataset } from './dataset.ts';
-import type { Dataset } from './dataset.ts';
 import { checkLayout } from './layout.ts';
+import { isTask, prepareData } from './prepare-data.ts';
+import type { PreparedData } from './prepare-data.ts';
 import type { RunConfig } from './run-config.ts';
-import { TASK_NAMES, taskDataset } from './tasks.ts';
-import type { TaskName } from './tasks.ts';
-import { makeTokenizer, parseTokenizer } from './text/tokenizer-file.ts';
-import type { Tokenizer } from './text/tokenizer.ts';
 import type { WeightSource } from './trainer.ts';
 
 /** Contents of the files of a run; which ones are needed depends on the config. */
@@ -27,46 +22,45 @@ export interface RunFiles {
   readonly weights?: Uint8Array<ArrayBuffer>;
   /** tokens.safetensors. */
   readonly tokens?: Uint8Array<ArrayBuffer>;
-  /** The text to learn. */
-  readonly text?: string;
-  /** tokenizer JSON saved with a model; made from the text if absent. */
+  /** The text to learn; the bytes of its file where they are still to be read. */
+  readonly text?: string | Uint8Array<ArrayBuffer>;
+  /** A model's own tokenizer: tokenizer.json of Hugging Face, or ours. */
   readonly tokenizer?: string;
+  /** tokenizer_config.json beside the former. */
+  readonly tokenizerConfig?: string;
 }
 
-export interface PreparedRun {
+export interface PreparedRun extends PreparedData {
   readonly model: ModelConfig;
-  readonly dataset: Dataset;
-  readonly tokenizer: Tokenizer | undefined;
   readonly context: number;
   readonly weights: WeightSource;
-  /** What the run learns from, for checkpoints; see data-identity.ts. */
-  readonly dataIdentity: string;
-  /** What was chosen or left out on the way, a sentence each, for whoever watches. */
-  readonly notes: readonly string[];
 }
-
-function isTask(name: string): name is TaskName { return (TASK_NAMES as readonly string[]).includes(name); }
 
 /** Needed files: a text unless the data is a task or tokens; config.json and weights unless the model is a preset. */
 export function neededFiles(config: RunConfig): { text: boolean; tokens: boolean; model: boolean } {
   return { text: !isTask(config.data) && config.data !== 'tokens', tokens: config.data === 'tokens', model: !isPresetName(config.model) };
 }
 
-export function prepareRun(config: RunConfig, files: RunFiles): PreparedRun {
+/** Everything that a trainer needs. `onProgress` hears of what takes long. ConfigError or FormatError says which file or setting is wrong. */
+export function prepareRun(config: RunConfig, files: RunFiles, onProgress?: (text: string) => void): PreparedRun {
   const needed = neededFiles(config);
   if (needed.model && files.modelConfig === undefined) throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
   const folder = needed.model ? parseModelConfig(files.modelConfig!) : undefined;
-  const context = config.context ?? folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0);
+  // A file of tokens says itself how long its rows are.
+  const wanted = config.context ?? (needed.tokens ? null : folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0));
+  if (folder) checkImplemented(folder, wanted ?? 1);
+  const data = prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) });
+  const { dataset } = data;
+  const context = wanted ?? dataset.context;
   if (folder) checkImplemented(folder, context);
-  const { dataset, tokenizer, dataIdentity, notes } = prepareData(config, files, context, folder);
-  const model = folder ?? presetConfig(config.model, dataset.vocab, config.context === null ? {} : { context });
-  if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use the tokenizer that the model was trained with, or a preset`);
+  const model = folder ?? presetConfig(config.model, dataset.vocab, config.context === null && !needed.tokens ? {} : { context });
+  if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use a model with more, or a preset`);
   if (dataset.batch !== config.batch) throw new ConfigError('batch', `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`);
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
-  const told = [...model.warnings, ...notes];
-  const weights = weightSource(config, model, files, (text) => told.push(text));
-  return { model, dataset, tokenizer, context, weights, dataIdentity, notes: told };
+  const notes = [...model.warnings, ...data.notes];
+  const weights = weightSource(config, model, files, (text) => notes.push(text));
+  return { ...data, model, context, weights, notes };
 }
 
 /** UnsupportedError for what a readable config asks for and no network here computes, before anything else is read. */
@@ -76,18 +70,6 @@ function checkImplemented(model: ModelConfig, context: number): void {
   if (model.family === 'gpt2' || context <= model.window) return;
   throw new UnsupportedError('sliding_window',
     `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`);
-}
-
-function prepareData(config: RunConfig, files: RunFiles, context: number, folder: ModelConfig | undefined): Pick<PreparedRun, 'dataset' | 'tokenizer' | 'dataIdentity' | 'notes'> {
-  const { batch, seed } = config;
-  if (config.data === 'tokens') {
-    if (!files.tokens) throw new ConfigError('data', 'tokens: the file tokens.safetensors is missing; name it with --tokens');
-    return { dataset: tokensDataset(readSafetensors(files.tokens), folder?.vocab ?? 2 ** 31 - 1), tokenizer: undefined, dataIdentity: tokensIdentity(files.tokens), notes: [] };
-  }
-  if (isTask(config.data)) return { dataset: taskDataset({ task: config.data, context, batch, seed }), tokenizer: undefined, dataIdentity: taskIdentity(config.data), notes: [] };
-  if (files.text === undefined) throw new ConfigError('data', `"${config.data}" could not be read; expected moby-dick, ${TASK_NAMES.join(', ')}, tokens or a text file`);
-  const tokenizer = files.tokenizer === undefined ? makeTokenizer(config.tokenizer, files.text) : parseTokenizer(files.tokenizer);
-  return { dataset: textDataset({ tokens: tokenizer.encode(files.text), vocab: tokenizer.vocab, context, batch, seed }), tokenizer, dataIdentity: textIdentity(files.text, tokenizer), notes: [] };
 }
 
 function weightSource(config: RunConfig, model: ModelConfig, files: RunFiles, onNote: (text: string) => void): WeightSource {

@@ -13,7 +13,7 @@ export interface RunConfig {
   readonly model: string;
   /** 'moby-dick', a task's name, 'tokens' (tokens.safetensors of the model folder) or a text file. */
   readonly data: string;
-  /** 'bytes', 'chars' or 'bpe:N'; tasks and 'tokens' need none. */
+  /** 'auto' (a folder's own tokenizer; characters for a preset), 'bytes', 'chars' or 'bpe:N'; tasks and 'tokens' need none. */
   readonly tokenizer: string;
   readonly layout: Layout;
   /** A pipeline schedule's name. */
@@ -93,7 +93,7 @@ const atLeast0 = (about: string, preset: number): Field<number> => real(about, p
 export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> } = {
   model: text('preset or model folder', 'gpt2-nano'),
   data: text('moby-dick, copy, reverse, sort, addition, tokens or a text file', 'moby-dick'),
-  tokenizer: text('bytes, chars or bpe:N (N tokens)', 'chars'),
+  tokenizer: text("auto (the model folder's own, characters for a preset), bytes (of any file), chars or bpe:N (N tokens)", 'auto'),
   layout: { about: 'mesh, for example dp=2,pp=2', preset: makeLayout({}), read: readLayout },
   schedule: text('pipeline schedule', '1f1b'),
   chunks: count('model chunks per pipeline rank', 1, 1, 64),

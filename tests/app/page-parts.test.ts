@@ -64,7 +64,7 @@ describe('a plan', () => {
     vi.stubGlobal('fetch', (url: URL) => { asked.push(url.href); return Promise.resolve(new Response('call me', { headers: { 'content-type': 'text/plain' } })); });
     const whale = makePlan(parseRunConfig([]));
     const progress: string[] = [];
-    expect(await fetchContents(whale, 'http://x.example/a/', {}, (text) => progress.push(text))).toEqual({ text: 'call me' });
+    expect(await fetchContents(whale, 'http://x.example/a/', {}, (text) => progress.push(text))).toEqual({ text: new TextEncoder().encode('call me') });
     expect(asked).toEqual(['http://x.example/a/data/moby-dick.txt']);
     expect(progress).toEqual(['loading moby-dick.txt: 7 B']);
     expect(await fetchContents(whale, 'http://x.example/', { text: 'mine' }, () => {})).toEqual({ text: 'mine' });

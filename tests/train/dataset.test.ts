@@ -56,7 +56,7 @@ describe('textDataset', () => {
 
   it.each<[string, Partial<TextOptions>, string]>([
     ['a text shorter than the context', { tokens: counting.subarray(0, 16), evalFraction: 0 }, 'context: a context of 16 needs 17 tokens, but the training text has 16 of 16; use a longer text or a context of at most 15'],
-    ['a held-out part shorter than the context', { context: 128 }, 'context: a context of 128 needs 129 tokens, but the held-out text has 100 of 1000'],
+    ['a held-out part shorter than the context', { context: 128 }, 'context: a context of 128 needs 129 tokens to evaluate on, but the held-out text has 100 of 1000; use a text of 1290 tokens or more, a context of at most 99, or no evaluation (evalEvery 0)'],
     ['an empty text', { tokens: counting.subarray(0, 0) }, 'the training text has 0 of 0'],
     ['a token beyond the vocabulary', { vocab: 999 }, 'vocab: text: token 999 is 999, but the model knows 0 to 998'],
     ['a context of 0', { context: 0 }, 'context: expected a whole number of at least 1, got 0'],
@@ -68,7 +68,30 @@ describe('textDataset', () => {
   });
 });
 
+describe('a text too short to hold a part out', () => {
+  const short = counting.subarray(0, 60);
+  it('trains whole where nobody evaluates, and is refused where somebody does', () => {
+    const d = text({ tokens: short, vocab: 60, evaluates: false });
+    expect(d.evalBatches).toBe(0);
+    const last = Math.max(...Array.from({ length: 200 }, (_, s) => Math.max(...d.batchAt(s))));
+    expect(last).toBe(59);
+    expect(() => text({ tokens: short, vocab: 60 })).toThrow('but the held-out text has 6 of 60; use a text of 170 tokens or more, a context of at most 5, or no evaluation (evalEvery 0)');
+    expect(text({ tokens: counting.subarray(0, 170), vocab: 170 }).evalBatches).toBe(1);
+  });
+
+  it('a longer text is cut alike whether somebody evaluates or not', () => {
+    for (const step of [0, 7]) expect(text({ evaluates: false }).batchAt(step)).toEqual(text().batchAt(step));
+  });
+});
+
 describe('tokensDataset', () => {
+  it('without a model its vocabulary is one more than the largest token', () => {
+    const file = (...values: number[]) => readSafetensors(writeSafetensors([['tokens', { dtype: 'I32', shape: [1, 1, values.length], data: Int32Array.from(values) }]]));
+    expect(tokensDataset(file(3, 41, 7)).vocab).toBe(42);
+    expect(tokensDataset(file(0, 0)).vocab).toBe(2);
+    expect(() => tokensDataset(file(0, 2_000_000_000))).toThrow('its largest token is 2000000000, which would need a vocabulary of 2000000001');
+  });
+
   const path = new URL('../golden/models/gpt2-tiny/tokens.safetensors', import.meta.url);
   const file = readSafetensors(new Uint8Array(readFileSync(path)));
 
@@ -84,14 +107,16 @@ describe('tokensDataset', () => {
   it('checks the vocabulary, the name and the shape', () => {
     const make = (name: string, entry: WriteEntry): (() => Dataset) => () => tokensDataset(readSafetensors(writeSafetensors([[name, entry]])), 64);
     const i32 = (shape: number[], ...values: number[]): WriteEntry => ({ dtype: 'I32', shape, data: Int32Array.from(values) });
-    expect(() => tokensDataset(file, 32)).toThrow(/vocab: tokens\.safetensors: token \d+ is \d+, but the model knows 0 to 31/);
-    expect(make('tokens', i32([1, 1, 2], 1, -1))).toThrow('token 1 is -1');
-    expect(make('tokens', i32([1, 1, 2], 1, -100))).toThrow('token 1 is -100, which marks a target that is not counted');
+    expect(() => tokensDataset(file, 32)).toThrow(/vocab: tokens\.safetensors: token \d+ \(step \d+, row \d+, column \d+\) is \d+, but the model knows 0 to 31/);
+    expect(make('tokens', i32([1, 1, 2], 1, -1))).toThrow('token 1 (step 0, row 0, column 1) is -1; expected 0 or more');
+    expect(make('tokens', i32([1, 1, 2], 1, -100))).toThrow('token 1 (step 0, row 0, column 1) is -100, which marks a target that is not counted');
     expect(make('token', i32([1, 1, 2], 1, 1))).toThrow('expected a tensor called tokens, got token');
     expect(make('tokens', i32([1, 2], 1, 1))).toThrow(FormatError);
     expect(make('tokens', i32([1, 2, 1], 1, 1))).toThrow('tokens: expected [steps, batch, T + 1], got [1, 2, 1]');
     expect(make('tokens', i32([0, 1, 2]))).toThrow('got [0, 1, 2]');
-    expect(make('tokens', { dtype: 'F32', shape: [1, 1, 2], data: Float32Array.of(1, 1.5) })).toThrow('no 32-bit whole number');
+    expect(make('tokens', { dtype: 'F32', shape: [1, 1, 2], data: Float32Array.of(1, 1.5) })).toThrow('tokens: expected whole numbers (I32), got F32');
+    expect(make('tokens', i32([2, 2, 2], 1, 2, 3, 4, 5, 6, 64, 7))).toThrow('token 6 (step 1, row 1, column 0) is 64, but the model knows 0 to 63');
+    expect(make('tokens', i32([1, 1, 2], 1, -100))).toThrow('token 1 (step 0, row 0, column 1) is -100, which marks a target that is not counted; such marks are not implemented');
     expect(make('tokens', { dtype: 'I64', shape: [1, 1, 2], data: BigInt64Array.of(1n, 2n) })().batchAt(0)).toEqual(Int32Array.of(1, 2));
   });
 });

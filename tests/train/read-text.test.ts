@@ -46,7 +46,7 @@ describe('text', () => {
 
 describe('other encodings are named', () => {
   it.each<[string, Uint8Array, string]>([
-    ['UTF-16LE with a mark', bytes(0xff, 0xfe, utf16(english, true)), 'its byte order mark says UTF-16LE; save it as UTF-8 (iconv -f UTF-16LE -t UTF-8 \'a.txt\'), or --tokenizer bytes trains on the bytes of any file as they are'],
+    ['UTF-16LE with a mark', bytes(0xff, 0xfe, utf16(english, true)), 'its byte order mark says UTF-16LE; save it as UTF-8 (iconv -f UTF-16LE -t UTF-8 \'a.txt\'), or choose the tokenizer bytes (--tokenizer bytes), which trains on the bytes of any file as they are'],
     ['UTF-16BE with a mark', bytes(0xfe, 0xff, utf16(russian, false)), 'its byte order mark says UTF-16BE'],
     ['UTF-32LE with a mark', bytes(0xff, 0xfe, 0, 0, utf32(german, true)), 'its byte order mark says UTF-32LE'],
     ['UTF-32BE with a mark', bytes(0, 0, 0xfe, 0xff, utf32(german, false)), 'its byte order mark says UTF-32BE'],
@@ -97,7 +97,7 @@ describe('binary files are named', () => {
     ['compressed data without a head', new Uint8Array(noise.subarray(7)), 'like binary data'], ['floats', new Uint8Array(Float32Array.from({ length: 300 }, (_, i) => Math.sin(i)).buffer), 'like binary data'],
   ])('%s', (_, data, expected) => {
     expect(message(data)).toContain(expected);
-    expect(message(data)).toContain('--tokenizer bytes trains on the bytes of any file as they are');
+    expect(message(data)).toContain('(--tokenizer bytes), which trains on the bytes of any file as they are');
   });
 
   it('random bytes are never taken for text, and never for UTF-16', () => {

@@ -3,15 +3,16 @@
 
 import { html, LitElement } from 'lit';
 import { formatLayout, worldSize } from '../../base/axis.ts';
+import { ConfigError } from '../../base/errors.ts';
 import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { readText } from '../../train/text/read-text.ts';
 import { isTurn, urlsOf } from '../../cluster/ice/servers.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { describeCheckpoint, loadLatest } from '../checkpoints.ts';
 import type { CheckpointAbout } from '../checkpoints.ts';
 import { roomLink } from '../fragment.ts';
 import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
-import { formatBytes } from '../../base/format-bytes.ts';
 import { configOf, makePlan, sentence } from '../plan.ts';
 import type { PlanContents } from '../plan.ts';
 import { layoutFor, PRESETS, presetConfig } from '../presets.ts';
@@ -30,7 +31,7 @@ export class TabmeshApp extends LitElement {
   static override styles = [palette, shapes, appStyle];
   declare state: PageState;
   declare config: RunConfig;
-  declare texts: ReadonlyMap<string, string>;
+  declare texts: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   /** `bytes` is absent for the checkpoint that lies in OPFS: it is read when it is needed. */
   declare resumable: (CheckpointAbout & { readonly bytes?: Uint8Array<ArrayBuffer> }) | undefined;
   declare dropping: boolean;
@@ -202,13 +203,15 @@ export class TabmeshApp extends LitElement {
         this.resumable = { ...describeCheckpoint(bytes), bytes };
         return;
       }
-      const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-      if (this.state.room) throw new Error(`data: ${file.name} would lie on this tab alone, and the other tabs of the room could not read it; leave the room to train on it with virtual devices`);
-      if (text.length < 2000) throw new Error(`data: ${file.name} has ${text.length} characters; expected at least 2000, so that something can be held out`);
-      this.texts = new Map([...this.texts, [file.name, text]]);
-      this.config = parseRunConfig([['data', file.name], ['tokenizer', new Set(text).size > 400 ? 'bytes' : 'chars']], this.config);
+      if (this.state.room) throw new ConfigError('data', `${file.name} would lie on this tab alone, and the other tabs of the room could not read it; leave the room to train on it with virtual devices`);
+      const { tokenizer, model } = this.config;
+      // Bytes are trained on as they are, whatever they mean; everything else must be a text.
+      const distinct = tokenizer === 'bytes' ? 0 : new Set(readText(bytes, file.name).text).size;
+      this.texts = new Map([...this.texts, [file.name, bytes]]);
+      const manyCharacters = isPresetName(model) && tokenizer === 'auto' && distinct > 400;
+      this.config = parseRunConfig([['data', file.name], ['tokenizer', manyCharacters ? 'bytes' : tokenizer]], this.config);
     } catch (error) {
-      this.controller.problem(error instanceof TypeError ? `data: ${file.name} (${formatBytes(file.size)}) is no UTF-8 text and no .safetensors file; drop a plain text` : sentence(error));
+      this.controller.problem(sentence(error));
     }
   }
 }

@@ -55,7 +55,7 @@ export class RunForm extends LitElement {
         <div class="fields">
           ${this.#select('model', 'Model', PRESET_NAMES.map((value) => ({ value, name: value })))}
           ${this.#select('data', 'Data', [...DATA, ...this.files.map((value) => ({ value, name: `file: ${value}` }))])}
-          ${this.#select('tokenizer', 'Tokenizer', ['chars', 'bytes', 'bpe:512', 'bpe:1024'].map((value) => ({ value, name: value })))}
+          ${this.#select('tokenizer', 'Tokenizer', ['auto', 'chars', 'bytes', 'bpe:512', 'bpe:1024'].map((value) => ({ value, name: value })))}
           ${this.#text('layout', 'Layout (mesh)', layout, 'layouts')}
           ${this.#select('schedule', 'Pipeline schedule', this.schedules.map((value) => ({ value, name: value })))}
           ${this.#select('sequence', 'Sequence strategy', this.strategies.map((value) => ({ value, name: value })))}

@@ -26,7 +26,7 @@ export function stepProblem(dims: Dims): StepProblem {
   const shape = `L=${L} D=${D} H=${H} T=${T} B=${B} V=${V}`;
   const made = new Map(weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, SEED) }]));
   const prepared: PreparedRun = {
-    model, tokenizer: undefined, context: T, dataIdentity: 'drawn', notes: [], weights: (name) => made.get(name)!,
+    model, tokenizer: undefined, tokenizerFiles: new Map(), context: T, dataIdentity: 'drawn', notes: [], weights: (name) => made.get(name)!,
     dataset: { vocab: V, batch: B, context: T, steps: Infinity, evalBatches: 0, batchAt: (step) => indices(`tokens ${step}`, B * (T + 1), V).data, evalAt: () => { throw new InternalError('nothing is held out'); } },
   };
   const matrices = 12 * L * D * D;

@@ -7,11 +7,14 @@ import { isPresetName } from '../../model/presets.ts';
 import { neededFiles } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { firstBrokenByte } from '../../train/text/encoding.ts';
+import { TOKENIZER_JSON } from '../../train/text/huggingface-json.ts';
+import { TOKENIZER_CONFIG, TOKENIZER_FILE } from '../../train/text/tokenizer-file.ts';
 import { readMobyDick } from '../../server/pages/moby-dick.ts';
 import { readModelWeights } from './read-weights.ts';
 
-/** The tokenizer beside a saved model. */
-export const TOKENIZER_FILE = 'tokenizer.tabmesh.json';
+/** Tokenizers in older forms, which are not read. */
+const OLDER = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'] as const;
 
 /** Reads what the run needs: the model folder, the text or the tokens. ConfigError names the option whose file cannot be read. */
 export function readFiles(config: RunConfig, tokens: string | undefined): RunFiles {
@@ -20,10 +23,27 @@ export function readFiles(config: RunConfig, tokens: string | undefined): RunFil
   if (needed.model && !existsSync(inFolder('config.json'))) throw new ConfigError('--model', `'${config.model}' is no preset and no folder with a config.json`);
   return {
     ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model'), weights: readModelWeights(config.model, '--model') } : {}),
-    ...(needed.model && existsSync(inFolder(TOKENIZER_FILE)) ? { tokenizer: readText(inFolder(TOKENIZER_FILE), '--model') } : {}),
-    ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readText(config.data, '--data') } : {}),
+    ...(needed.model ? readTokenizer(config, needed.text) : {}),
+    ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readBytes(config.data, '--data') } : {}),
     ...(needed.tokens ? { tokens: readBytes(tokens ?? inFolder('tokens.safetensors'), '--tokens') } : {}),
   };
+}
+
+/** The tokenizer of the model folder, as text and byte for byte. ConfigError if there are two, or one that is not read and would be needed. */
+function readTokenizer({ model, tokenizer }: RunConfig, needed: boolean): RunFiles {
+  const has = (name: string): boolean => existsSync(join(model, name));
+  const read = (name: string): string => readText(join(model, name), '--model', true);
+  if (has(TOKENIZER_FILE) && has(TOKENIZER_JSON)) {
+    throw new ConfigError('--model', `'${model}' has two tokenizers, ${TOKENIZER_FILE} and ${TOKENIZER_JSON}; remove the one that the model was not trained with`);
+  }
+  if (has(TOKENIZER_FILE)) return { tokenizer: read(TOKENIZER_FILE) };
+  if (has(TOKENIZER_JSON)) return { tokenizer: read(TOKENIZER_JSON), ...(has(TOKENIZER_CONFIG) ? { tokenizerConfig: read(TOKENIZER_CONFIG) } : {}) };
+  const older = OLDER.find(has);
+  if (needed && tokenizer === 'auto' && older !== undefined) {
+    throw new ConfigError('--model', `'${model}' has its tokenizer as ${older}, which is not read; make a ${TOKENIZER_JSON} of it ` +
+      `(in Python: AutoTokenizer.from_pretrained('${model}').save_pretrained('${model}'))`);
+  }
+  return {};
 }
 
 /** The bytes of a file. ConfigError names `where`, the option that asked for it. */
@@ -35,4 +55,13 @@ export function readBytes(path: string, where: string): Uint8Array<ArrayBuffer> 
   }
 }
 
-export function readText(path: string, where: string): string { return new TextDecoder().decode(readBytes(path, where)); }
+/** A file of UTF-8. A byte order mark is left out, unless the text must stay byte for byte. ConfigError for other bytes. */
+export function readText(path: string, where: string, ignoreBOM = false): string {
+  const bytes = readBytes(path, where);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM }).decode(bytes);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new ConfigError(where, `'${path}' is no UTF-8 (byte ${firstBrokenByte(bytes)} of ${bytes.length})`);
+  }
+}

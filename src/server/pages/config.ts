@@ -7,7 +7,7 @@ import type { UserConfig } from 'vite';
 import { mobyDickPlugin } from './moby-dick-plugin.ts';
 
 /** Bundled before the first page asks: a dependency found later would reload pages (and running tests) once. */
-export const BROWSER_DEPENDENCIES = ['comlink', 'lit', 'lit/decorators.js', 'mqtt', 'simple-peer/simplepeer.min.js', 'uplot', 'uqr'];
+export const BROWSER_DEPENDENCIES = ['@huggingface/tokenizers', '@noble/hashes/sha2.js', '@noble/hashes/utils.js', 'comlink', 'lit', 'lit/decorators.js', 'mqtt', 'simple-peer/simplepeer.min.js', 'uplot', 'uqr'];
 
 /** The libraries that the bench pages compare with, for a page that asks for them. onnxruntime-web finds its wasm beside its own file, so it stays where it is. */
 const PEERS = ['@jax-js/jax', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu', '@trystero-p2p/core', 'peerjs'];

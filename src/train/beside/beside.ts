@@ -108,10 +108,10 @@ export class Beside {
   #note(text: string): void { this.#options.tell({ kind: 'note', step: this.#options.trainer.step, text }); }
 }
 
-/** A new line; where the text has none and the tokenizer knows only the text's characters, a token of the data. */
+/** What the tokenizer puts before a text, and a new line; where it knows only the text's characters, or makes nothing of it, a token of the data. */
 function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
   try {
-    const prompt = [...tokenizer!.encode('\n')];
+    const prompt = [...(tokenizer!.prefix ?? []), ...tokenizer!.encode('\n')];
     if (prompt.length) return prompt;
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;

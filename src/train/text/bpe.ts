@@ -19,7 +19,7 @@ const MAX_TOKEN_BYTES = 1024;
 const CACHED = 65_536;
 
 /** Trains up to `vocab` - 256 merges on `text`; fewer when no pair occurs twice. */
-export function trainBpe(text: string, vocab: number): Tokenizer {
+export function trainBpe(text: string, vocab: number, _onProgress?: (text: string) => void): Tokenizer {
   if (!(Number.isSafeInteger(vocab) && vocab >= 256 && vocab <= 256 + MAX_MERGES)) throw new FormatError('tokenizer', `a BPE vocabulary needs 256 to ${256 + MAX_MERGES} tokens, got ${vocab}`);
   const { words, counts } = countPieces(text);
   const pairCounts = new Map<number, number>();

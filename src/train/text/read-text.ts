@@ -10,7 +10,7 @@ export interface ReadText {
   readonly notes: readonly string[];
 }
 
-const BYTES_WORK = '--tokenizer bytes trains on the bytes of any file as they are';
+const BYTES_WORK = 'choose the tokenizer bytes (--tokenizer bytes), which trains on the bytes of any file as they are';
 
 /** ConfigError with the name of the file, what it looks like, where it stops being text and what to do. */
 export function readText(bytes: Uint8Array, name: string): ReadText {

@@ -84,10 +84,10 @@ function parseOwn(text: string): Tokenizer {
 }
 
 /** The tokenizer that a run asks for, trained on `text` where it needs training. */
-export function makeTokenizer(name: string, text: string): Tokenizer {
+export function makeTokenizer(name: string, text: string, onProgress?: (text: string) => void): Tokenizer {
   if (name === 'bytes') return byteTokenizer();
   if (name === 'chars') return charTokenizer(text);
   const vocab = /^bpe:([1-9][0-9]{2,4})$/.exec(name)?.[1];
-  if (vocab === undefined || Number(vocab) < 256 || Number(vocab) > 65_536) throw new ConfigError('tokenizer', `expected bytes, chars or bpe:N with N from 256 to 65536 tokens, got ${quote(name)}`);
-  return trainBpe(text, Number(vocab));
+  if (vocab === undefined || Number(vocab) < 256 || Number(vocab) > 65_536) throw new ConfigError('tokenizer', `expected auto, bytes, chars or bpe:N with N from 256 to 65536 tokens, got ${quote(name)}`);
+  return trainBpe(text, Number(vocab), onProgress);
 }

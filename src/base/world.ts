@@ -25,6 +25,29 @@ export const realWorld: World = {
   randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
 };
 
+/**
+ * Resolves in a later task of this thread, behind the messages, signals and input that wait now. Who computes for long without waiting for anything awaits
+ * it now and then, so that the thread hears what it is told. No delay: neither a timer nor its throttling.
+ */
+export function nextTask(): Promise<void> {
+  if (typeof setImmediate === 'function') return new Promise((resolve) => { setImmediate(resolve); });
+  tasks ??= messageTasks();
+  return tasks();
+}
+
+let tasks: (() => Promise<void>) | undefined;
+
+/** Tasks of a browser: messages to oneself. */
+function messageTasks(): () => Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  const waiting: (() => void)[] = [];
+  port1.onmessage = () => waiting.shift()!();
+  return () => new Promise((resolve) => {
+    waiting.push(resolve);
+    port2.postMessage(null);
+  });
+}
+
 /** A World whose time moves only when `advance` is called; timers fire in order of due time, then of creation. */
 export class VirtualWorld implements World {
   #now = 0;

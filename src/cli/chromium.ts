@@ -146,7 +146,8 @@ export class ReportSink {
 export async function launchChromium(say: (line: string) => void, headless = true): Promise<Browser> {
   const executable = ensureChromium(say);
   try {
-    return await chromium.launch(launchOptions(executable, headless));
+    // The command line hears the signals, and closes the browser when it has what the tabs hand over.
+    return await chromium.launch({ ...launchOptions(executable, headless), handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
   } catch (error) {
     throw new ServeError(whyNotStarted(executable, headless, error instanceof Error ? error.message : String(error)), { cause: error });
   }
@@ -163,20 +164,46 @@ export async function openBoth(say: (line: string) => void, options: PageServerO
   }
 }
 
+/** Asks all ranks, through the tabs' own Stop, to end after their step and to hand over a checkpoint. */
+export async function stopTabs(pages: readonly Page[]): Promise<void> {
+  // A tab that is gone ends the run by itself.
+  await Promise.all(pages.map((page) => page.evaluate(() => { (globalThis as { tabmesh?: { stop(): void } }).tabmesh?.stop(); }).catch(() => undefined)));
+}
+
 export async function runInChromium(execution: Execution): Promise<void> {
-  const { config, mode, onEvent, onStatus, signal } = execution;
+  const { config, mode, onStatus, signal, stop } = execution;
   const { server, browser } = await openBoth((line) => onStatus?.(line));
   const run = server.openRun();
-  const stop = (): void => { void browser.close(); };
-  signal?.addEventListener('abort', stop, { once: true });
+  const closing = new AbortController();
+  const close = (): void => {
+    closing.abort();
+    void browser.close();
+  };
+  let tabs: Promise<Tabs> | undefined;
+  let training = false;
+  const onEvent: Execution['onEvent'] = (rank, event) => {
+    training ||= event.kind === 'ready';
+    execution.onEvent(rank, event);
+  };
+  // Before any rank is ready there is nothing to keep.
+  const onStop = (): void => {
+    if (training && tabs) void tabs.then(({ pages }) => stopTabs(pages));
+    else close();
+  };
+  signal?.addEventListener('abort', close, { once: true });
+  stop?.signal.addEventListener('abort', onStop, { once: true });
   try {
+    if (stop?.signal.aborted || signal?.aborted) throw new AbortedError();
     const sink = new ReportSink(worldSize(config.layout), run, onEvent, onStatus, execution.onTimeline);
-    const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(signal?.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
+    const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(closing.signal.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
     gone.catch(() => { /* the browser is closed on purpose at the end */ });
-    await openTabs({ ...execution, server, run, browser, config, mode, onReport: sink.take });
-    await Promise.race([sink.finished, gone]);
+    tabs = openTabs({ ...execution, server, run, browser, config, mode, onReport: sink.take });
+    await Promise.race([Promise.all([sink.finished, tabs]), gone]);
+  } catch (error) {
+    throw closing.signal.aborted ? new AbortedError() : error;
   } finally {
-    signal?.removeEventListener('abort', stop);
+    signal?.removeEventListener('abort', close);
+    stop?.signal.removeEventListener('abort', onStop);
     await browser.close();
     await server.close();
   }

@@ -28,7 +28,10 @@ export interface Execution {
   readonly onStatus?: (text: string) => void;
   /** What the ranks did last, when one has failed: all of this process or tab, or the first tab that told. */
   readonly onTimeline?: (text: string) => void;
+  /** Ends the run at once; rejects with AbortedError. */
   readonly signal?: AbortSignal;
+  /** Ends the run after its step, on all ranks; with `save` they hand over a checkpoint of it. Before there is a step: at once. */
+  readonly stop?: { readonly signal: AbortSignal; readonly save: boolean };
   /** What this machine remembers about its adapters; browsers have a memory of their own. */
   readonly tuneStore?: TuneStore;
 }

@@ -20,7 +20,7 @@ import { loopbackMesh } from '../transport/loopback.ts';
 import { prepareRun } from '../train/prepare.ts';
 import type { PreparedRun, RunFiles } from '../train/prepare.ts';
 import { runRank } from '../train/run.ts';
-import type { RunEvent } from '../train/run.ts';
+import type { RunEvent, RunOptions } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { Requests } from '../train/trainer.ts';
 import { useVulkan } from './machine/vulkan.ts';
@@ -42,6 +42,7 @@ export interface LocalRun {
   /** What a rank asks for, once a step. */
   requests?(rank: number): Requests;
   readonly signal?: AbortSignal;
+  readonly stop?: RunOptions['stop'];
   /** What all ranks did last, when one has failed. */
   readonly onTimeline?: (text: string) => void;
   /** What is remembered about adapters; without it nothing is. */
@@ -83,7 +84,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
       const device = await localDevice(backend, qualifier, config.precision === 'f16');
       try {
         await runRank({
-          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal,
+          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal, stop: run.stop,
           wantGradients: run.wantGradients, wantModel: run.wantModel, sampleTokens: run.sampleTokens, onEvent: (event) => onEvent(rank, event),
           ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
         });

@@ -1,8 +1,10 @@
 // The command line: `tabmesh COMMAND [options]`. Commands are the files of commands/; each is loaded only when it is needed.
-// Exit codes: 0 ok, 1 failure, 2 bad usage, 130 stopped by Ctrl-C (a second Ctrl-C does not wait).
+// Exit codes: 0 ok, 1 failure, 2 bad usage, 130 stopped by Ctrl-C (a second Ctrl-C does not wait). This is the one place that hears signals and
+// failing output: either becomes the abort of `io.signal`.
 
-import type { Command, CommandIo } from './command.ts';
-import { ConfigError, TabmeshError } from '../base/errors.ts';
+import type { Command, CommandIo, StopReason } from './command.ts';
+import { AbortedError, ConfigError, LayoutError, TabmeshError } from '../base/errors.ts';
+import { nextTask } from '../base/world.ts';
 
 const loaders = import.meta.glob<Command>('./commands/*.ts', { import: 'command' });
 const commands = new Map(Object.entries(loaders).map(([path, load]) => [path.slice('./commands/'.length, -'.ts'.length), load]));
@@ -31,35 +33,60 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     io.out(command.help);
     return 0;
   }
+  const stopped = (): number => ((io.signal.reason as StopReason | undefined)?.readerGone && !command.trains ? 0 : 130);
   try {
     const code = await command.run(rest, io);
-    return io.signal.aborted ? 130 : code;
+    return io.signal.aborted && !(command.trains && code !== 0) ? stopped() : code;
   } catch (error) {
-    if (io.signal.aborted) return 130;
+    if (io.signal.aborted && (!command.trains || error instanceof AbortedError)) return stopped();
     // A sentence is enough for what users meet; the stack of our own bugs is worth having.
     const known = error instanceof TabmeshError && !error.message.startsWith('internal:');
     io.err(`tabmesh ${name}: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-    if (!(error instanceof ConfigError)) return 1;
+    if (!(error instanceof ConfigError || error instanceof LayoutError)) return 1;
     io.err(`tabmesh ${name} --help lists the options`);
     return 2;
   }
 }
 
+/** Ctrl-C arrives twice where npm passes it on to a process that the terminal has told already; within this time it counts once. */
+const SAME_SIGNAL_MS = 300;
+
 /** The process around `run`: stdout, stderr and the signals. */
 export async function main(args: readonly string[]): Promise<number> {
+  const { stdout, stderr } = process;
   const stop = new AbortController();
-  const onSignal = () => {
-    if (stop.signal.aborted) process.exit(130);
-    process.stderr.write('\nstopping; press Ctrl-C again to quit at once\n');
-    stop.abort();
+  let stoppedAt = 0;
+  let lost: string | undefined;
+  const abort = (reason: StopReason): void => {
+    stoppedAt = performance.now();
+    stop.abort(reason);
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  // A reader that has seen enough (`tabmesh ... | head`) is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'EPIPE') process.exit(0); throw error; });
-  return run(args, {
-    out: (line) => { process.stdout.write(`${line}\n`); },
-    err: (line) => { process.stderr.write(`${line}\n`); },
-    signal: stop.signal, interactive: process.stdout.isTTY === true, columns: process.stdout.columns ?? 120,
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (!stop.signal.aborted) {
+      stderr.write('\nstopping; press Ctrl-C again to quit at once\n');
+      abort({ text: signal === 'SIGINT' ? 'Ctrl-C' : signal, readerGone: false });
+    } else if (signal !== 'SIGHUP' && performance.now() - stoppedAt > SAME_SIGNAL_MS) process.exit(130);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  for (const [name, stream] of [['stdout', stdout], ['stderr', stderr]] as const) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      // A terminal that was closed answers EIO.
+      const readerGone = error.code === 'EPIPE' || error.code === 'EIO';
+      if (!readerGone) lost ??= `${name} cannot be written: ${error.message}`;
+      if (!stop.signal.aborted) abort({ text: lost ?? `nobody reads ${name} any more`, readerGone });
+    });
+  }
+  const draws = stderr.isTTY && process.env['TERM'] !== 'dumb' && !process.env['NO_COLOR'];
+  const code = await run(args, {
+    out: (line) => { stdout.write(`${line}\n`); },
+    err: (line) => { stderr.write(`${line}\n`); },
+    signal: stop.signal, interactive: stdout.isTTY === true, columns: (draws ? stderr.columns : stdout.columns) ?? 120,
+    ...(draws ? { redraw: (text: string) => { stderr.write(`\r\x1b[K${text}`); } } : {}),
   });
+  // Output is told to have failed a little later than it is written.
+  for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => { stream.write('', () => resolve()); });
+  await nextTask();
+  if (lost === undefined) return code;
+  stderr.write(`tabmesh: ${lost}\n`);
+  return code === 2 ? 2 : 1;
 }

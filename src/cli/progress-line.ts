@@ -27,20 +27,20 @@ export class ProgressLine {
     const done = step + 1;
     const perStep = this.#recentMs.reduce((a, b) => a + b, 0) / this.#recentMs.length;
     const text = `step ${done}/${this.#steps}  loss ${loss.toFixed(4)}  ${formatCount((tokens * 1000) / ms)} tokens/s  ${formatBytes(this.#bytes)} sent  ${formatTime(((this.#steps - done) * perStep) / 1000)} left`;
-    if (!this.#io.interactive) {
+    if (!this.#io.redraw) {
       if (done === this.#steps || done === 1 || done % Math.max(1, Math.floor(this.#steps / PLAIN_LINES)) === 0) this.#io.err(text);
       return;
     }
     const width = Math.max(5, Math.min(30, this.#io.columns - text.length - 4));
     const filled = Math.round((done / this.#steps) * width);
-    process.stderr.write(`\r\x1b[K[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${text}`);
+    this.#io.redraw(`[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${text}`);
     this.#drawn = true;
   }
 
   end(): void { this.#clear(); }
 
   #clear(): void {
-    if (this.#drawn) process.stderr.write('\n');
+    if (this.#drawn) this.#io.err('');
     this.#drawn = false;
   }
 }

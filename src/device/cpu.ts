@@ -4,6 +4,7 @@
 import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
+import { nextTask } from '../base/world.ts';
 import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag, Range } from './device.ts';
 import { bindingDType } from './kernel.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
@@ -12,6 +13,10 @@ import { MemoryLedger } from './memory.ts';
 interface CpuBuffer extends DeviceBuffer { data: ArrayBuffer | undefined }
 interface CpuLaunch extends Launch { run(): void }
 
+interface Submission { readonly launches: readonly CpuLaunch[]; next: number; readonly readback: readonly Range[]; results?: ArrayBuffer[] }
+
+/** Some milliseconds of references between two tasks of the thread. */
+const BREATH_FLOPS = 2_000_000;
 const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 
 export function createCpuDevice(): Device {
@@ -30,6 +35,21 @@ export function createCpuDevice(): Device {
   };
   const read = (range: Range): ArrayBuffer => bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
 
+  // A queue: what is written or submitted later sees all of what was submitted before, though that lets other tasks in between.
+  let current: Submission | undefined;
+  const runNext = (submission: Submission): void => {
+    submission.launches[submission.next++].run();
+    counters.launches++;
+  };
+  const finish = (submission: Submission): void => {
+    if (submission.results) return;
+    while (submission.next < submission.launches.length) runNext(submission);
+    if (submission.readback.length) counters.readbacks++;
+    submission.results = submission.readback.map((range) => { counters.bytesRead += range.bytes; return read(range); });
+    if (current === submission) current = undefined;
+  };
+  const finishCurrent = (): void => { if (current) finish(current); };
+
   return {
     kind: 'cpu', adapter, features, counters, memory: memory.byTag, lost,
     alloc(bytes, tag: MemoryTag, label) {
@@ -39,11 +59,13 @@ export function createCpuDevice(): Device {
       return buffer;
     },
     free(buffer) {
+      finishCurrent();
       if (!(buffer as CpuBuffer).data) return;
       (buffer as CpuBuffer).data = undefined;
       memory.add(buffer.tag, -buffer.bytes);
     },
     write(buffer, offset, data) {
+      finishCurrent();
       new Uint8Array(bytesOf(buffer)).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
       counters.bytesWritten += data.byteLength;
     },
@@ -60,9 +82,22 @@ export function createCpuDevice(): Device {
     async submit(launches, readback = []) {
       if (gone) throw gone;
       counters.submits++;
-      for (const launch of launches) { (launch as CpuLaunch).run(); counters.launches++; }
-      if (readback.length) counters.readbacks++;
-      return readback.map((range) => { counters.bytesRead += range.bytes; return read(range); });
+      finishCurrent();
+      const own: Submission = { launches: launches as readonly CpuLaunch[], next: 0, readback };
+      current = own;
+      // A GPU would leave this thread free to hear a stop, a pause or a signal.
+      let flops = 0;
+      while (current === own && own.next < own.launches.length) {
+        flops += own.launches[own.next].flops;
+        runNext(own);
+        if (flops < BREATH_FLOPS) continue;
+        flops = 0;
+        await nextTask();
+        if (gone) throw gone;
+      }
+      finish(own);
+      await nextTask();
+      return own.results!;
     },
     async idle() {},
     destroy() { gone = new DeviceLostError('destroyed'); lose(gone); },

@@ -54,7 +54,10 @@ export interface RunOptions {
   requests?(): Requests;
   /** Resolves while the rank may go on; a pause keeps it pending between two steps. */
   mayContinue?(): Promise<void>;
+  /** Ends the run before its next step, with an error. */
   readonly signal?: AbortSignal;
+  /** Once aborted, this rank asks all to end after their step; with `save` also for a checkpoint of it. */
+  readonly stop?: { readonly signal: AbortSignal; readonly save: boolean };
 }
 
 const SAMPLE_TOKENS = 120;
@@ -69,7 +72,7 @@ export async function runRank(options: RunOptions): Promise<void> {
   tell({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
-    batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: options.requests,
+    batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: requestsOf(options),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: (at) => learningRateAt(config.lr, at, config.steps), batchAt: (at) => prepared.dataset.batchAt(at),
   });
@@ -92,6 +95,15 @@ export async function runRank(options: RunOptions): Promise<void> {
     trainer.dispose();
   }
   telling.settle();
+}
+
+/** The rank's own wishes, and those that a stop adds. */
+function requestsOf({ requests, stop }: RunOptions): (() => Requests) | undefined {
+  if (!stop) return requests;
+  return () => {
+    const own = requests?.() ?? { stop: false, save: false, sample: false };
+    return stop.signal.aborted ? { ...own, stop: true, save: own.save || stop.save } : own;
+  };
 }
 
 async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<boolean> {

@@ -55,7 +55,7 @@ test('a saved folder trains on with its own tokenizer, and a checkpoint resumes'
 
 test.each([
   [['--layout', 'dp=2,pp=2', '--devices', '3'], 2, 'make them equal'],
-  [['--layout', 'tp=3', '--data', 'copy'], 1, 'tp(3) does not divide 4'],
+  [['--layout', 'tp=3', '--data', 'copy'], 2, 'tp(3) does not divide 4'],
   [['--model', 'no-such-folder'], 2, 'no preset'],
   [['--data', 'no-such-file.txt'], 2, 'cannot be read'],
   [['--tabs', '2', '--devices', '2', '--layout', 'dp=2'], 2, 'not both'],

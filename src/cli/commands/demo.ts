@@ -2,10 +2,12 @@
 // display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
 import { worldSize } from '../../base/axis.ts';
-import { ServeError } from '../../base/errors.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
+import { ConfigError, ServeError } from '../../base/errors.ts';
+import { isPresetName, PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
+import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
-import { openBoth, openTabs, ReportSink } from '../chromium.ts';
+import { openBoth, openTabs, ReportSink, stopTabs } from '../chromium.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { describeOptions, parseOptions, portOf } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -34,15 +36,19 @@ async function open(port: number, headless: boolean, io: CommandIo): ReturnType<
 }
 
 export const command: Command = {
-  name: 'demo',
+  name: 'demo', trains: true,
   summary: 'trains a GPT on Moby Dick on four real browser tabs',
   help: ['tabmesh demo: trains a GPT on Moby Dick on four real browser tabs', '', 'usage: tabmesh demo [options]', '', describeOptions(OPTIONS)].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     const config = parseRunConfig([
       ['model', options.model], ['layout', options.layout], ['steps', String(options.steps)], ['batch', '16'], ['microbatches', '4'],
-      ['lr', '0.004'], ['warmup', '10'], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
+      ['lr', '0.004'], ['warmup', String(Math.min(10, options.steps))], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
     ]);
+    // Before anything is opened; the vocabulary does not matter.
+    if (!isPresetName(config.model)) throw new ConfigError('--model', `expected a preset (${PRESET_NAMES.join(', ')}), got '${config.model}'`);
+    checkLayout(presetConfig(config.model, 2), config.layout, { ...config, context: presetContext(config.model) });
+    const stopped = new Promise<void>((resolve) => { io.signal.addEventListener('abort', () => resolve(), { once: true }); });
     const size = worldSize(config.layout);
     const { server, browser } = await open(portOf(options.port), options.headless || !hasDisplay(), io);
     try {
@@ -51,10 +57,11 @@ export const command: Command = {
       const sink = new ReportSink(size, run, show.take, (text) => show.note(text));
       io.out(`page ${server.url}`);
       show.note(`opening ${size} tabs`);
-      const { roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
+      const { pages, roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
       io.out(`watch or join: ${roomUrl}`);
-      const stopped = new Promise<void>((resolve) => io.signal.addEventListener('abort', () => resolve(), { once: true }));
-      await Promise.race([sink.finished, stopped]);
+      // After its step; before there is one, at once.
+      const ended = stopped.then(async () => { if (show.training) await Promise.all([stopTabs(pages), sink.finished]); });
+      await Promise.race([sink.finished, ended]);
       show.end();
       if (io.interactive && !io.signal.aborted) {
         io.out(`the run is over; the page goes on at ${server.url} (Ctrl-C stops)`);
@@ -82,6 +89,9 @@ class DemoView {
     this.#size = size;
     this.#progress = new ProgressLine(steps, io);
   }
+
+  /** A step was made. */
+  get training(): boolean { return this.#first !== undefined; }
 
   note(text: string): void { this.#progress.note(text); }
 

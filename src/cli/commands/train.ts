@@ -6,7 +6,7 @@ import type { JsonValue } from '../../base/json.ts';
 import { neededFiles, prepareRun } from '../../train/prepare.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import type { Command } from '../command.ts';
+import type { Command, StopReason } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import type { OptionSpec } from '../options.ts';
@@ -38,7 +38,7 @@ const OPTIONS = {
 } as const;
 
 export const command: Command = {
-  name: 'train',
+  name: 'train', trains: true,
   summary: 'trains a model on tabs, virtual devices, Dawn or the CPU references',
   help: ['tabmesh train: trains a model on tabs, virtual devices, Dawn or the CPU references', '', 'usage: tabmesh train [--tabs N | --devices N] [options]', '',
     describeOptions(OPTIONS), '', 'settings of the run:', describeOptions(SETTINGS), '',
@@ -62,13 +62,16 @@ export const command: Command = {
     tryOutputs(outputs, prepared.model);
     const sink = new RunOutputs(config, prepared, outputs, io);
     let complete = false;
+    const onStop = (): void => sink.stopping((io.signal.reason as StopReason).text);
+    io.signal.addEventListener('abort', onStop, { once: true });
     try {
       await execute({
-        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, signal: io.signal,
+        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, stop: { signal: io.signal, save: checkpoint !== undefined },
         checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
         ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}), onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {
+      io.signal.removeEventListener('abort', onStop);
       complete = sink.finish();
     }
     return complete ? 0 : 1;

@@ -44,6 +44,12 @@ export class RunOutputs {
 
   status(text: string): void { this.#progress.note(text); }
 
+  /** The run was asked to end; `reason` says by what. */
+  stopping(reason: string): void {
+    const kept = [['checkpoint', this.#outputs.checkpoint], ['model', this.#outputs.save]].filter(([, path]) => path !== undefined).map(([what, path]) => `the ${what} goes to ${path}`);
+    this.status(`stopping after this step (${reason}); ${kept.length ? kept.join(', ') : 'nothing is kept without --checkpoint or --save'}`);
+  }
+
   take(rank: number, event: RunEvent): void {
     if (event.kind === 'status' && rank === 0) this.status(event.text);
     else if (event.kind === 'step') this.#step(rank, event.metrics);

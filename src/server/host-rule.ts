@@ -73,7 +73,7 @@ function readHost(text: string): Site | undefined {
   if (name === undefined || Number(port) > 65535 || !URL.canParse(`http://${name}`)) return undefined;
   // The parser of addresses writes names and addresses in the one form that browsers compare.
   const host = new URL(`http://${name}`).hostname.replace(/\.$/, '');
-  return host === '' || /^\.|\.\./.test(host) ? undefined : { host, port: port === '' ? '' : String(Number(port)) };
+  return /^(\[[\da-f:.]+\]|[\w-]+(\.[\w-]+)*)$/.test(host) ? { host, port: port === '' ? '' : String(Number(port)) } : undefined;
 }
 
 function isAddress(host: string): boolean { return host.startsWith('[') || isIP(host) === 4; }

@@ -64,12 +64,15 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
   const askIce = createIceEndpoint(ice);
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const path = pathOf(request.url ?? '', base);
-    for (const [name, value] of Object.entries(securityHeaders(path ?? ''))) response.setHeader(name, value);
-    const personal = path !== undefined && /^(ice$|mqtt$|run\/|result)/.test(path);
+    const asked = readPath(request.url ?? '', base);
+    const path = asked.path ?? '';
+    for (const [name, value] of Object.entries(securityHeaders(path))) response.setHeader(name, value);
+    const personal = /^(ice$|mqtt$|run\/|results?\/)/.test(path);
     const refusal = rule.refuse(request.headers, personal);
     if (refusal) { tell(refusal); return say(response, refusal.status, refusal.reason); }
-    if (path === undefined) return say(response, 400, 'expected the address of a page');
+    if (asked.trouble === 'malformed') return say(response, 400, 'expected the address of a page');
+    if (asked.trouble === 'no slash') return say(response, 308, `the pages lie below ${base}`, { location: `${base.split('/').at(-2)}/` });
+    if (asked.trouble === 'outside') return say(response, 404, `everything lies below ${base}`);
     if (path === 'ice') return askIce(request, response);
     if (path === 'mqtt') return say(response, 426, 'the broker speaks MQTT over a web socket', { connection: 'Upgrade', upgrade: 'websocket' });
     const [, token, rest] = /^run\/([0-9a-f]{32})\/(.*)$/.exec(path) ?? [];
@@ -77,10 +80,11 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
       const run = runs.get(token);
       return run ? run.handle(request, response, rest!) : say(response, 404, 'there is no such run; it may be over');
     }
-    return sendPage(request, response, folder, path);
+    if (/^(run|results?)(\/|$)/.test(path)) return say(response, 404, 'no run waits for this; its files and results have an address of their own');
+    return sendPage(request, response, folder, asked.encoded);
   };
   const upgrade = (request: IncomingMessage, socket: Parameters<typeof endUpgrade>[0], head: Buffer): void => {
-    if (pathOf(request.url ?? '', base) !== 'mqtt') return endUpgrade(socket, 404, 'there is no web socket at this address');
+    if (readPath(request.url ?? '', base).path !== 'mqtt') return endUpgrade(socket, 404, 'there is no web socket at this address');
     const refusal = rule.refuse(request.headers, false);
     if (refusal) { tell(refusal); return endUpgrade(socket, refusal.status, refusal.reason); }
     broker.take(request, socket, head);
@@ -96,7 +100,7 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
     url: `http://${host === true ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${at}${base}`,
     networkUrls: host === true ? networkAddresses().map((address) => `http://${address}:${at}${base}`) : [],
     openRun(limits) {
-      const run = new RunFiles(limits);
+      const run: RunFiles = new RunFiles(limits, () => { runs.delete(run.token); });
       runs.set(run.token, run);
       return run;
     },
@@ -111,17 +115,26 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
   };
 }
 
-/** The path below `base` without a slash at its start and without a query, each part once decoded; undefined for what is no path there. */
-function pathOf(url: string, base: string): string | undefined {
-  const [path = ''] = url.split(/[?#]/);
+interface AskedPath {
+  /** Below the base, without a slash at its start and without a query; decoded once. Absent with a trouble. */
+  readonly path?: string;
+  readonly encoded: string;
+  readonly trouble?: 'malformed' | 'outside' | 'no slash';
+}
+
+function readPath(url: string, base: string): AskedPath {
+  const [whole = ''] = url.split(/[?#]/);
+  if (!whole.startsWith('/')) return { encoded: '', trouble: 'malformed' };
   // A path with two slashes at its start is one, not the name of a server.
-  if (!path.startsWith(base)) return path === base.slice(0, -1) ? '' : undefined;
+  if (!whole.startsWith(base)) return { encoded: '', trouble: `${whole}/` === base ? 'no slash' : 'outside' };
+  const encoded = whole.slice(base.length);
   try {
-    const decoded = decodeURIComponent(path.slice(base.length));
-    return decoded.includes('\0') ? undefined : decoded;
+    const path = decodeURIComponent(encoded);
+    if (path.includes('\0')) return { encoded, trouble: 'malformed' };
+    return path.startsWith('/') ? { encoded, trouble: 'outside' } : { path, encoded };
   } catch {
     // A % that begins no character.
-    return undefined;
+    return { encoded, trouble: 'malformed' };
   }
 }
 

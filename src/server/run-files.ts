@@ -36,8 +36,10 @@ export class RunFiles {
   #uploads = 0;
   #arriving = 0;
   #closed = false;
+  readonly #onClose: () => void;
 
-  constructor({ maxBytes = 2 ** 31 - 1, maxWaiting = 64 }: RunLimits = {}) {
+  constructor({ maxBytes = 2 ** 31 - 1, maxWaiting = 64 }: RunLimits = {}, onClose: () => void = () => undefined) {
+    this.#onClose = onClose;
     this.#maxBytes = maxBytes;
     this.#maxWaiting = maxWaiting;
   }
@@ -78,6 +80,7 @@ export class RunFiles {
   /** Refuses everything from now on and removes what is on disk. */
   close(): void {
     this.#closed = true;
+    this.#onClose();
     this.#files.clear();
     this.#results.clear();
     if (this.#folder === undefined) return;

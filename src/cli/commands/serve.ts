@@ -50,7 +50,8 @@ export function hostsOf(text: string | undefined): string[] {
 
 /** '/' or '/sub/', however it is written. */
 export function baseOf(text: string): string {
-  const path = `/${text.replace(/^\/+|\/+$/g, '')}/`.replace('//', '/');
+  const inner = text.replace(/^\/+|\/+$/g, '');
+  const path = inner === '' ? '/' : `/${inner}/`;
   if (!/^[\w.~/-]+$/.test(path) || path.includes('//') || /(^|\/)\.\.?\//.test(path)) throw new ConfigError('--base', `expected a path like /tabmesh/, got '${text}'`);
   return path;
 }

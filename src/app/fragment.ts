@@ -26,7 +26,7 @@ export interface PageSettings {
   readonly auto: boolean;
   readonly backend: Backend;
   readonly plan?: Plan;
-  /** Prefix of an address that takes the bytes of results. */
+  /** Prefix of an address of this page's server that takes the bytes of results. */
   readonly upload?: string;
   readonly ice: IceConfig;
   /** Tabs of one browser that both ask for it use ports instead of WebRTC. */
@@ -35,13 +35,16 @@ export interface PageSettings {
 
 const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
 
-export function readFragment(hash: string): PageSettings {
+/** @param page address of this page; results go to its own server only. */
+export function readFragment(hash: string, page: string): PageSettings {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
   for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
   const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map((name) => given.get(name) ?? undefined);
   if (room !== undefined && key === undefined) throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
   const backend = given.get('backend') ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
+  // A link of somebody else must not send weights elsewhere.
+  if (upload !== undefined && !(URL.canParse(upload, page) && new URL(upload, page).origin === new URL(page).origin)) throw new ConfigError('link', `upload is ${quote(upload)}; expected an address of this page's own server`);
   const lane = given.get('lane');
   if (lane !== null && lane !== 'same-browser') throw new ConfigError('link', `lane is ${quote(lane)}; expected same-browser`);
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);

@@ -64,7 +64,7 @@ async function begin(): Promise<void> {
 
 function readSettings(): { settings: PageSettings; trouble?: string } {
   try {
-    return { settings: readFragment(location.hash) };
+    return { settings: readFragment(location.hash, document.baseURI) };
   } catch (error) {
     return { settings: { auto: false, backend: 'webgpu', ice: NO_ICE }, trouble: sentence(error) };
   }

@@ -3,13 +3,14 @@
 // cannot transfer them keeps them here, and this page pumps every message through a port (slower, but the same to the worker).
 
 import { transfer, wrap } from 'comlink';
-import { InternalError } from '../base/errors.ts';
+import { InternalError, TabmeshError } from '../base/errors.ts';
 import type { ChannelLanes } from '../cluster/mesh.ts';
 import type { Met } from '../cluster/same-browser.ts';
 import { relayChannel } from '../transport/message-port.ts';
 import { channelTransferWorks } from '../transport/webrtc.ts';
 import type { Requests } from '../train/trainer.ts';
 import type { LaneHandle } from '../../workers/lane-handle.ts';
+import { OLDER } from './plan.ts';
 import type { Backend, DeviceReport, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
 
 const CLOSE_MS = 2000;
@@ -28,7 +29,7 @@ export class RankHost {
     this.#crashed = new Promise((_, reject) => { this.#crash = reject; });
     // Whoever waits for a call hears of it; without a call nobody needs to.
     this.#crashed.catch(() => {});
-    this.#worker.addEventListener('error', (event) => this.#crash(new InternalError(`the worker failed (${event.message || 'its script could not be loaded'}); reload the page`)));
+    this.#worker.addEventListener('error', (event) => this.#crash(event.message ? new InternalError(`the worker failed (${event.message}); reload the page`) : new TabmeshError(OLDER)));
     this.#worker.addEventListener('messageerror', () => this.#crash(new InternalError('a message of the worker could not be read; reload the page')));
   }
 

@@ -1,5 +1,6 @@
 // How this tab meets others: which carrier a room uses, who we say we are, and a fresh room.
 
+import { RoomError } from '../base/errors.ts';
 import { randomHex, realWorld } from '../base/world.ts';
 import { broadcastChannelCarrier } from '../cluster/broadcast-channel.ts';
 import { mqttCarrier } from '../cluster/mqtt.ts';
@@ -23,7 +24,11 @@ export async function chooseCarrier(broker: string | undefined): Promise<Carrier
   if (broker !== undefined && broker !== 'none') return mqttCarrier({ world, url: broker });
   // Beside the page, which may lie below a path of a proxy.
   const own = new URL('mqtt', document.baseURI).href.replace(/^http/, 'ws').replace(/#.*$/, '');
-  if (broker === undefined && location.host && await answers(own)) return mqttCarrier({ world, url: own });
+  if (broker === undefined && location.host) {
+    if (await answers(own)) return mqttCarrier({ world, url: own });
+    const refusal = await whyRefused();
+    if (refusal !== undefined) throw new RoomError('broker', refusal);
+  }
   return broadcastChannelCarrier({ world });
 }
 
@@ -40,6 +45,18 @@ function answers(url: string): Promise<boolean> {
     socket.onopen = () => end(true);
     socket.onerror = () => end(false);
   });
+}
+
+/** A browser does not tell why a web socket was refused; a server of ours that does not know the name of its proxy says so to a post, too. undefined: it has no broker. */
+async function whyRefused(): Promise<string | undefined> {
+  try {
+    const response = await fetch(new URL('mqtt', document.baseURI), { method: 'POST', signal: AbortSignal.timeout(PROBE_MS), cache: 'no-store', credentials: 'omit' });
+    const text = response.status === 403 ? (await response.text()).trim() : '';
+    return text.includes('--allow-host') ? text : undefined;
+  } catch {
+    // Nobody answers: a page from a folder, or a server that is away.
+    return undefined;
+  }
 }
 
 /** The id survives a reload, so that the room knows the tab again. */

@@ -1,9 +1,9 @@
 // The parts of the page that need no browser: links, plans, curves, the view of a run, reports to a driving program.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { readFragment, roomLink } from '../../src/app/fragment.ts';
+import { readFragment as readFragmentOf, roomLink } from '../../src/app/fragment.ts';
 import { formatBytes } from '../../src/base/format-bytes.ts';
-import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan.ts';
+import { configOf, fetchContents, makePlan, OLDER, parsePlan, sentence } from '../../src/app/plan.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { createReporter } from '../../src/app/reporter.ts';
 import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/run-view.ts';
@@ -20,7 +20,22 @@ import type { LinkReport } from '../../workers/protocol.ts';
 
 afterEach(() => { vi.unstubAllGlobals(); });
 
+const readFragment = (hash: string) => readFragmentOf(hash, 'https://x.example/a/');
+
+it('a page that is older than its server says so, in the words of no browser', () => {
+  for (const words of ['Failed to fetch dynamically imported module: http://x/assets/a.js', 'error loading dynamically imported module: http://x/a.js', 'Importing a module script failed.', 'Unable to preload CSS for /assets/x.css']) {
+    expect(sentence(new TypeError(words))).toBe(OLDER);
+  }
+  expect(OLDER).toMatch(/older than its server.*reload/);
+});
+
 describe('the link of a page', () => {
+  it('sends results to the own server of the page only', () => {
+    for (const upload of ['run/ab/results', '/b', 'https://x.example/run/ab/results']) expect(readFragment(`#upload=${encodeURIComponent(upload)}`).upload).toBe(upload);
+    for (const upload of ['https://evil.example/loot', '//evil.example/loot', 'http://x.example/a', 'https://x.example:444/', 'data:text/plain,x', 'https://']) {
+      expect(() => readFragment(`#upload=${encodeURIComponent(upload)}`), upload).toThrow(`link: upload is "${upload}"; expected an address of this page's own server`);
+    }
+  });
   it('carries a room to another tab, and asks there unless the person opened it', () => {
     const settings = readFragment('#room=r1&key=abc&broker=none&backend=cpu&lane=same-browser&ice=stun:a.example,stun:b.example:3478');
     const link = roomLink('https://x.example/page#old', settings.room!, settings);

@@ -1,7 +1,7 @@
 // Finding browsers and drivers, without any of them: platform, environment and files are arguments or texts.
 
 import { describe, expect, it } from 'vitest';
-import { findBrowser, installHint, launchOptions } from '../../src/cli/machine/browser.ts';
+import { findBrowser, installHint, launchOptions, whyNotStarted } from '../../src/cli/machine/browser.ts';
 import { findTurnserver } from '../../src/cli/machine/coturn.ts';
 import { backportsList, backportsSources } from '../../src/cli/machine/lavapipe.ts';
 import { plainDependencies } from '../../src/cli/machine/packages.ts';
@@ -26,6 +26,25 @@ describe('findBrowser', () => {
   it('always starts the browser with WebGPU', () => {
     expect(launchOptions('/usr/bin/chromium', false)).toMatchObject({ executablePath: '/usr/bin/chromium', headless: false, args: expect.arrayContaining(['--enable-unsafe-webgpu']) });
   });
+});
+
+it('a browser that does not start is told in one sentence', () => {
+  // What Playwright says, as it was seen, shortened.
+  const launch = 'browserType.launch: Target page, context or browser has been closed\nBrowser logs:\n\n<launching> /b --no-sandbox\n';
+  const cases: readonly (readonly [string, boolean, RegExp])[] = [
+    [`${launch}<launched> pid=1\n[pid=1][err] Missing X server or $DISPLAY\n[pid=1] <process did exit: exitCode=1, signal=null>`, false, /^browser: no window can be opened on display .*; correct DISPLAY, or add --headless$/],
+    [`${launch}<launched> pid=1\n[pid=1] <process did exit: exitCode=3, signal=null>`, true, /^browser: \/b does not start \(it ended with exit code 3\); start it by hand/],
+    [`${launch}<launched> pid=1\n[pid=1] <process did exit: exitCode=null, signal=SIGSEGV>`, true, /^browser: \/b does not start \(it ended with SIGSEGV\)/],
+    [`${launch}[pid=1][err] /b: error while loading shared libraries: libnss3.so: cannot open`, true, /^browser: \/b lacks the library libnss3\.so; install it/],
+    ['browserType.launch: Failed to launch: Error: spawn /b EACCES\nCall log:\n  - x', true, /^browser: \/b is no program that this user may start/],
+    ['browserType.launch: Timeout 180000ms exceeded.\nCall log', true, /^browser: \/b did not answer in time/],
+    ['something else\nentirely', true, /^browser: \/b does not start; start it by hand/],
+  ];
+  for (const [report, headless, sentence] of cases) {
+    const said = whyNotStarted('/b', headless, report);
+    expect(said).toMatch(sentence);
+    expect(said).not.toContain('\n');
+  }
 });
 
 it('turnserver is found on the PATH first, then in the usual places and in our own copy', () => {

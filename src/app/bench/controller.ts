@@ -3,7 +3,7 @@
 
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
-import { sentence } from '../plan.ts';
+import { OLDER, sentence } from '../plan.ts';
 import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
 import { emptyReport, formatReport, isEmpty, parseReport } from './report.ts';
 import type { Report } from './report.ts';
@@ -150,7 +150,7 @@ export class BenchController {
     worker.addEventListener('error', (event) => {
       if (worker !== this.#worker) return;
       event.preventDefault();
-      this.#end('error', sentence(new InternalError(event.message || 'the worker of the bench does not load; reload the page')));
+      this.#end('error', event.message ? sentence(new InternalError(event.message)) : OLDER);
     });
     return worker;
   }

@@ -18,6 +18,7 @@ import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
 import { RankSeat } from './rank-seat.ts';
 import type { SeatApi } from './rank-seat.ts';
 import type { LaneHandle, LaneHandles } from '../../../workers/lane-handle.ts';
+import { OLDER } from '../plan.ts';
 
 export interface RankPageOptions {
   readonly rank: number;
@@ -61,7 +62,7 @@ export class RankPage {
     this.#peerJobs = createPeerJobs(rank, PEER_LIBRARIES, (library) => this.#signallingOf(library), `tabmesh-${run}`, () => performance.now());
     if (channelTransferWorks()) {
       this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: `rank ${rank}` });
-      this.#worker.addEventListener('error', (event) => this.#break(new InternalError(`the worker of rank ${rank} failed (${event.message || 'its script could not be loaded'}); reload the page`)));
+      this.#worker.addEventListener('error', (event) => this.#break(event.message ? new InternalError(`the worker of rank ${rank} failed (${event.message}); reload the page`) : new TabmeshError(OLDER)));
       this.#remote = wrap<SeatApi>(this.#worker);
     } else this.#seat = new RankSeat();
     const others = [...names.keys()].filter((peer) => peer !== rank);

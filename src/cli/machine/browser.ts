@@ -92,8 +92,7 @@ export function whyNotStarted(executable: string, headless: boolean, report: str
   if (!headless && /Missing X server|Unable to open X display|cannot open display|ozone_platform_x11|Failed to connect to Wayland/i.test(report)) {
     return `browser: no window can be opened on display ${process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY'] || '(none)'}; correct DISPLAY, or add --headless`;
   }
-  if (/\bEACCES\b/.test(report)) return `browser: ${executable} may not be executed by this user; ${how}`;
-  if (/\b(ENOEXEC|ENOENT|ENOTDIR|EISDIR)\b|Exec format error/.test(report)) return `browser: ${executable} is no program that can be started; ${how}`;
+  if (/\b(EACCES|ENOEXEC|ENOENT|ENOTDIR|EISDIR)\b|Exec format error/.test(report)) return `browser: ${executable} is no program that this user may start; ${how}`;
   const ended = /exitCode=(\d+|null)(?:, signal=(\w+))?/.exec(report);
   const end = ended === null ? '' : ` (it ended with ${ended[2] && ended[2] !== 'null' ? ended[2] : `exit code ${ended[1]}`})`;
   const library = /error while loading shared libraries: ([\w.+-]+)/.exec(report)?.[1];

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
 import { readMobyDick } from '../../src/server/pages/moby-dick.ts';
 import { bpeTokenizer, trainBpe } from '../../src/train/text/bpe.ts';
+import { trainMerges } from '../../src/train/text/bpe-training.ts';
+import { piecesOf } from '../../src/train/text/pieces.ts';
 import { byteTokenizer, charTokenizer, type Tokenizer } from '../../src/train/text/tokenizer.ts';
 import { formatTokenizer, makeTokenizer, parseTokenizer } from '../../src/train/text/tokenizer-file.ts';
 
@@ -168,5 +170,77 @@ describe('makeTokenizer', () => {
 
   it.each(['words', 'bpe', 'bpe:255', 'bpe:1e3', 'bpe:65537', 'bpe:10000000'])('refuses %s', (name) => {
     expect(() => makeTokenizer(name, 'abc')).toThrow(ConfigError);
+  });
+});
+
+describe('BPE against its definition', () => {
+  const PATTERN = /'(?:[stmd]|ll|re|ve)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+  const mixed = fc.array(fc.oneof(fc.constantFrom(' ', '  ', '\n', "'s", "'ll", "'", 'a', 'ab', '1', '٣', '!?', '🐋', '𝐀', '日本', '\u0085', '\ufeff', 'e\u0301'), fc.string({ unit: 'binary', maxLength: 3 })), { maxLength: 30 }).map((parts) => parts.join(''));
+
+  it('the pieces are those of the pattern', () => {
+    fc.assert(fc.property(mixed, (text) => { expect([...piecesOf(text)]).toEqual([...text.matchAll(PATTERN)].map(([piece]) => piece)); }), { numRuns: 3000 });
+  });
+
+  /** One merge after the other over all words, counting every pair anew. */
+  function slowly(text: string, count: number): [number, number][] {
+    const seen = new Map<string, number>();
+    for (const [piece] of text.matchAll(PATTERN)) seen.set(piece, (seen.get(piece) ?? 0) + 1);
+    let words = [...seen].map(([piece, weight]) => ({ ids: [...new TextEncoder().encode(piece)], weight }));
+    const merges: [number, number][] = [];
+    while (merges.length < count) {
+      const counts = new Map<string, number>();
+      for (const { ids, weight } of words) for (let i = 0; i + 1 < ids.length; i++) counts.set(`${ids[i]},${ids[i + 1]}`, (counts.get(`${ids[i]},${ids[i + 1]}`) ?? 0) + weight);
+      const [best] = [...counts].map(([pair, n]) => ({ pair: pair.split(',').map(Number) as [number, number], n })).filter(({ n }) => n > 1).sort((x, y) => y.n - x.n || x.pair[0] - y.pair[0] || x.pair[1] - y.pair[1]);
+      if (!best) break;
+      const [left, right] = best.pair;
+      words = words.map(({ ids, weight }) => {
+        const out: number[] = [];
+        for (let i = 0; i < ids.length; i++) if (ids[i] === left && ids[i + 1] === right) { out.push(256 + merges.length); i++; } else out.push(ids[i]!);
+        return { ids: out, weight };
+      });
+      merges.push([left, right]);
+    }
+    return merges;
+  }
+
+  it('training finds the merges of the plain procedure', () => {
+    const letters = fc.array(fc.constantFrom('a', 'b', 'ab', 'aaa', ' ', ' a', 'é', '!'), { maxLength: 120 }).map((parts) => parts.join(''));
+    fc.assert(fc.property(letters, (text) => { expect(trainMerges(text, 40)).toEqual(slowly(text, 40)); }), { numRuns: 300 });
+    expect(trainMerges(sample.slice(0, 4000), 60)).toEqual(slowly(sample.slice(0, 4000), 60));
+  });
+
+  it('long pieces are merged as short ones are', () => {
+    const t = trainBpe('abababab aab abb abab babab '.repeat(9), 290);
+    const json = t.toJSON();
+    const merges = json.kind === 'bpe' ? json.merges : [];
+    fc.assert(fc.property(fc.array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 200 }), (letters) => {
+      let ids = letters.map((letter) => letter.charCodeAt(0));
+      merges.forEach(([left, right], m) => {
+        const out: number[] = [];
+        for (let i = 0; i < ids.length; i++) if (ids[i] === left && ids[i + 1] === right) { out.push(256 + m); i++; } else out.push(ids[i]!);
+        ids = out;
+      });
+      expect([...t.encode(letters.join(''))]).toEqual(ids);
+    }), { numRuns: 300 });
+  });
+});
+
+describe('BPE takes 5 million characters without a space', () => {
+  let seed = 1;
+  const random = (): number => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32; };
+  const drawn = (count: number, one: () => string): string => { const parts: string[] = []; for (let i = 0; i < count; i++) parts.push(one()); return parts.join(''); };
+
+  it.each<[string, () => string]>([
+    ['one character', () => 'a'.repeat(5_000_000)],
+    ['letters', () => drawn(5_000_000, () => String.fromCharCode(97 + Math.floor(26 * random() ** 2)))],
+    ['Han, nothing repeated on purpose', () => drawn(5_000_000, () => String.fromCharCode(0x4e00 + Math.floor(20_000 * random())))],
+    ['emoji', () => drawn(2_500_000, () => String.fromCodePoint(0x1f300 + Math.floor(500 * random())))],
+  ])('%s', { timeout: 240_000 }, (_, make) => {
+    const text = make();
+    const told: string[] = [];
+    const t = trainBpe(text, 1256, (line) => told.push(line));
+    expect(t.decode(t.encode(text)) === text).toBe(true);
+    expect(told[0]).toBe('BPE: cutting the text into pieces');
+    expect(told.length).toBeLessThan(13);
   });
 });

@@ -5,16 +5,21 @@
 export const PAIR = 2 ** 21;
 /** A heap entry is rank * 2^32 + place, which is exact for ranks below 2^21. */
 const PLACE = 2 ** 32;
+/** Symbols of a piece that is merged without a heap. */
+const SHORT = 32;
 
 /**
  * `ids` after all merges. `ranks` has the rank of a pair (left * PAIR + right), `mergedOf` the id that a merge makes.
  * A merge may need the result of a merge of higher rank; then it comes after it, as in Hugging Face's tokenizers.
  */
-export function mergePiece(ids: ArrayLike<number>, ranks: ReadonlyMap<number, number>, mergedOf: (rank: number) => number): Uint32Array<ArrayBuffer> {
+export function mergePiece(ids: ArrayLike<number>, ranks: ReadonlyMap<number, number>, mergedOf: (rank: number) => number): ArrayLike<number> {
   const n = ids.length;
-  const symbols = Uint32Array.from(ids);
-  const next = Int32Array.from({ length: n }, (_, i) => (i + 1 < n ? i + 1 : -1));
-  const previous = Int32Array.from({ length: n }, (_, i) => i - 1);
+  if (n <= SHORT) return mergeShort(ids, ranks, mergedOf);
+  const symbols = new Uint32Array(ids);
+  const next = new Int32Array(n);
+  const previous = new Int32Array(n);
+  for (let i = 0; i < n; i++) { next[i] = i + 1; previous[i] = i - 1; }
+  next[n - 1] = -1;
   const alive = new Uint8Array(n).fill(1);
   const heap = new PlaceHeap(n);
   const rankAt = (place: number): number | undefined => {
@@ -45,6 +50,21 @@ export function mergePiece(ids: ArrayLike<number>, ranks: ReadonlyMap<number, nu
   const out = new Uint32Array(left);
   for (let i = 0, at = 0; at < left; i = next[i]!) out[at++] = symbols[i]!;
   return out;
+}
+
+/** The same for the pieces that most are: arrays of their own would cost more than looking through all pairs. */
+function mergeShort(ids: ArrayLike<number>, ranks: ReadonlyMap<number, number>, mergedOf: (rank: number) => number): readonly number[] {
+  const symbols = Array.from(ids);
+  for (;;) {
+    let best = Infinity;
+    let place = -1;
+    for (let i = 0; i + 1 < symbols.length; i++) {
+      const rank = ranks.get(symbols[i]! * PAIR + symbols[i + 1]!);
+      if (rank !== undefined && rank < best) { best = rank; place = i; }
+    }
+    if (place < 0) return symbols;
+    symbols.splice(place, 2, mergedOf(best));
+  }
 }
 
 /** A binary heap of numbers of at least 0, the smallest first. */

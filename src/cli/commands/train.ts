@@ -10,8 +10,9 @@ import type { Command, StopReason } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import type { OptionSpec } from '../options.ts';
-import { readBytes, readFiles, readText } from '../train/run-files.ts';
-import { checkPaths, tryOutputs } from '../train/output-paths.ts';
+import { checkTokenizers } from '../train/model-folder.ts';
+import { readBytes, readFiles, readText, shapeOfTokens } from '../train/run-files.ts';
+import { checkPaths, savesFolder, tryOutputs } from '../train/output-paths.ts';
 import type { Inputs, Outputs } from '../train/output-paths.ts';
 import { RunOutputs } from '../train/run-outputs.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
@@ -58,7 +59,8 @@ export const command: Command = {
     const outputs: Outputs = { log, grads, save, checkpoint, trace };
     checkPaths(outputs, inputsOf(config, options));
     const files = readFiles(config, options.tokens);
-    const prepared = prepareRun(config, files);
+    const prepared = prepareRun(config, files, (text) => io.err(text));
+    if (save !== undefined && savesFolder(save)) checkTokenizers(save, prepared);
     tryOutputs(outputs, prepared.model);
     const sink = new RunOutputs(config, prepared, outputs, io);
     let complete = false;
@@ -81,6 +83,10 @@ export const command: Command = {
 function readConfig(given: Readonly<Record<string, string | number | boolean | undefined>>, run: string | undefined, tokens: string | undefined): RunConfig {
   const settings: [string, JsonValue][] = Object.keys(SETTINGS).filter((name) => given[name] !== undefined).map((name) => [name, given[name] as string]);
   if (tokens !== undefined) settings.push(['data', 'tokens']);
+  // The file has its own number of steps and rows; a run.json or a checkpoint says them too.
+  if (tokens !== undefined && run === undefined && given.resume === undefined) {
+    settings.push(...shapeOfTokens(tokens).filter(([name]) => given[name] === undefined));
+  }
   const config = run === undefined ? parseRunConfig(settings) : readRunJson(readText(run, '--run'), settings);
   const microbatches = given.microbatches === undefined ? defaultMicrobatches(config) : config.microbatches;
   // A checkpoint of the last step is what asking for a file means.

@@ -1,6 +1,8 @@
 // A trained model as a folder that `--model` and Hugging Face's from_pretrained read.
 
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { ConfigError } from '../../base/errors.ts';
 import { formatModelConfig } from '../../model/config.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import { TOKENIZER_JSON } from '../../train/text/huggingface-json.ts';
@@ -17,4 +19,10 @@ export function modelFolder(path: string, { model, tokenizerFiles }: Pick<Prepar
     { path: join(path, 'model.safetensors'), bytes: weights }, text('config.json', formatModelConfig(model)),
     ...[...tokenizerFiles].map(([name, content]) => text(name, content)),
   ];
+}
+
+/** ConfigError if the folder holds the tokenizer of another model, which would stand beside this one's and make the folder ambiguous. */
+export function checkTokenizers(path: string, { tokenizerFiles }: Pick<PreparedRun, 'tokenizerFiles'>): void {
+  const other = [TOKENIZER_FILE, TOKENIZER_JSON].find((name) => !tokenizerFiles.has(name) && existsSync(join(path, name)));
+  if (other !== undefined) throw new ConfigError('--save', `'${path}' has the ${other} of another model; save into another folder, or remove that file`);
 }

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
+import { readSafetensors } from '../../base/safetensors.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { neededFiles } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
@@ -44,6 +45,12 @@ function readTokenizer({ model, tokenizer }: RunConfig, needed: boolean): RunFil
       `(in Python: AutoTokenizer.from_pretrained('${model}').save_pretrained('${model}'))`);
   }
   return {};
+}
+
+/** Steps and rows of a file of tokens, as settings; none where its shape is wrong, which the preparation of the run says. */
+export function shapeOfTokens(path: string): readonly [string, number][] {
+  const [steps, batch, ...rest] = readSafetensors(readBytes(path, '--tokens'), { label: path }).tensors.get('tokens')?.shape ?? [];
+  return steps && batch && rest.length === 1 ? [['steps', steps], ['batch', batch]] : [];
 }
 
 /** The bytes of a file. ConfigError names `where`, the option that asked for it. */

@@ -14,7 +14,7 @@ const FILE = 'latest.safetensors';
 
 /** FormatError when the bytes are no checkpoint of ours. */
 export function describeCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout {
-  const { metadata } = readSafetensors(bytes, { maxHeaderBytes: 16 * 1024 * 1024 });
+  const { metadata } = readSafetensors(bytes);
   const [step, run, tokenizer] = ['step', 'run', 'tokenizer'].map((name) => metadata.get(name));
   if (!step || !/^\d+$/.test(step) || !run) throw new FormatError('checkpoint', 'expected a .safetensors file with the optimizer state that this page saved; plain weights cannot be resumed');
   const fields = parseJson(run, { format: 'checkpoint', maxDepth: 6 });

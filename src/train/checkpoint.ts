@@ -42,7 +42,7 @@ export interface Checkpoint { readonly step: number; readonly weights: WeightSou
 
 /** Reads a checkpoint of `model`. FormatError if it is none, of another model, or not finite. */
 export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfig): Checkpoint {
-  const { tensors, metadata } = readSafetensors(bytes, { maxHeaderBytes: 16 * 1024 * 1024 });
+  const { tensors, metadata } = readSafetensors(bytes);
   if (metadata.get('tabmesh') !== FORMAT) throw new FormatError('checkpoint', `expected ${FORMAT}, got ${metadata.get('tabmesh') ?? 'a file without that mark'}; to start from plain weights use them as a model folder`);
   const step = Number(metadata.get('step'));
   if (!Number.isSafeInteger(step) || step < 0) throw new FormatError('checkpoint', `expected a step, got ${metadata.get('step')}`);

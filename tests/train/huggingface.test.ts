@@ -3,6 +3,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/base/errors.ts';
+import { readSafetensors } from '../../src/base/safetensors.ts';
+import { presetConfig } from '../../src/model/presets.ts';
+import { initialWeight, weightSpecs } from '../../src/model/weights.ts';
+import { writeCheckpoint } from '../../src/train/checkpoint.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
 import { huggingFaceTokenizer } from '../../src/train/text/huggingface.ts';
 import { formatTokenizer, parseTokenizer, tokenizerFiles } from '../../src/train/text/tokenizer-file.ts';
 import { BYTE_CHARACTERS, gpt2Like, llamaLike } from '../support/huggingface-tokenizers.ts';
@@ -178,6 +183,18 @@ describe('files', () => {
     expect([...tokenizerFiles(again)]).toEqual([...tokenizerFiles(t)]);
     expect([...again.encode('the')]).toEqual([257]);
     expect([...tokenizerFiles(parseTokenizer(json)).keys()]).toEqual(['tokenizer.json']);
+  });
+
+  it('a checkpoint carries files of the size of Llama 3\'s, and one that would not fit is refused', { timeout: 60_000 }, () => {
+    const padded = JSON.stringify(gpt2Like(), null, 2) + ' '.repeat(17_000_000);
+    const t = huggingFaceTokenizer(padded);
+    const model = presetConfig('gpt2-nano', 263, { layers: 1, context: 8 });
+    const whole = new Map(weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, 1) }]));
+    const bytes = writeCheckpoint({ step: 3, weights: whole, m: whole, v: whole, config: parseRunConfig([]), model, tokenizer: t, dataIdentity: 'task:copy' } as unknown as Parameters<typeof writeCheckpoint>[0]);
+    const kept = readSafetensors(bytes).metadata.get('tokenizer')!;
+    expect(tokenizerFiles(parseTokenizer(kept)).get('tokenizer.json') === padded).toBe(true);
+    const quotes = JSON.stringify({ ...gpt2Like(), note: '"'.repeat(17_000_000) });
+    expect(() => huggingFaceTokenizer(quotes)).toThrow('bytes in a checkpoint, but at most 90000000 fit; write it without indentation');
   });
 
   const model = (change: Record<string, unknown>) => gpt2Like({ model: { ...(gpt2Like()['model'] as object), ...change } });

@@ -12,8 +12,10 @@ import { mergePiece, PAIR } from './merge-pieces.ts';
 import { checkIds, tokenArray, TOKENIZER_FORMAT } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Characters of both files together: a checkpoint carries them in its header, which may have 100 MB. Llama 3's have 17 million. */
+/** Characters of both files together. Llama 3's have 17 million. */
 const MAX_CHARACTERS = 40_000_000;
+/** Bytes that they may take in a checkpoint, whose header, of at most 100 MB, has them as a string within a string. */
+const MAX_CARRIED = 90_000_000;
 /** Longer pieces are merged by our own code, with the same result. */
 const LONG_PIECE = 2000;
 
@@ -28,6 +30,9 @@ interface LibraryBpe {
 export function huggingFaceTokenizer(tokenizer: string, config?: string): Tokenizer {
   const length = tokenizer.length + (config?.length ?? 0);
   if (length > MAX_CHARACTERS) throw new FormatError(TOKENIZER_JSON, `has ${length} characters, but at most ${MAX_CHARACTERS} are accepted, so that checkpoints can carry it`);
+  // A character takes 7 bytes at most there: an escaped quote of an escaped string 4, a control character 7.
+  const carried = 7 * length <= MAX_CARRIED ? 0 : new TextEncoder().encode(JSON.stringify(JSON.stringify([tokenizer, config]))).length;
+  if (carried > MAX_CARRIED) throw new FormatError(TOKENIZER_JSON, `would take ${carried} bytes in a checkpoint, but at most ${MAX_CARRIED} fit; write it without indentation`);
   const json = adaptTokenizer(parseObject(tokenizer, TOKENIZER_JSON));
   const settings = config === undefined ? {} : parseObject(config, 'tokenizer_config.json');
   const known = idsOf(json);

@@ -35,6 +35,22 @@ describe('bin/tabmesh.mjs', () => {
   });
 });
 
+describe('bin/test.mjs', () => {
+  /** Without what a test inside a test inherits. */
+  const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(VITEST|TEST|NODE_ENV|DEV|PROD|MODE|SSR)/.test(name))), TABMESH_TESTS: 'node' };
+  it('says where it is, how long is left and how it ended', () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin/test.mjs'), 'base/json'], { encoding: 'utf8', cwd: tmpdir(), env });
+    expect(stdout, stderr).toMatch(/^== node tests \(1 of 1\): 1 files; 0:00 so far, about \d+:\d\d left$/m);
+    expect(stdout).toMatch(/\n[1-9]\d* passed, 0 failed\n$/);
+    expect(status).toBe(0);
+  });
+  it('fails where a chosen test does not exist in any kind', () => {
+    const { status, stdout } = spawnSync(process.execPath, [join(root, 'bin/test.mjs'), 'no/such/test'], { encoding: 'utf8', cwd: tmpdir(), env });
+    expect(stdout).toMatch(/\n0 passed, 1 failed\n$/);
+    expect(status).toBe(1);
+  });
+});
+
 describe('bin/link.mjs', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tabmesh-link-'));
   afterEach(() => { rmSync(folder, { recursive: true, force: true }); });

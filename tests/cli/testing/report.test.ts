@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { countReport } from '../../src/cli/test-report.ts';
+import { countReport } from '../../../src/cli/testing/report.ts';
 
 const file = (status: string, ...tests: string[]) => ({ name: 'a.test.ts', status, message: 'Error: boom\nat x', assertionResults: tests.map((s, i) => ({ fullName: `test ${i}`, status: s })) });
 const count = (files: object[], exitCode: number | null = 0, narrowed = false) => countReport(JSON.stringify({ testResults: files }), exitCode, narrowed);

@@ -11,8 +11,10 @@ import { connectChannels } from '../../src/collectives/library/connect.ts';
 
 declare global {
   interface Window {
-    /** Connects and disconnects so often; resolves to the timers that are left. `leak`: keeps what should go. */
-    soak(rounds: number, leak?: boolean): Promise<number>;
+    /** Connects and disconnects so often. `leak`: keeps what should go. */
+    soak(rounds: number, leak?: boolean): Promise<void>;
+    /** Timers that have neither fired nor been cancelled. */
+    openTimers(): number;
   }
 }
 
@@ -31,8 +33,8 @@ const kept: unknown[] = [];
 
 window.soak = async (rounds, leak = false) => {
   for (let n = 0; n < rounds; n++) await round(n, leak);
-  return timers;
 };
+window.openTimers = () => timers;
 
 async function round(n: number, leak: boolean): Promise<void> {
   const { meshes, lanes } = await join();

@@ -6,19 +6,22 @@ import { playwright } from '@vitest/browser-playwright';
 import { BROWSER_DEPENDENCIES } from './src/server/pages/config.ts';
 import { findBrowser, launchOptions } from './src/cli/machine/browser.ts';
 
+// Limits are for what hangs: a busy machine takes ten times as long as a quiet one.
+const limits = { testTimeout: 600_000, hookTimeout: 300_000 };
 // `order`: the projects run one after the other.
-const slow = (order: number) => ({ testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });
+const slow = (order: number) => ({ ...limits, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });
 const browser = findBrowser();
 
 export default defineConfig({
   test: {
     // A run that found no file must not be green.
     passWithNoTests: false,
+    expect: { poll: { timeout: 240_000, interval: 50 } },
     maxWorkers: 2,
     projects: [
       {
         extends: true,
-        test: { name: 'node', environment: 'node', pool: 'forks', testTimeout: 60_000, include: ['tests/**/*.test.ts'], exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'] },
+        test: { name: 'node', environment: 'node', pool: 'forks', ...limits, include: ['tests/**/*.test.ts'], exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'] },
       },
       {
         extends: true,
@@ -41,7 +44,7 @@ export default defineConfig({
       {
         extends: true,
         // Two at a time: tabs that break or stop are mostly waited for.
-        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', testTimeout: 300_000, include: ['tests/**/*.tabs.test.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
+        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', include: ['tests/**/*.tabs.test.ts'], setupFiles: ['tests/support/browser-patience.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
       },
     ],
   },

@@ -20,7 +20,7 @@ function read<K extends keyof Program>(page: Page, name: K): Promise<Program[K]>
   return page.evaluate((key) => (window as unknown as { tabmeshBench: Program }).tabmeshBench[key as K], name);
 }
 async function until(page: Page, what: string, fits: (state: BenchState) => boolean): Promise<BenchState> {
-  await expect.poll(async () => fits(await read(page, 'state')), { timeout: 90_000, interval: 100, message: what }).toBe(true);
+  await expect.poll(async () => fits(await read(page, 'state')), { interval: 100, message: what }).toBe(true);
   return read(page, 'state');
 }
 const isDone = ({ phase, status }: BenchState): boolean => phase === 'ready' && status.startsWith('done');

@@ -11,7 +11,7 @@ afterAll(() => driver.close());
 
 function state(page: Page): Promise<CollectivesState> { return page.evaluate(() => (window as unknown as { tabmeshCollectives: { state: CollectivesState } }).tabmeshCollectives.state); }
 async function until(page: Page, what: string, fits: (state: CollectivesState) => boolean): Promise<CollectivesState> {
-  await expect.poll(async () => fits(await state(page)), { timeout: 90_000, interval: 100, message: what }).toBe(true);
+  await expect.poll(async () => fits(await state(page)), { interval: 100, message: what }).toBe(true);
   return state(page);
 }
 const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });

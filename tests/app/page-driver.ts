@@ -5,6 +5,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
 import { startPageServer } from '../../src/server/page-server.ts';
 import type { PageServer } from '../../src/server/page-server.ts';
+import { PATIENCE_MS } from '../support/patience.ts';
 
 export interface Report { readonly type: 'session' | 'rank' | 'page'; readonly rank?: number; readonly state?: string; readonly text?: string; readonly event?: Readonly<Record<string, unknown>> & { readonly kind?: string; readonly type?: string; readonly metrics?: StepReport } }
 export interface StepReport { readonly step: number; readonly loss: number; readonly spans: readonly unknown[] }
@@ -22,7 +23,7 @@ export class Tab {
   }
 
   /** Resolves with the first report, past or future, that fits; rejects when the page reports an error first, or after `limitMs`. */
-  until(what: string, fits: (report: Report) => boolean, limitMs = 90_000): Promise<Report> {
+  until(what: string, fits: (report: Report) => boolean, limitMs = PATIENCE_MS): Promise<Report> {
     return new Promise((resolve, reject) => {
       const end = (settle: () => void): void => {
         clearTimeout(timer);

@@ -57,11 +57,11 @@ it('any size from 1 to 16, any count, route, reduction, in and out of place: exa
   const counts = (size: number) => fc.oneof(fc.constantFrom(0, 1, Math.max(0, size - 1), size, size + 1, 4, 64, 100, 1000), fc.nat(300));
   await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 16 }).chain((size) => fc.tuple(fc.constant(size), counts(size))), fc.constantFrom(...ROUTES), fc.constantFrom(...REDUCTIONS), fc.boolean(),
     async ([size, count], route, reduction, inPlace) => { await check(size, count, route, reduction, inPlace); }), { numRuns: 250 });
-}, 60_000);
+});
 
 it.each(ROUTES)('%s: several pieces', async (route) => {
   for (const [size, count] of [[2, 700_000], [3, 1_000_001], [5, 350_000]] as const) await check(size, count, route, 'sum', true);
-}, 60_000);
+});
 
 it('the routes order their sums as their headers say, on every run', async () => {
   const bits = [1e8, -1e8, 1];
@@ -113,5 +113,5 @@ describe('several at once', () => {
       }));
       c.leave();
     }), { numRuns: 60 });
-  }, 60_000);
+  });
 });

@@ -59,7 +59,7 @@ describe.each(SIZES)('collectives of %i ranks', (size) => {
         });
       }
     }
-  }, 30000);
+  });
 
   it('reduce-scatter with one part is a reduce to a root', async () => {
     await withCluster(async ({ groups }) => {
@@ -113,7 +113,7 @@ describe.each(SIZES)('collectives of %i ranks', (size) => {
         }
       }
     }
-  }, 30000);
+  });
 
   it('barrier holds until the last has come, and sends no payload', async () => {
     await withCluster(async ({ groups, ledgers }) => {

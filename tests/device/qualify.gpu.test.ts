@@ -12,6 +12,7 @@ import { Qualifier } from '../../src/device/tune/qualifier.ts';
 import { chooseVariant } from '../../src/device/variant.ts';
 import { createWebGpuDevice, deviceOf, openGpu } from '../../src/device/webgpu.ts';
 import { matmul } from '../../shaders/matmul.ts';
+import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 
 const context = await openGpu(await nodeGpu());
 afterAll(() => context.device.destroy());
@@ -21,7 +22,7 @@ const shapes = [{ ...plain, M: 256, N: 256, K: 64 }, { ...plain, TRANS_B: 1, M: 
 
 test('tunes matmul on two shapes and chooses what was measured and right', async () => {
   const kernel: Kernel = matmul;
-  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: 1500 });
+  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: scaledLimit(1500), checkMs: PATIENCE_MS });
   const device = deviceOf(context, { qualifier });
   const certificate = await device.qualify!(shapes.map((params) => ({ kernel, params, count: 1 })));
   expect(certificate.decisions.length).toBeGreaterThan(0);
@@ -75,7 +76,7 @@ const nan: Variant = { name: 'nan', source: right(1).replace('0.0 * sum', 'sqrt(
 
 async function qualify(kernel: Kernel, tuneMs: number, subgroupSize = context.features.subgroupSize): Promise<{ certificate: Certificate; chosen: string }> {
   const features = { ...context.features, subgroupSize };
-  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs });
+  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: tuneMs && scaledLimit(tuneMs), checkMs: PATIENCE_MS });
   const device = deviceOf({ ...context, features }, { qualifier });
   try {
     const certificate = await device.qualify!([{ kernel, params: { N: 1000 }, count: 1 }]);
@@ -113,8 +114,17 @@ test('an adapter that lies about its subgroup size runs no variant that depends 
 });
 
 test('a device that is lost while it measures says so', async () => {
-  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: 5000 }) });
-  const pending = device.qualify!(shapes.map((params) => ({ kernel: matmul, params, count: 1 })));
-  setTimeout(() => device.destroy(), 50);
-  await expect(pending).rejects.toThrow(DeviceLostError);
+  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: PATIENCE_MS }) });
+  const time = device.time!.bind(device);
+  let measurements = 0;
+  // Lost while its second measurement is under way.
+  Object.defineProperty(device, 'time', {
+    value: (...args: Parameters<typeof time>) => {
+      const running = time(...args);
+      if (++measurements === 2) device.destroy();
+      return running;
+    },
+  });
+  await expect(device.qualify!(shapes.map((params) => ({ kernel: matmul, params, count: 1 })))).rejects.toThrow(DeviceLostError);
+  expect(measurements).toBe(2);
 });

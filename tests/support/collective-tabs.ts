@@ -2,6 +2,7 @@
 
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { CollectiveReport, Program } from '../tabs/collective-program.ts';
+import { PATIENCE_MS } from './patience.ts';
 import { rendererPidOf } from './real-tabs.ts';
 import { UdpRelay } from './udp-relay.ts';
 import type { TestPages } from './test-pages.ts';
@@ -58,7 +59,7 @@ export class CollectiveTabs {
     }
     const tabs = new CollectiveTabs(browser, context, pages, relay, reports, waiting);
     await Promise.all(pages.map((page) => page.evaluate(() => window.tab.connect())));
-    await tabs.all('joined', 60_000, (own) => own.find(({ kind }) => kind === 'open'));
+    await tabs.all('joined', PATIENCE_MS, (own) => own.find(({ kind }) => kind === 'open'));
     return tabs;
   }
 

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { RankEvent } from '../../workers/protocol.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { formatTimeline, mergeTimeline } from '../../src/collectives/record/timeline.ts';
+import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 import { RealTabs } from '../support/real-tabs.ts';
 import type { TabEvent } from '../support/real-tabs.ts';
 
@@ -22,7 +23,7 @@ test('a tab that is paused is waited for; one whose GPU never answers is named s
   const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2'], ['batch', '8'], ['steps', '100000'], ['evalEvery', '0'], ['sampleEvery', '0'], ['tune', 'none'], ['deadline', String(DEADLINE_S)]]);
   const tabs = await RealTabs.open(config);
   try {
-    const after = (count: number): Promise<true> => tabs.until(`${count} steps on both tabs`, 120_000, (events) => (Math.min(steps(events, 0), steps(events, 1)) >= count ? true : undefined));
+    const after = (count: number): Promise<true> => tabs.until(`${count} steps on both tabs`, PATIENCE_MS, (events) => (Math.min(steps(events, 0), steps(events, 1)) >= count ? true : undefined));
     await after(3);
     await tabs.pages[VICTIM_TAB]!.evaluate(() => window.tabmesh!.pause());
     // Nothing is to happen for longer than the deadline; no event tells that.
@@ -34,15 +35,16 @@ test('a tab that is paused is waited for; one whose GPU never answers is named s
 
     const victim = tabs.rankOf(VICTIM_TAB)!;
     const [worker] = tabs.pages[VICTIM_TAB]!.workers();
+    const slackMs = scaledLimit(5000);
     const hungAtMs = performance.now();
     await worker!.evaluate(() => { GPUBuffer.prototype.mapAsync = () => new Promise(() => undefined); });
-    const { atMs, failed } = await tabs.until('a failure on the other tab', 4000 * DEADLINE_S, (events) => {
+    const { atMs, failed } = await tabs.until('a failure on the other tab', PATIENCE_MS, (events) => {
       const event = events.find(({ tab, report }) => tab === 0 && report.type === 'rank' && report.event?.kind === 'failed');
       return event && { atMs: event.atMs, failed: event.report.event as unknown as Extract<RankEvent, { kind: 'failed' }> };
     });
     expect(failed, failed.message).toMatchObject({ name: 'PeerError', culprit: victim, evidence: 'slow' });
     expect(atMs - hungAtMs).toBeGreaterThan(1000 * DEADLINE_S);
-    expect(atMs - hungAtMs).toBeLessThan(1000 * (DEADLINE_S + 5));
+    expect(atMs - hungAtMs).toBeLessThan(1000 * DEADLINE_S + scaledLimit(5000, slackMs));
     const text = formatTimeline(mergeTimeline([failed.flight!]));
     expect(text).toMatch(new RegExp(`first to diverge: rank ${victim} `));
     // The page shows it too, folded.

@@ -5,6 +5,7 @@ import type { Browser } from 'playwright-core';
 import { expect, test } from 'vitest';
 import type { LinkReport, RankEvent } from '../../workers/protocol.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 import { RealTabs } from '../support/real-tabs.ts';
 import type { TabEvent } from '../support/real-tabs.ts';
 
@@ -23,7 +24,7 @@ interface Result { readonly losses: readonly string[]; readonly links: readonly 
 async function train(parts: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<Result> {
   const tabs = await RealTabs.open(config(3), {}, 'tabs', parts, onBrowser);
   try {
-    await tabs.until('the end on both tabs', 120_000, (events) => {
+    await tabs.until('the end on both tabs', PATIENCE_MS, (events) => {
       const failed = [0, 1].flatMap((tab) => rankEvents(events, tab)).find(({ kind }) => kind === 'failed');
       if (failed) throw new Error(JSON.stringify(failed));
       return [0, 1].every((tab) => rankEvents(events, tab).some(({ kind }) => kind === 'done')) || undefined;
@@ -71,15 +72,16 @@ test.each(WAYS)('a tab that is %s is named by the other', async (_how, kill, evi
   let pid = 0;
   try {
     pid = await tabs.rendererPid(1);
-    await tabs.until('two steps on both tabs', 120_000, (events) => [0, 1].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 2) || undefined);
+    await tabs.until('two steps on both tabs', PATIENCE_MS, (events) => [0, 1].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 2) || undefined);
     const victim = tabs.rankOf(1)!;
+    const allowedMs = scaledLimit(limitMs);
     const killedAtMs = performance.now();
     kill(tabs, pid);
-    const { atMs, report } = await tabs.until('a failure of the other', 3 * LIMIT_MS, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
+    const { atMs, report } = await tabs.until('a failure of the other', PATIENCE_MS, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
     const event = report.event as unknown as Extract<RankEvent, { kind: 'failed' }>;
     expect(event, event.message).toMatchObject({ culprit: victim });
     expect(evidence).toContain(event.evidence);
-    expect(atMs - killedAtMs).toBeLessThan(limitMs);
+    expect(atMs - killedAtMs).toBeLessThan(scaledLimit(limitMs, allowedMs));
   } finally {
     try { if (pid) process.kill(pid, 'SIGCONT'); } catch { /* it is gone already */ }
     await tabs.close();

@@ -15,6 +15,7 @@ import { runRank } from '../../src/train/run.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import { goldenConfig, goldenModel } from '../support/local-run.ts';
+import { scaledLimit } from '../support/patience.ts';
 
 const MODEL = 'gpt2-tiny';
 
@@ -32,7 +33,7 @@ async function losses(config: RunConfig): Promise<{ losses: number[]; certificat
 
 test('the losses of a tuned run are those of an untuned one', async () => {
   const plain = await losses(goldenConfig(MODEL, 'tp=2'));
-  const tuned = await losses(goldenConfig(MODEL, 'tp=2', { tune: 1 }));
+  const tuned = await losses(goldenConfig(MODEL, 'tp=2', { tune: scaledLimit(1) }));
   expect(plain.certificates).toEqual([]);
   expect(tuned.certificates).toHaveLength(2);
   const { checks, refused, decisions } = tuned.certificates[1];

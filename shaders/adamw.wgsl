@@ -8,6 +8,10 @@ const DECAY_START: u32 = 0u;
 const DECAY_END: u32 = 1u;
 
 const WG: u32 = 64u;
+// Bits of 2^100, 2^62, 2^122.
+const MOST_PARAM: u32 = 0x71800000u;
+const MOST_M: u32 = 0x5e800000u;
+const MOST_V: u32 = 0x7c800000u;
 const COUNT: u32 = N;
 alias Value = f32;
 
@@ -16,6 +20,7 @@ alias Value = f32;
 @group(0) @binding(2) var<storage, read_write> m: array<Value>;
 @group(0) @binding(3) var<storage, read_write> v: array<Value>;
 @group(0) @binding(4) var<storage, read> hyper: array<f32>;
+@group(0) @binding(5) var<storage, read_write> flags: array<u32>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -31,5 +36,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   v[i] = square;
   var w = param[i];
   w *= 1.0 - select(0.0, lr * hyper[4], (i >= DECAY_START) & (i < DECAY_END));
-  param[i] = w - lr * (mean / hyper[5]) / (sqrt(square) / sqrt(hyper[6]) + hyper[3]);
+  let updated = w - lr * (mean / hyper[5]) / (sqrt(square) / sqrt(hyper[6]) + hyper[3]);
+  param[i] = updated;
+  let over = (bitcast<u32>(abs(updated)) > MOST_PARAM) | (bitcast<u32>(abs(mean)) > MOST_M) | (bitcast<u32>(abs(square)) > MOST_V);
+  if (over) { flags[0] = 1u; }
 }

@@ -135,7 +135,7 @@ export class RunView {
     Object.assign(view, { text: 'training', metrics, memoryBytes });
     if (view.rank !== this.watched) return;
     this.step = metrics.step + 1;
-    this.loss.push(this.step, metrics.loss);
+    if (metrics.tokens > 0) this.loss.push(this.step, metrics.loss);
     this.tokensPerSecond.push(this.step, metrics.tokens / Math.max(metrics.ms, 0.01) * 1000);
   }
 

@@ -66,6 +66,7 @@ export class SelfCheckError extends TabmeshError {
 
 /** Thrown on every rank alike when no sample of the model could be made; the training goes on. */
 export class SampleError extends TabmeshError {
+  override readonly name: string = 'SampleError';
   constructor(detail: string) { super(`sample: ${detail}`); }
 }
 

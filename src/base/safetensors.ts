@@ -149,9 +149,3 @@ export function bfloatToNumber(bits: number): number {
   word[0] = bits << 16;
   return single[0]!;
 }
-
-/** The first element that is NaN or infinite, or -1. */
-export function firstNonFinite(values: ArrayLike<number>): number {
-  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i;
-  return -1;
-}

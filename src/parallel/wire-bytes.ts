@@ -26,8 +26,8 @@ export interface StepShape {
   readonly context: number;
   readonly microbatches: number;
   readonly sequence?: string;
-  /** Floats of the all-reduce that ends a step: loss, tokens, squared norm, and the requests. */
-  readonly totals: number;
+  /** Words of what each rank tells all others at the end of a step: loss, tokens, squared norm, requests. */
+  readonly report: number;
 }
 
 export type WireBytes = Readonly<Record<string, number>>;
@@ -46,7 +46,8 @@ export function stepWireBytes(rank: number, shape: StepShape): WireBytes {
   addPipeline(add, shape, range, rows);
   for (let microbatch = 0; microbatch < shape.microbatches; microbatch++) addMicrobatch(add, shape, at, range, rows);
   addUpdate(add, rank, shape, at, range, flat);
-  add('all-reduce', allReduceBytes(rank, AXES.reduce((n, axis) => n * layout[axis], 1), shape.totals));
+  const size = AXES.reduce((n, axis) => n * layout[axis], 1);
+  add('all-gather', allGatherBytes(rank, Array.from({ length: size + 1 }, (_, i) => i * shape.report)));
   return sums;
 }
 

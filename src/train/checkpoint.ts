@@ -1,8 +1,9 @@
 // A checkpoint is one safetensors file: weights under their Hugging Face names, AdamW moments as `optimizer.m.NAME` and `optimizer.v.NAME`, and in the
 // metadata step, run config, model config and tokenizer. Data and samples are functions of (seed, step), so nothing else is needed to go on bit-equal.
 
-import { FormatError } from '../base/errors.ts';
-import { firstNonFinite, readSafetensors, toFloat32, writeSafetensors } from '../base/safetensors.ts';
+import { FormatError, ShapeError } from '../base/errors.ts';
+import { firstNonFinite } from '../base/finite.ts';
+import { readSafetensors, toFloat32, writeSafetensors } from '../base/safetensors.ts';
 import { formatModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { weightSpecs } from '../model/weights.ts';
@@ -16,13 +17,23 @@ import type { WeightSource } from './trainer.ts';
 
 const FORMAT = 'tabmesh-checkpoint/1';
 
-/** Bytes of a model.safetensors. */
+/** Bytes of a model.safetensors. ShapeError, and no file, if a value is not finite. */
 export function writeModel(weights: WholeWeights): Uint8Array<ArrayBuffer> {
+  checkFinite('model', '', weights);
   return writeSafetensors([...weights].map(([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }] as const));
+}
+
+function checkFinite(file: string, prefix: string, whole: WholeWeights): void {
+  for (const [name, { data }] of whole) {
+    const at = firstNonFinite(data);
+    if (at >= 0) throw new ShapeError(`${file}: ${prefix}${name}[${at}] is ${data[at]}, so no file is made; the last one stays`);
+  }
 }
 
 export interface CheckpointContent {
   readonly step: number;
+  /** Steps that updated the weights, where some did not (no target counted); AdamW counts these. */
+  readonly updates?: number;
   readonly weights: WholeWeights;
   readonly m: WholeWeights;
   readonly v: WholeWeights;
@@ -31,14 +42,17 @@ export interface CheckpointContent {
   readonly tokenizer: Tokenizer | undefined;
 }
 
-export function writeCheckpoint({ step, weights, m, v, config, model, tokenizer }: CheckpointContent): Uint8Array<ArrayBuffer> {
+/** ShapeError, and no file, if a value is not finite. */
+export function writeCheckpoint({ step, updates = step, weights, m, v, config, model, tokenizer }: CheckpointContent): Uint8Array<ArrayBuffer> {
   const named = (prefix: string, whole: WholeWeights) => [...whole].map(([name, { shape, data }]) => [prefix + name, { dtype: 'F32' as const, shape, data }] as const);
   const metadata = new Map([['format', 'pt'], ['tabmesh', FORMAT], ['step', String(step)], ['run', JSON.stringify(formatRunConfig(config))], ['config', formatModelConfig(model)]]);
+  for (const [prefix, whole] of [['', weights], ['optimizer.m.', m], ['optimizer.v.', v]] as const) checkFinite('checkpoint', prefix, whole);
+  if (updates !== step) metadata.set('updates', String(updates));
   if (tokenizer) metadata.set('tokenizer', formatTokenizer(tokenizer));
   return writeSafetensors([...named('', weights), ...named('optimizer.m.', m), ...named('optimizer.v.', v)], metadata);
 }
 
-export interface Checkpoint { readonly step: number; readonly weights: WeightSource; readonly m: WeightSource; readonly v: WeightSource; readonly metadata: ReadonlyMap<string, string> }
+export interface Checkpoint { readonly step: number; readonly updates: number; readonly weights: WeightSource; readonly m: WeightSource; readonly v: WeightSource; readonly metadata: ReadonlyMap<string, string> }
 
 /** Reads a checkpoint of `model`. FormatError if it is none, of another model, or not finite. */
 export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfig): Checkpoint {
@@ -46,6 +60,8 @@ export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfi
   if (metadata.get('tabmesh') !== FORMAT) throw new FormatError('checkpoint', `expected ${FORMAT}, got ${metadata.get('tabmesh') ?? 'a file without that mark'}; to start from plain weights use them as a model folder`);
   const step = Number(metadata.get('step'));
   if (!Number.isSafeInteger(step) || step < 0) throw new FormatError('checkpoint', `expected a step, got ${metadata.get('step')}`);
+  const updates = Number(metadata.get('updates') ?? step);
+  if (!Number.isSafeInteger(updates) || updates < 0 || updates > step) throw new FormatError('checkpoint', `expected at most ${step} updates, got ${metadata.get('updates')}`);
   const source = (prefix: string): WeightSource => {
     const read = new Map<string, { shape: readonly number[]; data: Float32Array }>();
     for (const { name, shape } of weightSpecs(model)) {
@@ -58,5 +74,5 @@ export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfi
     }
     return (name) => read.get(name)!;
   };
-  return { step, weights: source(''), m: source('optimizer.m.'), v: source('optimizer.v.'), metadata };
+  return { step, updates, weights: source(''), m: source('optimizer.m.'), v: source('optimizer.v.'), metadata };
 }

@@ -5,6 +5,8 @@ import { coordinatesOf, ranksAlong } from '../collectives/mesh.ts';
 import type { Mesh } from '../collectives/mesh.ts';
 import { gather } from '../collectives/gather.ts';
 import { AXES } from '../base/axis.ts';
+import { PeerError } from '../base/errors.ts';
+import { firstNonFinite } from '../base/finite.ts';
 import type { Layout } from '../base/axis.ts';
 import { elements } from '../base/shape.ts';
 import type { Device, Range } from '../device/device.ts';
@@ -21,13 +23,20 @@ import type { Trainer, WeightSource } from './trainer.ts';
 export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
 export type WholeWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
 
-/** Resolves on rank 0 to whole tensors in the model's order, elsewhere to an empty map. `scale` multiplies every value. */
+const WORDS: Readonly<Record<Gathered, string>> = { weights: 'weights', gradients: 'gradients', m: 'first moments', v: 'second moments' };
+
+/**
+ * Resolves on rank 0 to whole tensors in the model's order, elsewhere to an empty map. `scale` multiplies every value. Rejects with PeerError `non-finite`
+ * that names the rank where a value is NaN or infinite.
+ */
 export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): Promise<WholeWeights> {
   const { mesh, model, device } = trainer.options;
   const part = await ownValues(trainer, what, device);
+  checkPart(part, mesh.rank, what);
   const total = weightSpecs(model).reduce((n, { shape }) => n + elements(shape) + 64, 0) * 2;
   const parts = await gather(mesh.world, part, 0, total);
   if (mesh.rank !== 0) return new Map();
+  parts!.forEach((values, rank) => checkPart(values as Float32Array, rank, what));
   const whole = new Map(weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]));
   const shards = collectShards(trainer, parts as Float32Array[]);
   for (const { layout, values, ep } of shards.values()) {
@@ -41,6 +50,11 @@ export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): 
   return whole;
 }
 
+function checkPart(values: Float32Array, rank: number, what: Gathered): void {
+  const at = firstNonFinite(values);
+  if (at >= 0) throw new PeerError(rank, 'non-finite', `its ${WORDS[what]} hold ${values[at]}, so nothing is handed over; the last checkpoint stays`);
+}
+
 /** Fills this rank's moments from whole tensors. */
 export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v', WeightSource>>): void {
   for (const [index, optimizer] of trainer.optimizers) {
@@ -48,6 +62,7 @@ export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v',
     for (const moment of ['m', 'v'] as const) {
       const flat = new Float32Array(layout.size);
       for (const { spec, start } of layout.places.values()) readParts(spec, source[moment], flat.subarray(start, start + elements(spec.shape)));
+      if (moment === 'm') trainer.momentBound = flat.reduce((most, value) => Math.max(most, Math.abs(value)), trainer.momentBound);
       for (const entry of optimizer.moments) trainer.options.device.write(entry[moment].buffer, entry[moment].offset, flat.subarray(entry.owned.start, entry.owned.end));
     }
   }

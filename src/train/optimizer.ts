@@ -1,14 +1,22 @@
 // AdamW over this rank's owned ranges of a flat parameter buffer, moments only for what is owned: one launch where nothing is owned by other ranks,
-// otherwise one per range (a segment's share). Also the squared norm of the owned gradients, each element of the model counted on exactly one rank.
+// otherwise one per range (a segment's share). Also the squared norm of the owned gradients, each element of the model counted on exactly one rank, their
+// largest, and whether the last update left the bounds within which the next is safe.
 // Source: Loshchilov & Hutter 2019, as in torch.optim.AdamW.
 
 import type { Device, DeviceBuffer, Launch, Range } from '../device/device.ts';
+import { ALIGNMENT } from '../model/flat-params.ts';
 import type { FlatParams } from '../model/flat-params.ts';
 import type { OwnedRange } from '../parallel/data/flat-sync.ts';
 import { adamw } from '../../shaders/adamw.ts';
-import { reduceSum } from '../../shaders/reduce-sum.ts';
+import { BIN_WORDS, MOST_PER_PART, squareBins } from '../../shaders/square-bins.ts';
+import { addSquares, NO_SQUARES, readBins } from './step/square-sum.ts';
+import type { SquareSum } from './step/square-sum.ts';
 
-const PARTIALS = 64;
+/** Elements that one thread of the norm adds, as long as there are few threads: memory is read side by side. */
+const PER_PART = 1024;
+const MANY_PARTS = 4096;
+/** Of 2^100, as in adamw.wgsl. */
+const MOST_WEIGHT_BITS = 0x71800000;
 const HYPER_COUNT = 10;
 
 export interface AdamHyper { readonly betas: readonly [number, number]; readonly eps: number; readonly weightDecay: number }
@@ -33,54 +41,80 @@ function join(ranges: readonly Run[]): readonly Run[] {
   return runs;
 }
 
+function partsOf(count: number): number { return Math.max(Math.min(MANY_PARTS, Math.ceil(count / PER_PART)), Math.ceil(count / MOST_PER_PART)); }
+
+/** Of this rank's owned gradients. */
+export interface Measured {
+  /** Of those that this rank counts. */
+  readonly squares: SquareSum;
+  /** Bits of the largest absolute value. */
+  readonly most: number;
+  /** A weight is no number or too large, or the last update made such a moment. */
+  readonly beyond: boolean;
+}
+
+interface Norm { readonly launch: Launch; readonly range: Range; readonly counts: boolean }
+
 export class AdamW {
   readonly #device: Device;
   readonly #hyperBuffer: DeviceBuffer;
-  readonly #partials: DeviceBuffer;
+  readonly #flags: DeviceBuffer;
+  readonly #bins: DeviceBuffer;
   readonly #updates: readonly Launch[];
-  readonly #norms: readonly Launch[];
+  readonly #norms: readonly Norm[];
   /** In the order of the owned ranges. */
   readonly moments: readonly Moments[];
 
-  private constructor(device: Device, hyperBuffer: DeviceBuffer, partials: DeviceBuffer, moments: readonly Moments[], updates: readonly Launch[], norms: readonly Launch[]) {
+  private constructor(device: Device, buffers: { readonly hyper: DeviceBuffer; readonly flags: DeviceBuffer; readonly bins: DeviceBuffer }, moments: readonly Moments[], updates: readonly Launch[], norms: readonly Norm[]) {
     this.#device = device;
-    this.#hyperBuffer = hyperBuffer;
-    this.#partials = partials;
+    this.#hyperBuffer = buffers.hyper;
+    this.#flags = buffers.flags;
+    this.#bins = buffers.bins;
     this.moments = moments;
     this.#updates = updates;
     this.#norms = norms;
   }
 
-  /** `counts` says whether this rank counts an owned range in the global norm (replicas of tp-replicated ranges do not). */
-  static async create(device: Device, params: FlatParams, owned: readonly OwnedRange[], counts: (range: OwnedRange) => boolean): Promise<AdamW> {
+  /** `counts` says whether this rank counts an owned range in the global norm (replicas of tp-replicated ranges do not); `group` as in squareGroup. */
+  static async create(device: Device, params: FlatParams, owned: readonly OwnedRange[], counts: (range: OwnedRange) => boolean, group: 1 | 4): Promise<AdamW> {
     const hyper = device.alloc(HYPER_COUNT * 4, 'optimizer', 'hyper');
     const runs = join(owned);
-    const counted = join(owned.filter(counts));
-    const partials = device.alloc(Math.max(1, counted.length) * PARTIALS * 4, 'optimizer', 'norm');
+    const flags = device.alloc(4, 'optimizer', 'flags');
+    const measured = [true, false].flatMap((counted) => join(owned.filter((range) => counts(range) === counted)).map((run) => ({ run, counted })));
+    const normOf = ({ start, end }: Run) => ({ N: end - start, GROUP: group, PARTS: partsOf(end - start) });
+    // Each launch has a range of its own, at a place where a binding may begin.
+    const sizes = measured.map(({ run }) => Math.ceil((normOf(run).PARTS * BIN_WORDS) / ALIGNMENT) * ALIGNMENT);
+    const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, 0));
+    const bins = device.alloc(Math.max(ALIGNMENT, sizes.reduce((sum, size) => sum + size, 0)) * 4, 'optimizer', 'norm');
     const rangeOf = (buffer: DeviceBuffer, { start, end }: Run, from = 0): Range => ({ buffer, offset: (start - from) * 4, bytes: (end - start) * 4 });
     const updateOf = ({ start, decayStart, decayEnd, end }: Run) => ({ N: end - start, DECAY_START: decayStart - start, DECAY_END: decayEnd - start });
-    const normOf = ({ start, end }: Run) => ({ N: end - start, SQUARE: 1, PARTS: PARTIALS });
-    await device.qualify?.([...runs.map((range) => ({ kernel: adamw, params: updateOf(range), count: 1 })), ...counted.map((range) => ({ kernel: reduceSum, params: normOf(range), count: 1 }))]);
+    await device.qualify?.([...runs.map((range) => ({ kernel: adamw, params: updateOf(range), count: 1 })), ...measured.map(({ run }) => ({ kernel: squareBins, params: normOf(run), count: 1 }))]);
     const buffers = runs.map(({ start, end }) => ['m', 'v'].map((label) => device.alloc((end - start) * 4, 'optimizer', label)));
     const updates = await Promise.all(runs.map((run, i) => device.prepare(adamw, updateOf(run), {
       param: rangeOf(params.values, run), grad: rangeOf(params.grads, run), m: rangeOf(buffers[i][0], run, run.start), v: rangeOf(buffers[i][1], run, run.start),
-      hyper: { buffer: hyper, offset: 0, bytes: HYPER_COUNT * 4 },
+      hyper: { buffer: hyper, offset: 0, bytes: HYPER_COUNT * 4 }, flags: { buffer: flags, offset: 0, bytes: 4 },
     })));
     const moments = owned.map((range): Moments => {
       const i = runs.findIndex(({ start, end }) => start <= range.start && range.end <= end);
       return { owned: range, m: rangeOf(buffers[i][0], range, runs[i].start), v: rangeOf(buffers[i][1], range, runs[i].start) };
     });
-    const norms = await Promise.all(counted.map((range, i) => device.prepare(reduceSum, normOf(range), {
-      x: rangeOf(params.grads, range), partials: { buffer: partials, offset: i * PARTIALS * 4, bytes: PARTIALS * 4 },
-    })));
-    return new AdamW(device, hyper, partials, moments, updates, norms);
+    const norms = await Promise.all(measured.map(async ({ run, counted }, i): Promise<Norm> => {
+      const range = { buffer: bins, offset: starts[i]! * 4, bytes: normOf(run).PARTS * BIN_WORDS * 4 };
+      return { launch: await device.prepare(squareBins, normOf(run), { x: rangeOf(params.grads, run), w: rangeOf(params.values, run), bins: range }), range, counts: counted };
+    }));
+    return new AdamW(device, { hyper, flags, bins }, moments, updates, norms);
   }
 
-  /** Sum of squares of the owned gradients that this rank counts; one readback. */
-  async squaredNorm(): Promise<number> {
-    if (!this.#norms.length) return 0;
-    const [bytes] = await this.#device.submit(this.#norms, [{ buffer: this.#partials, offset: 0, bytes: this.#norms.length * PARTIALS * 4 }]);
-    return new Float32Array(bytes).reduce((sum, value) => sum + value, 0);
+  /** What the step's decision needs; one readback. */
+  async measure(): Promise<Measured> {
+    if (!this.#norms.length) return { squares: NO_SQUARES, most: 0, beyond: false };
+    const [flags, ...bytes] = await this.#device.submit(this.#norms.map(({ launch }) => launch), [{ buffer: this.#flags, offset: 0, bytes: 4 }, ...this.#norms.map(({ range }) => range)]);
+    const sums = bytes.map((part) => readBins(new Uint32Array(part)));
+    return {
+      squares: addSquares(sums.filter((_, i) => this.#norms[i]!.counts).map(({ squares }) => squares)),
+      most: Math.max(...sums.map(({ most }) => most)),
+      beyond: new Uint32Array(flags!)[0] !== 0 || sums.some(({ weights }) => weights > MOST_WEIGHT_BITS),
+    };
   }
 
   /** One update; `t` counts from 1, `gradScale` multiplies every gradient (1 / tokens, times the clipping factor). */
@@ -91,6 +125,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    for (const buffer of new Set([this.#hyperBuffer, this.#partials, ...this.moments.flatMap(({ m, v }) => [m.buffer, v.buffer])])) this.#device.free(buffer);
+    for (const buffer of new Set([this.#hyperBuffer, this.#flags, this.#bins, ...this.moments.flatMap(({ m, v }) => [m.buffer, v.buffer])])) this.#device.free(buffer);
   }
 }

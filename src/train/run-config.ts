@@ -86,8 +86,19 @@ const orNull = <T>(field: Field<T>, preset: T | null): Field<T | null> => ({
   read: (value, where) => (value === null || value === 'none' ? null : field.read(value, where)),
 });
 
-const positive = (about: string, preset: number): Field<number> => real(about, preset, 'a number above 0', (n) => n > 0);
-const atLeast0 = (about: string, preset: number): Field<number> => real(about, preset, 'a number of at least 0', (n) => n >= 0);
+/** Kernels take these numbers as f32, in which they must be neither 0 nor infinite unless they are meant to be. */
+const F32_LEAST = 2 ** -126;
+const F32_MOST = (2 - 2 ** -23) * 2 ** 127;
+const inF32 = (field: Field<number>): Field<number> => ({
+  ...field,
+  read(value, where) {
+    const n = field.read(value, where);
+    if (n !== 0 && (n < F32_LEAST || n > F32_MOST)) throw new ConfigError(where, `expected a number that f32 holds (${F32_LEAST.toPrecision(3)} to ${F32_MOST.toPrecision(3)}), got ${show(value)}`);
+    return n;
+  },
+});
+const positive = (about: string, preset: number): Field<number> => inF32(real(about, preset, 'a number above 0', (n) => n > 0));
+const atLeast0 = (about: string, preset: number): Field<number> => inF32(real(about, preset, 'a number of at least 0', (n) => n >= 0));
 
 /** The fields by name, with their defaults; the command line builds its help from it. */
 export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> } = {
@@ -103,7 +114,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   seed: count('seed of weights, data and samples', 1, 0, Number.MAX_SAFE_INTEGER),
   batch: count('rows per step over all ranks', 8, 1, 65_536),
   context: orNull(count('tokens per row; none: all positions of the model', 1, 1, 1 << 20), null),
-  lr: { about: 'learning rate, or one per step', preset: 1e-3, read: readLearningRate },
+  lr: { about: 'learning rate, or one per step, with commas', preset: 1e-3, read: readLearningRate },
   betas: { about: "AdamW's two decays", preset: [0.9, 0.95], read: readBetas },
   eps: positive("AdamW's epsilon", 1e-8),
   weightDecay: atLeast0('decay of tensors with 2 or more dimensions', 0.1),
@@ -212,7 +223,8 @@ function readLayout(value: unknown, where: string): Layout {
 
 function readLearningRate(value: unknown, where: string): LearningRate {
   const rate = atLeast0('', 0);
-  if (Array.isArray(value)) return value.map((item: unknown, i) => rate.read(item, `${where}[${i}]`));
+  const list: unknown = typeof value === 'string' && value.includes(',') ? value.split(',').map((part) => part.trim()) : value;
+  if (Array.isArray(list)) return list.map((item: unknown, i) => rate.read(item, `${where}[${i}]`));
   const entries = entriesOf(value);
   if (!entries) return rate.read(value, where);
   if (entries.size !== 4) throw new ConfigError(where, 'expected peak, warmupSteps, decay and floor');

@@ -114,10 +114,11 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
     if (options.signal?.aborted) throw new AbortedError();
     const first = trainer.step === 0 && options.wantGradients;
     const metrics = await trainer.trainStep(first ? async (tokens) => {
-      const whole = await gatherModel(trainer, 'gradients', 1 / tokens);
+      const whole = await gatherModel(trainer, 'gradients', tokens > 0 ? 1 / tokens : 1);
       if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
     } : undefined);
     tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
+    if (metrics.tokens === 0) tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
     const { stop, save, sample } = metrics.requests;
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
     if (sample || (prepared.tokenizer && every(config.sampleEvery))) await beside.sample();
@@ -135,15 +136,16 @@ async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer
   }
   const [m, v] = [await gatherModel(trainer, 'm'), await gatherModel(trainer, 'v')];
   if (mesh.rank !== 0) return;
-  const bytes = writeCheckpoint({ step: trainer.step, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer });
+  const bytes = writeCheckpoint({ step: trainer.step, updates: trainer.updates, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer });
   tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
 }
 
 function resume(trainer: Trainer, bytes: Uint8Array<ArrayBuffer>): void {
-  const { step, weights, m, v } = readCheckpoint(bytes, trainer.options.model);
+  const { step, updates, weights, m, v } = readCheckpoint(bytes, trainer.options.model);
   for (const stage of trainer.stages.values()) stage.load(weights);
   loadMoments(trainer, { m, v });
   trainer.step = step;
+  trainer.updates = updates;
 }
 
 function launchCount(trainer: Trainer): number {

@@ -1,12 +1,14 @@
 // One rank of a training run: its stages, data, schedule, gradient sums and optimiser. Every rank of the mesh makes the same calls in the same order.
-// A step: zero gradients; the schedule's actions; tied gradients to the first stage; gradients reduce-scattered to their owners; one all-reduce of
-// (loss, tokens, squared norm); AdamW on owned ranges; bytes to the replicas; tied weights to the last stage. The loss is sum(local) / count(global).
+// A step: zero gradients; the schedule's actions; tied gradients to the first stage; gradients reduce-scattered to their owners; one all-gather of what every
+// rank reports (loss, tokens, squared norm, what was not finite); AdamW on owned ranges; bytes to the replicas; tied weights to the last stage. The loss is
+// sum(local) / count(global). Nothing is overwritten before all reports are in: a step with a loss, gradient or weight that is no number ends the run on
+// every rank with a PeerError `non-finite` that names the rank where it began, and leaves weights and moments as they were.
 
-import { InternalError } from '../base/errors.ts';
+import { ConfigError, PeerError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
-import { allReduce } from '../collectives/all-reduce.ts';
 import type { Group, Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
+import { ValueWatch, watchValues } from '../collectives/record/value-watch.ts';
 import type { Device } from '../device/device.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { stageRange } from '../model/param-spec.ts';
@@ -18,11 +20,17 @@ import { TiedWeights } from '../parallel/data/tied-weights.ts';
 import { slotsOf } from '../parallel/pipeline/dependencies.ts';
 import { runActions } from '../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../parallel/pipeline/execute.ts';
-import type { PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
+import type { Action, PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
 import { sliceBatch } from './slice-batch.ts';
 import type { BatchPlace } from './slice-batch.ts';
+import { AFTER, blame, confess, culpritsWords } from './step/blame.ts';
+import type { Blame } from './step/blame.ts';
+import { shareReports } from './step/report.ts';
+import type { StepReport } from './step/report.ts';
+import { addSquares, NO_SQUARES, squareGroup, valueOf } from './step/square-sum.ts';
+import { updateProblem } from './step/update-range.ts';
 
 export type WeightSource = (name: string) => { shape: readonly number[]; data: Float32Array };
 
@@ -53,9 +61,12 @@ export interface Span { readonly kind: SpanKind | 'optimizer'; readonly name: st
 
 export interface StepMetrics {
   readonly step: number;
+  /** Mean over the targets that count; 0 if none does. */
   readonly loss: number;
+  /** Of the mean loss, before clipping. Equal gradients give equal bits in every layout. */
   readonly gradNorm: number;
   readonly lr: number;
+  /** Targets that count; 0: the step changed nothing. */
   readonly tokens: number;
   readonly ms: number;
   /** Payload bytes that this rank sent in the step, by kind. */
@@ -78,6 +89,11 @@ export class Trainer {
   readonly optimizers: ReadonlyMap<number, AdamW>;
   /** Steps done so far; the index of the next batch. */
   step = 0;
+  /** Of these, those that updated the weights. */
+  updates = 0;
+  /** A bound of |m| of all moments on this rank. */
+  momentBound = 0;
+  readonly #values: ValueWatch;
   readonly #tied: TiedWeights;
   readonly #place: BatchPlace;
   readonly #forwardGroup: Group;
@@ -87,8 +103,9 @@ export class Trainer {
   #evaluations = 0;
   #spans: Span[] = [];
 
-  private constructor(options: TrainerOptions, shape: PipelineShape, place: BatchPlace, stages: ReadonlyMap<number, Stage>, syncs: ReadonlyMap<number, FlatSync>, optimizers: ReadonlyMap<number, AdamW>, tied: TiedWeights) {
+  private constructor(options: TrainerOptions, values: ValueWatch, shape: PipelineShape, place: BatchPlace, stages: ReadonlyMap<number, Stage>, syncs: ReadonlyMap<number, FlatSync>, optimizers: ReadonlyMap<number, AdamW>, tied: TiedWeights) {
     this.options = options;
+    this.#values = values;
     this.shape = shape;
     this.stages = stages;
     this.syncs = syncs;
@@ -101,7 +118,9 @@ export class Trainer {
   }
 
   /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
-  static async create(options: TrainerOptions): Promise<Trainer> {
+  static async create(given: TrainerOptions): Promise<Trainer> {
+    const values = new ValueWatch();
+    const options = { ...given, mesh: watchValues(given.mesh, values) };
     const { device, mesh, model, schedule, chunks, microbatches, batch, context } = options;
     const { layout } = mesh;
     const shape: PipelineShape = { ranks: layout.pp, chunks, microbatches };
@@ -128,46 +147,74 @@ export class Trainer {
     for (const [index, stage] of stages) {
       // Values replicated over tp are counted by tp rank 0 alone.
       const counts = ({ segment }: { segment: string }): boolean => segment !== 'replicated' || mesh.coordinate('tp') === 0;
-      optimizers.set(index, await AdamW.create(device, stage.params, syncs.get(index)!.owned, counts));
+      optimizers.set(index, await AdamW.create(device, stage.params, syncs.get(index)!.owned, counts, squareGroup(model)));
     }
-    return new Trainer(options, shape, place, stages, syncs, optimizers, await TiedWeights.create(device, mesh, model, schedule, shape, stages));
+    return new Trainer(options, values, shape, place, stages, syncs, optimizers, await TiedWeights.create(device, mesh, model, schedule, shape, stages));
   }
 
-  /** One training step on batch `this.step`. Resolves on every rank with the same loss and norm. `beforeUpdate` sees the summed gradients. */
+  /**
+   * One training step on batch `this.step`. Resolves on every rank with the same loss and norm. `beforeUpdate` sees the summed gradients. Rejects with
+   * PeerError `non-finite`, or ConfigError for settings with which the update would leave f32; then no weight and no moment has changed.
+   */
   async trainStep(beforeUpdate?: (tokens: number) => Promise<void>): Promise<StepMetrics> {
-    const { mesh, world, ledger, hyper } = this.options;
+    const { mesh, world, ledger } = this.options;
     const startMs = world.now();
     const before = ledger.sentByKind();
     this.#spans = [];
+    this.#values.reset();
     const { lossSum, count } = await this.#backpropagate();
     const end = this.#trace('optimizer', 'reduce gradients');
+    this.#values.order = AFTER;
     await this.#tied.collectGradients();
     for (const sync of this.syncs.values()) await sync.reduceGradients();
     end();
-    let squares = 0;
-    for (const optimizer of this.optimizers.values()) squares += await optimizer.squaredNorm();
-    const { stop, save, sample } = this.options.requests?.() ?? NO_REQUESTS;
-    const totals = await sumScalars(mesh.world, [lossSum, count, squares, Number(stop), Number(save), Number(sample)]);
-    const [loss, tokens] = [totals[0] / totals[1], totals[1]];
-    const gradNorm = Math.sqrt(totals[2]) / tokens;
+    const measured = await Promise.all([...this.optimizers.values()].map((optimizer) => optimizer.measure()));
+    const reports = await shareReports(mesh.world, {
+      lossSum, tokens: count, squares: addSquares(measured.map(({ squares }) => squares)), most: Math.max(0, ...measured.map(({ most }) => most)),
+      moment: this.momentBound, beyond: measured.some(({ beyond }) => beyond), first: this.#values.first, ...(this.options.requests?.() ?? NO_REQUESTS),
+    });
+    const fault = blame(reports);
+    if (fault) throw await this.#nonFinite(fault);
+    const { loss, tokens } = mean(reports);
+    const gradNorm = tokens === 0 ? 0 : Math.sqrt(valueOf(addSquares(reports.map(({ squares }) => squares)))) / tokens;
     await beforeUpdate?.(tokens);
-    const clip = hyper.gradClip === null ? 1 : Math.min(1, hyper.gradClip / (gradNorm + 1e-6));
     const lr = this.options.lr(this.step);
-    const endUpdate = this.#trace('optimizer', 'update');
-    for (const optimizer of this.optimizers.values()) await optimizer.step(this.step + 1, lr, clip / tokens, hyper);
+    if (tokens > 0) await this.#update(reports, tokens, gradNorm, lr);
+    const step = this.step++;
+    const asked = (wish: keyof Requests): boolean => reports.some((report) => report[wish]);
+    const requests = { stop: asked('stop'), save: asked('save'), sample: asked('sample') };
+    return { requests, step, loss, gradNorm, lr, tokens, ms: world.now() - startMs, bytesSent: difference(ledger.sentByKind(), before), spans: this.#spans };
+  }
+
+  async #update(reports: readonly StepReport[], tokens: number, gradNorm: number, lr: number): Promise<void> {
+    const { hyper } = this.options;
+    const most = Math.max(...reports.map((report) => report.most));
+    const scale = (hyper.gradClip === null ? 1 : Math.min(1, hyper.gradClip / (gradNorm + 1e-6))) / tokens;
+    const moment = Math.max(...reports.map((report) => report.moment));
+    const [t, largest] = [this.updates + 1, new Float32Array(Uint32Array.of(most).buffer)[0]!];
+    const problem = updateProblem({ largest, scale, moment, t, lr, hyper });
+    if (problem?.kind === 'setting') throw new ConfigError(`step ${this.step}`, problem.text);
+    if (problem) throw new PeerError(reports.findIndex((report) => report.most === most), 'non-finite', `in step ${this.step} ${problem.text}; nothing was changed by it`);
+    const end = this.#trace('optimizer', 'update');
+    for (const optimizer of this.optimizers.values()) await optimizer.step(t, lr, scale, hyper);
+    this.updates = t;
+    this.momentBound = Math.max(moment, largest * scale);
     for (const sync of this.syncs.values()) await sync.spread();
     await this.#tied.spread();
-    endUpdate();
-    const step = this.step++;
-    const requests = { stop: totals[3] > 0, save: totals[4] > 0, sample: totals[5] > 0 };
-    return { requests, step, loss, gradNorm, lr, tokens, ms: world.now() - startMs, bytesSent: difference(ledger.sentByKind(), before), spans: this.#spans };
+    end();
+  }
+
+  async #nonFinite({ culprit, onTheWay }: Blame): Promise<PeerError> {
+    const { device, mesh } = this.options;
+    const words = await culpritsWords(mesh.world, culprit, () => confess(device, [...this.stages.values()], this.#values, onTheWay));
+    return new PeerError(culprit, 'non-finite', `in step ${this.step} ${words}; nothing was changed by it`);
   }
 
   /** Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none counts. Weights and gradients stay. */
   async evaluate(batch: Int32Array<ArrayBuffer>): Promise<{ readonly loss: number; readonly tokens: number }> {
     const { lossSum, count } = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup);
-    const [sum, tokens] = await sumScalars(this.options.mesh.world, [lossSum, count]);
-    return { loss: tokens > 0 ? sum / tokens : 0, tokens };
+    const nothing = { squares: NO_SQUARES, most: 0, moment: 0, beyond: false, first: undefined, ...NO_REQUESTS };
+    return mean(await shareReports(this.options.mesh.world, { lossSum, tokens: count, ...nothing }));
   }
 
   dispose(): void {
@@ -197,8 +244,10 @@ export class Trainer {
       schedule, shape: this.shape, stages: this.stages, forwardGroup, backwardGroup: this.#backwardGroup, step, input,
       onLoss: (microbatch: number, rowLosses: Float32Array) => {
         const { targets } = slices[microbatch];
+        this.#values.check(rowLosses, `the loss of microbatch ${microbatch} was not finite`);
         for (let r = 0; r < rowLosses.length; r++) { lossSum += rowLosses[r]; if (targets[r] !== -100) count++; }
       },
+      onAction: (action: Action) => { this.#values.order = orderOf(action, last); },
       trace: (kind: SpanKind, name: string) => this.#trace(kind, name),
     };
     await runActions(actions, { ...run, releaseAfterForward: actions.length < all.length });
@@ -212,12 +261,16 @@ export class Trainer {
   }
 }
 
-/** Sums a few numbers over the world, in rank order, the same bits everywhere. */
-async function sumScalars(world: Group, values: readonly number[]): Promise<number[]> {
-  const data = new Float32Array(values);
-  if (data.some((value, i) => Number.isFinite(values[i]) && !Number.isFinite(value))) throw new InternalError('a step total exceeds f32');
-  await allReduce(world, data);
-  return [...data];
+/** Mean loss over all targets that count, in rank order. */
+function mean(reports: readonly StepReport[]): { readonly loss: number; readonly tokens: number } {
+  const tokens = reports.reduce((sum, report) => sum + report.tokens, 0);
+  return { loss: tokens === 0 ? 0 : reports.reduce((sum, report) => sum + report.lossSum, 0) / tokens, tokens };
+}
+
+/** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */
+function orderOf({ kind, microbatch, stage }: Action, last: number): number {
+  const phase = { F: 0, B: 1, W: 2 }[kind as 'F' | 'B' | 'W'];
+  return 1 + (microbatch * 3 + phase) * (last + 1) + (kind === 'F' ? stage : last - stage);
 }
 
 function difference(after: Readonly<Record<string, number>>, before: Readonly<Record<string, number>>): Record<string, number> {

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/base/errors.ts';
-import { firstNonFinite, readSafetensors, toFloat32, toFloat64, toInt32, viewFloat32, writeSafetensors, type ReadOptions, type SafetensorsFile, type WriteEntry } from '../../src/base/safetensors.ts';
+import { firstNonFinite } from '../../src/base/finite.ts';
+import { readSafetensors, toFloat32, toFloat64, toInt32, viewFloat32, writeSafetensors, type ReadOptions, type SafetensorsFile, type WriteEntry } from '../../src/base/safetensors.ts';
 
 const f32 = (shape: number[], values: number[]): WriteEntry => ({ dtype: 'F32', shape, data: Float32Array.from(values) });
 const golden = fileURLToPath(new URL('../golden/', import.meta.url));
@@ -203,6 +204,12 @@ describe('element types', () => {
 
   it('firstNonFinite finds NaN and infinities', () => {
     expect([[1, 2], [1, NaN], [-Infinity], []].map(firstNonFinite)).toEqual([-1, 1, 0, -1]);
+    const most = 3.4028234663852886e38;
+    for (let at = 0; at < 11; at++) {
+      const values = Float32Array.from({ length: 11 }, (_, i) => [most, -most, 1e-45, -0, 0][i % 5]!);
+      expect(firstNonFinite(values)).toBe(-1);
+      for (const bad of [NaN, Infinity, -Infinity]) expect(firstNonFinite(values.with(at, bad).subarray(at % 3))).toBe(at - at % 3);
+    }
   });
 });
 

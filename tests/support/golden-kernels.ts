@@ -172,7 +172,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     const [param, m, v, w] = [Float32Array.from(w0.data), zeros(N), zeros(N), zeros(steps * N)];
     for (let t = 1; t <= steps; t++) {
       const hyper = new Float32Array([lr, beta1, beta2, eps, decay, 1 - beta1 ** t, 1 - beta2 ** t, 1, 1 - beta1, 1 - beta2]);
-      await run(adamw, { param, grad: g.data.slice((t - 1) * N, t * N), m, v, hyper }, { N, DECAY_START: 0, DECAY_END: N });
+      await run(adamw, { param, grad: g.data.slice((t - 1) * N, t * N), m, v, hyper, flags: new Uint32Array(1) }, { N, DECAY_START: 0, DECAY_END: N });
       w.set(param, (t - 1) * N);
     }
     return { w, m, v };

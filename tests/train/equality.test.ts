@@ -7,6 +7,7 @@ import { parseModelConfig } from '../../src/model/config.ts';
 import { FlatSync } from '../../src/parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../src/parallel/data/tied-weights.ts';
 import { stepWireBytes } from '../../src/parallel/wire-bytes.ts';
+import { REPORT_WORDS } from '../../src/train/step/report.ts';
 import { firstDifference, goldenConfig, readGolden, runLayout } from '../support/local-run.ts';
 import type { LocalResult } from '../support/local-run.ts';
 
@@ -43,7 +44,7 @@ test.each([['gpt2-deep', 'pp=4'], ['gpt2-deep', 'pp=8'], ['llama-deep', 'pp=4'],
 
 function expectBytes(name: string, config: ReturnType<typeof goldenConfig>, got: LocalResult): void {
   const model = parseModelConfig(new TextDecoder().decode(readGolden(name, 'config.json')));
-  const shape = { model, layout: config.layout, batch: config.batch, context: config.context!, microbatches: config.microbatches, totals: 6 };
+  const shape = { model, layout: config.layout, batch: config.batch, context: config.context!, microbatches: config.microbatches, report: REPORT_WORDS };
   const routed: number[] = [];
   for (let rank = 0; rank < worldSize(config.layout); rank++) {
     const { 'all-to-all': want = 0, ...formula } = stepWireBytes(rank, shape);

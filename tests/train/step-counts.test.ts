@@ -47,7 +47,7 @@ test.each([['gpt2-tiny', 73], ['llama-tiny', 67], ['mixtral-tiny', 89]])('a step
   const [step] = await secondStep(model, 'dp=1');
   // Gradients to zero, F with the row losses, B, the norm, AdamW; the losses and the norm come back.
   expect({ launches: step.launches, submits: step.submits, readbacks: step.readbacks }).toEqual({ launches, submits: 5, readbacks: 2 });
-  expect(step.byKernel).toMatchObject({ adamw: 1, reduceSum: 1, fill: 1 });
+  expect(step.byKernel).toMatchObject({ adamw: 1, squareBins: 1, fill: 1 });
 });
 
 test.each([

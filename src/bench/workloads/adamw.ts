@@ -36,7 +36,7 @@ export const workload: Workload = {
   shapes: [{ dims: { N: 1_000_000 }, scope: 'quick' }, { dims: { N: 10_000_000 }, scope: 'default' }],
   problem,
   prepare: (device, made) => launchRunner(device, made, {
-    scratch: {}, outputs: { param: 'param' },
-    launches: [{ kernel: adamw, params: { N: made.dims['N'], DECAY_START: 0, DECAY_END: made.dims['N'] }, io: { param: 'param', grad: 'grad', m: 'm', v: 'v', hyper: 'hyper' } }],
+    scratch: { flags: 1 }, outputs: { param: 'param' },
+    launches: [{ kernel: adamw, params: { N: made.dims['N'], DECAY_START: 0, DECAY_END: made.dims['N'] }, io: { param: 'param', grad: 'grad', m: 'm', v: 'v', hyper: 'hyper', flags: 'flags' } }],
   }),
 };

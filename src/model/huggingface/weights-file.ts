@@ -2,7 +2,8 @@
 // without being weights, and what is wrong with the others. Names may lack the `transformer.` or `model.` prefix.
 
 import { ShapeError } from '../../base/errors.ts';
-import { firstNonFinite, viewFloat32, type SafetensorsEntry, type SafetensorsFile } from '../../base/safetensors.ts';
+import { firstNonFinite } from '../../base/finite.ts';
+import { viewFloat32, type SafetensorsEntry, type SafetensorsFile } from '../../base/safetensors.ts';
 import { formatShape, sameShape } from '../../base/shape.ts';
 import type { ModelConfig } from '../config.ts';
 import { weightSpecs } from '../weights.ts';

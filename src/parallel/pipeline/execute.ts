@@ -26,6 +26,8 @@ export interface PipelineRun {
   /** Row losses of a microbatch, on the last stage. */
   onLoss(microbatch: number, rowLosses: F32): void;
   readonly trace: Trace;
+  /** Called before each action. */
+  onAction?(action: Action): void;
   /** Forward only (evaluation): a slot is free again after its F. */
   readonly releaseAfterForward?: boolean;
 }
@@ -65,6 +67,7 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
 
   for (const action of actions) {
     const { kind, stage: index, microbatch } = action;
+    run.onAction?.(action);
     const stage = stages.get(index);
     if (!stage) throw new InternalError(`action ${kind} of stage ${index} on a rank without it`);
     const key = `${index} ${microbatch}`;

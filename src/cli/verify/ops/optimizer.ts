@@ -43,7 +43,7 @@ async function runAdam(lab: Lab, c: TorchCase): Promise<Readonly<Record<string, 
   const [lr, beta1, beta2, eps, decay] = ['lr', 'beta1', 'beta2', 'eps', 'weight_decay'].map((name) => c.attributes.number(name));
   return replay(lab, c, (N) => {
     const [param, grad, m, v, hyper] = [lab.data(c.input('w0').floats), lab.zeros([N]), lab.zeros([N]), lab.zeros([N]), lab.zeros([10])];
-    lab.recorder.launch(adamw, { param, grad, m, v, hyper }, { N, DECAY_START: 0, DECAY_END: N });
+    lab.recorder.launch(adamw, { param, grad, m, v, hyper, flags: lab.data(new Uint32Array(1)) }, { N, DECAY_START: 0, DECAY_END: N });
     return { param, grad, hyper, state: { m, v }, hyperAt: (s) => [lr, beta1, beta2, eps, decay, 1 - beta1 ** (s + 1), 1 - beta2 ** (s + 1), 1, 1 - beta1, 1 - beta2] };
   });
 }

@@ -19,6 +19,7 @@ class PortWire extends BaseWire {
   readonly #port: Port;
   #buffered = 0;
   #closed = false;
+  readonly #ended = new AbortController();
   #lent: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(port: Port, kind: string, gone?: AbortSignal) {
@@ -28,7 +29,8 @@ class PortWire extends BaseWire {
     port.addEventListener('message', (event: MessageEvent<unknown>) => this.#receive(event.data));
     port.addEventListener('messageerror', () => this.#end('a message on the port could not be read'));
     port.addEventListener('close', () => this.#end('the port was closed'));
-    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the port is gone'));
+    // The other end may live much longer than this port.
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the port is gone'), { signal: this.#ended.signal });
     port.start();
   }
 
@@ -47,6 +49,7 @@ class PortWire extends BaseWire {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#ended.abort();
     this.#port.postMessage('the other end closed the port', []);
     this.#port.close();
   }
@@ -67,6 +70,7 @@ class PortWire extends BaseWire {
   #end(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#ended.abort();
     this.#port.close();
     this.closed(reason);
   }

@@ -17,6 +17,8 @@ class ChannelWire extends BaseWire {
   #opening: Uint8Array<ArrayBuffer>[] = [];
   #openingBytes = 0;
   #fault: string | undefined;
+  /** Aborts when the wire has ended. Chromium keeps a channel with listeners, and with it the connection, for as long as it has not told of its close: for ever if it never does. */
+  readonly #ended = new AbortController();
 
   constructor(channel: DataChannel, kind: string, gone?: AbortSignal) {
     super();
@@ -25,16 +27,18 @@ class ChannelWire extends BaseWire {
     channel.binaryType = 'arraybuffer';
     // The event fires at or below the threshold, onDrain below the mark.
     channel.bufferedAmountLowThreshold = LOW_WATER_BYTES - 1;
-    channel.addEventListener('message', (event: MessageEvent<unknown>) => {
+    const { signal } = this.#ended;
+    const on = (type: string, listener: (event: any) => void): void => channel.addEventListener(type, listener, { signal });
+    on('message', (event: MessageEvent<unknown>) => {
       if (event.data instanceof ArrayBuffer) this.deliver(new Uint8Array(event.data));
       else this.#end('the peer sent text on a binary channel');
     });
-    channel.addEventListener('bufferedamountlow', () => this.drained());
-    channel.addEventListener('open', () => this.#flush());
-    channel.addEventListener('error', (event: Event) => { this.#fault = faultOf(event); });
-    channel.addEventListener('close', () => this.closed(this.#closeReason()));
-    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'));
-    if (channel.readyState === 'closed' || channel.readyState === 'closing') this.closed(this.#closeReason());
+    on('bufferedamountlow', () => this.drained());
+    on('open', () => this.#flush());
+    on('error', (event: Event) => { this.#fault = faultOf(event); });
+    on('close', () => this.#end(this.#closeReason()));
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'), { signal });
+    if (channel.readyState === 'closed' || channel.readyState === 'closing') this.#end(this.#closeReason());
   }
 
   get bufferedAmount(): number { return this.#channel.bufferedAmount + this.#openingBytes; }
@@ -52,6 +56,7 @@ class ChannelWire extends BaseWire {
   close(): void {
     this.#opening = [];
     this.#openingBytes = 0;
+    this.#ended.abort();
     this.#channel.close();
   }
 
@@ -72,6 +77,7 @@ class ChannelWire extends BaseWire {
   }
 
   #end(reason: string): void {
+    this.#ended.abort();
     this.#channel.close();
     this.closed(reason);
   }

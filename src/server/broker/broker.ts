@@ -41,11 +41,11 @@ export interface Broker {
 
 /** MQTT's fixed header, topic and packet id, or a Will, on top of a payload. */
 const PACKET_OVERHEAD_BYTES = 512;
-/** Bytes per second and at once, of everything that a client sends: what 600 messages of some KiB need. */
-const BYTES_PER_SECOND = 256 * 1024;
-const BYTES_AT_ONCE = 4 * 1024 * 1024;
-/** A client that does not read holds up who speaks to it. */
+/** Of everything that a client sends; at once it may send as much as its messages at once can hold. */
+const BYTES_PER_SECOND = 512 * 1024;
+/** A client that does not read holds up who speaks to it, and what it has not read is kept here. */
 const DRAIN_MS = 10_000;
+const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 /** Longer would keep the presence of a tab that is gone. */
 const MAX_KEEPALIVE_SECONDS = 120;
 const MAX_TOPICS = 16;
@@ -87,6 +87,11 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
       const refusal = client === null ? undefined : refusePublish(client, packet);
       done(refusal === undefined ? null : new Error(refusal));
     },
+    authorizeForward: (client, packet) => {
+      if ((client.conn as Duplex).writableLength <= MAX_UNREAD_BYTES) return packet;
+      client.conn.destroy();
+      return null;
+    },
     authorizeSubscribe: (client, subscription, done) => {
       const own = topics.get(client) ?? new Set();
       topics.set(client, own.add(subscription.topic));
@@ -105,7 +110,7 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
     noServer: true, maxPayload: maxPayloadBytes + PACKET_OVERHEAD_BYTES, perMessageDeflate: false, handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
   });
   const welcome = (webSocket: WebSocket, request: IncomingMessage): void => {
-    const bytes = new TokenBucket(BYTES_AT_ONCE, BYTES_PER_SECOND, performance.now());
+    const bytes = new TokenBucket(publishBurst * (maxPayloadBytes + PACKET_OVERHEAD_BYTES), BYTES_PER_SECOND, performance.now());
     const packets = new TokenBucket(publishBurst, publishesPerSecond, performance.now());
     let flooded = false;
     // Publishes are counted with their topic; acknowledgements are as many as others have said.

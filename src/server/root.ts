@@ -1,14 +1,14 @@
 // The folder of this package: in a checkout, in node_modules, and when this code is part of a bundle.
 
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InternalError } from '../base/errors.ts';
 
-/** The nearest folder above this file that holds a package.json. Without a slash at the end. */
+/** The nearest folder above this file that holds a package.json, by its real path. Without a slash at the end. */
 export function packageRoot(from: string = fileURLToPath(import.meta.url)): string {
   for (let folder = dirname(from); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, 'package.json'))) return folder;
+    if (existsSync(join(folder, 'package.json'))) return realpathSync(folder);
     if (dirname(folder) === folder) throw new InternalError(`no package.json above ${from}`);
   }
 }

@@ -38,7 +38,7 @@ const TOLD_RECORDS = 100;
 
 let device: Device | undefined;
 let gpu: GpuContext | undefined;
-let ready: { readonly config: RunConfig; readonly prepared: PreparedRun; readonly checkpoint?: Uint8Array<ArrayBuffer> } | undefined;
+let ready: { readonly config: RunConfig; readonly prepared: PreparedRun } | undefined;
 let links: ReadonlyMap<number, Link> = new Map();
 const lanes = new Map<number, Lanes>();
 /** The tabs at the other ends. */
@@ -54,7 +54,7 @@ const api: RankApi = {
   },
   async prepare({ config, files, checkpoint }: RankPreparation): Promise<void> {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
-    ready = { config: parsed, prepared: prepareRun(parsed, files), checkpoint };
+    ready = { config: parsed, prepared: prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}) }) };
   },
   async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void> {
     closeLanes(peer);
@@ -87,7 +87,7 @@ const api: RankApi = {
       const own = mesh;
       void device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
-        device, mesh, ledger, world: realWorld, config: ready.config, prepared: ready.prepared, checkpoint: ready.checkpoint,
+        device, mesh, ledger, world: realWorld, config: ready.config, prepared: ready.prepared,
         wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens,
         onEvent: (event) => {
           tell(event);

@@ -1,26 +1,12 @@
 // Checkpoints on this machine: the latest one lies in the browser's private file system (OPFS) and outlives a crash of the tab; any can be saved
 // as a file and loaded again. Reads only the file's metadata here; the worker checks the tensors.
 
-import { FormatError } from '../base/errors.ts';
-import { parseJson } from '../base/json.ts';
-import { readSafetensors } from '../base/safetensors.ts';
-import { parseRunConfig } from '../train/run-config.ts';
-import type { RunConfig } from '../train/run-config.ts';
+import { openCheckpoint } from '../train/resume/open-checkpoint.ts';
+import type { CheckpointAbout } from '../train/resume/open-checkpoint.ts';
 
-export interface CheckpointAbout { readonly step: number; readonly config: RunConfig; readonly tokenizer: string | undefined }
 export interface StoredCheckpoint extends CheckpointAbout { readonly bytes: Uint8Array<ArrayBuffer> }
 
 const FILE = 'latest.safetensors';
-
-/** FormatError when the bytes are no checkpoint of ours. */
-export function describeCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout {
-  const { metadata } = readSafetensors(bytes);
-  const [step, run, tokenizer] = ['step', 'run', 'tokenizer'].map((name) => metadata.get(name));
-  if (!step || !/^\d+$/.test(step) || !run) throw new FormatError('checkpoint', 'expected a .safetensors file with the optimizer state that this page saved; plain weights cannot be resumed');
-  const fields = parseJson(run, { format: 'checkpoint', maxDepth: 6 });
-  if (!(fields instanceof Map)) throw new FormatError('checkpoint', 'expected the settings of its run in the metadata');
-  return { step: Number(step), config: parseRunConfig(fields), tokenizer };
-}
 
 let storing: Promise<void> = Promise.resolve();
 
@@ -46,7 +32,7 @@ export async function loadLatest(): Promise<StoredCheckpoint | undefined> {
     const folder = await navigator.storage.getDirectory();
     const file = await (await folder.getFileHandle(FILE)).getFile();
     const bytes = new Uint8Array(await file.arrayBuffer());
-    return { ...describeCheckpoint(bytes), bytes };
+    return { ...openCheckpoint(bytes), bytes };
   } catch (error) {
     // NotFoundError is the usual case. Anything else must not keep the page from starting.
     if (!(error instanceof DOMException && error.name === 'NotFoundError')) console.warn('the stored checkpoint cannot be read', error);

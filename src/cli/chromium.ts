@@ -37,7 +37,6 @@ export interface TabsOptions {
   readonly browser: Browser;
   readonly config: Execution['config'];
   readonly files: RunFiles;
-  readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly mode: 'tabs' | 'devices';
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
@@ -60,7 +59,7 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   const { server, run, browser, config, files, mode } = options;
   const plan = JSON.stringify({
     config: formatRunConfig({ ...config, model: isPresetName(config.model) ? config.model : FOLDER_MODEL }),
-    files: putFiles(run, files, options.checkpoint),
+    files: putFiles(run, files),
     wantGradients: options.wantGradients === true, wantModel: options.wantModel === true, ...(options.sampleTokens === undefined ? {} : { sampleTokens: options.sampleTokens }),
   });
   const size = worldSize(config.layout);
@@ -80,9 +79,9 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key })}` };
 }
 
-function putFiles(run: ServedRun, files: RunFiles, checkpoint: Uint8Array<ArrayBuffer> | undefined): Record<string, string> {
+function putFiles(run: ServedRun, files: RunFiles): Record<string, string> {
   const addresses: Record<string, string> = {};
-  for (const [name, content] of Object.entries({ ...files, checkpoint })) if (content !== undefined) addresses[name] = run.put(name, content);
+  for (const [name, content] of Object.entries(files)) if (content !== undefined) addresses[name] = run.put(name, content);
   return addresses;
 }
 

@@ -18,7 +18,6 @@ export interface Execution {
   readonly files: RunFiles;
   /** Config and files as prepareRun reads them, where the caller has that already. */
   readonly prepared?: PreparedRun;
-  readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   /** Further parts of the address of each tab; only for chromium. */

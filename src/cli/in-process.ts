@@ -70,7 +70,7 @@ export function nodeVersion(): string {
 /** Runs all ranks to the end. Resolves to each rank's ledger; rejects with the first error. */
 export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]> {
   const { backend, config, files, onEvent } = run;
-  const prepared = run.prepared ?? prepareRun(config, files);
+  const prepared = run.prepared ?? prepareRun(config, { ...files, ...(run.checkpoint ? { checkpoint: run.checkpoint } : {}) });
   const size = worldSize(config.layout);
   // One thread runs every rank, so a long computation of one is no silence of another.
   const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
@@ -84,7 +84,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
       const device = await localDevice(backend, qualifier, config.precision === 'f16');
       try {
         await runRank({
-          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, checkpoint: run.checkpoint, signal: run.signal, stop: run.stop,
+          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, signal: run.signal, stop: run.stop,
           wantGradients: run.wantGradients, wantModel: run.wantModel, sampleTokens: run.sampleTokens, onEvent: (event) => onEvent(rank, event),
           ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
         });

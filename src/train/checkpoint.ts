@@ -1,5 +1,6 @@
 // A checkpoint is one safetensors file: weights under their Hugging Face names, AdamW moments as `optimizer.m.NAME` and `optimizer.v.NAME`, and in the
-// metadata step, run config, model config and tokenizer. Data and samples are functions of (seed, step), so nothing else is needed to go on bit-equal.
+// metadata step, run config, model config, tokenizer and the identity of the data. Data and samples are functions of (seed, step), so nothing else is
+// needed to go on bit-equal.
 
 import { FormatError, ShapeError } from '../base/errors.ts';
 import { firstNonFinite } from '../base/finite.ts';
@@ -15,7 +16,7 @@ import { formatTokenizer } from './text/tokenizer-file.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 import type { WeightSource } from './trainer.ts';
 
-const FORMAT = 'tabmesh-checkpoint/1';
+export const CHECKPOINT_FORMAT = 'tabmesh-checkpoint/1';
 
 /** Bytes of a model.safetensors. ShapeError, and no file, if a value is not finite. */
 export function writeModel(weights: WholeWeights): Uint8Array<ArrayBuffer> {
@@ -40,12 +41,14 @@ export interface CheckpointContent {
   readonly config: RunConfig;
   readonly model: ModelConfig;
   readonly tokenizer: Tokenizer | undefined;
+  /** See data-identity.ts. */
+  readonly dataIdentity: string;
 }
 
 /** ShapeError, and no file, if a value is not finite. */
-export function writeCheckpoint({ step, updates = step, weights, m, v, config, model, tokenizer }: CheckpointContent): Uint8Array<ArrayBuffer> {
+export function writeCheckpoint({ step, updates = step, weights, m, v, config, model, tokenizer, dataIdentity }: CheckpointContent): Uint8Array<ArrayBuffer> {
   const named = (prefix: string, whole: WholeWeights) => [...whole].map(([name, { shape, data }]) => [prefix + name, { dtype: 'F32' as const, shape, data }] as const);
-  const metadata = new Map([['format', 'pt'], ['tabmesh', FORMAT], ['step', String(step)], ['run', JSON.stringify(formatRunConfig(config))], ['config', formatModelConfig(model)]]);
+  const metadata = new Map([['format', 'pt'], ['tabmesh', CHECKPOINT_FORMAT], ['step', String(step)], ['run', JSON.stringify(formatRunConfig(config))], ['config', formatModelConfig(model)], ['data', dataIdentity]]);
   for (const [prefix, whole] of [['', weights], ['optimizer.m.', m], ['optimizer.v.', v]] as const) checkFinite('checkpoint', prefix, whole);
   if (updates !== step) metadata.set('updates', String(updates));
   if (tokenizer) metadata.set('tokenizer', formatTokenizer(tokenizer));
@@ -56,8 +59,8 @@ export interface Checkpoint { readonly step: number; readonly updates: number; r
 
 /** Reads a checkpoint of `model`. FormatError if it is none, of another model, or not finite. */
 export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfig): Checkpoint {
-  const { tensors, metadata } = readSafetensors(bytes);
-  if (metadata.get('tabmesh') !== FORMAT) throw new FormatError('checkpoint', `expected ${FORMAT}, got ${metadata.get('tabmesh') ?? 'a file without that mark'}; to start from plain weights use them as a model folder`);
+  const { tensors, metadata } = readSafetensors(bytes, { label: 'checkpoint' });
+  if (metadata.get('tabmesh') !== CHECKPOINT_FORMAT) throw new FormatError('checkpoint', `expected ${CHECKPOINT_FORMAT}, got ${metadata.get('tabmesh') ?? 'a file without that mark'}; to start from plain weights use them as a model folder`);
   const step = Number(metadata.get('step'));
   if (!Number.isSafeInteger(step) || step < 0) throw new FormatError('checkpoint', `expected a step, got ${metadata.get('step')}`);
   const updates = Number(metadata.get('updates') ?? step);

@@ -1,7 +1,7 @@
 // From a RunConfig and the files it names to what a trainer needs: model, data, tokenizer, weights. Reads no file itself: the page fetches, the
 // command line reads. Everything is checked here, before a device is touched; errors say which file or field.
 
-import { ConfigError, UnsupportedError } from '../base/errors.ts';
+import { ConfigError, FormatError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -9,9 +9,14 @@ import { networkOf } from '../model/networks.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
 import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
+import { readCheckpoint } from './checkpoint.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { checkLayout } from './layout.ts';
 import { isTask, prepareData } from './prepare-data.ts';
 import type { PreparedData } from './prepare-data.ts';
+import { checkResumed } from './resume/contradictions.ts';
+import { openCheckpoint } from './resume/open-checkpoint.ts';
+import type { CheckpointAbout } from './resume/open-checkpoint.ts';
 import type { RunConfig } from './run-config.ts';
 import type { WeightSource } from './trainer.ts';
 
@@ -28,12 +33,16 @@ export interface RunFiles {
   readonly tokenizer?: string;
   /** tokenizer_config.json beside the former. */
   readonly tokenizerConfig?: string;
+  /** A checkpoint that the run goes on from. Model and tokenizer are its own; what is given of them, and the data, must agree with it. */
+  readonly checkpoint?: Uint8Array<ArrayBuffer>;
 }
 
 export interface PreparedRun extends PreparedData {
   readonly model: ModelConfig;
   readonly context: number;
   readonly weights: WeightSource;
+  /** What the checkpoint of the files holds. */
+  readonly resumed?: Checkpoint;
 }
 
 /** Needed files: a text unless the data is a task or tokens; config.json and weights unless the model is a preset. */
@@ -42,14 +51,16 @@ export function neededFiles(config: RunConfig): { text: boolean; tokens: boolean
 }
 
 /** Everything that a trainer needs. `onProgress` hears of what takes long. ConfigError or FormatError says which file or setting is wrong. */
-export function prepareRun(config: RunConfig, files: RunFiles, onProgress?: (text: string) => void): PreparedRun {
+export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (text: string) => void): PreparedRun {
+  const about = given.checkpoint && openCheckpoint(given.checkpoint);
+  const files = about ? { ...given, modelConfig: given.modelConfig ?? about.modelConfig, tokenizer: given.tokenizer ?? about.tokenizer } : given;
   const needed = neededFiles(config);
   if (needed.model && files.modelConfig === undefined) throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
   const folder = needed.model ? parseModelConfig(files.modelConfig!) : undefined;
   // A file of tokens says itself how long its rows are.
   const wanted = config.context ?? (needed.tokens ? null : folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0));
   if (folder) checkImplemented(folder, wanted ?? 1);
-  const data = prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) });
+  const data = readable(about, () => prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) }));
   const { dataset } = data;
   const context = wanted ?? dataset.context;
   if (folder) checkImplemented(folder, context);
@@ -59,8 +70,23 @@ export function prepareRun(config: RunConfig, files: RunFiles, onProgress?: (tex
   if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
   checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
   const notes = [...model.warnings, ...data.notes];
+  if (about) {
+    notes.push(...checkResumed(about, { config, model, dataIdentity: data.dataIdentity }));
+    const resumed = readCheckpoint(files.checkpoint!, model);
+    return { ...data, model, context, weights: resumed.weights, resumed, notes };
+  }
   const weights = weightSource(config, model, files, (text) => notes.push(text));
   return { ...data, model, context, weights, notes };
+}
+
+/** A tokenizer of a checkpoint that meets another text may not even know its characters. */
+function readable<T>(about: CheckpointAbout | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!about || !(error instanceof FormatError)) throw error;
+    throw new ConfigError('data', `the tokenizer of the checkpoint cannot read it (${error.message}); give what it was trained on ("${about.config.data}")`);
+  }
 }
 
 /** UnsupportedError for what a readable config asks for and no network here computes, before anything else is read. */

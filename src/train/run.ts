@@ -11,7 +11,8 @@ import type { Certificate } from '../device/tune/certificate.ts';
 import { countWeights } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
 import { Beside } from './beside/beside.ts';
-import { readCheckpoint, writeCheckpoint, writeModel } from './checkpoint.ts';
+import { writeCheckpoint, writeModel } from './checkpoint.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
 import type { PreparedRun } from './prepare.ts';
@@ -43,8 +44,6 @@ export interface RunOptions {
   readonly world: World;
   readonly config: RunConfig;
   readonly prepared: PreparedRun;
-  /** A checkpoint to go on from. */
-  readonly checkpoint?: Uint8Array<ArrayBuffer>;
   /** Hand over the summed gradients of the first step, and the final weights. */
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
@@ -69,6 +68,7 @@ export async function runRank(options: RunOptions): Promise<void> {
   let step = 0;
   const tell = (event: RunEvent): void => telling.tell(event, step);
   for (const text of prepared.notes) tell({ kind: 'note', step: 0, text });
+  if (config.precision === 'f16' && !device.features.reducedPrecision) tell({ kind: 'note', step: 0, text: 'precision f16 is not used: this adapter has no f16, so products stay f32' });
   tell({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
@@ -78,7 +78,7 @@ export async function runRank(options: RunOptions): Promise<void> {
   });
   let beside: Beside | undefined;
   try {
-    if (options.checkpoint) resume(trainer, options.checkpoint);
+    if (prepared.resumed) resume(trainer, prepared.resumed);
     const from = step = trainer.step;
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
     beside = await Beside.create({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, tell });
@@ -136,13 +136,11 @@ async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer
   }
   const [m, v] = [await gatherModel(trainer, 'm'), await gatherModel(trainer, 'v')];
   if (mesh.rank !== 0) return;
-  const bytes = writeCheckpoint({ step: trainer.step, updates: trainer.updates, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer });
+  const bytes = writeCheckpoint({ step: trainer.step, updates: trainer.updates, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer, dataIdentity: prepared.dataIdentity });
   tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
 }
 
-function resume(trainer: Trainer, bytes: Uint8Array<ArrayBuffer>): void {
-  const { step, updates, weights, m, v } = readCheckpoint(bytes, trainer.options.model);
-  for (const stage of trainer.stages.values()) stage.load(weights);
+function resume(trainer: Trainer, { step, updates, m, v }: Checkpoint): void {
   loadMoments(trainer, { m, v });
   trainer.step = step;
   trainer.updates = updates;

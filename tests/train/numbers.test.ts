@@ -220,7 +220,7 @@ describe('no file with a NaN', () => {
     const [whole] = allOf(await onTrainers(goldenConfig('gpt2-tiny', 'dp=1'), async ({ trainer }) => gatherModel(trainer, 'weights'), { files: files('gpt2-tiny') }));
     const config = goldenConfig('gpt2-tiny', 'dp=1');
     const model = (await import('../../src/train/prepare.ts')).prepareRun(config, files('gpt2-tiny')).model;
-    const content = { step: 3, updates: 2, weights: whole!, m: whole!, v: whole!, config, model, tokenizer: undefined };
+    const content = { step: 3, updates: 2, weights: whole!, m: whole!, v: whole!, config, model, tokenizer: undefined, dataIdentity: 'task:copy' };
     expect(readCheckpoint(writeCheckpoint(content), model)).toMatchObject({ step: 3, updates: 2 });
     const [name, { shape, data }] = [...whole!][4]!;
     const spoiled = new Map(whole!).set(name, { shape, data: data.with(2, NaN) });

@@ -9,8 +9,9 @@ import type { RunConfig } from '../../train/run-config.ts';
 import { readText } from '../../train/text/read-text.ts';
 import { isTurn, urlsOf } from '../../cluster/ice/servers.ts';
 import { isPresetName } from '../../model/presets.ts';
-import { describeCheckpoint, loadLatest } from '../checkpoints.ts';
-import type { CheckpointAbout } from '../checkpoints.ts';
+import { loadLatest } from '../checkpoints.ts';
+import { openCheckpoint } from '../../train/resume/open-checkpoint.ts';
+import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { roomLink } from '../fragment.ts';
 import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
 import { configOf, makePlan, sentence } from '../plan.ts';
@@ -33,7 +34,7 @@ export class TabmeshApp extends LitElement {
   declare config: RunConfig;
   declare texts: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   /** `bytes` is absent for the checkpoint that lies in OPFS: it is read when it is needed. */
-  declare resumable: (CheckpointAbout & { readonly bytes?: Uint8Array<ArrayBuffer> }) | undefined;
+  declare resumable: (CheckpointAbout & { readonly bytes?: Uint8Array<ArrayBuffer> | undefined }) | undefined;
   declare dropping: boolean;
   declare tick: number;
   settings!: PageSettings;
@@ -57,7 +58,7 @@ export class TabmeshApp extends LitElement {
     this.state = controller.state;
     setInterval(() => { this.tick++; }, 1000);
     for (const name of ['dragover', 'drop', 'dragleave'] as const) addEventListener(name, (event) => this.#onDrag(event as DragEvent));
-    void loadLatest().then((latest) => { if (latest && !this.resumable) this.resumable = { step: latest.step, config: latest.config, tokenizer: latest.tokenizer }; });
+    void loadLatest().then((latest) => { if (latest && !this.resumable) this.resumable = { ...latest, bytes: undefined }; });
   }
 
   override render() {
@@ -152,7 +153,6 @@ export class TabmeshApp extends LitElement {
       const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } = this.config;
       if (steps <= from.step) throw new Error(`steps: the checkpoint has ${from.step} steps already, and the form says ${steps} in all; say more than ${from.step} to go on`);
       const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches, evalEvery, sampleEvery, checkpointEvery, steps };
-      if (!isPresetName(config.model) && !this.settings.plan?.files.modelConfig) throw new Error(`checkpoint: it belongs to the model folder "${config.model}", which this page does not have; resume it with tabmesh train --resume`);
       const text = this.texts.get(config.data);
       const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };
       await this.controller.trainHere(makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files), given);
@@ -166,7 +166,7 @@ export class TabmeshApp extends LitElement {
       this.controller.problem(sentence(error));
     }
     const { checkpoint, run } = this.state;
-    if (checkpoint && run) this.resumable = { ...describeCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };
+    if (checkpoint && run) this.resumable = { ...openCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };
   }
 
   /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
@@ -200,7 +200,7 @@ export class TabmeshApp extends LitElement {
     try {
       const bytes = new Uint8Array(await file.arrayBuffer());
       if (file.name.endsWith('.safetensors')) {
-        this.resumable = { ...describeCheckpoint(bytes), bytes };
+        this.resumable = { ...openCheckpoint(bytes), bytes };
         return;
       }
       if (this.state.room) throw new ConfigError('data', `${file.name} would lie on this tab alone, and the other tabs of the room could not read it; leave the room to train on it with virtual devices`);

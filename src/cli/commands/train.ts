@@ -1,27 +1,23 @@
 // `tabmesh train`: one training run from the command line, on any backend and layout. Progress goes to stderr, results to files.
 
-import { worldSize, formatLayout } from '../../base/axis.ts';
+import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
-import type { JsonValue } from '../../base/json.ts';
 import { neededFiles, prepareRun } from '../../train/prepare.ts';
-import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
+import { changedSettings } from '../../train/resume/contradictions.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Command, StopReason } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
+import type { ExecutionBackend } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import type { OptionSpec } from '../options.ts';
 import { checkTokenizers } from '../train/model-folder.ts';
-import { readBytes, readFiles, readText, shapeOfTokens } from '../train/run-files.ts';
 import { checkPaths, savesFolder, tryOutputs } from '../train/output-paths.ts';
 import type { Inputs, Outputs } from '../train/output-paths.ts';
+import { readResumed } from '../train/resume.ts';
+import { readFiles, readText } from '../train/run-files.ts';
 import { RunOutputs } from '../train/run-outputs.ts';
-import { defaultMicrobatches } from '../verify/run-folder.ts';
-
-const dashed = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-/** Every run setting is an option of its own name; values stay text and are parsed with the field's own rules. */
-const SETTINGS: Readonly<Record<string, OptionSpec>> = Object.fromEntries(
-  Object.entries({ ...RUN_FIELDS, ...RATE_FIELDS }).map(([name, { about }]) => [dashed(name), { type: 'string', about } as const]),
-);
+import { chooseSettings, SETTINGS } from '../train/settings.ts';
+import type { Given } from '../train/settings.ts';
+import { cutLog } from '../train/step-log.ts';
 
 const OPTIONS = {
   tabs: { type: 'count', about: 'open this many real tabs in headless Chromium, one rank each' },
@@ -43,34 +39,39 @@ export const command: Command = {
   summary: 'trains a model on tabs, virtual devices, Dawn or the CPU references',
   help: ['tabmesh train: trains a model on tabs, virtual devices, Dawn or the CPU references', '', 'usage: tabmesh train [--tabs N | --devices N] [options]', '',
     describeOptions(OPTIONS), '', 'settings of the run:', describeOptions(SETTINGS), '',
-    'The layout must multiply to the number of ranks, for example --tabs 4 --layout dp=2,pp=2.'].join('\n'),
+    'The layout must multiply to the number of ranks, for example --tabs 4 --layout dp=2,pp=2; without one, a fitting one is chosen and said.', '',
+    '--resume FILE takes settings, model, tokenizer and seed from the checkpoint; data that are files must be there again, or be named. What differs is said.',
+    'Ctrl-C, SIGTERM, SIGHUP or a closed terminal stop the run after its step; --checkpoint and --save are written. A second Ctrl-C quits at once.'].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, { ...OPTIONS, ...SETTINGS });
-    const given = options as Readonly<Record<string, string | number | boolean | undefined>>;
-    checkTogether(given);
-    const config = readConfig(given, options.run, options.tokens);
+    const given: Given = options;
+    if (options.tabs !== undefined && options.devices !== undefined) throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
+    const backend: ExecutionBackend = (options.backend as ExecutionBackend | undefined) ?? (options.tabs !== undefined ? 'chromium' : 'node');
+    if (options.tabs !== undefined && backend !== 'chromium') throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${options.tabs}`);
+    const from = options.resume === undefined ? undefined : readResumed(options.resume);
+    const { config, notes } = chooseSettings(given, options.run === undefined ? undefined : readText(options.run, '--run'), from?.about, backend);
     const ranks = worldSize(config.layout);
     const wanted = options.tabs ?? options.devices ?? ranks;
-    if (options.tabs !== undefined && options.devices !== undefined) throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
     if (wanted !== ranks) throw new ConfigError('--layout', `${formatLayout(config.layout)} is ${ranks} ranks, but ${options.tabs !== undefined ? '--tabs' : '--devices'} is ${wanted}; make them equal`);
-    const backend = options.backend ?? (options.tabs !== undefined ? 'chromium' : 'node');
-    if (options.tabs !== undefined && backend !== 'chromium') throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${ranks}`);
     const { log, grads, save, checkpoint, trace } = options;
     const outputs: Outputs = { log, grads, save, checkpoint, trace };
     checkPaths(outputs, inputsOf(config, options));
-    const files = readFiles(config, options.tokens);
+    const files = { ...readFiles(config, options.tokens, from && { modelGiven: given.model !== undefined, dataGiven: given.data !== undefined }), ...(from ? { checkpoint: from.bytes } : {}) };
     const prepared = prepareRun(config, files, (text) => io.err(text));
     if (save !== undefined && savesFolder(save)) checkTokenizers(save, prepared);
     tryOutputs(outputs, prepared.model);
+    const told = [...notes, ...(from ? changedSettings(from.about, config) : [])];
+    if (from) told.push(...resumeLog(log, from.about.step), `going on from step ${from.about.step} of ${config.steps}`);
+    for (const line of told) io.err(line);
     const sink = new RunOutputs(config, prepared, outputs, io);
     let complete = false;
     const onStop = (): void => sink.stopping((io.signal.reason as StopReason).text);
     io.signal.addEventListener('abort', onStop, { once: true });
     try {
       await execute({
-        backend: backend as (typeof BACKENDS)[number], mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, stop: { signal: io.signal, save: checkpoint !== undefined },
-        checkpoint: options.resume === undefined ? undefined : readBytes(options.resume, '--resume'), wantGradients: options.grads !== undefined, wantModel: options.save !== undefined,
-        ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}), onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
+        backend, mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, stop: { signal: io.signal, save: checkpoint !== undefined },
+        wantGradients: grads !== undefined, wantModel: save !== undefined, ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}),
+        onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {
       io.signal.removeEventListener('abort', onStop);
@@ -80,24 +81,10 @@ export const command: Command = {
   },
 };
 
-function readConfig(given: Readonly<Record<string, string | number | boolean | undefined>>, run: string | undefined, tokens: string | undefined): RunConfig {
-  const settings: [string, JsonValue][] = Object.keys(SETTINGS).filter((name) => given[name] !== undefined).map((name) => [name, given[name] as string]);
-  if (tokens !== undefined) settings.push(['data', 'tokens']);
-  // The file has its own number of steps and rows; a run.json or a checkpoint says them too.
-  if (tokens !== undefined && run === undefined && given.resume === undefined) {
-    settings.push(...shapeOfTokens(tokens).filter(([name]) => given[name] === undefined));
-  }
-  const config = run === undefined ? parseRunConfig(settings) : readRunJson(readText(run, '--run'), settings);
-  const microbatches = given.microbatches === undefined ? defaultMicrobatches(config) : config.microbatches;
-  // A checkpoint of the last step is what asking for a file means.
-  const checkpointEvery = given.checkpoint === undefined ? 0 : given['checkpoint-every'] === undefined ? config.steps : config.checkpointEvery;
-  return { ...config, microbatches, checkpointEvery };
-}
-
-/** ConfigError for options that mean nothing without, or beside, another one. */
-function checkTogether(given: Readonly<Record<string, string | number | boolean | undefined>>): void {
-  if (given['checkpoint-every'] !== undefined && given['checkpoint-every'] !== '0' && given.checkpoint === undefined) throw new ConfigError('--checkpoint-every', 'says how often, but not where; add --checkpoint FILE');
-  if (given.grads !== undefined && given.resume !== undefined) throw new ConfigError('--grads', 'writes the gradients of the first step, which a resumed run has behind it; leave --grads or --resume out');
+/** The log goes on without double steps. */
+function resumeLog(log: string | undefined, step: number): readonly string[] {
+  const gone = log === undefined ? 0 : cutLog(log, step);
+  return gone === 0 ? [] : [`${gone} line${gone === 1 ? '' : 's'} of the log, from step ${step} on, are made again; ${log} as it was is ${log}.previous`];
 }
 
 /** Files that the run reads and must not write over. */

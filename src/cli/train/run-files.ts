@@ -17,13 +17,27 @@ import { readModelWeights } from './read-weights.ts';
 /** Tokenizers in older forms, which are not read. */
 const OLDER = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'] as const;
 
-/** Reads what the run needs: the model folder, the text or the tokens. ConfigError names the option whose file cannot be read. */
-export function readFiles(config: RunConfig, tokens: string | undefined): RunFiles {
-  const needed = neededFiles(config);
+/** A run that goes on from a checkpoint: what of its files is named anew. */
+export interface Resuming { readonly modelGiven: boolean; readonly dataGiven: boolean }
+
+/**
+ * Reads what the run needs: the model folder, the text or the tokens. A run that goes on has model and tokenizer in its checkpoint; those of a folder that
+ * is named anew are read to be compared. ConfigError names the option whose file cannot be read.
+ */
+export function readFiles(config: RunConfig, tokens: string | undefined, resuming?: Resuming): RunFiles {
+  const all = neededFiles(config);
+  const needed = { ...all, model: all.model && (!resuming || resuming.modelGiven) };
+  if (resuming && all.text && !resuming.dataGiven && config.data !== 'moby-dick' && !existsSync(config.data)) {
+    throw new ConfigError('--data', `the text that the checkpoint was trained on ('${config.data}') is not there; say where it is now with --data`);
+  }
+  if (resuming && all.tokens && tokens === undefined && !existsSync(join(config.model, 'tokens.safetensors'))) {
+    throw new ConfigError('--tokens', 'the checkpoint was trained on a file of tokens; say where it is with --tokens');
+  }
   const inFolder = (name: string): string => join(config.model, name);
   if (needed.model && !existsSync(inFolder('config.json'))) throw new ConfigError('--model', `'${config.model}' is no preset and no folder with a config.json`);
   return {
-    ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model'), weights: readModelWeights(config.model, '--model') } : {}),
+    ...(needed.model && !isPresetName(config.model) ? { modelConfig: readText(inFolder('config.json'), '--model') } : {}),
+    ...(needed.model && !isPresetName(config.model) && !resuming ? { weights: readModelWeights(config.model, '--model') } : {}),
     ...(needed.model ? readTokenizer(config, needed.text) : {}),
     ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readBytes(config.data, '--data') } : {}),
     ...(needed.tokens ? { tokens: readBytes(tokens ?? inFolder('tokens.safetensors'), '--tokens') } : {}),

@@ -64,6 +64,9 @@ export class RunController {
   /** What we asked the room to train, until any run begins; told again to whoever becomes the coordinator. */
   #wanted: Wanted | undefined;
   #askedAddress = '';
+  /** Status of a moment; the next step replaces it. */
+  #passing = '';
+  #storeProblem: string | undefined;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -316,6 +319,7 @@ export class RunController {
       case 'checkpoint': this.#keep(event.step, event.bytes); return;
       case 'done': if (watched) this.#change({ phase: 'done', status: describeEnd(event) }); return;
       case 'failed': return this.#rankFailed(run, event);
+      case 'step': return this.#change(watched && this.state.phase === 'training' && this.state.status === this.#passing ? { status: 'training' } : {});
       default: this.#change({});
     }
   }
@@ -331,12 +335,23 @@ export class RunController {
   }
 
   #keep(step: number, bytes: Uint8Array<ArrayBuffer>): void {
-    this.#change({ checkpoint: { step, bytes }, status: `checkpoint of step ${step}: ${formatBytes(bytes.byteLength)}` });
+    this.#passing = `checkpoint of step ${step}: ${formatBytes(bytes.byteLength)}`;
+    this.#change({ checkpoint: { step, bytes }, status: this.#passing });
     if (this.#wantsFile) {
       this.#wantsFile = false;
       download(bytes, `tabmesh-step-${step}.safetensors`);
     }
-    storeLatest(bytes).catch((error: unknown) => this.#change({ status: `the checkpoint of step ${step} is not kept in this browser (${sentence(error)}); save it as a file` }));
+    // A full store ends no training; it stays told until a later checkpoint fits.
+    storeLatest(bytes).then(() => this.#tellStore(undefined), (error: unknown) => {
+      this.#tellStore(`the checkpoint of step ${step} is not kept in this browser (${sentence(error)}); what it kept before stays; save this one as a file`);
+    });
+  }
+
+  #tellStore(problem: string | undefined): void {
+    if (this.#storeProblem === problem) return;
+    const others = this.state.problems.filter((known) => known !== this.#storeProblem);
+    this.#storeProblem = problem;
+    this.#change({ problems: problem === undefined ? others : [...others, problem].slice(-5) });
   }
 
   #begin(): AbortController {

@@ -15,7 +15,7 @@ interface CpuLaunch extends Launch { run(): void }
 
 interface Submission { readonly launches: readonly CpuLaunch[]; next: number; readonly readback: readonly Range[]; results?: ArrayBuffer[] }
 
-/** Some milliseconds of references between two tasks of the thread. */
+/** Some milliseconds of references between two tasks of the thread, counted over submits. */
 const BREATH_FLOPS = 2_000_000;
 const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 
@@ -37,6 +37,7 @@ export function createCpuDevice(): Device {
 
   // A queue: what is written or submitted later sees all of what was submitted before, though that lets other tasks in between.
   let current: Submission | undefined;
+  let sinceBreath = 0;
   const runNext = (submission: Submission): void => {
     submission.launches[submission.next++].run();
     counters.launches++;
@@ -86,17 +87,15 @@ export function createCpuDevice(): Device {
       const own: Submission = { launches: launches as readonly CpuLaunch[], next: 0, readback };
       current = own;
       // A GPU would leave this thread free to hear a stop, a pause or a signal.
-      let flops = 0;
       while (current === own && own.next < own.launches.length) {
-        flops += own.launches[own.next].flops;
+        sinceBreath += own.launches[own.next].flops;
         runNext(own);
-        if (flops < BREATH_FLOPS) continue;
-        flops = 0;
+        if (sinceBreath < BREATH_FLOPS) continue;
+        sinceBreath = 0;
         await nextTask();
         if (gone) throw gone;
       }
       finish(own);
-      await nextTask();
       return own.results!;
     },
     async idle() {},

@@ -14,6 +14,7 @@ import { moePermute } from '../../shaders/moe-permute.ts';
 import { rmsNormBackward } from '../../shaders/rms-norm-backward.ts';
 import { routerBackward } from '../../shaders/router-backward.ts';
 import { routerTopK } from '../../shaders/router-top-k.ts';
+import { squareBins } from '../../shaders/square-bins.ts';
 
 export interface Defect {
   readonly what: string;
@@ -52,6 +53,9 @@ export const DEFECTS: readonly Defect[] = [
   { what: 'leaves the residual out', kernel: rmsNormBackward, variant: 'scalar', from: 'd += residual[start + c]', to: 'd += Value(0.0)', where: { RESIDUAL: 1 } },
   { what: "puts the bias's gradient right behind the weight's", kernel: layerNormBackwardWeight, variant: 'vec4', from: 'dWeight[BIAS_AT / 4u + column] =', to: 'dWeight[WIDTH + column] =', where: { BIAS_AT: 320 } },
   { what: 'decays a quad too many', kernel: adamw, variant: 'vec4', from: 'i < DECAY_END', to: 'i <= DECAY_END', where: { DECAY_END: 640 } },
+  { what: 'says nothing of a weight out of bounds', kernel: adamw, variant: 'vec4', from: 'flags[0] = 1u', to: 'flags[0] = 0u', where: { N: 68 } },
+  { what: 'loses what fractions carry', kernel: squareBins, variant: 'quads', from: 'whole += fraction >> vec4<u32>(23u);', to: '', where: { N: 65536 } },
+  { what: 'keeps one bin too few when the top rises', kernel: squareBins, variant: 'quads', from: 'vec4<u32>(0u, fraction.xyz)', to: 'vec4<u32>(0u, fraction.xy, 0u)' },
   { what: 'divides the source by one', kernel: gatherRows, variant: 'vec4', from: 'assignment / DIV', to: 'min(assignment, R / DIV - 1u)', where: { DIV: 3 } },
   { what: 'is not stable', kernel: moePermute, variant: 'thread-per-expert', from: 'slotOf[a] = select(row,', to: 'slotOf[A - 1u - a] = select(row,', where: { A: 63 } },
   { what: 'prefers the higher expert of a tie', kernel: routerTopK, variant: 'thread-per-row', from: 'x > best', to: 'x >= best', where: { N: 65 } },

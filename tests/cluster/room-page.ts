@@ -19,7 +19,7 @@ const ice = readIce({ ice: given('ice'), turnuser: given('turnuser'), turnpass: 
 
 const joined = joinRoom({
   world: realWorld, carrier, room: fragment.get('room') ?? '', key: fragment.get('key') ?? '', me: introduction(Number(query.get('n'))), onEvent: events.push, ice: () => ice,
-  deadlineMs: Number(query.get('deadlineMs') ?? 10_000), maxAttempts: Number(query.get('maxAttempts') ?? 3),
+  deadlineMs: Number(query.get('deadlineMs') ?? 60_000), maxAttempts: Number(query.get('maxAttempts') ?? 3),
   ...(worldSize > 0 ? { wanted: { worldSize, plan: 'tabs' } } : {}),
 });
 

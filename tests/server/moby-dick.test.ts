@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build, createServer, preview, type InlineConfig } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MOBY_DICK_PATH, mobyDickPlugin } from '../../src/server/pages/moby-dick-plugin.ts';
-import { readMobyDick } from '../../src/server/pages/moby-dick.ts';
+import { mobyDickPlugin } from '../../src/server/pages/moby-dick-plugin.ts';
+import { MOBY_DICK_PATH, readMobyDick } from '../../src/server/pages/moby-dick.ts';
 
 describe('readMobyDick', () => {
   const text = readMobyDick();

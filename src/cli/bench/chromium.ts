@@ -1,7 +1,7 @@
 // Runs a bench in the empty page of the build (driven.html) in headless Chromium; the server of the pages gives it our modules and the training text.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
-import { MOBY_DICK_PATH } from '../../server/pages/moby-dick-plugin.ts';
+import { MOBY_DICK_PATH } from '../../server/pages/moby-dick.ts';
 import { openBoth } from '../chromium.ts';
 import type { Answers, Requests } from './work.ts';
 

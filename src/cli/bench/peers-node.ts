@@ -1,9 +1,9 @@
 // The peers in Node on Dawn. They expect a browser's globals (navigator.gpu, GPUBufferUsage, ...), tfjs also `require`, jax-js iterator methods that came
-// with Node 22; this gives them to the process for good. Vite loads tfjs from its ES modules: the packages' builds for Node leave the gradients out.
+// with Node 22; this gives them to the process for good. tfjs is loaded from its ES modules, by Vite or within the built command line: the packages' builds for Node
+// leave the gradients out.
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { createServer } from 'vite';
 import { globals } from 'webgpu';
 import { NoDeviceError } from '../../base/errors.ts';
 import { nodeGpu } from '../../device/node-gpu.ts';
@@ -23,6 +23,8 @@ export function loadTensorFlow(): Promise<TensorFlow> { return tensorFlow ??= im
 
 async function importTensorFlow(): Promise<TensorFlow> {
   await giveGlobals();
+  if (import.meta.env.PROD) return (await import('../../bench/load/tfjs.ts')).loadTensorFlow();
+  const { createServer } = await import('vite');
   const loader = await createServer({
     root: fileURLToPath(new URL('../../../', import.meta.url)), configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error',
     server: { middlewareMode: true, hmr: false, ws: false, watch: null }, optimizeDeps: { noDiscovery: true, include: [] },

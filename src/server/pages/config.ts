@@ -23,6 +23,8 @@ export function pagesConfig(root: string): UserConfig {
     optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...PEERS], exclude: ['onnxruntime-web'] },
     build: {
       target: 'esnext',
+      // What the licences of the libraries within ask for.
+      license: { fileName: 'THIRD-PARTY.md' },
       rolldownOptions: { input: PAGES.map((page) => join(root, page)).filter((page) => existsSync(page)) },
     },
   };

@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync,
 import { homedir, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { ServeError } from '../../base/errors.ts';
-import { packageRoot } from '../root.ts';
+import { isCheckout, packageRoot } from '../root.ts';
 import { pagesConfig } from './config.ts';
 
 /** What the pages are made of: files and folders of the package. */
@@ -22,8 +22,7 @@ const ABANDONED_MS = 3_600_000;
  */
 export async function ensurePages(say: (line: string) => void = () => undefined, root: string = packageRoot()): Promise<string> {
   const shipped = join(root, 'build', 'pages');
-  // npm never publishes a package-lock.json: with it, this is a checkout.
-  if (!existsSync(join(root, 'package-lock.json')) || !existsSync(join(root, 'src'))) {
+  if (!isCheckout(root)) {
     if (existsSync(join(shipped, 'index.html'))) return shipped;
     throw new ServeError(`pages: expected the built pages in ${shipped}, found none; install tabmesh again`);
   }

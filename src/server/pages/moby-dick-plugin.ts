@@ -2,9 +2,7 @@
 // from where preview and any static host serve it. Nothing is fetched from elsewhere.
 
 import type { Plugin } from 'vite';
-import { readMobyDick } from './moby-dick.ts';
-
-export const MOBY_DICK_PATH = 'data/moby-dick.txt';
+import { MOBY_DICK_PATH, readMobyDick } from './moby-dick.ts';
 
 export function mobyDickPlugin(): Plugin {
   return {

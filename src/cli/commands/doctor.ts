@@ -2,6 +2,7 @@
 
 import type { Command } from '../command.ts';
 import { TabmeshError } from '../../base/errors.ts';
+import { nodeGpu } from '../../device/node-gpu.ts';
 import { ensureChromium, findBrowser, installHint } from '../machine/browser.ts';
 import { ensureTurnserver, findTurnserver } from '../machine/coturn.ts';
 import { ensureLavapipe } from '../machine/lavapipe.ts';
@@ -14,8 +15,7 @@ const OPTIONS = {
 
 async function adapterLine(): Promise<string> {
   const driver = useVulkan();
-  const { create } = await import('webgpu');
-  const adapter = await create([]).requestAdapter();
+  const adapter = await (await nodeGpu()).requestAdapter();
   if (adapter === null) throw new TabmeshError(`no WebGPU adapter in Node (Vulkan driver: ${driver})`);
   const { vendor, architecture, description } = adapter.info;
   return `WebGPU in Node: ${description || `${vendor} ${architecture}`}${process.platform === 'linux' ? ` (${driver})` : ''}`;

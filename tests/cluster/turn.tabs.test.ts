@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
+import { build } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts';
 import { findTurnserver } from '../../src/cli/machine/coturn.ts';
+import { pagesConfig } from '../../src/server/pages/config.ts';
 import { mintTurnCredentials } from '../../src/server/turn/credentials.ts';
 import { Tab, tinyPlan } from '../app/page-driver.ts';
 import type { Report } from '../app/page-driver.ts';
@@ -36,9 +38,10 @@ beforeAll(async () => {
   writeFileSync(config!, [`listening-ip=${MIDDLE_ADDRESS}`, 'listening-port=3478', `relay-ip=${MIDDLE_ADDRESS}`, 'min-port=50000', 'max-port=50200', 'use-auth-secret', `static-auth-secret=${SECRET}`,
     'realm=tabmesh.test', 'fingerprint', 'no-tls', 'no-dtls', 'no-cli', 'verbose', 'simple-log', 'log-file=stdout', `pidfile=${join(made.folder, 'pid')}`, `userdb=${join(made.folder, 'turndb')}`, ''].join('\n'));
   const program = fileURLToPath(new URL('../../bin/tabmesh.mjs', import.meta.url));
+  const pages = await buildPages(join(made.folder, 'pages'));
   [coturn] = await Promise.all([
     made.start('middle', turnserver!, ['-c', config!], /UDP listener opened on: 10\.91\.0\.1:3478/i),
-    made.start('middle', process.execPath, [program, 'serve', '--port', '8080', '--turn', TURN, '--turn-secret-file', secret!], /Ctrl-C stops/),
+    made.start('middle', process.execPath, [program, 'serve', '--port', '8080', '--pages', pages, '--turn', TURN, '--turn-secret-file', secret!], /Ctrl-C stops/),
   ]);
   browsers = await Promise.all((['left', 'right'] as const).map((place) => {
     const options = launchOptions(made.wrapper(place, ensureChromium(console.log)));
@@ -54,6 +57,18 @@ afterAll(async () => {
     await lab?.close();
   }
 });
+
+/** The training page and this test's own, in `folder`: between the networks there is only what `tabmesh serve` serves. */
+async function buildPages(folder: string): Promise<string> {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const config = pagesConfig(root);
+  const input = ['index.html', 'tests/cluster/room-page.html'].map((page) => join(root, page));
+  await build({
+    ...config, configFile: false, envFile: false, mode: 'production', logLevel: 'error',
+    build: { ...config.build, rolldownOptions: { input }, outDir: folder, emptyOutDir: false, reportCompressedSize: false },
+  });
+  return folder;
+}
 
 /** The same link in both networks. */
 async function openBoth(path: (side: number) => string, before?: (page: Page, side: number) => Promise<void>): Promise<Page[]> {

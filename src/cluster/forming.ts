@@ -10,7 +10,7 @@ import { isConnected, sentenceOf } from './ice/report.ts';
 import type { IceDiagnosis } from './ice/report.ts';
 import type { IceConfig } from './ice/servers.ts';
 import type { ChannelLanes, Mesh, MeshOptions } from './mesh.ts';
-import type { LinkState, Message, Pair, Report, View } from './messages.ts';
+import type { FormingEnd, LinkState, Message, Pair, Report, View } from './messages.ts';
 import { newBarrier, progress, stepBarrier } from './ready-barrier.ts';
 import type { Barrier, BarrierAction, BarrierEvent } from './ready-barrier.ts';
 
@@ -31,8 +31,7 @@ export interface FormingOptions {
   /** What the doctor says of the connection to each rank; comes a few times while they form, and when asked. */
   readonly onDiagnoses: (diagnoses: ReadonlyMap<number, IceDiagnosis>) => void;
   readonly onStarted: (lanes: ReadonlyMap<number, ChannelLanes>, wires: ReadonlyMap<number, Lanes>) => void;
-  /** `again`: nobody is to blame, the others may form another view. */
-  readonly onEnded: (reason: string, again: boolean) => void;
+  readonly onEnded: (reason: string, how: FormingEnd) => void;
 }
 
 export type FormingMessage = Extract<Message, { type: 'report' | 'retry' | 'start' | 'abandon' | 'ice' }>;
@@ -91,7 +90,7 @@ export class Forming {
       this.#note = (error instanceof Error ? error.message : String(error)).slice(0, 500);
       // This tab cannot take part; the others should hear why at once and not wait for a deadline.
       const reason = `rank ${this.#rank} (${this.#options.names[this.#rank]}): ${this.#note}`;
-      this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason, again: false });
+      this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason, end: 'failed' });
     });
   }
 
@@ -121,8 +120,8 @@ export class Forming {
       case 'abandon':
         // A member asks the coordinator to give up; the coordinator tells everybody.
         if (this.#phase !== 'forming') return;
-        if (this.#barrier) this.#abandon(message.reason, false);
-        else if (fromCoordinator) this.#end(message.reason, message.again);
+        if (this.#barrier) this.#abandon(message.reason, message.end === 'stopped' ? 'stopped' : 'failed');
+        else if (fromCoordinator) this.#end(message.reason, message.end);
     }
   }
 
@@ -135,12 +134,19 @@ export class Forming {
     if (this.#diagnoses.size > 0) this.#options.onDiagnoses(this.#diagnoses);
   }
 
+  /** Ends it for everybody, if it has not started: asks the coordinator, or is it. */
+  giveUp(reason: string, end: FormingEnd): void {
+    if (this.#phase !== 'forming') return;
+    if (this.#barrier) this.#abandon(reason, end);
+    else this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason: reason.slice(0, 2000), end });
+  }
+
   /** A member of the view left the room. */
   lost(address: string): void {
     const rank = this.view.members.indexOf(address);
     if (this.#phase !== 'forming' || rank < 0) return;
     if (this.#barrier) this.#stepBarrier({ type: 'left', rank });
-    else if (address === this.#options.coordinator) this.#end(`the coordinator (${this.#options.names[rank]}) left while the tabs were connecting`, true);
+    else if (address === this.#options.coordinator) this.#end(`the coordinator (${this.#options.names[rank]}) left while the tabs were connecting`, 'again');
   }
 
   close(): void {
@@ -223,7 +229,7 @@ export class Forming {
       case 'start':
         this.#toOthers({ type: 'start', view: this.view.view });
         return this.#start();
-      case 'fail': return this.#abandon(action.reason, action.again);
+      case 'fail': return this.#abandon(action.reason, action.again ? 'again' : 'failed');
     }
   }
 
@@ -244,14 +250,14 @@ export class Forming {
     void this.examine();
   }
 
-  #abandon(reason: string, again: boolean): void {
-    this.#toOthers({ type: 'abandon', view: this.view.view, reason: reason.slice(0, 2000), again });
-    this.#end(reason, again);
+  #abandon(reason: string, end: FormingEnd): void {
+    this.#toOthers({ type: 'abandon', view: this.view.view, reason: reason.slice(0, 2000), end });
+    this.#end(reason, end);
   }
 
-  #end(reason: string, again: boolean): void {
+  #end(reason: string, end: FormingEnd): void {
     this.close();
-    this.#options.onEnded(reason, again);
+    this.#options.onEnded(reason, end);
   }
 }
 

@@ -1,25 +1,30 @@
 // Who decides, who takes part: a pure state machine (state, event) -> (state, actions) over the roster. The coordinator is the oldest trainer; it alone
 // offers views. A view takes the oldest `worldSize` trainers, and a member's rank is its place by age. The same roster gives the same answer on every tab;
 // while rosters differ for a moment, an offer counts only when it comes from the member that the receiver, too, takes for the coordinator.
-// Refusals: of two members with one id the newer wins and the older closes itself; the oldest member's protocol version is the room's, others are not counted.
+// A run belongs to the room until it ends: while any member says that it is at work, nobody offers another run, and a member in a started run refuses
+// every offer, whoever the coordinator is. Wishes stand in the presences of those who have them, so a wish dies with its member and a new coordinator
+// knows them all; one that was granted, or cannot be, is settled and never taken up again. Of several, the oldest member's that can be formed is taken.
+// Refusals: of two members with one id the newer wins and the older closes itself; members of another protocol version are listed and not counted.
 // No clock, no I/O: the session carries the actions out.
 
 import { InternalError, RoomError } from '../base/errors.ts';
-import type { Proposal, View } from './messages.ts';
+import type { View } from './messages.ts';
 import { byAge } from './presence.ts';
-import type { Presence } from './presence.ts';
+import type { Presence, Proposal } from './presence.ts';
 
 export interface Membership {
   readonly me: string;
-  /** The members that count, oldest first: no duplicates, one protocol version. */
+  /** The members that count, oldest first: no duplicates, our protocol version. */
   readonly members: readonly Presence[];
-  /** What we would train if we were the coordinator; kept until a view of it has started. */
-  readonly proposal: Proposal | undefined;
   readonly current: { readonly view: View; readonly from: string; readonly phase: 'forming' | 'started' } | undefined;
   /** An offer from somebody who is not the coordinator in our eyes yet, or with a member whose presence has not arrived. */
   readonly early: { readonly view: View; readonly from: string } | undefined;
   /** The highest view number seen. */
   readonly highest: number;
+  /** Wishes that began or that cannot be, the latest last. */
+  readonly settled: readonly number[];
+  /** A member of our last offer is at work and its presence is still on its way: no offer before the roster has changed. */
+  readonly waits: boolean;
   /** Members seen and not counted, by address, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
   readonly closed: boolean;
@@ -27,13 +32,16 @@ export interface Membership {
 
 export type MembershipEvent =
   | { readonly type: 'roster'; readonly present: readonly Presence[] }
-  | { readonly type: 'proposed'; readonly proposal: Proposal }
   | { readonly type: 'offered'; readonly from: string; readonly view: View }
   /** A member refused our offer `refused`, because it has seen the view `view`. */
   | { readonly type: 'outdated'; readonly refused: number; readonly view: number }
+  /** A member refused our offer `refused`, because it is at work. */
+  | { readonly type: 'busy'; readonly refused: number }
   | { readonly type: 'started'; readonly view: number }
-  /** `again`: worth another try with those who are left. */
-  | { readonly type: 'ended'; readonly view: number; readonly again: boolean };
+  /** Forming a view is over without a start. `again`: worth another try with those who are left. */
+  | { readonly type: 'ended'; readonly view: number; readonly again: boolean }
+  /** Our part in a started run is over, however it ended. */
+  | { readonly type: 'finished'; readonly view: number };
 
 export type MembershipAction =
   | { readonly type: 'close'; readonly error: RoomError }
@@ -42,13 +50,19 @@ export type MembershipAction =
   /** Send this view to its members (ourselves excepted), and form it ourselves. */
   | { readonly type: 'offer'; readonly view: View }
   | { readonly type: 'form'; readonly view: View; readonly from: string }
+  /** End our own forming of this view: it is not ours to form, or a member is at work. */
+  | { readonly type: 'give-up'; readonly view: number; readonly reason: string }
   | { readonly type: 'tell-outdated'; readonly to: string; readonly refused: number; readonly view: number }
+  | { readonly type: 'tell-busy'; readonly to: string; readonly refused: number }
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence };
 
 export interface Step { readonly state: Membership; readonly actions: readonly MembershipAction[] }
 
-export function newMembership(me: string, proposal?: Proposal): Membership {
-  return { me, members: [], proposal, current: undefined, early: undefined, highest: 0, refused: new Map(), closed: false };
+/** A wish is told once more only by a broken page; so many are remembered. */
+const MAX_SETTLED = 256;
+
+export function newMembership(me: string): Membership {
+  return { me, members: [], current: undefined, early: undefined, highest: 0, settled: [], waits: false, refused: new Map(), closed: false };
 }
 
 /** The oldest trainer, or undefined when there is none. */
@@ -62,69 +76,77 @@ export function assignRanks(members: readonly Presence[], worldSize: number): re
   return trainers.length < worldSize ? undefined : trainers.slice(0, worldSize).map((member) => member.address);
 }
 
-/** The members that count, and why the others do not. Depends on the set alone, never on its order. */
-export function sift(present: readonly Presence[]): { members: readonly Presence[]; refused: ReadonlyMap<string, string> } {
+/** Members that say they form or train, in rank order. Empty: the room is free. */
+export function atWork(members: readonly Presence[]): readonly Presence[] {
+  return members.filter(({ run }) => run !== undefined).sort((a, b) => a.run!.rank - b.run!.rank || byAge(a, b));
+}
+
+/** The members that count for a page of `version`, and why the others do not. Depends on the set alone, never on its order. */
+export function sift(present: readonly Presence[], version: number): { members: readonly Presence[]; refused: ReadonlyMap<string, string> } {
   const refused = new Map<string, string>();
   const newest = new Map<string, Presence>();
-  for (const presence of [...present].sort(byAge)) newest.set(presence.id, presence);
-  const unique = present.filter((presence) => {
+  const spoken = present.filter((presence) => {
+    if (presence.protocolVersion === version) return true;
+    refused.set(presence.address, `it speaks protocol ${presence.protocolVersion}, this page speaks ${version}; reload both from the same address`);
+    return false;
+  });
+  for (const presence of [...spoken].sort(byAge)) newest.set(presence.id, presence);
+  const members = spoken.filter((presence) => {
     if (newest.get(presence.id) === presence) return true;
     refused.set(presence.address, 'a newer tab has the same identity');
     return false;
   }).sort(byAge);
-  const version = unique[0]?.protocolVersion;
-  const members = unique.filter((presence) => {
-    if (presence.protocolVersion === version) return true;
-    refused.set(presence.address, `it speaks protocol ${presence.protocolVersion}, the room speaks ${version}`);
-    return false;
-  });
   return { members, refused };
 }
 
 export function stepMembership(state: Membership, event: MembershipEvent): Step {
   if (state.closed) return { state, actions: [] };
+  const { current } = state;
   switch (event.type) {
     case 'roster': return onRoster(state, event.present);
-    case 'proposed': return settle({ ...state, proposal: event.proposal }, [], true);
     case 'offered': return onOffer(state, event.from, event.view);
     case 'outdated': {
-      const { current } = state;
-      if (current?.from !== state.me || current.phase !== 'forming' || current.view.view !== event.refused || event.view < state.highest) return { state, actions: [] };
-      return settle({ ...state, highest: event.view, current: undefined, proposal: state.proposal ?? proposalOf(current.view) }, [], false);
+      if (!isOurs(state, event.refused) || event.view < state.highest) return { state, actions: [] };
+      return settle({ ...state, highest: event.view, current: undefined }, []);
+    }
+    case 'busy': {
+      if (!isOurs(state, event.refused)) return { state, actions: [] };
+      return { state: { ...state, waits: true }, actions: [{ type: 'give-up', view: event.refused, reason: 'a tab of the group is in a run' }] };
     }
     case 'started': {
-      const { current, proposal } = state;
       if (current?.view.view !== event.view) return { state, actions: [] };
-      // A proposal made while this view was forming is newer than the view, and still waits.
-      const waits = proposal && proposal.run !== current.view.run ? proposal : undefined;
-      return settle({ ...state, current: { ...current, phase: 'started' }, proposal: waits }, [], false);
+      return settle({ ...state, current: { ...current, phase: 'started' }, settled: settling(state.settled, [current.view.wish]) }, []);
     }
     case 'ended': {
-      const { current, proposal } = state;
       if (current?.view.view !== event.view) return { state, actions: [] };
-      const newer = proposal && proposal.run !== current.view.run ? proposal : undefined;
-      return settle({ ...state, current: undefined, proposal: newer ?? (event.again ? proposalOf(current.view) : undefined) }, [], false);
+      return settle({ ...state, current: undefined, settled: event.again ? state.settled : settling(state.settled, [current.view.wish]) }, []);
     }
+    case 'finished': return current?.view.view === event.view ? settle({ ...state, current: undefined }, []) : { state, actions: [] };
   }
+}
+
+function isOurs({ current, me }: Membership, view: number): boolean {
+  return current?.from === me && current.phase === 'forming' && current.view.view === view;
 }
 
 function onRoster(state: Membership, present: readonly Presence[]): Step {
   const mine = present.find((presence) => presence.address === state.me);
   if (!mine) throw new InternalError(`the roster of ${present.length} lacks its own member ${state.me}`);
-  const { members, refused } = sift(present);
-  if (refused.has(state.me)) return { state: { ...state, members: [], closed: true }, actions: [{ type: 'close', error: expelled(mine, present) }] };
+  const { members, refused } = sift(present, mine.protocolVersion);
+  if (refused.has(state.me)) return { state: { ...state, members: [], closed: true }, actions: [{ type: 'close', error: expelled(mine) }] };
 
   const actions: MembershipAction[] = [{ type: 'roster' }];
   for (const [address, reason] of refused) {
     if (!state.refused.has(address)) actions.push({ type: 'refused', who: present.find((presence) => presence.address === address)!, reason });
   }
-  const next: Membership = { ...state, members, refused };
+  const begun = members.flatMap(({ run, ended }) => [...(run?.phase === 'training' ? [run.wish] : []), ...(ended ? [ended.wish] : [])]);
+  const next: Membership = { ...state, members, refused, waits: false, settled: settling(state.settled, begun) };
   const here = new Set(members.map((member) => member.address));
   state.current?.view.members.forEach((address, rank) => {
     const member = state.members.find((known) => known.address === address);
     if (member && !here.has(address)) actions.push({ type: 'lost', rank, member });
   });
-  return settle(next, actions, false);
+  return settle(next, actions);
 }
 
 function onOffer(state: Membership, from: string, view: View): Step {
@@ -132,16 +154,17 @@ function onOffer(state: Membership, from: string, view: View): Step {
   const { current } = state;
   if (current && current.from === from && current.view.view === view.view && current.view.run === view.run) return { state, actions: [] };
   if (view.view <= state.highest) return { state, actions: [{ type: 'tell-outdated', to: from, refused: view.view, view: state.highest }] };
-  return settle({ ...state, early: { view, from } }, [], false);
+  return settle({ ...state, early: { view, from } }, []);
 }
 
 /** Draws the conclusions that the state allows: take an offer whose sender has become the coordinator, or, as the coordinator, offer a view. */
-function settle(state: Membership, actions: readonly MembershipAction[], replace: boolean): Step {
+function settle(state: Membership, actions: readonly MembershipAction[]): Step {
   const coordinator = coordinatorOf(state.members)?.address;
-  const { early } = state;
+  const { early, current, me } = state;
   if (early && early.from === coordinator) {
+    if (current?.phase === 'started') return settle({ ...state, early: undefined }, [...actions, { type: 'tell-busy', to: early.from, refused: early.view.view }]);
     if (early.view.view <= state.highest) {
-      return settle({ ...state, early: undefined }, [...actions, { type: 'tell-outdated', to: early.from, refused: early.view.view, view: state.highest }], replace);
+      return settle({ ...state, early: undefined }, [...actions, { type: 'tell-outdated', to: early.from, refused: early.view.view, view: state.highest }]);
     }
     const here = new Set(state.members.map((member) => member.address));
     // Signals may overtake presences. If one never comes, the deadlines of the coordinator end the wait.
@@ -149,22 +172,29 @@ function settle(state: Membership, actions: readonly MembershipAction[], replace
     const taken: Membership = { ...state, early: undefined, highest: early.view.view, current: { view: early.view, from: early.from, phase: 'forming' } };
     return { state: taken, actions: [...actions, { type: 'form', view: early.view, from: early.from }] };
   }
-  const { proposal } = state;
-  if (coordinator !== state.me || !proposal || (state.current?.phase === 'forming' && !replace)) return { state, actions };
-  const members = assignRanks(state.members, proposal.worldSize);
-  if (!members) return { state, actions };
-  const view: View = { view: state.highest + 1, run: proposal.run, members, plan: proposal.plan };
-  const offered: Membership = { ...state, highest: view.view, current: { view, from: state.me, phase: 'forming' } };
-  return { state: offered, actions: [...actions, { type: 'offer', view }, { type: 'form', view, from: state.me }] };
+  if (current?.phase === 'forming' && current.from === me && coordinator !== me) {
+    // Two tabs that came at the same moment did not see each other: the older one forms the group.
+    return { state, actions: [...actions, { type: 'give-up', view: current.view.view, reason: 'an older tab forms the group' }] };
+  }
+  if (coordinator !== me || current || state.waits || atWork(state.members).some(({ address }) => address !== me)) return { state, actions };
+  const proposal = grantable(state);
+  const members = proposal && assignRanks(state.members, proposal.worldSize);
+  if (!proposal || !members) return { state, actions };
+  const view: View = { view: state.highest + 1, run: proposal.run, wish: proposal.wish, members, plan: proposal.plan };
+  const offered: Membership = { ...state, highest: view.view, current: { view, from: me, phase: 'forming' } };
+  return { state: offered, actions: [...actions, { type: 'offer', view }, { type: 'form', view, from: me }] };
 }
 
-function proposalOf(view: View): Proposal {
-  return { worldSize: view.members.length, plan: view.plan, run: view.run };
+/** The wish that the next view is for, if the room were free. */
+export function grantable({ members, settled }: Pick<Membership, 'members' | 'settled'>): Proposal | undefined {
+  return members.flatMap(({ wants }) => wants ?? []).find((wish) => !settled.includes(wish.wish) && assignRanks(members, wish.worldSize));
 }
 
-function expelled(mine: Presence, present: readonly Presence[]): RoomError {
-  const newer = present.some((presence) => presence.id === mine.id && byAge(mine, presence) < 0);
-  if (newer) return new RoomError('duplicate', `another tab joined with the identity of this one ('${mine.name}'), and the newer tab stays; go on there, or reload this tab to take over`);
-  const oldest = [...present].sort(byAge)[0]!;
-  return new RoomError('version', `this page speaks protocol ${mine.protocolVersion}, the room (since '${oldest.name}') speaks ${oldest.protocolVersion}; reload both pages from the same address`);
+function settling(settled: readonly number[], wishes: readonly number[]): readonly number[] {
+  const fresh = wishes.filter((wish, i) => !settled.includes(wish) && wishes.indexOf(wish) === i);
+  return fresh.length === 0 ? settled : [...settled, ...fresh].slice(-MAX_SETTLED);
+}
+
+function expelled(mine: Presence): RoomError {
+  return new RoomError('duplicate', `another tab joined with the identity of this one ('${mine.name}'), and the newer tab stays; go on there, or reload this tab to take over`);
 }

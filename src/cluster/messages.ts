@@ -1,26 +1,21 @@
 // What the members of a room say to each other before the data channels are open: sealed JSON signals of at most 16 KiB, never tensors.
 // `offer`: the coordinator names the members of a view in rank order. `report`: a member's links and readiness. `retry`: connect these pairs anew.
-// `start`, `abandon`: how forming a view ends. `stale`: the offered view is older than one already seen. `propose`: asks the coordinator for a run.
+// `start`, `abandon`: how forming a view ends. `stale`: the offered view is older than one already seen. `busy`: the member trains. `refuse`: a wish that
+// will not be granted. `act`, `ask`, `news`: what people do to a run at work, and what those who watch it hear.
 // `ice`: one WebRTC signal between two ranks. A decoder is total: bytes give a Message or a FormatError.
 
 import { FormatError } from '../base/errors.ts';
 import { isArray, isObject, toPlain } from '../base/json.ts';
 import type { JsonObject, JsonValue } from '../base/json.ts';
-import { integerField, isAddress, parseFields, textField } from './presence.ts';
-
-/** What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer understands. */
-export interface Proposal {
-  readonly worldSize: number;
-  readonly plan: unknown;
-  /** Numbers the run (32 bits); a regrouping of the same run keeps it. */
-  readonly run: number;
-}
+import { integerField, isAddress, MAX_VIEW, MAX_WORLD_SIZE, parseFields, textField } from './presence.ts';
 
 /** The members of one membership epoch; a member's rank is its index. */
 export interface View {
   /** Grows with every offer of a room. */
   readonly view: number;
   readonly run: number;
+  /** The wish that it grants. */
+  readonly wish: number;
   readonly members: readonly string[];
   readonly plan: unknown;
 }
@@ -49,18 +44,32 @@ export type Message =
   | { readonly type: 'report'; readonly view: number; readonly report: Report }
   | { readonly type: 'retry'; readonly view: number; readonly pairs: readonly Pair[] }
   | { readonly type: 'start'; readonly view: number }
-  /** `again`: the members that are left could form another view. */
-  | { readonly type: 'abandon'; readonly view: number; readonly reason: string; readonly again: boolean }
-  | { readonly type: 'propose'; readonly proposal: Proposal }
+  | { readonly type: 'abandon'; readonly view: number; readonly reason: string; readonly end: FormingEnd }
+  /** The offered view cannot be taken: the member trains. */
+  | { readonly type: 'busy'; readonly refused: number }
+  /** To a proposer: its wish will not be granted. */
+  | { readonly type: 'refuse'; readonly wish: number; readonly reason: string }
+  /** Somebody asks all members of a run to do this. */
+  | { readonly type: 'act'; readonly run: number; readonly act: Act }
+  /** A newcomer asks a member of a run what it is about; the answer is `news`. */
+  | { readonly type: 'ask'; readonly run: number }
+  /** From a member of a run to those who watch. The body is opaque to the cluster: JSON that the page understands. */
+  | { readonly type: 'news'; readonly run: number; readonly body: unknown }
   | { readonly type: 'ice'; readonly view: number; readonly attempt: number; readonly data: IceSignal };
+
+/** How forming a view is over without a start. 'again': the members that are left could form another. 'stopped': somebody wanted it. */
+export type FormingEnd = 'again' | 'failed' | 'stopped';
+
+/** What a person in the room may do to a run at work. */
+export type Act = 'pause' | 'resume' | 'stop' | 'save' | 'sample';
+const ACTS: readonly Act[] = ['pause', 'resume', 'stop', 'save', 'sample'];
 
 /** The signals that two ranks may exchange; anything else that simple-peer understands (transceivers, renegotiation) is refused. */
 export type IceSignal =
   | { readonly type: 'offer' | 'answer'; readonly sdp: string }
   | { readonly type: 'candidate'; readonly candidate: { readonly candidate: string; readonly sdpMLineIndex: number | null; readonly sdpMid: string | null } };
 
-export const MAX_WORLD_SIZE = 64;
-const MAX_VIEW = 2 ** 31;
+const MAX_NUMBER = 2 ** 32 - 1;
 const MAX_ATTEMPTS = 1000;
 const FORMAT = 'signal';
 
@@ -78,8 +87,12 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): Message {
     case 'start': return { type, view: viewNumber(fields) };
     case 'report': return { type, view: viewNumber(fields), report: reportOf(objectField(fields, 'report')) };
     case 'retry': return { type, view: viewNumber(fields), pairs: listField(fields, 'pairs', MAX_WORLD_SIZE ** 2).map(pairOf) };
-    case 'abandon': return { type, view: viewNumber(fields), reason: textField(fields, 'reason', 2000, FORMAT), again: fields.get('again') === true };
-    case 'propose': return { type, proposal: proposalOf(objectField(fields, 'proposal')) };
+    case 'abandon': return { type, view: viewNumber(fields), reason: textField(fields, 'reason', 2000, FORMAT), end: endOf(fields.get('end')) };
+    case 'busy': return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT) };
+    case 'refuse': return { type, wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), reason: textField(fields, 'reason', 2000, FORMAT) };
+    case 'act': return { type, run: runField(fields), act: actOf(fields.get('act')) };
+    case 'ask': return { type, run: runField(fields) };
+    case 'news': return { type, run: runField(fields), body: toPlain(fields.get('body') ?? null) };
     case 'ice': return { type, view: viewNumber(fields), attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT), data: iceOf(objectField(fields, 'data')) };
     default: throw new FormatError(FORMAT, 'expected a field `type` of this protocol version');
   }
@@ -95,13 +108,7 @@ function viewOf(fields: JsonObject): View {
     return address;
   });
   if (members.length === 0 || new Set(members).size !== members.length) throw new FormatError(FORMAT, 'expected at least one member, and none twice');
-  return { view: viewNumber(fields), run: integerField(fields, 'run', 0, 2 ** 32 - 1, FORMAT), members, plan: planOf(fields) };
-}
-
-function proposalOf(fields: JsonObject): Proposal {
-  return {
-    worldSize: integerField(fields, 'worldSize', 1, MAX_WORLD_SIZE, FORMAT), run: integerField(fields, 'run', 0, 2 ** 32 - 1, FORMAT), plan: planOf(fields),
-  };
+  return { view: viewNumber(fields), run: runField(fields), wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), members, plan: planOf(fields) };
 }
 
 function planOf(fields: JsonObject): unknown {
@@ -142,6 +149,19 @@ function iceOf(fields: JsonObject): IceSignal {
     },
   };
 }
+
+function actOf(value: JsonValue | undefined): Act {
+  const act = ACTS.find((known) => known === value);
+  if (!act) throw new FormatError(FORMAT, `expected one of the acts ${ACTS.join(', ')}`);
+  return act;
+}
+
+function endOf(value: JsonValue | undefined): FormingEnd {
+  if (value !== 'again' && value !== 'failed' && value !== 'stopped') throw new FormatError(FORMAT, 'expected an end that is again, failed or stopped');
+  return value;
+}
+
+function runField(fields: JsonObject): number { return integerField(fields, 'run', 0, MAX_NUMBER, FORMAT); }
 
 function rankField(fields: JsonObject, name: string): number {
   return integerField(fields, name, 0, MAX_WORLD_SIZE - 1, FORMAT);

@@ -1,14 +1,16 @@
 // Who is in a room. Every member publishes one Presence; the set of presences is the roster, and every decision (coordinator, ranks, duplicates, versions)
 // is a function of it. Members are ordered by (order, id): `order` is one more than the highest order seen when joining (a Lamport clock, no wall clock),
 // so an older member stays in front of a newcomer. `address` is drawn anew at each join; `id` names the tab and survives a reload.
+// A presence also says what its member is at work on, what it would like to train and how its last run ended: a member of the room who has just come, and
+// a new coordinator, know from the roster alone whether the room is busy, and a wish is gone with its member.
 // A decoder is total: every byte string gives a Presence or a FormatError.
 
 import { FormatError } from '../base/errors.ts';
-import { decodeUtf8, isObject, parseJson } from '../base/json.ts';
+import { decodeUtf8, isObject, parseJson, toPlain } from '../base/json.ts';
 import type { JsonObject } from '../base/json.ts';
 
 /** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 export type Role = 'trainer' | 'observer';
 
@@ -26,13 +28,45 @@ export interface Introduction {
   readonly role: Role;
 }
 
+/** What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer understands. */
+export interface Proposal {
+  /** Numbers the wish (32 bits): a granted one is never granted again. */
+  readonly wish: number;
+  /** Numbers the run (32 bits); a regrouping of the same run keeps it. */
+  readonly run: number;
+  readonly worldSize: number;
+  readonly plan: unknown;
+}
+
+/** The view that a member forms or trains in. */
+export interface AtWork {
+  readonly run: number;
+  readonly wish: number;
+  readonly view: number;
+  readonly rank: number;
+  readonly size: number;
+  readonly phase: 'forming' | 'training';
+}
+
+export type Ending = 'done' | 'stopped' | 'failed';
+
+/** How a member's last run ended, after how many steps. */
+export interface Ended { readonly run: number; readonly wish: number; readonly step: number; readonly how: Ending }
+
 export interface Presence extends Introduction {
   /** Where signals reach this join of this tab: 16 hex digits. */
   readonly address: string;
   readonly order: number;
   readonly protocolVersion: number;
+  /** Absent: the member is free. */
+  readonly run?: AtWork;
+  readonly wants?: Proposal;
+  readonly ended?: Ended;
 }
 
+export const MAX_WORLD_SIZE = 64;
+export const MAX_VIEW = 2 ** 31;
+const MAX_NUMBER = 2 ** 32 - 1;
 const MAX_ORDER = 2 ** 31;
 const ADDRESS = /^[0-9a-f]{16}$/;
 
@@ -64,16 +98,45 @@ export function encodePresence(presence: Presence): Uint8Array<ArrayBuffer> {
 /** Throws FormatError for anything that is not a well-formed presence of `address`. Unknown fields are ignored, so that a later version is refused by its number. */
 export function decodePresence(bytes: Uint8Array<ArrayBuffer>, address: string): Presence {
   const format = 'presence';
-  const fields = parseFields(bytes, format, 2);
+  const fields = parseFields(bytes, format, 16);
   const presence: Presence = {
     id: textField(fields, 'id', 64, format), name: textField(fields, 'name', 64, format), adapter: textField(fields, 'adapter', 200, format),
     address: textField(fields, 'address', 16, format), software: fields.get('software') === true,
     role: fields.get('role') === 'observer' ? 'observer' : 'trainer',
     order: integerField(fields, 'order', 1, MAX_ORDER, format), protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
+    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf),
   };
   if (presence.address !== address) throw new FormatError(format, `expected the address ${address} of its sender, got ${presence.address}`);
   if (presence.id === '') throw new FormatError(format, 'expected a field `id` that is not empty');
   return presence;
+}
+
+function part<K extends string, T>(fields: JsonObject, name: K, read: (fields: JsonObject) => T): { readonly [name in K]?: T } {
+  const found = fields.get(name);
+  if (found === undefined || found === null) return {};
+  if (!isObject(found)) throw new FormatError('presence', `expected a field \`${name}\` that is an object`);
+  return { [name]: read(found) } as { readonly [name in K]?: T };
+}
+
+function atWorkOf(fields: JsonObject): AtWork {
+  const phase = fields.get('phase');
+  if (phase !== 'forming' && phase !== 'training') throw new FormatError('presence', 'expected a run that is forming or training');
+  const size = integerField(fields, 'size', 1, MAX_WORLD_SIZE, 'presence');
+  return { ...numbersOf(fields), view: integerField(fields, 'view', 1, MAX_VIEW, 'presence'), rank: integerField(fields, 'rank', 0, size - 1, 'presence'), size, phase };
+}
+
+function proposalOf(fields: JsonObject): Proposal {
+  return { ...numbersOf(fields), worldSize: integerField(fields, 'worldSize', 1, MAX_WORLD_SIZE, 'presence'), plan: toPlain(fields.get('plan') ?? null) };
+}
+
+function endedOf(fields: JsonObject): Ended {
+  const how = fields.get('how');
+  if (how !== 'done' && how !== 'stopped' && how !== 'failed') throw new FormatError('presence', 'expected a run that is done, stopped or failed');
+  return { ...numbersOf(fields), step: integerField(fields, 'step', 0, MAX_NUMBER, 'presence'), how };
+}
+
+function numbersOf(fields: JsonObject): { readonly run: number; readonly wish: number } {
+  return { run: integerField(fields, 'run', 0, MAX_NUMBER, 'presence'), wish: integerField(fields, 'wish', 0, MAX_NUMBER, 'presence') };
 }
 
 /** The fields of a JSON object of at most `maxDepth` levels. */

@@ -8,7 +8,7 @@ import { AbortedError, ConfigError, FormatError, RoomError } from '../base/error
 import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
 import { byAge, decodePresence, encodePresence, nextOrder, PROTOCOL_VERSION } from './presence.ts';
-import type { Introduction, Presence } from './presence.ts';
+import type { Introduction, Presence, Role } from './presence.ts';
 import { deriveSeal } from './seal.ts';
 import type { Bytes, Seal } from './seal.ts';
 
@@ -50,8 +50,21 @@ export interface RendezvousEvents {
   onFatal(error: Error): void;
 }
 
+/** What a member may say anew about itself while it is in the room. `undefined` takes a part back. */
+export interface PresenceChange {
+  readonly name?: string;
+  readonly adapter?: string;
+  readonly software?: boolean;
+  readonly role?: Role;
+  readonly run?: Presence['run'] | undefined;
+  readonly wants?: Presence['wants'] | undefined;
+  readonly ended?: Presence['ended'] | undefined;
+}
+
 export interface Rendezvous {
   readonly me: Presence;
+  /** Announces ourselves anew. Who becomes a trainer stands behind all that are here. `onPeers` hears it before this returns. */
+  update(change: PresenceChange): void;
   /** Ignored after close. */
   signal(to: string, payload: Bytes): void;
   /** Leaves the room; the others know at once. */
@@ -132,10 +145,28 @@ class Meeting implements Rendezvous {
       throw wrongKey(room);
     }
     this.#me = { ...me, address: this.#address, order: nextOrder(this.#roster()), protocolVersion };
-    this.#sealedMe = await this.#seal.seal(encodePresence(this.#me), this.#context('presence', this.#address, ''));
-    this.#announce();
+    await this.#sealMe(this.#me);
     this.#changed();
     this.#expectConfirmation();
+  }
+
+  update(change: PresenceChange): void {
+    if (!this.#me || this.#closed) return;
+    const before = this.#me;
+    const order = change.role === 'trainer' && before.role !== 'trainer' ? nextOrder(this.#roster()) : before.order;
+    const now = Object.fromEntries(Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined)) as unknown as Presence;
+    this.#me = now;
+    this.#changed();
+    this.#outgoing = this.#outgoing.then(async () => {
+      // Several changes in a row are told as the last of them.
+      if (this.#me !== now || this.#closed) return;
+      await this.#sealMe(now).catch((error: unknown) => this.#events.onStatus(error instanceof Error ? error.message : String(error)));
+    });
+  }
+
+  async #sealMe(me: Presence): Promise<void> {
+    this.#sealedMe = await this.#seal.seal(encodePresence(me), this.#context('presence', this.#address, ''));
+    this.#announce();
   }
 
   signal(to: string, payload: Bytes): void {
@@ -307,6 +338,5 @@ function decodeOr<T>(decode: () => T): T | undefined {
   }
 }
 
-function samePresence(a: Presence, b: Presence): boolean {
-  return a.order === b.order && a.id === b.id && a.name === b.name && a.adapter === b.adapter && a.software === b.software && a.role === b.role && a.protocolVersion === b.protocolVersion;
-}
+/** The fields stand in the order in which the decoder reads them. */
+function samePresence(a: Presence, b: Presence): boolean { return JSON.stringify(a) === JSON.stringify(b); }

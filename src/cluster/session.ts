@@ -2,92 +2,27 @@
 // the ready barrier. The page hears about it through one stream of events and needs to know nothing else of this folder.
 // The decisions are taken by the pure machines in membership.ts and ready-barrier.ts; here are only their effects. Signals that arrive for a view before
 // its offer are kept (a few), because two senders are not ordered. A coordinator that is also a member talks to itself by the same messages.
-// After `started` the session only watches; a broken link is the transport's to notice, and a new view is formed by `propose`.
+// After `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the run is over (`finish`): until
+// then this member is at work, and nobody offers the room another run.
 
 import { FormatError, InternalError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
-import type { World } from '../base/world.ts';
-import type { Lanes } from '../transport/transport.ts';
-import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
+import { atWork, coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
-import type { IceDiagnosis } from './ice/report.ts';
 import { NO_ICE } from './ice/servers.ts';
-import type { IceConfig } from './ice/servers.ts';
-import type { ChannelLanes, Mesh, MeshOptions } from './mesh.ts';
-import { decodeMessage, encodeMessage, MAX_WORLD_SIZE } from './messages.ts';
-import type { Message, Proposal, View } from './messages.ts';
-import type { Introduction, Presence } from './presence.ts';
+import type { Mesh, MeshOptions } from './mesh.ts';
+import { decodeMessage, encodeMessage } from './messages.ts';
+import type { Act, FormingEnd, Message, View } from './messages.ts';
+import { encodePresence, MAX_WORLD_SIZE } from './presence.ts';
+import type { Ending, Presence, Proposal } from './presence.ts';
 import { joinRendezvous } from './rendezvous.ts';
-import type { Carrier, Rendezvous } from './rendezvous.ts';
+import type { PresenceChange, Rendezvous } from './rendezvous.ts';
+import { Wishes } from './room/wishes.ts';
+import type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 import { Forming } from './forming.ts';
 import type { FormingMessage } from './forming.ts';
 
-/** What to train with how many ranks. */
-export interface Wanted {
-  readonly worldSize: number;
-  /** Any JSON of a few kilobytes; the same value reaches every rank. */
-  readonly plan: unknown;
-  /** Continue the run of this number in a new view, instead of beginning one. */
-  readonly run?: number;
-}
-
-/** Our place in a view. */
-export interface Place { readonly rank: number; readonly worldSize: number; readonly view: number; readonly run: number; readonly plan: unknown; readonly members: readonly Presence[] }
-
-export type SessionEvent =
-  /** Who is here, oldest first; `coordinator` is an address. */
-  | { readonly type: 'roster'; readonly members: readonly Presence[]; readonly me: Presence; readonly coordinator: string | undefined }
-  /** One sentence for people. */
-  | { readonly type: 'status'; readonly text: string }
-  /** A view is being formed; whatever ran in an earlier view of this session is over. */
-  | { readonly type: 'forming'; readonly place: Place }
-  /** `lanes` by rank; `wires` over them, when the session had no `adopt` and the channels stayed on the page. */
-  | { readonly type: 'started'; readonly place: Place; readonly lanes: ReadonlyMap<number, ChannelLanes>; readonly wires: ReadonlyMap<number, Lanes> }
-  /** What the connection doctor says of the link to each rank of the current view; see `examine`. */
-  | { readonly type: 'connections'; readonly place: Place; readonly diagnoses: ReadonlyMap<number, IceDiagnosis> }
-  /** A member of the current view left the room or died. */
-  | { readonly type: 'lost'; readonly rank: number; readonly member: Presence }
-  /** `fatal`: the session is closed; otherwise only the view could not be formed. */
-  | { readonly type: 'failed'; readonly error: TabmeshError; readonly fatal: boolean };
-
-export interface SessionOptions {
-  readonly world: World;
-  readonly carrier: Carrier;
-  readonly room: string;
-  /** From newRoomKey; travels in the URL fragment. */
-  readonly key: string;
-  readonly me: Introduction;
-  readonly onEvent: (event: SessionEvent) => void;
-  /** Formed as soon as enough trainers are here, by whoever is the coordinator. */
-  readonly wanted?: Wanted;
-  /** Resolves when the worker can take channels; called for each view before any connection begins. */
-  readonly prepare?: (place: Place) => Promise<void>;
-  /** See MeshOptions.adopt; by default the channels stay on the page. */
-  readonly adopt?: MeshOptions['adopt'];
-  /** Servers of the next connection; asked whenever one begins. By default none: tabs of one network find each other. */
-  readonly ice?: () => IceConfig;
-  /** The window; its pagehide closes the session. null: none. */
-  readonly page?: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> | null;
-  readonly createMesh?: (options: MeshOptions) => Mesh;
-  readonly deadlineMs?: number;
-  readonly maxAttempts?: number;
-  readonly settleMs?: number;
-  readonly protocolVersion?: number;
-}
-
-export interface Session {
-  readonly me: Presence;
-  readonly members: readonly Presence[];
-  readonly coordinator: Presence | undefined;
-  /** Asks for a run; goes to the coordinator, who forms a view of it when enough trainers are here. Returns the number of the run. */
-  propose(wanted: Wanted): number;
-  /** How the packets to each rank of the current view travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
-  routes(): Promise<ReadonlyMap<number, string>>;
-  /** Asks the connection doctor anew; the answer is an event 'connections'. */
-  examine(): Promise<void>;
-  /** Leaves the room and closes all connections. No event follows. */
-  close(): Promise<void>;
-}
+export type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 
 /** Resolves when the tab is in the room. Rejects with RoomError (wrong-key, broker), ConfigError (key, room, broker address). */
 export async function joinRoom(options: SessionOptions): Promise<Session> {
@@ -98,6 +33,10 @@ export async function joinRoom(options: SessionOptions): Promise<Session> {
 }
 
 const MAX_EARLY_SIGNALS = 512;
+/** A wish must fit into a sealed presence, with a name, an adapter and a run at work. */
+const MAX_WISH_BYTES = 14 * 1024;
+/** A member that was at work when we made an offer is looked at again after this. */
+const LOOK_AGAIN_MS = 1000;
 
 class RoomSession implements Session {
   readonly #options: SessionOptions;
@@ -108,10 +47,13 @@ class RoomSession implements Session {
   #forming: Forming | undefined;
   #early: { readonly from: string; readonly message: FormingMessage }[] = [];
   #closed = false;
+  readonly #wishes: Wishes;
+  #wish: Proposal | undefined;
 
   constructor(options: SessionOptions, createMesh: (options: MeshOptions) => Mesh) {
     this.#options = options;
     this.#createMesh = createMesh;
+    this.#wishes = new Wishes(options.check ?? (() => undefined));
   }
 
   get me(): Presence { return this.#rendezvous!.me; }
@@ -135,17 +77,49 @@ class RoomSession implements Session {
     );
     this.#rendezvous = rendezvous;
     const { wanted } = this.#options;
-    this.#membership = newMembership(rendezvous.me.address, wanted && this.#proposal(wanted));
+    this.#membership = newMembership(rendezvous.me.address);
     this.#page?.addEventListener('pagehide', this.#onPageHide);
     this.#onPeers(arrived);
+    if (wanted) this.propose(wanted);
   }
 
   propose(wanted: Wanted): number {
-    const proposal = this.#proposal(wanted);
-    const { coordinator } = this;
-    if (coordinator && coordinator.address !== this.me.address) this.#send(coordinator.address, { type: 'propose', proposal });
-    else this.#step({ type: 'proposed', proposal });
-    return proposal.run;
+    const wish = this.#proposal(wanted);
+    const reason = this.#options.check?.(wish, this.me);
+    if (reason !== undefined) throw new RoomError('plan', reason);
+    const size = encodePresence({ ...this.me, wants: wish }).byteLength;
+    if (size > MAX_WISH_BYTES) throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
+    this.#setWish(wish);
+    return wish.run;
+  }
+
+  withdraw(): void { if (this.#wish) this.#setWish(undefined); }
+
+  finish(how: Ending, step: number): void {
+    const current = this.#membership?.current;
+    if (current?.phase !== 'started') return;
+    const { run, wish, view } = current.view;
+    this.#step({ type: 'finished', view });
+    // A next view that this has allowed is announced by now; its presence says both.
+    this.#rendezvous?.update({ ...(this.#membership?.current ? {} : { run: undefined }), ended: { run, wish, step, how } });
+  }
+
+  update(change: PresenceChange): void { this.#rendezvous?.update(change); }
+
+  giveUp(reason: string): void { this.#forming?.giveUp(reason, 'stopped'); }
+
+  act(act: Act): void {
+    const { run } = this.me;
+    if (!run) return;
+    for (const { address } of this.members) if (address !== this.me.address) this.#send(address, { type: 'act', run: run.run, act });
+    this.#emit({ type: 'act', run: run.run, act, by: this.me });
+  }
+
+  ask(to: string, run: number): void { this.#send(to, { type: 'ask', run }); }
+
+  tell(to: string, body: unknown): void {
+    const { run } = this.me;
+    if (run) this.#send(to, { type: 'news', run: run.run, body });
   }
 
   routes(): Promise<ReadonlyMap<number, string>> { return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>()); }
@@ -171,12 +145,24 @@ class RoomSession implements Session {
     if (!Number.isInteger(worldSize) || worldSize < 1 || worldSize > MAX_WORLD_SIZE) {
       throw new RoomError('unreachable', `expected a world of 1 to ${MAX_WORLD_SIZE} ranks, got ${worldSize}`);
     }
-    return { worldSize, plan, run: run ?? new Uint32Array(this.#options.world.randomBytes(4).buffer)[0]! };
+    const number = (): number => new Uint32Array(this.#options.world.randomBytes(4).buffer)[0]!;
+    return { wish: number(), run: run ?? number(), worldSize, plan };
+  }
+
+  #setWish(wish: Proposal | undefined, refused?: string): void {
+    this.#wish = wish;
+    this.#emit({ type: 'wish', wish, ...(refused === undefined ? {} : { refused }) });
+    this.#rendezvous?.update({ wants: wish });
   }
 
   #onPeers(roster: readonly Presence[]): void {
     this.#present = roster;
-    this.#step({ type: 'roster', present: roster });
+    this.#step({ type: 'roster', present: this.#wishes.sift(roster) });
+    if (this.coordinator?.address !== this.me.address) return;
+    for (const { wish, by, reason } of this.#wishes.news(this.#present.filter(({ address }) => this.members.some((member) => member.address === address)))) {
+      this.#status(`${this.#nameOf(by.address)} asks for a run that cannot be: ${reason}`);
+      this.#send(by.address, { type: 'refuse', wish, reason: reason.slice(0, 2000) });
+    }
   }
 
   #onPayload(from: string, payload: Uint8Array<ArrayBuffer>): void {
@@ -191,18 +177,45 @@ class RoomSession implements Session {
   }
 
   #onMessage(from: string, message: Message): void {
-    if (message.type === 'offer') return this.#step({ type: 'offered', from, view: message.view });
-    if (message.type === 'stale') return this.#step({ type: 'outdated', refused: message.refused, view: message.view });
-    if (message.type === 'propose') return this.#onPropose(from, message.proposal);
+    const by = this.members.find(({ address }) => address === from);
+    switch (message.type) {
+      case 'offer': return this.#onOffer(from, message.view);
+      case 'stale': return this.#step({ type: 'outdated', refused: message.refused, view: message.view });
+      case 'busy': return this.#onBusy(message.refused);
+      case 'refuse':
+        if (from === this.coordinator?.address && message.wish === this.#wish?.wish) this.#setWish(undefined, message.reason);
+        return;
+      case 'act':
+        // Those in a run decide about it, nobody else.
+        if (by?.run?.run === message.run) this.#emit({ type: 'act', run: message.run, act: message.act, by });
+        return;
+      case 'ask':
+        if (by && this.me.run?.run === message.run) this.#emit({ type: 'asked', by });
+        return;
+      case 'news':
+        if (by?.run?.run === message.run && this.me.run?.run !== message.run) this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
+        return;
+    }
     const forming = this.#forming;
     if (forming && message.view === forming.view.view) return forming.receive(from, message);
+    if (message.type === 'report' && this.coordinator?.address === this.me.address && message.view <= this.#membership!.highest) {
+      // Somebody has not heard that this view is over.
+      return this.#send(from, { type: 'abandon', view: message.view, reason: 'this group is not formed any more', end: 'again' });
+    }
     if (message.view > (forming?.view.view ?? 0) && this.#early.length < MAX_EARLY_SIGNALS) this.#early.push({ from, message });
   }
 
-  #onPropose(from: string, proposal: Proposal): void {
-    if (this.coordinator?.address !== this.me.address) return;
-    this.#status(`${this.#nameOf(from)} asks for a run with ${proposal.worldSize} ranks`);
-    this.#step({ type: 'proposed', proposal });
+  #onOffer(from: string, view: View): void {
+    const by = this.members.find(({ address }) => address === from);
+    const reason = by && this.#options.check?.({ worldSize: view.members.length, plan: view.plan }, by);
+    if (reason === undefined) return this.#step({ type: 'offered', from, view });
+    this.#status(`an offer of ${this.#nameOf(from)} was refused: ${reason}`);
+    this.#send(from, { type: 'abandon', view: view.view, reason: reason.slice(0, 2000), end: 'failed' });
+  }
+
+  #onBusy(refused: number): void {
+    this.#step({ type: 'busy', refused });
+    this.#options.world.timer(LOOK_AGAIN_MS, () => { if (!this.#closed) this.#onPeers(this.#present); });
   }
 
   #step(event: MembershipEvent): void {
@@ -210,7 +223,8 @@ class RoomSession implements Session {
     const { state, actions } = stepMembership(this.#membership, event);
     this.#membership = state;
     for (const action of actions) this.#act(action);
-    if (event.type === 'roster' || event.type === 'proposed') this.#tellWaiting();
+    if (this.#wish && this.#membership.settled.includes(this.#wish.wish)) this.#setWish(undefined);
+    if (event.type === 'roster') this.#tellWaiting();
   }
 
   #act(action: MembershipAction): void {
@@ -220,6 +234,8 @@ class RoomSession implements Session {
       case 'refused': return this.#status(`'${action.who.name}' is not counted: ${action.reason}`);
       case 'offer': return; // sent by the Forming of the coordinator, again at each deadline
       case 'tell-outdated': return this.#send(action.to, { type: 'stale', refused: action.refused, view: action.view });
+      case 'tell-busy': return this.#send(action.to, { type: 'busy', refused: action.refused });
+      case 'give-up': return this.#forming?.view.view === action.view ? this.#forming.giveUp(action.reason, 'again') : undefined;
       case 'form': return this.#form(action.view, action.from);
       case 'lost': return this.#onLost(action.rank, action.member);
     }
@@ -237,22 +253,36 @@ class RoomSession implements Session {
       onDiagnoses: (diagnoses) => { if (this.#forming === forming) this.#emit({ type: 'connections', place, diagnoses }); },
       onStarted: (lanes, wires) => {
         this.#step({ type: 'started', view: view.view });
+        this.#rendezvous?.update({ run: { ...this.#workIn(view), phase: 'training' } });
         if (this.#forming === forming) this.#emit({ type: 'started', place, lanes, wires });
       },
-      onEnded: (reason, again) => {
-        if (this.#forming !== forming) return;
-        this.#forming = undefined;
-        if (again) this.#status(`${reason}; forming the group anew when enough tabs are here`);
-        else this.#emit({ type: 'failed', error: new RoomError('unreachable', reason), fatal: false });
-        this.#step({ type: 'ended', view: view.view, again });
-      },
+      onEnded: (reason, end) => { if (this.#forming === forming) this.#onEnded(view, reason, end); },
     });
     this.#forming = forming;
     this.#emit({ type: 'forming', place });
+    this.#rendezvous?.update({ run: { ...this.#workIn(view), phase: 'forming' } });
+    if (this.#forming !== forming) return;
     forming.begin();
     const early = this.#early;
     this.#early = early.filter(({ message }) => message.view > view.view);
     for (const { from, message } of early) if (message.view === view.view) forming.receive(from, message);
+  }
+
+  #onEnded(view: View, reason: string, end: FormingEnd): void {
+    this.#forming = undefined;
+    if (end === 'again') this.#status(`${reason}; forming the group anew when enough tabs are here`);
+    else if (end === 'stopped') this.#emit({ type: 'stopped', reason });
+    else this.#emit({ type: 'failed', error: new RoomError('unreachable', reason), fatal: false });
+    const wisher = this.members.find(({ wants }) => wants?.wish === view.wish);
+    if (end !== 'again' && wisher && !view.members.includes(wisher.address) && this.coordinator?.address === this.me.address) {
+      this.#send(wisher.address, { type: 'refuse', wish: view.wish, reason: reason.slice(0, 2000) });
+    }
+    this.#step({ type: 'ended', view: view.view, again: end === 'again' });
+    if (!this.#membership?.current) this.#rendezvous?.update({ run: undefined });
+  }
+
+  #workIn({ run, wish, view, members }: View): Omit<NonNullable<Presence['run']>, 'phase'> {
+    return { run, wish, view, rank: members.indexOf(this.me.address), size: members.length };
   }
 
   #onLost(rank: number, member: Presence): void {
@@ -262,13 +292,18 @@ class RoomSession implements Session {
 
   #placeIn(view: View): Place {
     const members = view.members.map((address) => this.members.find((member) => member.address === address) ?? missingMember(address));
-    return { rank: view.members.indexOf(this.me.address), worldSize: view.members.length, view: view.view, run: view.run, plan: view.plan, members };
+    return { rank: view.members.indexOf(this.me.address), worldSize: view.members.length, view: view.view, run: view.run, wish: view.wish, plan: view.plan, members };
   }
 
   #tellWaiting(): void {
     const membership = this.#membership;
-    if (!membership?.proposal || membership.current || this.#closed) return;
-    const { worldSize } = membership.proposal;
+    if (!membership || !this.#wish || membership.current || this.#closed) return;
+    const working = atWork(this.members);
+    if (working.length > 0) {
+      const names = working.map(({ address }) => this.#nameOf(address)).join(', ');
+      return this.#status(`this room is at work (${names}); your run waits until theirs ends, which each of them may stop`);
+    }
+    const { worldSize } = this.#wish;
     const here = membership.members.filter((member) => member.role === 'trainer').length;
     if (here < worldSize) this.#status(`${here} of ${worldSize} tabs are here; open ${worldSize - here} more with this room's link`);
   }

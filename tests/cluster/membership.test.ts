@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
-import { assignRanks, coordinatorOf, newMembership, sift, stepMembership } from '../../src/cluster/membership.ts';
+import { assignRanks, atWork, coordinatorOf, newMembership, sift, stepMembership } from '../../src/cluster/membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from '../../src/cluster/membership.ts';
 import type { View } from '../../src/cluster/messages.ts';
-import { nextOrder } from '../../src/cluster/presence.ts';
-import type { Presence } from '../../src/cluster/presence.ts';
+import { nextOrder, PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
+import type { AtWork, Presence, Proposal } from '../../src/cluster/presence.ts';
 import { presence } from './support.ts';
 
 const rosters = fc.uniqueArray(fc.record({
@@ -20,7 +20,7 @@ describe('the same roster gives the same answer, in whatever order it came', () 
 
   test('members, refusals, coordinator and ranks', () => {
     agrees((roster) => {
-      const { members, refused } = sift(roster);
+      const { members, refused } = sift(roster, 1);
       return { members, refused: [...refused].sort(), coordinator: coordinatorOf(members), ranks: assignRanks(members, 3) };
     });
   });
@@ -44,198 +44,172 @@ test('a newcomer stands behind everybody it saw', () => {
   expect(nextOrder([presence(1, { order: 4 }), presence(2, { order: 2 })])).toBe(5);
 });
 
-const started = (me: Presence, present: readonly Presence[]): readonly MembershipAction[] => stepMembership(newMembership(me.address), { type: 'roster', present }).actions;
+const wish = (number: number, worldSize = 2, plan: unknown = 'p'): Proposal => ({ wish: number, run: number, worldSize, plan });
+const working = (view: number, rank: number, phase: AtWork['phase'] = 'training'): AtWork => ({ run: 90, wish: 90, view, rank, size: 2, phase });
+/** Plays events for one member; the actions of the last. */
+function play(me: Presence, ...events: readonly MembershipEvent[]): { state: Membership; actions: readonly MembershipAction[] } {
+  let played: { state: Membership; actions: readonly MembershipAction[] } = { state: newMembership(me.address), actions: [] };
+  for (const event of events) played = stepMembership(played.state, event);
+  return played;
+}
+const roster = (...present: readonly Presence[]): MembershipEvent => ({ type: 'roster', present });
+const kinds = (actions: readonly MembershipAction[]): string[] => actions.map(({ type }) => type);
 
 test('of two tabs with one identity the newer stays and the older closes itself with the reason', () => {
   const older = presence(1, { id: 'same', order: 1, name: 'Laptop' });
   const newer = presence(2, { id: 'same', order: 2 });
   const other = presence(3, { order: 3 });
-  const [closing] = started(older, [older, newer, other]);
+  const [closing] = play(older, roster(older, newer, other)).actions;
   expect(closing).toMatchObject({ type: 'close', error: { trouble: 'duplicate' } });
   expect((closing as { error: Error }).error.message).toBe("room: another tab joined with the identity of this one ('Laptop'), and the newer tab stays; go on there, or reload this tab to take over");
   for (const me of [newer, other]) {
-    const actions = started(me, [older, newer, other]);
-    expect(actions.some((action) => action.type === 'close')).toBe(false);
+    const { actions } = play(me, roster(older, newer, other));
+    expect(kinds(actions)).not.toContain('close');
     expect(actions).toContainEqual({ type: 'refused', who: older, reason: 'a newer tab has the same identity' });
   }
 });
 
-test('a page of another protocol version is refused, by itself and by the others', () => {
-  const old = presence(1, { order: 1 });
-  const visitor = presence(2, { order: 2, protocolVersion: 2 });
-  const [closing] = started(visitor, [visitor, old]);
-  expect((closing as { error: Error }).error.message).toBe("room: this page speaks protocol 2, the room (since 'Tab 1') speaks 1; reload both pages from the same address");
-  expect(started(old, [visitor, old])).toContainEqual({ type: 'refused', who: visitor, reason: 'it speaks protocol 2, the room speaks 1' });
+test('a page of another protocol version is listed by both sides, counted by neither, and closes nobody, however old it claims to be', () => {
+  const mine = presence(2, { order: 2, wants: wish(1, 1) });
+  const outsider = presence(1, { order: 1, protocolVersion: 99, id: mine.id, run: working(1, 0) });
+  const { state, actions } = play(mine, roster(outsider, mine));
+  expect(actions).toContainEqual({ type: 'refused', who: outsider, reason: `it speaks protocol 99, this page speaks ${PROTOCOL_VERSION}; reload both from the same address` });
+  expect(state).toMatchObject({ closed: false, members: [mine] });
+  expect(kinds(actions), 'its run and its age do not count').toContain('form');
+  expect(play(outsider, roster(outsider, mine)).actions).toContainEqual({ type: 'refused', who: mine, reason: `it speaks protocol ${PROTOCOL_VERSION}, this page speaks 99; reload both from the same address` });
 });
 
-test('a view is offered once there are enough trainers, and once only', () => {
+describe('wishes', () => {
   const [a, b, c] = [presence(1), presence(2), presence(3)];
-  let { state, actions } = stepMembership(newMembership(a.address, { worldSize: 2, plan: 'p', run: 7 }), { type: 'roster', present: [a] });
-  expect(actions.map((action) => action.type)).toEqual(['roster']);
-  ({ state, actions } = stepMembership(state, { type: 'roster', present: [b, a] }));
-  const view: View = { view: 1, run: 7, members: [a.address, b.address], plan: 'p' };
-  expect(actions).toEqual([{ type: 'roster' }, { type: 'offer', view }, { type: 'form', view, from: a.address }]);
-  ({ state, actions } = stepMembership(state, { type: 'roster', present: [b, a, c] }));
-  expect(actions.map((action) => action.type)).toEqual(['roster']);
-  ({ state, actions } = stepMembership(state, { type: 'started', view: 1 }));
-  ({ state, actions } = stepMembership(state, { type: 'roster', present: [a, c] }));
-  expect(actions).toContainEqual({ type: 'lost', rank: 1, member: b });
-  // A run that has started is not regrouped behind the trainer's back; a new proposal does it.
-  expect(actions.some((action) => action.type === 'form')).toBe(false);
-  ({ state, actions } = stepMembership(state, { type: 'proposed', proposal: { worldSize: 2, plan: 'q', run: 7 } }));
-  expect(actions).toContainEqual({ type: 'form', view: { view: 2, run: 7, members: [a.address, c.address], plan: 'q' }, from: a.address });
-});
 
-test('an offer of somebody who is not the coordinator waits until the roster shows that he is', () => {
-  const [a, b, c] = [presence(1), presence(2), presence(3)];
-  const view: View = { view: 1, run: 1, members: [a.address, b.address], plan: null };
-  let { state, actions } = stepMembership(newMembership(b.address), { type: 'roster', present: [b, c] });
-  ({ state, actions } = stepMembership(state, { type: 'offered', from: a.address, view }));
-  expect(actions).toEqual([]);
-  ({ state, actions } = stepMembership(state, { type: 'roster', present: [a, b, c] }));
-  expect(actions).toContainEqual({ type: 'form', view, from: a.address });
-  // An offer of the young one never counts while the old one is here.
-  ({ actions } = stepMembership(state, { type: 'offered', from: c.address, view: { ...view, view: 2, members: [c.address, b.address] } }));
-  expect(actions).toEqual([]);
-});
-
-test('an offer numbered below what was seen is answered with that number', () => {
-  const [a, b] = [presence(1), presence(2)];
-  let { state } = stepMembership(newMembership(b.address), { type: 'roster', present: [a, b] });
-  ({ state } = stepMembership(state, { type: 'offered', from: a.address, view: { view: 5, run: 1, members: [a.address, b.address], plan: null } }));
-  const { actions } = stepMembership(state, { type: 'offered', from: a.address, view: { view: 3, run: 2, members: [a.address, b.address], plan: null } });
-  expect(actions).toEqual([{ type: 'tell-outdated', to: a.address, refused: 3, view: 5 }]);
-});
-
-test('the coordinator repeats a refused offer above the number that its member has seen', () => {
-  const [a, b] = [presence(1), presence(2)];
-  let { state, actions } = stepMembership(newMembership(a.address, { worldSize: 2, plan: null, run: 3 }), { type: 'roster', present: [a, b] });
-  ({ state, actions } = stepMembership(state, { type: 'outdated', refused: 1, view: 5 }));
-  expect(actions).toContainEqual({ type: 'form', view: { view: 6, run: 3, members: [a.address, b.address], plan: null }, from: a.address });
-  // Said once more, late, it is about an offer that no longer stands.
-  expect(stepMembership(state, { type: 'outdated', refused: 1, view: 5 }).actions).toEqual([]);
-});
-
-test('an offer with a member whose presence is still on its way waits for it', () => {
-  const [a, b, c] = [presence(1), presence(2), presence(3)];
-  const view: View = { view: 1, run: 1, members: [a.address, b.address, c.address], plan: null };
-  let { state, actions } = stepMembership(newMembership(b.address), { type: 'roster', present: [a, b] });
-  ({ state, actions } = stepMembership(state, { type: 'offered', from: a.address, view }));
-  expect(actions).toEqual([]);
-  ({ state, actions } = stepMembership(state, { type: 'roster', present: [a, b, c] }));
-  expect(actions).toContainEqual({ type: 'form', view, from: a.address });
-});
-
-/** A room in which everything is delayed: each member sees joins and leaves when the schedule says so, messages overtake each other. */
-class Room {
-  readonly world: Presence[] = [];
-  readonly states = new Map<string, Membership>();
-  readonly queue: { to: string; event: MembershipEvent }[] = [];
-  readonly #seen = new Map<string, number>();
-  readonly #versions: (readonly Presence[])[] = [[]];
-  readonly #worldSize: number;
-  readonly #deafTo: MembershipEvent['type'] | undefined;
-
-  constructor(worldSize: number, deafTo?: MembershipEvent['type']) { this.#worldSize = worldSize; this.#deafTo = deafTo; }
-
-  join(n: number, lag = 0): void {
-    // A newcomer that listened too short has not seen the latest members: orders repeat, and it may take itself for the oldest.
-    const seen = Math.max(0, this.#versions.length - 1 - (lag % 5));
-    const member = presence(n, { order: nextOrder(this.#versions[seen]!) });
-    this.world.push(member);
-    this.states.set(member.address, newMembership(member.address, { worldSize: this.#worldSize, plan: n, run: n }));
-    this.#versions.push([...this.world]);
-    this.see(member.address, seen);
-  }
-
-  leave(at: number): void {
-    const [member] = this.world.splice(at % this.world.length, 1);
-    this.states.delete(member!.address);
-    this.#versions.push([...this.world]);
-  }
-
-  /** The member learns of the next change, if there is one. */
-  catchUp(at: number): void {
-    const member = this.world[at % this.world.length]!;
-    this.see(member.address, Math.min((this.#seen.get(member.address) ?? 0) + 1, this.#versions.length - 1));
-  }
-
-  see(address: string, version: number): void {
-    this.#seen.set(address, version);
-    const roster = this.#versions[version]!;
-    const mine = this.world.find((member) => member.address === address)!;
-    this.step(address, { type: 'roster', present: roster.includes(mine) ? roster : [...roster, mine] });
-  }
-
-  step(address: string, event: MembershipEvent): void {
-    const state = this.states.get(address);
-    if (!state || event.type === this.#deafTo) return;
-    const next = stepMembership(state, event);
-    this.states.set(address, next.state);
-    for (const action of next.actions) {
-      if (action.type === 'offer') this.offer(address, action.view);
-      if (action.type === 'tell-outdated') this.queue.push({ to: action.to, event: { type: 'outdated', refused: action.refused, view: action.view } });
-      if (action.type === 'lost' && next.state.current?.phase === 'forming') {
-        const { view, from } = next.state.current;
-        if (from === address || from === action.member.address) this.step(address, { type: 'ended', view: view.view, again: true });
-      }
-    }
-  }
-
-  offer(from: string, view: View): void {
-    for (const to of view.members) if (to !== from) this.queue.push({ to, event: { type: 'offered', from, view } });
-  }
-
-  deliver(at: number): void {
-    const [message] = this.queue.splice(at % Math.max(1, this.queue.length), 1);
-    if (message) this.step(message.to, message.event);
-  }
-
-  /** Everything arrives, and coordinators repeat their offers, as they do at each deadline. */
-  calm(): void {
-    for (let round = 0; round < 30; round++) {
-      for (const { address } of this.world) if (this.#seen.get(address) !== this.#versions.length - 1) this.see(address, this.#versions.length - 1);
-      while (this.queue.length > 0) this.deliver(0);
-      for (const [address, { current }] of this.states) if (current?.from === address && current.phase === 'forming') this.offer(address, current.view);
-    }
-  }
-
-  check(): void {
-    const coordinators = new Set([...this.states.values()].map((state) => coordinatorOf(state.members)?.address));
-    expect(coordinators.size, 'coordinators').toBe(1);
-    if (this.world.length < this.#worldSize) return;
-    const [coordinator] = coordinators;
-    const view = this.states.get(coordinator!)!.current?.view;
-    expect(view, 'the coordinator forms a view').toBeDefined();
-    for (const address of view!.members) {
-      expect(this.states.has(address), 'a member that is here').toBe(true);
-      expect(this.states.get(address)!.current, 'the view of a member').toMatchObject({ view, from: coordinator });
-    }
-  }
-}
-
-describe('joins, leaves and messages in any order', () => {
-  const script = fc.array(fc.tuple(fc.constantFrom('join', 'leave', 'catch-up', 'catch-up', 'catch-up', 'deliver', 'deliver'), fc.nat(1000)), { maxLength: 60 });
-  const play = (worldSize: number, steps: readonly (readonly [string, number])[], deafTo?: MembershipEvent['type']): void => {
-    const room = new Room(worldSize, deafTo);
-    let born = 0;
-    room.join(born++);
-    for (const [kind, at] of steps) {
-      // The numbers go up and down, so that a later member may have the smaller id.
-      if (kind === 'join' && room.world.length < 8) room.join(born % 2 ? 100 - born++ : born++, at);
-      else if (kind === 'leave' && room.world.length > 1) room.leave(at);
-      else if (kind === 'catch-up') room.catchUp(at);
-      else room.deliver(at);
-    }
-    room.calm();
-    room.check();
-  };
-
-  test('end with one coordinator, and one view on which all its members agree', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), script, (worldSize, steps) => play(worldSize, steps)), { numRuns: 400 });
+  test('a view is offered once there are enough trainers, and once only', () => {
+    const asks = presence(1, { wants: wish(7) });
+    expect(kinds(play(asks, roster(asks)).actions)).toEqual(['roster']);
+    const { state, actions } = play(asks, roster(asks), roster(asks, b));
+    const view: View = { view: 1, run: 7, wish: 7, members: [a.address, b.address], plan: 'p' };
+    expect(actions).toEqual([{ type: 'roster' }, { type: 'offer', view }, { type: 'form', view, from: a.address }]);
+    expect(kinds(stepMembership(state, roster(asks, b, c)).actions)).toEqual(['roster']);
   });
 
-  test.each(['offered', 'ended'] as const)('the check sees members that are deaf to `%s`', (deafTo) => {
-    expect(() => fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), script, (worldSize, steps) => play(worldSize, steps, deafTo)), { numRuns: 2000 })).toThrow(/Property failed/);
+  test('of an observer, of anybody: the coordinator reads them in the roster, the oldest that can be formed first', () => {
+    const observer = presence(0, { role: 'observer', wants: wish(1, 5) });
+    const young = presence(2, { wants: wish(2) });
+    expect(play(a, roster(observer, a, young)).actions).toContainEqual(expect.objectContaining({ type: 'form', view: expect.objectContaining({ wish: 2, members: [a.address, b.address] }) }));
   });
+
+  test('die with the member that had them, and with its change of mind', () => {
+    const asks = presence(2, { wants: wish(7, 3) });
+    expect(kinds(play(a, roster(a, asks), roster(a), roster(a, b, c)).actions)).toEqual(['roster']);
+    expect(kinds(play(a, roster(a, asks), roster(a, b, c, presence(4))).actions)).toEqual(['roster']);
+  });
+
+  test('a granted one is never granted again: not after the run, not by a new coordinator, not while its owner still says it', () => {
+    const asks = presence(2, { wants: wish(7) });
+    const over = play(a, roster(a, asks), { type: 'started', view: 1 }, { type: 'finished', view: 1 });
+    expect(kinds(stepMembership(over.state, roster(a, asks, c)).actions)).toEqual(['roster']);
+    // B becomes the coordinator and knows from what A said of itself.
+    const told = presence(1, { ended: { run: 7, wish: 7, step: 3, how: 'failed' } });
+    expect(kinds(play(asks, roster(told, asks, c), roster(asks, c)).actions)).toEqual(['roster']);
+  });
+
+  test('one that could not be formed is given up; one that lost a member while forming is formed again', () => {
+    const asks = presence(1, { wants: wish(7) });
+    const forming = play(asks, roster(asks, b, c)).state;
+    expect(kinds(stepMembership(forming, { type: 'ended', view: 1, again: false }).actions)).toEqual([]);
+    expect(kinds(stepMembership(stepMembership(forming, { type: 'ended', view: 1, again: false }).state, roster(asks, b, c)).actions)).toEqual(['roster']);
+    expect(kinds(stepMembership(forming, { type: 'ended', view: 1, again: true }).actions)).toEqual(['offer', 'form']);
+  });
+});
+
+describe('a run belongs to the room until it ends', () => {
+  const [a, b, c] = [presence(1), presence(2), presence(3)];
+  const asks = presence(3, { wants: wish(7) });
+
+  test('nobody is offered another while one is at work; when it ends the wish is granted', () => {
+    const [workA, workB] = [presence(1, { run: working(4, 0) }), presence(2, { run: working(4, 1) })];
+    // A newcomer that takes itself for the oldest, an old coordinator that is in no run, one that was never told.
+    for (const me of [presence(0, { wants: wish(5, 1) }), presence(0, { order: 0 + 1, role: 'trainer' })]) {
+      expect(kinds(play(me, roster(me, workA, workB, asks)).actions)).toEqual(['roster']);
+    }
+    const me = presence(0);
+    expect(kinds(play(me, roster(me, workA, workB, asks), roster(me, workA, b, asks)).actions), 'one of two has ended').toEqual(['roster']);
+    expect(kinds(play(me, roster(me, workA, workB, asks), roster(me, a, b, asks)).actions)).toEqual(['roster', 'offer', 'form']);
+  });
+
+  test('a run that forms is at work too', () => {
+    const [formA, formB] = [presence(1, { run: working(4, 0, 'forming') }), presence(2, { run: working(4, 1, 'forming') })];
+    const me = presence(0);
+    expect(kinds(play(me, roster(me, formA, formB, asks)).actions)).toEqual(['roster']);
+  });
+
+  test('joining, leaving and wishing while ours is at work change nothing; the lost one is named', () => {
+    const mine = presence(1, { wants: wish(1) });
+    const { state } = play(mine, roster(mine, b), { type: 'started', view: 1 });
+    for (const change of [roster(a, b, c), roster(a, b, asks), roster(presence(0, { order: 1, wants: wish(9, 1) }), a, b)]) {
+      const next = stepMembership(state, change);
+      expect(kinds(next.actions)).toEqual(['roster']);
+      expect(next.state.current).toEqual(state.current);
+    }
+    expect(stepMembership(state, roster(a)).actions).toEqual([{ type: 'roster' }, { type: 'lost', rank: 1, member: b }]);
+  });
+
+  test('a member at work refuses an offer, from the coordinator too; the coordinator waits for its presence', () => {
+    const { state } = play(b, roster(a, b), { type: 'offered', from: a.address, view: { view: 1, run: 1, wish: 1, members: [a.address, b.address], plan: null } }, { type: 'started', view: 1 });
+    const { actions, state: after } = stepMembership(state, { type: 'offered', from: a.address, view: { view: 2, run: 2, wish: 2, members: [a.address, b.address], plan: null } });
+    expect(actions).toEqual([{ type: 'tell-busy', to: a.address, refused: 2 }]);
+    expect(after.current).toEqual(state.current);
+
+    const mine = presence(1, { wants: wish(7) });
+    const told = play(mine, roster(mine, b), { type: 'busy', refused: 1 });
+    expect(told.actions).toEqual([{ type: 'give-up', view: 1, reason: 'a tab of the group is in a run' }]);
+    const given = stepMembership(told.state, { type: 'ended', view: 1, again: true });
+    expect(given.actions, 'no offer before the roster has changed').toEqual([]);
+    expect(kinds(stepMembership(given.state, roster(mine, presence(2, { run: working(1, 1) }))).actions)).toEqual(['roster']);
+    expect(kinds(stepMembership(given.state, roster(mine, b)).actions)).toEqual(['roster', 'offer', 'form']);
+  });
+
+  test('of two that came at the same moment the younger gives up what it forms', () => {
+    const young = presence(2, { wants: wish(7, 1) });
+    const { state, actions } = play(young, roster(young), roster(a, young));
+    expect(actions).toContainEqual({ type: 'give-up', view: 1, reason: 'an older tab forms the group' });
+    expect(kinds(stepMembership(state, { type: 'ended', view: 1, again: true }).actions)).toEqual([]);
+  });
+});
+
+describe('offers', () => {
+  const [a, b, c] = [presence(1), presence(2), presence(3)];
+  const offer = (view: number, from = a, members = [a, b]): MembershipEvent => (
+    { type: 'offered', from: from.address, view: { view, run: view, wish: view, members: members.map(({ address }) => address), plan: null } });
+
+  test('of somebody who is not the coordinator wait until the roster shows that he is', () => {
+    const waiting = play(b, roster(b, c), offer(1));
+    expect(waiting.actions).toEqual([]);
+    const { state, actions } = stepMembership(waiting.state, roster(a, b, c));
+    expect(actions).toContainEqual(expect.objectContaining({ type: 'form', from: a.address }));
+    // An offer of the young one never counts while the old one is here.
+    expect(stepMembership(state, offer(2, c, [c, b])).actions).toEqual([]);
+  });
+
+  test('numbered below what was seen are answered with that number', () => {
+    expect(play(b, roster(a, b), offer(5), offer(3)).actions).toEqual([{ type: 'tell-outdated', to: a.address, refused: 3, view: 5 }]);
+  });
+
+  test('that were refused are repeated above the number that the member has seen', () => {
+    const asks = presence(1, { wants: wish(3) });
+    const { state, actions } = play(asks, roster(asks, b), { type: 'outdated', refused: 1, view: 5 });
+    expect(actions).toContainEqual({ type: 'form', view: { view: 6, run: 3, wish: 3, members: [a.address, b.address], plan: 'p' }, from: a.address });
+    // Said once more, late, it is about an offer that no longer stands.
+    expect(stepMembership(state, { type: 'outdated', refused: 1, view: 5 }).actions).toEqual([]);
+  });
+
+  test('with a member whose presence is still on its way wait for it', () => {
+    const waiting = play(b, roster(a, b), offer(1, a, [a, b, c]));
+    expect(waiting.actions).toEqual([]);
+    expect(kinds(stepMembership(waiting.state, roster(a, b, c)).actions)).toContain('form');
+  });
+});
+
+test('who works is told in rank order', () => {
+  const [one, two] = [presence(1, { run: working(4, 1) }), presence(2, { run: working(4, 0) })];
+  expect(atWork([presence(0), one, two])).toEqual([two, one]);
 });

@@ -8,16 +8,28 @@ import { presence } from './support.ts';
 
 const address = presence(3).address;
 const MESSAGES: readonly Message[] = [
-  { type: 'offer', view: { view: 4, run: 0xffffffff, members: [presence(1).address, address], plan: { layout: 'dp=2', nested: [1, { a: null }] } } },
+  { type: 'offer', view: { view: 4, run: 0xffffffff, wish: 3, members: [presence(1).address, address], plan: { layout: 'dp=2', nested: [1, { a: null }] } } },
   { type: 'stale', refused: 3, view: 7 },
   { type: 'report', view: 4, report: { rank: 1, ready: false, note: 'compiling', links: [{ state: 'open', attempt: 2 }, undefined, { state: 'failed', attempt: 1, reason: 'ICE', note: 'no route' }, { state: 'connecting', attempt: 3, note: 'TURN' }] } },
   { type: 'retry', view: 4, pairs: [{ low: 0, high: 2, attempt: 3 }] },
   { type: 'start', view: 4 },
-  { type: 'abandon', view: 4, reason: 'no', again: true },
-  { type: 'propose', proposal: { worldSize: 4, run: 9, plan: null } },
+  { type: 'abandon', view: 4, reason: 'no', end: 'again' },
+  { type: 'busy', refused: 4 },
+  { type: 'refuse', wish: 9, reason: 'no such model' },
+  { type: 'act', run: 7, act: 'pause' },
+  { type: 'ask', run: 7 },
+  { type: 'news', run: 7, body: { step: 3, loss: [1, 2.5] } },
   { type: 'ice', view: 4, attempt: 1, data: { type: 'offer', sdp: 'v=0' } },
   { type: 'ice', view: 4, attempt: 1, data: { type: 'candidate', candidate: { candidate: 'candidate:1', sdpMLineIndex: 0, sdpMid: null } } },
 ];
+
+const BUSY = presence(3, {
+  run: { run: 1, wish: 2, view: 3, rank: 1, size: 2, phase: 'forming' }, wants: { wish: 4, run: 5, worldSize: 2, plan: { config: { steps: 3 } } }, ended: { run: 6, wish: 7, step: 8, how: 'stopped' },
+});
+
+test('a presence with a run, a wish and an end survives the way', () => {
+  expect(decodePresence(encodePresence(BUSY), BUSY.address)).toEqual(BUSY);
+});
 
 test.each(MESSAGES)('$type survives the way', (message) => {
   expect(decodeMessage(encodeMessage(message))).toEqual(message);
@@ -39,7 +51,7 @@ describe('whatever arrives gives a message or a FormatError', () => {
   });
 
   test('well-formed messages with one field replaced by any JSON', () => {
-    const samples: readonly unknown[] = [...MESSAGES, presence(3)];
+    const samples: readonly unknown[] = [...MESSAGES, presence(3), BUSY];
     fc.assert(fc.property(fc.constantFrom(...samples), fc.nat(20), fc.jsonValue(), (sample, at, value) => {
       const copy = JSON.parse(JSON.stringify(sample)) as Record<string, unknown>;
       const paths: [Record<string, unknown>, string][] = [];
@@ -71,6 +83,6 @@ test('nobody can announce itself under the address of another', () => {
 });
 
 test('a list of members with one twice is refused', () => {
-  const twice = encodeMessage({ type: 'offer', view: { view: 1, run: 1, members: [address, address], plan: null } });
+  const twice = encodeMessage({ type: 'offer', view: { view: 1, run: 1, wish: 1, members: [address, address], plan: null } });
   expect(() => decodeMessage(twice)).toThrow('signal: expected at least one member, and none twice');
 });

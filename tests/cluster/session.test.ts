@@ -127,11 +127,11 @@ describe('who comes and goes', () => {
     expect(again).toMatchObject({ place: { view: 2, rank: 1 } });
   });
 
-  test('a coordinator that dies while connecting: the next oldest takes over with the same plan', async () => {
+  test('a coordinator that dies while connecting: the next oldest takes over with the same plan, if the one who wished for it is here', async () => {
     const hub = new MemoryHub();
     const deaf: SessionOptions['createMesh'] = () => ({ connect: () => {}, signal: () => {}, lanes: () => new Map(), routes: () => Promise.resolve(new Map()), examine: () => Promise.resolve(new Map()), close: () => {} });
-    const a = await open(hub, 0, { ...wanted(2, 'the plan'), createMesh: deaf });
-    const b = await open(hub, 1);
+    const a = await open(hub, 0, { createMesh: deaf });
+    const b = await open(hub, 1, wanted(2, 'the plan'));
     await b.events.find((event) => event.type === 'forming');
     const c = await open(hub, 2);
     a.die();
@@ -140,7 +140,19 @@ describe('who comes and goes', () => {
     expect(b.session.coordinator?.name).toBe('Tab 1');
   });
 
-  test('a member lost after the start is told, and a proposal regroups the same run in the next view', async () => {
+  test('a wish dies with the tab that had it', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0, wanted(2));
+    await open(hub, 1, { me: { ...introduction(1), role: 'observer' } });
+    await a.session.close();
+    const [b, c] = [await open(hub, 2), await open(hub, 3)];
+    await c.events.members(3);
+    // A later wish is granted, so the earlier one had its chance.
+    const run = b.session.propose({ worldSize: 1, plan: 'mine' });
+    expect((await b.events.started()).place).toMatchObject({ run, plan: 'mine', view: 1 });
+  });
+
+  test('a member lost after the start is told; when the rest has ended its part, a wish regroups the same run in the next view', async () => {
     const hub = new MemoryHub();
     const [a, b, c] = [await open(hub, 0, wanted(3)), await open(hub, 1), await open(hub, 2)];
     const { place } = await c.events.started();
@@ -148,6 +160,7 @@ describe('who comes and goes', () => {
     b.die();
     for (const { events } of [a, c]) expect(await events.find((event) => event.type === 'lost')).toMatchObject({ rank: 1, member: { name: 'Tab 1' } });
     c.session.propose({ worldSize: 2, plan: 'fewer', run: place.run });
+    for (const { session } of [a, c]) session.finish('failed', 7);
     const regrouped = (await Promise.all([a.events.started(2), c.events.started(2)])).map((event) => event.place);
     expect(regrouped.map(({ rank, run, plan }) => [rank, run, plan])).toEqual([[0, place.run, 'fewer'], [1, place.run, 'fewer']]);
   });
@@ -161,13 +174,15 @@ describe('who comes and goes', () => {
     expect(newer.events.all.some((event) => event.type === 'failed')).toBe(false);
   });
 
-  test('a page of another protocol version is closed with the reason, the room goes on', async () => {
+  test('a page of another protocol version is told by both sides and closes nobody; the room goes on', async () => {
     const hub = new MemoryHub();
     const a = await open(hub, 0, wanted(2));
-    const stranger = await open(hub, 1, { protocolVersion: 99 });
-    expect(await stranger.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'version', message: expect.stringContaining('this page speaks protocol 99, the room (since \'Tab 0\') speaks 2') as string } });
+    const outsider = await open(hub, 1, { protocolVersion: 99 });
+    await a.events.status(/^'Tab 1' is not counted: it speaks protocol 99, this page speaks \d+; reload both/);
+    await outsider.events.status(/^'Tab 0' is not counted: it speaks protocol \d+, this page speaks 99; reload both/);
     const b = await open(hub, 2);
     await Promise.all([a.events.started(), b.events.started()]);
+    for (const { events } of [a, b, outsider]) expect(events.all.some((event) => event.type === 'failed')).toBe(false);
   });
 
   test('a wrong key rejects the join', async () => {
@@ -185,6 +200,103 @@ describe('who comes and goes', () => {
     a.events.all.length = 0;
     page.dispatchEvent(new Event('pagehide'));
     await a.events.members(1);
+  });
+});
+
+describe('a run belongs to the room until it ends', () => {
+  test('who joins, leaves or wishes for another changes nothing, and the wish is granted when the run has ended', async () => {
+    const hub = new MemoryHub();
+    const [a, b] = [await open(hub, 0, wanted(2, 'first')), await open(hub, 1)];
+    await Promise.all([a.events.started(), b.events.started()]);
+    const c = await open(hub, 2, wanted(3, 'second'));
+    await c.events.status(/^this room is at work \('Tab 0', 'Tab 1'\); your run waits until theirs ends, which each of them may stop$/);
+    const d = await open(hub, 3);
+    await d.session.close();
+    await a.events.find((event) => event.type === 'roster' && event.members.length === 3 && event.members.some(({ wants }) => wants?.plan === 'second'));
+    for (const { events } of [a, b]) expect(events.all.filter((event) => event.type === 'forming')).toHaveLength(1);
+    a.session.finish('done', 5);
+    await c.events.find((event) => event.type === 'roster' && event.members[0]!.ended?.how === 'done');
+    expect(c.events.all.some((event) => event.type === 'forming'), 'one of two is still at work').toBe(false);
+    b.session.finish('done', 5);
+    const places = (await Promise.all([a, b, c].map(({ events }) => events.started(2)))).map(({ place }) => place);
+    expect(places.map(({ rank, plan }) => [rank, plan])).toEqual([[0, 'second'], [1, 'second'], [2, 'second']]);
+    expect(c.events.all.filter((event) => event.type === 'wish').at(-1)).toEqual({ type: 'wish', wish: undefined });
+  });
+
+  test('a coordinator that is lost takes nothing with it, and the next knows that the room is at work', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0);
+    const [b, c] = [await open(hub, 1, { me: { ...introduction(1), role: 'observer' } }), await open(hub, 2)];
+    // A alone trains; the observer's wish and the next coordinator come later.
+    a.session.propose({ worldSize: 1, plan: 'alone' });
+    await a.events.started();
+    b.session.propose({ worldSize: 1, plan: 'later' });
+    await c.events.find((event) => event.type === 'roster' && event.members.some(({ run }) => run?.phase === 'training') && event.members.some(({ wants }) => wants?.plan === 'later'));
+    expect(c.events.all.some((event) => event.type === 'forming')).toBe(false);
+    a.die();
+    expect((await c.events.started()).place).toMatchObject({ plan: 'later', rank: 0 });
+  });
+
+  test('a wish may be taken back', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0, wanted(2, 'first'));
+    await a.events.members(1);
+    a.session.withdraw();
+    const b = await open(hub, 1);
+    await a.events.members(2);
+    b.session.propose({ worldSize: 2, plan: 'second' });
+    expect((await a.events.started()).place).toMatchObject({ plan: 'second', view: 1 });
+  });
+
+  test('what this page cannot train is refused by all without an end for any, and its proposer hears why', async () => {
+    const hub = new MemoryHub();
+    const check = ({ plan }: { plan: unknown }): string | undefined => (plan === 'nonsense' ? 'plan: expected an object' : undefined);
+    const [a, b] = [await open(hub, 0, { check }), await open(hub, 1, { check })];
+    const observer = await open(hub, 2, { me: { ...introduction(2), role: 'observer' } });
+    await observer.events.members(3);
+    observer.session.propose({ worldSize: 2, plan: 'nonsense' });
+    expect(await observer.events.find((event) => event.type === 'wish' && event.refused !== undefined)).toMatchObject({ wish: undefined, refused: 'plan: expected an object' });
+    await a.events.status(/^'Tab 2' asks for a run that cannot be: plan: expected an object$/);
+    expect(() => a.session.propose({ worldSize: 1, plan: 'nonsense' })).toThrow('room: plan: expected an object');
+    expect(() => a.session.propose({ worldSize: 1, plan: 'x'.repeat(20_000) })).toThrow(/^room: the plan has \d+ bytes, expected at most 14336; shorten it$/);
+    b.session.propose({ worldSize: 2, plan: 'sense' });
+    await Promise.all([a.events.started(), b.events.started()]);
+    for (const { events } of [a, b, observer]) expect(events.all.some((event) => event.type === 'failed')).toBe(false);
+  });
+
+  test('an observer hears why its wish could not be formed', async () => {
+    const hub = new MemoryHub();
+    await open(hub, 0, { prepare: () => Promise.reject(new Error('device: no adapter')) });
+    const observer = await open(hub, 1, { me: { ...introduction(1), role: 'observer' }, ...wanted(1) });
+    expect(await observer.events.find((event) => event.type === 'wish' && event.refused !== undefined)).toMatchObject({ refused: 'rank 0 (Tab 0): device: no adapter' });
+  });
+
+  test('one of the group may end its forming for all', async () => {
+    const hub = new MemoryHub();
+    const stuck: SessionOptions['prepare'] = () => new Promise(() => {});
+    const [a, b] = [await open(hub, 0, { ...wanted(2), prepare: stuck }), await open(hub, 1, { prepare: stuck })];
+    await b.events.find((event) => event.type === 'forming');
+    b.session.giveUp("'Tab 1' stopped it");
+    for (const { events } of [a, b]) expect(await events.find((event) => event.type === 'stopped')).toMatchObject({ reason: "'Tab 1' stopped it" });
+    await a.events.find((event) => event.type === 'roster' && event.members.every(({ run, wants }) => !run && !wants));
+  });
+
+  test('who comes while a run is at work hears about it from a member; those in it decide, nobody else', async () => {
+    const hub = new MemoryHub();
+    const [a, b] = [await open(hub, 0, wanted(2)), await open(hub, 1)];
+    const { place: { run } } = await a.events.started();
+    await b.events.started();
+    const watcher = await open(hub, 2, { me: { ...introduction(2), role: 'observer' } });
+    await watcher.events.find((event) => event.type === 'roster' && event.members.filter((member) => member.run?.phase === 'training').length === 2);
+    watcher.session.ask(a.session.me.address, run);
+    expect(await a.events.find((event) => event.type === 'asked')).toMatchObject({ by: { name: 'Tab 2' } });
+    a.session.tell(watcher.session.me.address, { step: 4 });
+    expect(await watcher.events.find((event) => event.type === 'news')).toMatchObject({ run, body: { step: 4 }, from: { name: 'Tab 0' } });
+    // The watcher has no part in it: what it wants goes nowhere.
+    watcher.session.act('stop');
+    b.session.act('pause');
+    for (const { events } of [a, b, watcher]) expect(await events.find((event) => event.type === 'act')).toMatchObject({ act: 'pause', run, by: { name: 'Tab 1' } });
+    for (const { events } of [a, b, watcher]) expect(events.all.some((event) => event.type === 'act' && event.act === 'stop')).toBe(false);
   });
 });
 

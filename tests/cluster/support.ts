@@ -1,6 +1,7 @@
 // Rooms for tests: presences, a carrier in memory (everything in order, no broker), a mesh without WebRTC whose pairs fail on demand, and a recorder of events.
 
 import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
+import { PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import type { Carrier, CarrierHandlers } from '../../src/cluster/rendezvous.ts';
 import type { Bytes } from '../../src/cluster/seal.ts';
@@ -11,7 +12,7 @@ export const OTHER_KEY = 'zzzzzzzzzzzzzzzzzzzzzw';
 
 export function presence(n: number, fields: Partial<Presence> = {}): Presence {
   return {
-    id: `tab-${n}`, name: `Tab ${n}`, address: n.toString(16).padStart(16, '0'), order: n + 1, protocolVersion: 1, adapter: 'test', software: true, role: 'trainer', ...fields,
+    id: `tab-${n}`, name: `Tab ${n}`, address: n.toString(16).padStart(16, '0'), order: n + 1, protocolVersion: PROTOCOL_VERSION, adapter: 'test', software: true, role: 'trainer', ...fields,
   };
 }
 

@@ -96,15 +96,16 @@ it('payloads of link frames', () => {
 
 it('signals and presence of a room, and what a server lends', () => {
   const here = presence(3);
-  const deep = new TextEncoder().encode(`{"type":"propose","proposal":{"worldSize":4,"run":9,"plan":${'['.repeat(12)}${']'.repeat(12)}}}`);
-  const odd = ['{"type":"start","view":1e308}', '{"__proto__":1,"type":"start","view":4}', '{"type":"start","type":"start","view":4}', '{"type":"start","view":-0}', `${'['.repeat(500)}`, '"\\ud800"', '{"type":"abandon","view":4,"reason":"\\u0000","again":true}'].map((text) => new TextEncoder().encode(text));
+  const busy = presence(3, { run: { run: 1, wish: 2, view: 3, rank: 0, size: 2, phase: 'forming' }, wants: { wish: 4, run: 5, worldSize: 2, plan: { config: {} } }, ended: { run: 6, wish: 7, step: 8, how: 'done' } });
+  const deep = new TextEncoder().encode(`{"type":"news","run":9,"body":{"step":4,"curve":${'['.repeat(12)}${']'.repeat(12)}}}`);
+  const odd = ['{"type":"start","view":1e308}', '{"__proto__":1,"type":"start","view":4}', '{"type":"start","type":"start","view":4}', '{"type":"start","view":-0}', `${'['.repeat(500)}`, '"\\ud800"', '{"type":"abandon","view":4,"reason":"\\u0000","end":"again"}'].map((text) => new TextEncoder().encode(text));
   const messages = [
-    encodeMessage({ type: 'offer', view: { view: 4, run: 0xffffffff, members: [here.address], plan: { layout: 'dp=2', nested: [1, { a: null }] } } }),
+    encodeMessage({ type: 'offer', view: { view: 4, run: 0xffffffff, wish: 5, members: [here.address], plan: { layout: 'dp=2', nested: [1, { a: null }] } } }),
     encodeMessage({ type: 'report', view: 4, report: { rank: 1, ready: false, note: 'compiling', links: [{ state: 'open', attempt: 2 }, undefined] } }),
     encodeMessage({ type: 'retry', view: 4, pairs: [{ low: 0, high: 2, attempt: 3 }] }), encodeMessage({ type: 'ice', view: 4, attempt: 1, data: { type: 'offer', sdp: 'v=0' } }),
   ];
   expect(fuzz('signal', 3, MILLION, [...messages, deep, ...odd], decodeMessage)).toBeGreaterThan(1000);
-  expect(fuzz('presence', 4, MILLION, [...odd, ...odd.map(() => encodePresence(here))], (bytes) => decodePresence(bytes, here.address))).toBeGreaterThan(500);
+  expect(fuzz('presence', 4, MILLION, [...odd, ...odd.map(() => encodePresence(busy))], (bytes) => decodePresence(bytes, here.address))).toBeGreaterThan(500);
   const lent = ['{"iceServers":[{"urls":["stun:a.example:3478"]},{"urls":"turn:b.example?transport=tcp","username":"u","credential":"c"}],"ttl":600}', '{"iceServers":[]}'].map((text) => new TextEncoder().encode(text));
   expect(fuzz('ice servers', 7, MILLION, [...lent, ...lent, ...odd], (bytes) => decodeLentIce(new TextDecoder().decode(bytes)))).toBeGreaterThan(500);
   expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();

@@ -1,0 +1,51 @@
+// What the members of a room would like to train, as far as this page can train it: reads the wishes in the roster, asks once whether each can be done, and
+// takes out those that cannot, with a reason for the one who wished. A wish of a stranger to our rules never forms a view, and so never ends a run or a page.
+
+import type { Presence, Proposal } from '../presence.ts';
+
+/** Why a wish cannot be trained, for people; undefined when it can. Must not throw. */
+export type CheckWish = (wish: Pick<Proposal, 'worldSize' | 'plan'>, by: Presence) => string | undefined;
+
+export interface Objection { readonly wish: number; readonly by: Presence; readonly reason: string }
+
+/** Wishes that are judged once; a member who changes its wish more often is asked again. */
+const MAX_JUDGED = 256;
+
+export class Wishes {
+  readonly #check: CheckWish;
+  readonly #judged = new Map<string, string | undefined>();
+  readonly #told = new Set<string>();
+
+  constructor(check: CheckWish) { this.#check = check; }
+
+  /** The roster without the wishes that cannot be. */
+  sift(roster: readonly Presence[]): readonly Presence[] {
+    return roster.map((member) => {
+      if (!member.wants || this.#objection(member, member.wants) === undefined) return member;
+      const { wants: _, ...rest } = member;
+      return rest;
+    });
+  }
+
+  /** Objections that nobody has been told yet. */
+  news(roster: readonly Presence[]): readonly Objection[] {
+    return roster.flatMap((by) => {
+      const reason = by.wants && this.#objection(by, by.wants);
+      if (reason === undefined || this.#told.has(keyOf(by, by.wants!))) return [];
+      this.#told.add(keyOf(by, by.wants!));
+      return [{ wish: by.wants!.wish, by, reason }];
+    });
+  }
+
+  #objection(by: Presence, wish: Proposal): string | undefined {
+    const key = keyOf(by, wish);
+    if (!this.#judged.has(key)) {
+      if (this.#judged.size >= MAX_JUDGED) { this.#judged.clear(); this.#told.clear(); }
+      this.#judged.set(key, this.#check(wish, by));
+    }
+    return this.#judged.get(key);
+  }
+}
+
+/** The plan is part of it: a member could say another under the same number. */
+function keyOf({ address }: Presence, wish: Proposal): string { return `${address} ${JSON.stringify(wish)}`; }

@@ -47,8 +47,8 @@ else if (settings.auto) void begin();
 
 /** Steps may come hundreds of times a second; only what changes more than numbers is drawn at once. */
 function show(state: PageState): void {
-  const { phase, status, problems, run, room, checkpoint, connections } = app.state;
-  const same = state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
+  const { phase, status, problems, run, room, checkpoint, connections, watching } = app.state;
+  const same = state.watching === watching && state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
   if (!same) app.state = state;
   else drawing ??= setTimeout(() => {
     drawing = undefined;
@@ -70,10 +70,11 @@ function readSettings(): { settings: PageSettings; trouble?: string } {
   }
 }
 
-function plainState({ phase, status, problems, run, room, checkpoint, connections }: PageState): Record<string, unknown> {
+function plainState({ phase, status, problems, run, room, checkpoint, connections, watching }: PageState): Record<string, unknown> {
   return {
     phase, status, problems: [...problems], connections, checkpointStep: checkpoint?.step,
-    members: room?.members.map(({ name, adapter }) => ({ name, adapter })),
+    members: room?.members.map(({ name, adapter, role, run: work }) => ({ name, adapter, role, ...(work ? { rank: work.rank, phase: work.phase } : {}) })),
+    watching: watching?.map(({ name }) => name),
     run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },
   };
 }

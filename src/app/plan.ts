@@ -1,6 +1,7 @@
 // A plan: what to train, as JSON that fits into a link or a message: the run's settings, and addresses of the files it needs, relative to the page.
 // Files come from the page's own site alone, because a plan may be another person's. Reading is strict; errors say which part is wrong.
 
+import { worldSize } from '../base/axis.ts';
 import { ConfigError, TabmeshError } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../base/json.ts';
@@ -43,6 +44,11 @@ export function makePlan(config: RunConfig, files: PlanFiles = {}): Plan {
 
 export function configOf(plan: Plan): RunConfig { return parseRunConfig(Object.entries(plan.config)); }
 
+/** What a rank is asked for beside its training. */
+export function wishesOf({ wantGradients = false, wantModel = false, sampleTokens }: Plan): { wantGradients: boolean; wantModel: boolean; sampleTokens?: number } {
+  return { wantGradients, wantModel, ...(sampleTokens === undefined ? {} : { sampleTokens }) };
+}
+
 /** From the text of a link, or from the value that a session delivers. */
 export function parsePlan(source: unknown): Plan {
   const value = typeof source === 'string' ? parseJson(source, { format: 'plan', maxDepth: 8 }) : source;
@@ -68,6 +74,24 @@ export function parsePlan(source: unknown): Plan {
 /** After a new version was put on the server, or when that is away. */
 export const OLDER = 'page: a part of it cannot be loaded, because this page is older than its server, or the server is away; reload the page (a run that goes on here ends with that)';
 
+/** Why this page cannot train a plan with so many ranks; undefined when nothing speaks against it. Loads nothing. */
+export function checkPlan({ worldSize: ranks, plan }: { readonly worldSize: number; readonly plan: unknown }, page: string): string | undefined {
+  try {
+    const parsed = parsePlan(plan);
+    const config = configOf(parsed);
+    const size = worldSize(config.layout);
+    if (size !== ranks) throw new ConfigError('plan', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
+    if (neededFiles(config).text && parsed.files.text === undefined && config.data !== 'moby-dick') {
+      throw new ConfigError('data', `${quote(config.data)} lies on this tab alone, and the other tabs of the room cannot read it; train on it with the virtual devices of this tab (leave the room), or choose Moby Dick or a task`);
+    }
+    if (neededFiles(config).model && parsed.files.modelConfig === undefined) throw new ConfigError('model', `${quote(config.model)} is no preset, and the plan has no file for it`);
+    for (const address of Object.values(parsed.files)) urlOf(address as string, page);
+    return undefined;
+  } catch (error) {
+    return sentence(error);
+  }
+}
+
 /** Fetches what the plan needs and `given` lacks. `onProgress` gets one sentence. Rejects with ConfigError. */
 export async function fetchContents(plan: Plan, page: string, given: PlanContents, onProgress: (text: string) => void, signal?: AbortSignal): Promise<PlanContents> {
   const config = configOf(plan);
@@ -87,9 +111,15 @@ export async function fetchContents(plan: Plan, page: string, given: PlanContent
   return contents as PlanContents;
 }
 
-async function fetchBytes(address: string, page: string, onProgress: (text: string) => void, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+function urlOf(address: string, page: string): URL {
+  if (!URL.canParse(address, page)) throw new ConfigError('file', `${quote(address)} is no address`);
   const url = new URL(address, page);
   if (url.origin !== new URL(page).origin) throw new ConfigError('file', `${url.href} is not on this page's site; put the file beside the page`);
+  return url;
+}
+
+async function fetchBytes(address: string, page: string, onProgress: (text: string) => void, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const url = urlOf(address, page);
   const name = url.pathname.split('/').pop() || url.pathname;
   let response: Response;
   try {

@@ -89,14 +89,14 @@ export class RankHost {
   /** Says goodbye to the peers and frees the device. Posted at once, so that it also goes out of a closing page. */
   leave(): Promise<void> { return this.#guard(this.#api.leave()); }
 
-  /** Leaves, then ends the worker; a worker that does not answer is ended all the same. */
-  close(): void {
+  /** Leaves, then ends the worker; a worker that does not answer within `waitMs` is ended all the same. */
+  close(waitMs = CLOSE_MS): void {
     const end = (): void => {
       clearTimeout(timer);
       this.#crash(new InternalError('the worker was ended'));
       this.#worker.terminate();
     };
-    const timer = setTimeout(end, CLOSE_MS);
+    const timer = setTimeout(end, waitMs);
     this.leave().then(end, end);
   }
 

@@ -29,7 +29,7 @@ export function createReporter(report: Report | undefined, upload: string | unde
     }).catch((error: unknown) => report?.(JSON.stringify({ type: 'page', state: 'error', text: `upload: ${url} did not take ${bytes.byteLength} bytes (${sentence(error)})` })));
   };
   return {
-    session: (event) => tell({ type: 'session', event: plainSession(event) }),
+    session: (event) => { if (event.type !== 'news' && event.type !== 'asked') tell({ type: 'session', event: plainSession(event) }); },
     rank(rank, event) {
       if ('bytes' in event) {
         send(`${event.kind}-${'step' in event ? event.step : 0}`, event.bytes);

@@ -4,7 +4,7 @@ import { RoomError } from '../base/errors.ts';
 import { randomHex, realWorld } from '../base/world.ts';
 import { broadcastChannelCarrier } from '../cluster/broadcast-channel.ts';
 import { mqttCarrier } from '../cluster/mqtt.ts';
-import type { Introduction } from '../cluster/presence.ts';
+import type { Introduction, Role } from '../cluster/presence.ts';
 import type { Carrier } from '../cluster/rendezvous.ts';
 import { newRoomKey } from '../cluster/seal.ts';
 import type { DeviceReport } from '../../workers/protocol.ts';
@@ -59,11 +59,15 @@ async function whyRefused(): Promise<string | undefined> {
   }
 }
 
-/** The id survives a reload, so that the room knows the tab again. */
-export function introduce(report: DeviceReport): Introduction {
+/** The id survives a reload, so that the room knows the tab again. Who only watches has opened no device. */
+export function introduce(role: Role, report?: DeviceReport): Introduction {
   const id = sessionStorage.getItem(TAB_ID) ?? randomHex(realWorld, 8);
   sessionStorage.setItem(TAB_ID, id);
-  return { id, name: `${browserName()} ${id.slice(0, 3)}`, adapter: adapterName(report).slice(0, 200), software: report.adapter.software, role: 'trainer' };
+  return { id, name: `${browserName()} ${id.slice(0, 3)}`, role, ...(report ? adapterOf(report) : { adapter: '', software: false }) };
+}
+
+export function adapterOf(report: DeviceReport): Pick<Introduction, 'adapter' | 'software'> {
+  return { adapter: adapterName(report).slice(0, 200), software: report.adapter.software };
 }
 
 function browserName(): string {

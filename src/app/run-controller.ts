@@ -4,46 +4,32 @@
 
 import { worldSize } from '../base/axis.ts';
 import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
-import { quote } from '../base/json.ts';
 import { realWorld } from '../base/world.ts';
 import { createPeerMesh } from '../cluster/peer-mesh.ts';
-import type { Presence } from '../cluster/presence.ts';
-import type { ConnectionView } from './connections.ts';
+import type { Role } from '../cluster/presence.ts';
 import { viewConnections } from './connections.ts';
 import { IceSource } from './ice-source.ts';
 import { joinRoom } from '../cluster/session.ts';
 import type { Place, Session, SessionEvent, Wanted } from '../cluster/session.ts';
-import { neededFiles } from '../train/prepare.ts';
 import { describeEnd } from '../train/describe-end.ts';
 import type { DeviceReport, RankEvent } from '../../workers/protocol.ts';
-import { download, storeLatest } from './checkpoints.ts';
+import { download } from './checkpoints.ts';
 import type { PageSettings, RoomAddress } from './fragment.ts';
 import { createLocalHosts, joinPairwise } from './local-mesh.ts';
-import { formatBytes } from '../base/format-bytes.ts';
-import { configOf, fetchContents, parsePlan, sentence } from './plan.ts';
+import { checkPlan, configOf, fetchContents, parsePlan, sentence, wishesOf } from './plan.ts';
 import type { Plan, PlanContents } from './plan.ts';
+import { EMPTY_STATE } from './page-state.ts';
+import type { PageState, RoomState } from './page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
-import { chooseCarrier, introduce } from './room.ts';
+import { adapterOf, chooseCarrier, introduce } from './room.ts';
+import { RunActs } from './room/acts.ts';
+import { CheckpointKeeper } from './room/checkpoint-keeper.ts';
+import { RoomWatch } from './room/watch.ts';
 import { sameBrowserMesh, witnessed } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
-/** 'starting': opens, loads, connects. 'idle', 'done' and 'failed': a run may begin. */
-export type Phase = 'idle' | 'starting' | 'training' | 'paused' | 'stopping' | 'done' | 'failed';
-
-export interface RoomState { readonly address: RoomAddress; readonly joined: boolean; readonly members: readonly Presence[]; readonly me: Presence | undefined; readonly carrier: string }
-
-export interface PageState {
-  readonly phase: Phase;
-  readonly status: string;
-  readonly problems: readonly string[];
-  readonly run: RunView | undefined;
-  readonly room: RoomState | undefined;
-  /** What the connection doctor said last of each link of the current or the last group; empty outside of rooms. */
-  readonly connections: readonly ConnectionView[];
-  /** The last checkpoint of this page's rank 0. */
-  readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
-}
+export type { PageState, Phase, RoomState } from './page-state.ts';
 
 export interface ControllerOptions {
   readonly settings: PageSettings;
@@ -54,23 +40,36 @@ export interface ControllerOptions {
 }
 
 export class RunController {
-  state: PageState = { phase: 'idle', status: '', problems: [], run: undefined, room: undefined, connections: [], checkpoint: undefined };
+  state: PageState = EMPTY_STATE;
   readonly #options: ControllerOptions;
   readonly #ice: IceSource;
+  readonly #watch: RoomWatch;
   #hosts: readonly RankHost[] = [];
   #session: Session | undefined;
   #abort = new AbortController();
-  #wantsFile = false;
-  /** What we asked the room to train, until any run begins; told again to whoever becomes the coordinator. */
-  #wanted: Wanted | undefined;
-  #askedAddress = '';
-  /** Status of a moment; the next step replaces it. */
-  #passing = '';
-  #storeProblem: string | undefined;
+  readonly #keeper: CheckpointKeeper;
+  /** The plan of our own run in a room. */
+  #plan: Plan | undefined;
+  readonly #acts: RunActs;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
+    this.#keeper = new CheckpointKeeper({ state: () => this.state, change: (change) => this.#change(change) });
+    this.#acts = new RunActs({
+      world: realWorld, state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts,
+      takeHosts: () => {
+        const hosts = this.#hosts;
+        this.#hosts = [];
+        this.#abort.abort();
+        return hosts;
+      },
+      wantFile: () => this.#keeper.wantFile(),
+    });
+    this.#watch = new RoomWatch({
+      session: () => this.#session, now: () => realWorld.now(), onWatched: (change) => { if (!this.#session?.me.run) this.#change(change); },
+      own: () => (this.state.run && this.#plan && this.#session?.me.run ? { run: this.state.run, plan: this.#plan } : undefined),
+    });
   }
 
   get busy(): boolean { return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase); }
@@ -105,21 +104,19 @@ export class RunController {
     }
   }
 
-  /** Enters a room with an open device. `wanted` is proposed as soon as we are in. */
-  async join(address: RoomAddress, wanted?: Wanted): Promise<void> {
+  /** Enters a room; a trainer opens its device before. `wanted` is proposed as soon as we are in. */
+  async join(address: RoomAddress, wanted?: Wanted, role: Role = 'trainer'): Promise<void> {
     if (this.busy || this.#session) return;
     this.#begin();
-    this.#wanted = wanted;
-    const { reporter, settings } = this.#options;
+    const { reporter, settings, page } = this.#options;
     try {
-      this.#change({ status: 'opening the GPU', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
-      const [host, report] = await this.#openHost();
-      this.#hosts = [host];
+      this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
+      const report = role === 'trainer' ? await this.#openHost() : undefined;
       this.#change({ status: 'looking for the room' });
       const carrier = await chooseCarrier(address.broker);
       this.#setRoom({ carrier: carrier.name });
       this.#session = await joinRoom({
-        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(report), ice: () => this.#ice.current(),
+        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(role, report), ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         createMesh: witnessed((peer, lock) => { void this.#hosts[0]?.watch(peer, lock).catch(() => undefined); },
@@ -130,8 +127,10 @@ export class RunController {
         },
       });
       this.#setRoom({ joined: true });
-      if (this.state.phase === 'starting' && !this.state.run && !wanted) this.#change({ phase: 'idle', status: 'in the room; choose what to train' });
-      this.#ask();
+      const { me, members } = this.#session;
+      this.#watch.roster(members, me);
+      if (wanted) this.#propose(wanted);
+      else if (this.state.phase === 'starting' && !me.run) this.#change({ phase: 'idle', ...(this.state.watching ? {} : { status: 'in the room; choose what to train' }) });
     } catch (error) {
       this.#closeHosts();
       this.#setRoom({ joined: false });
@@ -140,17 +139,29 @@ export class RunController {
     }
   }
 
-  /** Asks the room for a run; it begins as soon as enough tabs are here. */
-  propose(plan: Plan, given: PlanContents = {}): void {
+  /** Lends this device to the room: a spare, until a group is formed. */
+  async help(): Promise<void> {
+    const session = this.#session;
+    if (!session || session.me.role === 'trainer') return;
+    try {
+      const report = await this.#openHost();
+      if (this.#session === session) session.update({ role: 'trainer', ...adapterOf(report) });
+    } catch (error) {
+      this.problem(sentence(error));
+    }
+  }
+
+  /** Only watches from now on. */
+  rest(): void { if (!this.#session?.me.run) this.#session?.update({ role: 'observer' }); }
+
+  /** Asks the room for a run; it begins as soon as the room is free and enough tabs are here. */
+  async propose(plan: Plan, given: PlanContents = {}): Promise<void> {
     if (!this.#session || this.busy) return;
     try {
-      const config = configOf(plan);
-      if (neededFiles(config).text && plan.files.text === undefined && config.data !== 'moby-dick') throw new ConfigError('data', `${quote(config.data)} lies on this tab alone, and the other tabs of the room cannot read it; train on it with the virtual devices of this tab (leave the room), or choose Moby Dick or a task`);
       if (given.checkpoint) throw new ConfigError('checkpoint', 'it lies on this tab alone, and the other tabs of the room cannot read it; leave the room and resume on the virtual devices of this tab');
       this.#change({ problems: [] });
-      this.#wanted = { worldSize: worldSize(config.layout), plan };
-      this.#askedAddress = '';
-      this.#ask();
+      await this.help();
+      this.#propose({ worldSize: worldSize(configOf(plan).layout), plan });
     } catch (error) {
       this.#fail(error);
     }
@@ -158,53 +169,44 @@ export class RunController {
 
   async leaveRoom(): Promise<void> {
     this.#abort.abort();
-    this.#wanted = undefined;
+    this.#acts.over();
     this.#closeHosts();
-    await this.#session?.close();
+    const session = this.#session;
     this.#session = undefined;
-    this.#change({ phase: 'idle', status: 'left the room', room: undefined, connections: [] });
+    await session?.close();
+    this.#change({ phase: 'idle', status: 'left the room', room: undefined, watching: undefined, connections: [] });
   }
 
-  pause(): void {
-    if (this.state.phase !== 'training') return;
-    this.#tellHosts((host) => host.pause());
-    this.#change({ phase: 'paused', status: 'paused after this step' });
-  }
+  /** Pauses all ranks between two steps, for PAUSE_LIMIT_MS at most. */
+  pause(): void { if (this.state.phase === 'training') this.#acts.want('pause'); }
 
-  resume(): void {
-    if (this.state.phase !== 'paused') return;
-    this.#tellHosts((host) => host.resume());
-    this.#change({ phase: 'training', status: 'training' });
-  }
+  resume(): void { if (this.state.phase === 'paused') this.#acts.want('resume'); }
 
   /** Ends the run after its step, on all ranks; before the first step: at once. */
   stop(): void {
-    const { phase, run } = this.state;
-    if (phase === 'starting') {
-      this.#abort.abort();
-      if (this.#session) { void this.leaveRoom(); return; }
-      this.#closeHosts();
-      this.#change({ phase: 'idle', status: 'stopped before the first step' });
-    } else if (run && this.busy) {
-      this.#tellHosts((host) => host.request({ stop: true, save: true }));
-      this.#change({ phase: 'stopping', status: 'stopping after this step' });
-    }
+    const { phase } = this.state;
+    if (phase === 'training' || phase === 'paused') return this.#acts.want('stop');
+    if (phase !== 'starting') return;
+    const { me } = this.#session ?? {};
+    if (me?.run) return this.#session!.giveUp(`${me.name} stopped it before the first step`);
+    if (me?.wants) return this.#session!.withdraw();
+    this.#abort.abort();
+    if (this.#session || this.state.room) { void this.leaveRoom(); return; }
+    this.#closeHosts();
+    this.#change({ phase: 'idle', status: 'stopped before the first step' });
   }
 
   /** Saves a checkpoint as a file: now, or the last one of a run that is over. */
   save(): void {
-    const { phase, run, checkpoint } = this.state;
-    if (run && (phase === 'training' || phase === 'paused')) {
-      this.#wantsFile = true;
-      this.#tellOne((host) => host.request({ save: true }));
-      this.#change({ status: run.ranks[0]!.own ? 'saving after this step' : `rank 0 (${run.ranks[0]!.name || 'another tab'}) saves after this step` });
-    } else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
+    const { phase, checkpoint } = this.state;
+    if (phase === 'training' || phase === 'paused') this.#acts.want('save');
+    else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
 
   /** Asks the connection doctor anew. */
   examine(): void { void this.#session?.examine(); }
 
-  sample(): void { this.#tellOne((host) => host.request({ sample: true })); }
+  sample(): void { if (this.state.run && this.busy) this.#acts.want('sample'); }
 
   problem(text: string): void {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
@@ -215,19 +217,16 @@ export class RunController {
 
   /** The page goes away: the peers should hear it from us and not by silence. */
   leave(): void {
-    this.#tellHosts((host) => host.leave());
+    for (const host of this.#hosts) host.leave().catch(() => undefined);
     void this.#session?.close();
   }
 
-  /**
-   * Tells the coordinator what we want. A proposal lives with the coordinator alone, and while tabs arrive another one may turn out to be it;
-   * the same number of the run says that it is the same proposal.
-   */
-  #ask(): void {
-    const address = this.#session?.coordinator?.address;
-    if (!this.#wanted || !this.#session || address === undefined || address === this.#askedAddress) return;
-    this.#askedAddress = address;
-    this.#wanted = { ...this.#wanted, run: this.#session.propose(this.#wanted) };
+  #propose(wanted: Wanted): void {
+    try {
+      this.#session?.propose(wanted);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #prepare(place: Place): Promise<void> {
@@ -236,12 +235,8 @@ export class RunController {
     const { layout } = configOf(plan);
     if (worldSize(layout) !== place.worldSize) throw new ConfigError('plan', `its layout has ${worldSize(layout)} ranks, but the world has ${place.worldSize}; make them equal`);
     const { run } = this.state;
-    let host = this.#hosts[0];
-    if (!host || host.used) {
-      this.#closeHosts();
-      [host] = await this.#openHost();
-      this.#hosts = [host];
-    }
+    if (this.#hosts.length !== 1 || this.#hosts[0]!.used) await this.#openHost();
+    const host = this.#hosts[0]!;
     await this.#ice.refresh();
     run?.opened(place.rank, await host.open(settings.backend));
     const { checkpoint, ...files } = await fetchContents(plan, page, {}, (status) => this.#change({ status }), this.#abort.signal);
@@ -250,9 +245,12 @@ export class RunController {
     this.#change({ status: 'connecting to the other tabs' });
   }
 
-  async #openHost(): Promise<[RankHost, DeviceReport]> {
+  /** One host, fresh and with an open device. */
+  async #openHost(): Promise<DeviceReport> {
+    this.#closeHosts();
     const host = new RankHost();
-    return [host, await host.open(this.#options.settings.backend)];
+    this.#hosts = [host];
+    return host.open(this.#options.settings.backend);
   }
 
   #onSession(event: SessionEvent): void {
@@ -260,11 +258,23 @@ export class RunController {
       case 'status': return this.#change({ status: event.text });
       case 'roster':
         this.#setRoom({ members: event.members, me: event.me });
-        return this.#ask();
+        this.#watch.roster(event.members, event.me);
+        return this.#acts.roster();
+      case 'wish':
+        if (event.wish) return this.#change({ phase: 'starting' });
+        if (this.state.phase === 'starting' && !this.#session?.me.run) this.#change({ phase: 'idle', status: event.refused === undefined ? 'in the room; choose what to train' : 'the room refused the run' });
+        if (event.refused !== undefined) this.problem(event.refused);
+        return;
+      case 'act': return this.#acts.heard(event.run, event.act, event.by);
+      case 'asked': return this.#watch.asked(event.by);
+      case 'news': return this.#watch.news(event.run, event.body, event.from);
       case 'forming':
-        this.#wanted = undefined;
         this.#begin();
         return this.#showRun(event.place);
+      case 'stopped':
+        this.#abort.abort();
+        this.#closeHosts();
+        return this.#change({ phase: 'idle', status: event.reason });
       case 'connections': return this.#change({ connections: viewConnections(event.diagnoses, event.place.members) });
       case 'started': void this.#startRank(event.place); return;
       case 'lost': return this.#change({ status: `rank ${event.rank} (${event.member.name}) left the room` });
@@ -280,7 +290,8 @@ export class RunController {
 
   #showRun({ plan, members }: Place): void {
     try {
-      const run = new RunView(configOf(parsePlan(plan)));
+      this.#plan = parsePlan(plan);
+      const run = new RunView(configOf(this.#plan));
       for (const view of run.ranks) {
         const { name, adapter, software } = members[view.rank] ?? { name: '', adapter: '', software: false };
         Object.assign(view, { name, adapter, software });
@@ -297,13 +308,16 @@ export class RunController {
     if (!host || !run) return;
     const plan = parsePlan(place.plan);
     this.#change({ phase: 'training', status: 'compiling kernels' });
+    if (this.#acts.stoppedEarly(place.run)) return;
     try {
       const paths = Object.fromEntries(await this.#session?.routes() ?? []);
       if (this.#hosts[0] !== host) return;
       await host.start({ rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
     } catch (error) {
       // A worker that was ended for the next view fails its old run; nobody waits for that.
-      if (this.#hosts[0] === host) this.#fail(error);
+      if (this.#hosts[0] !== host) return;
+      this.#session?.finish('failed', run.step);
+      this.#fail(error);
     }
   }
 
@@ -311,15 +325,25 @@ export class RunController {
     this.#options.reporter.rank(rank, event);
     if (this.state.run !== run) return;
     run.apply(rank, event, performance.now());
+    this.#watch.event(run, event);
     const watched = rank === run.watched;
     switch (event.kind) {
       case 'status': if (watched) this.#change({ status: event.text }); return;
-      case 'ready': if (watched) this.#change({ status: 'training' }); return;
+      case 'ready': if (watched && this.state.phase === 'training') this.#change({ status: 'training' }); return;
       case 'note': if (watched) this.#change({ status: `step ${event.step}: ${event.text}` }); return;
-      case 'checkpoint': this.#keep(event.step, event.bytes); return;
-      case 'done': if (watched) this.#change({ phase: 'done', status: describeEnd(event) }); return;
-      case 'failed': return this.#rankFailed(run, event);
-      case 'step': return this.#change(watched && this.state.phase === 'training' && this.state.status === this.#passing ? { status: 'training' } : {});
+      case 'checkpoint': this.#keeper.keep(event.step, event.bytes); return;
+      case 'done':
+        if (!watched) return;
+        this.#acts.over();
+        this.#change({ phase: 'done', status: describeEnd(event) });
+        return this.#session?.finish(event.stopped ? 'stopped' : 'done', event.steps);
+      case 'failed':
+        // Who has stopped it hears the others go.
+        if (this.state.phase === 'stopping' && !run.ready) return;
+        this.#acts.over();
+        this.#rankFailed(run, event);
+        return this.#session?.finish('failed', run.step);
+      case 'step': return this.#change(watched && this.state.phase === 'training' && this.#keeper.isPassing(this.state.status) ? { status: 'training' } : {});
       default: this.#change({});
     }
   }
@@ -334,32 +358,13 @@ export class RunController {
     this.#fail(new TabmeshError(`${message}${name ? ` (${name})` : ''}${advice}`));
   }
 
-  #keep(step: number, bytes: Uint8Array<ArrayBuffer>): void {
-    this.#passing = `checkpoint of step ${step}: ${formatBytes(bytes.byteLength)}`;
-    this.#change({ checkpoint: { step, bytes }, status: this.#passing });
-    if (this.#wantsFile) {
-      this.#wantsFile = false;
-      download(bytes, `tabmesh-step-${step}.safetensors`);
-    }
-    // A full store ends no training; it stays told until a later checkpoint fits.
-    storeLatest(bytes).then(() => this.#tellStore(undefined), (error: unknown) => {
-      this.#tellStore(`the checkpoint of step ${step} is not kept in this browser (${sentence(error)}); what it kept before stays; save this one as a file`);
-    });
-  }
-
-  #tellStore(problem: string | undefined): void {
-    if (this.#storeProblem === problem) return;
-    const others = this.state.problems.filter((known) => known !== this.#storeProblem);
-    this.#storeProblem = problem;
-    this.#change({ problems: problem === undefined ? others : [...others, problem].slice(-5) });
-  }
-
   #begin(): AbortController {
     this.#abort.abort();
-    this.#askedAddress = '';
+    this.#acts.over();
     this.#abort = new AbortController();
-    this.#wantsFile = false;
-    this.#change({ phase: 'starting', problems: [], run: undefined, connections: [], checkpoint: undefined });
+    this.#keeper.wantFile(false);
+    // The last checkpoint stays: what forms now may come to nothing.
+    this.#change({ phase: 'starting', problems: [], run: undefined, watching: undefined, connections: [] });
     return this.#abort;
   }
 
@@ -373,17 +378,6 @@ export class RunController {
     this.#hosts = [];
   }
 
-  #tellHosts(call: (host: RankHost) => Promise<void>): void {
-    // A worker that fails here fails its run too, and that is where it is told.
-    for (const host of this.#hosts) call(host).catch(() => {});
-  }
-
-  /** One rank's wish reaches all with the step; of two ranks that are asked at different steps there would be two. */
-  #tellOne(call: (host: RankHost) => Promise<void>): void {
-    const [host] = this.#hosts;
-    if (host) call(host).catch(() => {});
-  }
-
   #setRoom(change: Partial<RoomState>): void {
     const { room } = this.state;
     if (room) this.#change({ room: { ...room, ...change } });
@@ -393,8 +387,4 @@ export class RunController {
     this.state = { ...this.state, ...change };
     this.#options.onChange(this.state);
   }
-}
-
-function wishesOf({ wantGradients = false, wantModel = false, sampleTokens }: Plan): { wantGradients: boolean; wantModel: boolean; sampleTokens?: number } {
-  return { wantGradients, wantModel, ...(sampleTokens === undefined ? {} : { sampleTokens }) };
 }

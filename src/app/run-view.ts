@@ -83,6 +83,8 @@ export class RunView {
   parameters = 0;
   vocab = 0;
   stopped = false;
+  /** Kernels are compiled and all ranks are there. */
+  ready = false;
   readonly #flights: FlightDump[] = [];
   readonly #linksAtMs = new Map<number, number>();
 
@@ -117,6 +119,7 @@ export class RunView {
         Object.assign(view, { text: 'ready', memoryBytes: event.memoryBytes });
         this.parameters = event.parameters;
         this.vocab = event.vocab;
+        this.ready = true;
         return;
       case 'step': return this.#step(view, event.metrics, event.memoryBytes);
       case 'evaluation': if (rank === this.watched) this.evaluation.push(event.step, event.loss); return;

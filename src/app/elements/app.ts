@@ -18,6 +18,7 @@ import { configOf, makePlan, sentence } from '../plan.ts';
 import type { PlanContents } from '../plan.ts';
 import { layoutFor, PRESETS, presetConfig } from '../presets.ts';
 import { newRoom } from '../room.ts';
+import { listNames } from '../room/names.ts';
 import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
@@ -73,7 +74,7 @@ export class TabmeshApp extends LitElement {
           <section class="card" aria-label="Training">
             <div class="row actions">${this.#actions()}</div>
             ${this.#hint()}
-            <run-form .config=${this.controller.busy && state.run ? state.run.config : this.config} .files=${[...this.texts.keys()]} ?disabled=${this.controller.busy} @config-change=${(event: CustomEvent<RunConfig>) => { this.config = event.detail; }}></run-form>
+            <run-form .config=${(this.controller.busy || state.watching) && state.run ? state.run.config : this.config} .files=${[...this.texts.keys()]} ?disabled=${this.controller.busy || state.watching !== undefined} @config-change=${(event: CustomEvent<RunConfig>) => { this.config = event.detail; }}></run-form>
             <p class="soft small drop">Drop a text file anywhere on this page to train on it, or a checkpoint to go on from it.</p>
           </section>
           <section class="card" aria-label="More devices">
@@ -111,19 +112,33 @@ export class TabmeshApp extends LitElement {
         <button ?disabled=${phase !== 'training'} @click=${() => controller.sample()}>Sample now</button>`;
     }
     const invited = this.settings.room && !room?.joined;
+    const spare = room?.me?.role === 'trainer';
+    // A run belongs to those in it: who watches may help with the next group, or wait.
+    if (this.state.watching) return spare ? html`<button @click=${() => controller.rest()}>Only watch</button>` : html`<button class="primary" @click=${() => { void controller.help(); }}>Help: be a spare</button>`;
     return html`
       ${invited
-        ? html`<button class="primary" @click=${() => { void controller.join(this.settings.room!); }}>Join this room</button>`
+        ? html`<button class="primary" @click=${() => { void this.#join(); }}>Join this room</button>`
         : html`<button class="primary" @click=${() => this.#train()}>${room?.joined ? `Train with ${this.#needed()} tab${this.#needed() === 1 ? '' : 's'}` : 'Train now'}</button>`}
+      ${room?.joined && !spare ? html`<button @click=${() => { void controller.help(); }}>Lend this device</button>` : ''}
       ${this.resumable && !room ? html`<button @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : ''}
       <label class="button"><input type="file" accept=".safetensors,.txt,.md,text/*" @change=${(event: Event) => { void this.#takeFile((event.target as HTMLInputElement).files?.[0]); }}>Load a file</label>
       ${checkpoint ? html`<button @click=${() => controller.save()}>Save ${checkpointName(checkpoint.step)}</button>` : ''}`;
+  }
+
+  /** To a room that is at work one comes to watch; the device is opened when it is lent. */
+  async #join(): Promise<void> {
+    await this.controller.join(this.settings.room!, undefined, 'observer');
+    if (this.state.room?.joined && !this.state.watching) await this.controller.help();
   }
 
   #needed(): number { return worldSize(this.config.layout); }
 
   #hint() {
     const { room } = this.state;
+    if (this.state.watching) {
+      const names = listNames(this.state.watching);
+      return html`<p class="small hint">${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}</p>`;
+    }
     if (this.controller.busy) return '';
     if (this.settings.room && !room?.joined) return html`<p class="small hint">You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see your network address, and what is trained.</p>`;
     if (room?.joined) {
@@ -139,7 +154,7 @@ export class TabmeshApp extends LitElement {
   #train(): void {
     const plan = { ...makePlan(this.config, this.settings.plan?.files), ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}) };
     const text = this.texts.get(this.config.data);
-    if (this.state.room?.joined) this.controller.propose(plan);
+    if (this.state.room?.joined) void this.controller.propose(plan);
     else void this.#run(() => this.controller.trainHere(plan, text === undefined ? {} : { text }));
   }
 

@@ -3,6 +3,7 @@
 
 import { css, html, LitElement, svg } from 'lit';
 import { encode } from 'uqr';
+import type { Presence } from '../../cluster/presence.ts';
 import type { RoomState } from '../run-controller.ts';
 import { shapes } from './theme.ts';
 
@@ -51,7 +52,7 @@ export class SharePanel extends LitElement {
       ${this.link ? qrCode(this.link) : ''}
       <div>
         <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
-        <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.id === me?.id ? ' (this tab)' : ''} <span class="soft">${member.adapter}</span></li>`)}</ul>
+        <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.address === me?.address ? ' (this tab)' : ''} <span class="soft">${[placeOf(member), member.adapter].filter(Boolean).join(', ')}</span></li>`)}</ul>
         ${this.withheld ? html`<p class="soft small">The link leaves out your TURN server and its password; whoever needs one adds their own.</p>` : ''}
         <p class="soft small">${joined ? `meets over ${carrier}` : 'not in the room yet'}${['localhost', '127.0.0.1'].includes(location.hostname) ? '; this address works on this machine alone, others need the page over https' : ''}</p>
       </div>
@@ -70,6 +71,12 @@ export class SharePanel extends LitElement {
       this.renderRoot.querySelector('input')?.select();
     }
   }
+}
+
+/** What somebody does in the room. */
+function placeOf({ run, role, wants }: Presence): string {
+  if (run) return run.phase === 'forming' ? `connects as rank ${run.rank}` : `rank ${run.rank} of ${run.size}`;
+  return [role === 'observer' ? 'watches' : '', wants ? `wants to train with ${wants.worldSize}` : ''].filter(Boolean).join(', ');
 }
 
 /** Black on white in every theme: cameras expect it. */

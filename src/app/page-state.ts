@@ -1,0 +1,28 @@
+// What the page is doing, as its elements draw it.
+
+import type { Presence } from '../cluster/presence.ts';
+import type { ConnectionView } from './connections.ts';
+import type { RoomAddress } from './fragment.ts';
+import type { RunView } from './run-view.ts';
+
+/** 'starting': opens, loads, waits for tabs, connects. 'idle', 'done' and 'failed': a run may begin. */
+export type Phase = 'idle' | 'starting' | 'training' | 'paused' | 'stopping' | 'done' | 'failed';
+
+export interface RoomState { readonly address: RoomAddress; readonly joined: boolean; readonly members: readonly Presence[]; readonly me: Presence | undefined; readonly carrier: string }
+
+export interface PageState {
+  readonly phase: Phase;
+  readonly status: string;
+  readonly problems: readonly string[];
+  /** Our own run, or the one that we watch. */
+  readonly run: RunView | undefined;
+  /** Who trains the run that we watch, by rank; undefined: we watch none. */
+  readonly watching: readonly Presence[] | undefined;
+  readonly room: RoomState | undefined;
+  /** What the connection doctor said last of each link of the current or the last group; empty outside of rooms. */
+  readonly connections: readonly ConnectionView[];
+  /** The last checkpoint of this page's rank 0. */
+  readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
+}
+
+export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, watching: undefined, room: undefined, connections: [], checkpoint: undefined };

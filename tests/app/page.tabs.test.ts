@@ -61,7 +61,7 @@ describe('virtual devices', () => {
     await (await saved).saveAs(file);
     await button('Stop').click();
     await tab.done(0);
-    expect((await tab.state()).status).toMatch(/^stopped after step \d+$|^checkpoint of step/);
+    expect((await tab.state()).status).toMatch(/^stopped after \d+ steps?$|^checkpoint of step/);
     const { step } = (await tab.until('checkpoint', ({ event }) => event?.kind === 'checkpoint')).event as unknown as { step: number };
     const again = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: step + 3, layout: 'dp=2' })}`);
     await again.page.getByLabel('Load a file').setInputFiles(file);

@@ -56,7 +56,8 @@ describe('who comes while a run is at work', () => {
     }
     // One of those in the run ends it: both stop, and the plan that waited is granted.
     await second.page.getByRole('button', { name: 'Stop', exact: true }).click();
-    await watcher.page.getByText(/.+ \(rank [01]\) stopped the run/).waitFor();
+    const told = (await watcher.until('act', ({ event }) => event?.type === 'act')).event as unknown as { act: string; by: { name: string; run: { rank: number } } };
+    expect(told).toMatchObject({ act: 'stop', by: { name: expect.stringMatching(/ on /) as string } });
     await Promise.all([first, second].map((tab) => tab.until('end', ({ event }) => event?.kind === 'done')));
     await expect.poll(() => times(first, 'started'), { timeout: 60_000 }).toBe(2);
     expect((await watcher.state()).problems).toEqual([]);

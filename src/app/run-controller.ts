@@ -18,8 +18,8 @@ import type { PageSettings, RoomAddress } from './fragment.ts';
 import { createLocalHosts, joinPairwise } from './local-mesh.ts';
 import { checkPlan, configOf, fetchContents, parsePlan, sentence, wishesOf } from './plan.ts';
 import type { Plan, PlanContents } from './plan.ts';
-import { EMPTY_STATE } from './page-state.ts';
-import type { PageState, RoomState } from './page-state.ts';
+import { EMPTY_STATE } from './room/page-state.ts';
+import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
 import { adapterOf, chooseCarrier, introduce } from './room.ts';
@@ -29,7 +29,7 @@ import { RoomWatch } from './room/watch.ts';
 import { sameBrowserMesh, witnessed } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
-export type { PageState, Phase, RoomState } from './page-state.ts';
+export type { PageState, Phase, RoomState } from './room/page-state.ts';
 
 export interface ControllerOptions {
   readonly settings: PageSettings;

@@ -5,7 +5,7 @@ import type { World } from '../../base/world.ts';
 import type { Act } from '../../cluster/messages.ts';
 import type { Presence } from '../../cluster/presence.ts';
 import type { Session } from '../../cluster/session.ts';
-import type { PageState } from '../page-state.ts';
+import type { PageState } from './page-state.ts';
 import type { RankHost } from '../rank-host.ts';
 import { actSentence } from './names.ts';
 

@@ -6,7 +6,7 @@ import { atWork } from '../../cluster/membership.ts';
 import type { Ending, Presence } from '../../cluster/presence.ts';
 import type { Session } from '../../cluster/session.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
-import type { PageState } from '../page-state.ts';
+import type { PageState } from './page-state.ts';
 import type { Plan } from '../plan.ts';
 import type { RunView, Sample } from '../run-view.ts';
 import { listNames } from './names.ts';

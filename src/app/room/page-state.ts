@@ -1,9 +1,9 @@
 // What the page is doing, as its elements draw it.
 
-import type { Presence } from '../cluster/presence.ts';
-import type { ConnectionView } from './connections.ts';
-import type { RoomAddress } from './fragment.ts';
-import type { RunView } from './run-view.ts';
+import type { Presence } from '../../cluster/presence.ts';
+import type { ConnectionView } from '../connections.ts';
+import type { RoomAddress } from '../fragment.ts';
+import type { RunView } from '../run-view.ts';
 
 /** 'starting': opens, loads, waits for tabs, connects. 'idle', 'done' and 'failed': a run may begin. */
 export type Phase = 'idle' | 'starting' | 'training' | 'paused' | 'stopping' | 'done' | 'failed';

@@ -28,7 +28,10 @@ class ChannelWire extends BaseWire {
     // The event fires at or below the threshold, onDrain below the mark.
     channel.bufferedAmountLowThreshold = LOW_WATER_BYTES - 1;
     const { signal } = this.#ended;
-    const on = (type: string, listener: (event: any) => void): void => channel.addEventListener(type, listener, { signal });
+    const on = (type: string, listener: (event: any) => void): void => {
+      channel.addEventListener(type, listener);
+      signal.addEventListener('abort', () => channel.removeEventListener?.(type, listener), { once: true });
+    };
     on('message', (event: MessageEvent<unknown>) => {
       if (event.data instanceof ArrayBuffer) this.deliver(new Uint8Array(event.data));
       else this.#end('the peer sent text on a binary channel');

@@ -115,7 +115,7 @@ describe('a training run', () => {
 
   it('in a layout that does not fit it', async () => {
     const { code, sentence } = await refusal(work, '--layout', 'tp=3');
-    expect([code, sentence]).toEqual([1, expect.stringContaining('does not divide')]);
+    expect([code, sentence]).toEqual([2, expect.stringContaining('does not divide')]);
   });
 });
 

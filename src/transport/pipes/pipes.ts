@@ -10,8 +10,9 @@ export interface DataChannel {
   readonly readyState: string;
   send(data: Uint8Array<ArrayBuffer>): void;
   close(): void;
-  /** Of open, message, bufferedamountlow, error and close; until `signal` aborts, where that is known. */
-  addEventListener(type: string, listener: (event: any) => void, options?: { readonly signal?: AbortSignal }): void;
+  /** Of open, message, bufferedamountlow, error and close. */
+  addEventListener(type: string, listener: (event: any) => void): void;
+  removeEventListener?(type: string, listener: (event: any) => void): void;
 }
 
 /** The part of a MessagePort that is used. */

@@ -82,7 +82,7 @@ describe('virtual devices', () => {
     const binary = join(folder, 'photo.bin');
     await writeFile(binary, new Uint8Array([0xff, 0xd8, 0xff, 0xe0, 0x80]));
     await tab.page.getByLabel('Load a file').setInputFiles(binary);
-    await tab.page.getByText('is no UTF-8 text and no .safetensors file').waitFor();
+    await tab.page.getByText("'photo.bin' is no text: it looks like a JPEG image").waitFor();
     const text = join(folder, 'song.txt');
     await writeFile(text, 'row row row your boat gently down the stream\n'.repeat(80));
     await tab.page.getByLabel('Load a file').setInputFiles(text);

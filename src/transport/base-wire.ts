@@ -7,18 +7,20 @@ import type { Wire } from './transport.ts';
 export const LOW_WATER_BYTES = 64 * 1024;
 /** Chromium closes a data channel that sends more at once. */
 export const MAX_MESSAGE_BYTES = 256 * 1024;
-const MAX_WAITING_MESSAGES = 1024;
-const MAX_WAITING_BYTES = 32 * 1024 * 1024;
+/** Before anybody listens a sound peer says hello and gives signs of life, no more. Three lanes of this are within what a link keeps. */
+export const MAX_WAITING_MESSAGES = 1024;
+export const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 export abstract class BaseWire implements Wire {
   abstract readonly kind: string;
   abstract readonly bufferedAmount: number;
   onDrain: (() => void) | undefined = undefined;
   #onMessage: ((message: Uint8Array<ArrayBuffer>) => void) | undefined;
-  #onClose: ((reason: string) => void) | undefined;
+  #onClose: Wire['onClose'];
   #waiting: Uint8Array<ArrayBuffer>[] = [];
   #waitingBytes = 0;
   #reason: string | undefined;
+  #broken = false;
   #told = false;
 
   abstract send(message: Uint8Array<ArrayBuffer>): void;
@@ -30,8 +32,8 @@ export abstract class BaseWire implements Wire {
     if (handler) queueMicrotask(() => this.#flush());
   }
 
-  get onClose(): ((reason: string) => void) | undefined { return this.#onClose; }
-  set onClose(handler: ((reason: string) => void) | undefined) {
+  get onClose(): Wire['onClose'] { return this.#onClose; }
+  set onClose(handler: Wire['onClose']) {
     this.#onClose = handler;
     if (handler) queueMicrotask(() => this.#flush());
   }
@@ -42,7 +44,7 @@ export abstract class BaseWire implements Wire {
     if (this.#onMessage && this.#waiting.length === 0) { this.#onMessage(message); return; }
     if (this.#waiting.length >= MAX_WAITING_MESSAGES || this.#waitingBytes + message.length > MAX_WAITING_BYTES) {
       this.close();
-      this.closed(`more than ${MAX_WAITING_MESSAGES} messages or ${MAX_WAITING_BYTES} bytes came before anybody listened`);
+      this.closed(`more than ${MAX_WAITING_MESSAGES} messages or ${MAX_WAITING_BYTES} bytes came before anybody listened`, true);
       return;
     }
     this.#waiting.push(message);
@@ -51,10 +53,11 @@ export abstract class BaseWire implements Wire {
 
   protected drained(): void { this.onDrain?.(); }
 
-  /** The pipe has ended, by the peer or by a fault; told once, after the waiting messages. */
-  protected closed(reason: string): void {
+  /** The pipe has ended, by the peer or by a fault; told once, after the waiting messages. `broken`: by what no sound peer does. */
+  protected closed(reason: string, broken = false): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
+    this.#broken = broken;
     this.#flush();
   }
 
@@ -66,6 +69,6 @@ export abstract class BaseWire implements Wire {
     }
     if (this.#reason === undefined || this.#told || this.#waiting.length > 0 || !this.#onClose) return;
     this.#told = true;
-    this.#onClose(this.#reason);
+    this.#onClose(this.#reason, this.#broken);
   }
 }

@@ -14,6 +14,7 @@ import type { Frame } from './frame.ts';
 import { Inbox, describe } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 import { RateMeter } from './rate-meter.ts';
+import { IDLE, STALE, Strikes, heartbeatLimit } from './strikes.ts';
 import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES, minimumWindow } from './tune-link.ts';
 import type { Called, Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
 
@@ -41,6 +42,8 @@ export interface LinkOptions {
   readonly waitsFor?: () => number | undefined;
   /** From the rank whose message is overdue to the one at fault, by what heartbeats told. */
   readonly blame?: (peer: number) => number;
+  /** How many ranks there are, if it is known: a peer that speaks of others breaks the rules. */
+  readonly worldSize?: number;
 }
 
 /** A peer that has not heard us says hello anew for each link that it starts; more answers than this would fill our control lane at its will. */
@@ -64,6 +67,8 @@ class LaneLink implements Link {
   readonly #deadlineMs: number;
   readonly #waitsFor: () => number | undefined;
   readonly #blame: (peer: number) => number;
+  readonly #worldSize: number;
+  readonly #useless: Readonly<Record<'stale' | 'idle' | 'heartbeat', Strikes>>;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   #resolveFailed!: (error: PeerError) => void;
@@ -91,6 +96,8 @@ class LaneLink implements Link {
     const { lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity, tuneMs = 0 } = options;
     this.#waitsFor = options.waitsFor ?? (() => undefined);
     this.#blame = options.blame ?? ((waited) => waited);
+    this.#worldSize = options.worldSize ?? Infinity;
+    this.#useless = { stale: new Strikes(STALE), idle: new Strikes(IDLE), heartbeat: new Strikes(heartbeatLimit(heartbeatMs, silentMs)) };
     const minimum = minimumWindow(FRAME_BYTES);
     if (windowBytes < minimum) throw new ConfigError('windowBytes', `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`);
     this.peer = peer;
@@ -165,7 +172,8 @@ class LaneLink implements Link {
 
   #listen(wire: Wire): void {
     wire.onMessage = (message) => this.#receive(message, wire);
-    wire.onClose = (reason) => {
+    wire.onClose = (reason, broken) => {
+      if (broken) { this.#fail(new PeerError(this.peer, 'corrupt', reason), true); return; }
       // The lanes of a leaving peer close one by one; its last data may still be on another.
       if (this.#leftOn.has(wire)) return;
       this.#fail(new PeerError(this.peer, 'closed', `${reason}; its tab was closed, reloaded or lost the connection`), true);
@@ -174,15 +182,21 @@ class LaneLink implements Link {
 
   #receive(message: Uint8Array<ArrayBuffer>, wire: Wire): void {
     if (this.#error) return;
-    this.#lastHeard = this.#world.now();
     try {
       const frame = decodeFrame(message);
+      const now = this.#world.now();
       const payload = frame.type === 'data' ? frame.payload.length : 0;
       this.stats.payloadReceived += payload;
-      if (payload > 0) this.#rates.receiving.add(payload, this.#lastHeard);
       this.stats.framingReceived += message.length - payload;
-      if (frame.run !== this.#run || frame.view !== this.#view) this.stats.dropped++;
-      else this.#dispatch(frame, wire);
+      if (frame.run !== this.#run || frame.view !== this.#view) {
+        this.stats.dropped++;
+        this.#strike('stale', 'frames of another run or view');
+        return;
+      }
+      // What another view says is no sign of life in this one.
+      this.#lastHeard = now;
+      if (payload > 0) this.#rates.receiving.add(payload, now);
+      this.#dispatch(frame, wire);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       const version = claimedVersion(message);
@@ -199,17 +213,31 @@ class LaneLink implements Link {
       case 'grant': this.#outbox.grant(frame); return;
       case 'credit': this.#outbox.credit(decodeCredit(frame.payload)); return;
       case 'heartbeat': this.#heartbeat(frame); return;
-      case 'abort': this.#fail(decodeAbort(frame.payload, this.peer), false); return;
+      case 'abort': this.#aborted(decodeAbort(frame.payload, this.peer)); return;
       case 'leave':
+        if (this.#leftOn.has(wire)) this.#strike('idle', 'goodbyes that it has said');
         this.#leftOn.add(wire);
         if (this.#dataWires.every((lane) => this.#leftOn.has(lane))) this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
         return;
       case 'hello': this.#hello(frame); return;
       case 'probe': this.#probe(frame); return;
-      case 'probed': this.#tuner?.probed(decodeProbed(frame.payload)); return;
-      case 'tuned': this.#tuner?.tuned(decodeTuned(frame.payload)); return;
+      case 'probed': if (!this.#tuner?.probed(decodeProbed(frame.payload))) this.#strike('idle', 'answers to probes that nobody sent'); return;
+      case 'tuned': if (!this.#tuner?.tuned(decodeTuned(frame.payload))) this.#strike('idle', 'results of a tuner that nobody runs'); return;
       default: frame.type satisfies never;
     }
+  }
+
+  /** Counts a frame that serves nothing; too many end the link. */
+  #strike(kind: 'stale' | 'idle' | 'heartbeat', what: string): void {
+    const strikes = this.#useless[kind];
+    if (!strikes.add(this.#world.now())) return;
+    const { most, perSecond } = strikes.limit;
+    this.#fail(new PeerError(this.peer, 'corrupt', `it floods the link with ${what}: more than ${most} at once, where ${perSecond} a second are borne`), true);
+  }
+
+  #aborted(error: PeerError): void {
+    if (error.culprit < this.#worldSize) this.#fail(error, false);
+    else this.#fail(new PeerError(this.peer, 'corrupt', `it ends the run for the fault of rank ${error.culprit}, of ${this.#worldSize} ranks`), true);
   }
 
   #hello(frame: Frame): void {
@@ -288,6 +316,12 @@ class LaneLink implements Link {
 
   #heartbeat(frame: Frame): void {
     const { sentAt, echo, heldMs, waitsFor } = decodeHeartbeat(frame.payload);
+    this.#strike('heartbeat', 'heartbeats');
+    if (this.#error) return;
+    if (waitsFor !== undefined && waitsFor >= this.#worldSize) {
+      this.#fail(new PeerError(this.peer, 'corrupt', `it waits for rank ${waitsFor}, of ${this.#worldSize} ranks`), true);
+      return;
+    }
     this.stats.peerWaitsFor = waitsFor;
     const now = this.#world.now();
     const roundTripMs = now - echo - heldMs;

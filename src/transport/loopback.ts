@@ -138,7 +138,7 @@ export function loopbackMesh(size: number, world: World, options: LoopbackMeshOp
       pairs[b]!.push(control, bulk, latency);
       for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) {
         const lanes: Lanes = { control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk'), latency: wrap(latency.ends[end], self, peer, 'latency') };
-        links[self]!.set(peer, createLink({ lanes, peer, self, run, view, world, ...options.link }));
+        links[self]!.set(peer, createLink({ lanes, peer, self, run, view, world, worldSize: size, ...options.link }));
       }
     }
   }

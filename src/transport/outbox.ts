@@ -109,7 +109,8 @@ export class Outbox {
 
   credit(consumed: Credit): void {
     const { bytes, messages } = this.#consumed;
-    if (consumed.bytes < bytes || consumed.messages < messages || consumed.bytes > this.#started.bytes || consumed.messages > this.#started.messages) {
+    // A credit that gives nothing serves nothing: the receiver tells only of what it has consumed since.
+    if (consumed.bytes < bytes || consumed.messages <= messages || consumed.bytes > this.#started.bytes || consumed.messages > this.#started.messages) {
       this.#events.fault('corrupt', `it says that it consumed ${consumed.bytes} bytes in ${consumed.messages} messages, of ${this.#started.bytes} in ${this.#started.messages}`);
       return;
     }

@@ -2,8 +2,8 @@
 // code over every wire, adds frames, tags, chunking, backpressure, heartbeats and named failures.
 //
 // Rules. A message is matched by (group, seq, chunk); its signature (kind, dtype, count, arguments) must equal what the receiver expects, otherwise both sides'
-// signatures are printed at once. A length field is never trusted beyond what the receiver expects. A frame of another run or view is counted and dropped.
-// A peer is dead when its wire closes, or when nothing at all (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
+// signatures are printed at once. A length field is never trusted beyond what the receiver expects. A frame of another run or view is counted and dropped, and too many of them are a
+// breach (strikes.ts). A peer is dead when its wire closes, or when nothing of this view (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
 
 import type { DType, TypedArray } from '../base/shape.ts';
 import type { PeerError } from '../base/errors.ts';
@@ -19,7 +19,8 @@ export interface Wire {
   /** Called when bufferedAmount has fallen below `lowWater`. */
   onDrain: (() => void) | undefined;
   onMessage: ((message: Uint8Array<ArrayBuffer>) => void) | undefined;
-  onClose: ((reason: string) => void) | undefined;
+  /** `broken`: the other end did what no sound one does, so it is not just gone. */
+  onClose: ((reason: string, broken?: boolean) => void) | undefined;
   close(): void;
   /** What the pipe is made of, for people: 'loopback', 'webrtc worker', 'webrtc relay', 'message-port'. */
   readonly kind: string;

@@ -90,10 +90,10 @@ export class LinkTuner {
     else this.#wait();
   }
 
-  /** The receiver has the last byte of a burst. */
-  probed(id: number): void {
+  /** The receiver has the last byte of a burst. False when no such burst waits for it. */
+  probed(id: number): boolean {
     const burst = this.#burst;
-    if (!burst || burst.id !== id) return;
+    if (!burst || burst.id !== id || burst.left > 0) return false;
     this.#burst = undefined;
     const now = this.#options.world.now();
     const ms = Math.max(now - burst.startedMs, 1e-3);
@@ -103,15 +103,17 @@ export class LinkTuner {
       this.#queue = this.#candidates.map((_, i) => i).slice(1);
     }
     this.#next();
+    return true;
   }
 
-  /** The peer has probed. */
-  tuned(tuned: Tuned): void {
-    if (this.#over || this.#peer) return;
+  /** The peer has probed. False when it has said so before, or nobody waits for it. */
+  tuned(tuned: Tuned): boolean {
+    if (this.#over || this.#peer) return false;
     this.#peer = tuned;
     this.#cancel();
     if (this.#own) this.#finish();
     else this.#begin();
+    return true;
   }
 
   /** The wire takes more. */

@@ -34,7 +34,7 @@ class ChannelWire extends BaseWire {
     };
     on('message', (event: MessageEvent<unknown>) => {
       if (event.data instanceof ArrayBuffer) this.deliver(new Uint8Array(event.data));
-      else this.#end('the peer sent text on a binary channel');
+      else this.#end('it sent text on a binary channel', true);
     });
     on('bufferedamountlow', () => this.drained());
     on('open', () => this.#flush());
@@ -79,10 +79,10 @@ class ChannelWire extends BaseWire {
     }
   }
 
-  #end(reason: string): void {
+  #end(reason: string, broken = false): void {
     this.#ended.abort();
     this.#channel.close();
-    this.closed(reason);
+    this.closed(reason, broken);
   }
 
   #closeReason(): string { return this.#fault === undefined ? 'the data channel was closed' : `the data channel failed (${this.#fault})`; }

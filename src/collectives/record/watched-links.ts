@@ -11,7 +11,7 @@ import type { FlightRecorder } from './flight-recorder.ts';
 import { createOperationWatch, culpritOf } from './operation-watch.ts';
 import type { OperationWatch } from './operation-watch.ts';
 
-export interface WatchedLinksOptions extends Omit<LinkOptions, 'lanes' | 'path' | 'peer' | 'self' | 'waitsFor' | 'blame'> {
+export interface WatchedLinksOptions extends Omit<LinkOptions, 'lanes' | 'path' | 'peer' | 'self' | 'waitsFor' | 'blame' | 'worldSize'> {
   readonly rank: number;
   /** By the peer's rank. */
   readonly lanes: ReadonlyMap<number, Lanes>;
@@ -38,6 +38,6 @@ export function createWatchedLinks({ rank, lanes, world, paths = {}, operationMs
   const blame = (peer: number): number => culpritOf(peer, rank, toldBy);
   const watch = createOperationWatch({ world, self: rank, operationMs, blame, excused: (peer) => toldBy(peer) === peer, expired });
   const waitsFor = (): number | undefined => (held ? rank : watch.waitsFor());
-  for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, path: paths[peer], lanes: pair, peer, self: rank, world, waitsFor, blame }));
+  for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, worldSize: lanes.size + 1, path: paths[peer], lanes: pair, peer, self: rank, world, waitsFor, blame }));
   return { links, recorder: createFlightRecorder(rank, world), watch, hold(on) { held = on; } };
 }

@@ -1,6 +1,7 @@
 // A Group is a list of ranks that call the same collectives in the same order. It has only tagged send and recv; the collectives are
 // free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
 
+import type { PeerError } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
 import type { CallArguments, WireFormat } from '../transport/arguments.ts';
 import type { MessageKind } from '../transport/transport.ts';
@@ -15,6 +16,8 @@ export interface Operation {
   send(to: number, chunk: number, data: TypedArray): Promise<void>;
   recv(from: number, chunk: number, out: TypedArray): Promise<void>;
   recvUpTo(from: number, chunk: number, dtype: DType, maxCount: number): Promise<TypedArray>;
+  /** See Group. */
+  accuse(from: number, detail: string): PeerError;
 }
 
 export interface Group {
@@ -34,6 +37,8 @@ export interface Group {
   begin(kind: MessageKind, seq?: number): Operation;
   /** The next message to or from one member: counted by the two of them alone, so that it disturbs nobody's order of collectives. */
   beginPoint(kind: MessageKind, peer: number, direction: 'to' | 'from'): Operation;
+  /** A member sent a number that cannot be: tells all, and gives the error (evidence 'corrupt') that the caller throws. `member` is an index within the group. */
+  accuse(member: number, detail: string): PeerError;
 }
 
 /** What every collective may be told. All members must say the same. */

@@ -49,6 +49,12 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
     return link;
   }
 
+  function accuse(member: number, detail: string): PeerError {
+    const error = new PeerError(ranks[member]!, 'corrupt', detail);
+    tell(error);
+    return error;
+  }
+
   /** `common`: all members count this operation alike; otherwise two of them alone do, or the caller. */
   function operationOf(kind: MessageKind, seq: number, point: boolean, common = !point): Operation {
     const entry = recorder?.begin(id, kind, seq, !common);
@@ -85,11 +91,12 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
       },
       recv: (from, chunk, out) => follow(from, false, out.byteLength, linkTo(from).recv(tag(chunk), out)),
       recvUpTo: (from, chunk, dtype, maxCount) => follow(from, false, 4 * maxCount, linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
+      accuse,
     };
   }
 
   return {
-    id, name, rank, size: ranks.length, ranks,
+    id, name, rank, size: ranks.length, ranks, accuse,
     begin: (kind, seq) => operationOf(kind, seq ?? next++, false, seq === undefined),
     beginPoint: (kind, peer, direction) => {
       linkTo(peer);

@@ -111,6 +111,7 @@ function collectShards(trainer: Trainer, parts: readonly Float32Array[]): Readon
         from += length;
       }
     }
+    if (part.length !== from) throw mesh.world.accuse(rank, `it sent ${part.length} values of the model, where it owns ${from}`);
   });
   return shards;
 }

@@ -67,7 +67,9 @@ export async function recvSized(operation: Operation, from: number, chunk: numbe
   const most = wireBytes(format, maxCount) / 4;
   const words = new Uint32Array(count <= maxCount ? sent : most + 1 === sent ? most + 2 : most + 1);
   await operation.recv(from, chunk + 1, words);
-  const out = new Float32Array(Math.min(count, maxCount));
-  decode(format, words.subarray(0, wireBytes(format, out.length) / 4), out);
+  // Its message is not as long as its count says either.
+  if (count > maxCount) throw operation.accuse(from, `it counts ${count} numbers in a message of at most ${maxCount}, and sends ${4 * words.length} bytes`);
+  const out = new Float32Array(count);
+  decode(format, words, out);
   return out;
 }

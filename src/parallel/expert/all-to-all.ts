@@ -40,6 +40,24 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
     }
   };
 
+  /** Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its source. */
+  const check = (runs: readonly F32[], rowsFrom: (source: number) => number): void => {
+    for (const [p, { length }] of runs.entries()) {
+      const rows = rowsFrom(p);
+      if (p !== group.rank && length !== rows * D) throw group.accuse(p, `it sent ${length} floats of rows for the experts here, where its counts make ${rows} rows of ${D}`);
+    }
+  };
+  /** Rows of one source by the counts that it told. A token has an expert once at most, so no expert has more rows than there are tokens. */
+  const rowsBy = (counts: U32) => (p: number): number => {
+    let rows = 0;
+    for (let e = 0; e < local; e++) {
+      const count = counts[p * local + e];
+      if (p !== group.rank && count > tokens) throw group.accuse(p, `it counts ${count} rows for expert ${group.rank * local + e}, of ${tokens} tokens`);
+      rows += count;
+    }
+    return rows;
+  };
+
   return {
     dispatch(r: Recorder, rows: Tensor, offsets: Tensor): DispatchedRows {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
@@ -51,6 +69,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
         const exchangeCounts = group.begin('all-to-all');
         const exchangeRows = group.begin('all-to-all');
         const [runs] = await Promise.all([scatter(data as F32, bounds as U32, exchangeRows), allToAll(group, sizes, countsInto, { operation: exchangeCounts })]);
+        check(runs, rowsBy(countsInto as U32));
         eachRun(countsInto as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
         for (let e = 0; e < local; e++) {
           let rowsOfExpert = 0;
@@ -64,6 +83,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
       r.wait(r.host(`redispatch ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
         const runs = await scatter(data as F32, bounds as U32);
+        check(runs, rowsBy(sizes as U32));
         eachRun(sizes as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
       }));
       return out;
@@ -79,6 +99,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
         });
         eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
         const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
+        check(back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
         back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
       }));
       return out;

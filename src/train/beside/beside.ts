@@ -123,6 +123,8 @@ function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
 async function firstUnable(world: Group, able: boolean): Promise<number | undefined> {
   const all = new Uint32Array(world.size);
   await allGather(world, Uint32Array.of(able ? 1 : 0), Array.from({ length: world.size + 1 }, (_, i) => i), all);
+  const odd = all.findIndex((told) => told > 1);
+  if (odd >= 0) throw world.accuse(odd, `it says ${all[odd]} to whether it can make samples, neither 0 nor 1`);
   const at = all.indexOf(0);
   return at < 0 ? undefined : at;
 }

@@ -48,6 +48,7 @@ export class Generator {
     const { context, mesh, model } = this.#trainer.options;
     if (!prompt.length) throw new InternalError('a prompt needs one token');
     const T = context / mesh.layout.sp;
+    const known = Math.min(vocab, model.vocab);
     const tokens = [...prompt];
     for (let i = 0; i < count; i++) {
       const window = tokens.slice(-context);
@@ -60,13 +61,17 @@ export class Generator {
       let failure = `rank ${holder} could not draw token ${i}`;
       if (mesh.rank === holder) {
         try {
-          next[0] = choose(logits!.subarray(0, Math.min(vocab, model.vocab)), i);
+          next[0] = choose(logits!.subarray(0, known), i);
         } catch (error) {
           failure = error instanceof Error ? error.message : String(error);
         }
       }
       await broadcast(mesh.world, next, holder);
       if (next[0] === NO_TOKEN) throw new SampleError(failure);
+      if (next[0] >= known) {
+        if (mesh.rank === holder) throw new InternalError(`drew token ${next[0]} of ${known}`);
+        throw mesh.world.accuse(holder, `it drew token ${next[0]} for a sample, of ${known} that there are`);
+      }
       tokens.push(next[0]);
     }
     return tokens.slice(prompt.length);

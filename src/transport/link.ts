@@ -13,8 +13,8 @@ import { FRAME_BYTES, HEADER_BYTES, PROTOCOL_VERSION, claimedVersion, decodeFram
 import type { Frame } from './frame.ts';
 import { Inbox, describe } from './inbox.ts';
 import { Outbox } from './outbox.ts';
-import { RateMeter } from './rate-meter.ts';
-import { IDLE, STALE, Strikes, heartbeatLimit } from './strikes.ts';
+import { RateMeter } from './measure/rate-meter.ts';
+import { IDLE, STALE, Strikes, heartbeatLimit } from './measure/strikes.ts';
 import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES, minimumWindow } from './tune-link.ts';
 import type { Called, Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
 

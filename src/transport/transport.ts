@@ -3,7 +3,7 @@
 //
 // Rules. A message is matched by (group, seq, chunk); its signature (kind, dtype, count, arguments) must equal what the receiver expects, otherwise both sides'
 // signatures are printed at once. A length field is never trusted beyond what the receiver expects. A frame of another run or view is counted and dropped, and too many of them are a
-// breach (strikes.ts). A peer is dead when its wire closes, or when nothing of this view (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
+// breach (measure/strikes.ts). A peer is dead when its wire closes, or when nothing of this view (heartbeats included) came from it for `silentMs`. Abort is local, then told to the others.
 
 import type { DType, TypedArray } from '../base/shape.ts';
 import type { PeerError } from '../base/errors.ts';

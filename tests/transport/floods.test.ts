@@ -12,7 +12,7 @@ import type { LinkOptions } from '../../src/transport/link.ts';
 import { loopbackPair } from '../../src/transport/loopback.ts';
 import { MAX_RELAYED_BYTES, MAX_RELAYED_MESSAGES, messagePortWire, relayWire } from '../../src/transport/message-port.ts';
 import type { DataChannel, Port } from '../../src/transport/pipes/pipes.ts';
-import { STALE, Strikes, heartbeatLimit } from '../../src/transport/strikes.ts';
+import { STALE, Strikes, heartbeatLimit } from '../../src/transport/measure/strikes.ts';
 import type { Link, Wire } from '../../src/transport/transport.ts';
 import { channelWire } from '../../src/transport/webrtc.ts';
 import { RUN, VIEW, link, tag } from '../contracts/transport-contract.ts';

@@ -5,7 +5,7 @@ import { VirtualWorld, realWorld } from '../../src/base/world.ts';
 import { loopbackPair } from '../../src/transport/loopback.ts';
 import { messagePortWire } from '../../src/transport/message-port.ts';
 import { TINY_BYTES } from '../../src/transport/outbox.ts';
-import { RateMeter } from '../../src/transport/rate-meter.ts';
+import { RateMeter } from '../../src/transport/measure/rate-meter.ts';
 import type { Lanes, Wire } from '../../src/transport/transport.ts';
 import { firstDifference, link, ramp, rejection, tag, tapped } from '../contracts/transport-contract.ts';
 

@@ -1,6 +1,6 @@
 // Keeps what the doctor needs of one RTCPeerConnection. Errors of servers come as events and are kept from the start; candidates are read from the two session
-// descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, so the last ones are kept:
-// look from time to time while it connects.
+// descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, and in Firefox no descriptions
+// either (its getters throw InvalidStateError), so the last ones are kept: look from time to time while it connects.
 
 import { candidateType, readStats, selectedPair } from '../../transport/pipes/ice-path.ts';
 import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
@@ -12,6 +12,8 @@ export type Watched = Pick<RTCPeerConnection, 'getStats' | 'addEventListener' | 
 
 const MAX_ERRORS = 32;
 
+type Seen = Pick<IceSnapshot, 'gathering' | 'state' | 'answered' | 'local' | 'remote'>;
+
 export class IceWatch {
   readonly #pc: Watched;
   readonly #config: IceConfig;
@@ -20,6 +22,7 @@ export class IceWatch {
   readonly #errors: ServerError[] = [];
   #pairs: readonly Pair[] = [];
   #route: IceSnapshot['route'];
+  #seen: Seen = { gathering: 'new', state: 'new', answered: false, local: [], remote: [] };
 
   constructor(pc: Watched, config: IceConfig, now: () => number) {
     this.#pc = pc;
@@ -31,11 +34,10 @@ export class IceWatch {
 
   async look(): Promise<IceSnapshot> {
     await this.#readStats();
-    const { iceGatheringState, iceConnectionState, localDescription, remoteDescription } = this.#pc;
+    this.#readConnection();
     const { iceServers, relayOnly } = this.#config;
     return {
-      waitedMs: this.#now() - this.#sinceMs, servers: urlsOf(iceServers), relayOnly, gathering: iceGatheringState, state: iceConnectionState, answered: remoteDescription !== null,
-      local: candidatesOf(localDescription?.sdp), remote: candidatesOf(remoteDescription?.sdp), pairs: this.#pairs, errors: [...this.#errors],
+      waitedMs: this.#now() - this.#sinceMs, servers: urlsOf(iceServers), relayOnly, ...this.#seen, pairs: this.#pairs, errors: [...this.#errors],
       ...(this.#route ? { route: this.#route } : {}),
     };
   }
@@ -52,6 +54,28 @@ export class IceWatch {
   #onError({ url, errorCode, errorText }: RTCPeerConnectionIceErrorEvent): void {
     const known = this.#errors.some((error) => error.url === url && error.code === errorCode);
     if (!known && this.#errors.length < MAX_ERRORS) this.#errors.push({ url, code: errorCode, text: errorText });
+  }
+
+  /** Each property for itself: where one throws, what was read of it before stays. */
+  #readConnection(): void {
+    const pc = this.#pc;
+    const read = <T>(get: () => T): T | undefined => {
+      try {
+        return get();
+      } catch {
+        return undefined;
+      }
+    };
+    const state = read(() => pc.iceConnectionState);
+    const gathering = read(() => pc.iceGatheringState);
+    const local = read(() => pc.localDescription);
+    const remote = read(() => pc.remoteDescription);
+    this.#seen = {
+      gathering: gathering ?? this.#seen.gathering, state: state ?? this.#seen.state,
+      // A closed connection may also say null.
+      answered: this.#seen.answered || (remote !== undefined && remote !== null),
+      local: local ? candidatesOf(local.sdp) : this.#seen.local, remote: remote ? candidatesOf(remote.sdp) : this.#seen.remote,
+    };
   }
 
   async #readStats(): Promise<void> {

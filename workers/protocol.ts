@@ -52,6 +52,8 @@ export interface RankApi {
   adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void>;
   /** The tab of an adopted peer holds this lock as long as it lives. */
   watch(peer: number, lock: string): void;
+  /** A peer did what no sound one does, in a sentence: what runs with it ends, and names it. */
+  accuse(peer: number, what: string): void;
   /** Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event. */
   start(setup: RankSetup, events: MessagePort): Promise<void>;
   pause(): void;

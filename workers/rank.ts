@@ -43,6 +43,8 @@ let links: ReadonlyMap<number, Link> = new Map();
 const lanes = new Map<number, Lanes>();
 /** The tabs at the other ends. */
 const tabs = new Map<number, TabWatch>();
+/** Peers that the page has accused before the links began. */
+const accused = new Map<number, PeerError>();
 let wishes: Requests = { stop: false, save: false, sample: false };
 let paused: { promise: Promise<void>; resume: () => void } | undefined;
 
@@ -58,12 +60,19 @@ const api: RankApi = {
   },
   async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void> {
     closeLanes(peer);
+    accused.delete(peer);
     const tab = new TabWatch();
     tabs.set(peer, tab);
     lanes.set(peer, lanesOf({ control, bulk, latency }, 'webrtc worker', tab.gone));
     await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
   },
   watch(peer: number, lock: string): void { tabs.get(peer)?.watch(lock); },
+  accuse(peer: number, what: string): void {
+    const error = new PeerError(peer, 'corrupt', what);
+    const link = links.get(peer);
+    if (link) link.abort(error);
+    else accused.set(peer, error);
+  },
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
     wishes = { stop: false, save: false, sample: false };
@@ -77,6 +86,7 @@ const api: RankApi = {
       links = watched.links;
       mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, ledger, ...watched });
       recorder = watched.recorder;
+      for (const error of accused.values()) mesh.abort(error);
       stopWatching = () => watched.watch.stop();
       // Compiling and measuring take as long as they take.
       watched.hold(true);
@@ -110,6 +120,7 @@ const api: RankApi = {
       for (const tab of tabs.values()) tab.stop();
       tabs.clear();
       lanes.clear();
+      accused.clear();
       links = new Map();
     }
   },

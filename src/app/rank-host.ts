@@ -62,6 +62,9 @@ export class RankHost {
   /** The page of an adopted peer holds `lock` as long as it lives. */
   watch(peer: number, lock: string): Promise<void> { return this.#guard(this.#api.watch(peer, lock)); }
 
+  /** What runs with this peer ends, and names it for `what`. */
+  accuse(peer: number, what: string): Promise<void> { return this.#guard(this.#api.accuse(peer, what)); }
+
   /** Trains to the end. Resolves after the last event (`done` or `failed`) was delivered. */
   async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {
     this.#started = true;

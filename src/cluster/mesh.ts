@@ -26,6 +26,10 @@ export interface MeshOptions {
   readonly adopt: (peer: number, lanes: ChannelLanes) => Promise<void>;
   readonly onLink: (peer: number, state: LinkState) => void;
   readonly onSignal: (peer: number, attempt: number, data: IceSignal) => void;
+  /** Addresses of the members by rank. */
+  readonly members?: readonly string[];
+  /** Tells the worker that a peer did what no sound one does, in a sentence; resolves when it has heard, and the connection may end. */
+  readonly accuse?: (peer: number, what: string) => Promise<void>;
 }
 
 export interface Mesh {

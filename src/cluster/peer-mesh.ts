@@ -1,5 +1,5 @@
 // Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only), with raw negotiated data channels
-// ('control', 'bulk', 'latency') beside simple-peer's own, so that no gradient passes its streams. The lower rank initiates. The channels exist before the
+// ('control', 'bulk', 'latency') beside simple-peer's own, so that no gradient passes its streams (ice/peer-guard.ts sees that nothing does). The lower rank initiates. The channels exist before the
 // negotiation starts, and `adopt` gets them in the very task that created them: only then may they be transferred to a worker (W3C webrtc-pc, RTCDataChannel
 // transfer steps). The page keeps the connection itself; closing it closes the channels wherever they live.
 // A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.
@@ -12,11 +12,13 @@ import { IceWatch } from './ice/watch.ts';
 import type { Watched } from './ice/watch.ts';
 import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
+import { OWN_CHANNEL, SignalGuard, guardConnection } from './ice/peer-guard.ts';
+import type { Guarded, OwnChannel } from './ice/peer-guard.ts';
 
 /** The browser's connection inside simple-peer: `_pc`. */
-type Inner = Pick<RTCPeerConnection, 'createDataChannel'> & Watched;
+type Inner = Pick<RTCPeerConnection, 'createDataChannel'> & Watched & Guarded;
 
-interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; closing: boolean }
+interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; readonly guard: SignalGuard; readonly breach: (what: string) => void; closing: boolean }
 
 /** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
 export function createPeerMesh(options: MeshOptions): Mesh {
@@ -28,6 +30,7 @@ class PeerMesh implements Mesh {
   readonly #connections = new Map<number, Connection>();
   /** Of the last attempt to each rank, also when that is over. */
   readonly #watches = new Map<number, IceWatch>();
+  readonly #diagnoses = new Map<number, IceDiagnosis>();
   #closed = false;
 
   constructor(options: MeshOptions) { this.#options = options; }
@@ -40,8 +43,9 @@ class PeerMesh implements Mesh {
     const ice = this.#options.ice();
     onLink(rank, { state: 'connecting', attempt });
 
-    const peer = new SimplePeer({ initiator: this.#options.rank < rank, trickle: true, config: { iceServers: [...ice.iceServers], iceTransportPolicy: ice.relayOnly ? 'relay' : 'all' } });
-    const pc = (peer as unknown as { readonly _pc: Inner | null })._pc;
+    const initiator = this.#options.rank < rank;
+    const peer = new SimplePeer({ initiator, trickle: true, channelConfig: OWN_CHANNEL, config: { iceServers: [...ice.iceServers], iceTransportPolicy: ice.relayOnly ? 'relay' : 'all' } });
+    const { _pc: pc, _channel: own } = peer as unknown as { readonly _pc: Inner | null; readonly _channel: OwnChannel | null };
     let connection: Connection | undefined;
     const fail = (reason: string): void => {
       if (connection?.closing || this.#closed) return;
@@ -58,7 +62,13 @@ class PeerMesh implements Mesh {
     if (!pc) return;
     this.#watches.set(rank, new IceWatch(pc, ice, now));
     const lanes = openLanes(pc);
-    connection = { attempt, peer, lanes, closing: false };
+    // The worker hears first who is at fault: to it the end of the connection looks like a tab that was closed.
+    const breach = (what: string): void => {
+      if (current.closing || this.#closed) return;
+      void Promise.resolve(this.#options.accuse?.(rank, what)).catch(() => undefined).then(() => fail(what));
+    };
+    connection = { attempt, peer, lanes, guard: new SignalGuard(initiator), breach, closing: false };
+    guardConnection(pc, own, breach);
     this.#connections.set(rank, connection);
     const current = connection;
     adopt(rank, lanes).then(() => {
@@ -73,7 +83,9 @@ class PeerMesh implements Mesh {
     if (!known || known.attempt < attempt) this.connect({ peer: rank, attempt });
     const connection = this.#connections.get(rank);
     if (!connection || connection.attempt !== attempt || connection.closing) return;
-    connection.peer.signal(data as SimplePeer.SignalData);
+    const verdict = connection.guard.check(data);
+    if (typeof verdict === 'string') connection.breach(verdict);
+    else if (verdict) connection.peer.signal(data as SimplePeer.SignalData);
   }
 
   lanes(): ReadonlyMap<number, ChannelLanes> {
@@ -87,7 +99,18 @@ class PeerMesh implements Mesh {
   }
 
   async examine(): Promise<ReadonlyMap<number, IceDiagnosis>> {
-    return new Map(await Promise.all(Array.from(this.#watches, async ([rank, watch]) => [rank, diagnose(await watch.look())] as const)));
+    // One connection that cannot be looked at keeps what was said of it, and takes nothing from the others.
+    await Promise.all(Array.from(this.#watches, async ([rank, watch]) => {
+      try {
+        const diagnosis = diagnose(await watch.look());
+        if (this.#watches.get(rank) === watch) this.#diagnoses.set(rank, diagnosis);
+      } catch (error) {
+        if (this.#watches.get(rank) !== watch || this.#diagnoses.has(rank)) return;
+        const state = `this browser does not tell of the connection (${reasonOf(error)})`;
+        this.#diagnoses.set(rank, { verdict: 'connecting', text: 'connecting', advice: '', tried: [state] });
+      }
+    }));
+    return new Map(this.#diagnoses);
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
 // #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&
-// lane=same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
+// lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
 
 import { ConfigError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
@@ -29,8 +29,8 @@ export interface PageSettings {
   /** Prefix of an address of this page's server that takes the bytes of results. */
   readonly upload?: string;
   readonly ice: IceConfig;
-  /** Tabs of one browser that both ask for it use ports instead of WebRTC. */
-  readonly lane?: 'same-browser';
+  /** Tabs of one browser use ports instead of WebRTC, unless one of them has webrtc here. */
+  readonly lane?: 'webrtc' | 'same-browser';
 }
 
 const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
@@ -46,7 +46,7 @@ export function readFragment(hash: string, page: string): PageSettings {
   // A link of somebody else must not send weights elsewhere.
   if (upload !== undefined && !(URL.canParse(upload, page) && new URL(upload, page).origin === new URL(page).origin)) throw new ConfigError('link', `upload is ${quote(upload)}; expected an address of this page's own server`);
   const lane = given.get('lane');
-  if (lane !== null && lane !== 'same-browser') throw new ConfigError('link', `lane is ${quote(lane)}; expected same-browser`);
+  if (lane !== null && lane !== 'webrtc' && lane !== 'same-browser') throw new ConfigError('link', `lane is ${quote(lane)}; expected webrtc or same-browser`);
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);
   return {
     ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),

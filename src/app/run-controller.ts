@@ -5,7 +5,6 @@
 import { worldSize } from '../base/axis.ts';
 import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
-import { createPeerMesh } from '../cluster/peer-mesh.ts';
 import type { Role } from '../cluster/presence.ts';
 import { viewConnections } from './connections.ts';
 import { IceSource } from './ice-source.ts';
@@ -26,7 +25,7 @@ import { adapterOf, chooseCarrier, introduce } from './room.ts';
 import { RunActs } from './room/acts.ts';
 import { CheckpointKeeper } from './room/checkpoint-keeper.ts';
 import { RoomWatch } from './room/watch.ts';
-import { sameBrowserMesh, witnessed } from './same-browser.ts';
+import { tabLanes } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
 export type { PageState, Phase, RoomState } from './room/page-state.ts';
@@ -113,14 +112,18 @@ export class RunController {
       this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
       const report = role === 'trainer' ? await this.#openHost() : undefined;
       this.#change({ status: 'looking for the room' });
-      const carrier = await chooseCarrier(address.broker);
+      const lanes = tabLanes(settings.lane ?? 'same-browser', {
+        watch: (peer, lock) => { void this.#hosts[0]?.watch(peer, lock).catch(() => undefined); },
+        accuse: async (peer, what) => this.#hosts[0]?.accuse(peer, what),
+        adoptSameBrowser: (peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met),
+      });
+      const carrier = lanes.tell(await chooseCarrier(address.broker));
       this.#setRoom({ carrier: carrier.name });
       this.#session = await joinRoom({
         world: realWorld, carrier, room: address.room, key: address.key, me: introduce(role, report), ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
-        createMesh: witnessed((peer, lock) => { void this.#hosts[0]?.watch(peer, lock).catch(() => undefined); },
-          settings.lane ? sameBrowserMesh((peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met)) : createPeerMesh),
+        createMesh: lanes.createMesh,
         onEvent: (event) => {
           reporter.session(event);
           this.#onSession(event);

@@ -196,7 +196,9 @@ export async function runInChromium(execution: Execution): Promise<void> {
     const sink = new ReportSink(worldSize(config.layout), run, onEvent, onStatus, execution.onTimeline);
     const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(closing.signal.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
     gone.catch(() => { /* the browser is closed on purpose at the end */ });
-    tabs = openTabs({ ...execution, server, run, browser, config, mode, onReport: sink.take });
+    // Over WebRTC, as tabs of several browsers are joined, unless something else is asked for.
+    const parts = execution.parts ?? (() => ({ lane: 'webrtc' }));
+    tabs = openTabs({ ...execution, server, run, browser, config, mode, parts, onReport: sink.take });
     await Promise.race([Promise.all([sink.finished, tabs]), gone]);
   } catch (error) {
     throw closing.signal.aborted ? new AbortedError() : error;

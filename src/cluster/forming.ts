@@ -66,7 +66,7 @@ export class Forming {
     this.#links = view.members.map((_, rank) => (rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 }));
     if (coordinator === me) this.#barrier = newBarrier(view.view, names, maxAttempts);
     this.#mesh = options.createMesh({
-      name: `${view.view} ${view.members.join(' ')}`, rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
+      name: `${view.view} ${view.members.join(' ')}`, members: view.members, rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
       onLink: (peer, state) => this.#onLink(peer, state),
       onSignal: (peer, attempt, data) => options.send(view.members[peer]!, { type: 'ice', view: view.view, attempt, data }),
     });

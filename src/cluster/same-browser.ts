@@ -1,5 +1,5 @@
-// The fast lane between tabs of one browser: a Mesh that first tries to meet each peer inside the browser and hands everything else to WebRTC. Used only when the page
-// asks for it; a peer that did not ask, or lives elsewhere, never comes to the meeting, and after `waitMs` WebRTC begins as if nothing had been tried.
+// The fast lane between tabs of one browser: a Mesh that first tries to meet each peer inside the browser and hands everything else to WebRTC. A peer that lives
+// elsewhere, or wants WebRTC alone, is known at once (`here` looks for its lock) and costs nothing; one that is here and does not come, `waitMs`.
 // A meeting has a name that only these two members of this view can know (their addresses are drawn anew at each join), so who comes is the peer, and shares our
 // browser: what carries the meeting does not leave it. Both then exchange random numbers over what they will use; an end that hears its own back knows that the
 // pipe works both ways. Should one end give up while the other is content, its WebRTC offer tells: a signal ends the fast lane to that peer.
@@ -18,10 +18,15 @@ export type Met =
 /** The part of a MessagePort or BroadcastChannel that a greeting needs. */
 export interface Talk { postMessage(message: unknown): void; onmessage: ((event: MessageEvent) => void) | null; close(): void }
 
+/** By ports that a SharedWorker makes, or by a BroadcastChannel. */
+export type Way = 'ports' | 'channel';
+
 export interface SameBrowserOptions {
   readonly world: World;
+  /** How the tab of this address can be met in this browser; undefined when it is not here, or does not want to. */
+  readonly here: (address: string) => Promise<Way | undefined>;
   /** Resolves when the other end has come to the meeting of this name; never, when it does not come. `signal` ends the wait. */
-  readonly meet: (name: string, signal: AbortSignal) => Promise<Met>;
+  readonly meet: (name: string, signal: AbortSignal, way: Way) => Promise<Met>;
   /** Gives the worker what was met. Resolves when the worker has it. */
   readonly adopt: (peer: number, met: Met) => Promise<void>;
   readonly fallback: (options: MeshOptions) => Mesh;
@@ -52,7 +57,7 @@ class SameBrowserMesh implements Mesh {
     const known = this.#tries.get(peer);
     if (this.#closed || (known && known.attempt >= attempt)) return;
     if (known) this.#drop(peer, known);
-    if (this.#tried.has(peer) || attempt > 1 || this.#options.name === undefined) { this.#fallback.connect(to); return; }
+    if (this.#tried.has(peer) || attempt > 1 || this.#options.name === undefined || this.#options.members?.[peer] === undefined) { this.#fallback.connect(to); return; }
     this.#tried.add(peer);
     const mine: Try = { attempt, stop: new AbortController(), met: undefined };
     this.#tries.set(peer, mine);
@@ -88,15 +93,17 @@ class SameBrowserMesh implements Mesh {
   }
 
   async #attempt(peer: number, mine: Try): Promise<void> {
-    const { world, meet, adopt, waitMs = 1500 } = this.#lane;
+    const { world, here, meet, adopt, waitMs = 3000 } = this.#lane;
     const { signal } = mine.stop;
     const late = new Promise<never>((_, reject) => {
       const cancel = world.timer(waitMs, () => reject(new Error(`nobody came within ${waitMs} ms`)));
       signal.addEventListener('abort', () => { cancel(); reject(new Error('given up')); });
     });
     late.catch(() => undefined);
-    const { name = '', rank } = this.#options;
-    const meeting = meet(`${name} ${Math.min(rank, peer)} ${Math.max(rank, peer)}`, signal);
+    const { name = '', members, rank } = this.#options;
+    const way = await Promise.race([here(members![peer]!), late]);
+    if (way === undefined || signal.aborted) throw new Error('not in this browser');
+    const meeting = meet(`${name} ${Math.min(rank, peer)} ${Math.max(rank, peer)}`, signal, way);
     // Also one that comes too late, when nobody waits for it.
     meeting.then((met) => { if (signal.aborted) discard(met); }, () => undefined);
     const met = mine.met = await Promise.race([meeting, late]);

@@ -55,7 +55,7 @@ describe('the link of a page', () => {
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
     expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');
-    expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected same-browser');
+    expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected webrtc or same-browser');
     expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
     expect(() => readFragment('#backend=gpu')).toThrow('expected webgpu or cpu');
     expect(() => readFragment('#plan=%7B')).toThrow('plan');

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { VirtualWorld } from '../../src/base/world.ts';
 import { createSameBrowserMesh, greet } from '../../src/cluster/same-browser.ts';
-import type { Met, Talk } from '../../src/cluster/same-browser.ts';
+import type { Met, Talk, Way } from '../../src/cluster/same-browser.ts';
 import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
 
 /** Two ends of a pipe under the virtual clock's microtasks; `mute` loses what the first end says. */
@@ -38,15 +38,15 @@ function hall(mute = false): Hall {
 
 interface Seat { readonly mesh: Mesh; readonly log: string[] }
 
-function seat(rank: number, world: VirtualWorld, meet: Hall['meet'], name = '1 a b'): Seat {
+function seat(rank: number, world: VirtualWorld, meet: Hall['meet'], name = '1 a b', here: (address: string) => Promise<Way | undefined> = async () => 'channel'): Seat {
   const log: string[] = [];
   const fallback = (): Mesh => ({
     connect: ({ peer, attempt }) => log.push(`webrtc ${peer} ${attempt}`), signal: (peer, attempt) => log.push(`signal ${peer} ${attempt}`), lanes: () => new Map(), routes: async () => new Map(),
     examine: async () => new Map(), close: () => log.push('closed'),
   });
-  const options = { name, rank, onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`) } as unknown as MeshOptions;
+  const options = { name, members: ['a', 'b', 'c'], rank, onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`) } as unknown as MeshOptions;
   const mesh = createSameBrowserMesh(options, {
-    world, fallback,
+    world, fallback, here,
     meet: (place, signal) => { log.push('meet'); return meet(place, signal); },
     adopt: async (peer) => { log.push(`adopted ${peer}`); },
   });
@@ -75,7 +75,7 @@ describe('the same-browser lane', () => {
       expect([...await mesh.routes()]).toEqual([[1 - rank, 'same browser']]);
     }
     expect(place.names).toEqual(['1 a b 0 1', '1 a b 0 1']);
-    await world.advance(5000); // the wait of 1.5 s is over: nothing more happens
+    await world.advance(5000); // the wait of 3 s is over: nothing more happens
     for (const { log, mesh } of seats) {
       expect(log).toHaveLength(4);
       mesh.close();
@@ -83,17 +83,38 @@ describe('the same-browser lane', () => {
     expect(world.pending).toBe(0);
   });
 
-  it('is not waited for longer than 1.5 s, and not tried again', async () => {
+  it('is not waited for longer than 3 s, and not tried again', async () => {
     const world = new VirtualWorld();
     const { log, mesh } = seat(0, world, hall().meet);
     mesh.connect({ peer: 1, attempt: 1 });
-    await world.advance(1400);
+    await world.advance(2900);
     expect(log).toEqual(['connecting 1', 'meet']);
     await world.advance(200);
     mesh.connect({ peer: 1, attempt: 2 });
     expect(log.slice(2)).toEqual(['webrtc 1 1', 'webrtc 1 2']);
     mesh.close();
     expect(world.pending).toBe(0);
+  });
+
+  it('leaves a peer that is elsewhere, or wants WebRTC alone, to WebRTC without a wait', async () => {
+    const refused = async (): Promise<never> => { throw new Error('no locks here'); };
+    for (const here of [async () => undefined, refused]) {
+      const world = new VirtualWorld();
+      const asked: string[] = [];
+      const { log, mesh } = seat(0, world, hall().meet, '1 a b', (address) => { asked.push(address); return here(); });
+      mesh.connect({ peer: 1, attempt: 1 });
+      await world.advance(0);
+      expect(log).toEqual(['connecting 1', 'webrtc 1 1']);
+      expect([asked, world.pending]).toEqual([['b'], 0]);
+      mesh.close();
+    }
+    // Locks that never answer hold it up no longer than a peer that does not come.
+    const world = new VirtualWorld();
+    const { log, mesh } = seat(0, world, hall().meet, '1 a b', () => new Promise(() => undefined));
+    mesh.connect({ peer: 1, attempt: 1 });
+    await world.advance(3100);
+    expect(log).toEqual(['connecting 1', 'webrtc 1 1']);
+    mesh.close();
   });
 
   it('gives way at once to a peer that uses WebRTC, before and after the meeting, and closes what comes too late', async () => {
@@ -107,7 +128,7 @@ describe('the same-browser lane', () => {
     await world.advance(10);
     expect(first.log).toEqual(['connecting 1', 'meet', 'signal 1 1']);
     expect(place.talks[0]!.closed).toBe(true);
-    await world.advance(2000);
+    await world.advance(3500);
     expect(second.log.at(-1)).toBe('webrtc 0 1');
 
     const other = hall();

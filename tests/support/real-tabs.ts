@@ -28,6 +28,7 @@ export class RealTabs {
     this.#waiting = waiting;
   }
 
+  /** Without `parts` the tabs are joined over WebRTC, as a network joins them. */
   static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<RealTabs> {
     const { server, browser } = await openBoth(() => {});
     const run = server.openRun();
@@ -35,7 +36,7 @@ export class RealTabs {
     const events: TabEvent[] = [];
     const waiting = new Set<() => void>();
     const { pages } = await openTabs({
-      server, run, browser, config, files, mode, ...(parts ? { parts } : {}),
+      server, run, browser, config, files, mode, parts: parts ?? (() => ({ lane: 'webrtc' })),
       onReport: (tab, report) => {
         events.push({ tab, atMs: performance.now(), report });
         for (const check of [...waiting]) check();

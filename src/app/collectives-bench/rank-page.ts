@@ -144,8 +144,8 @@ export class RankPage {
     const meetingOf = (peer: number): string => `tabmesh bench ${run} ${[names[rank], names[peer]].sort().join(' ')}`;
     if (transport === 'broadcast') for (const peer of others) this.#adopt(peer, { control: { kind: 'broadcast', name: meetingOf(peer) } });
     if (transport !== 'ports') return;
-    if (typeof SharedWorker === 'undefined') throw new TabmeshError('this browser has no SharedWorker to make ports; choose another transport');
     const meet = meetByWorker();
+    if (!meet) throw new TabmeshError('this browser has no SharedWorker to make ports, or refuses it; choose another transport');
     await Promise.all(others.map(async (peer) => {
       const met = await meet(meetingOf(peer), this.#ended.signal);
       met.talk.close();

@@ -1,4 +1,4 @@
-// `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC through the embedded broker. Visible where there is a
+// `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC (and not the ports of one browser) through the embedded broker. Visible where there is a
 // display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
 import { worldSize } from '../../base/axis.ts';
@@ -57,7 +57,7 @@ export const command: Command = {
       const sink = new ReportSink(size, run, show.take, (text) => show.note(text));
       io.out(`page ${server.url}`);
       show.note(`opening ${size} tabs`);
-      const { pages, roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, onReport: sink.take });
+      const { pages, roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, parts: () => ({ lane: 'webrtc' }), onReport: sink.take });
       io.out(`watch or join: ${roomUrl}`);
       // After its step; before there is one, at once.
       const ended = stopped.then(async () => { if (show.training) await Promise.all([stopTabs(pages), sink.finished]); });

@@ -70,7 +70,7 @@ export const command: Command = {
     try {
       await execute({
         backend, mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, stop: { signal: io.signal, save: checkpoint !== undefined },
-        wantGradients: grads !== undefined, wantModel: save !== undefined, ...(options.lane === 'same-browser' ? { parts: () => ({ lane: 'same-browser' }) } : {}),
+        wantGradients: grads !== undefined, wantModel: save !== undefined, parts: () => ({ lane: options.lane }),
         onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
       });
     } finally {

@@ -78,7 +78,7 @@ describe('the servers of a page', () => {
     expect(names()).toEqual([undefined, 'name-1']);
     await world.advance(49_000);
     await ice.refresh();
-    expect(asked).toEqual(['http://x.example:8080/ice']);
+    expect(asked).toEqual(['http://x.example:8080/a/ice']);
     await world.advance(2000);
     await ice.refresh();
     expect(names()).toEqual([undefined, 'name-2']);

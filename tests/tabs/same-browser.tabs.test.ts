@@ -1,4 +1,5 @@
-// The fast lane in real tabs: a run over it learns byte for byte what the run over WebRTC learns; it is used only where both tabs asked; a tab that dies is named.
+// The fast lane in real tabs: tabs of one browser take it by themselves, and a run over it learns byte for byte what the run over WebRTC learns; a tab that wants WebRTC
+// alone, or is of another browser, gets it; a tab that dies is named.
 // TABMESH_LANE_RATES=1 also prints what the links measured.
 
 import type { Browser } from 'playwright-core';
@@ -12,13 +13,14 @@ import type { TabEvent } from '../support/real-tabs.ts';
 const LIMIT_MS = 8000;
 const config = (steps: number) => parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2'], ['batch', '4'], ['steps', String(steps)], ['evalEvery', '0'], ['sampleEvery', '0'], ['tune', 'none']]);
 /** The references compute: only the lane is tested. */
-const asked = (...tabs: number[]) => (tab: number): Record<string, string> => ({ backend: 'cpu', ...(tabs.includes(tab) ? { lane: 'same-browser' } : {}) });
+const webrtcIn = (...tabs: number[]) => (tab: number): Record<string, string> => ({ backend: 'cpu', ...(tabs.includes(tab) ? { lane: 'webrtc' } : {}) });
+const byThemselves = webrtcIn();
 
 function rankEvents(events: readonly TabEvent[], tab: number): RankEvent[] {
   return events.filter((event) => event.tab === tab && event.report.type === 'rank').map(({ report }) => report.event as unknown as RankEvent);
 }
 
-interface Result { readonly losses: readonly string[]; readonly links: readonly LinkReport[] }
+interface Result { readonly losses: readonly string[]; readonly links: readonly LinkReport[]; /** From the offer of the view to its start, on the slower tab. */ readonly formingMs: number }
 
 /** Trains three steps; the losses and last link reports of both tabs. */
 async function train(parts: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<Result> {
@@ -32,33 +34,52 @@ async function train(parts: (tab: number) => Record<string, string>, onBrowser?:
     const of = [0, 1].map((tab) => rankEvents(tabs.events, tab));
     const losses = of.flatMap((events) => events.flatMap((event) => (event.kind === 'step' ? [`${event.metrics.step}: ${event.metrics.loss} ${event.metrics.gradNorm}`] : [])));
     const links = of.map((events) => events.filter((event) => event.kind === 'links').at(-1)!.links[0]!);
-    if (process.env['TABMESH_LANE_RATES']) console.log(JSON.stringify(links));
-    return { losses, links };
+    const said = (tab: number, type: string): number => tabs.events.find((event) => event.tab === tab && event.report.type === 'session' && event.report.event?.type === type)!.atMs;
+    const formingMs = Math.max(...[0, 1].map((tab) => said(tab, 'started') - said(tab, 'forming')));
+    if (process.env['TABMESH_LANE_RATES']) console.log(JSON.stringify({ formingMs, links }));
+    return { losses, links, formingMs };
   } finally {
     await tabs.close();
   }
 }
 
-test('two tabs that both ask for it use it, and learn byte for byte what they learn over WebRTC', async () => {
-  const fast = await train(asked(0, 1));
-  expect(fast.links.map(({ route, kind }) => [route, kind])).toEqual([['same browser', 'same browser'], ['same browser', 'same browser']]);
-  const webrtc = await train(asked());
+const scripted = (script: () => void) => (browser: Browser): void => { browser.on('context', (context) => void context.addInitScript(script)); };
+/** Each tab in a context of its own, which shares nothing with the others: as another browser. */
+function apart(browser: Browser): void {
+  const newContext = browser.newContext.bind(browser);
+  browser.newContext = async (...given) => {
+    const context = await newContext(...given);
+    context.newPage = async () => Object.getPrototypeOf(context).newPage.call(await newContext(...given));
+    return context;
+  };
+}
+const routes = ({ links }: Result): string[][] => links.map(({ route, kind }) => [route, kind]);
+
+test('two tabs of one browser use ports, and learn byte for byte what they learn over WebRTC', async () => {
+  const fast = await train(byThemselves);
+  expect(routes(fast)).toEqual([['same browser', 'same browser'], ['same browser', 'same browser']]);
+  const webrtc = await train(webrtcIn(0, 1));
   expect(webrtc.links.map(({ route, path }) => [route, /^(host|prflx)$/.test(path)])).toEqual([['direct', true], ['direct', true]]);
   expect(fast.losses).toHaveLength(6);
   expect(fast.losses).toEqual(webrtc.losses);
-  // Without SharedWorker, as in Chrome on Android: by BroadcastChannel.
-  const broadcast = await train(asked(0, 1), (browser) => browser.on('context', (context) => void context.addInitScript(() => { delete (globalThis as { SharedWorker?: unknown }).SharedWorker; })));
-  expect(broadcast.links.map(({ route, kind }) => [route, kind])).toEqual([['same browser', 'broadcast-channel'], ['same browser', 'broadcast-channel']]);
-  expect(broadcast.losses).toEqual(webrtc.losses);
+  // Without SharedWorker, as in Chrome on Android, or with one that throws: by BroadcastChannel.
+  for (const script of [
+    () => { delete (globalThis as { SharedWorker?: unknown }).SharedWorker; },
+    () => { Object.assign(globalThis, { SharedWorker: class { constructor() { throw new DOMException('denied', 'SecurityError'); } } }); },
+  ]) {
+    const broadcast = await train(byThemselves, scripted(script));
+    expect(routes(broadcast)).toEqual([['same browser', 'broadcast-channel'], ['same browser', 'broadcast-channel']]);
+    expect(broadcast.losses).toEqual(webrtc.losses);
+  }
   // Seeded defect: a lane that changes one number changes the losses, and this comparison sees it.
   expect(fast.losses.map((line) => line.replace(/\d(?=\D*$)/, (digit) => String((Number(digit) + 1) % 10)))).not.toEqual(webrtc.losses);
 });
 
-test('when one of them does not ask, both use WebRTC', async () => {
-  for (const tab of [0, 1]) {
-    const { links, losses } = await train(asked(tab));
-    expect(links.map(({ route }) => route)).toEqual(['direct', 'direct']);
-    expect(losses).toHaveLength(6);
+test('a tab that wants WebRTC alone, or is of another browser, gets it', async () => {
+  for (const [parts, onBrowser] of [[webrtcIn(0)], [webrtcIn(1)], [byThemselves, apart]] as const) {
+    const result = await train(parts, onBrowser);
+    expect(result.links.map(({ route }) => route)).toEqual(['direct', 'direct']);
+    expect(result.losses).toHaveLength(6);
   }
 });
 
@@ -68,7 +89,7 @@ const WAYS: readonly (readonly [string, (tabs: RealTabs, pid: number) => unknown
   ['frozen', (_tabs, pid) => process.kill(pid, 'SIGSTOP'), ['silent'], LIMIT_MS],
 ];
 test.each(WAYS)('a tab that is %s is named by the other', async (_how, kill, evidence, limitMs) => {
-  const tabs = await RealTabs.open(config(100_000), {}, 'tabs', asked(0, 1));
+  const tabs = await RealTabs.open(config(100_000), {}, 'tabs', byThemselves);
   let pid = 0;
   try {
     pid = await tabs.rendererPid(1);

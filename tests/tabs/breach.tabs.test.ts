@@ -27,13 +27,13 @@ function catchConnections(): void {
   };
 }
 
-/** In the page of the culprit: sends blocks for as long as the channel takes them, at most 20 s; the MiB that went. */
+/** In the page of the culprit: sends blocks for as long as the channel takes them, at most 10 s; the MiB that went. */
 async function flood(opensOne: boolean): Promise<number> {
   const { pc, own } = (globalThis as unknown as Caught).caught.find(({ pc: { connectionState } }) => connectionState === 'connected')!;
   const channel = opensOne ? pc.createDataChannel('of my own') : own!;
   const block = new Uint8Array(65_536);
   let sent = 0;
-  for (const end = performance.now() + 20_000; performance.now() < end && !['closing', 'closed'].includes(channel.readyState);) {
+  for (const end = performance.now() + 10_000; performance.now() < end && !['closing', 'closed'].includes(channel.readyState);) {
     if (channel.readyState === 'open' && channel.bufferedAmount < 2 ** 20) {
       channel.send(block);
       sent += block.length;
@@ -54,7 +54,7 @@ test.each([
     const { report } = await tabs.until('a failure of the other', 30_000, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
     const event = report.event as unknown as Extract<RankEvent, { kind: 'failed' }>;
     expect(event).toMatchObject({ culprit, evidence: 'corrupt', message: `rank ${culprit} corrupt: ${words}` });
-    // A second of a fast link at most; unread, 20 s gave 130 MiB.
+    // A second of a fast link at most; unread, 10 s gave 65 MiB.
     expect(await flooding).toBeLessThan(32);
   } finally {
     await tabs.close();

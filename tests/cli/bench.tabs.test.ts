@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { run } from '../../src/cli/main.ts';
+import { adamw } from '../../shaders/adamw.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-bench-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -47,7 +48,9 @@ it('a kernel', async () => {
   const { code, lines, report } = await bench('kernels', '--cases', '--only', 'adamw');
   expect(report).toMatchObject(WHERE);
   for (const result of report.results) expect(result).toEqual({ workload: 'adamw', shape: expect.stringContaining('N='), library: 'tabmesh', medianMs: expect.any(Number), gflops: expect.any(Number), correct: true });
-  expect(report.results).toHaveLength(3);
-  expect(lines.at(-1)).toBe('3 of 3 cases correct');
+  const { length } = adamw.cases;
+  expect(length).toBeGreaterThan(2);
+  expect(report.results).toHaveLength(length);
+  expect(lines.at(-1)).toBe(`${length} of ${length} cases correct`);
   expect(code).toBe(0);
 });

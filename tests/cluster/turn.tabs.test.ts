@@ -70,6 +70,13 @@ async function buildPages(folder: string): Promise<string> {
   return folder;
 }
 
+/** The test's own page in both networks, once it is there to be asked. */
+async function openMembers(path: (side: number) => string): Promise<Page[]> {
+  const pages = await openBoth(path);
+  await Promise.all(pages.map((page) => page.waitForFunction(() => 'member' in window)));
+  return pages;
+}
+
 /** The same link in both networks. */
 async function openBoth(path: (side: number) => string, before?: (page: Page, side: number) => Promise<void>): Promise<Page[]> {
   return Promise.all(browsers.map(async (browser, side) => {
@@ -121,7 +128,7 @@ const memberPage = (name: string, link: string, more = '') => (side: number): st
 
 test('credentials in the link, TURN over TCP, direct routes allowed: the relay is found by itself', async () => {
   if (!lab) return;
-  const pages = await openBoth(memberPage('tcp', `&ice=${TURN}?transport=tcp${credentials(SECRET, 3600)}`));
+  const pages = await openMembers(memberPage('tcp', `&ice=${TURN}?transport=tcp${credentials(SECRET, 3600)}`));
   const received = await Promise.all(pages.map((page, side) => page.evaluate(async (text) => Promise.race([
     window.member.exchange(text), window.member.failed().then(({ message }) => { throw new Error(message); }),
   ]), `from ${side}`)));
@@ -135,7 +142,7 @@ test('credentials in the link, TURN over TCP, direct routes allowed: the relay i
 test('without a usable TURN server both tabs hear why, and what to do', async () => {
   if (!lab) return;
   await Promise.all(SCENARIOS.map(async ({ name, link, says, advises }) => {
-    const pages = await openBoth(memberPage(name, link(), '&deadlineMs=7000&maxAttempts=1'));
+    const pages = await openMembers(memberPage(name, link(), '&deadlineMs=7000&maxAttempts=1'));
     for (const page of pages) {
       const { message } = await page.evaluate(() => window.member.failed());
       expect(message, name).toMatch(says);

@@ -104,7 +104,7 @@ describe('a run', () => {
 });
 
 it('the tuner explains a choice per shape', async () => {
-  const { page } = await (await driver.profile()).open('bench.html#only=matmul&budget=3&run=tune');
+  const { page } = await (await driver.profile()).open('bench.html#only=matmul&budget=20&run=tune');
   await until(page, 'the choices', ({ phase, status }) => phase === 'ready' && status.startsWith('tuned'));
   const choices = page.locator('details.decision[data-kernel=matmul]');
   expect(await choices.count()).toBe(3);

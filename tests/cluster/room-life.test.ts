@@ -209,6 +209,10 @@ class Room {
   }
 }
 
+// The same sample in every run of the tests; TABMESH_ROOM_RUNS=2000 TABMESH_ROOM_SEED=7 plays more, and others.
+const RUNS = Number(process.env['TABMESH_ROOM_RUNS'] ?? 60);
+const SEED = Number(process.env['TABMESH_ROOM_SEED'] ?? 1);
+
 const step = fc.tuple(fc.constantFrom('join', 'join', 'leave', 'wish', 'wish', 'withdraw', 'catch-up', 'catch-up', 'catch-up', 'deliver', 'deliver', 'deliver', 'ready', 'ready', 'finish'), fc.nat(1000));
 // By default fast-check keeps lists short; what goes wrong in a room takes a while.
 const script = fc.array(step, { minLength: 20, maxLength: 120, size: 'max' });
@@ -233,16 +237,16 @@ function play(steps: readonly (readonly [string, number])[], atOnce: boolean, de
 
 describe('whatever happens in a room, in whatever order it is heard', () => {
   test('nobody is taken out of a run, nobody offers while others work, no wish waits in a free room, nobody forms for ever', () => {
-    fc.assert(fc.property(script, (steps) => play(steps, false)), { numRuns: 250 });
+    fc.assert(fc.property(script, (steps) => play(steps, false)), { numRuns: RUNS, seed: SEED });
   });
 
   test('where all see each other at once there are never two runs at work, and a wish is granted once', () => {
-    fc.assert(fc.property(script, (steps) => play(steps, true)), { numRuns: 250 });
+    fc.assert(fc.property(script, (steps) => play(steps, true)), { numRuns: RUNS, seed: SEED });
   });
 
   test.each([
     ['offers while others work', true], ['takes offers while it trains', false], ['wishes again what was granted', true], ['deaf to abandon', false],
   ] as const)('the check sees a member that %s', (defect, atOnce) => {
-    expect(() => fc.assert(fc.property(script, (steps) => play(steps, atOnce, defect)), { numRuns: 2000, endOnFailure: true })).toThrow(/Property failed/);
+    expect(() => fc.assert(fc.property(script, (steps) => play(steps, atOnce, defect)), { numRuns: 2000, seed: SEED, endOnFailure: true })).toThrow(/Property failed/);
   });
 });

@@ -111,10 +111,14 @@ class Room {
 
   /** Everything arrives, what is repeated is repeated, barriers open and runs end. */
   calm(): void {
+    let words = 0;
     for (let round = 0; round < 40; round++) {
       // What one member says arrives in the order in which it was said.
       for (const { address } of this.world) for (let seen = this.#seen.get(address)!; seen < this.#versions.length; seen++) this.#see(address, seen);
-      while (this.queue.length > 0) this.deliver(0);
+      while (this.queue.length > 0) {
+        if (++words > 5000) throw new Error('the members answer each other without end');
+        this.deliver(0);
+      }
       this.ready();
       if (round % 4 === 3) while (this.started.size > 0 && round < 30) this.finish(0);
       for (const [address, { current }] of this.states) {

@@ -81,6 +81,8 @@ test('over WebRTC: three pages that the server introduced, and one that goes', a
   await Promise.all(pages.map((page) => page.goto(`${url}webrtc.html?size=3&room=d`)));
   const ranks = await Promise.all(pages.map(async (page) => {
     await page.waitForSelector('#log[data-sum="6"]');
+    // The browser knows the route a moment after the link is open; a later round shows it.
+    await page.waitForFunction(() => document.querySelector('#log')!.textContent!.includes('routes: direct, direct'));
     const [, rank, routes] = /^rank (\d) of 3: the sum is 6 in round \d+, routes: (.*)$/.exec((await page.textContent('#log'))!)!;
     expect(routes).toBe('direct, direct');
     return Number(rank);

@@ -180,6 +180,6 @@ describe('in an odd state', () => {
 
 it('has the version of the collectives, whose lists of files git knows', () => {
   expect(readJson<{ version: string }>(join(ROOT, 'packages/collectives/package.json')).version).toBe(readJson<{ version: string }>(join(ROOT, 'package.json')).version);
-  const ignored = execFileSync('git', ['check-ignore', 'build/cli', 'build/pages', 'packages/collectives/dist'], { cwd: ROOT, encoding: 'utf8' });
+  const ignored = execFileSync('git', ['check-ignore', 'build/cli/main.js', 'build/pages/index.html', 'packages/collectives/dist/index.js'], { cwd: ROOT, encoding: 'utf8' });
   expect(ignored.trim().split('\n')).toHaveLength(3);
 });

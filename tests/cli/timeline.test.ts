@@ -15,7 +15,7 @@ it('a rank that throws in its second step ends the run with a timeline of both r
   };
   await expect(runInProcess({ backend: 'cpu', config, files: {}, onEvent: () => undefined, requests, onTimeline: (text) => told.push(text) })).rejects.toThrow();
   expect(told.length).toBe(1);
-  expect(told[0]).toMatch(/first to diverge: rank 1 \(missing\) in world \d+: it did not call all-reduce f32\[6\]/);
+  expect(told[0]).toMatch(/first to diverge: rank 1 \(missing\) in world \d+: it did not call all-gather u32\[48\]/);
   expect(told[0]).toContain('the disk is full');
 });
 

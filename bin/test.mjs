@@ -102,14 +102,17 @@ function runVitest(kind, reportFile, progress) {
 const total = { passed: 0, failed: 0 };
 try {
   const { ensureChromium } = await load('src/cli/machine/browser.ts');
+  const { ensureFirefox } = await load('src/cli/machine/firefox.ts');
   const { countReport } = await load('src/cli/testing/report.ts');
   const { TestProgress } = await load('src/cli/testing/progress.ts');
   const { readDurations, rememberDurations, testFiles } = await load('src/cli/testing/durations.ts');
-  try {
-    process.env.CHROME_PATH = ensureChromium((line) => console.log(line));
-  } catch (error) {
-    // The tests that need no browser still run; the others fail with vitest's own message.
-    console.error(error.message);
+  for (const [name, ensure] of [['CHROME_PATH', ensureChromium], ['FIREFOX_PATH', ensureFirefox]]) {
+    try {
+      process.env[name] = ensure((line) => console.log(line));
+    } catch (error) {
+      // The tests that need no browser still run; the others fail and say the same.
+      console.error(error.message);
+    }
   }
   const progress = new TestProgress(testFiles(root, kinds, words), readDurations(root), performance.now());
   for (const kind of kinds) {

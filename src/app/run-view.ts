@@ -1,6 +1,7 @@
 // What the page shows of one run, filled from the events of the ranks that it hosts: curves, samples, and a view of every rank. Pure; no DOM.
 // A series keeps at most MAX_POINTS points: when it is full, neighbours are averaged, so a run of any length costs the same memory and drawing.
 
+import { namelessAdapter, userAgent } from '../base/gpu-advice.ts';
 import { worldSize } from '../base/axis.ts';
 import type { Layout } from '../base/axis.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
@@ -178,5 +179,5 @@ export function placeName(rank: number, layout: Layout): string {
 
 export function adapterName({ adapter, kind }: DeviceReport): string {
   if (kind === 'cpu') return adapter.description;
-  return adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(' / ') || 'WebGPU adapter without a name';
+  return adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(' / ') || namelessAdapter(userAgent());
 }

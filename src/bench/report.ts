@@ -1,5 +1,6 @@
 // What a bench says: a row per workload, shape and library, under the adapter and browser that it ran on. The JSON form has the same fields.
 
+import { namelessAdapter, userAgent } from '../base/gpu-advice.ts';
 import type { AdapterInfo } from '../device/device.ts';
 
 export interface BenchResult {
@@ -18,7 +19,7 @@ export interface Measured<R extends BenchResult = BenchResult> { readonly adapte
 export interface BenchReport<R extends BenchResult = BenchResult> extends Measured<R> { readonly browser: string; readonly date: string }
 
 export function describeAdapter({ vendor, architecture, description, software }: AdapterInfo): string {
-  return `${[vendor, architecture, description].filter(Boolean).join(' ')}${software ? ' (software)' : ''}`;
+  return `${[vendor, architecture, description].filter(Boolean).join(' ') || namelessAdapter(userAgent())}${software ? ' (software)' : ''}`;
 }
 
 /** The middle of the sorted values, or the mean of the two middle ones; NaN of none. */

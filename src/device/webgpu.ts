@@ -3,6 +3,7 @@
 // submit are packed into one staging buffer. Rejects everything after a loss.
 
 import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
+import { userAgent, withoutAdapter, withoutWebGpu } from '../base/gpu-advice.ts';
 import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, PlannedLaunch, Range } from './device.ts';
 import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
@@ -33,9 +34,9 @@ export interface GpuContext {
 
 /** Asks for an adapter and a device with the limits that the kernels use. Throws NoDeviceError with what to do. */
 export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOptions = {}): Promise<GpuContext> {
-  if (!gpu) throw new NoDeviceError('device: this browser has no WebGPU; use Chrome or Edge 113+, Safari 26+ or Firefox 141+, over https or localhost');
+  if (!gpu) throw new NoDeviceError(withoutWebGpu(userAgent(), (globalThis as { isSecureContext?: boolean }).isSecureContext !== false));
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
-  if (!adapter) throw new NoDeviceError('device: WebGPU found no adapter; update the graphics driver, or start Chrome with --enable-unsafe-webgpu to use the software adapter');
+  if (!adapter) throw new NoDeviceError(withoutAdapter(userAgent()));
   const limits = adapter.limits;
   // TypeScript's own list of features lacks `subgroups`.
   const wanted = (['subgroups', 'shader-f16', 'timestamp-query'] as readonly string[]) as readonly GPUFeatureName[];

@@ -10,12 +10,10 @@ import { PATIENCE_MS } from '../support/patience.ts';
 export interface Report { readonly type: 'session' | 'rank' | 'page'; readonly rank?: number; readonly state?: string; readonly text?: string; readonly event?: Readonly<Record<string, unknown>> & { readonly kind?: string; readonly type?: string; readonly metrics?: StepReport } }
 export interface StepReport { readonly step: number; readonly loss: number; readonly spans: readonly unknown[] }
 
-export class Tab {
-  readonly page: Page;
+/** What one page tells, whichever browser it is in. */
+export class TabReports {
   readonly reports: Report[] = [];
   readonly #waiting = new Set<() => void>();
-
-  constructor(page: Page) { this.page = page; }
 
   take(report: Report): void {
     this.reports.push(report);
@@ -48,6 +46,15 @@ export class Tab {
 
   losses(rank: number): number[] {
     return this.reports.filter((report) => report.rank === rank && report.event?.kind === 'step').map((report) => report.event!.metrics!.loss);
+  }
+}
+
+export class Tab extends TabReports {
+  readonly page: Page;
+
+  constructor(page: Page) {
+    super();
+    this.page = page;
   }
 
   state(): Promise<{ phase: string; status: string; problems: string[]; run?: { step: number; points: number } }> {

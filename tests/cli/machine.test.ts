@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { findBrowser, installHint, launchOptions, whyNotStarted } from '../../src/cli/machine/browser.ts';
+import { findFirefox, firefoxHint } from '../../src/cli/machine/firefox.ts';
 import { findTurnserver } from '../../src/cli/machine/coturn.ts';
 import { backportsList, backportsSources } from '../../src/cli/machine/lavapipe.ts';
 import { plainDependencies } from '../../src/cli/machine/packages.ts';
@@ -25,6 +26,22 @@ describe('findBrowser', () => {
   });
   it('always starts the browser with WebGPU', () => {
     expect(launchOptions('/usr/bin/chromium', false)).toMatchObject({ executablePath: '/usr/bin/chromium', headless: false, args: expect.arrayContaining(['--enable-unsafe-webgpu']) });
+  });
+});
+
+describe('findFirefox', () => {
+  const only = (...present: string[]) => (path: string) => present.includes(path);
+  it('takes FIREFOX_PATH first, then the usual places, then the PATH', () => {
+    expect(findFirefox('linux', { FIREFOX_PATH: '/my/fox' }, only('/my/fox', '/usr/bin/firefox-esr'))).toBe('/my/fox');
+    expect(() => findFirefox('linux', { FIREFOX_PATH: '/my/fox' }, only('/usr/bin/firefox-esr'))).toThrow('firefox: FIREFOX_PATH is /my/fox, which does not exist; correct it or unset it');
+    expect(findFirefox('linux', { PATH: '/odd/bin' }, only('/usr/bin/firefox-esr', '/odd/bin/firefox'))).toBe('/usr/bin/firefox-esr');
+    expect(findFirefox('linux', { PATH: '/odd/bin' }, only('/odd/bin/firefox'))).toBe('/odd/bin/firefox');
+    expect(findFirefox('darwin', {}, only('/Applications/Firefox.app/Contents/MacOS/firefox'))).toMatch(/Firefox\.app/);
+    expect(findFirefox('win32', { PROGRAMFILES: 'C:' }, (path) => path.endsWith('firefox.exe'))).toMatch(/Mozilla Firefox/);
+  });
+  it('finds nothing where there is nothing, and each platform hears how to install it', () => {
+    expect(findFirefox('linux', {}, () => false)).toBeUndefined();
+    for (const platform of ['linux', 'darwin', 'win32'] as const) expect(firefoxHint(platform)).toMatch(/^firefox: expected Firefox .*; install one \(.+\) or set FIREFOX_PATH/);
   });
 });
 

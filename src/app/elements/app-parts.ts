@@ -1,6 +1,7 @@
 // Parts of the page that only draw: header, numbers, the panels of a run, the about line.
 
 import { html, nothing } from 'lit';
+import { userAgent, whySoftware } from '../../base/gpu-advice.ts';
 import { PROTOCOL_VERSION } from '../../cluster/presence.ts';
 import { version } from '../../../package.json';
 import { formatBytes } from '../../base/format-bytes.ts';
@@ -47,7 +48,7 @@ export function runPanels({ run, phase }: PageState) {
     <section class="card" aria-label="Speed curve"><line-chart class="speed" heading="Speed" digits="0" .curves=${speed} .version=${version}></line-chart></section>
     <section class="card wide" aria-label="Mesh">
       <mesh-map .ranks=${run?.ranks ?? []} .version=${version}></mesh-map>
-      ${software ? html`<p class="small hint">A software adapter computes on the processor: the results are right, but slow. In Chrome, chrome://gpu says why there is no GPU.</p>` : nothing}
+      ${software ? html`<p class="small hint">A software adapter computes on the processor: the results are right, but slow. ${whySoftware(userAgent())}</p>` : nothing}
     </section>
     <section class="card samples" aria-label="Samples">
       <h2>Samples</h2>

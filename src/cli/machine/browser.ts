@@ -58,17 +58,23 @@ export function canInstallPackages(): boolean {
   return process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get') && existsSync('/etc/debian_version');
 }
 
+/** Installs a Debian package, with lists got anew where the first try fails. Whether it is there then is for the caller to see. */
+export function installPackage(name: string): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args: string[]): boolean => spawnSync('apt-get', args, { stdio: ['ignore', 'ignore', 'inherit'], env }).status === 0;
+  const install = (): boolean => apt('install', '-y', '-q', '--no-install-recommends', name);
+  if (install()) return;
+  apt('update', '-q');
+  install();
+}
+
 /** The browser of this machine. Without one, a root user on Debian gets Chromium from apt-get (said through `say`); others get NoDeviceError. */
 export function ensureChromium(say: (line: string) => void): string {
   const found = findBrowser();
   if (found !== undefined) return found;
   if (!canInstallPackages()) throw new NoDeviceError(installHint());
   say('no Chrome, Chromium or Edge found; installing Chromium with apt-get');
-  const apt = (...args: string[]) => spawnSync('apt-get', args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0;
-  if (!apt('install', '-y', '-q', '--no-install-recommends', 'chromium')) {
-    apt('update', '-q');
-    apt('install', '-y', '-q', '--no-install-recommends', 'chromium');
-  }
+  installPackage('chromium');
   const installed = findBrowser();
   if (installed === undefined) throw new NoDeviceError(`${installHint()} (apt-get could not install it)`);
   return installed;

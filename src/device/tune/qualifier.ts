@@ -12,6 +12,7 @@ import { SelfCheck } from './self-check.ts';
 import type { Budget } from './self-check.ts';
 import { shapeClass } from './shape-class.ts';
 import type { TuneLock, TuneStore } from './store.ts';
+import { coarseWaitMs } from './wait-step.ts';
 import { tuneGroup } from './tuner.ts';
 
 export interface QualifierOptions {
@@ -110,6 +111,12 @@ export class Qualifier {
       const known = findings.knowledge.decision(kernel, name);
       const key = `${kernel.name} ${name}`;
       if (known && !findings.decisions.has(key)) findings.decisions.set(key, { ...known, remembered: true });
+    }
+    const toMeasure = classes.some((group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group));
+    const coarseMs = toMeasure && device.time && this.#tuneLeftMs > 0 ? await coarseWaitMs(device, world) : undefined;
+    if (coarseMs !== undefined) {
+      this.#notes.add(`this browser answers every wait for the GPU after ${Math.round(coarseMs)} ms at the earliest, so its times decide nothing: the usual variants run`);
+      return;
     }
     // First a few candidates of every shape, then the others.
     for (const most of [FIRST_CANDIDATES, Infinity]) {

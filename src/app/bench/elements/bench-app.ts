@@ -1,6 +1,7 @@
 // <bench-app>: the bench page. Draws the controller's state and turns clicks into its calls.
 
 import { html, LitElement, nothing } from 'lit';
+import { userAgent, whySoftware } from '../../../base/gpu-advice.ts';
 import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import { version } from '../../../../package.json';
@@ -53,7 +54,7 @@ export class BenchApp extends LitElement {
     const busy = phase === 'running' || phase === 'stopping';
     return html`
       <dl class="facts"><div><dt>adapter</dt><dd>${adapter ?? (phase === 'no-device' ? 'none' : 'looking')}</dd></div><div><dt>browser</dt><dd>${browser || 'looking'}</dd></div></dl>
-      ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. In Chrome, chrome://gpu says why there is no GPU.</p>` : nothing}
+      ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. ${whySoftware(userAgent())}</p>` : nothing}
       <div class="row actions">
         ${busy && job === 'bench' ? html`<button class="primary" ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>` : html`<button class="primary" ?disabled=${phase !== 'ready'} @click=${() => controller.run()}>Run</button>`}
         <p class=${phase === 'no-device' ? 'now none' : 'now'} role="status" aria-live="polite">${busy && total ? `${done} of ${total}: ` : ''}${status}</p>

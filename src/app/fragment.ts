@@ -1,6 +1,7 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
-// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1&backend=webgpu|cpu&plan=JSON&upload=URL&
+// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
+// Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program drives, or with a token of this browser.
 
 import { ConfigError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
@@ -22,8 +23,10 @@ export interface PageSettings {
   readonly world?: number;
   /** Virtual devices in this tab. */
   readonly devices?: number;
-  /** Opens the device, joins and trains without a click. */
+  /** Opens the device, joins and trains without a further click, if this may be. */
   readonly auto: boolean;
+  /** Says that a tab of this browser made the link, if this browser knows the token. */
+  readonly own?: string;
   readonly backend: Backend;
   readonly plan?: Plan;
   /** Prefix of an address of this page's server that takes the bytes of results. */
@@ -33,13 +36,17 @@ export interface PageSettings {
   readonly lane?: 'webrtc' | 'same-browser';
 }
 
-const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
+const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'own', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
 
 /** @param page address of this page; results go to its own server only. */
 export function readFragment(hash: string, page: string): PageSettings {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
   for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
   const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map((name) => given.get(name) ?? undefined);
+  if (room === undefined && key !== undefined) throw new ConfigError('link', 'there is a key, but no room; copy the whole link of the room');
+  const auto = given.get('auto') ?? '0';
+  if (auto !== '0' && auto !== '1') throw new ConfigError('link', `auto is ${quote(auto)}; expected 1 or 0`);
+  const own = given.get('own');
   if (room !== undefined && key === undefined) throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
   const backend = given.get('backend') ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
@@ -50,7 +57,7 @@ export function readFragment(hash: string, page: string): PageSettings {
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);
   return {
     ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),
-    ...count(given, 'world'), ...count(given, 'devices'), auto: given.get('auto') === '1', backend,
+    ...count(given, 'world'), ...count(given, 'devices'), auto: auto === '1', backend, ...(own === null ? {} : { own }),
     ...(plan === undefined ? {} : { plan: parsePlan(plan) }), ...(upload === undefined ? {} : { upload }),
     ice: readIce({ ice, turnuser, turnpass, relay }), ...(lane === null ? {} : { lane }),
   };
@@ -59,8 +66,8 @@ export function readFragment(hash: string, page: string): PageSettings {
 /** Whose link it is: `own` for a tab of this person, which begins by itself; `here` for the address of this very tab; `others` for a link to give away. */
 export type LinkFor = 'own' | 'here' | 'others';
 
-/** The address that takes another tab into a room. A link for others asks before it computes, and has no TURN server of the link that made it: its credentials are this person's. */
-export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice, lane }: Pick<PageSettings, 'backend' | 'ice' | 'lane'>, who: LinkFor = 'others'): string {
+/** The address that takes another tab into a room; `token` of `vouch` lets one's own begin without a question. A link for others asks before it computes, and has no TURN server of the link that made it: its credentials are this person's. */
+export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice, lane }: Pick<PageSettings, 'backend' | 'ice' | 'lane'>, who: LinkFor = 'others', token?: string): string {
   const parts = new URLSearchParams({ room, key });
   if (broker !== undefined) parts.set('broker', broker);
   if (backend !== 'webgpu') parts.set('backend', backend);
@@ -74,6 +81,7 @@ export function roomLink(page: string, { room, key, broker }: RoomAddress, { bac
   }
   if (ice.relayOnly && who !== 'others') parts.set('relay', 'only');
   if (who === 'own') parts.set('auto', '1');
+  if (who === 'own' && token !== undefined) parts.set('own', token);
   return `${page.split('#')[0]}#${parts}`;
 }
 

@@ -5,6 +5,10 @@ import type { TabmeshApp } from './elements/app.ts';
 import { readFragment } from './fragment.ts';
 import type { PageSettings } from './fragment.ts';
 import { NO_ICE } from '../cluster/ice/servers.ts';
+import { wishesOfLink, withoutWishes } from './link/consent.ts';
+import './link/consent-card.ts';
+import type { ConsentCard } from './link/consent-card.ts';
+import { isVouched } from './link/own-tabs.ts';
 import { layoutFor } from './presets.ts';
 import { configOf, makePlan, sentence } from './plan.ts';
 import { createReporter } from './reporter.ts';
@@ -25,7 +29,10 @@ const LAST_WORDS_MS = 50;
 let drawing: ReturnType<typeof setTimeout> | undefined;
 const app = document.querySelector<TabmeshApp>('tabmesh-app')!;
 const { settings, trouble } = readSettings();
-const reporter = createReporter(window.tabmeshReport, settings.upload);
+// Whoever drives this browser has put that function here, which no link can do; so its links act.
+const driven = typeof window.tabmeshReport === 'function';
+let allowed = driven || isVouched(settings.own, () => localStorage, Date.now());
+const reporter = createReporter(window.tabmeshReport, () => (allowed ? settings.upload : undefined));
 const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: show });
 app.begin(settings, controller);
 window.tabmesh = {
@@ -43,7 +50,8 @@ addEventListener('error', (event) => controller.problem(sentence(event.error ?? 
 addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
 reporter.page('loaded');
 if (trouble !== undefined) controller.problem(trouble);
-else if (settings.auto) void begin();
+else if (allowed) { if (settings.auto) void begin(); }
+else if (wishesOfLink(settings).length > 0) ask();
 
 /** Steps may come hundreds of times a second; only what changes more than numbers is drawn at once. */
 function show(state: PageState): void {
@@ -54,6 +62,22 @@ function show(state: PageState): void {
     drawing = undefined;
     app.state = { ...controller.state };
   }, 250);
+}
+
+/** A link of anybody: what it would do is said, and done after a click. */
+function ask(): void {
+  const card = document.createElement('consent-card') as ConsentCard;
+  card.wishes = wishesOfLink(settings);
+  card.addEventListener('allow', () => {
+    card.remove();
+    allowed = true;
+    if (settings.auto) void begin();
+  });
+  card.addEventListener('refuse', () => {
+    card.remove();
+    app.settings = withoutWishes(settings);
+  });
+  document.body.prepend(card);
 }
 
 async function begin(): Promise<void> {

@@ -14,13 +14,15 @@ export interface Reporter {
 
 type Report = (text: string) => unknown;
 
-export function createReporter(report: Report | undefined, upload: string | undefined): Reporter {
+/** @param uploadTo asked each time: a link's address counts once it is allowed. */
+export function createReporter(report: Report | undefined, uploadTo: () => string | undefined): Reporter {
   let sent: Promise<unknown> = Promise.resolve();
   const tell = (value: unknown): void => {
     if (!report) return;
     sent = sent.then(() => report(JSON.stringify(value))).catch((error: unknown) => console.warn('tabmeshReport failed', error));
   };
   const send = (name: string, bytes: Uint8Array<ArrayBuffer>): void => {
+    const upload = uploadTo();
     if (upload === undefined) return;
     const url = `${upload.replace(/\/$/, '')}/${name}.safetensors`;
     sent = sent.then(async () => {

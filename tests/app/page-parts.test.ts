@@ -55,6 +55,8 @@ describe('the link of a page', () => {
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
     expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');
+    expect(() => readFragment('#key=a')).toThrow('link: there is a key, but no room; copy the whole link of the room');
+    expect(() => readFragment('#auto=true')).toThrow('link: auto is "true"; expected 1 or 0');
     expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected webrtc or same-browser');
     expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
     expect(() => readFragment('#backend=gpu')).toThrow('expected webgpu or cpu');
@@ -176,7 +178,7 @@ describe('reports', () => {
     });
     let last = (): void => {};
     const told = new Promise<void>((resolve) => { last = resolve; });
-    const reporter = createReporter((text) => { log.push(text); if (text.includes('over')) last(); }, 'http://u.example/x/');
+    const reporter = createReporter((text) => { log.push(text); if (text.includes('over')) last(); }, () => 'http://u.example/x/');
     reporter.page('loaded');
     reporter.rank(0, { kind: 'checkpoint', step: 7, bytes, last: true });
     reporter.rank(0, { kind: 'gradients', bytes });
@@ -194,7 +196,7 @@ describe('reports', () => {
   });
   it('say when an upload was refused', async () => {
     vi.stubGlobal('fetch', () => Promise.resolve(new Response(null, { status: 507 })));
-    const text = await new Promise<string>((resolve) => { createReporter(resolve, 'http://u.example').rank(0, { kind: 'model', step: 1, bytes }); });
+    const text = await new Promise<string>((resolve) => { createReporter(resolve, () => 'http://u.example').rank(0, { kind: 'model', step: 1, bytes }); });
     expect(text).toContain('did not take 3 bytes (status 507)');
   });
 });

@@ -4,6 +4,7 @@
 import { html, LitElement } from 'lit';
 import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
+import { realWorld } from '../../base/world.ts';
 import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { readText } from '../../train/text/read-text.ts';
@@ -14,6 +15,7 @@ import { openCheckpoint } from '../../train/resume/open-checkpoint.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { roomLink } from '../fragment.ts';
 import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
+import { vouch } from '../link/own-tabs.ts';
 import { configOf, makePlan, sentence } from '../plan.ts';
 import type { PlanContents } from '../plan.ts';
 import { layoutFor, PRESETS, presetConfig } from '../presets.ts';
@@ -187,7 +189,8 @@ export class TabmeshApp extends LitElement {
   /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
   #addTab(): void {
     const address = this.state.room?.address ?? this.settings.room ?? newRoom(undefined);
-    window.open(this.#link(address, 'own'), '_blank', 'noopener');
+    const token = vouch(realWorld, () => localStorage, Date.now());
+    window.open(roomLink(location.href, address, this.settings, 'own', token), '_blank', 'noopener');
     if (this.state.room) return;
     history.replaceState(null, '', this.#link(address, 'here'));
     this.settings = { ...this.settings, room: address };

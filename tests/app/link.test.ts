@@ -1,0 +1,64 @@
+// Whose links act by themselves: those with a token that this browser keeps. What all others would do is said.
+
+import { describe, expect, it } from 'vitest';
+import { readFragment } from '../../src/app/fragment.ts';
+import { wishesOfLink, withoutWishes } from '../../src/app/link/consent.ts';
+import { isVouched, vouch } from '../../src/app/link/own-tabs.ts';
+import { realWorld } from '../../src/base/world.ts';
+
+function browser(first?: string) {
+  let kept = first ?? null;
+  const storage = { getItem: () => kept, setItem: (_name: string, value: string) => { kept = value; } };
+  return { kept: () => storage, text: () => kept };
+}
+const refused = (): never => { throw new DOMException('denied', 'SecurityError'); };
+const DAY_MS = 24 * 3600_000;
+
+describe('a token of this browser', () => {
+  it('is 128 random bits, known here for a day, and unknown elsewhere', () => {
+    const here = browser();
+    const token = vouch(realWorld, here.kept, 1000);
+    expect(token).toMatch(/^[0-9a-f]{32}$/);
+    expect(vouch(realWorld, here.kept, 2000)).not.toBe(token);
+    expect(isVouched(token, here.kept, 3000)).toBe(true);
+    expect(isVouched(token, here.kept, 1000 + DAY_MS)).toBe(false);
+    expect(isVouched(token, browser().kept, 3000)).toBe(false);
+    for (const guess of [undefined, '', '0'.repeat(32), token.toUpperCase(), '__proto__', 'constructor']) expect(isVouched(guess, here.kept, 3000), String(guess)).toBe(false);
+  });
+  it('is one of a bounded number', () => {
+    const here = browser();
+    const tokens = Array.from({ length: 40 }, (_, i) => vouch(realWorld, here.kept, i));
+    expect(tokens.filter((token) => isVouched(token, here.kept, 40))).toEqual(tokens.slice(8));
+    expect(here.text()!.length).toBeLessThan(4096);
+  });
+  it('is believed by no browser that refuses storage or keeps nonsense', () => {
+    const token = vouch(realWorld, refused, 0);
+    expect(isVouched(token, refused, 0)).toBe(false);
+    for (const nonsense of ['{', '[]', 'null', `{"${token}":"soon"}`, `{"${token}":true}`]) expect(isVouched(token, browser(nonsense).kept, 0), nonsense).toBe(false);
+  });
+});
+
+describe('what a link would have a tab do', () => {
+  const plan = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy', layout: 'dp=2', steps: 30 }, files: { checkpoint: 'run/x/files/c' } }));
+  const wishes = (hash: string) => wishesOfLink(readFragment(hash, 'https://x.example/'));
+  it('is said, each thing in a sentence', () => {
+    expect(wishes(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`)).toEqual([
+      "join the room r1 over this page's server: its members see your network address", "lend this device's GPU to what the room trains",
+      "propose to the room to train gpt2-nano on copy for 30 steps (dp=2, 2 ranks), loading checkpoint from this page's server",
+      "send checkpoints, weights and gradients of what this tab trains to run/t/results on this page's server",
+    ]);
+    expect(wishes('#auto=1&room=r1&key=k&broker=ws://b.example/mqtt&backend=cpu')[0]).toBe('join the room r1 over the broker ws://b.example/mqtt: its members see your network address');
+    expect(wishes('#auto=1&devices=4&backend=cpu')).toEqual(["train the default model on 4 virtual devices, with this machine's processor"]);
+    expect(wishes(`#auto=1&plan=${plan}`)[0]).toMatch(/^train gpt2-nano on copy for 30 steps/);
+    expect(wishes('#upload=run/t/results')).toHaveLength(1);
+  });
+  it('is nothing where it only fills in the page', () => {
+    for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2']) expect(wishes(hash), hash).toEqual([]);
+  });
+  it('is gone when the person refuses', () => {
+    const settings = withoutWishes(readFragment(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`, 'https://x.example/'));
+    expect(wishesOfLink(settings)).toEqual([]);
+    expect(settings).toMatchObject({ auto: false, room: { room: 'r1' } });
+    expect(settings.upload).toBeUndefined();
+  });
+});

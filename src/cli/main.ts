@@ -4,6 +4,7 @@
 
 import type { Command, CommandIo, StopReason } from './command.ts';
 import { AbortedError, ConfigError, LayoutError, TabmeshError } from '../base/errors.ts';
+import { didYouMean } from './nearest.ts';
 import { nextTask } from '../base/world.ts';
 
 const loaders = import.meta.glob<Command>('./commands/*.ts', { import: 'command' });
@@ -25,7 +26,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   }
   const load = commands.get(name);
   if (load === undefined) {
-    io.err(`tabmesh: unknown command '${name}'; the commands are ${[...commands.keys()].join(', ')}`);
+    io.err(`tabmesh: unknown command '${name}'${didYouMean(name, [...commands.keys()]) || ';'} the commands are ${[...commands.keys()].join(', ')}`);
     return 2;
   }
   const command = await load();

@@ -3,11 +3,14 @@
 
 import { parseArgs } from 'node:util';
 import { ConfigError } from '../base/errors.ts';
+import { didYouMean } from './nearest.ts';
 
 export interface OptionSpec {
   readonly type: 'string' | 'number' | 'count' | 'flag';
   /** What it means, with its unit; one line of --help. */
   readonly about: string;
+  /** Word for its value in --help where that of its type says too little: FILE, mesh. */
+  readonly value?: string;
   /** Shown in --help and returned when the option is not given. */
   readonly default?: string | number | boolean;
   /** The only values allowed. */
@@ -20,7 +23,7 @@ type ValueOf<S extends OptionSpec> = S['type'] extends 'flag' ? boolean : S['typ
 export type Options<T extends OptionSpecs> = { readonly [K in keyof T]: T[K]['type'] extends 'flag' ? boolean : T[K] extends { readonly default: string | number } ? ValueOf<T[K]> : ValueOf<T[K]> | undefined };
 
 function parseValue(name: string, spec: OptionSpec, text: string): string | number {
-  if (spec.choices && !spec.choices.includes(text)) throw new ConfigError(`--${name}`, `expected ${spec.choices.join(', ')}, got '${text}'`);
+  if (spec.choices && !spec.choices.includes(text)) throw new ConfigError(`--${name}`, `expected ${spec.choices.join(', ')}, got '${text}'${didYouMean(text, spec.choices)}`);
   if (spec.type === 'string') return text;
   const value = text.trim() === '' ? NaN : Number(text);
   if (spec.type === 'count' && !(Number.isSafeInteger(value) && value >= 1)) throw new ConfigError(`--${name}`, `expected a whole number of at least 1, got '${text}'`);
@@ -41,7 +44,7 @@ export function parseOptions<const T extends OptionSpecs>(args: readonly string[
     if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
     const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined;
-    if (spec === undefined) throw new ConfigError(token.rawName, `unknown option; the options are ${Object.keys(specs).map((name) => `--${name}`).join(', ') || 'none'}`);
+    if (spec === undefined) throw unknownOption(token.rawName, token.name, Object.keys(specs));
     if (spec.type === 'flag') {
       if (token.value !== undefined) throw new ConfigError(`--${token.name}`, `takes no value, got '${token.value}'`);
       values[token.name] = true;
@@ -54,16 +57,24 @@ export function parseOptions<const T extends OptionSpecs>(args: readonly string[
   return { options: values as Options<T>, positionals };
 }
 
+/** One sentence of one line, however many options there are: the nearest first, then all. */
+function unknownOption(raw: string, name: string, known: readonly string[]): ConfigError {
+  const all = known.map((one) => `--${one}`).join(', ') || 'none';
+  return new ConfigError(raw, `unknown option${didYouMean(name, known, '--') || ';'} the options are ${all}`);
+}
+
 /** A port number. */
 export function portOf(port: number): number {
   if (port > 65535) throw new ConfigError('--port', `expected at most 65535, got ${port}`);
   return port;
 }
 
-/** The lines of --help for these options. */
+const WORDS = { string: 'text', number: 'number', count: 'n' } as const;
+
+/** The lines of --help for these options; `n` is a whole number. */
 export function describeOptions(specs: OptionSpecs): string {
   const rows = Object.entries(specs).map(([name, spec]) => {
-    const value = spec.choices ? ` ${spec.choices.join('|')}` : spec.type === 'flag' ? '' : spec.type === 'string' ? ' text' : ' n';
+    const value = spec.choices ? ` ${spec.choices.join('|')}` : spec.type === 'flag' ? '' : ` ${spec.value ?? WORDS[spec.type]}`;
     const preset = spec.default === undefined || spec.type === 'flag' ? '' : ` (default ${spec.default})`;
     return [`  --${name}${value}`, `${spec.about}${preset}`] as const;
   });

@@ -50,13 +50,15 @@ export interface RunConfig {
 
 interface Field<T> {
   readonly about: string;
+  /** What kind of value, in a word: text, n (a whole number), number. */
+  readonly value: string;
   readonly preset: T;
   /** `value` as JSON or as text. */
   read(value: unknown, where: string): T;
 }
 
-const text = (about: string, preset: string): Field<string> => ({
-  about, preset,
+const text = (about: string, preset: string, value = 'text'): Field<string> => ({
+  about, preset, value,
   read(value, where) {
     if (typeof value !== 'string' || value === '' || value.length > 1000) throw new ConfigError(where, `expected a text of 1 to 1000 characters, got ${show(value)}`);
     return value;
@@ -64,7 +66,7 @@ const text = (about: string, preset: string): Field<string> => ({
 });
 
 const count = (about: string, preset: number, least: number, most: number): Field<number> => ({
-  about, preset,
+  about, preset, value: 'n',
   read(value, where) {
     const n = toNumber(value);
     if (!(Number.isSafeInteger(n) && n >= least && n <= most)) throw new ConfigError(where, `expected a whole number from ${least} to ${most}, got ${show(value)}`);
@@ -73,7 +75,7 @@ const count = (about: string, preset: number, least: number, most: number): Fiel
 });
 
 const real = (about: string, preset: number, what: string, fits: (n: number) => boolean): Field<number> => ({
-  about, preset,
+  about, preset, value: 'number',
   read(value, where) {
     const n = toNumber(value);
     if (!(Number.isFinite(n) && fits(n))) throw new ConfigError(where, `expected ${what}, got ${show(value)}`);
@@ -82,7 +84,7 @@ const real = (about: string, preset: number, what: string, fits: (n: number) => 
 });
 
 const orNull = <T>(field: Field<T>, preset: T | null): Field<T | null> => ({
-  about: field.about, preset,
+  about: field.about, preset, value: `${field.value}|none`,
   read: (value, where) => (value === null || value === 'none' ? null : field.read(value, where)),
 });
 
@@ -102,20 +104,20 @@ const atLeast0 = (about: string, preset: number): Field<number> => inF32(real(ab
 
 /** The fields by name, with their defaults; the command line builds its help from it. */
 export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> } = {
-  model: text('preset or model folder', 'gpt2-nano'),
-  data: text('moby-dick, copy, reverse, sort, addition, tokens or a text file', 'moby-dick'),
+  model: text('preset or model folder', 'gpt2-nano', 'preset|FOLDER'),
+  data: text('moby-dick, copy, reverse, sort, addition, tokens or a text file', 'moby-dick', 'name|FILE'),
   tokenizer: text("auto (the model folder's own, characters for a preset), bytes (of any file), chars or bpe:N (N tokens)", 'auto'),
-  layout: { about: 'mesh, for example dp=2,pp=2', preset: makeLayout({}), read: readLayout },
-  schedule: text('pipeline schedule', '1f1b'),
+  layout: { about: 'mesh, for example dp=2,pp=2', value: 'mesh', preset: makeLayout({}), read: readLayout },
+  schedule: text('pipeline schedule', '1f1b', 'name'),
   chunks: count('model chunks per pipeline rank', 1, 1, 64),
-  sequence: text('sequence-parallel strategy', 'ring'),
+  sequence: text('sequence-parallel strategy', 'ring', 'name'),
   microbatches: count('microbatches per data-parallel rank and step', 1, 1, 1024),
   steps: count('steps to train', 200, 1, 10_000_000),
   seed: count('seed of weights, data and samples', 1, 0, Number.MAX_SAFE_INTEGER),
   batch: count('rows per step over all ranks', 8, 1, 65_536),
   context: orNull(count('tokens per row; none: all positions of the model', 1, 1, 1 << 20), null),
-  lr: { about: 'learning rate, or one per step, with commas', preset: 1e-3, read: readLearningRate },
-  betas: { about: "AdamW's two decays", preset: [0.9, 0.95], read: readBetas },
+  lr: { about: 'learning rate, or one per step, with commas', value: 'number|list', preset: 1e-3, read: readLearningRate },
+  betas: { about: "AdamW's two decays", value: 'number,number', preset: [0.9, 0.95], read: readBetas },
   eps: positive("AdamW's epsilon", 1e-8),
   weightDecay: atLeast0('decay of tensors with 2 or more dimensions', 0.1),
   gradClip: orNull(positive('largest global gradient norm, or none', 1), 1),
@@ -124,13 +126,13 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   checkpointEvery: count('steps between checkpoints; 0: never', 0, 0, 10_000_000),
   tune: orNull(atLeast0('seconds to measure kernel variants before training; 0: only check them, none: not even that', 2), 2),
   deadline: orNull(real('seconds that one exchange between ranks may take before the rank that holds it up ends the run; none: any; pauses and compiling do not count', 300, 'at least 12, or none', (n) => n >= 12), 300),
-  precision: { about: 'f32, or f16: products may round their factors to half precision where the adapter can and the result passes the check', preset: 'f32', read: readPrecision },
+  precision: { about: 'f32, or f16: products may round their factors to half precision where the adapter can and the result passes the check', value: 'f32|f16', preset: 'f32', read: readPrecision },
 };
 
 /** Names that shape `lr` and are no fields of their own: lr becomes the peak of a warm-up and decay. */
 export const RATE_FIELDS = {
   warmup: count('steps of linear warm-up', 0, 0, 10_000_000),
-  decay: { about: 'cosine, linear or none, after the warm-up', preset: 'none', read: readDecay } as Field<WarmupDecay['decay']>,
+  decay: { about: 'cosine, linear or none, after the warm-up', value: 'cosine|linear|none', preset: 'none', read: readDecay } as Field<WarmupDecay['decay']>,
   minLr: atLeast0('learning rate at the last step of a decay', 0),
 } as const;
 

@@ -3,6 +3,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Command, CommandIo } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/main.ts';
+import { PRESET_NAMES } from '../../src/model/presets.ts';
+import { schedules } from '../../src/parallel/pipeline/registry.ts';
+import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 
 const files = import.meta.glob<Command>('../../src/cli/commands/*.ts', { import: 'command' });
 
@@ -26,6 +29,18 @@ describe.each(Object.entries(files))('%s', (path, load) => {
     expect(io.stdout.join('\n')).toContain(`usage: tabmesh ${name}`);
     expect(io.stderr).toEqual([]);
   });
+  it('names in its help every value that an option knows by name, and a default or what happens without one', async () => {
+    const { help } = await load();
+    const names: Readonly<Record<string, readonly string[]>> = {
+      '--model': PRESET_NAMES, '--schedule': [...schedules.keys()], '--sequence': [...sequenceStrategies.keys()], '--backend': ['chromium', 'node'],
+    };
+    for (const [option, values] of Object.entries(names)) {
+      const line = help.match(new RegExp(`^  ${option} [^\n]*(\n {6,}[^\n]*)?`, 'm'))?.[0];
+      if (line === undefined || (option === '--model' && name === 'verify')) continue;
+      for (const value of values) expect(line, `${name} ${option}`).toContain(value);
+      expect(line, `${name} ${option}`).toContain('default');
+    }
+  });
   it('refuses an option that it does not have, with exit code 2 and one sentence', async () => {
     const io = recorder();
     expect(await run([name, '--no-such-option'], io)).toBe(2);
@@ -44,7 +59,7 @@ describe('tabmesh', () => {
   it('refuses an unknown command and names those there are', async () => {
     const io = recorder();
     expect(await run(['simulat'], io)).toBe(2);
-    expect(io.stderr[0]).toMatch(/^tabmesh: unknown command 'simulat'; the commands are .*simulate/);
+    expect(io.stderr[0]).toMatch(/^tabmesh: unknown command 'simulat'; did you mean simulate\? the commands are .*simulate/);
   });
   it('ends with 130 once it was stopped', async () => {
     const stop = new AbortController();

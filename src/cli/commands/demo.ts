@@ -1,10 +1,11 @@
 // `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC (and not the ports of one browser) through the embedded broker. Visible where there is a
 // display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
-import { worldSize } from '../../base/axis.ts';
+import { AXES, worldSize } from '../../base/axis.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
-import { ConfigError, ServeError } from '../../base/errors.ts';
-import { isPresetName, PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
+import { ServeError } from '../../base/errors.ts';
+import { PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
+import type { PresetName } from '../../model/presets.ts';
 import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import { openBoth, openTabs, ReportSink, stopTabs } from '../chromium.ts';
@@ -14,8 +15,8 @@ import { ProgressLine } from '../progress-line.ts';
 
 const OPTIONS = {
   steps: { type: 'count', default: 120, about: 'steps to train' },
-  layout: { type: 'string', default: 'dp=2,pp=2', about: 'mesh; one tab per rank' },
-  model: { type: 'string', default: 'gpt2-nano', about: 'preset' },
+  layout: { type: 'string', value: 'mesh', default: 'dp=2,pp=2', about: `mesh, one tab per rank; axes ${AXES.join(', ')}` },
+  model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset' },
   port: { type: 'count', default: 8080, about: 'port of the page' },
   headless: { type: 'flag', about: 'open no window, even where there is a display' },
 } as const;
@@ -46,8 +47,7 @@ export const command: Command = {
       ['lr', '0.004'], ['warmup', String(Math.min(10, options.steps))], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
     ]);
     // Before anything is opened; the vocabulary does not matter.
-    if (!isPresetName(config.model)) throw new ConfigError('--model', `expected a preset (${PRESET_NAMES.join(', ')}), got '${config.model}'`);
-    checkLayout(presetConfig(config.model, 2), config.layout, { ...config, context: presetContext(config.model) });
+    checkLayout(presetConfig(config.model, 2), config.layout, { ...config, context: presetContext(config.model as PresetName) });
     const stopped = new Promise<void>((resolve) => { io.signal.addEventListener('abort', () => resolve(), { once: true }); });
     const size = worldSize(config.layout);
     const { server, browser } = await open(portOf(options.port), options.headless || !hasDisplay(), io);

@@ -21,17 +21,17 @@ import { cutLog } from '../train/step-log.ts';
 
 const OPTIONS = {
   tabs: { type: 'count', about: 'open this many real tabs in headless Chromium, one rank each' },
-  devices: { type: 'count', about: 'run this many virtual devices: workers of one tab, or ranks of this process' },
+  devices: { type: 'count', about: 'run this many virtual devices: workers of one tab, or ranks of this process (default: as many as --layout has ranks)' },
   backend: { type: 'string', choices: BACKENDS, about: 'where the kernels run (default: chromium with --tabs, otherwise node)' },
   lane: { type: 'string', choices: ['webrtc', 'same-browser'], default: 'webrtc', about: 'with --tabs: how the tabs are joined; same-browser uses ports of the browser, which are faster' },
-  tokens: { type: 'string', about: 'tokens.safetensors to train on, I32 [steps, batch, T + 1]' },
-  run: { type: 'string', about: 'run.json with steps, batch, learning rate and AdamW settings' },
-  resume: { type: 'string', about: 'checkpoint to go on from' },
-  log: { type: 'string', about: 'append one JSON object per step to this file' },
-  grads: { type: 'string', about: "write the first step's gradients here (safetensors)" },
-  save: { type: 'string', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer; what it replaces stays as FILE.previous' },
-  checkpoint: { type: 'string', about: 'write checkpoints here: the last step, and see --checkpoint-every; the one before stays as FILE.previous' },
-  trace: { type: 'string', about: 'write a Chrome trace here; Perfetto opens it' },
+  tokens: { type: 'string', value: 'FILE', about: 'tokens.safetensors to train on, I32 [steps, batch, T + 1]' },
+  run: { type: 'string', value: 'FILE', about: 'run.json with steps, batch, learning rate and AdamW settings' },
+  resume: { type: 'string', value: 'FILE', about: 'checkpoint to go on from' },
+  log: { type: 'string', value: 'FILE', about: 'append one JSON object per step to this file' },
+  grads: { type: 'string', value: 'FILE', about: "write the first step's gradients here (safetensors)" },
+  save: { type: 'string', value: 'FILE', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer; what it replaces stays as FILE.previous' },
+  checkpoint: { type: 'string', value: 'FILE', about: 'write checkpoints here: the last step, and see --checkpoint-every; the one before stays as FILE.previous' },
+  trace: { type: 'string', value: 'FILE', about: 'write a Chrome trace here; Perfetto opens it' },
 } as const;
 
 export const command: Command = {
@@ -39,7 +39,8 @@ export const command: Command = {
   summary: 'trains a model on tabs, virtual devices, Dawn or the CPU references',
   help: ['tabmesh train: trains a model on tabs, virtual devices, Dawn or the CPU references', '', 'usage: tabmesh train [--tabs N | --devices N] [options]', '',
     describeOptions(OPTIONS), '', 'settings of the run:', describeOptions(SETTINGS), '',
-    'The layout must multiply to the number of ranks, for example --tabs 4 --layout dp=2,pp=2; without one, a fitting one is chosen and said.', '',
+    'The layout must multiply to the number of ranks, for example --tabs 4 --layout dp=2,pp=2; without one, a fitting one is chosen and said.',
+    'n is a whole number, FILE and FOLDER are paths; a list of numbers has commas.', '',
     '--resume FILE takes settings, model, tokenizer and seed from the checkpoint; data that are files must be there again, or be named. What differs is said.',
     'Ctrl-C, SIGTERM, SIGHUP or a closed terminal stop the run after its step; --checkpoint and --save are written. A second Ctrl-C quits at once.'].join('\n'),
   async run(args, io) {

@@ -23,7 +23,7 @@ const OPTIONS = {
   model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset whose training plan is tuned' },
   batch: { type: 'count', default: 8, about: 'rows per step' },
   context: { type: 'count', about: 'tokens per row (default: all positions of the model)' },
-  layout: { type: 'string', default: 'dp=1', about: 'mesh, for example tp=2: shards have shapes of their own' },
+  layout: { type: 'string', value: 'mesh', default: 'dp=1', about: 'mesh, for example tp=2: shards have shapes of their own' },
   kernel: { type: 'string', about: 'tune the contract cases of this kernel instead (only with --backend node)' },
   budget: { type: 'number', default: 10, about: 'seconds to measure in' },
   backend: { type: 'string', default: 'node', choices: ['node', 'chromium'], about: 'Dawn in this process, or headless Chromium (which remembers nothing)' },

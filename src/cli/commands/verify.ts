@@ -3,7 +3,10 @@
 import { basename, resolve } from 'node:path';
 import { worldSize } from '../../base/axis.ts';
 import { ConfigError, FormatError, LayoutError, ShapeError, UnsupportedError } from '../../base/errors.ts';
+import { schedules } from '../../parallel/pipeline/registry.ts';
+import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import { parseLayout } from '../../train/layout.ts';
+import { RUN_FIELDS } from '../../train/run-config.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
@@ -17,11 +20,11 @@ import type { Check } from '../verify/compare.ts';
 
 const OPTIONS = {
   backend: { type: 'string', choices: BACKENDS, default: 'node', about: 'where the kernels run' },
-  layout: { type: 'string', default: 'dp=1', about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'" },
+  layout: { type: 'string', value: 'mesh', default: 'dp=1', about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'" },
   tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
-  schedule: { type: 'string', about: 'pipeline schedule of a training run' },
-  microbatches: { type: 'count', about: 'microbatches per replica and step of a training run' },
-  sequence: { type: 'string', about: 'sequence-parallel strategy of a training run' },
+  schedule: { type: 'string', choices: [...schedules.keys()], about: `pipeline schedule of a training run (default ${RUN_FIELDS.schedule.preset})` },
+  microbatches: { type: 'count', about: 'microbatches per replica and step of a training run (default: as many as fill its pipeline)' },
+  sequence: { type: 'string', choices: [...sequenceStrategies.keys()], about: `sequence-parallel strategy of a training run (default ${RUN_FIELDS.sequence.preset})` },
   only: { type: 'string', about: 'run only the operator cases whose name or operator contains this' },
   verbose: { type: 'flag', about: 'print every check, not only failures and totals' },
 } as const;

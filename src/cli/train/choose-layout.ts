@@ -22,17 +22,21 @@ function candidates(ranks: number): readonly Layout[] {
 export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfig | undefined): Layout {
   const model = known ?? (isPresetName(config.model) ? presetConfig(config.model, 2) : undefined);
   const context = config.context ?? (isPresetName(config.model) ? presetContext(config.model) : 1);
-  const fits = (layout: Layout): boolean => {
-    if (!model) return config.batch % layout.dp === 0;
+  const fits = (layout: Layout, batch = config.batch): boolean => {
+    if (!model) return batch % layout.dp === 0;
     try {
-      checkLayout(model, layout, { batch: config.batch, context: Math.min(context, model.maxPositions), chunks: config.chunks, microbatches: defaultMicrobatches({ batch: config.batch, layout }) });
+      checkLayout(model, layout, { batch, context: Math.min(context, model.maxPositions), chunks: config.chunks, microbatches: defaultMicrobatches({ batch, layout }) });
       return true;
     } catch (error) {
       if (error instanceof LayoutError) return false;
       throw error;
     }
   };
-  const layout = candidates(ranks).find(fits);
-  if (!layout) throw new LayoutError(`layout: no split of ${ranks} ranks over rows, layers and heads fits ${config.batch} rows${model ? ` and ${model.layers} layers with ${model.heads} heads` : ''}; name one with --layout, or use other numbers`);
-  return layout;
+  const layout = candidates(ranks).find((one) => fits(one));
+  if (layout) return layout;
+  // Rows are the easiest to change: the next number that the ranks divide.
+  const batch = ranks * Math.ceil(config.batch / ranks);
+  const advice = fits(makeLayout({ dp: ranks }), batch) ? `use --batch ${batch}, which dp=${ranks} divides, or name one with --layout` : 'name one with --layout, or use other numbers';
+  const sizes = `${config.batch} rows${model ? ` and ${model.layers} layers with ${model.heads} heads` : ''}`;
+  throw new LayoutError(`layout: no split of ${ranks} ranks over rows, layers and heads fits ${sizes}; ${advice}`);
 }

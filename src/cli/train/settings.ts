@@ -1,10 +1,13 @@
 // The settings of a run from the options of `tabmesh train`, a run.json and the checkpoint that it goes on from, in this order: what is given counts,
 // the checkpoint says the rest, then the defaults. Options that would be ignored are refused or told.
 
-import { formatLayout, worldSize } from '../../base/axis.ts';
+import { AXES, formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
 import type { ExecutionBackend } from '../execution.ts';
+import { PRESET_NAMES } from '../../model/presets.ts';
+import { schedules } from '../../parallel/pipeline/registry.ts';
+import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -20,9 +23,17 @@ export type Given = Readonly<Record<string, string | number | boolean | undefine
 const dashed = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 const shown = (preset: unknown): string => (preset === null ? 'none' : typeof preset === 'object' ? (Array.isArray(preset) ? preset.join(',') : 'dp=1') : String(preset));
 
+/** The names that a setting may have where others add to them: a schedule is a file of its folder. */
+const NAMES: Readonly<Record<string, readonly string[]>> = {
+  model: PRESET_NAMES, schedule: [...schedules.keys()], sequence: [...sequenceStrategies.keys()], layout: AXES.map((axis) => `${axis}=N`),
+};
+
 /** Every run setting is an option of its own name; values stay text and are parsed with the field's own rules. */
 export const SETTINGS: Readonly<Record<string, OptionSpec>> = Object.fromEntries(
-  Object.entries({ ...RUN_FIELDS, ...RATE_FIELDS }).map(([name, { about, preset }]) => [dashed(name), { type: 'string', about: `${about} (default ${shown(preset)})` } as const]),
+  Object.entries({ ...RUN_FIELDS, ...RATE_FIELDS }).map(([name, { about, preset, value }]) => {
+    const names = NAMES[name] ? `: ${NAMES[name].join(', ')}` : '';
+    return [dashed(name), { type: 'string', value, about: `${about}${names} (default ${shown(preset)})` } as const];
+  }),
 );
 
 export interface Chosen { readonly config: RunConfig; /** What was chosen without being asked, or means nothing; a sentence each. */ readonly notes: readonly string[] }

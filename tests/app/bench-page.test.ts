@@ -70,12 +70,20 @@ describe('a comparison', () => {
     const before = report([row('tabmesh', 2), row('tabmesh', 2, { shape: 'other' }), row('jax-js', 3, { correct: false }), row('tabmesh', 5, { shape: 'gone' })]);
     const { rows, means, unmatched, differences } = compareRows(now, before);
     expect(rows.map(({ shape, library, ratio, correct }) => [shape, library, ratio, correct])).toEqual([['256x256x256', 'tabmesh', 0.5, true], ['other', 'tabmesh', 2, true], ['256x256x256', 'jax-js', 1, false]]);
-    expect(means).toEqual([{ library: 'tabmesh', ratio: 1, rows: 2 }]);
+    expect(means).toEqual([{ library: 'tabmesh', ratio: 1, rows: 2, verdict: 'as fast' }]);
     expect(unmatched).toEqual({ now: 1, before: 1 });
     expect(differences).toEqual([]);
     const kernel = (medianMs: number) => ({ workload: 'gelu', shape: 'N=4', library: 'tabmesh', medianMs, gflops: 1, correct: true });
     expect(compareRows({ ...now, cases: [kernel(3)] }, { ...before, cases: [kernel(2)] }).casesMean).toBeCloseTo(1.5);
     expect(compareRows(now, before).casesMean).toBeUndefined();
+  });
+  it('calls equal runs equal, and a difference only what is beyond that of the rounds', () => {
+    expect(compareRows(now, now).means.map(({ verdict }) => verdict)).toEqual(['as fast', 'as fast', 'as fast']);
+    const against = (ms: number, more: Partial<WorkloadResult> = {}) => compareRows(report([row('tabmesh', ms, more)]), report([row('tabmesh', 1, more)])).means[0]!.verdict;
+    // The rounds of these rows are 20 % apart, those of the others not at all.
+    expect([against(1.19), against(1.21), against(1 / 1.19), against(1 / 1.21)]).toEqual(['as fast', 'slower', 'as fast', 'faster']);
+    const still = { minMs: 1, maxMs: 1 };
+    expect([against(1.02, still), against(1.04, still), against(0.96, still)]).toEqual(['as fast', 'slower', 'faster']);
   });
   it('says that the adapter or the browser is another one', () => {
     const { differences } = compareRows(now, { ...now, adapter: 'other gpu', browser: 'Chrome 149' });
@@ -196,6 +204,29 @@ describe('the controller', () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+  it('shows after a reload what was measured before it, also in the middle of a run', () => {
+    const first = begin('#only=matmul&run=1');
+    first.workers[0]!.say(results);
+    first.controller.leave();
+    expect(first.kept.map(({ end }) => end)).toEqual(['stopped']);
+    const again = begin('#only=matmul', first.kept[0]);
+    expect(again.controller.state).toMatchObject({ phase: 'ready', status: expect.stringMatching(/^ready; below is the last run of this browser, of /) });
+    expect(again.controller.state.report!.results).toHaveLength(1);
+    again.controller.leave();
+    expect(again.kept).toEqual([]);
+    // The next run is compared with it.
+    again.controller.run();
+    expect(again.controller.state.report!.results).toEqual([]);
+    expect(again.controller.state.last!.results).toHaveLength(1);
+  });
+  it('says what is wrong with a link as soon as the names are known, and starts nothing', () => {
+    const { controller, workers } = begin('#only=matmull&peers=tfjsx&cases=adamx&plan=gpt9&run=1');
+    expect(controller.state.problems).toEqual([
+      'link: unknown workload "matmull"; expected some of matmul', 'link: unknown library "tfjsx"; expected some of tfjs', 'link: unknown kernel "adamx"; expected some of adamw',
+      'link: plan is "gpt9"; expected workloads or a preset: gpt2-nano',
+    ]);
+    expect(workers[0]!.got).toEqual([]);
   });
   it('says what is wrong with a choice or a saved run, and loses nothing', () => {
     const { controller, workers } = begin('#only=matmull', report([row('tabmesh', 2)]));

@@ -2,6 +2,7 @@
 // A worker that does not hear a stop in time (a library may compute for minutes) is ended, and a new one is started.
 
 import { ConfigError, InternalError } from '../../base/errors.ts';
+import { quote } from '../../base/json.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
 import { OLDER, sentence } from '../plan.ts';
 import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
@@ -61,7 +62,8 @@ export class BenchController {
     this.#start = start;
     this.state = {
       phase: 'opening', job: 'bench', adapter: undefined, software: false, browser: '', catalogue: undefined, settings, status: OPENING, done: 0, total: 0,
-      report: undefined, decisions: [], notes: [], problems: [], baseline: undefined, last: page.last,
+      // A reload, or a crash of the page, loses nothing that was measured.
+      report: page.last, decisions: [], notes: [], problems: [], baseline: undefined, last: page.last,
     };
     this.#worker = this.#open();
     void page.browser().then((browser) => this.#set({ browser }));
@@ -90,7 +92,7 @@ export class BenchController {
     this.#begin('tuner', ({ settings, catalogue }) => {
       const { plan, scope, budget } = settings;
       const presets = catalogue.presets;
-      if (plan !== 'workloads' && !presets.includes(plan)) throw new ConfigError('link', `plan is "${plan}"; expected workloads or a preset: ${presets.join(', ')}`);
+      checkPlan(plan, presets);
       const workloads = chosenOf(settings.workloads, catalogue.workloads.map(({ name }) => name), 'workload');
       const request: TuneRequest = { shapesOf: plan === 'workloads' ? { workloads, scope } : { preset: plan }, budget, textUrl: this.#page.textUrl };
       this.#set({ decisions: [], notes: [] });
@@ -127,6 +129,12 @@ export class BenchController {
 
   forget(text: string): void { this.#set({ problems: this.state.problems.filter((one) => one !== text) }); }
 
+  /** The page goes away: what was measured so far is there when it comes back. */
+  leave(): void {
+    const { job, report } = this.state;
+    if (this.busy && job === 'bench' && report && !isEmpty(report)) this.#page.keep({ ...report, end: 'stopped' });
+  }
+
   json(): string | undefined { return this.state.report && formatReport({ ...this.state.report, decisions: this.state.decisions }); }
 
   #begin(job: BenchState['job'], make: (chosen: { readonly settings: BenchSettings; readonly catalogue: Catalogue }) => ToWorker): void {
@@ -158,9 +166,12 @@ export class BenchController {
   #take(message: FromWorker): void {
     const { report } = this.state;
     switch (message.kind) {
-      case 'catalogue': this.#set({ catalogue: message.catalogue }); break;
+      case 'catalogue':
+        this.#set({ catalogue: message.catalogue });
+        this.#checkSettings(message.catalogue);
+        break;
       case 'adapter':
-        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.status === OPENING ? 'ready; nothing runs before you press Run' : this.state.status } : {}) });
+        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.status === OPENING ? this.#ready() : this.state.status } : {}) });
         this.#startAlone();
         break;
       case 'no-device': this.#set({ phase: 'no-device', status: message.text }); break;
@@ -172,6 +183,28 @@ export class BenchController {
       case 'note': if (!this.state.notes.includes(message.text)) this.#set({ notes: [...this.state.notes, message.text] }); break;
       case 'done': this.#finish('complete', this.#summary(), this.state.total); break;
       case 'failed': this.#end(message.what, message.text); break;
+    }
+  }
+
+  #ready(): string {
+    const { report } = this.state;
+    return report && !isEmpty(report) ? `ready; below is the last run of this browser, of ${new Date(report.date).toLocaleString()}` : 'ready; nothing runs before you press Run';
+  }
+
+  /** Only the catalogue knows which names there are: a link that names others is told at once, and starts nothing. */
+  #checkSettings({ workloads, libraries, kernels, presets }: Catalogue): void {
+    const { settings } = this.state;
+    const checks = [
+      () => chosenOf(settings.workloads, workloads.map(({ name }) => name), 'workload'), () => chosenOf(settings.peers, libraries, 'library'),
+      () => chosenOf(settings.cases, kernels, 'kernel'), () => checkPlan(settings.plan, presets),
+    ];
+    for (const check of checks) {
+      try {
+        check();
+      } catch (error) {
+        this.#start = undefined;
+        this.problem(sentence(error));
+      }
     }
   }
 
@@ -222,4 +255,8 @@ export class BenchController {
     this.state = { ...this.state, ...change };
     this.#page.onChange(this.state);
   }
+}
+
+function checkPlan(plan: string, presets: readonly string[]): void {
+  if (plan !== 'workloads' && !presets.includes(plan)) throw new ConfigError('link', `plan is ${quote(plan)}; expected workloads or a preset: ${presets.join(', ')}`);
 }

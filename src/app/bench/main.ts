@@ -58,6 +58,7 @@ addEventListener('error', (event) => controller.problem(sentence(event.error ?? 
 addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
 // A new link in the same tab is a new page; a fragment that we wrote ourselves is not.
 addEventListener('hashchange', () => { if (location.hash.replace(/^#/, '') !== written) location.reload(); });
+addEventListener('pagehide', () => controller.leave());
 addEventListener('pageshow', (event) => { if ((event as PageTransitionEvent).persisted) location.reload(); });
 
 /** The address always repeats what is chosen; it starts by itself only where somebody asks for such a link. */

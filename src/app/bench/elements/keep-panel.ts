@@ -47,7 +47,7 @@ export class KeepPanel extends LitElement {
       <h2>Compare with a saved run</h2>
       <div class="row">
         <label class="button"><input type="file" accept=".json,application/json" @change=${(event: Event) => { void this.#load(event.target as HTMLInputElement); }}>Load a JSON file</label>
-        ${last && !isEmpty(last) && baseline?.report !== last ? html`<button @click=${() => this.controller.compareWithLast()}>The last run (${new Date(last.date).toLocaleString()})</button>` : nothing}
+        ${last && !isEmpty(last) && baseline?.report !== last && report !== last ? html`<button @click=${() => this.controller.compareWithLast()}>The last run (${new Date(last.date).toLocaleString()})</button>` : nothing}
         ${baseline ? html`<button @click=${() => this.controller.compareWithNothing()}>Compare with nothing</button>` : nothing}
       </div>
       <details><summary>Paste a saved run</summary>
@@ -67,7 +67,7 @@ export class KeepPanel extends LitElement {
       <p>${about}.</p>
       ${differences.map((text) => html`<p class="differs">${text}</p>`)}
       ${rows.length + cases.length ? nothing : html`<p class="differs">No row of this run is in the saved one; run the same workloads and shapes.</p>`}
-      <ul>${means.map(({ library, ratio, rows: n }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${ratio < 1 ? 'faster' : 'slower'}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}</ul>
+      <ul>${means.map(({ library, ratio, rows: n, verdict }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${verdict}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}</ul>
       ${unmatched.now || unmatched.before ? html`<p class="soft">Rows that only this run has: ${unmatched.now}; only the saved one: ${unmatched.before}.</p>` : nothing}
     </div>`;
   }

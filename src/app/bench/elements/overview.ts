@@ -4,6 +4,7 @@ import { html, nothing } from 'lit';
 import type { WorkloadResult } from '../../../bench/run.ts';
 import { summarise } from '../../../bench/summary.ts';
 import { geometricMean } from '../../../bench/turns.ts';
+import { verdictOf } from '../comparison.ts';
 import { digits, percent, timesText } from '../numbers.ts';
 import type { Report, Row } from '../report.ts';
 import { libraryName } from './charts.ts';
@@ -22,7 +23,7 @@ export function overview({ results, missing, cases }: Report) {
       <thead><tr><th scope="col">workload</th>${libraries.map((library) => html`<th scope="col" class="n"><i class="dot" data-library=${library}></i>${libraryName(library)}</th>`)}</tr></thead>
       <tbody>${summaries.map(({ workload, peers }) => html`<tr><th scope="row">${workload}</th>${libraries.map((library) => {
         const peer = peers.find((one) => one.library === library);
-        return html`<td class="n">${peer ? html`<b class=${peer.ratio < 1 ? 'slower' : ''}>${timesText(peer.ratio)}</b>${peer.shapes > 1 ? html`<span class="least" title=${peer.least.shape}>least ${timesText(peer.least.ratio)}</span>` : nothing}` : ''}</td>`;
+        return html`<td class="n">${peer ? html`<b class=${verdictOf(1 / peer.ratio) === 'slower' ? 'slower' : ''}>${timesText(peer.ratio)}</b>${peer.shapes > 1 ? html`<span class="least" title=${peer.least.shape}>least ${timesText(peer.least.ratio)}</span>` : nothing}` : ''}</td>`;
       })}</tr>`)}</tbody>
       ${summaries.length > 1 ? html`<tfoot><tr><th scope="row">all workloads</th>${libraries.map((library) => {
         const ratios = summaries.flatMap(({ peers }) => peers.filter((one) => one.library === library).map(({ ratio }) => ratio));

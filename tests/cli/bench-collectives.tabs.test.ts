@@ -14,7 +14,7 @@ import { run } from '../../src/cli/main.ts';
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-collectives-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const SETTINGS = { tabs: 2, sizes: [4096], only: selectable(undefined), peers: [], transport: 'webrtc' as const, rounds: 1, tuneMs: 0, frames: false };
+const SETTINGS = { tabs: 2, sizes: [4096], only: selectable(undefined), peers: [], transport: 'webrtc' as const, rounds: 1, tuneMs: 0, frames: false, meet: 'browser' as const };
 
 it('two tabs: a row for each collective, size and library, all exact, as JSON and as a table', async () => {
   const [out, err]: string[][] = [[], []];

@@ -2,13 +2,14 @@
 
 import { AbortedError } from '../../base/errors.ts';
 import { benchCollectives } from '../../bench/collectives/conductor.ts';
-import type { CollectiveResult, CollectivesReport } from '../../bench/collectives/report.ts';
+import type { CollectiveResult, CollectivesMeasured, CollectivesReport } from '../../bench/collectives/report.ts';
 import { describeAdapter } from '../../bench/report.ts';
 import { openGpu } from '../../device/webgpu.ts';
 import { browserName } from '../bench/browser-name.ts';
 import type { UserAgentData } from '../bench/browser-name.ts';
 import { sentence } from '../plan.ts';
 import type { Host } from './room.ts';
+import { checkMeeting } from '../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../bench/collectives/link.ts';
 
 export interface CollectivesState {
@@ -22,7 +23,7 @@ export interface CollectivesState {
   readonly done: number;
   readonly total: number;
   readonly rows: readonly CollectiveResult[];
-  /** The whole run, once it has ended well. */
+  /** The run, once it has ended, however; or the last one of this browser. */
   readonly report: CollectivesReport | undefined;
   readonly problems: readonly string[];
 }
@@ -30,19 +31,33 @@ export interface CollectivesState {
 /** Whoever waits longer for tabs that nobody opens is a program. */
 const PROGRAM_WAIT_MS = 60_000;
 
+export interface ControllerParts {
+  readonly onChange: (state: CollectivesState) => void;
+  readonly onRows?: (rows: readonly CollectiveResult[]) => void;
+  /** The last run that this browser kept. */
+  readonly last: CollectivesReport | undefined;
+  /** False if it could not be kept. */
+  readonly keep: (report: CollectivesReport) => boolean;
+}
+
 export class CollectivesController {
   state: CollectivesState;
   readonly #host: Host;
   readonly #onChange: (state: CollectivesState) => void;
   readonly #onRows: (rows: readonly CollectiveResult[]) => void;
+  readonly #keep: (report: CollectivesReport) => boolean;
+  /** Of the run at work, after its last row. */
+  #measured: CollectivesMeasured | undefined;
   readonly #where: Promise<void>;
   #stop = new AbortController();
 
-  constructor(host: Host, settings: CollectivesSettings, { onChange, onRows = () => undefined }: { readonly onChange: (state: CollectivesState) => void; readonly onRows?: (rows: readonly CollectiveResult[]) => void }) {
+  constructor(host: Host, settings: CollectivesSettings, { onChange, onRows = () => undefined, last, keep }: ControllerParts) {
     this.#host = host;
     this.#onChange = onChange;
     this.#onRows = onRows;
-    this.state = { phase: 'ready', settings, adapter: '', browser: '', missingTabs: 0, status: 'ready', done: 0, total: 0, rows: [], report: undefined, problems: [] };
+    this.#keep = keep;
+    const status = last === undefined ? 'ready' : `ready; below is the last run of this browser, of ${new Date(last.date).toLocaleString()}`;
+    this.state = { phase: 'ready', settings, adapter: '', browser: '', missingTabs: 0, status, done: 0, total: 0, rows: last?.results ?? [], report: last, problems: [] };
     this.#where = this.#look();
   }
 
@@ -64,7 +79,14 @@ export class CollectivesController {
   async run({ program = false }: { readonly program?: boolean } = {}): Promise<{ readonly report?: CollectivesReport; readonly error?: string }> {
     if (this.busy) return { error: 'the bench runs already' };
     const { settings } = this.state;
+    try {
+      checkMeeting(settings);
+    } catch (error) {
+      this.problem(sentence(error));
+      return { error: sentence(error) };
+    }
     const stop = (this.#stop = new AbortController());
+    this.#measured = undefined;
     this.#set({ phase: 'waiting', status: 'looking for the other tabs', rows: [], report: undefined, done: 0, total: 0, problems: [] });
     try {
       const { tabs, sizes, only, peers, rounds } = settings;
@@ -77,10 +99,10 @@ export class CollectivesController {
         const measured = await Promise.race([meeting.gone, stopped, benchCollectives({ ranks: tabs, sizes, only, peers, ...(rounds === undefined ? {} : { rounds }) }, meeting.call, {
           onStatus: (status, done, total) => { if (!stop.signal.aborted) this.#set({ status, done, total }); },
           onRows: (rows) => { this.#set({ rows: [...this.state.rows, ...rows] }); this.#onRows(rows); },
+          onMeasured: (soFar) => { this.#measured = soFar; },
           checkpoint: () => { if (stop.signal.aborted) throw new AbortedError(); },
         })]);
-        const { adapter, browser } = this.state;
-        const report = { adapter, browser, date: new Date().toISOString(), ...measured };
+        const report = this.#finish(measured, { end: 'complete' });
         this.#set({ phase: 'ready', status: 'done', report, done: this.state.total });
         return { report };
       } finally {
@@ -88,10 +110,22 @@ export class CollectivesController {
       }
     } catch (error) {
       const text = sentence(error);
-      this.#set({ phase: 'ready', missingTabs: 0, status: error instanceof AbortedError ? 'stopped; the results so far are below' : 'failed; the results so far are below' });
+      const how = error instanceof AbortedError ? { end: 'stopped' } as const : { end: 'failed', problem: text } as const;
+      const report = this.#measured && this.#finish(this.#measured, how);
+      this.#set({ phase: 'ready', missingTabs: 0, report, status: report ? `${how.end}; the results so far are below` : `${how.end} before the first result` });
       if (!(error instanceof AbortedError)) this.problem(text);
       return { error: text };
     }
+  }
+
+  /** The page goes away: what was measured so far is there when it comes back. */
+  leave(): void { if (this.busy && this.#measured) this.#finish(this.#measured, { end: 'stopped' }); }
+
+  #finish(measured: CollectivesMeasured, how: Pick<CollectivesReport, 'end' | 'problem'>): CollectivesReport {
+    const { adapter, browser } = this.state;
+    const report = { adapter, browser, date: new Date().toISOString(), ...how, ...measured };
+    if (!this.#keep(report)) this.problem('storage: this browser keeps nothing for this page, so copy the JSON before you leave it');
+    return report;
   }
 
   async #look(): Promise<void> {

@@ -1,12 +1,13 @@
-// How the tabs of one bench find each other, signal and ask: one BroadcastChannel of this browser. The host is rank 0; the others answer its roll call and get
+// How the tabs of one bench find each other, signal and ask, over whatever they talk by (talk.ts). The host is rank 0; the others answer its roll call and get
 // their ranks in the order in which they answered. Each run has a number, new connections and new workers; the tabs stay.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
 import type { Call, JobName, Jobs } from '../../bench/collectives/jobs.ts';
-import type { BenchTransport, CollectivesSettings } from '../../bench/collectives/link.ts';
+import type { BenchTransport, CollectivesSettings, MeetBy } from '../../bench/collectives/link.ts';
 import { sentence } from '../plan.ts';
 import { RankPage } from './rank-page.ts';
+import type { Talk, TalkEvents } from './talk.ts';
 
 type Message =
   | { readonly kind: 'roll-call' }
@@ -18,29 +19,38 @@ type Message =
   | { readonly kind: 'ask'; readonly run: number; readonly to: number; readonly number: number; readonly name: JobName; readonly job: unknown }
   | { readonly kind: 'answer'; readonly run: number; readonly number: number; readonly value?: unknown; readonly error?: string };
 
-export interface Meeting { readonly call: Call; /** Rejects when a tab goes away in good order. */ readonly gone: Promise<never>; end(): void }
+export interface Meeting { readonly call: Call; /** Rejects when a tab goes away, in good order or not. */ readonly gone: Promise<never>; end(): void }
 
 abstract class Member {
   readonly id = randomHex(realWorld, 8);
-  protected readonly channel: BroadcastChannel;
   protected page: RankPage | undefined;
   protected run = 0;
+  #talk: Talk | undefined;
+  /** By rank. */
+  #ids: readonly string[] = [];
   /** What others said of a run that has not begun here. */
   #early: Extract<Message, { kind: 'say' | 'ask' }>[] = [];
 
-  constructor(room: string) {
-    this.channel = new BroadcastChannel(`tabmesh collectives bench ${room}`);
-    this.channel.addEventListener('message', ({ data }: MessageEvent<Message>) => this.take(data));
-    addEventListener('pagehide', () => this.tell({ kind: 'gone', id: this.id }));
+  constructor() { addEventListener('pagehide', () => this.tell({ kind: 'gone', id: this.id })); }
+
+  protected async open(openTalk: (id: string, events: TalkEvents) => Promise<Talk>): Promise<Talk> {
+    this.#talk?.close();
+    this.#talk = undefined;
+    return (this.#talk = await openTalk(this.id, { onMessage: (message) => this.take(message as Message), onPeer: () => this.onPeer(), onGone: (id) => this.onGone(id) }));
   }
 
-  protected tell(message: Message): void { this.channel.postMessage(message); }
+  protected onPeer(): void { /* most have nothing to say to a newcomer */ }
+  protected onGone(_id: string): void { /* the host decides */ }
+
+  /** To one rank, or to all. */
+  protected tell(message: Message, rank?: number): void { this.#talk?.tell(message, rank === undefined ? undefined : this.#ids[rank]); }
 
   protected begin({ run, ids, tuneMs, transport }: Omit<Extract<Message, { kind: 'begin' }>, 'kind'>): void {
     this.page?.close();
     this.run = run;
+    this.#ids = ids;
     const rank = ids.indexOf(this.id);
-    this.page = new RankPage({ rank, names: ids, run, tuneMs, transport, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }) });
+    this.page = new RankPage({ rank, names: ids, run, tuneMs, transport, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }, to) });
     this.rank = rank;
     for (const message of this.#early.splice(0)) if (message.run === run) this.take(message);
   }
@@ -58,28 +68,42 @@ abstract class Member {
 
   async #answer({ run, number, name, job }: Extract<Message, { kind: 'ask' }>): Promise<void> {
     try {
-      this.tell({ kind: 'answer', run, number, value: await this.page!.perform(name, job as never) });
+      this.tell({ kind: 'answer', run, number, value: await this.page!.perform(name, job as never) }, 0);
     } catch (error) {
-      this.tell({ kind: 'answer', run, number, error: sentence(error) });
+      this.tell({ kind: 'answer', run, number, error: sentence(error) }, 0);
     }
   }
 }
 
+export type OpenTalk = (meet: MeetBy, id: string, events: TalkEvents) => Promise<Talk>;
+
 /** Rank 0, who asks the others. */
 export class Host extends Member {
+  readonly #openTalk: OpenTalk;
+  #meets: MeetBy | undefined;
   readonly #here = new Set<string>();
   #onHere: () => void = () => undefined;
-  #ids: readonly string[] = [];
+  #members: readonly string[] = [];
   #onGone: (error: Error) => void = () => undefined;
   #numbers = 0;
   readonly #waiting = new Map<number, { readonly rank: number; readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }>();
+
+  constructor(openTalk: OpenTalk) {
+    super();
+    this.#openTalk = openTalk;
+  }
 
   /**
    * Resolves when `size` - 1 other tabs have answered and the run has begun in all. `onWait`: how many are missing. Rejects with AbortedError when `signal` aborts,
    * and after `limitMs`, if given.
    */
-  async meet(size: number, { tuneMs, transport }: Pick<CollectivesSettings, 'tuneMs' | 'transport'>, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
+  async meet(size: number, { tuneMs, transport, meet }: Pick<CollectivesSettings, 'tuneMs' | 'transport' | 'meet'>, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
     this.#here.clear();
+    if (this.#meets !== meet) {
+      this.#meets = undefined;
+      await this.open((id, events) => this.#openTalk(meet, id, events));
+      this.#meets = meet;
+    }
     await new Promise<void>((resolve, reject) => {
       const stop = (): void => { clearTimeout(timer); reject(new AbortedError()); };
       const timer = limitMs === undefined ? undefined : setTimeout(() => reject(new TabmeshError(`only ${this.#here.size + 1} of ${size} tabs came within ${limitMs / 1000} s`)), limitMs);
@@ -95,11 +119,11 @@ export class Host extends Member {
       this.#onHere();
     });
     this.#onHere = () => undefined;
-    this.#ids = [this.id, ...[...this.#here].slice(0, size - 1)];
+    this.#members = [this.id, ...[...this.#here].slice(0, size - 1)];
     const run = Math.max(this.run + 1, Math.floor(Date.now() / 1000) % 2 ** 31);
     const gone = new Promise<never>((_, reject) => { this.#onGone = reject; });
     gone.catch(() => undefined);
-    const beginning = { run, tuneMs, transport, ids: this.#ids };
+    const beginning = { run, tuneMs, transport, ids: this.#members };
     this.tell({ kind: 'begin', ...beginning });
     this.begin(beginning);
     const place = this.page!;
@@ -107,6 +131,7 @@ export class Host extends Member {
       gone,
       call: (rank, name, job) => (rank === 0 ? place.perform(name, job) : this.#ask(rank, name, job)),
       end: () => {
+        this.#onGone = () => undefined;
         this.tell({ kind: 'end', run });
         place.close();
         for (const { reject } of this.#waiting.values()) reject(new AbortedError());
@@ -117,11 +142,8 @@ export class Host extends Member {
 
   protected override take(message: Message): void {
     if (message.kind === 'here') { this.#here.add(message.id); this.#onHere(); }
-    else if (message.kind === 'gone') {
-      this.#here.delete(message.id);
-      const rank = this.#ids.indexOf(message.id);
-      if (rank > 0) this.#onGone(new TabmeshError(`rank ${rank} left: its tab was closed or reloaded; open it again and run anew`));
-    } else if (message.kind === 'answer' && message.run === this.run) {
+    else if (message.kind === 'gone') this.#lose(message.id, 'left: its tab was closed or reloaded');
+    else if (message.kind === 'answer' && message.run === this.run) {
       const waiting = this.#waiting.get(message.number);
       this.#waiting.delete(message.number);
       if (message.error !== undefined) waiting?.reject(new TabmeshError(message.error.startsWith('rank ') ? message.error : `rank ${waiting.rank}: ${message.error}`));
@@ -129,11 +151,20 @@ export class Host extends Member {
     } else super.take(message);
   }
 
+  protected override onGone(id: string): void { this.#lose(id, 'is gone: its tab crashed, was closed or lost its connection'); }
+
+  #lose(id: string, how: string): void {
+    this.#here.delete(id);
+    this.#onHere();
+    const rank = this.#members.indexOf(id);
+    if (rank > 0) this.#onGone(new TabmeshError(`rank ${rank} ${how}; open it again and run anew`));
+  }
+
   #ask<K extends JobName>(rank: number, name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer']> {
     return new Promise((resolve, reject) => {
       const number = ++this.#numbers;
       this.#waiting.set(number, { rank, resolve: resolve as (value: unknown) => void, reject });
-      this.tell({ kind: 'ask', run: this.run, to: rank, number, name, job });
+      this.tell({ kind: 'ask', run: this.run, to: rank, number, name, job }, rank);
     });
   }
 }
@@ -141,26 +172,44 @@ export class Host extends Member {
 /** Any other rank. */
 export class Guest extends Member {
   readonly #onState: (text: string) => void;
+  #host: string | undefined;
 
-  constructor(room: string, onState: (text: string) => void) {
-    super(room);
+  /** Joins at once; why it cannot is told as its state. */
+  constructor(openTalk: (id: string, events: TalkEvents) => Promise<Talk>, onState: (text: string) => void) {
+    super();
     this.#onState = onState;
-    this.tell({ kind: 'here', id: this.id });
-    onState('waiting for the tab that runs the bench');
+    onState('looking for the tab that runs the bench');
+    this.open(openTalk).then(({ over }) => {
+      this.onPeer();
+      onState(`waiting for the tab that runs the bench (${over})`);
+    }, (error: unknown) => onState(sentence(error)));
+  }
+
+  protected override onPeer(): void { this.tell({ kind: 'here', id: this.id }); }
+
+  protected override onGone(id: string): void {
+    if (id !== this.#host || this.rank < 0) return;
+    this.#leave();
+    this.#onState('the tab that runs the bench is gone; this one waits for the next');
   }
 
   protected override take(message: Message): void {
-    if (message.kind === 'roll-call') this.tell({ kind: 'here', id: this.id });
+    if (message.kind === 'roll-call') this.onPeer();
     else if (message.kind === 'begin') {
       const rank = message.ids.indexOf(this.id);
       if (rank < 0) { this.#onState('there are enough tabs for this run; this one waits for the next'); return; }
+      this.#host = message.ids[0];
       this.begin(message);
       this.#onState(`rank ${rank} of ${message.ids.length}: measuring`);
     } else if (message.kind === 'end' && message.run === this.run) {
-      this.page?.close();
-      this.page = undefined;
-      this.rank = -1;
+      this.#leave();
       this.#onState('the run has ended; this tab waits for the next');
     } else super.take(message);
+  }
+
+  #leave(): void {
+    this.page?.close();
+    this.page = undefined;
+    this.rank = -1;
   }
 }

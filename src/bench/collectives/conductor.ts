@@ -25,6 +25,8 @@ export interface BenchPlan {
 export interface BenchListener {
   readonly onStatus: (text: string, done: number, total: number) => void;
   readonly onRows?: (rows: readonly CollectiveResult[]) => void;
+  /** All that is known so far, after every row: whatever ends the run, this can be kept. */
+  readonly onMeasured?: (measured: CollectivesMeasured) => void;
   /** Called between jobs; may throw to stop. */
   readonly checkpoint?: () => void;
 }
@@ -75,6 +77,8 @@ class Conductor {
   #pipe: RawSetting = { frame: 65536, window: 262144 };
   #ring: RawSetting = this.#pipe;
   #rates = { onPage: 0, inWorker: 0 };
+  #links: readonly string[] = [];
+  #tried: CollectivesMeasured['raw']['tried'] = [];
 
   constructor(plan: BenchPlan, call: Call, listener: BenchListener) {
     this.#plan = plan;
@@ -83,19 +87,24 @@ class Conductor {
   }
 
   async run(): Promise<CollectivesMeasured> {
-    const { only, sizes, peers, ranks } = this.#plan;
+    const { only, sizes, peers } = this.#plan;
     const collectives = COLLECTIVES.filter(({ name }) => only.includes(name));
     const gpuSizes = only.includes(GPU_TO_GPU) ? sizes.filter((bytes) => bytes >= MIB) : [];
     const transfers = peers.length ? sizes.filter((bytes) => bytes > 0) : [];
     this.#total = 1 + collectives.reduce((sum, { name }) => sum + this.#sizesOf(name).length, 0) + transfers.length + gpuSizes.length;
     this.#status('connecting');
-    const links = [...new Set((await this.#all('meet', null)).flat())];
-    const tried = await this.#tuneRaw();
+    this.#links = [...new Set((await this.#all('meet', null)).flat())];
+    this.#tried = await this.#tuneRaw();
     this.#done++;
     for (const { name } of collectives) for (const bytes of this.#sizesOf(name)) await this.#collective(name, bytes);
     if (transfers.length) await this.#transfers(transfers);
     if (gpuSizes.length) await this.#gpu(gpuSizes);
-    return { ranks, links, raw: { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried }, latency: this.#latency, results: this.#results, missing: this.#missing };
+    return this.#measured();
+  }
+
+  #measured(): CollectivesMeasured {
+    const raw = { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried: this.#tried };
+    return { ranks: this.#plan.ranks, links: this.#links, raw, latency: this.#latency, results: [...this.#results], missing: [...this.#missing] };
   }
 
   #sizesOf(name: string): readonly number[] { return name === 'barrier' ? [0] : this.#plan.sizes; }
@@ -110,6 +119,7 @@ class Conductor {
   #row(row: CollectiveResult, ...more: CollectiveResult[]): void {
     this.#results.push(row, ...more);
     this.#listener.onRows?.([row, ...more]);
+    this.#listener.onMeasured?.(this.#measured());
     this.#done++;
   }
 

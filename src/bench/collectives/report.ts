@@ -70,7 +70,16 @@ export interface CollectivesMeasured {
   readonly missing: readonly MissingLibrary[];
 }
 
-export interface CollectivesReport extends CollectivesMeasured { readonly adapter: string; readonly browser: string; readonly date: string }
+export interface CollectivesReport extends CollectivesMeasured {
+  readonly adapter: string;
+  readonly browser: string;
+  /** ISO 8601. */
+  readonly date: string;
+  /** How it ended; a run that did not come to its end has the rows until then. */
+  readonly end: 'complete' | 'stopped' | 'failed';
+  /** Why it failed. */
+  readonly problem?: string;
+}
 
 /** What a page says of its run, as JSON, to a program that drives it. */
 export type CollectivesEvent =

@@ -23,7 +23,7 @@ export async function collectives(args: readonly string[], io: CommandIo): Promi
   const { tabs, sizes, only, peers, transport, rounds, tune, json } = options;
   if (!(tabs >= 2 && tabs <= MOST_TABS)) throw new ConfigError('--tabs', `expected 2 to ${MOST_TABS}, got ${tabs}`);
   if (!(tune >= 0 && tune <= 60)) throw new ConfigError('--tune', `expected 0 to 60 seconds, got ${tune}`);
-  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], transport: transportOf(transport, '--transport'), rounds, tuneMs: Math.round(1000 * tune), frames: false };
+  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], transport: transportOf(transport, '--transport'), rounds, tuneMs: Math.round(1000 * tune), frames: false, meet: 'browser' };
   const { report, version } = await benchInTabs(settings, io);
   const whole: CollectivesReport = { ...report, browser: version };
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(whole, null, 2)}\n`);

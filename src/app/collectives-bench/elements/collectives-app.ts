@@ -12,12 +12,12 @@ import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import type { CollectivesController, CollectivesState } from '../controller.ts';
 import { formatMarkdown } from '../markdown.ts';
-import { formatLink, MOST_TABS, PEER_NAMES, TRANSPORTS } from '../../../bench/collectives/link.ts';
+import { formatLink, MOST_TABS, MOST_TABS_BY_BROKER, PEER_NAMES, TRANSPORTS } from '../../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../../bench/collectives/link.ts';
 import './bandwidth-chart.ts';
 import type { BandwidthCurve } from './bandwidth-chart.ts';
 
-export interface HostParts { readonly controller: CollectivesController; readonly run: () => void; readonly joinUrl: string; readonly linkOf: (settings: CollectivesSettings) => string }
+export interface HostParts { readonly controller: CollectivesController; readonly run: () => void; readonly joinUrl: (settings: CollectivesSettings) => string; readonly linkOf: (settings: CollectivesSettings) => string }
 
 /** What is measured beside the collectives. */
 const ABOUT: Readonly<Record<string, string>> = {
@@ -34,7 +34,7 @@ const HEADINGS: readonly (readonly [string, string])[] = [
 ];
 
 export class CollectivesApp extends LitElement {
-  static override properties = { state: { attribute: false }, guest: { attribute: false }, trouble: { attribute: false }, said: { state: true } };
+  static override properties = { state: { attribute: false }, guest: { attribute: false }, consent: { attribute: false }, trouble: { attribute: false }, said: { state: true } };
   static override styles = [palette, shapes, benchStyle, css`
     .fields { display: grid; gap: 10px 14px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
     .fields { margin-bottom: 14px; }
@@ -53,6 +53,8 @@ export class CollectivesApp extends LitElement {
   /** What a further rank says; it has no more to show. */
   declare guest: string | undefined;
   declare trouble: string | undefined;
+  /** Joins the room of a link, once somebody has allowed it. */
+  declare consent: (() => void) | undefined;
   declare said: string;
   host: HostParts | undefined;
 
@@ -62,7 +64,7 @@ export class CollectivesApp extends LitElement {
   }
 
   override render() {
-    const { state, guest, trouble } = this;
+    const { state, guest, trouble, consent } = this;
     return html`
       <header>
         <svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path d="M8 8h16v16H8zM8 8l16 16M24 8L8 24"></path><circle cx="8" cy="8" r="4"></circle><circle cx="24" cy="8" r="4"></circle><circle cx="8" cy="24" r="4"></circle><circle cx="24" cy="24" r="4"></circle></svg>
@@ -71,10 +73,13 @@ export class CollectivesApp extends LitElement {
       </header>
       <main>
         ${trouble === undefined ? nothing : html`<section class="card" role="alert">${trouble}</section>`}
+        ${consent === undefined ? nothing : html`<section class="card"><h2>Join a bench of other browsers or machines?</h2>
+          <p>This tab would connect to the tabs of that bench, send and receive arrays at full speed, and use this device's GPU. They see your network address.</p>
+          <div class="row actions"><button class="primary" @click=${consent}>Join</button></div></section>`}
         ${guest === undefined ? nothing : html`<section class="card"><h2>A rank of the bench</h2><p role="status">${guest}</p><p class="soft small">Keep this tab open; the results appear in the tab that runs the bench.</p></section>`}
         ${state && this.host ? this.#host(state, this.host) : nothing}
       </main>
-      <footer class="small soft">tabmesh ${version}. Everything stays in this browser: its tabs are joined by real WebRTC data channels (or by what you choose), without a server. All tabs share this machine's processor, so the more ranks send at once, the less each has:
+      <footer class="small soft">tabmesh ${version}. Everything stays between these tabs, which are joined by real WebRTC data channels (or by what you choose); a server only lets tabs of several browsers meet. All tabs share this machine's processor, so the more ranks send at once, the less each has:
         "raw pipe" is one bare channel that has the machine to itself, "raw alike" are bare channels with the same traffic.</footer>`;
   }
 
@@ -93,6 +98,7 @@ export class CollectivesApp extends LitElement {
   #runPanel(state: CollectivesState, { controller, run, joinUrl }: HostParts) {
     const { phase, settings, adapter, browser, status, done, total, missingTabs } = state;
     const busy = phase !== 'ready';
+    const link = joinUrl(settings);
     return html`
       <dl class="facts"><div><dt>adapter</dt><dd>${adapter || 'looking'}</dd></div><div><dt>browser</dt><dd>${browser || 'looking'}</dd></div></dl>
       <div class="row actions">
@@ -102,8 +108,9 @@ export class CollectivesApp extends LitElement {
       <progress max="1" value=${total ? done / total : 0} aria-label="Progress"></progress>
       ${phase === 'waiting' && missingTabs && !settings.frames ? html`<div class="wait">
         <p class="small">Each further rank is a tab of its own, with a process of its own. Keep all of them open.</p>
-        <div class="row"><a class="button" href=${joinUrl} target="_blank" rel="noopener">Open a tab</a></div></div>` : nothing}
-      ${busy && settings.frames ? Array.from({ length: settings.tabs - 1 }, () => html`<iframe class="frames" src=${joinUrl} title="a rank of the bench"></iframe>`) : nothing}
+        <div class="row"><a class="button" href=${link} target="_blank" rel="noopener">Open a tab</a>
+          ${settings.meet === 'broker' ? html`<button @click=${() => this.#copy(link, 'the link for another browser is', controller)}>Copy the link for another browser</button>` : nothing}</div></div>` : nothing}
+      ${busy && settings.frames ? Array.from({ length: settings.tabs - 1 }, () => html`<iframe class="frames" src=${link} title="a rank of the bench"></iframe>`) : nothing}
       ${this.#form(settings, controller, busy)}`;
   }
 
@@ -124,14 +131,14 @@ export class CollectivesApp extends LitElement {
         .checked=${settings.only.includes(name)} @change=${(event: Event) => controller.choose({ only: selectable(undefined).filter((one) => (one === name ? checked(event) : settings.only.includes(one))) })}>${name}</label>`)}</div></details>
       <details ?open=${settings.peers.length > 0}><summary>Beside other libraries</summary><div class="choices">${PEER_NAMES.map((name) => html`<label><input type="checkbox" ?disabled=${busy}
         .checked=${settings.peers.includes(name)} @change=${(event: Event) => controller.choose({ peers: PEER_NAMES.filter((one) => (one === name ? checked(event) : settings.peers.includes(one))) })}>${name}</label>`)}</div></details>
-      <details ?open=${settings.frames}><summary>Where the ranks are</summary><div class="choices"><label><input type="checkbox" ?disabled=${busy} .checked=${settings.frames} @change=${(event: Event) => controller.choose({ frames: checked(event) })}>
+      <details ?open=${settings.frames || settings.meet === 'broker'}><summary>Where the ranks are</summary><div class="choices"><label><input type="checkbox" ?disabled=${busy} .checked=${settings.meet === 'broker'} @change=${(event: Event) => controller.choose({ meet: checked(event) ? 'broker' : 'browser' })}>
+        tabs of other browsers and machines of this network too (they meet by the broker of this page's server; at most ${MOST_TABS_BY_BROKER}, over WebRTC)</label>
+        <label><input type="checkbox" ?disabled=${busy} .checked=${settings.frames} @change=${(event: Event) => controller.choose({ frames: checked(event) })}>
         frames of this page instead of tabs (nothing to open, but all ranks share one process, so the figures are lower)</label></div></details>`;
   }
 
   #keep({ report, settings, rows }: CollectivesState, { controller, linkOf }: HostParts) {
-    const copy = (text: string, what: string): void => {
-      navigator.clipboard.writeText(text).then(() => { this.said = `${what} in the clipboard`; }, () => controller.problem('clipboard: this browser does not let the page write there'));
-    };
+    const copy = (text: string, what: string): void => this.#copy(text, what, controller);
     return html`
       <h2>In short</h2>
       ${report ? html`<ul class="lines small">${summarise(report).map((line) => html`<li>${line}</li>`)}</ul>` : html`<p class="soft small">${rows.length ? 'The summary comes with the end of the run.' : 'Press Run, and open the other tabs when you are asked to.'}</p>`}
@@ -142,6 +149,11 @@ export class CollectivesApp extends LitElement {
         <button @click=${() => copy(linkOf(settings), 'a link that runs this by itself is')}>Copy link</button>
       </div>
       <p class="soft small" role="status">${this.said}</p>`;
+  }
+
+  #copy(text: string, what: string, controller: CollectivesController): void {
+    const failed = (): void => controller.problem('clipboard: this browser does not let the page write there');
+    navigator.clipboard.writeText(text).then(() => { this.said = `${what} in the clipboard`; }, failed);
   }
 }
 

@@ -8,7 +8,7 @@ import type { LaneHandle } from './lane-handle.ts';
 import type { LinkReport as LinkFacts } from '../src/transport/transport.ts';
 import type { RunEvent } from '../src/train/run.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
-import type { Requests } from '../src/train/trainer.ts';
+import type { Wish } from './wish-desk.ts';
 
 export type Backend = 'webgpu' | 'cpu';
 
@@ -30,6 +30,8 @@ export interface RankSetup {
   readonly wantGradients: boolean;
   readonly wantModel: boolean;
   readonly sampleTokens?: number;
+  /** After the run it stays, to write and to be saved, until the worker is ended. */
+  readonly stays?: boolean;
 }
 
 export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Backend }
@@ -58,7 +60,7 @@ export interface RankApi {
   start(setup: RankSetup, events: MessagePort): Promise<void>;
   pause(): void;
   resume(): void;
-  request(wish: Partial<Requests>): void;
+  request(wish: Wish): void;
   /** Says goodbye to all peers and frees the device. */
   leave(): void;
 }

@@ -24,8 +24,9 @@ import { prepareRun } from '../src/train/prepare.ts';
 import type { PreparedRun } from '../src/train/prepare.ts';
 import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
-import type { Requests } from '../src/train/trainer.ts';
 import { browserQualifier } from './qualification.ts';
+import { WishDesk } from './wish-desk.ts';
+import type { Wish } from './wish-desk.ts';
 import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
 
 /** The tuner of each link may take so long before anything else begins. */
@@ -45,8 +46,8 @@ const lanes = new Map<number, Lanes>();
 const tabs = new Map<number, TabWatch>();
 /** Peers that the page has accused before the links began. */
 const accused = new Map<number, PeerError>();
-let wishes: Requests = { stop: false, save: false, sample: false };
-let paused: { promise: Promise<void>; resume: () => void } | undefined;
+/** What the page wants of the run. */
+const desk = new WishDesk();
 
 const api: RankApi = {
   async open(backend: Backend): Promise<DeviceReport> {
@@ -75,7 +76,7 @@ const api: RankApi = {
   },
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
-    wishes = { stop: false, save: false, sample: false };
+    desk.clear();
     let mesh: Mesh | undefined;
     let recorder: FlightRecorder | undefined;
     let stopWatching = (): void => {};
@@ -102,15 +103,12 @@ const api: RankApi = {
         onEvent: (event) => {
           tell(event);
           if (event.kind === 'ready') watched.hold(false);
+          if (event.kind === 'done') desk.over();
           if (event.kind === 'step') tell({ kind: 'links', links: [...links.values()].map(report) });
         },
-        requests: takeWishes,
-        mayContinue: async () => {
-          if (!paused) return;
-          watched.hold(true);
-          await paused.promise;
-          watched.hold(false);
-        },
+        requests: () => desk.take(), takeAsk: () => desk.takeAsk(), whileWaiting: (paused) => desk.next(paused),
+        // Who waits for a person is not slow.
+        onWait: (waits) => watched.hold(waits), ...(setup.stays ? { stays: true } : {}),
       });
       for (const link of links.values()) link.leave();
     } catch (error) {
@@ -124,21 +122,9 @@ const api: RankApi = {
       links = new Map();
     }
   },
-  pause(): void {
-    if (paused) return;
-    let resume = (): void => {};
-    const promise = new Promise<void>((resolve) => { resume = resolve; });
-    paused = { promise, resume };
-  },
-  resume(): void {
-    paused?.resume();
-    paused = undefined;
-  },
-  request(wish: Partial<Requests>): void {
-    wishes = { ...wishes, ...wish };
-    // A stop must be heard even while paused.
-    if (wish.stop) api.resume();
-  },
+  pause(): void { desk.pause(); },
+  resume(): void { desk.resume(); },
+  request(wish: Wish): void { desk.request(wish); },
   leave(): void {
     for (const link of links.values()) link.leave();
     device?.destroy();
@@ -146,12 +132,6 @@ const api: RankApi = {
     gpu = undefined;
   },
 };
-
-function takeWishes(): Requests {
-  const now = wishes;
-  wishes = { stop: now.stop, save: false, sample: false };
-  return now;
-}
 
 /** Links that record their operations and end what takes too long. One receive has no deadline of its own: what it waits for may be a paused rank. */
 function watch({ rank, run, view, paths }: RankSetup, { deadline }: RunConfig, expired: (error: PeerError) => void): WatchedLinks {

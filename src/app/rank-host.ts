@@ -8,9 +8,9 @@ import type { ChannelLanes } from '../cluster/mesh.ts';
 import type { Met } from '../cluster/same-browser.ts';
 import { relayChannel } from '../transport/message-port.ts';
 import { channelTransferWorks } from '../transport/webrtc.ts';
-import type { Requests } from '../train/trainer.ts';
 import type { LaneHandle } from '../../workers/lane-handle.ts';
 import { OLDER } from './plan.ts';
+import type { Wish } from '../../workers/wish-desk.ts';
 import type { Backend, DeviceReport, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
 
 const CLOSE_MS = 2000;
@@ -65,7 +65,7 @@ export class RankHost {
   /** What runs with this peer ends, and names it for `what`. */
   accuse(peer: number, what: string): Promise<void> { return this.#guard(this.#api.accuse(peer, what)); }
 
-  /** Trains to the end. Resolves after the last event (`done` or `failed`) was delivered. */
+  /** Trains to the end. Resolves after `done` or `failed` was delivered; a rank that stays tells on until it is closed. */
   async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {
     this.#started = true;
     const { port1, port2 } = new MessageChannel();
@@ -75,19 +75,18 @@ export class RankHost {
         if (data.kind === 'done' || data.kind === 'failed') resolve();
       };
     });
-    try {
-      // The events have a port of their own, so the call may return before the last of them is here.
-      await this.#guard(Promise.all([this.#api.start(setup, transfer(port2, [port2])), last]));
-    } finally {
-      port1.close();
-    }
+    const call = this.#guard(this.#api.start(setup, transfer(port2, [port2])));
+    const close = (): void => port1.close();
+    // The events have a port of their own, so the call may return before the last of them is here.
+    void call.then(() => last).then(close, close);
+    await this.#guard(Promise.race([last, call.then(() => last)]));
   }
 
   pause(): Promise<void> { return this.#guard(this.#api.pause()); }
 
   resume(): Promise<void> { return this.#guard(this.#api.resume()); }
 
-  request(wish: Partial<Requests>): Promise<void> { return this.#guard(this.#api.request(wish)); }
+  request(wish: Wish): Promise<void> { return this.#guard(this.#api.request(wish)); }
 
   /** Says goodbye to the peers and frees the device. Posted at once, so that it also goes out of a closing page. */
   leave(): Promise<void> { return this.#guard(this.#api.leave()); }

@@ -10,6 +10,7 @@ import { viewConnections } from './connections.ts';
 import { IceSource } from './ice-source.ts';
 import { joinRoom } from '../cluster/session.ts';
 import type { Place, Session, SessionEvent, Wanted } from '../cluster/session.ts';
+import type { SampleAsk } from '../train/beside/ask.ts';
 import { describeEnd } from '../train/describe-end.ts';
 import type { DeviceReport, RankEvent } from '../../workers/protocol.ts';
 import { download } from './checkpoints.ts';
@@ -22,7 +23,7 @@ import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
 import { adapterOf, chooseCarrier, introduce } from './room.ts';
-import { RunActs } from './room/acts.ts';
+import { RunActs, WRITING } from './room/acts.ts';
 import { CheckpointKeeper } from './room/checkpoint-keeper.ts';
 import { RoomWatch } from './room/watch.ts';
 import { tabLanes } from './same-browser.ts';
@@ -92,15 +93,15 @@ export class RunController {
       await Promise.all(hosts.map((host) => host.prepare({ config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) })));
       await joinPairwise(hosts);
       this.#change({ phase: 'training', status: 'compiling kernels' });
-      const setup = { run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0), view: 1, ...wishesOf(plan) };
+      const setup = { run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0), view: 1, stays: true, ...wishesOf(plan) };
       await Promise.all(hosts.map((host, rank) => host.start({ rank, ...setup }, (event) => this.#onRank(run, rank, event))));
     } catch (error) {
       if (!abort.signal.aborted) this.#fail(error);
-    } finally {
-      // By now another run may have begun with hosts of its own.
-      for (const host of hosts) host.close();
-      if (this.#hosts === hosts) this.#hosts = [];
     }
+    // The devices of a run that is over stay for its model. By now another run may have begun with hosts of its own.
+    if (this.#hosts === hosts && this.state.stays) return;
+    for (const host of hosts) host.close();
+    if (this.#hosts === hosts) this.#hosts = [];
   }
 
   /** Enters a room; a trainer opens its device before. `wanted` is proposed as soon as we are in. */
@@ -201,15 +202,16 @@ export class RunController {
 
   /** Saves a checkpoint as a file: now, or the last one of a run that is over. */
   save(): void {
-    const { phase, checkpoint } = this.state;
-    if (phase === 'training' || phase === 'paused') this.#acts.want('save');
+    const { phase, checkpoint, stays, run } = this.state;
+    if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step)) this.#acts.want('save');
     else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
 
   /** Asks the connection doctor anew. */
   examine(): void { void this.#session?.examine(); }
 
-  sample(): void { if (this.state.run && this.busy) this.#acts.want('sample'); }
+  /** Lets the model write; while it trains, after the step. */
+  sample(ask?: SampleAsk): void { if (this.state.run && (this.busy || this.state.stays)) this.#acts.want('sample', ask); }
 
   problem(text: string): void {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
@@ -338,7 +340,7 @@ export class RunController {
       case 'done':
         if (!watched) return;
         this.#acts.over();
-        this.#change({ phase: 'done', status: describeEnd(event) });
+        this.#change({ phase: 'done', status: describeEnd(event), stays: !this.#session });
         return this.#session?.finish(event.stopped ? 'stopped' : 'done', event.steps);
       case 'failed':
         // Who has stopped it hears the others go.
@@ -347,6 +349,7 @@ export class RunController {
         this.#rankFailed(run, event);
         return this.#session?.finish('failed', run.step);
       case 'step': return this.#change(watched && this.state.phase === 'training' && this.#keeper.isPassing(this.state.status) ? { status: 'training' } : {});
+      case 'sample': return this.#change(this.state.status === WRITING ? { status: this.state.phase === 'paused' ? 'paused' : 'the run is over' } : {});
       default: this.#change({});
     }
   }
@@ -364,10 +367,11 @@ export class RunController {
   #begin(): AbortController {
     this.#abort.abort();
     this.#acts.over();
+    if (this.state.stays) this.#closeHosts();
     this.#abort = new AbortController();
     this.#keeper.wantFile(false);
     // The last checkpoint stays: what forms now may come to nothing.
-    this.#change({ phase: 'starting', problems: [], run: undefined, watching: undefined, connections: [] });
+    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [] });
     return this.#abort;
   }
 

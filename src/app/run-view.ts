@@ -13,6 +13,8 @@ import type { StepMetrics } from '../train/trainer.ts';
 import type { DeviceReport, LinkReport, RankEvent } from '../../workers/protocol.ts';
 
 const MAX_POINTS = 4096;
+/** Steps whose pace tells how long the rest will take. */
+const PACE_STEPS = 20;
 
 export class Series {
   readonly x: number[] = [];
@@ -68,7 +70,24 @@ export interface RankView {
   metrics: StepMetrics | undefined;
 }
 
-export interface Sample { readonly step: number; readonly text: string }
+/** The curves of a run that are kept, by their field of RunView. */
+export const CURVE_NAMES = ['loss', 'evaluation', 'tokensPerSecond', 'gradNorm', 'learningRate'] as const;
+export type CurveName = (typeof CURVE_NAMES)[number];
+
+/** What is kept of a run for one that goes on from it. */
+export interface RunPast {
+  readonly curves: Readonly<Record<CurveName, { readonly x: readonly number[]; readonly y: readonly number[] }>>;
+  readonly samples: readonly Sample[];
+  readonly tokens: number;
+  readonly elapsedMs: number;
+}
+
+export interface Sample {
+  readonly step: number;
+  readonly text: string;
+  /** What somebody wrote, of which the text is the continuation. */
+  readonly prompt?: string;
+}
 
 export class RunView {
   readonly config: RunConfig;
@@ -76,6 +95,10 @@ export class RunView {
   readonly loss = new Series();
   readonly evaluation = new Series();
   readonly tokensPerSecond = new Series();
+  readonly gradNorm = new Series();
+  readonly learningRate = new Series();
+  /** Targets that counted, in all steps. */
+  tokens = 0;
   samples: readonly Sample[] = [];
   /** What did not work beside the training. */
   notes: readonly Sample[] = [];
@@ -86,6 +109,12 @@ export class RunView {
   stopped = false;
   /** Kernels are compiled and all ranks are there. */
   ready = false;
+  /** The run goes on from this step with the curves of an earlier one. */
+  from = 0;
+  #elapsedMs = 0;
+  #runningSinceMs: number | undefined;
+  #lastStepAtMs: number | undefined;
+  readonly #paceMs: number[] = [];
   readonly #flights: FlightDump[] = [];
   readonly #linksAtMs = new Map<number, number>();
 
@@ -110,6 +139,35 @@ export class RunView {
   /** Sum of the memory of all ranks whose size is known. */
   get memoryBytes(): number { return this.ranks.reduce((sum, rank) => sum + rank.memoryBytes, 0); }
 
+  /** Whether it trains now, or is paused or over: pauses are no part of its time. */
+  running(is: boolean, nowMs: number): void {
+    if (is === (this.#runningSinceMs !== undefined)) return;
+    if (this.#runningSinceMs !== undefined) this.#elapsedMs += nowMs - this.#runningSinceMs;
+    this.#runningSinceMs = is ? nowMs : undefined;
+    this.#lastStepAtMs = undefined;
+  }
+
+  /** ms in which it trained so far. */
+  elapsedMs(nowMs: number): number { return this.#elapsedMs + (this.#runningSinceMs === undefined ? 0 : nowMs - this.#runningSinceMs); }
+
+  /** ms that the rest of the steps will take at the pace of the last ones; undefined before there is one. */
+  get remainingMs(): number | undefined {
+    if (this.#paceMs.length === 0) return undefined;
+    return Math.max(0, this.config.steps - this.step) * this.#paceMs.reduce((sum, ms) => sum + ms, 0) / this.#paceMs.length;
+  }
+
+  /** Takes over what is known of the run that it goes on from: points and samples of the steps before `step`. */
+  recall(past: RunPast, step: number): void {
+    for (const name of CURVE_NAMES) {
+      const { x, y } = past.curves[name];
+      for (const [i, at] of x.entries()) if (at <= step) this[name].push(at, y[i]!);
+    }
+    this.samples = past.samples.filter((sample) => sample.step <= step);
+    this.tokens = past.tokens;
+    this.#elapsedMs = past.elapsedMs;
+    this.step = this.from = step;
+  }
+
   apply(rank: number, event: RankEvent, nowMs: number): void {
     const view = this.ranks[rank]!;
     switch (event.kind) {
@@ -122,9 +180,9 @@ export class RunView {
         this.vocab = event.vocab;
         this.ready = true;
         return;
-      case 'step': return this.#step(view, event.metrics, event.memoryBytes);
+      case 'step': return this.#step(view, event.metrics, event.memoryBytes, nowMs);
       case 'evaluation': if (rank === this.watched) this.evaluation.push(event.step, event.loss); return;
-      case 'sample': if (rank === this.watched) this.samples = [...this.samples, { step: event.step, text: event.text }].slice(-50); return;
+      case 'sample': if (rank === this.watched) this.samples = [...this.samples, { step: event.step, text: event.text, ...(event.prompt === undefined ? {} : { prompt: event.prompt }) }].slice(-50); return;
       case 'links': return this.#links(view, event.links, nowMs);
       case 'done': view.text = event.stopped ? 'stopped' : 'done'; this.stopped = event.stopped; return;
       case 'failed':
@@ -135,12 +193,18 @@ export class RunView {
     }
   }
 
-  #step(view: RankView, metrics: StepMetrics, memoryBytes: number): void {
+  #step(view: RankView, metrics: StepMetrics, memoryBytes: number, nowMs: number): void {
     Object.assign(view, { text: 'training', metrics, memoryBytes });
     if (view.rank !== this.watched) return;
     this.step = metrics.step + 1;
     if (metrics.tokens > 0) this.loss.push(this.step, metrics.loss);
     this.tokensPerSecond.push(this.step, metrics.tokens / Math.max(metrics.ms, 0.01) * 1000);
+    this.gradNorm.push(this.step, metrics.gradNorm);
+    this.learningRate.push(this.step, metrics.lr);
+    this.tokens += metrics.tokens;
+    if (this.#lastStepAtMs !== undefined) this.#paceMs.push(nowMs - this.#lastStepAtMs);
+    if (this.#paceMs.length > PACE_STEPS) this.#paceMs.shift();
+    this.#lastStepAtMs = nowMs;
   }
 
   #links(view: RankView, links: readonly LinkReport[], nowMs: number): void {

@@ -10,6 +10,7 @@ import type { Device } from '../device/device.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
 import { countWeights } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
+import type { SampleAsk } from './beside/ask.ts';
 import { Beside } from './beside/beside.ts';
 import { writeCheckpoint, writeModel } from './checkpoint.ts';
 import type { Checkpoint } from './checkpoint.ts';
@@ -18,6 +19,8 @@ import { learningRateAt } from './learning-rate.ts';
 import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
 import { Telling } from './beside/telling.ts';
+import { waitTogether } from './beside/waiting.ts';
+import type { Word } from './beside/waiting.ts';
 import { Trainer } from './trainer.ts';
 import type { Requests, StepMetrics } from './trainer.ts';
 
@@ -28,7 +31,8 @@ export type RunEvent =
   | { readonly kind: 'ready'; readonly parameters: number; readonly vocab: number; readonly launches: number; readonly memoryBytes: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly memoryBytes: number }
   | { readonly kind: 'evaluation'; readonly step: number; readonly loss: number }
-  | { readonly kind: 'sample'; readonly step: number; readonly text: string }
+  /** `prompt`: what somebody wrote, of which the text is the continuation. */
+  | { readonly kind: 'sample'; readonly step: number; readonly text: string; readonly prompt?: string }
   | { readonly kind: 'gradients'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer>; readonly last: boolean }
   | { readonly kind: 'model'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> }
@@ -51,8 +55,14 @@ export interface RunOptions {
   /** What it throws does not end the run (see beside/telling.ts). */
   readonly onEvent: (event: RunEvent) => void;
   requests?(): Requests;
-  /** Resolves while the rank may go on; a pause keeps it pending between two steps. */
-  mayContinue?(): Promise<void>;
+  /** What somebody wants the model to write, first come first served; undefined: nothing. */
+  takeAsk?(): SampleAsk | undefined;
+  /** On rank 0, while all ranks wait in a pause or after the last step: resolves when its page wants something. */
+  whileWaiting?(paused: boolean): Promise<Word>;
+  /** All ranks begin or end to wait. */
+  onWait?(waits: boolean): void;
+  /** Stays after the last step, to serve samples and checkpoints, until the device is taken away. */
+  readonly stays?: boolean;
   /** Ends the run before its next step, with an error. */
   readonly signal?: AbortSignal;
   /** Once aborted, this rank asks all to end after their step; with `save` also for a checkpoint of it. */
@@ -81,7 +91,7 @@ export async function runRank(options: RunOptions): Promise<void> {
     if (prepared.resumed) resume(trainer, prepared.resumed);
     const from = step = trainer.step;
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
-    beside = await Beside.create({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, tell });
+    beside = await Beside.create({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell });
     const certificate = await device.qualify?.([]);
     if (certificate) tell({ kind: 'certificate', certificate });
     tell({ kind: 'status', text: 'waiting for the other ranks' });
@@ -90,6 +100,7 @@ export async function runRank(options: RunOptions): Promise<void> {
     const stopped = await trainSteps(options, trainer, beside, (event) => { step = trainer.step; tell(event); });
     if (options.wantModel) await handOver(options, trainer, 'model', tell);
     tell({ kind: 'done', steps: trainer.step, from, stopped });
+    if (options.stays) await stay(options, trainer, beside, tell);
   } finally {
     beside?.dispose();
     trainer.dispose();
@@ -110,7 +121,6 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
   const { config, device, mesh, prepared } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   while (trainer.step < config.steps) {
-    await options.mayContinue?.();
     if (options.signal?.aborted) throw new AbortedError();
     const first = trainer.step === 0 && options.wantGradients;
     const metrics = await trainer.trainStep(first ? async (tokens) => {
@@ -119,13 +129,35 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
     } : undefined);
     tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
     if (metrics.tokens === 0) tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
-    const { stop, save, sample } = metrics.requests;
+    const { stop, save, sample, pause } = metrics.requests;
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
-    if (sample || (prepared.tokenizer && every(config.sampleEvery))) await beside.sample();
+    if (sample) await beside.asked();
+    else if (prepared.tokenizer && every(config.sampleEvery)) await beside.sample();
     if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint', tell);
     if (stop) return true;
+    if (pause && trainer.step < config.steps && await waitBetween(options, trainer, beside, true, tell)) return true;
   }
   return false;
+}
+
+/** All ranks wait between two steps, or after the last; resolves to whether somebody stopped the run meanwhile. */
+async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside, paused: boolean, tell: (event: RunEvent) => void): Promise<boolean> {
+  const { mesh, whileWaiting } = options;
+  options.onWait?.(true);
+  const stopped = await waitTogether({
+    world: mesh.world, next: async () => whileWaiting?.(paused) ?? 'go', requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
+    serve: async ({ save, sample }) => {
+      if (sample) await beside.asked();
+      if (save) await handOver(options, trainer, 'checkpoint', tell);
+    },
+  });
+  options.onWait?.(false);
+  return stopped;
+}
+
+/** Serves on after the end of the run. */
+async function stay(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<void> {
+  while (!await waitBetween(options, trainer, beside, false, tell));
 }
 
 async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<void> {

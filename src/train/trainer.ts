@@ -76,8 +76,8 @@ export interface StepMetrics {
   readonly requests: Requests;
 }
 
-/** Wishes that a rank adds to the step's all-reduce, so that all ranks act on them at the same step. */
-export interface Requests { readonly stop: boolean; readonly save: boolean; readonly sample: boolean }
+/** Wishes that a rank adds to the exchange that ends a step, so that all ranks act on them at the same step. `pause`: all wait after it. */
+export interface Requests { readonly stop: boolean; readonly save: boolean; readonly sample: boolean; readonly pause?: boolean }
 
 const NO_REQUESTS: Requests = { stop: false, save: false, sample: false };
 
@@ -181,8 +181,8 @@ export class Trainer {
     const lr = this.options.lr(this.step);
     if (tokens > 0) await this.#update(reports, tokens, gradNorm, lr);
     const step = this.step++;
-    const asked = (wish: keyof Requests): boolean => reports.some((report) => report[wish]);
-    const requests = { stop: asked('stop'), save: asked('save'), sample: asked('sample') };
+    const asked = (wish: keyof Requests): boolean => reports.some((report) => report[wish] === true);
+    const requests = { stop: asked('stop'), save: asked('save'), sample: asked('sample'), pause: asked('pause') };
     return { requests, step, loss, gradNorm, lr, tokens, ms: world.now() - startMs, bytesSent: difference(ledger.sentByKind(), before), spans: this.#spans };
   }
 

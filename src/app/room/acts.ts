@@ -2,11 +2,13 @@
 // person pressed the button included; so a pause is everybody's, with one limit, and a stop ends a pause wherever it began.
 
 import type { World } from '../../base/world.ts';
+import type { SampleAsk } from '../../train/beside/ask.ts';
 import type { Act } from '../../cluster/messages.ts';
 import type { Presence } from '../../cluster/presence.ts';
 import type { Session } from '../../cluster/session.ts';
 import type { PageState } from './page-state.ts';
 import type { RankHost } from '../rank-host.ts';
+import type { RunView } from '../run-view.ts';
 import { actSentence } from './names.ts';
 
 /** A paused run goes on by itself after this, so that nobody can hold a room for good. */
@@ -14,6 +16,9 @@ export const PAUSE_LIMIT_MS = 5 * 60_000;
 const LIMIT = `${PAUSE_LIMIT_MS / 60_000} min`;
 /** Who stops before the first step waits so long for the others to hear of it. */
 const FAREWELL_MS = 1000;
+
+/** Status while a run that does not train writes. */
+export const WRITING = 'writing';
 
 const ALONE: Readonly<Record<Act, string>> = { pause: 'paused', resume: 'training', stop: 'stopped', save: 'saving after this step', sample: 'sampling after this step' };
 
@@ -35,11 +40,14 @@ export class RunActs {
   #stopped: number | undefined;
   #cancelPause = (): void => {};
   #onRoster = (): void => {};
+  /** What the person at this page wants the model to write, until it is told to its rank. */
+  #ask: SampleAsk | undefined;
 
   constructor(context: ActContext) { this.#context = context; }
 
   /** The person at this page wants something. */
-  want(act: Act): void {
+  want(act: Act, ask?: SampleAsk): void {
+    this.#ask = ask;
     const session = this.#context.session();
     if (session?.me.run) session.act(act);
     else this.#perform(act, ALONE[act], true);
@@ -71,8 +79,9 @@ export class RunActs {
   roster(): void { this.#onRoster(); }
 
   #perform(act: Act, text: string, mine: boolean): void {
-    const { phase, run } = this.#context.state();
-    if (!run || !['training', 'paused', 'stopping'].includes(phase)) return;
+    const { phase, run, stays } = this.#context.state();
+    const waits = phase === 'paused' || (stays && (act === 'save' || act === 'sample'));
+    if (!run || !(waits || phase === 'training' || phase === 'stopping')) return;
     switch (act) {
       case 'pause':
         if (phase !== 'training') return;
@@ -93,12 +102,15 @@ export class RunActs {
       case 'save': {
         const first = run.ranks[0]!;
         if (mine) this.#tellOne((host) => host.request({ save: true }));
+        else if (waits) this.#ring(run);
         if (mine && first.own) this.#context.wantFile();
+        if (waits && mine) return this.#context.change({ status: 'saving' });
         return this.#context.change({ status: mine && !first.own ? `rank 0 (${first.name || 'another tab'}) saves after this step` : text });
       }
       case 'sample':
-        if (mine) this.#tellOne((host) => host.request({ sample: true }));
-        return this.#context.change({ status: text });
+        if (mine) this.#tellOne((host) => host.request({ sample: this.#ask ?? true }));
+        else if (waits) this.#ring(run);
+        return this.#context.change({ status: waits && mine ? WRITING : text });
     }
   }
 
@@ -126,6 +138,9 @@ export class RunActs {
     for (const host of hosts) host.close(0);
     if (state().run === run) change({ phase: 'idle', status: text });
   }
+
+  /** Ranks that wait listen to rank 0 alone: it hears that another has a wish. */
+  #ring(run: RunView): void { if (run.ranks[0]!.own) this.#tellOne((host) => host.request({})); }
 
   /** One rank's wish reaches all with the step; of two ranks that are asked at different steps there would be two. */
   #tellOne(call: (host: RankHost) => Promise<void>): void {

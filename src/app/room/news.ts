@@ -89,7 +89,9 @@ export function applyProgress(run: RunView, body: unknown): void {
   if (text && text.step !== run.samples.at(-1)?.step) run.samples = [...run.samples, text].slice(-50);
 }
 
-export function cut({ step, text }: Sample): Sample { return { step, text: text.slice(0, MAX_SAMPLE_LENGTH) }; }
+export function cut({ step, text, prompt }: Sample): Sample {
+  return { step, text: text.slice(0, MAX_SAMPLE_LENGTH), ...(prompt === undefined ? {} : { prompt: prompt.slice(0, MAX_SAMPLE_LENGTH) }) };
+}
 
 function thinned({ x, y }: Series, most: number): Point[] {
   const every = Math.max(1, Math.ceil(x.length / Math.max(1, most)));
@@ -132,7 +134,8 @@ function texts(value: unknown, name: string, most: number): readonly string[] {
 }
 
 function sampleOf(value: unknown): Sample {
-  const { step, text } = fieldsOf(value);
+  const { step, text, prompt } = fieldsOf(value);
+  if (prompt !== undefined && typeof prompt !== 'string') throw new FormatError('news of a run', 'expected the prompt of a sample to be a text');
   if (typeof text !== 'string') throw new FormatError('news of a run', 'expected a sample with a text');
-  return cut({ step: count(step, 'step'), text });
+  return cut({ step: count(step, 'step'), text, ...(prompt === undefined ? {} : { prompt }) });
 }

@@ -16,6 +16,8 @@ export interface PageState {
   readonly problems: readonly string[];
   /** Our own run, or the one that we watch. */
   readonly run: RunView | undefined;
+  /** The devices of the run that is over are still here: its model writes and can be saved. */
+  readonly stays: boolean;
   /** Who trains the run that we watch, by rank; undefined: we watch none. */
   readonly watching: readonly Presence[] | undefined;
   readonly room: RoomState | undefined;
@@ -25,4 +27,4 @@ export interface PageState {
   readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
 }
 
-export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, watching: undefined, room: undefined, connections: [], checkpoint: undefined };
+export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, stays: false, watching: undefined, room: undefined, connections: [], checkpoint: undefined };

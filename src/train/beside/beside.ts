@@ -6,6 +6,8 @@ import { FormatError, SampleError } from '../../base/errors.ts';
 import { RandomStream } from '../../base/random.ts';
 import { allGather } from '../../collectives/all-gather.ts';
 import type { Group } from '../../collectives/group.ts';
+import { shareAsks } from './ask.ts';
+import type { SampleAsk } from './ask.ts';
 import { Generator } from './generate.ts';
 import type { PreparedRun } from '../prepare.ts';
 import type { RunEvent } from '../run.ts';
@@ -20,6 +22,8 @@ export interface BesideOptions {
   /** Whether samples may be asked for; without a tokenizer there are none. */
   readonly wantsSamples: boolean;
   readonly sampleTokens: number;
+  /** What somebody at this rank wants the model to write next. */
+  readonly takeAsk?: () => SampleAsk | undefined;
   readonly tell: (event: RunEvent) => void;
 }
 
@@ -29,6 +33,7 @@ const SAMPLING = { temperature: 0.8, topK: 40 };
 export class Beside {
   readonly #options: BesideOptions;
   readonly #generator: Generator | undefined;
+  #samples = { step: -1, count: 0 };
 
   private constructor(options: BesideOptions, generator: Generator | undefined) {
     this.#options = options;
@@ -72,28 +77,48 @@ export class Beside {
     else tell({ kind: 'evaluation', step: trainer.step, loss });
   }
 
-  /** Tells a text. The draws depend on the seed, the step and the place in the text alone, so every layout draws alike from equal logits. */
-  async sample(): Promise<void> {
-    const { trainer, prepared, seed, sampleTokens, tell } = this.#options;
+  /** Somebody asked for samples: those that the ranks want, or a plain one when none wants more. */
+  async asked(): Promise<void> {
+    const { trainer, takeAsk } = this.#options;
+    const asks = await shareAsks(trainer.options.mesh.world, takeAsk?.());
+    if (asks.length === 0) await this.sample();
+    for (const ask of asks) await this.sample(ask);
+  }
+
+  /**
+   * Tells a text. The draws depend on the seed, the step, the number of the sample at that step and the place in the text alone, so every layout draws
+   * alike from equal logits.
+   */
+  async sample(ask?: SampleAsk): Promise<void> {
+    const { trainer, prepared, seed, tell } = this.#options;
     const { tokenizer } = prepared;
+    const sampleTokens = ask?.tokens ?? this.#options.sampleTokens;
+    const sampling = ask ?? SAMPLING;
     if (!this.#generator || !tokenizer) { this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared'); return; }
-    const random = new RandomStream(seed, `sample ${trainer.step}`);
-    const prompt = this.#try('there is no sample', () => promptOf(prepared));
+    const random = new RandomStream(seed, `sample ${trainer.step}${this.#again()}`);
+    const prompt = this.#try('there is no sample', () => (ask?.prompt ? [...(tokenizer.prefix ?? []), ...tokenizer.encode(ask.prompt)] : promptOf(prepared)));
     if (!prompt) return;
     let tokens: readonly number[];
     try {
       // A model may know more tokens than the tokenizer, which has no words for the others.
-      tokens = await this.#generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, SAMPLING, random.uniform(i)) });
+      tokens = await this.#generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, sampling, random.uniform(i)) });
     } catch (error) {
       if (!(error instanceof SampleError)) throw error;
       this.#note(`there is no sample (${error.message})`);
       return;
     }
     const text = this.#try('the sample cannot be decoded', () => tokenizer.decode(tokens));
-    if (text !== undefined) tell({ kind: 'sample', step: trainer.step, text });
+    if (text !== undefined) tell({ kind: 'sample', step: trainer.step, text, ...(ask?.prompt ? { prompt: ask.prompt } : {}) });
   }
 
   dispose(): void { this.#generator?.dispose(); }
+
+  /** Who asks twice at one step gets another text; the first of a step is that of every run. */
+  #again(): string {
+    const { step } = this.#options.trainer;
+    this.#samples = this.#samples.step === step ? { step, count: this.#samples.count + 1 } : { step, count: 0 };
+    return this.#samples.count > 0 ? ` ${this.#samples.count}` : '';
+  }
 
   /** For what has the same outcome on every rank. */
   #try<T>(what: string, work: () => T): T | undefined {

@@ -23,11 +23,12 @@ export interface StepReport {
   readonly stop: boolean;
   readonly save: boolean;
   readonly sample: boolean;
+  readonly pause?: boolean;
 }
 
 /** Words of a report. */
 export const REPORT_WORDS = 2 * (3 + BINS_KEPT) + 6 + BINS_KEPT;
-const FLAGS = ['stop', 'save', 'sample', 'beyond'] as const;
+const FLAGS = ['stop', 'save', 'sample', 'beyond', 'pause'] as const;
 
 function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(REPORT_WORDS);
@@ -38,7 +39,7 @@ function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   const f64 = (value: number): void => { view.setFloat64(at, value, true); at += 8; };
   [report.lossSum, report.tokens, report.moment, ...squares.whole].forEach(f64);
   [squares.top, ...squares.fraction, report.most].forEach(u32);
-  u32(FLAGS.reduce((bits, flag, i) => bits | (Number(report[flag]) << i), 0));
+  u32(FLAGS.reduce((bits, flag, i) => bits | (Number(report[flag] ?? false) << i), 0));
   [first ? 1 : 0, first?.order ?? 0, first?.from === undefined ? 0 : first.from + 1].forEach(u32);
   return words;
 }

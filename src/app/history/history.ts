@@ -1,0 +1,158 @@
+// The history of runs: records the page's own run while it trains, and lets people name, compare and delete what was kept. Bounded; a browser that refuses
+// storage costs the history alone, and is told in one sentence. No timer: what the page shows anyway makes the pace.
+
+import { randomHex } from '../../base/world.ts';
+import type { World } from '../../base/world.ts';
+import { sentence } from '../plan.ts';
+import type { RunView } from '../run-view.ts';
+import type { PageState } from '../room/page-state.ts';
+import { keep, usualName } from './kept-run.ts';
+import type { KeptRun, Outcome } from './kept-run.ts';
+import { MOST_RUNS } from './store.ts';
+import type { HistoryStore } from './store.ts';
+
+const SAVE_MS = 5000;
+const MOST_CHECKPOINTS = 20;
+
+export interface HistoryOptions {
+  readonly store: HistoryStore;
+  readonly world: World;
+  /** ms since 1970. */
+  readonly date: () => number;
+  readonly digest: (bytes: Uint8Array<ArrayBuffer>) => Promise<string>;
+  readonly onChange: () => void;
+}
+
+interface Recording { readonly run: RunView; kept: KeptRun; savedAtMs: number; savedPhase: string; checkpoint: PageState['checkpoint'] }
+
+export class History {
+  /** Newest first. */
+  runs: readonly KeptRun[] = [];
+  /** Why nothing is kept, in a sentence; empty when all is well. */
+  trouble = '';
+  readonly #options: HistoryOptions;
+  #recording: Recording | undefined;
+  /** The run that the next one goes on from, and its step. */
+  #past: { readonly kept: KeptRun; readonly step: number } | undefined;
+  #writing: Promise<void> = Promise.resolve();
+  #gone = new Set<string>();
+
+  constructor(options: HistoryOptions) { this.#options = options; }
+
+  async load(): Promise<void> {
+    try {
+      const runs = await this.#options.store.all();
+      const own = this.#recording?.kept;
+      this.#set(own ? [own, ...runs.filter(({ id }) => id !== own.id)] : runs);
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  /** The next run of this page goes on from `checkpoint`: the curves and samples of the run that made it come back, if this browser knows it. */
+  async goOnFrom(checkpoint: Uint8Array<ArrayBuffer>, step: number): Promise<void> {
+    const hash = await this.#options.digest(checkpoint);
+    const kept = this.runs.find(({ checkpoints }) => checkpoints.includes(hash));
+    this.#past = kept && { kept, step };
+  }
+
+  /** The next run of this page goes on from nothing. */
+  goOnFromNothing(): void { this.#past = undefined; }
+
+  /** The page shows a state. */
+  show({ run, phase, watching, checkpoint }: PageState): void {
+    if (!run || watching) return;
+    const { world } = this.#options;
+    if (this.#recording?.run !== run) this.#begin(run, checkpoint);
+    const recording = this.#recording!;
+    if (checkpoint && checkpoint !== recording.checkpoint) {
+      recording.checkpoint = checkpoint;
+      void this.#made(recording, checkpoint.bytes);
+    }
+    const now = world.now();
+    const quiet = phase !== 'training' && phase !== 'stopping' && phase !== 'starting';
+    if (run.step === run.from || (now - recording.savedAtMs < SAVE_MS && !(quiet && phase !== recording.savedPhase))) return;
+    recording.savedAtMs = now;
+    recording.savedPhase = phase;
+    this.#save(recording, phase === 'failed' ? 'failed' : phase === 'done' ? (run.stopped ? 'stopped' : 'done') : phase === 'idle' ? 'stopped' : 'running');
+  }
+
+  rename(id: string, name: string): void {
+    const words = name.trim().slice(0, 100);
+    const run = this.runs.find((known) => known.id === id);
+    if (!run || !words) return;
+    const renamed = { ...run, name: words };
+    if (this.#recording?.kept.id === id) this.#recording.kept = { ...this.#recording.kept, name: words };
+    this.#set(this.runs.map((known) => (known.id === id ? renamed : known)));
+    this.#write(() => this.#options.store.put(renamed));
+  }
+
+  delete(id: string): void {
+    // The run at work would come back with its next step.
+    this.#gone.add(id);
+    this.#set(this.runs.filter((known) => known.id !== id));
+    this.#write(() => this.#options.store.delete(id));
+  }
+
+  #begin(run: RunView, checkpoint: PageState['checkpoint']): void {
+    const { world, date } = this.#options;
+    const past = this.#past;
+    this.#past = undefined;
+    if (past) run.recall(past.kept, past.step);
+    const before = { id: randomHex(world, 8), name: past?.kept.name ?? usualName(run), startedAtMs: date(), checkpoints: [] };
+    this.#recording = { run, kept: keep(run, 'running', { nowMs: world.now(), dateMs: date() }, before), savedAtMs: -Infinity, savedPhase: '', checkpoint };
+  }
+
+  async #made(recording: Recording, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      const hash = await this.#options.digest(bytes);
+      const checkpoints = [...recording.kept.checkpoints, hash].slice(-MOST_CHECKPOINTS);
+      recording.kept = { ...recording.kept, checkpoints };
+      this.#save(recording, recording.kept.outcome);
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  #save(recording: Recording, outcome: Outcome): void {
+    const { world, date, store } = this.#options;
+    const kept = recording.kept = keep(recording.run, outcome, { nowMs: world.now(), dateMs: date() }, recording.kept);
+    if (this.#gone.has(kept.id)) return;
+    const rest = this.runs.filter(({ id }) => id !== kept.id);
+    const dropped = rest.slice(MOST_RUNS - 1);
+    this.#set([kept, ...rest.slice(0, MOST_RUNS - 1)]);
+    this.#write(async () => {
+      await store.put(kept);
+      for (const { id } of dropped) await store.delete(id);
+    });
+  }
+
+  /** One after the other, so that an older state never lands last. */
+  #write(work: () => Promise<void>): void {
+    this.#writing = this.#writing.then(work).then(() => {
+      if (this.trouble === '') return;
+      this.trouble = '';
+      this.#options.onChange();
+    }).catch((error: unknown) => this.#tell(error));
+  }
+
+  /** Resolves when everything so far was written or refused. */
+  settled(): Promise<void> { return this.#writing; }
+
+  #tell(error: unknown): void {
+    const trouble = `this browser keeps no history (${sentence(error)}); what you see is gone with this page`;
+    if (this.trouble === trouble) return;
+    this.trouble = trouble;
+    this.#options.onChange();
+  }
+
+  #set(runs: readonly KeptRun[]): void {
+    this.runs = runs;
+    this.#options.onChange();
+  }
+}
+
+/** SHA-256 in hexadecimal digits. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,146 @@
+// The history without a browser: what is kept of a run, when, how many, and what happens when the browser refuses it.
+
+import { describe, expect, it } from 'vitest';
+import { History } from '../../src/app/history/history.ts';
+import { isKeptRun, toCsv, toJson } from '../../src/app/history/kept-run.ts';
+import type { KeptRun } from '../../src/app/history/kept-run.ts';
+import { MOST_RUNS } from '../../src/app/history/store.ts';
+import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
+import type { PageState } from '../../src/app/room/page-state.ts';
+import { RunView } from '../../src/app/run-view.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
+
+interface Lab { readonly history: History; readonly stored: Map<string, KeptRun>; at(ms: number): void; refuse(error: Error | undefined): void }
+
+function lab(): Lab {
+  const stored = new Map<string, KeptRun>();
+  let [now, id] = [0, 0];
+  let refusal: Error | undefined;
+  const ask = <T>(work: () => T): Promise<T> => (refusal ? Promise.reject(refusal) : Promise.resolve(work()));
+  const history = new History({
+    store: { all: () => ask(() => [...stored.values()].reverse()), put: (run) => ask(() => { stored.set(run.id, structuredClone(run)); }), delete: (gone) => ask(() => { stored.delete(gone); }) },
+    world: { now: () => now, timer: () => () => undefined, randomBytes: (length) => { const bytes = new Uint8Array(length); new DataView(bytes.buffer).setUint32(0, ++id); return bytes; } },
+    date: () => 1_000_000 + now, digest: (bytes) => Promise.resolve(`hash ${bytes.join()}`), onChange: () => undefined,
+  });
+  return { history, stored, at: (ms) => { now = ms; }, refuse: (error) => { refusal = error; } };
+}
+
+function trained(steps: number, from = 0, run = new RunView(parseRunConfig([['steps', 100], ['layout', 'dp=2']]))): RunView {
+  run.opened(0, { kind: 'cpu', adapter: { vendor: '', architecture: '', description: 'a processor', software: true } });
+  for (let step = from; step < steps; step++) {
+    run.apply(0, { kind: 'step', metrics: { step, loss: 5 - step / 100, gradNorm: 1, lr: 0.1, tokens: 10, ms: 5, bytesSent: {}, spans: [], requests: { stop: false, save: false, sample: false } }, memoryBytes: 1 }, step);
+  }
+  return run;
+}
+const state = (run: RunView, phase: PageState['phase'], more: Partial<PageState> = {}): PageState => ({ ...EMPTY_STATE, run, phase, ...more });
+
+describe('the history', () => {
+  it('keeps a run while it trains, not with every step, and how it ended', async () => {
+    const { history, stored, at } = lab();
+    const run = trained(1);
+    history.show(state(run, 'training'));
+    trained(3, 1, run);
+    history.show(state(run, 'training'));
+    await history.settled();
+    expect([...stored.values()].map(({ step, outcome }) => [step, outcome])).toEqual([[1, 'running']]);
+    at(5001);
+    history.show(state(run, 'training'));
+    await history.settled();
+    expect([...stored.values()][0]!.step).toBe(3);
+    history.show(state(trained(4, 3, run), 'done'));
+    await history.settled();
+    const [kept] = [...stored.values()];
+    expect(kept).toMatchObject({ step: 4, outcome: 'done', name: 'gpt2-nano, moby-dick, dp=2', adapter: 'a processor', tokens: 40, config: { layout: 'dp=2', steps: 100 } });
+    expect(kept!.curves.loss.x).toEqual([1, 2, 3, 4]);
+    expect(isKeptRun(kept)).toBe(true);
+    // A run that never made a step, and one that is watched, are none of ours.
+    history.show(state(new RunView(run.config), 'failed'));
+    history.show(state(trained(9), 'training', { watching: [] }));
+    await history.settled();
+    expect(stored.size).toBe(1);
+  });
+
+  it('brings the curve back for a run that goes on from one of its checkpoints, and for no other', async () => {
+    const { history } = lab();
+    const run = trained(6);
+    history.show(state(run, 'training'));
+    history.show(state(run, 'training', { checkpoint: { step: 4, bytes: new Uint8Array([4]) } }));
+    await history.settled();
+    await expect.poll(() => history.runs[0]!.checkpoints).toEqual(['hash 4']);
+    history.rename(history.runs[0]!.id, '  my run ');
+    await history.goOnFrom(new Uint8Array([4]), 4);
+    const resumed = new RunView(run.config);
+    history.show(state(resumed, 'starting', { checkpoint: { step: 4, bytes: new Uint8Array([4]) } }));
+    expect([resumed.loss.x, resumed.step, resumed.tokens]).toEqual([[1, 2, 3, 4], 4, 60]);
+    history.show(state(trained(5, 4, resumed), 'done'));
+    expect(history.runs[0]).toMatchObject({ name: 'my run', step: 5 });
+    expect(history.runs[0]!.curves.loss.x).toEqual([1, 2, 3, 4, 5]);
+    const stranger = new RunView(run.config);
+    await history.goOnFrom(new Uint8Array([9]), 9);
+    history.show(state(stranger, 'starting'));
+    expect(stranger.loss.x).toEqual([]);
+    // What was meant for a run that never began is not given to the next one.
+    await history.goOnFrom(new Uint8Array([4]), 4);
+    history.goOnFromNothing();
+    const fresh = new RunView(run.config);
+    history.show(state(fresh, 'starting'));
+    expect(fresh.step).toBe(0);
+  });
+
+  it('is bounded: the oldest goes', async () => {
+    const { history, stored, at } = lab();
+    for (let i = 0; i < MOST_RUNS + 3; i++) {
+      at(i * 10_000);
+      history.show(state(trained(1), 'done'));
+    }
+    await history.settled();
+    expect([history.runs.length, stored.size]).toEqual([MOST_RUNS, MOST_RUNS]);
+    expect(Math.min(...[...stored.values()].map(({ startedAtMs }) => startedAtMs))).toBe(1_000_000 + 30_000);
+  });
+
+  it('forgets a run that was deleted, also the one at work', async () => {
+    const { history, stored, at } = lab();
+    const run = trained(1);
+    history.show(state(run, 'training'));
+    history.delete(history.runs[0]!.id);
+    at(10_000);
+    history.show(state(trained(5, 1, run), 'done'));
+    await history.settled();
+    expect([history.runs, stored.size]).toEqual([[], 0]);
+  });
+
+  it('says in one sentence that the browser refuses it, and goes on', async () => {
+    const { history, refuse } = lab();
+    refuse(new Error('the storage is full'));
+    await history.load();
+    history.show(state(trained(2), 'done'));
+    await history.settled();
+    expect(history.trouble).toMatch(/^this browser keeps no history \(the storage is full\); what you see is gone with this page$/);
+    expect(history.runs).toHaveLength(1);
+    refuse(undefined);
+    history.rename(history.runs[0]!.id, 'again');
+    await history.settled();
+    expect(history.trouble).toBe('');
+  });
+
+  it('thins long curves to their shape and keeps the last point', () => {
+    const { history } = lab();
+    history.show(state(trained(3001, 0, new RunView(parseRunConfig([['steps', 5000], ['layout', 'dp=2']]))), 'done'));
+    const { x } = history.runs[0]!.curves.loss;
+    expect(x.length).toBeLessThanOrEqual(1001);
+    expect([x.length > 500, x.at(-1)]).toEqual([true, 3001]);
+  });
+
+  it('is exported as CSV and JSON', () => {
+    const { history } = lab();
+    const run = trained(2);
+    run.apply(0, { kind: 'evaluation', step: 2, loss: 4.5 }, 0);
+    history.show(state(run, 'done'));
+    expect(toCsv(history.runs[0]!)).toBe('step,loss,held_out_loss,tokens_per_second,gradient_norm,learning_rate\r\n1,5,,2000,1,0.1\r\n2,4.99,4.5,2000,1,0.1\r\n');
+    expect(JSON.parse(toJson(history.runs[0]!))).toMatchObject({ format: 'tabmesh-run/1', step: 2, curves: { loss: { y: [5, 4.99] } } });
+  });
+
+  it('leaves records of another version alone', () => {
+    expect([isKeptRun(null), isKeptRun({ id: 'a' }), isKeptRun('x')]).toEqual([false, false, false]);
+  });
+});

@@ -4,12 +4,15 @@ import './elements/app.ts';
 import type { TabmeshApp } from './elements/app.ts';
 import { readFragment } from './fragment.ts';
 import type { PageSettings } from './fragment.ts';
+import { realWorld } from '../base/world.ts';
 import { NO_ICE } from '../cluster/ice/servers.ts';
 import { wishesOfLink, withoutWishes } from './link/consent.ts';
 import './link/consent-card.ts';
 import type { ConsentCard } from './link/consent-card.ts';
 import { isVouched } from './link/own-tabs.ts';
-import { layoutFor } from './presets.ts';
+import { layoutFor, NO_FACTS } from './form/fit.ts';
+import { History, sha256 } from './history/history.ts';
+import { historyStore } from './history/store.ts';
 import { configOf, makePlan, sentence } from './plan.ts';
 import { createReporter } from './reporter.ts';
 import { RunController } from './run-controller.ts';
@@ -33,8 +36,10 @@ const { settings, trouble } = readSettings();
 const driven = typeof window.tabmeshReport === 'function';
 let allowed = driven || isVouched(settings.own, () => localStorage, Date.now());
 const reporter = createReporter(window.tabmeshReport, () => (allowed ? settings.upload : undefined));
+const past = new History({ store: historyStore, world: realWorld, date: () => Date.now(), digest: sha256, onChange: () => app.requestUpdate() });
 const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: show });
-app.begin(settings, controller);
+app.begin(settings, controller, past);
+void past.load();
 window.tabmesh = {
   pause: () => controller.pause(), resume: () => controller.resume(), stop: () => controller.stop(), save: () => controller.save(),
   get state() { return plainState(controller.state); },
@@ -55,6 +60,8 @@ else if (wishesOfLink(settings).length > 0) ask();
 
 /** Steps may come hundreds of times a second; only what changes more than numbers is drawn at once. */
 function show(state: PageState): void {
+  state.run?.running(state.phase === 'training' || state.phase === 'stopping', performance.now());
+  past.show(state);
   const { phase, status, problems, run, room, checkpoint, connections, watching } = app.state;
   const same = state.watching === watching && state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
   if (!same) app.state = state;
@@ -83,7 +90,7 @@ function ask(): void {
 async function begin(): Promise<void> {
   const { room, world, devices, plan } = settings;
   if (room) return controller.join(room, plan && { worldSize: world ?? worldSize(configOf(plan).layout), plan });
-  return controller.trainHere(plan ?? makePlan(parseRunConfig([['layout', layoutFor(devices ?? 1)], ['microbatches', 2]])));
+  return controller.trainHere(plan ?? makePlan(layoutFor(devices ?? 1, parseRunConfig([['microbatches', 2]]), NO_FACTS).config));
 }
 
 function readSettings(): { settings: PageSettings; trouble?: string } {

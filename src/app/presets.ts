@@ -17,17 +17,9 @@ export const PRESETS: readonly Preset[] = [
   { name: 'One device', about: 'the plain run that all others must equal', settings: { ...SHOW, layout: 'dp=1' } },
 ];
 
-/** Layouts worth offering beside the presets' own. */
-export const LAYOUTS = ['dp=1', 'dp=2', 'pp=2', 'tp=2', 'sp=2', 'dp=2,pp=2', 'pp=2,tp=2', 'dp=2,tp=2', 'dp=4', 'sp=4', 'ep=4', 'dp=2,pp=2,tp=2'];
-
 export const DATA = [
   { value: 'moby-dick', name: 'Moby Dick (1.2 MB of text)' }, { value: 'copy', name: 'task: copy' }, { value: 'reverse', name: 'task: reverse' },
   { value: 'sort', name: 'task: sort' }, { value: 'addition', name: 'task: addition' },
 ] as const;
 
 export function presetConfig(preset: Preset): RunConfig { return parseRunConfig(Object.entries(preset.settings)); }
-
-/** A layout for `devices` devices when nobody chose one. */
-export function layoutFor(devices: number): string {
-  return devices === 1 ? 'dp=1' : devices === 2 ? 'pp=2' : devices === 4 ? 'dp=2,pp=2' : `dp=${devices}`;
-}

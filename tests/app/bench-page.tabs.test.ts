@@ -125,6 +125,6 @@ it('a browser without a GPU is told what to do, a link with a mistake what is wr
   const { page } = await (await driver.profile()).open('bench.html#only=matmull&run=1');
   await page.getByRole('alert').getByText('link: unknown workload "matmull"; expected some of').waitFor();
   await page.getByRole('link', { name: 'Train across tabs' }).click();
-  await page.getByRole('link', { name: 'Benchmark the kernels on this device' }).click();
+  await page.getByRole('link', { name: 'Kernels' }).click();
   await page.getByRole('button', { name: 'Run', exact: true }).waitFor();
 });

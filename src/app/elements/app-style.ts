@@ -15,7 +15,7 @@ export const appStyle = css`
   .status { padding: 6px 14px; border-radius: 99px; border: 1px solid var(--edge); background: var(--card); font-size: 14px; max-width: 100%; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
   main { display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr); }
   .card { background: var(--card); border: 1px solid var(--edge); border-radius: 16px; padding: 16px; min-width: 0; }
-  .top, .panels { display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr); }
+  .top, .panels, .side { display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr); }
   .actions { margin-bottom: 10px; }
   .hint { color: var(--soft); margin-bottom: 10px; }
   section > .hint:last-child { margin: 10px 0 0; }
@@ -35,9 +35,13 @@ export const appStyle = css`
   progress::-webkit-progress-bar { background: var(--sunken); }
   progress::-webkit-progress-value { background: var(--accent); }
   progress::-moz-progress-bar { background: var(--accent); }
-  .speed { --chart-height: 260px; }
-  .samples ol { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 10px; max-height: 420px; overflow: auto; }
-  .samples > p { margin-top: 10px; }
+  .stats.more { padding-bottom: 16px; }
+  .stats.more b { font-size: 15px; }
+  .loss { --chart-height: 320px; }
+  .small-charts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(260px, 100%), 1fr)); --chart-height: 150px; }
+  .samples { display: flex; flex-direction: column; }
+  .samples .scroll { overflow: auto; margin-top: 10px; flex: 1 1 auto; max-height: 320px; }
+  .samples ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px; }
   pre { margin: 4px 0 0; font: 13px/1.45 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
   .samples li:not(:first-child) pre { color: var(--soft); }
   footer { padding-top: 18px; padding-bottom: 28px; }
@@ -45,9 +49,28 @@ export const appStyle = css`
   @media (min-width: 900px) {
     .top, .panels { grid-template-columns: minmax(0, 1.7fr) minmax(0, 1fr); }
     .top { align-items: start; }
-    .full { grid-column: 1 / -1; }
+    .full, .small-charts { grid-column: 1 / -1; }
+    /* As tall as the curve beside it, whatever stands in it. */
+    .samples .scroll { height: 0; max-height: none; }
+  }
+  @media (max-width: 899px) {
+    /* What one looks at while it trains comes first. */
+    main.with-run .top, main.with-run .panels, main.with-run .side { display: contents; }
+    main.with-run > *, main.with-run .card, main.with-run .small-charts { order: 5; }
+    main.with-run .training { order: 1; }
+    main.with-run .stats { order: 2; }
+    main.with-run .loss-card { order: 3; }
+    main.with-run .samples { order: 4; }
+    main.with-run > .problems, main.with-run > connection-doctor { order: 0; }
+    main.with-run .stats.more { order: 5; }
+    main.with-run .share { order: 6; }
   }
   @media (max-width: 500px) {
+    .title p { display: none; }
+    header { padding-top: 12px; padding-bottom: 10px; gap: 8px 12px; }
+    .logo { width: 30px; height: 30px; }
+    .stats { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+    .loss { --chart-height: 220px; }
     header, main, footer { padding-left: 12px; padding-right: 12px; }
     .card { padding: 14px; border-radius: 14px; }
     .actions .primary { flex: 1 1 100%; }

@@ -57,7 +57,7 @@ export class Repaint implements ReactiveController {
   }
 }
 
-/** The value of a colour of the theme, for a canvas. */
+/** The value of a colour of the theme ('--accent'), for a canvas; any other colour as it is. */
 export function colour(element: Element, name: string): string {
-  return getComputedStyle(element).getPropertyValue(name).trim();
+  return !name.startsWith('--') ? name : getComputedStyle(element).getPropertyValue(name).trim();
 }

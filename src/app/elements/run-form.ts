@@ -1,104 +1,162 @@
-// <run-form>: what to train. A row of examples, one per way to split a run, and behind "Settings" every field of a RunConfig that matters here.
-// Event 'config-change' with the new RunConfig; a value that does not parse stays in its field, with the reason below the form.
+// <run-form>: what to train. A row of examples, one per way to split a run, what the run will take, and behind "Settings" every field of a RunConfig that
+// matters here. Event 'draft-change' with the new Draft. A value that cannot be used stays in its field, which says why.
 
-import { css, html, LitElement } from 'lit';
+import { css, html, LitElement, nothing } from 'lit';
 import { formatLayout } from '../../base/axis.ts';
-import { PRESET_NAMES } from '../../model/presets.ts';
-import { parseRunConfig } from '../../train/run-config.ts';
-import type { RunConfig } from '../../train/run-config.ts';
+import { TabmeshError } from '../../base/errors.ts';
+import { draftOf, edit, problemsOf, RATE_NAMES, rateOf, valueOf } from '../form/draft.ts';
+import type { Draft } from '../form/draft.ts';
+import { GROUPS, MODELS, TEXTS } from '../form/fields.ts';
+import type { FieldGroup, FormField, Option } from '../form/fields.ts';
+import { fittingLayouts, NO_FACTS } from '../form/fit.ts';
+import type { Fault, FormFacts } from '../form/fit.ts';
+import { forecast } from '../form/forecast.ts';
+import type { Forecast } from '../form/forecast.ts';
 import { sentence } from '../plan.ts';
-import { DATA, LAYOUTS, presetConfig, PRESETS } from '../presets.ts';
+import { presetConfig, PRESETS } from '../presets.ts';
 import { shapes } from './theme.ts';
 
+/** Between the last change and the forecast: typing makes several. */
+const FORECAST_DELAY_MS = 150;
+
 export class RunForm extends LitElement {
-  static override properties = { config: { attribute: false }, disabled: { type: Boolean }, files: { attribute: false }, trouble: { state: true }, schedules: { state: true }, strategies: { state: true } };
+  static override properties = {
+    draft: { attribute: false }, facts: { attribute: false }, disabled: { type: Boolean, reflect: true }, schedules: { state: true }, strategies: { state: true }, outlook: { state: true }, open: { state: true },
+  };
   static override styles = [shapes, css`
     .presets { display: flex; flex-wrap: wrap; gap: 6px; }
     .presets button { padding: 4px 12px; min-height: 34px; font-size: 14px; border-radius: 99px; }
     .presets button[aria-pressed='true'] { border-color: var(--accent); color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-    .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 10px 12px; margin-top: 12px; }
+    .about { margin-top: 8px; }
+    fieldset { border: 0; margin: 14px 0 0; padding: 0; min-width: 0; }
+    legend { padding: 0; font-size: 13px; font-weight: 650; }
+    .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 10px 12px; margin-top: 6px; }
     label { display: grid; gap: 3px; font-size: 13px; color: var(--soft); }
     label > * { color: var(--ink); font-size: 14px; }
+    .help, .wrong { font-size: 12px; line-height: 1.35; margin-top: 3px; }
+    .help { color: var(--soft); }
+    .wrong { color: var(--bad); overflow-wrap: anywhere; }
+    [aria-invalid='true'] { border-color: var(--bad); box-shadow: inset 0 0 0 1px var(--bad); }
     details { margin-top: 12px; }
     summary { font-size: 14px; color: var(--soft); width: fit-content; }
-    .trouble { color: var(--bad); font-size: 13px; margin-top: 8px; }
+    .outlook { margin-top: 8px; font-variant-numeric: tabular-nums; }
+    .said { color: var(--warn); margin-top: 8px; }
+    @media (max-width: 700px) { :host([disabled]) .presets, :host([disabled]) .outlook { display: none; } }
   `];
-  declare config: RunConfig;
+  declare draft: Draft;
+  /** What the page knows of dropped texts and models. */
+  declare facts: FormFacts;
   declare disabled: boolean;
-  /** Names of text files that were dropped on the page. */
-  declare files: readonly string[];
-  declare trouble: string;
   declare schedules: readonly string[];
   declare strategies: readonly string[];
+  declare outlook: Forecast | undefined;
+  declare open: boolean;
+  #forecastTimer = 0;
+  #forecasts = 0;
 
   constructor() {
     super();
-    this.config = presetConfig(PRESETS[0]!);
+    this.draft = draftOf(presetConfig(PRESETS[0]!));
+    this.facts = NO_FACTS;
     this.disabled = false;
-    this.files = [];
-    this.trouble = '';
     this.schedules = [];
     this.strategies = [];
+    this.open = false;
+  }
+
+  override willUpdate(changed: Map<PropertyKey, unknown>): void {
+    if (changed.has('draft') || changed.has('facts')) this.#foresee();
+    // A field that does not fit is of no use behind a closed door.
+    if (this.#problems().length && !this.disabled) this.open = true;
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    clearTimeout(this.#forecastTimer);
   }
 
   override render() {
-    const { config, disabled } = this;
-    const layout = formatLayout(config.layout);
+    const { config, said } = this.draft;
     const chosen = PRESETS.find((preset) => JSON.stringify(presetConfig(preset)) === JSON.stringify(config));
     return html`
       <div class="presets" role="group" aria-label="Examples">
-        ${PRESETS.map((preset) => html`<button ?disabled=${disabled} title=${preset.about} aria-pressed=${preset === chosen} @click=${() => this.#set(presetConfig(preset))}>${preset.name}</button>`)}
+        ${PRESETS.map((preset) => html`<button ?disabled=${this.disabled} title=${preset.about} aria-pressed=${preset === chosen} @click=${() => this.#tell(draftOf(presetConfig(preset)))}>${preset.name}</button>`)}
       </div>
-      <p class="soft small" .style=${'margin-top:8px'}>${chosen ? `${chosen.about}. ` : ''}${config.model}, ${config.data}, ${layout}, ${config.steps} steps.</p>
-      <details @toggle=${() => { void this.#loadNames(); }}>
+      <p class="soft small about">${chosen ? `${chosen.about}. ` : ''}${config.model}, ${config.data}, ${formatLayout(config.layout)}, ${config.steps} steps.</p>
+      ${this.outlook ? html`<p class="small outlook" aria-label="What it takes"><b>${this.outlook.parameters}</b>, ${this.outlook.memory}. <span class="soft">${this.outlook.shares}</span></p>` : nothing}
+      ${said.length ? html`<p class="small said" role="status">${said.join('; ')}.</p>` : nothing}
+      <details ?open=${this.open} @toggle=${(event: Event) => { this.open = (event.target as HTMLDetailsElement).open; void this.#loadNames(); }}>
         <summary>Settings</summary>
-        <div class="fields">
-          ${this.#select('model', 'Model', PRESET_NAMES.map((value) => ({ value, name: value })))}
-          ${this.#select('data', 'Data', [...DATA, ...this.files.map((value) => ({ value, name: `file: ${value}` }))])}
-          ${this.#select('tokenizer', 'Tokenizer', ['auto', 'chars', 'bytes', 'bpe:512', 'bpe:1024'].map((value) => ({ value, name: value })))}
-          ${this.#text('layout', 'Layout (mesh)', layout, 'layouts')}
-          ${this.#select('schedule', 'Pipeline schedule', this.schedules.map((value) => ({ value, name: value })))}
-          ${this.#select('sequence', 'Sequence strategy', this.strategies.map((value) => ({ value, name: value })))}
-          ${this.#text('microbatches', 'Microbatches', config.microbatches)}
-          ${this.#text('chunks', 'Chunks per pipeline rank', config.chunks)}
-          ${this.#text('batch', 'Rows per step', config.batch)}
-          ${this.#text('context', 'Tokens per row', config.context ?? 'none')}
-          ${this.#text('steps', 'Steps', config.steps)}
-          ${typeof config.lr === 'number' ? this.#text('lr', 'Learning rate', config.lr) : ''}
-          ${this.#text('evalEvery', 'Evaluate every', config.evalEvery)}
-          ${this.#text('sampleEvery', 'Sample every', config.sampleEvery)}
-          ${this.#text('checkpointEvery', 'Checkpoint every', config.checkpointEvery)}
-          ${this.#text('seed', 'Seed', config.seed)}
-        </div>
-        <datalist id="layouts">${LAYOUTS.map((value) => html`<option value=${value}></option>`)}</datalist>
-      </details>
-      ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : ''}`;
+        ${this.open ? GROUPS.map((group) => this.#group(group)) : nothing}
+      </details>`;
   }
 
-  #select(name: 'model' | 'data' | 'tokenizer' | 'schedule' | 'sequence', label: string, options: readonly { readonly value: string; readonly name: string }[]) {
-    const value = this.config[name];
-    const all = options.some((option) => option.value === value) ? options : [{ value, name: value }, ...options];
-    return html`<label>${label}<select ?disabled=${this.disabled} @change=${(event: Event) => this.#edit(name, (event.target as HTMLSelectElement).value)}>
-      ${all.map((option) => html`<option value=${option.value} ?selected=${option.value === value}>${option.name}</option>`)}
-    </select></label>`;
+  #group({ name, fields }: FieldGroup) {
+    const problems = this.#problems();
+    return html`<fieldset><legend>${name}</legend><div class="fields">${fields.map((field) => this.#field(field, problems.filter(({ field: at }) => at === field.name)))}</div></fieldset>`;
   }
 
-  #text(name: keyof RunConfig, label: string, value: string | number, list?: string) {
-    return html`<label>${label}<input name=${name} ?disabled=${this.disabled} .value=${String(value)} list=${list ?? ''} inputmode=${typeof value === 'number' ? 'decimal' : 'text'} @change=${(event: Event) => this.#edit(name, (event.target as HTMLInputElement).value)}></label>`;
+  #field(field: FormField, faults: readonly Fault[]) {
+    const { name, label, help } = field;
+    const notes = [`${name}-help`, ...(faults.length ? [`${name}-wrong`] : [])].join(' ');
+    return html`<div>
+      <label>${label}${this.#control(field, faults.length > 0, notes)}</label>
+      ${faults.length ? html`<p class="wrong" id=${`${name}-wrong`}>${faults.map(({ text }) => text).join('; ')}</p>` : nothing}
+      <p class="help" id=${`${name}-help`}>${help}</p>
+    </div>`;
   }
 
-  #edit(name: string, value: string): void {
-    try {
-      this.#set(parseRunConfig([[name, value.trim()]], this.config));
-    } catch (error) {
-      this.trouble = sentence(error);
+  #control({ name, kind }: FormField, wrong: boolean, notes: string) {
+    const value = valueOf(this.draft, name);
+    const invalid = wrong ? 'true' : 'false';
+    const fixed = this.disabled || ((RATE_NAMES as readonly string[]).includes(name) && rateOf(this.draft.config) === undefined);
+    if (kind === 'number' || kind === 'text' || kind === 'layouts') {
+      return html`<input name=${name} ?disabled=${fixed} .value=${value} list=${kind === 'layouts' ? 'layouts' : nothing} inputmode=${kind === 'number' ? 'decimal' : 'text'}
+        aria-invalid=${invalid} aria-describedby=${notes} autocomplete="off" spellcheck="false"
+        @input=${(event: Event) => { if (wrong) this.#edit(name, event); }} @change=${(event: Event) => this.#edit(name, event)}>
+        ${kind === 'layouts' ? html`<datalist id="layouts">${fittingLayouts(this.draft.config, this.facts).map((text) => html`<option value=${text}></option>`)}</datalist>` : nothing}`;
     }
+    const options = this.#options(kind);
+    const all = options.some((option) => option.value === value) ? options : [{ value, name: value }, ...options];
+    return html`<select name=${name} ?disabled=${this.disabled} aria-invalid=${invalid} aria-describedby=${notes} @change=${(event: Event) => this.#edit(name, event)}>
+      ${all.map((option) => html`<option value=${option.value} .selected=${option.value === value}>${option.name}</option>`)}
+    </select>`;
   }
 
-  #set(config: RunConfig): void {
-    this.trouble = '';
-    this.config = config;
-    this.dispatchEvent(new CustomEvent('config-change', { detail: config }));
+  #options(kind: FormField['kind']): readonly Option[] {
+    const plain = (values: Iterable<string>, what = ''): Option[] => [...values].map((value) => ({ value, name: what + value }));
+    if (kind === 'models') return [...MODELS, ...plain(this.facts.models.keys(), 'folder: ')];
+    if (kind === 'texts') return [...TEXTS, ...plain(this.facts.characters.keys(), 'file: ')];
+    return kind === 'schedules' ? plain(this.schedules) : kind === 'strategies' ? plain(this.strategies) : kind as readonly Option[];
+  }
+
+  #problems(): readonly Fault[] { return problemsOf(this.draft, this.facts); }
+
+  #edit(name: string, event: Event): void { this.#tell(edit(this.draft, name, (event.target as HTMLInputElement).value, this.facts)); }
+
+  #tell(draft: Draft): void {
+    this.draft = draft;
+    this.dispatchEvent(new CustomEvent('draft-change', { detail: draft }));
+  }
+
+  /** What the run will take; nothing while something does not fit. */
+  #foresee(): void {
+    const number = ++this.#forecasts;
+    clearTimeout(this.#forecastTimer);
+    if (this.#problems().length) {
+      this.outlook = undefined;
+      return;
+    }
+    this.#forecastTimer = window.setTimeout(() => {
+      forecast(this.draft.config, this.facts).then((outlook) => {
+        if (number === this.#forecasts) this.outlook = outlook;
+      }, (error: unknown) => {
+        if (number !== this.#forecasts) return;
+        this.outlook = undefined;
+        // What cannot be built says so when it is trained; a part of the page that cannot be loaded is told at once.
+        if (!(error instanceof TabmeshError)) this.dispatchEvent(new CustomEvent('trouble', { detail: sentence(error), bubbles: true, composed: true }));
+      });
+    }, FORECAST_DELAY_MS);
   }
 
   /** The registries bring kernels along, so they are loaded when somebody looks. */

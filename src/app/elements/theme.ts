@@ -31,10 +31,10 @@ export const shapes = css`
   .badge.warn { background: var(--warn-ground); color: var(--warn); border-color: transparent; }
   button, .button, select, input { font: inherit; color: inherit; border-radius: 9px; border: 1px solid var(--edge); background: var(--card); min-height: 38px; }
   button, .button { padding: 6px 14px; cursor: pointer; font-weight: 550; transition: background 0.12s, border-color 0.12s; }
-  button:hover:not(:disabled), .button:hover { border-color: var(--accent); }
+  button:hover:not(:disabled, [aria-disabled='true']), .button:hover { border-color: var(--accent); }
   button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 650; padding: 8px 20px; }
-  button.primary:hover:not(:disabled) { filter: brightness(1.08); }
-  button:disabled { opacity: 0.5; cursor: default; }
+  button.primary:hover:not(:disabled, [aria-disabled='true']) { filter: brightness(1.08); }
+  button:disabled, button[aria-disabled='true'] { opacity: 0.5; cursor: default; }
   button:focus-visible, .button:focus-within, select:focus-visible, input:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
   select, input { padding: 6px 10px; width: 100%; min-width: 0; }
   a { color: var(--accent); }

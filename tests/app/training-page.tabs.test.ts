@@ -1,0 +1,116 @@
+// The training page under a person's hands, in real Chromium on the references: a form that blocks what it cannot train, buttons by keyboard alone, charts.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Page } from 'playwright-core';
+import { PageDriver, tinyPlan } from './page-driver.ts';
+
+let driver: PageDriver;
+beforeAll(async () => { driver = await PageDriver.start(); });
+afterAll(() => driver.close());
+
+const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
+/** Text of the button that has the focus; undefined when none has. */
+const focused = (page: Page): Promise<string | undefined> => page.evaluate(() => {
+  const element = document.querySelector('tabmesh-app')!.shadowRoot!.activeElement;
+  return element?.tagName === 'BUTTON' ? element.textContent!.trim() : undefined;
+});
+
+describe('the form', () => {
+  it('marks what it cannot train, says why, and begins nothing until it is mended', async () => {
+    const { page } = await (await driver.profile()).open('#backend=cpu');
+    await page.locator('summary', { hasText: 'Settings' }).click();
+    const write = async (name: string, value: string): Promise<void> => {
+      await page.locator(`run-form input[name=${name}]`).fill(value);
+      await page.keyboard.press('Tab');
+    };
+    await write('steps', 'many');
+    const steps = page.locator('run-form input[name=steps]');
+    expect(await steps.getAttribute('aria-invalid')).toBe('true');
+    expect(await steps.inputValue()).toBe('many');
+    expect(await page.locator('#steps-wrong').innerText()).toMatch(/expected a whole number from 1 to 10000000, got "many"/);
+    expect(await button(page, 'Train now').isDisabled()).toBe(true);
+    await page.getByText('Nothing begins before this is mended: steps: expected a whole number').waitFor();
+    // Clicking straight out of a wrong value begins nothing either: the field is read first.
+    await write('steps', '3');
+    expect(await button(page, 'Train now').isEnabled()).toBe(true);
+    await page.locator('run-form input[name=batch]').fill('7');
+    const box = (await button(page, 'Train now').boundingBox())!;
+    await page.mouse.click(box.x + 5, box.y + 5);
+    expect(await page.locator('run-form input[name=batch]').getAttribute('aria-invalid')).toBe('true');
+    expect(await page.evaluate(() => (window as unknown as { tabmesh: { state: { phase: string } } }).tabmesh.state.phase)).toBe('idle');
+    // A layout brings the rows along, and says so; what it takes is there before Train.
+    await write('layout', 'dp=3');
+    await page.getByText(/rows per step is now \d+ instead of 7, so that dp=3/).waitFor();
+    expect(await button(page, 'Train now').isEnabled()).toBe(true);
+    await page.getByLabel('What it takes').getByText(/^[\d,]+ parameters$/).waitFor();
+    expect(await page.getByLabel('What it takes').innerText()).toMatch(/MB per device .*rows \(dp\)/);
+  });
+});
+
+describe('the buttons', () => {
+  it('take a double click as one, and work by keyboard alone', async () => {
+    const tab = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    const { page } = tab;
+    await button(page, 'Train now').dblclick();
+    await tab.step(2);
+    expect((await tab.state()).phase).toBe('training');
+    await button(page, 'Stop').focus();
+    await page.keyboard.press('Enter');
+    await tab.done(0);
+    // The button is gone, and the focus is on the next one that makes sense.
+    await expect.poll(() => focused(page)).toBe('Train now');
+    tab.reports.length = 0;
+    await page.keyboard.press('Enter');
+    await tab.step(1);
+    await expect.poll(() => focused(page)).toBe('Pause');
+    await page.keyboard.press('Enter');
+    await expect.poll(async () => (await tab.state()).phase).toBe('paused');
+    expect(await focused(page)).toBe('Resume');
+    await page.keyboard.press('Enter');
+    await expect.poll(async () => (await tab.state()).phase).toBe('training');
+    const reached = tab.losses(0).length;
+    await expect.poll(() => tab.losses(0).length).toBeGreaterThan(reached + 3);
+    expect(await focused(page), 'after repaints').toBe('Pause');
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('Stop');
+  });
+});
+
+describe('the charts', () => {
+  it('say the value at a step by keyboard and pointer, and keep a zoom while steps come', async () => {
+    const tab = await (await driver.profile()).open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    const { page } = tab;
+    await tab.step(12);
+    const plot = page.locator('line-chart.loss .plot');
+    const said = (): Promise<string | null> => plot.getAttribute('aria-valuetext');
+    await plot.focus();
+    await page.keyboard.press('Home');
+    const loss = (i: number): string => tab.losses(0)[i]!.toFixed(3);
+    expect(await said()).toContain(`step 1: training ${loss(0)}`);
+    await page.keyboard.press('ArrowRight');
+    expect(await said()).toContain(`step 2: training ${loss(1)}`);
+    await page.keyboard.press('+');
+    const zoom = () => page.locator('line-chart.loss').evaluate((chart) => (chart as unknown as { zoom?: [number, number] }).zoom);
+    const before = await zoom();
+    expect(before).toBeDefined();
+    await tab.step(25);
+    await expect.poll(() => page.locator('line-chart.loss').getAttribute('points').then(Number)).toBeGreaterThan(20);
+    expect(await zoom()).toEqual(before);
+    await page.getByRole('button', { name: 'Show all steps' }).click();
+    expect(await zoom()).toBe(undefined);
+    const box = (await plot.boundingBox())!;
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.locator('line-chart.loss').getByText(/^at step \d+$/).waitFor();
+    await page.getByLabel('Log axis').check();
+    await page.getByLabel('Smooth').fill('0.9');
+    await expect.poll(() => page.locator('line-chart.loss canvas').count()).toBe(1);
+    for (const name of ['elapsed', 'time left', 'tokens seen', 'gradient norm', 'learning rate']) {
+      expect(await page.locator('.stats div', { hasText: name }).locator('b').innerText(), name).toMatch(/^[\d,.e-]+( s| min)?$/);
+    }
+    // On a phone the loss is on the first screen.
+    await page.setViewportSize({ width: 390, height: 844 });
+    const chart = (await page.locator('line-chart.loss').boundingBox())!;
+    expect(chart.y + chart.height / 2, 'middle of the loss curve').toBeLessThan(844);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  });
+});

@@ -3,6 +3,7 @@
 // Every failure is a FormatError that names the place. Cost: one pass, recursion at most `maxDepth` deep.
 
 import { FormatError } from './errors.ts';
+import { visibleJson } from './plain-text.ts';
 
 export type JsonObject = ReadonlyMap<string, JsonValue>;
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
@@ -57,7 +58,7 @@ export function isArray(value: JsonValue | undefined): value is readonly JsonVal
 
 /** A piece of foreign text for an error message: quoted, escaped, at most 60 characters. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
+  return visibleJson(text.length > 60 ? `${text.slice(0, 57)}...` : text);
 }
 
 const ESCAPES: ReadonlyMap<string, string> = new Map([

@@ -1,11 +1,14 @@
 // The progress of a run on stderr: a bar that redraws itself in a terminal, a plain line every few steps elsewhere.
 
 import { formatBytes } from '../base/format-bytes.ts';
+import { plainLines } from '../base/plain-text.ts';
 import type { CommandIo } from './command.ts';
 
 export interface ProgressStep { readonly step: number; readonly loss: number; readonly tokens: number; readonly ms: number; readonly bytes: number }
 
 const PLAIN_LINES = 20;
+/** Notes may tell what other people's tabs or a model say. */
+const MAX_NOTE = 20_000;
 
 export class ProgressLine {
   readonly #steps: number;
@@ -18,7 +21,7 @@ export class ProgressLine {
 
   note(text: string): void {
     this.#clear();
-    this.#io.err(text);
+    this.#io.err(plainLines(text, MAX_NOTE));
   }
 
   step({ step, loss, tokens, ms, bytes }: ProgressStep): void {

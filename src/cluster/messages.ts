@@ -7,7 +7,7 @@
 import { FormatError } from '../base/errors.ts';
 import { isArray, isObject, toPlain } from '../base/json.ts';
 import type { JsonObject, JsonValue } from '../base/json.ts';
-import { integerField, isAddress, MAX_VIEW, MAX_WORLD_SIZE, parseFields, textField } from './presence.ts';
+import { integerField, isAddress, MAX_VIEW, MAX_WORLD_SIZE, parseFields, shownField, textField } from './presence.ts';
 
 /** The members of one membership epoch; a member's rank is its index. */
 export interface View {
@@ -87,9 +87,9 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): Message {
     case 'start': return { type, view: viewNumber(fields) };
     case 'report': return { type, view: viewNumber(fields), report: reportOf(objectField(fields, 'report')) };
     case 'retry': return { type, view: viewNumber(fields), pairs: listField(fields, 'pairs', MAX_WORLD_SIZE ** 2).map(pairOf) };
-    case 'abandon': return { type, view: viewNumber(fields), reason: textField(fields, 'reason', 2000, FORMAT), end: endOf(fields.get('end')) };
+    case 'abandon': return { type, view: viewNumber(fields), reason: shownField(fields, 'reason', 2000, FORMAT), end: endOf(fields.get('end')) };
     case 'busy': return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT) };
-    case 'refuse': return { type, wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), reason: textField(fields, 'reason', 2000, FORMAT) };
+    case 'refuse': return { type, wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), reason: shownField(fields, 'reason', 2000, FORMAT) };
     case 'act': return { type, run: runField(fields), act: actOf(fields.get('act')) };
     case 'ask': return { type, run: runField(fields) };
     case 'news': return { type, run: runField(fields), body: toPlain(fields.get('body') ?? null) };
@@ -122,12 +122,12 @@ function reportOf(fields: JsonObject): Report {
     const state = link.get('state');
     const attempt = integerField(link, 'attempt', 1, MAX_ATTEMPTS, FORMAT);
     if (state === 'open') return { state, attempt };
-    const note = link.get('note') === undefined ? {} : { note: textField(link, 'note', 500, FORMAT) };
-    if (state === 'failed') return { state, attempt, reason: textField(link, 'reason', 500, FORMAT), ...note };
+    const note = link.get('note') === undefined ? {} : { note: shownField(link, 'note', 500, FORMAT) };
+    if (state === 'failed') return { state, attempt, reason: shownField(link, 'reason', 500, FORMAT), ...note };
     if (state === 'connecting') return { state, attempt, ...note };
     throw new FormatError(FORMAT, 'expected a link that is connecting, open or failed');
   });
-  return { rank: rankField(fields, 'rank'), ready: fields.get('ready') === true, note: textField(fields, 'note', 500, FORMAT), links };
+  return { rank: rankField(fields, 'rank'), ready: fields.get('ready') === true, note: shownField(fields, 'note', 500, FORMAT), links };
 }
 
 function pairOf(value: JsonValue): Pair {

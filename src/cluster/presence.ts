@@ -8,6 +8,7 @@
 import { FormatError } from '../base/errors.ts';
 import { decodeUtf8, isObject, parseJson, toPlain } from '../base/json.ts';
 import type { JsonObject } from '../base/json.ts';
+import { plainText } from '../base/plain-text.ts';
 
 /** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
 export const PROTOCOL_VERSION = 3;
@@ -68,6 +69,8 @@ export const MAX_WORLD_SIZE = 64;
 export const MAX_VIEW = 2 ** 31;
 const MAX_NUMBER = 2 ** 32 - 1;
 const MAX_ORDER = 2 ** 31;
+/** Longer texts are no mistake of a page of ours. */
+const MAX_SHOWN = 4000;
 const ADDRESS = /^[0-9a-f]{16}$/;
 
 export function isAddress(text: unknown): text is string {
@@ -100,7 +103,7 @@ export function decodePresence(bytes: Uint8Array<ArrayBuffer>, address: string):
   const format = 'presence';
   const fields = parseFields(bytes, format, 16);
   const presence: Presence = {
-    id: textField(fields, 'id', 64, format), name: textField(fields, 'name', 64, format), adapter: textField(fields, 'adapter', 200, format),
+    id: textField(fields, 'id', 64, format), name: shownField(fields, 'name', 64, format) || 'a tab without a name', adapter: shownField(fields, 'adapter', 200, format),
     address: textField(fields, 'address', 16, format), software: fields.get('software') === true,
     role: fields.get('role') === 'observer' ? 'observer' : 'trainer',
     order: integerField(fields, 'order', 1, MAX_ORDER, format), protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
@@ -150,6 +153,11 @@ export function textField(fields: JsonObject, name: string, maxLength: number, f
   const found = fields.get(name);
   if (typeof found !== 'string' || found.length > maxLength) throw new FormatError(format, `expected a field \`${name}\` of text, at most ${maxLength} characters`);
   return found;
+}
+
+/** Text of another person that is shown to people: one line, without what is invisible, cut to `maxLength`. */
+export function shownField(fields: JsonObject, name: string, maxLength: number, format: string): string {
+  return plainText(textField(fields, name, MAX_SHOWN, format), maxLength);
 }
 
 export function integerField(fields: JsonObject, name: string, min: number, max: number, format: string): number {

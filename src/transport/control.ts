@@ -10,6 +10,7 @@
 //   abort      culprit u32, evidence u32, text in UTF-8, at most 1024 bytes
 
 import { FormatError, PeerError } from '../base/errors.ts';
+import { plainText } from '../base/plain-text.ts';
 import type { Evidence } from '../base/errors.ts';
 
 const EVIDENCE_CODE: Readonly<Record<Evidence, number>> = {
@@ -110,7 +111,7 @@ export function decodeAbort(payload: Uint8Array<ArrayBuffer>, teller: number): P
   const culprit = view.getUint32(0, true);
   const evidence = EVIDENCES[view.getUint32(4, true)];
   if (evidence === undefined) throw new FormatError('abort', `unknown evidence ${view.getUint32(4, true)}`);
-  const text = new TextDecoder().decode(payload.subarray(8));
+  const text = plainText(new TextDecoder().decode(payload.subarray(8)), MAX_TEXT_BYTES);
   const named = / \(told by rank \d+\)$/.test(text) || culprit === teller;
   return new PeerError(culprit, evidence, named ? text : `${text} (told by rank ${teller})`);
 }

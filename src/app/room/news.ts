@@ -3,6 +3,7 @@
 
 import { worldSize } from '../../base/axis.ts';
 import { FormatError } from '../../base/errors.ts';
+import { plainLines, plainText } from '../../base/plain-text.ts';
 import { configOf, parsePlan } from '../plan.ts';
 import type { Plan } from '../plan.ts';
 import { RunView } from '../run-view.ts';
@@ -90,7 +91,7 @@ export function applyProgress(run: RunView, body: unknown): void {
 }
 
 export function cut({ step, text, prompt }: Sample): Sample {
-  return { step, text: text.slice(0, MAX_SAMPLE_LENGTH), ...(prompt === undefined ? {} : { prompt: prompt.slice(0, MAX_SAMPLE_LENGTH) }) };
+  return { step, text: plainLines(text, MAX_SAMPLE_LENGTH), ...(prompt === undefined ? {} : { prompt: plainLines(prompt, MAX_SAMPLE_LENGTH) }) };
 }
 
 function thinned({ x, y }: Series, most: number): Point[] {
@@ -129,7 +130,7 @@ function points(value: unknown, name: string): readonly Point[] { return list(va
 function texts(value: unknown, name: string, most: number): readonly string[] {
   return list(value, name, most).map((entry) => {
     if (typeof entry !== 'string') throw new FormatError('news of a run', `expected \`${name}\` to be texts`);
-    return entry.slice(0, 200);
+    return plainText(entry, 200);
   });
 }
 

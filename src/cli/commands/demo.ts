@@ -1,6 +1,7 @@
 // `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC (and not the ports of one browser) through the embedded broker. Visible where there is a
 // display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
+import { plainLines } from '../../base/plain-text.ts';
 import { AXES, worldSize } from '../../base/axis.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import { ServeError } from '../../base/errors.ts';
@@ -20,6 +21,9 @@ const OPTIONS = {
   port: { type: 'count', default: 8080, about: 'port of the page' },
   headless: { type: 'flag', about: 'open no window, even where there is a display' },
 } as const;
+
+/** Characters of the sample; a model may write anything. */
+const MAX_SAMPLE = 20_000;
 
 function hasDisplay(): boolean {
   return process.platform === 'darwin' || process.platform === 'win32' || Boolean(process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY']);
@@ -109,7 +113,7 @@ class DemoView {
     this.#progress.end();
     if (this.#first === undefined) return;
     this.#io.out(`loss ${this.#first.toFixed(4)} -> ${this.#last.toFixed(4)}`);
-    if (this.#sample) this.#io.out(`\n--- sample ---\n${this.#sample}\n--------------`);
+    if (this.#sample) this.#io.out(`\n--- sample ---\n${plainLines(this.#sample, MAX_SAMPLE)}\n--------------`);
   }
 
   /** One line per step, once all ranks have told their bytes. */

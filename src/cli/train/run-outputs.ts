@@ -2,6 +2,7 @@
 // what is lost, the training goes on, and the run counts as failed at its end.
 
 import { existsSync } from 'node:fs';
+import { visibleJson } from '../../base/plain-text.ts';
 import { worldSize } from '../../base/axis.ts';
 import { summary } from '../../device/tune/certificate.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
@@ -58,7 +59,7 @@ export class RunOutputs {
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
     else if (event.kind === 'evaluation') this.status(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
-    else if (event.kind === 'sample') this.status(`step ${event.step}: ${JSON.stringify(event.text)}`);
+    else if (event.kind === 'sample') this.status(`step ${event.step}: ${visibleJson(event.text)}`);
     else if (event.kind === 'gradients') this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
     else if (event.kind === 'model') this.#save(event.step, event.bytes);
     else if (event.kind === 'checkpoint') this.#checkpoint(event.step, event.bytes);

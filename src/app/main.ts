@@ -105,7 +105,7 @@ function plainState({ phase, status, problems, run, room, checkpoint, connection
   return {
     phase, status, problems: [...problems], connections, checkpointStep: checkpoint?.step,
     members: room?.members.map(({ name, adapter, role, run: work }) => ({ name, adapter, role, ...(work ? { rank: work.rank, phase: work.phase } : {}) })),
-    watching: watching?.map(({ name }) => name),
+    notices: room?.notices, watching: watching?.map(({ name }) => name),
     run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },
   };
 }

@@ -4,6 +4,8 @@ import { RoomError } from '../base/errors.ts';
 import { randomHex, realWorld } from '../base/world.ts';
 import { broadcastChannelCarrier } from '../cluster/broadcast-channel.ts';
 import { mqttCarrier } from '../cluster/mqtt.ts';
+import { twoCarriers } from '../cluster/room/two-carriers.ts';
+import type { Identity } from '../cluster/identity/keys.ts';
 import type { Introduction, Role } from '../cluster/presence.ts';
 import type { Carrier } from '../cluster/rendezvous.ts';
 import { newRoomKey } from '../cluster/seal.ts';
@@ -12,24 +14,65 @@ import type { RoomAddress } from './fragment.ts';
 import { adapterName } from './run-view.ts';
 
 const PROBE_MS = 3000;
-const TAB_ID = 'tabmesh.tab';
+const ASK_AGAIN_MS = 2000;
+const MAX_ASK_AGAIN_MS = 60_000;
+const ALONE = "the server of this page has no broker that answers: only tabs of this browser meet here until it does; give others a link with broker=ws://... of a broker that runs";
 
 export function newRoom(broker: string | undefined): RoomAddress {
   return { room: randomHex(realWorld, 6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }) };
 }
 
-/** The broker that the link names; else the one of the page's own server; else the tabs of this browser alone. */
-export async function chooseCarrier(broker: string | undefined): Promise<Carrier> {
+export interface CarrierWatch {
+  /** One sentence for people, for now. */
+  readonly onStatus: (text: string) => void;
+  /** A sentence that stays true until it is called again; undefined: it is true no more. */
+  readonly onNotice: (text: string | undefined) => void;
+  /** The room now meets over what the carrier is called. */
+  readonly onName: (name: string) => void;
+  /** Ends the search for a broker. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The broker that the link names; else the tabs of this browser, and the broker of the page's own server: now, if it answers, or when it answers later.
+ * Rejects with RoomError when that server refuses.
+ */
+export async function chooseCarrier(broker: string | undefined, { onStatus, onNotice, onName, signal }: CarrierWatch): Promise<Carrier> {
   const world = realWorld;
   if (broker !== undefined && broker !== 'none') return mqttCarrier({ world, url: broker });
+  const near = broadcastChannelCarrier({ world });
+  if (broker === 'none' || !location.host) return near;
   // Beside the page, which may lie below a path of a proxy.
-  const own = new URL('mqtt', document.baseURI).href.replace(/^http/, 'ws').replace(/#.*$/, '');
-  if (broker === undefined && location.host) {
-    if (await answers(own)) return mqttCarrier({ world, url: own });
-    const refusal = await whyRefused();
-    if (refusal !== undefined) throw new RoomError('broker', refusal);
+  const url = new URL('mqtt', document.baseURI).href.replace(/^http/, 'ws').replace(/#.*$/, '');
+  let there = await answers(url);
+  if (!there) {
+    onStatus('the broker of this page does not answer; asking once more');
+    there = await answers(url);
   }
-  return broadcastChannelCarrier({ world });
+  if (there) return twoCarriers({ near, far: Promise.resolve(mqttCarrier({ world, url })), waits: true });
+  const refusal = await whyRefused();
+  if (refusal !== undefined) throw new RoomError('broker', refusal);
+  onNotice(ALONE);
+  const carrier: Carrier = twoCarriers({
+    near, waits: false, far: answersLater(url, signal).then((answered) => (answered ? mqttCarrier({ world, url }) : undefined)),
+    onFar: (_, failure) => {
+      onNotice(failure === undefined ? undefined : `${ALONE} (${failure instanceof Error ? failure.message : String(failure)})`);
+      onName(carrier.name);
+    },
+  });
+  return carrier;
+}
+
+/** True once a broker answers, asked again and again, less and less often; false when `signal` ends it. */
+async function answersLater(url: string, signal: AbortSignal): Promise<boolean> {
+  for (let pauseMs = ASK_AGAIN_MS; !signal.aborted; pauseMs = Math.min(2 * pauseMs, MAX_ASK_AGAIN_MS)) {
+    await new Promise<void>((resolve) => {
+      const cancel = realWorld.timer(pauseMs, resolve);
+      signal.addEventListener('abort', () => { cancel(); resolve(); }, { once: true });
+    });
+    if (!signal.aborted && await answers(url)) return !signal.aborted;
+  }
+  return false;
 }
 
 /** Whether a broker takes WebSockets there: a page from a folder of static files has none. */
@@ -59,11 +102,9 @@ async function whyRefused(): Promise<string | undefined> {
   }
 }
 
-/** The id survives a reload, so that the room knows the tab again. Who only watches has opened no device. */
-export function introduce(role: Role, report?: DeviceReport): Introduction {
-  const id = sessionStorage.getItem(TAB_ID) ?? randomHex(realWorld, 8);
-  sessionStorage.setItem(TAB_ID, id);
-  return { id, name: `${browserName()} ${id.slice(0, 3)}`, role, ...(report ? adapterOf(report) : { adapter: '', software: false }) };
+/** Who only watches has opened no device. The first digits of the identity tell tabs of one browser apart. */
+export function introduce(role: Role, { id }: Pick<Identity, 'id'>, report?: DeviceReport): Introduction {
+  return { name: `${browserName()} ${id.slice(0, 3)}`, role, ...(report ? adapterOf(report) : { adapter: '', software: false }) };
 }
 
 export function adapterOf(report: DeviceReport): Pick<Introduction, 'adapter' | 'software'> {

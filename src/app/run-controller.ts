@@ -22,8 +22,9 @@ import { EMPTY_STATE } from './room/page-state.ts';
 import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
-import { adapterOf, chooseCarrier, introduce } from './room.ts';
+import { adapterOf, introduce } from './room.ts';
 import { RunActs, WRITING } from './room/acts.ts';
+import { RoomEntry } from './room/entry.ts';
 import { CheckpointKeeper } from './room/checkpoint-keeper.ts';
 import { RoomWatch } from './room/watch.ts';
 import { tabLanes } from './same-browser.ts';
@@ -46,6 +47,7 @@ export class RunController {
   readonly #watch: RoomWatch;
   #hosts: readonly RankHost[] = [];
   #session: Session | undefined;
+  readonly #entry: RoomEntry;
   #abort = new AbortController();
   readonly #keeper: CheckpointKeeper;
   /** The plan of our own run in a room. */
@@ -55,6 +57,7 @@ export class RunController {
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
+    this.#entry = new RoomEntry({ room: () => this.state.room, change: (change) => this.#setRoom(change), onStatus: (status) => this.#change({ status }) });
     this.#keeper = new CheckpointKeeper({ state: () => this.state, change: (change) => this.#change(change) });
     this.#acts = new RunActs({
       world: realWorld, state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts,
@@ -110,7 +113,7 @@ export class RunController {
     this.#begin();
     const { reporter, settings, page } = this.#options;
     try {
-      this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: { address, joined: false, members: [], me: undefined, carrier: '' } });
+      this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: { address, joined: false, members: [], me: undefined, carrier: '', notices: [] } });
       const report = role === 'trainer' ? await this.#openHost() : undefined;
       this.#change({ status: 'looking for the room' });
       const lanes = tabLanes(settings.lane ?? 'same-browser', {
@@ -118,10 +121,9 @@ export class RunController {
         accuse: async (peer, what) => this.#hosts[0]?.accuse(peer, what),
         adoptSameBrowser: (peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met),
       });
-      const carrier = lanes.tell(await chooseCarrier(address.broker));
-      this.#setRoom({ carrier: carrier.name });
+      const { carrier, identity } = await this.#entry.enter(address);
       this.#session = await joinRoom({
-        world: realWorld, carrier, room: address.room, key: address.key, me: introduce(role, report), ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
+        world: realWorld, carrier: lanes.tell(carrier), room: address.room, key: address.key, me: introduce(role, identity, report), identity, ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         createMesh: lanes.createMesh,
@@ -130,7 +132,7 @@ export class RunController {
           this.#onSession(event);
         },
       });
-      this.#setRoom({ joined: true });
+      this.#setRoom({ joined: true, carrier: carrier.name });
       const { me, members } = this.#session;
       this.#watch.roster(members, me);
       if (wanted) this.#propose(wanted);
@@ -177,6 +179,7 @@ export class RunController {
     this.#closeHosts();
     const session = this.#session;
     this.#session = undefined;
+    this.#entry.leave();
     await session?.close();
     this.#change({ phase: 'idle', status: 'left the room', room: undefined, watching: undefined, connections: [] });
   }
@@ -261,6 +264,7 @@ export class RunController {
   #onSession(event: SessionEvent): void {
     switch (event.type) {
       case 'status': return this.#change({ status: event.text });
+      case 'notice': return this.#entry.notice(event.text);
       case 'roster':
         this.#setRoom({ members: event.members, me: event.me });
         this.#watch.roster(event.members, event.me);
@@ -286,6 +290,7 @@ export class RunController {
       case 'failed':
         if (event.fatal) {
           this.#session = undefined;
+          this.#entry.leave();
           this.#closeHosts();
           this.#setRoom({ joined: false });
         }
@@ -385,10 +390,7 @@ export class RunController {
     this.#hosts = [];
   }
 
-  #setRoom(change: Partial<RoomState>): void {
-    const { room } = this.state;
-    if (room) this.#change({ room: { ...room, ...change } });
-  }
+  #setRoom(change: Partial<RoomState>): void { if (this.state.room) this.#change({ room: { ...this.state.room, ...change } }); }
 
   #change(change: Partial<PageState>): void {
     this.state = { ...this.state, ...change };

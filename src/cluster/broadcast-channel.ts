@@ -29,7 +29,7 @@ export interface BroadcastChannelOptions {
   readonly silentMs?: number;
 }
 
-interface Note { readonly kind: 'hello' | 'presence' | 'signal' | 'gone' | 'alive'; readonly from: string; readonly to?: string; readonly bytes?: Bytes }
+interface Note { readonly kind: 'hello' | 'presence' | 'signal' | 'bye' | 'alive'; readonly from: string; readonly to?: string; readonly bytes?: Bytes }
 
 export function broadcastChannelCarrier(options: BroadcastChannelOptions): Carrier {
   return new BroadcastChannelCarrier(options);
@@ -40,12 +40,13 @@ class BroadcastChannelCarrier implements Carrier {
   readonly graceMs = 0;
   readonly #world: World;
   readonly #openChannel: (name: string) => Channel;
-  readonly #locks: Locks | undefined;
+  #locks: Locks | undefined;
   readonly #heartbeatMs: number;
   readonly #silentMs: number;
   readonly #heard = new Map<string, number>();
   readonly #watches = new Map<string, AbortController>();
   #channel: Channel | undefined;
+  #handlers: CarrierHandlers | undefined;
   #room = '';
   #address = '';
   #freeLock = (): void => {};
@@ -63,7 +64,9 @@ class BroadcastChannelCarrier implements Carrier {
   async open(room: string, address: string, handlers: CarrierHandlers): Promise<void> {
     this.#room = room;
     this.#address = address;
-    if (this.#locks) await this.#holdOwnLock(this.#locks);
+    this.#handlers = handlers;
+    // A browser that refuses locks to this page refuses them to all of its pages.
+    if (this.#locks) await this.#holdOwnLock(this.#locks).catch(() => { this.#locks = undefined; });
     this.#channel = this.#openChannel(`tabmesh/${room}`);
     this.#channel.onmessage = (event) => {
       const note = readNote(event.data);
@@ -72,14 +75,14 @@ class BroadcastChannelCarrier implements Carrier {
     if (!this.#locks) this.#beat(handlers, this.#world.now());
   }
 
-  hello(): void { this.#post({ kind: 'hello', from: this.#address }); }
+  hello(sealed: Bytes): void { this.#post({ kind: 'hello', from: this.#address, bytes: sealed }); }
 
   announce(sealed: Bytes): void { this.#post({ kind: 'presence', from: this.#address, bytes: sealed }); }
 
   signal(to: string, sealed: Bytes): void { this.#post({ kind: 'signal', from: this.#address, to, bytes: sealed }); }
 
-  close(): Promise<void> {
-    this.#post({ kind: 'gone', from: this.#address });
+  close(bye?: Bytes): Promise<void> {
+    if (bye) this.#post({ kind: 'bye', from: this.#address, bytes: bye });
     this.#cancelBeat();
     for (const watch of this.#watches.values()) watch.abort();
     this.#watches.clear();
@@ -93,20 +96,28 @@ class BroadcastChannelCarrier implements Carrier {
   #post(note: Note): void { this.#channel?.postMessage(note); }
 
   #hear(note: Note, handlers: CarrierHandlers): void {
-    this.#heard.set(note.from, this.#world.now());
-    if (note.kind === 'hello') handlers.onHello(note.from);
-    else if (note.kind === 'presence' && note.bytes) {
-      if (this.#locks) this.#watch(this.#locks, note.from, handlers);
-      handlers.onPresence(note.from, note.bytes, true);
-    } else if (note.kind === 'signal' && note.to === this.#address && note.bytes) handlers.onSignal(note.from, note.bytes);
-    else if (note.kind === 'gone') this.#forget(note.from, 'left', handlers);
+    if (this.#heard.has(note.from)) this.#heard.set(note.from, this.#world.now());
+    if (!note.bytes) return;
+    if (note.kind === 'hello') handlers.onHello(note.from, note.bytes);
+    else if (note.kind === 'presence') handlers.onPresence(note.from, note.bytes, true);
+    else if (note.kind === 'signal' && note.to === this.#address) handlers.onSignal(note.from, note.bytes);
+    else if (note.kind === 'bye') handlers.onBye(note.from, note.bytes);
   }
 
-  #forget(address: string, evidence: 'left' | 'lost', handlers: CarrierHandlers): void {
+  watch(address: string): void {
+    this.#heard.set(address, this.#world.now());
+    if (this.#locks && this.#handlers) this.#waitFor(this.#locks, address, this.#handlers);
+  }
+
+  unwatch(address: string): void {
     this.#watches.get(address)?.abort();
     this.#watches.delete(address);
     this.#heard.delete(address);
-    handlers.onGone(address, evidence);
+  }
+
+  #lost(address: string, handlers: CarrierHandlers): void {
+    this.unwatch(address);
+    handlers.onGone(address, 'certain');
   }
 
   #lockName(address: string): string { return `tabmesh/${this.#room}/${address}`; }
@@ -121,12 +132,12 @@ class BroadcastChannelCarrier implements Carrier {
     });
   }
 
-  #watch(locks: Locks, address: string, handlers: CarrierHandlers): void {
+  #waitFor(locks: Locks, address: string, handlers: CarrierHandlers): void {
     if (this.#watches.has(address)) return;
     const watch = new AbortController();
     this.#watches.set(address, watch);
     const waiting = locks.request(this.#lockName(address), { signal: watch.signal }, () => {
-      if (this.#watches.get(address) === watch) this.#forget(address, 'lost', handlers);
+      if (this.#watches.get(address) === watch) this.#lost(address, handlers);
       return Promise.resolve();
     });
     waiting.catch((error: unknown) => {
@@ -143,7 +154,7 @@ class BroadcastChannelCarrier implements Carrier {
       const slept = Math.max(0, now - lastBeat - 2 * this.#heartbeatMs);
       for (const [address, heard] of this.#heard) {
         if (slept > 0) this.#heard.set(address, heard + slept);
-        else if (now - heard > this.#silentMs) this.#forget(address, 'lost', handlers);
+        else if (now - heard > this.#silentMs) this.#lost(address, handlers);
       }
       this.#beat(handlers, now);
     });
@@ -153,7 +164,7 @@ class BroadcastChannelCarrier implements Carrier {
 function readNote(data: unknown): Note | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
   const { kind, from, to, bytes } = data as Partial<Record<keyof Note, unknown>>;
-  if (kind !== 'hello' && kind !== 'presence' && kind !== 'signal' && kind !== 'gone' && kind !== 'alive') return undefined;
+  if (kind !== 'hello' && kind !== 'presence' && kind !== 'signal' && kind !== 'bye' && kind !== 'alive') return undefined;
   if (!isAddress(from)) return undefined;
   return {
     kind, from, ...(typeof to === 'string' ? { to } : {}),

@@ -1,13 +1,15 @@
 // Carries a room over an MQTT broker (WebSocket): the embedded one, mosquitto, or a cluster of brokers. Topics, all under `tabmesh/<room>/`:
 //   p/<address>     retained presence; the Last-Will is the empty retained payload, so the broker itself cleans the roster of a crashed tab
 //   s/<to>/<from>   signals, QoS 1
-//   ctl             `hello?<address>` asks everybody to announce again (brokers without retained wildcards), `bye?<address>` says a clean farewell
+//   ctl             `hello?<address>?` and a sealed hello asks everybody to announce again (brokers without retained wildcards), `bye?<address>?` and a
+//                   sealed bye says a clean farewell; who speaks is in what is sealed, so that the broker need not know
 // The surprising rule: a presence topic is named after the join (address), not after the tab (id): the Will of an older join never erases a newer one.
 // MQTT 3.1.1 has no Will delay, so a lost member has a grace to come back. mqtt.js is loaded when needed. Source: OASIS MQTT 3.1.1, sections 3.1.2.5, 3.3.1.3.
 
 import type { IClientOptions, MqttClient } from 'mqtt';
 import { ConfigError, RoomError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
+import { joinBytes } from './identity/keys.ts';
 import { isAddress } from './presence.ts';
 import type { Carrier, CarrierHandlers } from './rendezvous.ts';
 import type { Bytes } from './seal.ts';
@@ -68,17 +70,23 @@ class MqttCarrier implements Carrier {
     this.#keepConnected(client, handlers);
   }
 
-  hello(): void { this.#publish('ctl', `hello?${this.#address}`); }
+  hello(sealed: Bytes): void { this.#call('hello', sealed); }
 
   announce(sealed: Bytes): void { this.#publish(`p/${this.#address}`, sealed, true); }
 
   signal(to: string, sealed: Bytes): void { this.#publish(`s/${to}/${this.#address}`, sealed); }
 
-  async close(): Promise<void> {
+  /** The broker tells of every client that is gone, by its Will. */
+  watch(): void {}
+  unwatch(): void {}
+
+  #call(verb: 'hello' | 'bye', sealed: Bytes): void { this.#publish('ctl', joinBytes([new TextEncoder().encode(`${verb}?${this.#address}?`), sealed])); }
+
+  async close(bye?: Bytes): Promise<void> {
     if (this.#closed) return;
     const connected = this.#client?.connected ?? false;
     if (connected) {
-      this.#publish('ctl', `bye?${this.#address}`);
+      if (bye) this.#call('bye', bye);
       this.#publish(`p/${this.#address}`, '', true);
     }
     this.#closed = true;
@@ -143,14 +151,15 @@ class MqttCarrier implements Carrier {
     const [kind, first, second] = topic.slice(this.#prefix.length + 1).split('/');
     const bytes = new Uint8Array(payload);
     if (kind === 'p' && isAddress(first) && first !== this.#address) {
-      if (bytes.byteLength === 0) handlers.onGone(first, 'lost');
+      if (bytes.byteLength === 0) handlers.onGone(first, 'said');
       else handlers.onPresence(first, bytes, !retained);
     } else if (kind === 's' && first === this.#address && isAddress(second)) handlers.onSignal(second, bytes);
-    else if (kind === 'ctl' && bytes.byteLength <= 64) {
-      const [verb, from] = new TextDecoder().decode(bytes).split('?');
-      if (!isAddress(from) || from === this.#address) return;
-      if (verb === 'hello') handlers.onHello(from);
-      else if (verb === 'bye') handlers.onGone(from, 'left');
+    else if (kind === 'ctl') {
+      const [, verb, from] = /^(hello|bye)\?([0-9a-f]{16})\?/.exec(new TextDecoder().decode(bytes.subarray(0, 32))) ?? [];
+      if (!verb || !isAddress(from) || from === this.#address) return;
+      const sealed = bytes.slice(verb.length + from.length + 2);
+      if (verb === 'hello') handlers.onHello(from, sealed);
+      else handlers.onBye(from, sealed);
     }
   }
 }

@@ -1,6 +1,6 @@
 // Who is in a room. Every member publishes one Presence; the set of presences is the roster, and every decision (coordinator, ranks, duplicates, versions)
 // is a function of it. Members are ordered by (order, id): `order` is one more than the highest order seen when joining (a Lamport clock, no wall clock),
-// so an older member stays in front of a newcomer. `address` is drawn anew at each join; `id` names the tab and survives a reload.
+// so an older member stays in front of a newcomer. `address` is new at each join; `id` names the tab's key and survives a reload.
 // A presence also says what its member is at work on, what it would like to train and how its last run ended: a member of the room who has just come, and
 // a new coordinator, know from the roster alone whether the room is busy, and a wish is gone with its member.
 // A decoder is total: every byte string gives a Presence or a FormatError.
@@ -11,14 +11,12 @@ import type { JsonObject } from '../base/json.ts';
 import { plainText } from '../base/plain-text.ts';
 
 /** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 export type Role = 'trainer' | 'observer';
 
 /** What a tab says about itself; the rest of its Presence is assigned when it joins. */
 export interface Introduction {
-  /** Names the tab; a duplicated tab carries the same id, and the newer one wins. */
-  readonly id: string;
   /** For people. */
   readonly name: string;
   /** The GPU in words: 'nvidia / ampere', 'google / swiftshader'. */
@@ -55,6 +53,8 @@ export type Ending = 'done' | 'stopped' | 'failed';
 export interface Ended { readonly run: number; readonly wish: number; readonly step: number; readonly how: Ending }
 
 export interface Presence extends Introduction {
+  /** The identity whose key signs what comes from `address`; it survives a reload. Of two joins of one identity the newer counts. */
+  readonly id: string;
   /** Where signals reach this join of this tab: 16 hex digits. */
   readonly address: string;
   readonly order: number;

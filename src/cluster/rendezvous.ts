@@ -1,13 +1,18 @@
 // The meeting point of a room: who is here, and signals to one of them. A Carrier (BroadcastChannel, MQTT) moves opaque bytes between addresses; this file,
-// the same over every carrier, seals them with the room key, keeps the roster and tells a wrong key apart from an empty room.
-// Joining: say `hello?`, listen for `settleMs`, take the next order, announce. An entry from a broker's store is believed for `confirmMs`, until its owner
-// answers. The surprising rule: payloads of another key are fatal only for a newcomer who could open none; later they are a notice, because anybody who
-// knows the room's name could send them. Cost: one sealed presence per member and hello.
+// the same over every carrier, signs and seals what we say (identity/envelope.ts), believes what identity/register.ts lets through, and keeps the roster.
+// Joining: say `hello`, listen for `settleMs`, take the next order, announce. Whoever announces itself and has not answered our challenge is asked to, and
+// stands on no roster before. Leaving is a signed bye, made at the join, so that a closing page can say it. What a carrier reports as lost is only asked
+// after, where others could have said it: whoever lives answers. The surprising rule: payloads of another key are a notice and never an error, because
+// anybody who knows the room's name can send them. Cost: one signed presence per member and hello.
 
-import { AbortedError, ConfigError, FormatError, RoomError } from '../base/errors.ts';
-import { randomHex } from '../base/world.ts';
+import { AbortedError, ConfigError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
-import { byAge, decodePresence, encodePresence, nextOrder, PROTOCOL_VERSION } from './presence.ts';
+import { Speaker } from './identity/envelope.ts';
+import { identityOf, newKeyPair } from './identity/keys.ts';
+import type { Identity } from './identity/keys.ts';
+import { CHALLENGE_BYTES, encodeTold, Register } from './identity/register.ts';
+import type { Peer } from './identity/register.ts';
+import { byAge, nextOrder, PROTOCOL_VERSION } from './presence.ts';
 import type { Introduction, Presence, Role } from './presence.ts';
 import { deriveSeal } from './seal.ts';
 import type { Bytes, Seal } from './seal.ts';
@@ -16,23 +21,28 @@ import type { Bytes, Seal } from './seal.ts';
 export interface Carrier {
   /** For people: 'tabs of this browser', 'broker ws://...'. */
   readonly name: string;
-  /** How long a member may be gone, without having said so, before it is taken off the roster. */
+  /** How long a member of whom it is only said that it is gone may take to show itself, before it is taken off the roster. */
   readonly graceMs: number;
   /** Resolves when everything sent to `address` or to the whole room arrives. Rejects with RoomError. Called once. */
   open(room: string, address: string, handlers: CarrierHandlers): Promise<void>;
   /** Asks everybody to announce themselves. */
-  hello(): void;
+  hello(sealed: Bytes): void;
   announce(sealed: Bytes): void;
   signal(to: string, sealed: Bytes): void;
-  /** Withdraws the presence and closes; what must go out goes out synchronously, so that it works in a closing page. */
-  close(): Promise<void>;
+  /** `onGone` should tell when this address dies. Only of addresses that are known to live: what anybody could make up is not watched. */
+  watch(address: string): void;
+  unwatch(address: string): void;
+  /** Says `bye`, withdraws the presence and closes; what must go out goes out synchronously, so that it works in a closing page. */
+  close(bye?: Bytes): Promise<void>;
 }
 
 export interface CarrierHandlers {
-  onHello(from: string): void;
-  /** `live`: announced by its owner just now, not read from a store. */
+  onHello(from: string, sealed: Bytes): void;
+  /** `live`: announced just now, not read from a store. */
   onPresence(from: string, sealed: Bytes, live: boolean): void;
-  onGone(from: string, evidence: 'left' | 'lost'): void;
+  onBye(from: string, sealed: Bytes): void;
+  /** The address is gone for certain, or only somebody says so. */
+  onGone(from: string, evidence: 'certain' | 'said'): void;
   onSignal(from: string, sealed: Bytes): void;
   onDown(reason: string): void;
   /** The carrier works again after onDown. */
@@ -46,6 +56,8 @@ export interface RendezvousEvents {
   onSignal(from: string, payload: Bytes): void;
   /** One sentence for people. */
   onStatus(text: string): void;
+  /** One sentence for people about others under the name of this room, which stays true: another key, another version. */
+  onNotice(text: string): void;
   /** The room cannot be used any more; close it. */
   onFatal(error: Error): void;
 }
@@ -77,24 +89,31 @@ export interface RendezvousOptions {
   readonly room: string;
   readonly key: string;
   readonly me: Introduction;
+  /** By default a new one. */
+  readonly identity?: Identity;
   readonly protocolVersion?: number;
   readonly settleMs?: number;
   readonly confirmMs?: number;
 }
 
-/** More members than this are not shown; the cap holds whatever arrives. */
-export const MAX_MEMBERS = 128;
 const HELLO_PAUSE_MS = 200;
 const MAX_WAITING = 2048;
+/** Of these from one address. */
+const MAX_WAITING_OF_ONE = 256;
+/** Whoever does not answer is asked again after this, MAX_ASKED times. */
+const ASK_PAUSE_MS = 500;
+const MAX_ASKED = 4;
+/** Addresses that were told about; more are not. */
+const MAX_TOLD = 128;
 
-interface Entry { presence: Presence; live: boolean; cancelGrace: (() => void) | undefined }
-
-/** Resolves when the room knows us. Rejects with ConfigError (key, room name) or RoomError (wrong-key, broker). */
+/** Resolves when the room knows us. Rejects with ConfigError (key, room name) or RoomError (broker). */
 export async function joinRendezvous(options: RendezvousOptions, events: RendezvousEvents): Promise<Rendezvous> {
+  const { world, room, key } = options;
   // The name becomes part of topics, channel names and lock names.
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.room)) throw new ConfigError('room name', `expected 1 to 64 letters, digits, - or _, got '${options.room.slice(0, 80)}'`);
-  const seal = await deriveSeal(options.world, options.room, options.key);
-  const meeting = new Meeting(options, events, seal);
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(room)) throw new ConfigError('room name', `expected 1 to 64 letters, digits, - or _, got '${room.slice(0, 80)}'`);
+  const seal = await deriveSeal(world, room, key);
+  const speaker = await Speaker.join(world, room, seal, options.identity ?? await identityOf(await newKeyPair()));
+  const meeting = new Meeting(options, events, seal, speaker, await speaker.say('bye', '', new Uint8Array(0)));
   await meeting.open();
   return meeting;
 }
@@ -102,26 +121,29 @@ export async function joinRendezvous(options: RendezvousOptions, events: Rendezv
 class Meeting implements Rendezvous {
   readonly #options: RendezvousOptions;
   readonly #events: RendezvousEvents;
-  readonly #seal: Seal;
+  readonly #speaker: Speaker;
   readonly #address: string;
-  readonly #entries = new Map<string, Entry>();
-  readonly #strangers = new Set<string>();
+  readonly #register: Register;
+  readonly #bye: Bytes;
+  readonly #told = new Set<string>();
   #me: Presence | undefined;
-  #sealedMe: Bytes | undefined;
-  #opened = 0;
   #closed = false;
   #answering: 'no' | 'pausing' | 'again' = 'no';
-  #newcomer = true;
+  #announcing = false;
   #cancelConfirm: (() => void) | undefined;
+  #cancelAsk: (() => void) | undefined;
   #incoming: Promise<void> = Promise.resolve();
   #outgoing: Promise<void> = Promise.resolve();
   #waiting = 0;
+  readonly #waitingOf = new Map<string, number>();
 
-  constructor(options: RendezvousOptions, events: RendezvousEvents, seal: Seal) {
+  constructor(options: RendezvousOptions, events: RendezvousEvents, seal: Seal, speaker: Speaker, bye: Bytes) {
     this.#options = options;
     this.#events = events;
-    this.#seal = seal;
-    this.#address = randomHex(options.world, 8);
+    this.#speaker = speaker;
+    this.#address = speaker.address;
+    this.#bye = bye;
+    this.#register = new Register({ world: options.world, seal, room: options.room });
   }
 
   get me(): Presence { return this.#me!; }
@@ -129,55 +151,37 @@ class Meeting implements Rendezvous {
   async open(): Promise<void> {
     const { world, carrier, room, me, protocolVersion = PROTOCOL_VERSION, settleMs = 400 } = this.#options;
     await carrier.open(room, this.#address, {
-      onHello: (from) => { if (from !== this.#address) this.#answerHello(); },
-      onPresence: (from, sealed, live) => this.#receive(() => this.#presence(from, sealed, live)),
-      onGone: (from, evidence) => this.#receive(() => this.#gone(from, evidence)),
-      onSignal: (from, sealed) => this.#receive(() => this.#signal(from, sealed)),
+      onHello: (from, sealed) => this.#receive(from, () => this.#hello(from, sealed)),
+      onPresence: (from, sealed, live) => this.#receive(from, () => this.#presence(from, sealed, live)),
+      onBye: (from, sealed) => this.#receive(from, () => this.#left(from, sealed)),
+      onGone: (from, evidence) => this.#receive(from, () => this.#gone(from, evidence)),
+      onSignal: (from, sealed) => this.#receive(from, () => this.#signal(from, sealed)),
       onDown: (reason) => this.#events.onStatus(`${carrier.name}: ${reason}; trying again, open connections go on`),
       onUp: () => this.#renew(),
     });
-    carrier.hello();
+    this.#sayHello();
     await new Promise<void>((resolve) => { world.timer(settleMs, resolve); });
     await this.#incoming;
     if (this.#closed) throw new AbortedError('the room was left while joining it');
-    if (this.#opened === 0 && this.#strangers.size > 0) {
-      await this.close();
-      throw wrongKey(room);
-    }
-    this.#me = { ...me, address: this.#address, order: nextOrder(this.#roster()), protocolVersion };
-    await this.#sealMe(this.#me);
+    this.#me = { ...me, id: this.#speaker.identity.id, address: this.#address, order: this.#nextOrder(), protocolVersion };
+    carrier.announce(await this.#sayPresence(this.#me));
     this.#changed();
-    this.#expectConfirmation();
+    this.#ask();
   }
 
   update(change: PresenceChange): void {
     if (!this.#me || this.#closed) return;
     const before = this.#me;
-    const order = change.role === 'trainer' && before.role !== 'trainer' ? nextOrder(this.#roster()) : before.order;
-    const now = Object.fromEntries(Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined)) as unknown as Presence;
-    this.#me = now;
+    const order = change.role === 'trainer' && before.role !== 'trainer' ? this.#nextOrder() : before.order;
+    this.#me = Object.fromEntries(Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined)) as unknown as Presence;
     this.#changed();
-    this.#outgoing = this.#outgoing.then(async () => {
-      // Several changes in a row are told as the last of them.
-      if (this.#me !== now || this.#closed) return;
-      await this.#sealMe(now).catch((error: unknown) => this.#events.onStatus(error instanceof Error ? error.message : String(error)));
-    });
-  }
-
-  async #sealMe(me: Presence): Promise<void> {
-    this.#sealedMe = await this.#seal.seal(encodePresence(me), this.#context('presence', this.#address, ''));
     this.#announce();
   }
 
   signal(to: string, payload: Bytes): void {
-    if (this.#closed) return;
-    this.#outgoing = this.#outgoing.then(async () => {
-      try {
-        const sealed = await this.#seal.seal(payload, this.#context('signal', this.#address, to));
-        if (!this.#closed) this.#options.carrier.signal(to, sealed);
-      } catch (error) {
-        this.#events.onStatus(error instanceof Error ? error.message : String(error));
-      }
+    this.#say(async () => {
+      const sealed = await this.#speaker.say('signal', to, payload);
+      if (!this.#closed) this.#options.carrier.signal(to, sealed);
     });
   }
 
@@ -185,18 +189,43 @@ class Meeting implements Rendezvous {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
     this.#cancelConfirm?.();
-    for (const entry of this.#entries.values()) entry.cancelGrace?.();
-    this.#entries.clear();
-    return this.#options.carrier.close();
+    this.#cancelAsk?.();
+    this.#register.clear();
+    return this.#options.carrier.close(this.#bye);
+  }
+
+  /** Says things in the order in which they were wanted: signing is asynchronous. */
+  #say(say: () => Promise<void>): void {
+    if (this.#closed) return;
+    this.#outgoing = this.#outgoing.then(say).catch((error: unknown) => this.#events.onStatus(error instanceof Error ? error.message : String(error)));
+  }
+
+  #sayPresence(presence: Presence): Promise<Bytes> {
+    const { challenge } = this.#register;
+    return this.#speaker.say('presence', '', encodeTold({ challenge, answers: this.#register.answers(), presence }));
   }
 
   #announce(): void {
-    // Sealed once: a hello is answered in the same task, so that a newcomer's short listening is not spent on our cipher.
-    if (this.#sealedMe && !this.#closed) this.#options.carrier.announce(this.#sealedMe);
+    // Several changes in a row are told as the last of them.
+    if (this.#announcing) return;
+    this.#announcing = true;
+    this.#say(async () => {
+      this.#announcing = false;
+      if (!this.#me || this.#closed) return;
+      const sealed = await this.#sayPresence(this.#me);
+      if (!this.#closed) this.#options.carrier.announce(sealed);
+    });
+  }
+
+  #sayHello(): void {
+    this.#say(async () => {
+      const sealed = await this.#speaker.say('hello', '', this.#register.challenge);
+      if (!this.#closed) this.#options.carrier.hello(sealed);
+    });
   }
 
   #answerHello(): void {
-    if (!this.#sealedMe || this.#closed) return;
+    if (!this.#me || this.#closed) return;
     // A burst of hellos gets two answers, at its start and after it: nobody is missed, and nobody can make us shout.
     if (this.#answering !== 'no') { this.#answering = 'again'; return; }
     this.#answering = 'pausing';
@@ -211,32 +240,42 @@ class Meeting implements Rendezvous {
   #renew(): void {
     if (!this.#me || this.#closed) return;
     this.#events.onStatus(`${this.#options.carrier.name}: connected again`);
-    for (const entry of this.#entries.values()) entry.live = false;
+    this.#register.renew();
     this.#announce();
-    this.#options.carrier.hello();
-    this.#expectConfirmation();
-  }
-
-  #expectConfirmation(): void {
+    this.#sayHello();
     this.#cancelConfirm?.();
     this.#cancelConfirm = this.#options.world.timer(this.#options.confirmMs ?? 5000, () => {
-      this.#newcomer = false;
-      let changed = false;
-      for (const [address, entry] of this.#entries) {
-        if (entry.live) continue;
-        this.#drop(address, entry);
-        changed = true;
-      }
-      if (changed) this.#changed();
+      this.#cancelConfirm = undefined;
+      const missing = this.#register.unconfirmed();
+      for (const { address } of missing) this.#depart(address, false);
+      if (missing.length > 0) this.#changed();
     });
   }
 
-  /** Runs what arrived in order, because opening a seal is asynchronous. Bounded: a flood is dropped, not stored. */
-  #receive(handle: () => Promise<void> | void): void {
-    if (this.#waiting >= MAX_WAITING || this.#closed) return;
+  /** Asks those that have not answered our challenge, or seem to be gone, for as long as there are some. */
+  #ask(): void {
+    if (this.#cancelAsk || this.#closed) return;
+    const doubtful = [...this.#register.unproven(), ...this.#register.unconfirmed(), ...this.#register.members().filter(({ cancelGrace }) => cancelGrace)];
+    const asked = doubtful.filter((peer) => peer.asked < MAX_ASKED);
+    if (asked.length === 0) return;
+    for (const peer of asked) peer.asked++;
+    this.#sayHello();
+    this.#cancelAsk = this.#options.world.timer(ASK_PAUSE_MS, () => {
+      this.#cancelAsk = undefined;
+      this.#ask();
+    });
+  }
+
+  /** Runs what arrived in order, because opening is asynchronous. Bounded: a flood is dropped, not stored. */
+  #receive(from: string, handle: () => Promise<void> | void): void {
+    const ofOne = this.#waitingOf.get(from) ?? 0;
+    if (from === this.#address || this.#waiting >= MAX_WAITING || ofOne >= MAX_WAITING_OF_ONE || this.#closed) return;
     this.#waiting++;
+    this.#waitingOf.set(from, ofOne + 1);
     this.#incoming = this.#incoming.then(async () => {
       this.#waiting--;
+      const left = this.#waitingOf.get(from)! - 1;
+      if (left === 0) this.#waitingOf.delete(from); else this.#waitingOf.set(from, left);
       if (this.#closed) return;
       try {
         await handle();
@@ -246,95 +285,99 @@ class Meeting implements Rendezvous {
     });
   }
 
+  async #hello(from: string, sealed: Bytes): Promise<void> {
+    const heard = await this.#hear('hello', from, '', sealed, true);
+    if (heard && heard.body.byteLength === CHALLENGE_BYTES) heard.peer.challenge = heard.body.slice();
+    // Also who has another key should hear that it is not alone.
+    this.#answerHello();
+  }
+
   async #presence(from: string, sealed: Bytes, live: boolean): Promise<void> {
-    if (from === this.#address) return;
-    const plain = await this.#unseal(sealed, this.#context('presence', from, ''));
-    if (!plain) {
-      // A store may still hold the presence of a room of the same name that is long gone; only its owner counts.
-      if (live) this.#stranger(from);
-      return;
-    }
-    const presence = decodeOr(() => decodePresence(plain, from));
-    if (!presence) return this.#events.onStatus(`a member (${from}) announced itself in a form this page does not understand; reload both pages`);
-    this.#opened++;
-    const known = this.#entries.get(from);
-    if (!known && this.#entries.size >= MAX_MEMBERS) return;
-    known?.cancelGrace?.();
-    this.#entries.set(from, { presence, live: live || (known?.live ?? false), cancelGrace: undefined });
-    if (!known || !samePresence(known.presence, presence)) this.#changed();
+    const heard = await this.#hear('presence', from, '', sealed, live);
+    if (!heard) return;
+    const { peer, body } = heard;
+    const before = peer.answered && peer.presence;
+    if (!this.#register.announced(peer, body)) return this.#tell(from, `a member (${from}) announced itself in a form this page does not understand; reload both pages`);
+    peer.cancelGrace?.();
+    peer.cancelGrace = undefined;
+    if (!peer.answered) return this.#me && this.#ask();
+    if (!before) this.#options.carrier.watch(from);
+    if (!before || !samePresence(before, peer.presence!)) this.#changed();
   }
 
   async #signal(from: string, sealed: Bytes): Promise<void> {
-    const plain = await this.#unseal(sealed, this.#context('signal', from, this.#address));
-    if (plain) this.#events.onSignal(from, plain);
-    else this.#stranger(from);
+    const heard = await this.#hear('signal', from, this.#address, sealed, true);
+    if (heard) this.#events.onSignal(from, heard.body);
   }
 
-  #gone(from: string, evidence: 'left' | 'lost'): void {
-    const entry = this.#entries.get(from);
-    if (!entry) return;
+  async #left(from: string, sealed: Bytes): Promise<void> {
+    const heard = await this.#hear('bye', from, '', sealed, true);
+    if (!heard) return;
+    const counted = heard.peer.answered !== undefined;
+    this.#depart(from, true);
+    if (counted) this.#changed();
+  }
+
+  #gone(from: string, evidence: 'certain' | 'said'): void {
+    const peer = this.#register.get(from);
+    if (!peer?.answered) return;
     const { world, carrier } = this.#options;
-    if (evidence === 'left' || carrier.graceMs === 0) {
-      this.#drop(from, entry);
+    const drop = (): void => {
+      if (this.#register.get(from) !== peer) return;
+      this.#depart(from, false);
       this.#changed();
-      return;
+    };
+    if (evidence === 'certain') return drop();
+    peer.cancelGrace ??= world.timer(carrier.graceMs, drop);
+    this.#ask();
+  }
+
+  #depart(address: string, forGood: boolean): void {
+    this.#register.depart(address, forGood);
+    this.#options.carrier.unwatch(address);
+  }
+
+  /** What counts of what arrived. */
+  async #hear(kind: 'hello' | 'presence' | 'signal' | 'bye', from: string, to: string, sealed: Bytes, live: boolean): Promise<{ readonly peer: Peer; readonly body: Bytes } | undefined> {
+    const verdict = await this.#register.hear(kind, from, to, sealed);
+    if ('peer' in verdict) return verdict;
+    switch (verdict.refused) {
+      case 'closed':
+        // A store may still hold the presence of a room of the same name that is long gone; only its owner counts.
+        // A bye of others, or what others say from the address of somebody we know, is no news of that address.
+        if (live && kind !== 'bye' && !(kind === 'presence' && this.#register.get(from))) this.#tell(from, `somebody in this room has a different key and is not heard (${from}); if it is your own tab, or you expected others here, copy the whole link from one of their tabs`);
+        return undefined;
+      case 'version':
+        this.#tell(from, `somebody in this room (${from}) speaks ${verdict.version ? `protocol ${verdict.version}` : 'another protocol'}, this page speaks ${PROTOCOL_VERSION}, and they do not hear each other; reload both from the same address`);
+        return undefined;
+      case 'late':
+        // One renewal at a time, or recordings could keep anybody from being confirmed.
+        if (!this.#cancelAsk && !this.#cancelConfirm) {
+          this.#register.renew();
+          this.#ask();
+        }
+        return undefined;
+      case 'forged': case 'repeated': case 'left': return undefined;
     }
-    entry.cancelGrace ??= world.timer(carrier.graceMs, () => {
-      if (this.#entries.get(from) !== entry) return;
-      this.#drop(from, entry);
-      this.#changed();
-    });
   }
 
-  #drop(address: string, entry: Entry): void {
-    entry.cancelGrace?.();
-    this.#entries.delete(address);
+  #tell(from: string, text: string): void {
+    if (this.#told.has(from) || this.#told.size >= MAX_TOLD) return;
+    this.#told.add(from);
+    this.#events.onNotice(text);
   }
 
-  #stranger(from: string): void {
-    if (this.#strangers.has(from) || this.#strangers.size >= MAX_MEMBERS) return;
-    this.#strangers.add(from);
-    if (!this.#me) return;
-    // Two tabs that entered an empty room at the same moment with different keys: neither saw the other while it listened.
-    if (this.#newcomer && this.#opened === 0) return this.#events.onFatal(wrongKey(this.#options.room));
-    this.#events.onStatus(`somebody in this room has a different key and is ignored (${from}); if it is your own tab, open it with this room's link`);
-  }
-
-  async #unseal(sealed: Bytes, context: string): Promise<Bytes | undefined> {
-    try {
-      return await this.#seal.unseal(sealed, context);
-    } catch (error) {
-      if (error instanceof FormatError) return undefined;
-      throw error;
-    }
-  }
-
-  #context(purpose: 'presence' | 'signal', from: string, to: string): string {
-    return `${this.#options.room}/${purpose}/${from}/${to}`;
-  }
+  /** Behind all that ever announced themselves, also those that a store holds and that have not answered yet. */
+  #nextOrder(): number { return nextOrder([...this.#register.announcements(), ...(this.#me ? [this.#me] : [])]); }
 
   #roster(): Presence[] {
-    const roster = Array.from(this.#entries.values(), (entry) => entry.presence);
+    const roster = this.#register.members().map(({ presence }) => presence!);
     if (this.#me) roster.push(this.#me);
     return roster.sort(byAge);
   }
 
   #changed(): void {
     if (this.#me && !this.#closed) this.#events.onPeers(this.#roster());
-  }
-}
-
-/** The one error of a wrong link. */
-export function wrongKey(room: string): RoomError {
-  return new RoomError('wrong-key', `the key of room '${room}' is different: its members are here, but this link cannot open what they say; copy the whole link from one of their tabs`);
-}
-
-function decodeOr<T>(decode: () => T): T | undefined {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
   }
 }
 

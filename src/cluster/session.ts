@@ -24,7 +24,7 @@ import type { FormingMessage } from './forming.ts';
 
 export type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 
-/** Resolves when the tab is in the room. Rejects with RoomError (wrong-key, broker), ConfigError (key, room, broker address). */
+/** Resolves when the tab is in the room. Rejects with RoomError (broker), ConfigError (key, room, broker address). */
 export async function joinRoom(options: SessionOptions): Promise<Session> {
   const createMesh = options.createMesh ?? (await import('./peer-mesh.ts')).createPeerMesh;
   const session = new RoomSession(options, createMesh);
@@ -61,10 +61,10 @@ class RoomSession implements Session {
   get coordinator(): Presence | undefined { return coordinatorOf(this.members); }
 
   async open(): Promise<void> {
-    const { world, carrier, room, key, me, settleMs, protocolVersion } = this.#options;
+    const { world, carrier, room, key, me, identity, settleMs, protocolVersion } = this.#options;
     let arrived: readonly Presence[] = [];
     const rendezvous = await joinRendezvous(
-      { world, carrier, room, key, me, ...(settleMs === undefined ? {} : { settleMs }), ...(protocolVersion === undefined ? {} : { protocolVersion }) },
+      { world, carrier, room, key, me, ...(identity ? { identity } : {}), ...(settleMs === undefined ? {} : { settleMs }), ...(protocolVersion === undefined ? {} : { protocolVersion }) },
       {
         onPeers: (roster) => {
           arrived = roster;
@@ -72,6 +72,7 @@ class RoomSession implements Session {
         },
         onSignal: (from, payload) => this.#onPayload(from, payload),
         onStatus: (text) => this.#status(text),
+        onNotice: (text) => this.#emit({ type: 'notice', text }),
         onFatal: (error) => this.#fail(error instanceof RoomError ? error : new RoomError('closed', error.message, { cause: error })),
       },
     );

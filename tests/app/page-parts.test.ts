@@ -182,7 +182,7 @@ describe('reports', () => {
     reporter.page('loaded');
     reporter.rank(0, { kind: 'checkpoint', step: 7, bytes, last: true });
     reporter.rank(0, { kind: 'gradients', bytes });
-    reporter.session({ type: 'failed', fatal: true, error: new RoomError('wrong-key', 'no') } as SessionEvent);
+    reporter.session({ type: 'failed', fatal: true, error: new RoomError('broker', 'no') } as SessionEvent);
     reporter.session({ type: 'started', place: { rank: 0 }, lanes: new Map([[1, 'channel']]), wires: new Map() } as unknown as SessionEvent);
     reporter.page('error', 'over');
     await told;
@@ -190,7 +190,7 @@ describe('reports', () => {
       '{"type":"page","state":"loaded"}',
       'POST http://u.example/x/checkpoint-7.safetensors 3', '{"type":"rank","rank":0,"event":{"kind":"checkpoint","step":7,"bytes":{"byteLength":3},"last":true}}',
       'POST http://u.example/x/gradients-0.safetensors 3', '{"type":"rank","rank":0,"event":{"kind":"gradients","bytes":{"byteLength":3}}}',
-      '{"type":"session","event":{"type":"failed","fatal":true,"error":{"name":"RoomError","message":"room: no","trouble":"wrong-key"}}}',
+      '{"type":"session","event":{"type":"failed","fatal":true,"error":{"name":"RoomError","message":"room: no","trouble":"broker"}}}',
       '{"type":"session","event":{"type":"started","place":{"rank":0}}}', '{"type":"page","state":"error","text":"over"}',
     ]);
   });

@@ -46,6 +46,10 @@ const member = {
     const event = await events.find((found) => found.type === 'lost');
     return event.type === 'lost' ? event.member.name : '';
   },
+  notice: async () => {
+    const event = await events.notice(/./);
+    return event.type === 'notice' ? event.text : '';
+  },
   failed: async () => {
     const { error, fatal } = await events.failed();
     return { message: error.message, fatal };

@@ -16,25 +16,24 @@ export function presence(n: number, fields: Partial<Presence> = {}): Presence {
   };
 }
 
-export const introduction = (n: number): { id: string; name: string; adapter: string; software: boolean; role: 'trainer' | 'observer' } => (
-  { id: `tab-${n}`, name: `Tab ${n}`, adapter: 'test', software: true, role: 'trainer' }
+export const introduction = (n: number): { name: string; adapter: string; software: boolean; role: 'trainer' | 'observer' } => (
+  { name: `Tab ${n}`, adapter: 'test', software: true, role: 'trainer' }
 );
 
 /** All members of one room in one process. */
 export class MemoryHub {
   readonly #members = new Map<string, CarrierHandlers>();
+  /** What reaches the member of this address; for those who speak in the names of others. */
+  handlersOf(address: string): CarrierHandlers { return this.#members.get(address)!; }
   /** Sees every payload; returning undefined loses it. */
-  tamper: (kind: 'presence' | 'signal', bytes: Bytes) => Bytes | undefined = (_, bytes) => bytes;
+  tamper: (kind: 'hello' | 'presence' | 'signal' | 'bye', bytes: Bytes, from: string) => Bytes | undefined = (_, bytes) => bytes;
 
   carrier(): Carrier & { die(): void } {
     let address = '';
     const others = (tell: (handlers: CarrierHandlers) => void): void => {
       for (const [member, handlers] of this.#members) if (member !== address) tell(handlers);
     };
-    const gone = (evidence: 'left' | 'lost'): void => {
-      if (!this.#members.delete(address)) return;
-      others((handlers) => handlers.onGone(address, evidence));
-    };
+    const gone = (tell: (handlers: CarrierHandlers) => void): void => { if (this.#members.delete(address)) others(tell); };
     return {
       name: 'memory', graceMs: 0,
       open: (_room, mine, handlers) => {
@@ -42,17 +41,26 @@ export class MemoryHub {
         this.#members.set(mine, handlers);
         return Promise.resolve();
       },
-      hello: () => others((handlers) => handlers.onHello(address)),
+      hello: (sealed) => {
+        const bytes = this.tamper('hello', sealed, address);
+        if (bytes && this.#members.has(address)) others((handlers) => handlers.onHello(address, bytes));
+      },
       announce: (sealed) => {
-        const bytes = this.tamper('presence', sealed);
+        const bytes = this.tamper('presence', sealed, address);
         if (bytes && this.#members.has(address)) others((handlers) => handlers.onPresence(address, bytes, true));
       },
       signal: (to, sealed) => {
-        const bytes = this.tamper('signal', sealed);
+        const bytes = this.tamper('signal', sealed, address);
         if (bytes && this.#members.has(address)) this.#members.get(to)?.onSignal(address, bytes);
       },
-      close: () => { gone('left'); return Promise.resolve(); },
-      die: () => gone('lost'),
+      watch: () => {},
+      unwatch: () => {},
+      close: (sealed) => {
+        const bytes = sealed && this.tamper('bye', sealed, address);
+        gone((handlers) => { if (bytes) handlers.onBye(address, bytes); });
+        return Promise.resolve();
+      },
+      die: () => gone((handlers) => handlers.onGone(address, 'certain')),
     };
   }
 }
@@ -121,6 +129,9 @@ export class SessionEvents extends Events<SessionEvent> {
   }
   failed(): Promise<Extract<SessionEvent, { type: 'failed' }>> {
     return this.find((event): event is Extract<SessionEvent, { type: 'failed' }> => event.type === 'failed');
+  }
+  notice(pattern: RegExp): Promise<SessionEvent> {
+    return this.find((event) => event.type === 'notice' && pattern.test(event.text));
   }
   status(pattern: RegExp): Promise<SessionEvent> {
     return this.find((event) => event.type === 'status' && pattern.test(event.text));

@@ -1,7 +1,7 @@
 // How the tabs of one bench hear of each other and signal: by a BroadcastChannel of this browser, or, for tabs of several browsers, in a room of the broker, sealed
 // with the key of the link. Either tells at once, or within seconds, that a tab is gone: by the lock that it holds, or by the broker.
 
-import { randomHex, realWorld } from '../../base/world.ts';
+import { realWorld } from '../../base/world.ts';
 import { joinRendezvous } from '../../cluster/rendezvous.ts';
 import { holdTabLock, whenTabLockReleased } from '../../transport/tab-lock.ts';
 import type { MeetBy } from '../../bench/collectives/link.ts';
@@ -58,14 +58,15 @@ async function talkInBrowser(room: string, id: string, { onMessage, onPeer, onGo
 }
 
 async function talkByBroker({ room, key }: TalkAddress, id: string, { onMessage, onPeer, onGone }: TalkEvents): Promise<Talk> {
-  const carrier = await chooseCarrier(undefined);
+  const closed = new AbortController();
+  const carrier = await chooseCarrier(undefined, { signal: closed.signal, onStatus: (text) => console.info(text), onNotice: (text) => { if (text !== undefined) console.warn(text); }, onName: () => undefined });
   /** Addresses by id. */
   let others: ReadonlyMap<string, string> = new Map();
   const meeting = await joinRendezvous({
-    world: realWorld, carrier, room, key: key!, me: { id, name: `bench ${randomHex(realWorld, 2)}`, adapter: '', software: false, role: 'observer' },
+    world: realWorld, carrier, room, key: key!, me: { name: id, adapter: '', software: false, role: 'observer' },
   }, {
     onPeers: (roster) => {
-      const now = new Map(roster.filter((member) => member.id !== id).map((member) => [member.id, member.address]));
+      const now = new Map(roster.filter((member) => member.name !== id).map((member) => [member.name, member.address]));
       const before = others;
       others = now;
       for (const gone of before.keys()) if (!now.has(gone)) onGone(gone);
@@ -73,6 +74,7 @@ async function talkByBroker({ room, key }: TalkAddress, id: string, { onMessage,
     },
     onSignal: (_from, payload) => onMessage(JSON.parse(new TextDecoder().decode(payload))),
     onStatus: (text) => console.info(text),
+    onNotice: (text) => console.warn(text),
     onFatal: (error) => { for (const one of others.keys()) onGone(one); console.error(error); },
   });
   return {
@@ -81,6 +83,9 @@ async function talkByBroker({ room, key }: TalkAddress, id: string, { onMessage,
       const bytes = new TextEncoder().encode(JSON.stringify(message));
       for (const [one, address] of others) if (to === undefined || to === one) meeting.signal(address, bytes);
     },
-    close: () => { void meeting.close(); },
+    close: () => {
+      closed.abort();
+      void meeting.close();
+    },
   };
 }

@@ -47,12 +47,13 @@ export class SharePanel extends LitElement {
       </div>`;
   }
 
-  #room({ members, me, joined, carrier }: RoomState) {
+  #room({ members, me, joined, carrier, notices }: RoomState) {
     return html`<div class="grid">
       ${this.link ? qrCode(this.link) : ''}
       <div>
         <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
         <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.address === me?.address ? ' (this tab)' : ''} <span class="soft">${[placeOf(member), member.adapter].filter(Boolean).join(', ')}</span></li>`)}</ul>
+        ${notices.map((text) => html`<p class="small hint" role="status">${text}</p>`)}
         ${this.withheld ? html`<p class="soft small">The link leaves out your TURN server and its password; whoever needs one adds their own.</p>` : ''}
         <p class="soft small">${joined ? `meets over ${carrier}` : 'not in the room yet'}${['localhost', '127.0.0.1'].includes(location.hostname) ? '; this address works on this machine alone, others need the page over https' : ''}</p>
       </div>

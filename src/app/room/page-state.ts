@@ -8,7 +8,15 @@ import type { RunView } from '../run-view.ts';
 /** 'starting': opens, loads, waits for tabs, connects. 'idle', 'done' and 'failed': a run may begin. */
 export type Phase = 'idle' | 'starting' | 'training' | 'paused' | 'stopping' | 'done' | 'failed';
 
-export interface RoomState { readonly address: RoomAddress; readonly joined: boolean; readonly members: readonly Presence[]; readonly me: Presence | undefined; readonly carrier: string }
+export interface RoomState {
+  readonly address: RoomAddress;
+  readonly joined: boolean;
+  readonly members: readonly Presence[];
+  readonly me: Presence | undefined;
+  readonly carrier: string;
+  /** What stays true while we are here: others with another key or version, what this browser lacks. */
+  readonly notices: readonly string[];
+}
 
 export interface PageState {
   readonly phase: Phase;

@@ -3,6 +3,7 @@
 import type { TabmeshError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Lanes } from '../../transport/transport.ts';
+import type { Identity } from '../identity/keys.ts';
 import type { IceDiagnosis } from '../ice/report.ts';
 import type { IceConfig } from '../ice/servers.ts';
 import type { ChannelLanes, Mesh, MeshOptions } from '../mesh.ts';
@@ -28,6 +29,8 @@ export type SessionEvent =
   | { readonly type: 'roster'; readonly members: readonly Presence[]; readonly me: Presence; readonly coordinator: string | undefined }
   /** One sentence for people. */
   | { readonly type: 'status'; readonly text: string }
+  /** One sentence about others under the name of this room, which stays true: another key, another version. */
+  | { readonly type: 'notice'; readonly text: string }
   /** What we would like to train, which waits in the room until it is granted; undefined: nothing any more. `refused`: why it never will be. */
   | { readonly type: 'wish'; readonly wish: Proposal | undefined; readonly refused?: string }
   /** A view is being formed. */
@@ -56,6 +59,8 @@ export interface SessionOptions {
   /** From newRoomKey; travels in the URL fragment. */
   readonly key: string;
   readonly me: Introduction;
+  /** The key pair of this tab; by default a new one for this join. */
+  readonly identity?: Identity;
   readonly onEvent: (event: SessionEvent) => void;
   /** Formed as soon as enough trainers are here, by whoever is the coordinator. */
   readonly wanted?: Wanted;

@@ -1,4 +1,4 @@
-// What a page and the worker of one rank say to each other. Calls go through comlink (control); events come back over a port as one discriminated
+// What a page and a rank in a worker say to each other. Calls go through comlink (control); events come back over a port as one discriminated
 // union; tensors travel on data channels or ports that were transferred to the worker.
 
 import type { AdapterInfo } from '../src/device/device.ts';
@@ -44,12 +44,17 @@ export type RankEvent =
   | { readonly kind: 'links'; readonly links: readonly LinkReport[] }
   | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence; readonly flight?: FlightDump };
 
-/** Exposed by the worker through comlink. */
+/** Posted to a worker: it hosts one rank more, whose RankApi is at the other end of the port. */
+export interface NewRank { readonly rank: MessagePort }
+
+/** Exposed for each rank through comlink. */
 export interface RankApi {
   /** Opens the device. Rejects with what to do when there is none. */
   open(backend: Backend): Promise<DeviceReport>;
   /** Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats. */
   prepare(preparation: RankPreparation): Promise<void>;
+  /** Takes what another rank of the same worker was prepared with. */
+  prepareAlike(): void;
   /** Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of its own serves as both. */
   adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void>;
   /** The tab of an adopted peer holds this lock as long as it lives. */

@@ -1,4 +1,5 @@
-// How a worker qualifies its GPU: it remembers in IndexedDB, and tabs of one browser take turns, so that one measures and the others read what it found.
+// How a worker qualifies its GPU: it remembers in IndexedDB, and tabs of one browser take turns, so that one measures and the others read what it found. Before the training
+// the others wait for their turn; between steps they go on without one.
 
 import { realWorld } from '../src/base/world.ts';
 import { indexedDbTuneStore } from '../src/device/tune/indexed-db-store.ts';
@@ -12,7 +13,7 @@ const PATIENCE_MS = 20_000;
 /** `tuneSeconds` as in RunConfig.tune. */
 export async function browserQualifier(tuneSeconds: number): Promise<Qualifier> {
   return new Qualifier({
-    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns,
+    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns, later: true, turn: ifFree,
     ...(typeof indexedDB === 'undefined' ? {} : { store: indexedDbTuneStore(indexedDB) }),
   });
 }
@@ -24,6 +25,11 @@ async function browserVersion(): Promise<string> {
   const data = (navigator as { readonly userAgentData?: UserAgentData }).userAgentData;
   const { uaFullVersion = '' } = await data?.getHighEntropyValues(['uaFullVersion']).catch(() => undefined) ?? {};
   return `${navigator.userAgent} ${uaFullVersion}`.trim();
+}
+
+async function ifFree<T>(work: () => Promise<T>): Promise<T | undefined> {
+  if (!('locks' in navigator)) return work();
+  return navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? work() : undefined));
 }
 
 const takeTurns: TuneLock = async (work) => {

@@ -1,6 +1,6 @@
-// One worker = one rank: it opens the device, takes over the lanes to its peers, and trains. The page only watches.
+// One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches. Ranks of one worker share its GPUDevice; each has its own
+// buffers, links and end: an error of one ends the others only by what it tells them as their peer.
 
-import { expose } from 'comlink';
 import { ConfigError, InternalError, PeerError, TabmeshError } from '../src/base/errors.ts';
 import type { JsonValue } from '../src/base/json.ts';
 import { realWorld } from '../src/base/world.ts';
@@ -13,7 +13,7 @@ import { createWatchedLinks } from '../src/collectives/record/watched-links.ts';
 import type { WatchedLinks } from '../src/collectives/record/watched-links.ts';
 import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
-import { deviceOf, openGpu } from '../src/device/webgpu.ts';
+import { deviceOf } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
 import { lanesOf } from './lane-handle.ts';
 import type { LaneHandle } from './lane-handle.ts';
@@ -21,13 +21,12 @@ import { whenTabLockReleased } from '../src/transport/tab-lock.ts';
 import type { Lanes, Link } from '../src/transport/transport.ts';
 import { parseRunConfig } from '../src/train/run-config.ts';
 import { prepareRun } from '../src/train/prepare.ts';
-import type { PreparedRun } from '../src/train/prepare.ts';
 import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
-import { browserQualifier } from './qualification.ts';
 import { WishDesk } from './wish-desk.ts';
 import type { Wish } from './wish-desk.ts';
 import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
+import type { Ready, WorkerShare } from './worker-share.ts';
 
 /** The tuner of each link may take so long before anything else begins. */
 const TUNE_MS = 300;
@@ -37,107 +36,132 @@ const SILENT_MS = 6000;
 /** Operations that a failed rank tells the page. */
 const TOLD_RECORDS = 100;
 
-let device: Device | undefined;
-let gpu: GpuContext | undefined;
-let ready: { readonly config: RunConfig; readonly prepared: PreparedRun } | undefined;
-let links: ReadonlyMap<number, Link> = new Map();
-const lanes = new Map<number, Lanes>();
-/** The tabs at the other ends. */
-const tabs = new Map<number, TabWatch>();
-/** Peers that the page has accused before the links began. */
-const accused = new Map<number, PeerError>();
-/** What the page wants of the run. */
-const desk = new WishDesk();
+/** One rank. It has no run before `start`, and `share` is for all ranks of its worker. */
+export class Rank implements RankApi {
+  readonly #share: WorkerShare;
+  #device: Device | undefined;
+  #gpu: GpuContext | undefined;
+  #ready: Ready | undefined;
+  #links: ReadonlyMap<number, Link> = new Map();
+  readonly #lanes = new Map<number, Lanes>();
+  /** The tabs at the other ends. */
+  readonly #tabs = new Map<number, TabWatch>();
+  /** Peers that the page has accused before the links began. */
+  readonly #accused = new Map<number, PeerError>();
+  /** What the page wants of the run. */
+  readonly #desk = new WishDesk();
 
-const api: RankApi = {
+  constructor(share: WorkerShare) { this.#share = share; }
+
   async open(backend: Backend): Promise<DeviceReport> {
-    if (!device && backend === 'webgpu') gpu = await openGpu(navigator.gpu);
-    device ??= gpu ? deviceOf(gpu, { owned: true }) : createCpuDevice();
-    return { adapter: device.adapter, kind: device.kind };
-  },
+    if (!this.#device && backend === 'webgpu') this.#gpu = await this.#share.openGpu();
+    this.#device ??= this.#gpu ? deviceOf(this.#gpu) : createCpuDevice();
+    return { adapter: this.#device.adapter, kind: this.#device.kind };
+  }
+
   async prepare({ config, files, checkpoint }: RankPreparation): Promise<void> {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
-    ready = { config: parsed, prepared: prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}) }) };
-  },
+    this.#ready = this.#share.ready = { config: parsed, prepared: prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}) }) };
+  }
+
+  prepareAlike(): void { this.#ready = this.#share.ready; }
+
   async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void> {
-    closeLanes(peer);
-    accused.delete(peer);
+    this.#closeLanes(peer);
+    this.#accused.delete(peer);
     const tab = new TabWatch();
-    tabs.set(peer, tab);
-    lanes.set(peer, lanesOf({ control, bulk, latency }, 'webrtc worker', tab.gone));
+    this.#tabs.set(peer, tab);
+    this.#lanes.set(peer, lanesOf({ control, bulk, latency }, 'webrtc worker', tab.gone));
     await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
-  },
-  watch(peer: number, lock: string): void { tabs.get(peer)?.watch(lock); },
+  }
+
+  watch(peer: number, lock: string): void { this.#tabs.get(peer)?.watch(lock); }
+
   accuse(peer: number, what: string): void {
     const error = new PeerError(peer, 'corrupt', what);
-    const link = links.get(peer);
+    const link = this.#links.get(peer);
     if (link) link.abort(error);
-    else accused.set(peer, error);
-  },
+    else this.#accused.set(peer, error);
+  }
+
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
-    desk.clear();
+    this.#desk.clear();
     let mesh: Mesh | undefined;
     let recorder: FlightRecorder | undefined;
     let stopWatching = (): void => {};
     try {
-      if (!device || !ready) throw new InternalError('start before open and prepare');
+      if (!this.#device || !this.#ready) throw new InternalError('start before open and prepare');
+      const { config, prepared } = this.#ready;
       const ledger = createLedger();
-      const watched = watch(setup, ready.config, (error) => mesh?.abort(error));
-      links = watched.links;
-      mesh = createMesh({ layout: ready.config.layout, rank: setup.rank, ledger, ...watched });
+      const watched = watch(setup, config, this.#lanes, (error) => mesh?.abort(error));
+      this.#links = watched.links;
+      mesh = createMesh({ layout: config.layout, rank: setup.rank, ledger, ...watched });
       recorder = watched.recorder;
-      for (const error of accused.values()) mesh.abort(error);
+      for (const error of this.#accused.values()) mesh.abort(error);
       stopWatching = () => watched.watch.stop();
       // Compiling and measuring take as long as they take.
       watched.hold(true);
       // While this thread is free to answer: what compiles or computes meanwhile would be measured as the link.
-      await Promise.all([...links.values()].map(({ tuned }) => tuned));
+      await Promise.all([...this.#links.values()].map(({ tuned }) => tuned));
       // Only now is it known how long the device may measure. It has run nothing yet.
-      if (gpu && ready.config.tune !== null) device = deviceOf(gpu, { owned: true, qualifier: await browserQualifier(ready.config.tune), reducedPrecision: ready.config.precision === 'f16' });
+      if (this.#gpu && config.tune !== null) this.#device = deviceOf(this.#gpu, { qualifier: await this.#share.qualifier(config.tune), reducedPrecision: config.precision === 'f16' });
       const own = mesh;
-      void device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
+      void this.#device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
-        device, mesh, ledger, world: realWorld, config: ready.config, prepared: ready.prepared,
+        device: this.#device, mesh, ledger, world: realWorld, config, prepared,
         wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens,
         onEvent: (event) => {
           tell(event);
           if (event.kind === 'ready') watched.hold(false);
-          if (event.kind === 'done') desk.over();
-          if (event.kind === 'step') tell({ kind: 'links', links: [...links.values()].map(report) });
+          if (event.kind === 'done') this.#desk.over();
+          if (event.kind === 'step') tell({ kind: 'links', links: [...this.#links.values()].map(report) });
         },
-        requests: () => desk.take(), takeAsk: () => desk.takeAsk(), whileWaiting: (paused) => desk.next(paused),
+        requests: () => this.#desk.take(), takeAsk: () => this.#desk.takeAsk(), whileWaiting: (paused) => this.#desk.next(paused),
         // Who waits for a person is not slow.
         onWait: (waits) => watched.hold(waits), ...(setup.stays ? { stays: true } : {}),
       });
-      for (const link of links.values()) link.leave();
+      for (const link of this.#links.values()) link.leave();
     } catch (error) {
       fail(error, setup.rank, mesh, recorder, tell);
     } finally {
       stopWatching();
-      for (const tab of tabs.values()) tab.stop();
-      tabs.clear();
-      lanes.clear();
-      accused.clear();
-      links = new Map();
+      for (const tab of this.#tabs.values()) tab.stop();
+      this.#tabs.clear();
+      this.#lanes.clear();
+      this.#accused.clear();
+      this.#links = new Map();
     }
-  },
-  pause(): void { desk.pause(); },
-  resume(): void { desk.resume(); },
-  request(wish: Wish): void { desk.request(wish); },
+  }
+
+  pause(): void { this.#desk.pause(); }
+
+  resume(): void { this.#desk.resume(); }
+
+  request(wish: Wish): void { this.#desk.request(wish); }
+
   leave(): void {
-    for (const link of links.values()) link.leave();
-    device?.destroy();
-    device = undefined;
-    gpu = undefined;
-  },
-};
+    for (const link of this.#links.values()) link.leave();
+    this.#device?.destroy();
+    this.#device = undefined;
+    if (this.#gpu) this.#share.releaseGpu();
+    this.#gpu = undefined;
+  }
+
+  #closeLanes(peer: number): void {
+    const { control, bulk, latency } = this.#lanes.get(peer) ?? {};
+    for (const wire of [control, bulk, latency]) wire?.close();
+    this.#tabs.get(peer)?.stop();
+  }
+}
 
 /** Links that record their operations and end what takes too long. One receive has no deadline of its own: what it waits for may be a paused rank. */
-function watch({ rank, run, view, paths }: RankSetup, { deadline }: RunConfig, expired: (error: PeerError) => void): WatchedLinks {
+function watch({ rank, run, view, paths }: RankSetup, { deadline }: RunConfig, lanes: ReadonlyMap<number, Lanes>, expired: (error: PeerError) => void): WatchedLinks {
   const deadlines = { silentMs: SILENT_MS, receiveMs: Infinity, operationMs: deadline === null ? Infinity : deadline * 1000 };
   checkNested(deadlines);
-  return createWatchedLinks({ rank, lanes, run, view, world: realWorld, silentMs: deadlines.silentMs, operationMs: deadlines.operationMs, tuneMs: TUNE_MS, ...(paths ? { paths } : {}), expired });
+  // Between ranks of one tab there is nothing to find out: measuring would keep the threads of all busy before the first step.
+  const tuneMs = [...lanes.values()].every(({ bulk }) => bulk.kind === 'message-port') ? 0 : TUNE_MS;
+  return createWatchedLinks({ rank, lanes, run, view, world: realWorld, silentMs: deadlines.silentMs, operationMs: deadlines.operationMs, tuneMs, ...(paths ? { paths } : {}), expired });
 }
 
 /** Tells the peers who failed, then the page. An error of our own is told as ours. */
@@ -150,12 +174,6 @@ function fail(error: unknown, rank: number, mesh: Mesh | undefined, recorder: Fl
 }
 
 function report(link: Link): LinkReport { return { ...link.report(), sent: link.stats.payloadSent, received: link.stats.payloadReceived }; }
-
-function closeLanes(peer: number): void {
-  const { control, bulk, latency } = lanes.get(peer) ?? {};
-  for (const wire of [control, bulk, latency]) wire?.close();
-  tabs.get(peer)?.stop();
-}
 
 /** Hears of the end of the tab that holds a lock. */
 class TabWatch {
@@ -183,5 +201,3 @@ function opened(lane: LaneHandle): Promise<void> {
     channel.addEventListener('close', () => reject(new ConfigError('link', 'the data channel closed before it opened')), { once: true });
   });
 }
-
-expose(api);

@@ -1,8 +1,9 @@
-// The page's end of one worker: starts it, hands it its lanes and its run, and turns its port into events.
+// The page's end of one rank: puts it into a worker, hands it its lanes and its run, and turns its port into events.
 // The surprising rule: data channels must be transferred in the very task that created them, so `adoptChannels` posts before it returns. A browser that
 // cannot transfer them keeps them here, and this page pumps every message through a port (slower, but the same to the worker).
 
 import { transfer, wrap } from 'comlink';
+import type { Remote } from 'comlink';
 import { InternalError, TabmeshError } from '../base/errors.ts';
 import type { ChannelLanes } from '../cluster/mesh.ts';
 import type { Met } from '../cluster/same-browser.ts';
@@ -11,34 +12,55 @@ import { channelTransferWorks } from '../transport/webrtc.ts';
 import type { LaneHandle } from '../../workers/lane-handle.ts';
 import { OLDER } from './plan.ts';
 import type { Wish } from '../../workers/wish-desk.ts';
-import type { Backend, DeviceReport, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
+import type { Backend, DeviceReport, NewRank, RankApi, RankEvent, RankPreparation, RankSetup } from '../../workers/protocol.ts';
 
 const CLOSE_MS = 2000;
 
+/** A worker for one or several ranks; it ends with the last of them. */
+export class RankWorker {
+  readonly #worker = new Worker(new URL('../../workers/main.ts', import.meta.url), { type: 'module' });
+  #ranks = 0;
+
+  /** `crash` hears when the worker cannot go on: its script did not load, or it threw outside a call. */
+  host(crash: (error: Error) => void): Remote<RankApi> {
+    this.#ranks++;
+    this.#worker.addEventListener('error', (event) => crash(event.message ? new InternalError(`the worker failed (${event.message}); reload the page`) : new TabmeshError(OLDER)));
+    this.#worker.addEventListener('messageerror', () => crash(new InternalError('a message of the worker could not be read; reload the page')));
+    const { port1, port2 } = new MessageChannel();
+    this.#worker.postMessage({ rank: port2 } satisfies NewRank, [port2]);
+    return wrap<RankApi>(port1);
+  }
+
+  /** One rank needs it no more. */
+  release(): void { if (--this.#ranks === 0) this.#worker.terminate(); }
+}
+
 export class RankHost {
-  readonly #worker: Worker;
-  readonly #api: ReturnType<typeof wrap<RankApi>>;
-  /** Rejects when the worker cannot go on: its script did not load, or it threw outside a call. */
+  readonly #worker: RankWorker;
+  readonly #api: Remote<RankApi>;
+  /** Rejects when the worker cannot go on. */
   readonly #crashed: Promise<never>;
   #crash: (error: Error) => void = () => {};
   #started = false;
+  #closed = false;
 
-  constructor() {
-    this.#worker = new Worker(new URL('../../workers/rank.ts', import.meta.url), { type: 'module' });
-    this.#api = wrap<RankApi>(this.#worker);
+  constructor(worker = new RankWorker()) {
+    this.#worker = worker;
     this.#crashed = new Promise((_, reject) => { this.#crash = reject; });
     // Whoever waits for a call hears of it; without a call nobody needs to.
     this.#crashed.catch(() => {});
-    this.#worker.addEventListener('error', (event) => this.#crash(event.message ? new InternalError(`the worker failed (${event.message}); reload the page`) : new TabmeshError(OLDER)));
-    this.#worker.addEventListener('messageerror', () => this.#crash(new InternalError('a message of the worker could not be read; reload the page')));
+    this.#api = worker.host((error) => this.#crash(error));
   }
 
-  /** A worker serves one run: it may still be entangled in the last one. */
+  /** It serves one run: it may still be entangled in the last one. */
   get used(): boolean { return this.#started; }
 
   open(backend: Backend): Promise<DeviceReport> { return this.#guard(this.#api.open(backend)); }
 
   prepare(preparation: RankPreparation): Promise<void> { return this.#guard(this.#api.prepare(preparation)); }
+
+  /** As a rank of the same worker was prepared before. */
+  prepareAlike(): Promise<void> { return this.#guard(this.#api.prepareAlike()); }
 
   /** Resolves when all channels are open. The channels belong to the worker, or to the relay, from now on. */
   adoptChannels(peer: number, { control, bulk, latency }: ChannelLanes): Promise<void> {
@@ -91,12 +113,17 @@ export class RankHost {
   /** Says goodbye to the peers and frees the device. Posted at once, so that it also goes out of a closing page. */
   leave(): Promise<void> { return this.#guard(this.#api.leave()); }
 
-  /** Leaves, then ends the worker; a worker that does not answer within `waitMs` is ended all the same. */
+  /** Leaves, then ends the worker if no other rank is in it; a worker that does not answer within `waitMs` is ended all the same. */
   close(waitMs = CLOSE_MS): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    let ended = false;
     const end = (): void => {
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       this.#crash(new InternalError('the worker was ended'));
-      this.#worker.terminate();
+      this.#worker.release();
     };
     const timer = setTimeout(end, waitMs);
     this.leave().then(end, end);

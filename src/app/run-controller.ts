@@ -1,6 +1,6 @@
 // The life of this page: at most one run at a time, either on virtual devices of this tab or as one rank of a room. One state for both; the page draws it.
 // Every failure ends as one sentence in `problems`. Calls never reject: a button cannot handle an error better than the panel that shows it.
-// Surprising rule: a worker serves one run. A new view of a room gets a new worker, because the old one may still be entangled with peers that are gone.
+// Surprising rule: a RankHost serves one run. A new view of a room gets a new one, because the old one may still be entangled with peers that are gone.
 
 import { worldSize } from '../base/axis.ts';
 import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
@@ -15,7 +15,7 @@ import { describeEnd } from '../train/describe-end.ts';
 import type { DeviceReport, RankEvent } from '../../workers/protocol.ts';
 import { download } from './checkpoints.ts';
 import type { PageSettings, RoomAddress } from './fragment.ts';
-import { createLocalHosts, joinPairwise } from './local-mesh.ts';
+import { createLocalHosts, joinPairwise, prepareLocalHosts } from './local-mesh.ts';
 import { checkPlan, configOf, fetchContents, parsePlan, sentence, wishesOf } from './plan.ts';
 import type { Plan, PlanContents } from './plan.ts';
 import { EMPTY_STATE } from './room/page-state.ts';
@@ -77,7 +77,7 @@ export class RunController {
 
   get busy(): boolean { return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase); }
 
-  /** Trains on as many workers of this tab as the plan's layout has ranks. Resolves when the run is over. */
+  /** Trains on as many virtual devices of this tab as the plan's layout has ranks. Resolves when the run is over. */
   async trainHere(plan: Plan, given: PlanContents = {}): Promise<void> {
     if (this.busy) return;
     const { backend } = this.#options.settings;
@@ -88,12 +88,12 @@ export class RunController {
       const size = worldSize(config.layout);
       const run = new RunView(config);
       this.#change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
-      hosts = this.#hosts = createLocalHosts(size);
+      hosts = this.#hosts = createLocalHosts(size, backend);
       const reports = await Promise.all(hosts.map((host) => host.open(backend)));
       reports.forEach((report, rank) => run.opened(rank, report));
       const { checkpoint, ...files } = await fetchContents(plan, this.#options.page, given, (status) => this.#change({ status }), abort.signal);
       this.#change({ status: 'preparing text, tokens and weights' });
-      await Promise.all(hosts.map((host) => host.prepare({ config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) })));
+      await prepareLocalHosts(hosts, { config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
       await joinPairwise(hosts);
       this.#change({ phase: 'training', status: 'compiling kernels' });
       const setup = { run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0), view: 1, stays: true, ...wishesOf(plan) };

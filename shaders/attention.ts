@@ -74,6 +74,7 @@ export function tiledVariants<P extends AttentionParams>(vec4: string, scalar: s
   const walk = own === 'ROWS' ? 'KEYS' : 'ROWS';
   const tile = (kind: string, source: string, owned: number, walked: number): Variant<P> => ({
     name: `${kind}-${owned}x${walked}`, source, tune: { [own]: [owned], [walk]: [walked], WG: [16] }, grid,
+    quick: (p) => `${kind}-${owned}x${walked}` === (divisibleBy4(p) ? 'vec4-1x4' : 'scalar-1x1'),
     supports: kind === 'vec4' ? divisibleBy4 : undefined, prefers: (p, features) => guess(p, large(features)) === `${kind}-${owned}x${walked}`,
   });
   return [

@@ -25,7 +25,7 @@ export const groupedMatmulWeight = defineKernel({
       name: 'vec4-8x8', source: vec4Source, tune: square(8), grid,
       supports: ({ M, N, E }) => M % 4 === 0 && N % 4 === 0 && E * Math.ceil(M / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS,
     },
-    { name: 'vec4-4x4', source: vec4Source, tune: square(4), grid, supports: ({ M, N }) => M % 4 === 0 && N % 4 === 0 },
+    { name: 'vec4-4x4', quick: () => true, source: vec4Source, tune: square(4), grid, supports: ({ M, N }) => M % 4 === 0 && N % 4 === 0 },
     { name: 'scalar-4x4', source, tune: square(4), grid },
   ],
   cost: ({ R, M, N, E, ACCUMULATE }) => ({ flops: 2 * R * M * N, bytes: 4 * (R * (M + N) + E * M * N * (1 + ACCUMULATE)) }),

@@ -30,7 +30,7 @@ export const groupedMatmul = defineKernel({
       name: 'vec4-8x8', source: vec4Source, tune: square(8, 8, 8), grid,
       supports: ({ R, N, K, E }) => N % 4 === 0 && K % 4 === 0 && Math.ceil(R / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS && R >= 8 * E,
     },
-    { name: 'vec4-4x4', source: vec4Source, tune: square(4, 16, 4), grid, supports: ({ N, K }) => N % 4 === 0 && K % 4 === 0 },
+    { name: 'vec4-4x4', quick: () => true, source: vec4Source, tune: square(4, 16, 4), grid, supports: ({ N, K }) => N % 4 === 0 && K % 4 === 0 },
     { name: 'scalar-4x4', source, tune: square(4, 16, 4), grid },
   ],
   cost: ({ R, N, K, E, ACCUMULATE }) => ({ flops: 2 * R * N * K, bytes: 4 * (R * K + E * K * N + R * N * (1 + ACCUMULATE)) }),

@@ -50,6 +50,14 @@ export class NoDeviceError extends TabmeshError {
   override readonly name: string = 'NoDeviceError';
 }
 
+/** Thrown between two steps when a variant that ran until then does not give the right results on this adapter. It is remembered, so the next run takes another. */
+export class ComputedWronglyError extends TabmeshError {
+  override readonly name: string = 'ComputedWronglyError';
+  constructor(kernel: string, variant: string, reason: string) {
+    super(`self-check: this adapter computes ${kernel} wrongly in the variant ${variant}, which the steps so far used (${reason}); train again, from the last checkpoint before this run: another variant will run`);
+  }
+}
+
 /** Thrown before training when no variant of a kernel gives the right results on this adapter: the device may not join. */
 export class SelfCheckError extends TabmeshError {
   override readonly name: string = 'SelfCheckError';

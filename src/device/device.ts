@@ -33,6 +33,22 @@ export interface AdapterInfo {
 
 export interface DeviceCounters { launches: number; submits: number; readbacks: number; bytesRead: number; bytesWritten: number; pipelines: number }
 
+/** Pipelines of a GPUDevice, over all ranks that share it. */
+export interface CompileProgress { readonly asked: number; readonly done: number }
+
+/** What is left to do on a device that began at once, with variants that compile quickly. */
+export interface Later {
+  /**
+   * A slice of checking and measuring, between two steps. Rejects with ComputedWronglyError when a variant that ran until now is wrong, with
+   * DeviceLostError after a loss.
+   */
+  work(): Promise<void>;
+  /** Nothing is left to check or measure, and what should run from now on is compiled. */
+  readonly settled: boolean;
+  /** Makes that run. The ranks of a run call it between the same two steps. Returns how many kinds of launches changed. */
+  swap(): number;
+}
+
 export interface Device {
   readonly kind: 'webgpu' | 'cpu';
   readonly adapter: AdapterInfo;
@@ -53,6 +69,10 @@ export interface Device {
    * the device was made (with no launches: without new work). Rejects with SelfCheckError where no variant is right.
    */
   qualify?(launches: readonly PlannedLaunch[]): Promise<Certificate>;
+  /** Absent on devices that check and measure before they train, or not at all. */
+  readonly later?: Later;
+  /** Calls `listener` whenever a pipeline was asked for or is done, until the returned function is called. Absent where nothing is compiled. */
+  onCompile?(listener: (progress: CompileProgress) => void): () => void;
   /** Runs `launch` `repetitions` times in one pass; resolves when it is done, to the GPU's own ms if it has timestamps. One call at a time. */
   time?(launch: Launch, repetitions: number): Promise<number | undefined>;
   /**

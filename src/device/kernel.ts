@@ -36,6 +36,8 @@ export interface Variant<P extends Params = Params> {
   supports?(params: P, features: DeviceFeatures): boolean;
   /** Whether it is a good guess without measuring; absent: yes. A tuner tries every supported variant. */
   prefers?(params: P, features: DeviceFeatures): boolean;
+  /** Whether a run begins with it on a software adapter, where a large text compiles for longer than it saves in the first steps; absent: no. */
+  quick?(params: P, features: DeviceFeatures): boolean;
   /** Which adapters it was made for, where the others pay much for compiling it in vain; a tuner leaves it out there. Absent: both. */
   readonly madeFor?: 'hardware' | 'software';
   /** In place of the kernel's, for variants of lower precision; they are run only when asked for. */

@@ -32,6 +32,13 @@ export function supportedVariants(kernel: Kernel, params: Params, features: Devi
   return [...allowed.filter(guessed), ...allowed.filter((variant) => !guessed(variant))];
 }
 
+/** The same for a run that begins at once: the variant that compiles quickly first, where the kernel has one. */
+export function quickFirst(kernel: Kernel, params: Params, features: DeviceFeatures): readonly Variant[] {
+  const all = supportedVariants(kernel, params, features);
+  const quick = all.find((variant) => variant.quick?.(params, features));
+  return quick ? [quick, ...all.filter((variant) => variant !== quick)] : all;
+}
+
 export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {
   const picked = tuning?.(kernel, params);
   const variant = picked ? kernel.variants.find(({ name }) => name === picked.variant) : supportedVariants(kernel, params, features)[0];

@@ -4,19 +4,21 @@
 
 import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
 import { userAgent, withoutAdapter, withoutWebGpu } from '../base/gpu-advice.ts';
-import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, PlannedLaunch, Range } from './device.ts';
+import type { AdapterInfo, CompileProgress, Device, DeviceBuffer, DeviceCounters, Launch, MemoryTag, PlannedLaunch, Range } from './device.ts';
 import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
 import { specialise } from './specialise.ts';
 import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
+import { LaunchSwap } from './tune/swap.ts';
+import type { SwappableLaunch } from './tune/swap.ts';
 import { GpuTimer } from './tune/gpu-timer.ts';
 import type { Qualifier } from './tune/qualifier.ts';
 import { chooseVariant } from './variant.ts';
 import type { Choice, Tuning } from './variant.ts';
 
 interface GpuBuffer extends DeviceBuffer { readonly gpu: GPUBuffer; freed: boolean }
-interface GpuLaunch extends Launch { readonly pipeline: GPUComputePipeline; readonly bindings: GPUBindGroup; readonly grid: readonly [number, number, number] }
+interface GpuLaunch extends Omit<Launch, 'variant'>, SwappableLaunch { readonly bindings: GPUBindGroup }
 
 /** Usage and mode bits by value: the namespaces are globals in browsers only. */
 const USAGE = { COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
@@ -27,6 +29,7 @@ export interface GpuContext {
   readonly adapter: AdapterInfo;
   readonly features: DeviceFeatures;
   readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
+  readonly compiling: { asked: number; done: number; readonly listeners: Set<(progress: CompileProgress) => void> };
   readonly lost: Promise<DeviceLostError>;
   /** First error that no scope caught; every later submit rejects with it. */
   failure: Error | undefined;
@@ -61,6 +64,7 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
       maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
     },
     pipelines: new Map(),
+    compiling: { asked: 0, done: 0, listeners: new Set() },
     lost: device.lost.then((info) => (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown'))),
     failure: undefined,
   };
@@ -118,6 +122,13 @@ function pipelineOf(context: GpuContext, kernel: Kernel, { variant, constants }:
   const pipeline = compile(context, kernel, specialise(variant.source, constants, variant.needs?.includes('f16')), label);
   context.pipelines.set(key, pipeline);
   counters.pipelines++;
+  const { compiling } = context;
+  const tell = (what: 'asked' | 'done'): void => {
+    compiling[what]++;
+    for (const listener of compiling.listeners) listener({ asked: compiling.asked, done: compiling.done });
+  };
+  tell('asked');
+  void pipeline.finally(() => tell('done')).catch(() => { /* told to whoever asked for it */ });
   return pipeline;
 }
 
@@ -146,71 +157,102 @@ function encodeCopies(encoder: GPUCommandEncoder, ranges: readonly Range[], gpuO
   }
 }
 
-/** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
-export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
-  const { device: gpu } = context;
-  const { qualifier, tuning = qualifier?.choose } = options;
-  const features = { ...context.features, reducedPrecision: options.reducedPrecision === true && context.features.f16 };
-  let timer: GpuTimer | undefined;
-  const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
-  const memory = new MemoryLedger();
-  const alive = new Set<GpuBuffer>();
-  const staging = new StagingRing(gpu, memory);
-  const failed = async (error?: unknown): Promise<Error | undefined> =>
-    (error === undefined ? context.failure : await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`));
+/** The buffers of one rank. */
+class GpuBuffers {
+  readonly #gpu: GPUDevice;
+  readonly #memory: MemoryLedger;
+  readonly #alive = new Set<GpuBuffer>();
+  /** An allocation of this rank failed; other ranks of the context go on until they hear of it from their peer. */
+  full: LimitError | undefined;
 
-  const gpuOf = (buffer: DeviceBuffer): GPUBuffer => {
-    if ((buffer as GpuBuffer).freed) throw new InternalError(`buffer ${buffer.label} was used after free`);
-    return (buffer as GpuBuffer).gpu;
-  };
-  const free = (buffer: DeviceBuffer): void => {
+  constructor(gpu: GPUDevice, memory: MemoryLedger) { this.#gpu = gpu; this.#memory = memory; }
+
+  alloc(bytes: number, tag: MemoryTag, label: string): DeviceBuffer {
+    const gpu = this.#gpu;
+    const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+    const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
+    if (size > most) throw new LimitError(`buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`);
+    gpu.pushErrorScope('out-of-memory');
+    const buffer: GpuBuffer = { bytes: size, tag, label, freed: false, gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }) };
+    void gpu.popErrorScope().then((error) => {
+      if (error) this.full ??= new LimitError(`buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`);
+    }, () => { /* the device is lost: `lost` and the next submit report it */ });
+    this.#alive.add(buffer);
+    this.#memory.add(tag, size);
+    return buffer;
+  }
+
+  free(buffer: DeviceBuffer): void {
     const own = buffer as GpuBuffer;
     if (own.freed) return;
     own.freed = true;
     own.gpu.destroy();
-    alive.delete(own);
-    memory.add(own.tag, -own.bytes);
+    this.#alive.delete(own);
+    this.#memory.add(own.tag, -own.bytes);
+  }
+
+  gpuOf(buffer: DeviceBuffer): GPUBuffer {
+    if ((buffer as GpuBuffer).freed) throw new InternalError(`buffer ${buffer.label} was used after free`);
+    return (buffer as GpuBuffer).gpu;
+  }
+
+  destroy(): void { for (const buffer of [...this.#alive]) this.free(buffer); }
+}
+
+/** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
+export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
+  const { device: gpu } = context;
+  const { qualifier } = options;
+  const tuning = options.tuning ?? qualifier?.choose;
+  const features = { ...context.features, reducedPrecision: options.reducedPrecision === true && context.features.f16 };
+  let timer: GpuTimer | undefined;
+  const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
+  const memory = new MemoryLedger();
+  const buffers = new GpuBuffers(gpu, memory);
+  const failureOf = (): Error | undefined => buffers.full ?? context.failure;
+  const staging = new StagingRing(gpu, memory);
+  const failed = async (error?: unknown): Promise<Error | undefined> =>
+    (error === undefined ? failureOf() : await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`));
+  const checkAlive = (): void => {
+    const failure = failureOf();
+    if (failure) throw failure;
   };
+  const later = qualifier?.isLater(context) ? new LaunchSwap({
+    improve: () => qualifier.improve(device),
+    choose: (kernel, params) => chooseVariant(kernel, params, features, (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch)),
+    compile: (kernel, choice) => pipelineOf(context, kernel, choice, counters),
+    onProblem: (text) => qualifier.note(text),
+  }) : undefined;
 
   const device: Device = {
     kind: 'webgpu', adapter: context.adapter, features, counters, memory: memory.byTag, lost: context.lost,
-    alloc(bytes, tag, label) {
-      const size = Math.max(16, Math.ceil(bytes / 4) * 4);
-      const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
-      if (size > most) throw new LimitError(`buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`);
-      gpu.pushErrorScope('out-of-memory');
-      const buffer: GpuBuffer = { bytes: size, tag, label, freed: false, gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }) };
-      void gpu.popErrorScope().then((error) => {
-        if (error) context.failure ??= new LimitError(`buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`);
-      }, () => { /* the device is lost: `lost` and the next submit report it */ });
-      alive.add(buffer);
-      memory.add(tag, size);
-      return buffer;
-    },
-    free,
+    alloc: (bytes, tag, label) => buffers.alloc(bytes, tag, label),
+    free: (buffer) => buffers.free(buffer),
     write(buffer, offset, data) {
-      gpu.queue.writeBuffer(gpuOf(buffer), offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+      gpu.queue.writeBuffer(buffers.gpuOf(buffer), offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
       counters.bytesWritten += data.byteLength;
     },
     async prepare(kernel, params, io, choice) {
-      if (context.failure) throw context.failure;
-      const { variant, constants } = choice ?? chooseVariant(kernel, params, features, tuning);
+      checkAlive();
+      const chosen = choice ?? chooseVariant(kernel, params, features, tuning);
+      const { variant, constants } = chosen;
       const label = `${kernel.name}/${variant.name}`;
       const grid = checkGrid(label, variant.grid(params, constants), gpu.limits.maxComputeWorkgroupsPerDimension);
       const ready = await pipelineOf(context, kernel, { variant, constants }, counters);
       const entries = Object.keys(kernel.bindings).map((name, binding) => {
         const range = io[name];
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
-        return { binding, resource: { buffer: gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) } };
+        return { binding, resource: { buffer: buffers.gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) } };
       });
       const launch: GpuLaunch = {
         kernel: kernel.name, variant: variant.name, flops: kernel.cost(params).flops, pipeline: ready, grid,
         bindings: gpu.createBindGroup({ layout: ready.getBindGroupLayout(0), entries, label }),
       };
+      if (!choice) later?.track(kernel, params, chosen, launch);
       return launch;
     },
     async submit(launches, readback = []) {
-      if (context.failure) throw context.failure;
+      checkAlive();
       const encoder = gpu.createCommandEncoder();
       if (launches.length) encode(encoder.beginComputePass(), launches as readonly GpuLaunch[]).end();
       counters.launches += launches.length;
@@ -221,24 +263,29 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
         return readback.map(() => new ArrayBuffer(0));
       }
       const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({ ranges, target: staging.take(bytesOf(ranges)) }));
-      for (const { ranges, target } of loads) encodeCopies(encoder, ranges, gpuOf, target);
+      for (const { ranges, target } of loads) encodeCopies(encoder, ranges, (buffer) => buffers.gpuOf(buffer), target);
       gpu.queue.submit([encoder.finish()]);
       counters.readbacks++;
       counters.bytesRead += bytes;
       return (await Promise.all(loads.map(({ ranges, target }) => staging.map(target, ranges, failed)))).flat();
     },
     ...(qualifier ? { qualify: (launches: readonly PlannedLaunch[]) => qualifier.qualify(device, launches) } : {}),
+    ...(later ? { later } : {}),
+    onCompile(listener) {
+      context.compiling.listeners.add(listener);
+      return () => void context.compiling.listeners.delete(listener);
+    },
     async time(launch, repetitions) {
-      if (context.failure) throw context.failure;
+      checkAlive();
       counters.launches += repetitions;
       counters.submits++;
       return timed(context, timer ??= new GpuTimer(gpu), launch as GpuLaunch, repetitions);
     },
-    async idle() { await gpu.queue.onSubmittedWorkDone(); if (context.failure) throw context.failure; },
+    async idle() { await gpu.queue.onSubmittedWorkDone(); checkAlive(); },
     destroy() {
       staging.destroy();
       timer?.destroy();
-      for (const buffer of [...alive]) free(buffer);
+      buffers.destroy();
       if (options.owned) gpu.destroy();
     },
   };

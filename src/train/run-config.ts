@@ -124,7 +124,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   evalEvery: count('steps between evaluations; 0: never', 50, 0, 10_000_000),
   sampleEvery: count('steps between samples; 0: never', 50, 0, 10_000_000),
   checkpointEvery: count('steps between checkpoints; 0: never', 0, 0, 10_000_000),
-  tune: orNull(atLeast0('seconds to measure kernel variants before training; 0: only check them, none: not even that', 2), 2),
+  tune: orNull(atLeast0('seconds to measure kernel variants, before training or, on software adapters in browsers, between steps; 0: only check them, none: not even that', 2), 2),
   deadline: orNull(real('seconds that one exchange between ranks may take before the rank that holds it up ends the run; none: any; pauses and compiling do not count', 300, 'at least 12, or none', (n) => n >= 12), 300),
   precision: { about: 'f32, or f16: products may round their factors to half precision where the adapter can and the result passes the check', value: 'f32|f16', preset: 'f32', read: readPrecision },
 };

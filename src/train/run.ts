@@ -70,6 +70,8 @@ export interface RunOptions {
 }
 
 const SAMPLE_TOKENS = 120;
+/** A page draws what it is told. */
+const TOLD_EVERY_MS = 100;
 
 /** Resolves when the run is over and everything was told. */
 export async function runRank(options: RunOptions): Promise<void> {
@@ -79,7 +81,9 @@ export async function runRank(options: RunOptions): Promise<void> {
   const tell = (event: RunEvent): void => telling.tell(event, step);
   for (const text of prepared.notes) tell({ kind: 'note', step: 0, text });
   if (config.precision === 'f16' && !device.features.reducedPrecision) tell({ kind: 'note', step: 0, text: 'precision f16 is not used: this adapter has no f16, so products stay f32' });
-  tell({ kind: 'status', text: device.qualify ? 'checking, measuring and compiling kernels' : 'compiling kernels' });
+  const doing = device.qualify && !device.later ? 'checking, measuring and compiling kernels' : 'compiling kernels';
+  tell({ kind: 'status', text: doing });
+  const stopCounting = countCompiled(device, world, (counted) => tell({ kind: 'status', text: `${doing} ${counted}` }));
   const trainer = await Trainer.create({
     device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
     batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: requestsOf(options),
@@ -91,9 +95,10 @@ export async function runRank(options: RunOptions): Promise<void> {
     if (prepared.resumed) resume(trainer, prepared.resumed);
     const from = step = trainer.step;
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
-    beside = await Beside.create({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell });
-    const certificate = await device.qualify?.([]);
-    if (certificate) tell({ kind: 'certificate', certificate });
+    beside = new Beside({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell });
+    // A device that began at once has none yet.
+    if (!device.later) await tellCertificate(device, tell);
+    stopCounting();
     tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
     tell({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
@@ -102,7 +107,7 @@ export async function runRank(options: RunOptions): Promise<void> {
     tell({ kind: 'done', steps: trainer.step, from, stopped });
     if (options.stays) await stay(options, trainer, beside, tell);
   } finally {
-    beside?.dispose();
+    await beside?.dispose();
     trainer.dispose();
   }
   telling.settle();
@@ -120,22 +125,36 @@ function requestsOf({ requests, stop }: RunOptions): (() => Requests) | undefine
 async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<boolean> {
   const { config, device, mesh, prepared } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
-  while (trainer.step < config.steps) {
+  // What is known when the run ends is told, if it was not before.
+  let told = !device.later;
+  for (let done = 0; trainer.step < config.steps; done++) {
     if (options.signal?.aborted) throw new AbortedError();
+    // Never before the first loss.
+    if (done > 0 && device.later) {
+      await device.later.work();
+      if (device.later.settled && !told) {
+        told = true;
+        await tellCertificate(device, tell);
+      }
+    }
     const first = trainer.step === 0 && options.wantGradients;
     const metrics = await trainer.trainStep(first ? async (tokens) => {
       const whole = await gatherModel(trainer, 'gradients', tokens > 0 ? 1 / tokens : 1);
       if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
     } : undefined);
     tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
+    if (done === 0) beside.begin();
     if (metrics.tokens === 0) tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
     const { stop, save, sample, pause } = metrics.requests;
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
     if (sample) await beside.asked();
     else if (prepared.tokenizer && every(config.sampleEvery)) await beside.sample();
     if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint', tell);
-    if (stop) return true;
-    if (pause && trainer.step < config.steps && await waitBetween(options, trainer, beside, true, tell)) return true;
+    if (stop || trainer.step === config.steps) {
+      if (!told) await tellCertificate(device, tell);
+      return stop;
+    }
+    if (pause && await waitBetween(options, trainer, beside, true, tell)) return true;
   }
   return false;
 }
@@ -158,6 +177,21 @@ async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside
 /** Serves on after the end of the run. */
 async function stay(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<void> {
   while (!await waitBetween(options, trainer, beside, false, tell));
+}
+
+/** '40 of 84' now and then; the returned function ends it. */
+function countCompiled(device: Device, world: World, tell: (counted: string) => void): () => void {
+  let toldMs = -Infinity;
+  return device.onCompile?.(({ asked, done }) => {
+    if (world.now() - toldMs < TOLD_EVERY_MS) return;
+    toldMs = world.now();
+    tell(`${done} of ${asked}`);
+  }) ?? (() => {});
+}
+
+async function tellCertificate(device: Device, tell: (event: RunEvent) => void): Promise<void> {
+  const certificate = await device.qualify?.([]);
+  if (certificate) tell({ kind: 'certificate', certificate });
 }
 
 async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<void> {

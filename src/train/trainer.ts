@@ -171,7 +171,7 @@ export class Trainer {
     const measured = await Promise.all([...this.optimizers.values()].map((optimizer) => optimizer.measure()));
     const reports = await shareReports(mesh.world, {
       lossSum, tokens: count, squares: addSquares(measured.map(({ squares }) => squares)), most: Math.max(0, ...measured.map(({ most }) => most)),
-      moment: this.momentBound, beyond: measured.some(({ beyond }) => beyond), first: this.#values.first, ...(this.options.requests?.() ?? NO_REQUESTS),
+      moment: this.momentBound, beyond: measured.some(({ beyond }) => beyond), first: this.#values.first, settled: this.options.device.later?.settled ?? true, ...(this.options.requests?.() ?? NO_REQUESTS),
     });
     const fault = blame(reports);
     if (fault) throw await this.#nonFinite(fault);
@@ -180,6 +180,8 @@ export class Trainer {
     await beforeUpdate?.(tokens);
     const lr = this.options.lr(this.step);
     if (tokens > 0) await this.#update(reports, tokens, gradNorm, lr);
+    // Between the same two steps on every rank: replicas go on to run equal texts.
+    if (reports.every(({ settled }) => settled)) this.options.device.later?.swap();
     const step = this.step++;
     const asked = (wish: keyof Requests): boolean => reports.some((report) => report[wish] === true);
     const requests = { stop: asked('stop'), save: asked('save'), sample: asked('sample'), pause: asked('pause') };
@@ -213,7 +215,7 @@ export class Trainer {
   /** Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none counts. Weights and gradients stay. */
   async evaluate(batch: Int32Array<ArrayBuffer>): Promise<{ readonly loss: number; readonly tokens: number }> {
     const { lossSum, count } = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup);
-    const nothing = { squares: NO_SQUARES, most: 0, moment: 0, beyond: false, first: undefined, ...NO_REQUESTS };
+    const nothing = { squares: NO_SQUARES, most: 0, moment: 0, beyond: false, first: undefined, settled: false, ...NO_REQUESTS };
     return mean(await shareReports(this.options.mesh.world, { lossSum, tokens: count, ...nothing }));
   }
 

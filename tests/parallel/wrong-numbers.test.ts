@@ -144,7 +144,7 @@ describe('beside the training', () => {
 
   it('finds an answer that is neither yes nor no', async () => {
     const results = await withLies('all-gather', () => Uint32Array.of(7), async (rank) => {
-      await Beside.create({ trainer: rank.trainer, prepared: prepareRun(parseRunConfig([['model', 'gpt2-nano'], ['data', 'x.txt'], ['context', '8'], ['batch', '1'], ['steps', '1']]), { text: 'some words and more of them. '.repeat(20) }), seed: 1, wantsSamples: true, sampleTokens: 2, tell: () => undefined });
+      await new Beside({ trainer: rank.trainer, prepared: prepareRun(parseRunConfig([['model', 'gpt2-nano'], ['data', 'x.txt'], ['context', '8'], ['batch', '1'], ['steps', '1']]), { text: 'some words and more of them. '.repeat(20) }), seed: 1, wantsSamples: true, sampleTokens: 2, tell: () => undefined }).sample();
       return heard(rank);
     });
     expectCulprit(results, /it says 7 to whether it can make samples/);

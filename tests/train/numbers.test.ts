@@ -188,7 +188,7 @@ describe('numbers beyond f32', () => {
 });
 
 test('who is to blame', () => {
-  const fine: StepReport = { lossSum: 1, tokens: 1, squares: NO_SQUARES, most: 1, moment: 0, beyond: false, first: undefined, stop: false, save: false, sample: false };
+  const fine: StepReport = { lossSum: 1, tokens: 1, squares: NO_SQUARES, most: 1, moment: 0, beyond: false, first: undefined, stop: false, save: false, sample: false, settled: false };
   expect(blame([fine, { ...fine, first: { order: 3 } }])).toBeUndefined();
   const lost = { ...fine, lossSum: NaN };
   // Stage 1 heard it from stage 0, which made it; then the gradient came back.

@@ -12,6 +12,7 @@ import type { Certificate } from '../../src/device/tune/certificate.ts';
 import { createWebGpuDevice } from '../../src/device/webgpu.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { runRank } from '../../src/train/run.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import { goldenConfig, goldenModel } from '../support/local-run.ts';
@@ -58,4 +59,33 @@ test('no pipeline is compiled after the first step, nor by it', async () => {
   device.destroy();
   expect(pipelines[0]).toBeGreaterThan(10);
   expect(pipelines).toEqual([pipelines[0], pipelines[0], pipelines[0], pipelines[0]]);
+});
+
+test('a run that begins at once learns the same, and is checked and measured between its steps', async () => {
+  const settings = [['model', 'gpt2-nano'], ['data', 'copy'], ['context', '16'], ['batch', '4'], ['steps', '60'], ['evalEvery', '0'], ['sampleEvery', '0']] as const;
+  const plain: number[] = [];
+  await runInProcess({ backend: 'node', config: parseRunConfig([...settings, ['tune', 'none']]), files: {}, onEvent: (_, event) => { if (event.kind === 'step') plain.push(event.metrics.loss); } });
+  const config = parseRunConfig(settings);
+  const prepared = prepareRun(config, {});
+  const [{ links, leave }] = loopbackMesh(1, realWorld);
+  const ledger = createLedger();
+  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: scaledLimit(1000), later: true }) });
+  const told: string[] = [];
+  const found: number[] = [];
+  let certificate: Certificate | undefined;
+  await runRank({
+    device, mesh: createMesh({ layout: config.layout, rank: 0, links, ledger }), ledger, world: realWorld, config, prepared,
+    onEvent: (event) => {
+      told.push(event.kind);
+      if (event.kind === 'step') found.push(event.metrics.loss);
+      if (event.kind === 'certificate') certificate = event.certificate;
+    },
+  });
+  leave();
+  device.destroy();
+  expect(told.indexOf('certificate')).toBeGreaterThan(told.indexOf('step'));
+  expect(certificate!.checks.length).toBeGreaterThan(5);
+  expect(certificate!.decisions.length).toBeGreaterThan(0);
+  expect([certificate!.refused, certificate!.notes]).toEqual([[], []]);
+  found.forEach((loss, step) => expect(Math.abs(loss - plain[step]), `step ${step}`).toBeLessThan(1e-4 * plain[step]));
 });

@@ -1,5 +1,5 @@
 // `tabmesh tune`: measures kernel variants on the shapes that a model's training plan really uses, says what was chosen and why, and remembers it for `train`.
-// It starts the training run itself and stops before the first step, so that what is tuned is what will run.
+// It starts the training run itself and stops it as soon as everything is measured, so that what is tuned is what will run.
 
 import { AbortedError, ConfigError, InternalError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
@@ -32,6 +32,9 @@ const OPTIONS = {
   json: { type: 'flag', about: 'print the certificate as JSON' },
 } as const;
 
+/** A software adapter in Chromium measures between the steps of a run, which ends as soon as that is done. */
+const MOST_STEPS = 100_000;
+
 const kernels = import.meta.glob<Record<string, unknown>>('../../../shaders/*.ts');
 
 export const command: Command = {
@@ -47,7 +50,7 @@ export const command: Command = {
     const { kernel, model, batch, context, layout, budget, backend } = options;
     if (kernel !== undefined && backend !== 'node') throw new ConfigError('--kernel', `needs --backend node, got ${backend}`);
     const certificate = kernel !== undefined ? await tuneKernel(await kernelByName(kernel), budget, store) : await tunePlan({
-      settings: [['model', model], ['batch', batch], ['layout', layout], ['tune', budget], ['steps', 1], ['sampleEvery', 0], ['evalEvery', 0], ...(context === undefined ? [] : [['context', context] as const])],
+      settings: [['model', model], ['batch', batch], ['layout', layout], ['tune', budget], ['steps', backend === 'node' ? 1 : MOST_STEPS], ['sampleEvery', 0], ['evalEvery', 0], ...(context === undefined ? [] : [['context', context] as const])],
       backend: backend as 'node' | 'chromium', store, signal: io.signal, onStatus: (text) => io.err(text),
     });
     for (const line of options.json ? [JSON.stringify(certificate)] : tuneReport(certificate, options.reasons)) io.out(line);
@@ -67,6 +70,7 @@ interface PlanOptions {
 async function tunePlan({ settings, backend, store, signal, onStatus }: PlanOptions): Promise<Certificate> {
   const found: Certificate[] = [];
   const enough = new AbortController();
+  let ready = false;
   try {
     await execute({
       backend, mode: 'devices', config: parseRunConfig(settings), files: { text: readMobyDick() }, tuneStore: store, onStatus,
@@ -74,8 +78,9 @@ async function tunePlan({ settings, backend, store, signal, onStatus }: PlanOpti
       onEvent: (rank, event) => {
         if (event.kind === 'status' && rank === 0) onStatus(event.text);
         if (event.kind === 'certificate') found.push(event.certificate);
-        // By now every rank has its certificate.
-        if (event.kind === 'ready') enough.abort();
+        ready ||= event.kind === 'ready';
+        // By now the rank that measures has its certificate, in this process every rank.
+        if (ready && found.length) enough.abort();
       },
     });
   } catch (error) {

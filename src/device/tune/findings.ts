@@ -1,9 +1,10 @@
 // What one session has found out about its adapter: passes, refusals and decisions, in memory, on top of what the store knew. It answers the question
 // that everything else asks: which variant may run this launch?
 
+import { SelfCheckError } from '../../base/errors.ts';
 import type { PlannedLaunch } from '../device.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from '../kernel.ts';
-import { constantsOf, isAllowed, isSupported, supportedVariants } from '../variant.ts';
+import { constantsOf, isAllowed, isSupported, quickFirst, supportedVariants } from '../variant.ts';
 import type { Choice } from '../variant.ts';
 import { formatPicked, samePick } from './certificate.ts';
 import type { Check, Decision, Picked, Refusal, Unchecked } from './certificate.ts';
@@ -21,18 +22,26 @@ export class Findings {
   readonly decisions = new Map<string, Decision>();
   readonly #wrong = new Set<string>();
   readonly #unusable = new Set<string>();
+  readonly #order: typeof supportedVariants;
 
-  constructor(features: DeviceFeatures) { this.features = features; }
+  /** With `quick`, variants that compile quickly are the first guess. */
+  constructor(features: DeviceFeatures, quick = false) {
+    this.features = features;
+    this.#order = quick ? quickFirst : supportedVariants;
+  }
 
   isRefused(kernel: Kernel, params: Params, picked: Picked): boolean {
-    return this.#wrong.has(name(kernel, picked)) || this.#unusable.has(`${name(kernel, picked)} ${JSON.stringify(params)}`);
+    return this.#wrong.has(name(kernel, picked)) || this.knowledge.isWrong(kernel, picked) || this.#unusable.has(`${name(kernel, picked)} ${JSON.stringify(params)}`);
   }
 
   /** Wrong results condemn the variant for every shape; a pipeline that cannot be made, for this one. */
   refuse(kernel: Kernel, params: Params, { variant, constants }: Picked, reason: string, wrong: boolean): Refusal {
     const refusal = { kernel: kernel.name, variant, constants, params, reason };
     const known = this.isRefused(kernel, params, refusal);
-    if (wrong) this.#wrong.add(name(kernel, refusal)); else this.#unusable.add(`${name(kernel, refusal)} ${JSON.stringify(params)}`);
+    if (wrong) {
+      this.#wrong.add(name(kernel, refusal));
+      this.knowledge.condemn(kernel, refusal, reason);
+    } else this.#unusable.add(`${name(kernel, refusal)} ${JSON.stringify(params)}`);
     if (!known) this.refused.push(refusal);
     return refusal;
   }
@@ -45,9 +54,15 @@ export class Findings {
 
   /** The variants that may run it, each with the first of its constants: good guesses first. */
   usable(kernel: Kernel, params: Params): readonly Choice[] {
-    return supportedVariants(kernel, params, this.features)
+    return this.#order(kernel, params, this.features)
       .map((variant) => ({ variant, constants: constantsOf(variant, params, this.features) }))
       .filter((choice) => !this.isRefused(kernel, params, pickedOf(choice)));
+  }
+
+  /** Throws SelfCheckError where every variant is known to be wrong. */
+  requireChoice(kernel: Kernel, params: Params): void {
+    if (this.usable(kernel, params).length) return;
+    throw new SelfCheckError(kernel.name, Object.fromEntries([...this.refused.filter((one) => one.kernel === kernel.name).map((one) => [formatPicked(one), one.reason] as const), ...this.knowledge.wrongOf(kernel)]));
   }
 
   /** `picked` for these params; undefined if it is unknown, not supported or refused. */
@@ -92,6 +107,22 @@ export function candidatesOf(findings: Findings, { kernel, params }: PlannedLaun
   const [preset, ...others] = findings.usable(kernel, params).filter(({ variant }, i) => i === 0 || (variant.madeFor ?? kind) === kind);
   const lost = others.map((choice) => ({ choice, by: findings.lostBy(kernel, pickedOf(choice)) ?? UNKNOWN })).sort((a, b) => a.by - b.by);
   return [...(preset ? [preset] : []), ...lost.map(({ choice }) => choice), ...refined];
+}
+
+/** Shapes below this share of the work are not worth a measurement. */
+export const LEAST_SHARE = 0.01;
+
+export function classKey({ kernel, shapeClass }: Group): string { return `${kernel.name} ${shapeClass}`; }
+
+/** One group for each kernel and shape class, the one with the most work, with the work of all of them; most work first. */
+export function classesOf(groups: readonly Group[]): readonly Group[] {
+  const classes = new Map<string, Group>();
+  for (const group of groups) {
+    const key = classKey(group);
+    const known = classes.get(key);
+    classes.set(key, { ...(known && known.work >= group.work ? known : group), work: (known?.work ?? 0) + group.work });
+  }
+  return [...classes.values()].sort((a, b) => b.work - a.work);
 }
 
 function hasConstants(variant: Variant, constants: Constants): boolean {

@@ -1,13 +1,15 @@
 // Qualifies a device for its plans: takes what the store remembers, measures the rest within its time (largest share of the work first), then checks every
 // variant that will run. One qualifier serves all ranks of a GPU: calls take turns, and tabs of a browser take turns through `lock`, so that one measures
-// and the others read its result.
+// and the others read its result. With `later`, a software adapter begins at once, with variants that compile quickly, and does all that between its steps
+// (improvement.ts). A GPU never does: it is measured before its memory is given out, and nothing is known of its driver before it is checked.
 
 import type { World } from '../../base/world.ts';
 import type { Device, PlannedLaunch } from '../device.ts';
 import type { Tuning } from '../variant.ts';
 import type { Certificate } from './certificate.ts';
-import { candidatesOf, Findings, pickedOf } from './findings.ts';
+import { candidatesOf, classesOf, classKey, Findings, LEAST_SHARE, pickedOf } from './findings.ts';
 import type { Group } from './findings.ts';
+import { Improvement } from './improvement.ts';
 import { SelfCheck } from './self-check.ts';
 import type { Budget } from './self-check.ts';
 import { shapeClass } from './shape-class.ts';
@@ -25,6 +27,10 @@ export interface QualifierOptions {
   readonly checkMs?: number;
   readonly store?: TuneStore;
   readonly lock?: TuneLock;
+  /** A software adapter begins at once, and checks and measures between steps. */
+  readonly later?: boolean;
+  /** For a piece of that work: like `lock`, but resolves to undefined at once while another tab works. */
+  readonly turn?: <T>(work: () => Promise<T>) => Promise<T | undefined>;
 }
 
 const CHECK_MS = 2000;
@@ -32,12 +38,12 @@ const CHECK_MS = 2000;
 const LEAST_CHECK_MS = 300;
 /** Bytes weigh as much as this many operations. */
 const FLOPS_PER_BYTE = 10;
-/** Shapes below this share of the work are not worth a measurement. */
-const LEAST_SHARE = 0.01;
 const FIRST_CANDIDATES = 4;
 /** A lock that took longer was held by another tab that measured for us. */
 const WAITED_MS = 50;
 const STORE_MS = 2000;
+/** Work between two steps: pieces are begun until then. */
+const SLICE_MS = 100;
 
 export class Qualifier {
   readonly #options: QualifierOptions;
@@ -50,6 +56,11 @@ export class Qualifier {
   #tuneMs = 0;
   #givenMs = 0;
   #turn: Promise<unknown> = Promise.resolve();
+  #improvement: Improvement | undefined;
+  #improved = false;
+  /** Kinds of launches that there were then. */
+  #improvedGroups = 0;
+  #laterCheckMs = 0;
 
   constructor(options: QualifierOptions) {
     this.#options = options;
@@ -57,9 +68,13 @@ export class Qualifier {
     this.#checkBudget = { leftMs: options.checkMs ?? CHECK_MS };
   }
 
+  /** Whether this device begins at once, and asks for the rest between its steps. */
+  isLater({ features }: Pick<Device, 'features'>): boolean { return this.#options.later === true && features.software; }
+
   /** What a device asks when it prepares a launch. */
   readonly choose: Tuning = (kernel, params) => {
-    const choice = this.#findings?.choice(kernel, params, shapeClass(kernel, params));
+    const findings = this.#findings;
+    const choice = findings && (this.isLater(findings) ? findings.usable(kernel, params)[0] : findings.choice(kernel, params, shapeClass(kernel, params)));
     return choice && pickedOf(choice);
   };
 
@@ -69,13 +84,63 @@ export class Qualifier {
    */
   qualify(device: Device, launches: readonly PlannedLaunch[]): Promise<Certificate> {
     const result = this.#turn.then(async () => {
-      this.#findings ??= new Findings(device.features);
+      const later = this.isLater(device);
+      const first = !this.#findings;
+      this.#findings ??= new Findings(device.features, later);
       this.#adapter ||= adapterKey(device, this.#options.version);
-      if (launches.length) await this.#qualify(device, this.#findings, launches.map((launch) => this.#group(launch)));
+      const groups = launches.map((launch) => this.#group(launch));
+      if (later) {
+        if (first) await this.#load(this.#findings);
+        for (const { kernel, params } of groups) this.#findings.requireChoice(kernel, params);
+      } else if (launches.length) await this.#qualify(device, this.#findings, groups);
       return this.#certificate(this.#findings);
     });
     this.#turn = result.catch(() => { /* told to its caller */ });
     return result;
+  }
+
+  /**
+   * One slice of checking and measuring, between two steps of a device that `isLater`. Resolves to true when nothing is left to do. One device of those that
+   * share the qualifier does the work, the first to ask. Rejects with ComputedWronglyError when what ran until now is wrong.
+   */
+  improve(device: Device): Promise<boolean> {
+    const findings = this.#findings;
+    if (!findings) return Promise.resolve(true);
+    const { world, tuneMs, turn = (work) => work() } = this.#options;
+    const improvement = this.#improvement ??= new Improvement({ device, world, findings, tuneMs, groups: () => [...this.#groups.values()] });
+    if (this.#improved && this.#groups.size !== this.#improvedGroups) this.#improved = false;
+    if (this.#improved || improvement.device !== device) return Promise.resolve(this.#improved);
+    const result = this.#turn.then(async () => {
+      this.#improvedGroups = this.#groups.size;
+      this.#improved = await turn(() => this.#slice(improvement, findings)) ?? false;
+      return this.#improved;
+    });
+    this.#turn = result.catch(() => { /* told to its caller */ });
+    return result;
+  }
+
+  /** What a launch should run with after `improve`; undefined: what it began with. */
+  readonly better: Tuning = (kernel, params) => this.#improvement?.best(kernel, params, shapeClass(kernel, params));
+
+  /** Something that went wrong without harm. */
+  note(text: string): void { this.#notes.add(text); }
+
+  async #slice(improvement: Improvement, findings: Findings): Promise<boolean> {
+    const { world } = this.#options;
+    // Another tab may have measured meanwhile.
+    await this.#load(findings);
+    improvement.recall();
+    const [startMs, spentMs] = [world.now(), improvement.checkMs + improvement.tuneMs];
+    try {
+      do {
+        if (!await improvement.work()) return true;
+      } while (world.now() - startMs < SLICE_MS);
+      return false;
+    } finally {
+      this.#tuneMs = improvement.tuneMs;
+      this.#laterCheckMs = improvement.checkMs;
+      if (improvement.checkMs + improvement.tuneMs > spentMs) await this.#save(findings);
+    }
   }
 
   #group({ kernel, params, count }: PlannedLaunch): Group {
@@ -107,10 +172,9 @@ export class Qualifier {
     const time = { deadlineMs: world.now() + this.#tuneLeftMs };
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
     const classes = classesOf(groups);
-    for (const { kernel, shapeClass: name } of classes) {
-      const known = findings.knowledge.decision(kernel, name);
-      const key = `${kernel.name} ${name}`;
-      if (known && !findings.decisions.has(key)) findings.decisions.set(key, { ...known, remembered: true });
+    for (const group of classes) {
+      const known = findings.knowledge.decision(group.kernel, group.shapeClass);
+      if (known && !findings.decisions.has(classKey(group))) findings.decisions.set(classKey(group), { ...known, remembered: true });
     }
     const toMeasure = classes.some((group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group));
     const coarseMs = toMeasure && device.time && this.#tuneLeftMs > 0 ? await coarseWaitMs(device, world) : undefined;
@@ -127,7 +191,7 @@ export class Qualifier {
         const check = new SelfCheck(device, world, findings, { leftMs: time.deadlineMs - world.now() });
         const decision = await tuneGroup({ device, world, findings, check, time }, group, most);
         if (!decision) continue;
-        findings.decisions.set(`${group.kernel.name} ${group.shapeClass}`, decision);
+        findings.decisions.set(classKey(group), decision);
         findings.knowledge.decide(group.kernel, decision);
       }
     }
@@ -169,20 +233,9 @@ export class Qualifier {
   #certificate({ checks, unchecked, refused, decisions }: Findings): Certificate {
     return {
       adapter: this.#adapter, launches: this.#groups.size, checks: [...checks.values()], unchecked: [...unchecked.values()], refused: [...refused], decisions: [...decisions.values()],
-      checkMs: (this.#options.checkMs ?? CHECK_MS) + this.#givenMs - this.#checkBudget.leftMs, tuneMs: this.#tuneMs, notes: [...this.#notes],
+      checkMs: (this.#options.checkMs ?? CHECK_MS) + this.#givenMs - this.#checkBudget.leftMs + this.#laterCheckMs, tuneMs: this.#tuneMs, notes: [...this.#notes],
     };
   }
-}
-
-/** One group for each kernel and shape class, the one with the most work, with the work of all of them; most work first. */
-function classesOf(groups: readonly Group[]): readonly Group[] {
-  const classes = new Map<string, Group>();
-  for (const group of groups) {
-    const key = `${group.kernel.name} ${group.shapeClass}`;
-    const known = classes.get(key);
-    classes.set(key, { ...(known && known.work >= group.work ? known : group), work: (known?.work ?? 0) + group.work });
-  }
-  return [...classes.values()].sort((a, b) => b.work - a.work);
 }
 
 function hasChoice(findings: Findings, group: Group): boolean {

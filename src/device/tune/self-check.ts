@@ -3,13 +3,14 @@
 // Launches that run the same code (variant, constants, flags) are checked once. Launches of the plan come first, because they cost least, then cases, most work
 // first; what does not fit into the time is listed.
 
-import { DeviceLostError, LimitError, SelfCheckError } from '../../base/errors.ts';
+import { DeviceLostError, LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Device, Launch } from '../device.ts';
 import type { Kernel, Params } from '../kernel.ts';
 import { constantsOf } from '../variant.ts';
 import type { Choice } from '../variant.ts';
-import { formatPicked } from './certificate.ts';
+import { formatPicked, samePick } from './certificate.ts';
+import type { Picked } from './certificate.ts';
 import { pickedOf } from './findings.ts';
 import type { Findings, Group } from './findings.ts';
 import type { Arrays } from './golden.ts';
@@ -31,6 +32,9 @@ export interface Budget { leftMs: number }
 
 export type Verdict = 'right' | 'wrong' | 'unchecked';
 
+/** `began`: it is what runs before anything was measured. */
+export interface Checked extends Picked { readonly kernel: Kernel; readonly began: boolean; readonly verdict: Verdict }
+
 interface Unit { readonly key: string; readonly kernel: Kernel; readonly params: Params; readonly choice: Choice; readonly work: number }
 interface Target { readonly params: Params; readonly choice: Choice; readonly own: boolean }
 
@@ -39,6 +43,9 @@ export class SelfCheck {
   readonly #world: World;
   readonly #findings: Findings;
   readonly #budget: Budget;
+  /** What `next` has been through. */
+  readonly #asked = new Set<string>();
+  readonly #passed = new Set<string>();
 
   constructor(device: Device, world: World, findings: Findings, budget: Budget) {
     this.#device = device;
@@ -66,6 +73,28 @@ export class SelfCheck {
     }
   }
 
+  /** Checks one variant of those that would run `groups` now, if there is one that it was not asked about before; undefined when there is none. */
+  async next(groups: readonly Group[]): Promise<Checked | undefined> {
+    const unit = this.#units(groups).find(({ key }) => !this.#asked.has(key));
+    if (!unit) return undefined;
+    this.#asked.add(unit.key);
+    const { key, kernel, params, choice } = unit;
+    const picked = pickedOf(choice);
+    const [guess] = this.#findings.usable(kernel, params);
+    const began = guess !== undefined && samePick(pickedOf(guess), picked);
+    const opened = this.#open(unit);
+    try {
+      const verdict = await this.#settle(unit, opened);
+      if (verdict === 'right') this.#passed.add(key);
+      return { kernel, ...picked, began, verdict };
+    } finally {
+      opened?.bench.close();
+    }
+  }
+
+  /** Whether `next` found the code of this launch right. */
+  passed(kernel: Kernel, params: Params, choice: Choice): boolean { return this.#passed.has(unitKey(kernel, params, choice)); }
+
   /** Checks one variant, now. */
   async verify(kernel: Kernel, params: Params, choice: Choice): Promise<Verdict> {
     const unit = { key: '', kernel, params, choice, work: 0 };
@@ -82,8 +111,8 @@ export class SelfCheck {
     const units = new Map<string, Unit>();
     for (const { kernel, params, shapeClass, work } of groups) {
       const choice = this.#findings.choice(kernel, params, shapeClass);
-      if (!choice) throw new SelfCheckError(kernel.name, Object.fromEntries(this.#findings.refused.filter((one) => one.kernel === kernel.name).map((one) => [formatPicked(one), one.reason])));
-      const key = `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`;
+      if (!choice) { this.#findings.requireChoice(kernel, params); continue; }
+      const key = unitKey(kernel, params, choice);
       const known = units.get(key);
       const smaller = !known || kernel.cost(params).flops < kernel.cost(known.params).flops;
       units.set(key, { key, kernel, work: (known?.work ?? 0) + work, ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }) });
@@ -182,6 +211,9 @@ export class SelfCheck {
     }
   }
 }
+
+/** Launches with equal keys run the same code. */
+function unitKey(kernel: Kernel, params: Params, choice: Choice): string { return `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`; }
 
 function isCheap(kernel: Kernel, params: Params): boolean {
   const { flops, bytes } = kernel.cost(params);

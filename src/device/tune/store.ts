@@ -3,7 +3,8 @@
 
 import type { Constants, Kernel } from '../kernel.ts';
 import { streamId } from '../../base/random.ts';
-import type { Decision } from './certificate.ts';
+import { formatPicked } from './certificate.ts';
+import type { Decision, Picked } from './certificate.ts';
 
 export interface TuneStore {
   read(key: string): Promise<string | undefined>;
@@ -23,6 +24,8 @@ interface Remembered extends Decision { readonly sources: string }
 export class Knowledge {
   readonly #decisions = new Map<string, Remembered>();
   readonly #checks = new Map<string, number>();
+  /** Why a variant may not run, by the name of its text. */
+  readonly #wrong = new Map<string, string>();
   readonly #sources = new WeakMap<Kernel, string>();
 
   /** Adds what `text` says. False if it is not ours or of another version; then nothing is added. */
@@ -30,16 +33,21 @@ export class Knowledge {
     let value: unknown;
     try { value = JSON.parse(text); } catch { return false; }
     if (!isRecord(value) || value['version'] !== VERSION || !isRecord(value['decisions']) || !isRecord(value['checks'])) return false;
-    const [decisions, checks] = [Object.entries(value['decisions']), Object.entries(value['checks'])];
+    // What was written before wrong variants were kept has none.
+    const given = value['wrong'] ?? {};
+    if (!isRecord(given)) return false;
+    const [decisions, checks, wrong] = [Object.entries(value['decisions']), Object.entries(value['checks']), Object.entries(given)];
+    if (!wrong.every(([, reason]) => typeof reason === 'string')) return false;
     if (!decisions.every(([, one]) => isRemembered(one)) || !checks.every(([, error]) => typeof error === 'number' && error >= 0 && error <= 1)) return false;
     for (const [key, one] of decisions) this.#decisions.set(key, one as Remembered);
     for (const [key, error] of checks) this.#checks.set(key, error as number);
+    for (const [key, reason] of wrong) this.#wrong.set(key, reason as string);
     return true;
   }
 
   format(): string {
     const newest = <T>(entries: ReadonlyMap<string, T>): Record<string, T> => Object.fromEntries([...entries].slice(-MOST_ENTRIES));
-    return JSON.stringify({ version: VERSION, decisions: newest(this.#decisions), checks: newest(this.#checks) });
+    return JSON.stringify({ version: VERSION, decisions: newest(this.#decisions), checks: newest(this.#checks), wrong: newest(this.#wrong) });
   }
 
   /** The decision on this kernel and class, unless the kernel's sources have changed since. */
@@ -63,6 +71,23 @@ export class Knowledge {
 
   pass(check: string, error: number): void { this.#checks.set(check, error); }
 
+  /** A variant that gave a wrong result is not tried again until its text changes. */
+  condemn(kernel: Kernel, picked: Picked, reason: string): void {
+    const key = textKey(kernel, picked);
+    if (key !== undefined) this.#wrong.set(key, reason);
+  }
+
+  isWrong(kernel: Kernel, picked: Picked): boolean {
+    if (this.#wrong.size === 0) return false;
+    const key = textKey(kernel, picked);
+    return key !== undefined && this.#wrong.has(key);
+  }
+
+  /** Variants of the kernel that gave wrong results, with what was wrong. */
+  wrongOf(kernel: Kernel): readonly (readonly [variant: string, reason: string])[] {
+    return [...this.#wrong].filter(([key]) => key.startsWith(`${kernel.name}/`)).map(([key, reason]) => [key.slice(kernel.name.length + 1, key.lastIndexOf(' ')), reason] as const);
+  }
+
   /** Names the texts and constants of all variants; hashed once, because it is asked for often. */
   #sourcesOf(kernel: Kernel): string {
     let sources = this.#sources.get(kernel);
@@ -77,6 +102,12 @@ export class Knowledge {
 /** Names a text of a pipeline: the variant's source with all its constants. */
 export function checkKey(kernel: Kernel, variant: { readonly name: string; readonly source: string }, constants: Constants): string {
   return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(constants)}`)}`;
+}
+
+/** Names the text of a variant with its tunable constants, whatever the params; undefined for a variant that is gone. */
+function textKey(kernel: Kernel, picked: Picked): string | undefined {
+  const variant = kernel.variants.find(({ name }) => name === picked.variant);
+  return variant && `${kernel.name}/${formatPicked(picked)} ${hashOf(variant.source)}`;
 }
 
 function hashOf(text: string): string { return streamId(text).map((word) => word.toString(16).padStart(8, '0')).join(''); }

@@ -32,31 +32,18 @@ const SAMPLING = { temperature: 0.8, topK: 40 };
 
 export class Beside {
   readonly #options: BesideOptions;
-  readonly #generator: Generator | undefined;
   #samples = { step: -1, count: 0 };
+  /** What samples need, or why this rank cannot make it. */
+  #compiled: Promise<Generator | string> | undefined;
+  /** Absent: the ranks have not agreed yet. */
+  #agreed: { readonly generator: Generator | undefined } | undefined;
 
-  private constructor(options: BesideOptions, generator: Generator | undefined) {
-    this.#options = options;
-    this.#generator = generator;
-  }
+  constructor(options: BesideOptions) { this.#options = options; }
 
-  /** Compiles what samples need. If one rank cannot, all ranks do without. */
-  static async create(options: BesideOptions): Promise<Beside> {
-    const { trainer, prepared, wantsSamples, tell } = options;
-    if (!prepared.tokenizer || !wantsSamples) return new Beside(options, undefined);
-    let generator: Generator | undefined;
-    let reason = '';
-    try {
-      generator = await Generator.create(trainer);
-    } catch (error) {
-      reason = ` (${sentence(error)})`;
-    }
-    const { mesh } = trainer.options;
-    const unable = await firstUnable(mesh.world, generator !== undefined);
-    if (unable === undefined) return new Beside(options, generator);
-    generator?.dispose();
-    tell({ kind: 'note', step: trainer.step, text: `there will be no samples: rank ${unable} cannot prepare them${mesh.rank === unable ? reason : ''}` });
-    return new Beside(options, undefined);
+  /** Compiles what samples need, beside the training: nobody waits for it before the first sample. */
+  begin(): void {
+    const { trainer, prepared, wantsSamples } = this.#options;
+    if (prepared.tokenizer && wantsSamples) this.#compiled ??= Generator.create(trainer).catch((error: unknown) => sentence(error));
   }
 
   /** Tells the mean loss of the first held-out batches. */
@@ -94,14 +81,15 @@ export class Beside {
     const { tokenizer } = prepared;
     const sampleTokens = ask?.tokens ?? this.#options.sampleTokens;
     const sampling = ask ?? SAMPLING;
-    if (!this.#generator || !tokenizer) { this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared'); return; }
+    const generator = await this.#agree();
+    if (!generator || !tokenizer) { this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared'); return; }
     const random = new RandomStream(seed, `sample ${trainer.step}${this.#again()}`);
     const prompt = this.#try('there is no sample', () => (ask?.prompt ? [...(tokenizer.prefix ?? []), ...tokenizer.encode(ask.prompt)] : promptOf(prepared)));
     if (!prompt) return;
     let tokens: readonly number[];
     try {
       // A model may know more tokens than the tokenizer, which has no words for the others.
-      tokens = await this.#generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, sampling, random.uniform(i)) });
+      tokens = await generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, sampling, random.uniform(i)) });
     } catch (error) {
       if (!(error instanceof SampleError)) throw error;
       this.#note(`there is no sample (${error.message})`);
@@ -111,7 +99,25 @@ export class Beside {
     if (text !== undefined) tell({ kind: 'sample', step: trainer.step, text, ...(ask?.prompt ? { prompt: ask.prompt } : {}) });
   }
 
-  dispose(): void { this.#generator?.dispose(); }
+  /** Waits for what still compiles. */
+  async dispose(): Promise<void> {
+    const compiled = await this.#compiled;
+    if (compiled instanceof Generator) compiled.dispose();
+  }
+
+  /** What samples need. If one rank cannot make it, all ranks do without; they agree once, at the first sample. */
+  async #agree(): Promise<Generator | undefined> {
+    if (this.#agreed) return this.#agreed.generator;
+    const { trainer: { options: { mesh }, step }, tell } = this.#options;
+    this.begin();
+    if (!this.#compiled) { this.#agreed = { generator: undefined }; return undefined; }
+    const compiled = await this.#compiled;
+    const own = compiled instanceof Generator ? compiled : undefined;
+    const unable = await firstUnable(mesh.world, own !== undefined);
+    this.#agreed = { generator: unable === undefined ? own : undefined };
+    if (unable !== undefined) tell({ kind: 'note', step, text: `there will be no samples: rank ${unable} cannot prepare them${mesh.rank === unable ? ` (${String(compiled)})` : ''}` });
+    return this.#agreed.generator;
+  }
 
   /** Who asks twice at one step gets another text; the first of a step is that of every run. */
   #again(): string {

@@ -24,11 +24,13 @@ export interface StepReport {
   readonly save: boolean;
   readonly sample: boolean;
   readonly pause?: boolean;
+  /** This rank's device has nothing left to check, measure or compile. When that is true of all, all swap to what is better. */
+  readonly settled: boolean;
 }
 
 /** Words of a report. */
 export const REPORT_WORDS = 2 * (3 + BINS_KEPT) + 6 + BINS_KEPT;
-const FLAGS = ['stop', 'save', 'sample', 'beyond', 'pause'] as const;
+const FLAGS = ['stop', 'save', 'sample', 'beyond', 'pause', 'settled'] as const;
 
 function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(REPORT_WORDS);

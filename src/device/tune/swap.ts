@@ -1,0 +1,88 @@
+// Launches that can be given another variant while plans hold them. The variants of a kernel have the same bindings, so a bind group stays as it is: a swap
+// changes pipeline and grid, between two submits. It compiles nothing: that was done before, beside the training.
+
+import type { Later } from '../device.ts';
+import type { Kernel, Params } from '../kernel.ts';
+import type { Choice } from '../variant.ts';
+
+type Grid = readonly [number, number, number];
+export interface SwappableLaunch { variant: string; pipeline: GPUComputePipeline; grid: Grid }
+/** All launches of one kind, which run the same. */
+interface Kind { readonly kernel: Kernel; readonly params: Params; readonly launches: SwappableLaunch[]; running: string }
+interface Next { readonly key: string; readonly variant: string; readonly pipeline: GPUComputePipeline; readonly grid: Grid }
+
+export interface SwapOptions {
+  /** A slice of checking and measuring; true when nothing is left. */
+  improve(): Promise<boolean>;
+  /** What a launch should run with then. */
+  choose(kernel: Kernel, params: Params): Choice;
+  compile(kernel: Kernel, choice: Choice): Promise<GPUComputePipeline>;
+  /** Hears of a variant that could not be compiled; what runs goes on to run. */
+  onProblem(text: string): void;
+}
+
+export class LaunchSwap implements Later {
+  readonly #options: SwapOptions;
+  readonly #kinds = new Map<string, Kind>();
+  readonly #next = new Map<Kind, Next>();
+  /** Pipelines that could not be made. */
+  readonly #failed = new Set<string>();
+  #state: 'working' | 'compiling' | 'settled' = 'working';
+
+  constructor(options: SwapOptions) { this.#options = options; }
+
+  track(kernel: Kernel, params: Params, choice: Choice, launch: SwappableLaunch): void {
+    const key = `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`;
+    const known = this.#kinds.get(key);
+    // One that is kept under this key may run something else by now.
+    if (known?.running === keyOf(choice)) known.launches.push(launch);
+    else this.#kinds.set(known ? `${key} ${this.#kinds.size}` : key, { kernel, params, launches: [launch], running: keyOf(choice) });
+  }
+
+  async work(): Promise<void> {
+    if (this.#state === 'compiling') return;
+    const improved = await this.#options.improve();
+    const due = improved ? this.#due() : [];
+    this.#state = !improved ? 'working' : due.length ? 'compiling' : 'settled';
+    // The training goes on meanwhile.
+    if (due.length) void this.#compile(due).then(() => { this.#state = 'settled'; });
+  }
+
+  get settled(): boolean { return this.#state === 'settled'; }
+
+  swap(): number {
+    const swapped = this.#next.size;
+    for (const [kind, { key, variant, pipeline, grid }] of this.#next) {
+      kind.running = key;
+      for (const launch of kind.launches) Object.assign(launch, { variant, pipeline, grid });
+    }
+    this.#next.clear();
+    return swapped;
+  }
+
+  /** What should run something that is not compiled yet. */
+  #due(): readonly (readonly [Kind, Choice])[] {
+    return [...this.#kinds.values()].flatMap((kind) => {
+      const choice = this.#options.choose(kind.kernel, kind.params);
+      const key = keyOf(choice);
+      if (key === kind.running) this.#next.delete(kind);
+      return key === kind.running || this.#next.get(kind)?.key === key || this.#failed.has(`${kind.kernel.name} ${key}`) ? [] : [[kind, choice] as const];
+    });
+  }
+
+  /** Never rejects. */
+  async #compile(due: readonly (readonly [Kind, Choice])[]): Promise<void> {
+    await Promise.all(due.map(async ([kind, choice]) => {
+      const { kernel, params } = kind;
+      try {
+        const pipeline = await this.#options.compile(kernel, choice);
+        this.#next.set(kind, { key: keyOf(choice), variant: choice.variant.name, pipeline, grid: choice.variant.grid(params, choice.constants) });
+      } catch (error) {
+        this.#failed.add(`${kernel.name} ${keyOf(choice)}`);
+        this.#options.onProblem(`${kernel.name} goes on as it began: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }));
+  }
+}
+
+function keyOf({ variant, constants }: Choice): string { return `${variant.name} ${JSON.stringify(constants)}`; }

@@ -29,18 +29,19 @@ const OPTIONS = {
   model: { type: 'string', choices: PRESET_NAMES, default: 'gpt2-nano', about: 'step: preset, trained on the characters of Moby Dick' },
   batch: { type: 'count', default: 8, about: 'step: rows per step' },
   context: { type: 'count', about: 'step: tokens per row (default: all positions of the preset)' },
+  visits: { type: 'count', default: 2, about: 'first-loss: times that a browser is started with one profile, which is empty the first time' },
   json: { type: 'string', about: 'write the results here as JSON' },
 } as const;
 
 type Given = Options<typeof OPTIONS>;
 
-const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<number>>> = { step, kernels: (options, io) => (options.cases ? cases : workloads)(options, io) };
+const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<number>>> = { step, kernels: (options, io) => (options.cases ? cases : workloads)(options, io), 'first-loss': waiting };
 const COLLECTIVES = 'collectives';
 
 export const command: Command = {
   name: 'bench',
-  summary: 'measures kernels, a training step or collectives between tabs, also of other libraries',
-  help: ['tabmesh bench: measures kernels, a training step or collectives between tabs, also of other libraries', '', 'usage: tabmesh bench step|kernels [options]', '', describeOptions(OPTIONS), '',
+  summary: 'measures kernels, a training step, the wait for the first loss, or collectives between tabs, also of other libraries',
+  help: ['tabmesh bench: measures kernels, a training step or collectives between tabs, also of other libraries', '', 'usage: tabmesh bench step|kernels|first-loss [options]', '', describeOptions(OPTIONS), '',
     'usage: tabmesh bench collectives [options]', '', describeOptions(COLLECTIVES_OPTIONS), '',
     'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks, an element of a collective is not exact.'].join('\n'),
   async run(args, io) {
@@ -78,6 +79,18 @@ async function step(options: Given, io: CommandIo): Promise<number> {
   if (report.results.every(({ correct }) => correct)) return 0;
   io.err('the losses of the first steps differ, so the times do not compare the same work');
   return 1;
+}
+
+async function waiting({ visits, json }: Given, io: CommandIo): Promise<number> {
+  const { firstLoss } = await import('../bench/first-loss.ts');
+  const found = await firstLoss(visits, io);
+  for (const [i, { firstLossMs, loss, adapter, told }] of found.entries()) {
+    io.out(`visit ${i + 1}: ${(firstLossMs / 1000).toFixed(2)} s from the click to the first loss (${loss.toFixed(4)}) on ${adapter}`);
+    // The last of a count says when it was over.
+    for (const [at, { atMs, text }] of told.entries()) if (!/ \d+ of \d+$/.test(told[at + 1]?.text ?? '') || !/ \d+ of \d+$/.test(text)) io.out(`  ${(atMs / 1000).toFixed(2).padStart(6)} s ${text}`);
+  }
+  if (json !== undefined) writeFileSync(json, JSON.stringify(found, undefined, 2));
+  return 0;
 }
 
 async function workloads(options: Given, io: CommandIo): Promise<number> {

@@ -1,5 +1,5 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no server.
-// #room=ID&key=KEY&broker=WS-URL|none&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|cpu&plan=JSON&upload=URL&
+// #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only; all optional, unknown names are errors.
 // Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program drives, or with a token of this browser.
 
@@ -16,6 +16,8 @@ export interface RoomAddress {
   readonly key: string;
   /** A ws:// address, 'none' for BroadcastChannel alone; undefined: the page's own server, if it has a broker. */
   readonly broker?: string;
+  /** The identity of who opened the room, whose rules hold in it. */
+  readonly owner?: string;
 }
 
 export interface PageSettings {
@@ -36,7 +38,7 @@ export interface PageSettings {
   readonly lane?: 'webrtc' | 'same-browser';
 }
 
-const NAMES = ['room', 'key', 'broker', 'world', 'devices', 'auto', 'own', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
+const NAMES = ['room', 'key', 'broker', 'owner', 'world', 'devices', 'auto', 'own', 'backend', 'plan', 'upload', 'ice', 'turnuser', 'turnpass', 'relay', 'lane'];
 
 /** @param page address of this page; results go to its own server only. */
 export function readFragment(hash: string, page: string): PageSettings {
@@ -52,11 +54,13 @@ export function readFragment(hash: string, page: string): PageSettings {
   if (backend !== 'webgpu' && backend !== 'cpu') throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
   // A link of somebody else must not send weights elsewhere.
   if (upload !== undefined && !(URL.canParse(upload, page) && new URL(upload, page).origin === new URL(page).origin)) throw new ConfigError('link', `upload is ${quote(upload)}; expected an address of this page's own server`);
+  const owner = given.get('owner');
+  if (owner !== null && !/^[0-9a-f]{32}$/.test(owner)) throw new ConfigError('link', `owner is ${quote(owner)}; expected 32 digits from 0 to f: copy the whole link of the room`);
   const lane = given.get('lane');
   if (lane !== null && lane !== 'webrtc' && lane !== 'same-browser') throw new ConfigError('link', `lane is ${quote(lane)}; expected webrtc or same-browser`);
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map((name) => given.get(name) ?? undefined);
   return {
-    ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }) } }),
+    ...(room === undefined ? {} : { room: { room, key: key!, ...(broker === undefined ? {} : { broker }), ...(owner === null ? {} : { owner }) } }),
     ...count(given, 'world'), ...count(given, 'devices'), auto: auto === '1', backend, ...(own === null ? {} : { own }),
     ...(plan === undefined ? {} : { plan: parsePlan(plan) }), ...(upload === undefined ? {} : { upload }),
     ice: readIce({ ice, turnuser, turnpass, relay }), ...(lane === null ? {} : { lane }),
@@ -67,9 +71,10 @@ export function readFragment(hash: string, page: string): PageSettings {
 export type LinkFor = 'own' | 'here' | 'others';
 
 /** The address that takes another tab into a room; `token` of `vouch` lets one's own begin without a question. A link for others asks before it computes, and has no TURN server of the link that made it: its credentials are this person's. */
-export function roomLink(page: string, { room, key, broker }: RoomAddress, { backend, ice, lane }: Pick<PageSettings, 'backend' | 'ice' | 'lane'>, who: LinkFor = 'others', token?: string): string {
+export function roomLink(page: string, { room, key, broker, owner }: RoomAddress, { backend, ice, lane }: Pick<PageSettings, 'backend' | 'ice' | 'lane'>, who: LinkFor = 'others', token?: string): string {
   const parts = new URLSearchParams({ room, key });
   if (broker !== undefined) parts.set('broker', broker);
+  if (owner !== undefined) parts.set('owner', owner);
   if (backend !== 'webgpu') parts.set('backend', backend);
   if (lane) parts.set('lane', lane);
   const urls = urlsOf(ice.iceServers).filter((url) => who !== 'others' || !isTurn(url));

@@ -15,6 +15,7 @@ import { History, sha256 } from './history/history.ts';
 import { historyStore } from './history/store.ts';
 import { configOf, makePlan, sentence } from './plan.ts';
 import { createReporter } from './reporter.ts';
+import { tabIdentity } from './room/identity.ts';
 import { RunController } from './run-controller.ts';
 import type { PageState } from './run-controller.ts';
 import { parseRunConfig } from '../train/run-config.ts';
@@ -53,6 +54,8 @@ addEventListener('pageshow', (event) => { if ((event as PageTransitionEvent).per
 addEventListener('hashchange', () => location.reload());
 addEventListener('error', (event) => controller.problem(sentence(event.error ?? event.message)));
 addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
+// A room that is opened by a click names its owner in the link. Who enters one is told why there is none.
+tabIdentity().catch(() => undefined);
 reporter.page('loaded');
 if (trouble !== undefined) controller.problem(trouble);
 else if (allowed) { if (settings.auto) void begin(); }

@@ -10,6 +10,7 @@ import type { Introduction, Role } from '../cluster/presence.ts';
 import type { Carrier } from '../cluster/rendezvous.ts';
 import { newRoomKey } from '../cluster/seal.ts';
 import type { DeviceReport } from '../../workers/protocol.ts';
+import { knownIdentity } from './room/identity.ts';
 import type { RoomAddress } from './fragment.ts';
 import { adapterName } from './run-view.ts';
 
@@ -18,8 +19,10 @@ const ASK_AGAIN_MS = 2000;
 const MAX_ASK_AGAIN_MS = 60_000;
 const ALONE = "the server of this page has no broker that answers: only tabs of this browser meet here until it does; give others a link with broker=ws://... of a broker that runs";
 
+/** A fresh room, whose owner is this tab. */
 export function newRoom(broker: string | undefined): RoomAddress {
-  return { room: randomHex(realWorld, 6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }) };
+  const owner = knownIdentity();
+  return { room: randomHex(realWorld, 6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }), ...(owner === undefined ? {} : { owner }) };
 }
 
 export interface CarrierWatch {

@@ -18,7 +18,7 @@ import type { PageSettings, RoomAddress } from './fragment.ts';
 import { createLocalHosts, joinPairwise, prepareLocalHosts } from './local-mesh.ts';
 import { checkPlan, configOf, fetchContents, parsePlan, sentence, wishesOf } from './plan.ts';
 import type { Plan, PlanContents } from './plan.ts';
-import { EMPTY_STATE } from './room/page-state.ts';
+import { EMPTY_STATE, roomAt } from './room/page-state.ts';
 import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
@@ -47,7 +47,7 @@ export class RunController {
   readonly #watch: RoomWatch;
   #hosts: readonly RankHost[] = [];
   #session: Session | undefined;
-  readonly #entry: RoomEntry;
+  readonly entry: RoomEntry;
   #abort = new AbortController();
   readonly #keeper: CheckpointKeeper;
   /** The plan of our own run in a room. */
@@ -57,7 +57,7 @@ export class RunController {
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
-    this.#entry = new RoomEntry({ room: () => this.state.room, change: (change) => this.#setRoom(change), onStatus: (status) => this.#change({ status }) });
+    this.entry = new RoomEntry({ room: () => this.state.room, change: (change) => this.#setRoom(change), onStatus: (status) => this.#change({ status }), session: () => this.#session, accuse: (rank, what) => { void this.#hosts[0]?.accuse(rank, what).catch(() => undefined); } });
     this.#keeper = new CheckpointKeeper({ state: () => this.state, change: (change) => this.#change(change) });
     this.#acts = new RunActs({
       world: realWorld, state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts,
@@ -113,7 +113,7 @@ export class RunController {
     this.#begin();
     const { reporter, settings, page } = this.#options;
     try {
-      this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: { address, joined: false, members: [], me: undefined, carrier: '', notices: [] } });
+      this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: roomAt(address) });
       const report = role === 'trainer' ? await this.#openHost() : undefined;
       this.#change({ status: 'looking for the room' });
       const lanes = tabLanes(settings.lane ?? 'same-browser', {
@@ -121,9 +121,9 @@ export class RunController {
         accuse: async (peer, what) => this.#hosts[0]?.accuse(peer, what),
         adoptSameBrowser: (peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met),
       });
-      const { carrier, identity } = await this.#entry.enter(address);
+      const { carrier, identity, law } = await this.entry.enter(address);
       this.#session = await joinRoom({
-        world: realWorld, carrier: lanes.tell(carrier), room: address.room, key: address.key, me: introduce(role, identity, report), identity, ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
+        world: realWorld, carrier: lanes.tell(carrier), room: address.room, key: address.key, me: introduce(role, identity, report), identity, ...law, ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         createMesh: lanes.createMesh,
@@ -132,7 +132,7 @@ export class RunController {
           this.#onSession(event);
         },
       });
-      this.#setRoom({ joined: true, carrier: carrier.name });
+      this.#setRoom({ joined: true, carrier: carrier.name, ...this.entry.rights() });
       const { me, members } = this.#session;
       this.#watch.roster(members, me);
       if (wanted) this.#propose(wanted);
@@ -179,7 +179,7 @@ export class RunController {
     this.#closeHosts();
     const session = this.#session;
     this.#session = undefined;
-    this.#entry.leave();
+    this.entry.leave();
     await session?.close();
     this.#change({ phase: 'idle', status: 'left the room', room: undefined, watching: undefined, connections: [] });
   }
@@ -264,7 +264,7 @@ export class RunController {
   #onSession(event: SessionEvent): void {
     switch (event.type) {
       case 'status': return this.#change({ status: event.text });
-      case 'notice': return this.#entry.notice(event.text);
+      case 'notice': case 'rules': case 'removed': return this.entry.heard(event);
       case 'roster':
         this.#setRoom({ members: event.members, me: event.me });
         this.#watch.roster(event.members, event.me);
@@ -290,7 +290,7 @@ export class RunController {
       case 'failed':
         if (event.fatal) {
           this.#session = undefined;
-          this.#entry.leave();
+          this.entry.leave();
           this.#closeHosts();
           this.#setRoom({ joined: false });
         }

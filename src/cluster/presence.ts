@@ -6,9 +6,11 @@
 // A decoder is total: every byte string gives a Presence or a FormatError.
 
 import { FormatError } from '../base/errors.ts';
-import { decodeUtf8, isObject, parseJson, toPlain } from '../base/json.ts';
+import { decodeUtf8, isArray, isObject, parseJson, toPlain } from '../base/json.ts';
 import type { JsonObject } from '../base/json.ts';
 import { plainText } from '../base/plain-text.ts';
+import { MAX_CARRIED, MAX_STATEMENT } from './room/laws.ts';
+import type { Law } from './room/laws.ts';
 
 /** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
 export const PROTOCOL_VERSION = 4;
@@ -63,6 +65,8 @@ export interface Presence extends Introduction {
   readonly run?: AtWork;
   readonly wants?: Proposal;
   readonly ended?: Ended;
+  /** The rules and removals that the member knows; see room/laws.ts. */
+  readonly law?: Law;
 }
 
 export const MAX_WORLD_SIZE = 64;
@@ -107,7 +111,7 @@ export function decodePresence(bytes: Uint8Array<ArrayBuffer>, address: string):
     address: textField(fields, 'address', 16, format), software: fields.get('software') === true,
     role: fields.get('role') === 'observer' ? 'observer' : 'trainer',
     order: integerField(fields, 'order', 1, MAX_ORDER, format), protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
-    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf),
+    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf), ...part(fields, 'law', lawOf),
   };
   if (presence.address !== address) throw new FormatError(format, `expected the address ${address} of its sender, got ${presence.address}`);
   if (presence.id === '') throw new FormatError(format, 'expected a field `id` that is not empty');
@@ -136,6 +140,16 @@ function endedOf(fields: JsonObject): Ended {
   const how = fields.get('how');
   if (how !== 'done' && how !== 'stopped' && how !== 'failed') throw new FormatError('presence', 'expected a run that is done, stopped or failed');
   return { ...numbersOf(fields), step: integerField(fields, 'step', 0, MAX_NUMBER, 'presence'), how };
+}
+
+/** Not yet judged: whose signatures these are is for Laws to see. */
+function lawOf(fields: JsonObject): Law {
+  const removals = fields.get('removals') ?? [];
+  if (!isArray(removals) || removals.length > MAX_CARRIED) throw new FormatError('presence', `expected at most ${MAX_CARRIED} removals`);
+  return {
+    ...(fields.get('rules') === undefined ? {} : { rules: textField(fields, 'rules', MAX_STATEMENT, 'presence') }),
+    ...(removals.length === 0 ? {} : { removals: removals.map((text) => textField(new Map([['removal', text]]), 'removal', MAX_STATEMENT, 'presence')) }),
+  };
 }
 
 function numbersOf(fields: JsonObject): { readonly run: number; readonly wish: number } {

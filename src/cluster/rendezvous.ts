@@ -71,6 +71,7 @@ export interface PresenceChange {
   readonly run?: Presence['run'] | undefined;
   readonly wants?: Presence['wants'] | undefined;
   readonly ended?: Presence['ended'] | undefined;
+  readonly law?: Presence['law'] | undefined;
 }
 
 export interface Rendezvous {

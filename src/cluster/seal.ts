@@ -70,6 +70,13 @@ export async function deriveSeal(world: World, room: string, key: string): Promi
   };
 }
 
-function toBase64Url(bytes: Bytes): string {
+/** Throws FormatError for what `toBase64Url` cannot have made. */
+export function fromBase64Url(text: string): Bytes {
+  if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) throw new FormatError('base64url', 'expected letters, digits, - and _');
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+}
+
+export function toBase64Url(bytes: Bytes): string {
   return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }

@@ -5,7 +5,7 @@
 // After `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the run is over (`finish`): until
 // then this member is at work, and nobody offers the room another run.
 
-import { FormatError, InternalError, RoomError } from '../base/errors.ts';
+import { AbortedError, FormatError, InternalError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
 import { atWork, coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
@@ -17,6 +17,9 @@ import { encodePresence, MAX_WORLD_SIZE } from './presence.ts';
 import type { Ending, Presence, Proposal } from './presence.ts';
 import { joinRendezvous } from './rendezvous.ts';
 import type { PresenceChange, Rendezvous } from './rendezvous.ts';
+import { identityOf, newKeyPair } from './identity/keys.ts';
+import type { Law, Right, Rules } from './room/laws.ts';
+import { Rights } from './room/rights.ts';
 import { Wishes } from './room/wishes.ts';
 import type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 import { Forming } from './forming.ts';
@@ -33,8 +36,8 @@ export async function joinRoom(options: SessionOptions): Promise<Session> {
 }
 
 const MAX_EARLY_SIGNALS = 512;
-/** A wish must fit into a sealed presence, with a name, an adapter and a run at work. */
-const MAX_WISH_BYTES = 14 * 1024;
+/** A wish must fit into a sealed presence, with a name, an adapter, a run at work, the law of the room and the answers to all. */
+const MAX_WISH_BYTES = 11 * 1024;
 /** A member that was at work when we made an offer is looked at again after this. */
 const LOOK_AGAIN_MS = 1000;
 
@@ -47,24 +50,37 @@ class RoomSession implements Session {
   #forming: Forming | undefined;
   #early: { readonly from: string; readonly message: FormingMessage }[] = [];
   #closed = false;
+  #ended: TabmeshError | undefined;
   readonly #wishes: Wishes;
   #wish: Proposal | undefined;
+  #rights!: Rights;
+  /** An offer for a wish whose presence has not come, where not everybody may wish. */
+  #parked: { readonly from: string; readonly view: View } | undefined;
 
   constructor(options: SessionOptions, createMesh: (options: MeshOptions) => Mesh) {
     this.#options = options;
     this.#createMesh = createMesh;
-    this.#wishes = new Wishes(options.check ?? (() => undefined));
+    this.#wishes = new Wishes((wish, by) => this.#objection(wish, by));
   }
 
   get me(): Presence { return this.#rendezvous!.me; }
   get members(): readonly Presence[] { return this.#membership?.members ?? []; }
   get coordinator(): Presence | undefined { return coordinatorOf(this.members); }
+  get rules(): Rules { return this.#rights.rules; }
+
+  may(right: Right): boolean { return this.#rights.may(right); }
+  decree(rules: Rules): void { this.#rights.decree(rules); }
+  remove(address: string): void { this.#rights.remove(address); }
 
   async open(): Promise<void> {
-    const { world, carrier, room, key, me, identity, settleMs, protocolVersion } = this.#options;
+    const { world, carrier, room, key, me, settleMs, protocolVersion } = this.#options;
+    const identity = this.#options.identity ?? await identityOf(await newKeyPair());
+    this.#rights = new Rights({
+      room, owner: this.#options.owner, identity, present: () => this.#present, onStatus: (text) => this.#status(text), onLaw: (...news) => this.#onLaw(...news),
+    });
     let arrived: readonly Presence[] = [];
     const rendezvous = await joinRendezvous(
-      { world, carrier, room, key, me, ...(identity ? { identity } : {}), ...(settleMs === undefined ? {} : { settleMs }), ...(protocolVersion === undefined ? {} : { protocolVersion }) },
+      { world, carrier, room, key, me, identity, ...(settleMs === undefined ? {} : { settleMs }), ...(protocolVersion === undefined ? {} : { protocolVersion }) },
       {
         onPeers: (roster) => {
           arrived = roster;
@@ -80,15 +96,20 @@ class RoomSession implements Session {
     const { wanted } = this.#options;
     this.#membership = newMembership(rendezvous.me.address);
     this.#page?.addEventListener('pagehide', this.#onPageHide);
+    // Who may do what is known before anything is done.
+    this.#present = arrived;
+    await this.#rights.learn(arrived);
+    if (this.#closed) throw this.#ended ?? new AbortedError('the room was left while joining it');
     this.#onPeers(arrived);
     if (wanted) this.propose(wanted);
   }
 
   propose(wanted: Wanted): number {
     const wish = this.#proposal(wanted);
-    const reason = this.#options.check?.(wish, this.me);
+    const reason = this.#objection(wish, this.me);
     if (reason !== undefined) throw new RoomError('plan', reason);
-    const size = encodePresence({ ...this.me, wants: wish }).byteLength;
+    const { law: _, ...me } = this.me;
+    const size = encodePresence({ ...me, wants: wish }).byteLength;
     if (size > MAX_WISH_BYTES) throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
     this.#setWish(wish);
     return wish.run;
@@ -107,11 +128,15 @@ class RoomSession implements Session {
 
   update(change: PresenceChange): void { this.#rendezvous?.update(change); }
 
-  giveUp(reason: string): void { this.#forming?.giveUp(reason, 'stopped'); }
+  giveUp(reason: string): void {
+    if (this.may('act')) this.#forming?.giveUp(reason, 'stopped');
+    else this.#status(this.#rights.forbidden('act'));
+  }
 
   act(act: Act): void {
     const { run } = this.me;
     if (!run) return;
+    if (!this.#rights.mayDo(act)) return this.#status(this.#rights.forbidden('act'));
     for (const { address } of this.members) if (address !== this.me.address) this.#send(address, { type: 'act', run: run.run, act });
     this.#emit({ type: 'act', run: run.run, act, by: this.me });
   }
@@ -158,7 +183,11 @@ class RoomSession implements Session {
 
   #onPeers(roster: readonly Presence[]): void {
     this.#present = roster;
-    this.#step({ type: 'roster', present: this.#wishes.sift(roster) });
+    void this.#rights.learn(roster);
+    this.#step({ type: 'roster', present: this.#wishes.sift(roster.filter(({ id }) => !this.#rights.isRemoved(id))) });
+    const parked = this.#parked;
+    this.#parked = undefined;
+    if (parked) this.#onOffer(parked.from, parked.view);
     if (this.coordinator?.address !== this.me.address) return;
     for (const { wish, by, reason } of this.#wishes.news(this.#present.filter(({ address }) => this.members.some((member) => member.address === address)))) {
       this.#status(`${this.#nameOf(by.address)} asks for a run that cannot be: ${reason}`);
@@ -166,9 +195,31 @@ class RoomSession implements Session {
     }
   }
 
+  /** Why somebody may not have this wish. */
+  #objection(wish: Pick<Proposal, 'worldSize' | 'plan'>, by: Presence): string | undefined {
+    return this.#rights.may('propose', by.id) ? this.#options.check?.(wish, by) : this.#rights.forbidden('propose');
+  }
+
+  #onLaw(rules: boolean, removed: readonly string[], law: Law | undefined): void {
+    if (this.#closed) return;
+    if (rules) this.#emit({ type: 'rules', rules: this.rules });
+    for (const id of removed) {
+      const by = this.#rights.remover(id);
+      if (id === this.me.id) {
+        return this.#fail(new RoomError('removed', `${by ? `'${by.name}'` : 'a member who may'} removed this tab from the room, and it is not let in again; ask its owner, or train alone`));
+      }
+      this.#emit({ type: 'removed', id, who: this.#present.find((member) => member.id === id), by });
+    }
+    this.#wishes.forget();
+    this.#rendezvous!.update({ law });
+    if (this.#wish && !this.may('propose')) this.#setWish(undefined, this.#rights.forbidden('propose'));
+    if (this.#membership) this.#onPeers(this.#present);
+  }
+
   #onPayload(from: string, payload: Uint8Array<ArrayBuffer>): void {
     if (this.#closed || !this.#membership) return;
-    if (this.#membership.refused.has(from)) return;
+    const sender = this.#present.find(({ address }) => address === from);
+    if (this.#membership.refused.has(from) || (sender && this.#rights.isRemoved(sender.id))) return;
     try {
       this.#onMessage(from, decodeMessage(payload));
     } catch (error) {
@@ -188,8 +239,9 @@ class RoomSession implements Session {
         return;
       case 'act':
         // Those in a run decide about it, nobody else.
-        if (by?.run?.run === message.run) this.#emit({ type: 'act', run: message.run, act: message.act, by });
-        return;
+        if (by?.run?.run !== message.run) return;
+        if (!this.#rights.mayDo(message.act, by.id)) return this.#refuseAct(from, message.act);
+        return this.#emit({ type: 'act', run: message.run, act: message.act, by });
       case 'ask':
         if (by && this.me.run?.run === message.run) this.#emit({ type: 'asked', by });
         return;
@@ -198,6 +250,7 @@ class RoomSession implements Session {
         return;
     }
     const forming = this.#forming;
+    if (message.type === 'abandon' && message.end === 'stopped' && by && by.address !== this.coordinator?.address && !this.#rights.mayDo('stop', by.id)) return this.#refuseAct(from, 'stop');
     if (forming && message.view === forming.view.view) return forming.receive(from, message);
     if (message.type === 'report' && this.coordinator?.address === this.me.address && message.view <= this.#membership!.highest) {
       // Somebody has not heard that this view is over.
@@ -208,11 +261,20 @@ class RoomSession implements Session {
 
   #onOffer(from: string, view: View): void {
     const by = this.members.find(({ address }) => address === from);
-    const reason = by && this.#options.check?.({ worldSize: view.members.length, plan: view.plan }, by);
+    const wisher = this.#present.find(({ wants }) => wants?.wish === view.wish);
+    const anybody = this.#rights.isOpen('propose');
+    if (!anybody && !wisher) {
+      this.#parked = { from, view };
+      return;
+    }
+    const strange = !anybody && JSON.stringify(wisher?.wants?.plan) !== JSON.stringify(view.plan);
+    const reason = strange ? 'it is not what was asked for' : by && this.#objection({ worldSize: view.members.length, plan: view.plan }, anybody ? by : wisher!);
     if (reason === undefined) return this.#step({ type: 'offered', from, view });
     this.#status(`an offer of ${this.#nameOf(from)} was refused: ${reason}`);
     this.#send(from, { type: 'abandon', view: view.view, reason: reason.slice(0, 2000), end: 'failed' });
   }
+
+  #refuseAct(from: string, act: Act): void { this.#status(`${this.#nameOf(from)} wanted to ${act} the run; ${this.#rights.forbidden('act')}`); }
 
   #onBusy(refused: number): void {
     this.#step({ type: 'busy', refused });
@@ -323,6 +385,7 @@ class RoomSession implements Session {
 
   #fail(error: TabmeshError): void {
     if (this.#closed) return;
+    this.#ended = error;
     const closing = this.close();
     this.#options.onEvent({ type: 'failed', error, fatal: true });
     closing.catch((cause: unknown) => this.#options.onEvent({ type: 'status', text: `the room could not be left cleanly (${String(cause)})` }));

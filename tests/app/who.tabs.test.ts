@@ -118,7 +118,7 @@ describe('a stranger at the broker', () => {
     }
     const seal = await deriveSeal(realWorld, 'replayed', KEY);
     const old = { id: 'zz', name: '\u001b]0;owned\u0007', adapter: '', software: false, role: 'observer', address, order: 9, protocolVersion: 2 };
-    await evil.publishAsync(`tabmesh/replayed/p/${address}`, Buffer.from(await seal.seal(new TextEncoder().encode(JSON.stringify(old)), `replayed/presence/${address}/`)), { qos: 1 });
+    await evil.publishAsync(`tabmesh/replayed/p/${address}`, Buffer.from(await seal.seal(new TextEncoder().encode(JSON.stringify(old)), `replayed/presence/${address}/`)), { qos: 1, retain: true });
     await expect.poll(() => notices(first)).toEqual([`somebody in this room (${address}) speaks protocol 2, this page speaks ${PROTOCOL_VERSION}, and they do not hear each other; reload both from the same address`]);
     const newcomer = await profile.open(room('replayed', '&auto=1', ''));
     await expect.poll(() => members(newcomer), { timeout: 60_000 }).toBe(2);

@@ -262,7 +262,7 @@ describe('a run belongs to the room until it ends', () => {
     expect(await observer.events.find((event) => event.type === 'wish' && event.refused !== undefined)).toMatchObject({ wish: undefined, refused: 'plan: expected an object' });
     await a.events.status(/^'Tab 2' asks for a run that cannot be: plan: expected an object$/);
     expect(() => a.session.propose({ worldSize: 1, plan: 'nonsense' })).toThrow('room: plan: expected an object');
-    expect(() => a.session.propose({ worldSize: 1, plan: 'x'.repeat(20_000) })).toThrow(/^room: the plan has \d+ bytes, expected at most 14336; shorten it$/);
+    expect(() => a.session.propose({ worldSize: 1, plan: 'x'.repeat(20_000) })).toThrow(/^room: the plan has \d+ bytes, expected at most 11264; shorten it$/);
     b.session.propose({ worldSize: 2, plan: 'sense' });
     await Promise.all([a.events.started(), b.events.started()]);
     for (const { events } of [a, b, observer]) expect(events.all.some((event) => event.type === 'failed')).toBe(false);

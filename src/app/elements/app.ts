@@ -29,6 +29,7 @@ import { PRESETS, presetConfig } from '../presets.ts';
 import type { Curve } from '../charts/curve.ts';
 import type { History } from '../history/history.ts';
 import { newRoom } from '../room.ts';
+import type { Rules } from '../../cluster/room/laws.ts';
 import { listNames } from '../room/names.ts';
 import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, moreStats, runPanels, stats } from './app-parts.ts';
@@ -109,7 +110,7 @@ export class TabmeshApp extends LitElement {
           </section>
           <div class="side">
           <section class="card share" aria-label="More devices">
-            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()}></share-panel>
+            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()} @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)} @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}></share-panel>
           </section>
           ${this.controller.busy ? nothing : html`<section class="card picture" aria-label="Layout"><layout-picture .config=${this.draft.config} .facts=${this.facts}></layout-picture></section>`}
           </div>

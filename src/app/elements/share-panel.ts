@@ -1,9 +1,12 @@
 // <share-panel>: other tabs and other machines. A button that opens one more tab of this room, its link, a QR code of it, and who is here.
-// Events: 'add-tab' (a room may have to be made first), 'leave-room'.
+// Events: 'add-tab' (a room may have to be made first), 'leave-room', 'remove-member' (detail: address), 'set-rules' (detail: Rules).
 
 import { css, html, LitElement, svg } from 'lit';
 import { encode } from 'uqr';
 import type { Presence } from '../../cluster/presence.ts';
+import { RIGHTS } from '../../cluster/room/laws.ts';
+import type { Rules } from '../../cluster/room/laws.ts';
+import { DEEDS, rulesSentence } from '../room/names.ts';
 import type { RoomState } from '../run-controller.ts';
 import { shapes } from './theme.ts';
 
@@ -47,12 +50,14 @@ export class SharePanel extends LitElement {
       </div>`;
   }
 
-  #room({ members, me, joined, carrier, notices }: RoomState) {
+  #room({ members, me, joined, carrier, notices, address, rules, may }: RoomState) {
     return html`<div class="grid">
       ${this.link ? qrCode(this.link) : ''}
       <div>
         <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
-        <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.address === me?.address ? ' (this tab)' : ''} <span class="soft">${[placeOf(member), member.adapter].filter(Boolean).join(', ')}</span></li>`)}</ul>
+        <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.address === me?.address ? ' (this tab)' : ''} <span class="soft">${[placeOf(member), member.id === address.owner ? 'opened this room' : '', member.adapter].filter(Boolean).join(', ')}</span>
+          ${may.remove && member.id !== me?.id && member.id !== address.owner ? html` <button class="small" aria-label=${`Remove ${member.name}`} @click=${() => this.#tell('remove-member', member.address)}>Remove</button>` : ''}</li>`)}</ul>
+        ${address.owner === undefined ? '' : me?.id === address.owner ? this.#rules(rules) : html`<p class="soft small">${rulesSentence(rules)}</p>`}
         ${notices.map((text) => html`<p class="small hint" role="status">${text}</p>`)}
         ${this.withheld ? html`<p class="soft small">The link leaves out your TURN server and its password; whoever needs one adds their own.</p>` : ''}
         <p class="soft small">${joined ? `meets over ${carrier}` : 'not in the room yet'}${['localhost', '127.0.0.1'].includes(location.hostname) ? '; this address works on this machine alone, others need the page over https' : ''}</p>
@@ -60,7 +65,17 @@ export class SharePanel extends LitElement {
     </div>`;
   }
 
-  #tell(name: 'add-tab' | 'leave-room'): void { this.dispatchEvent(new CustomEvent(name)); }
+  /** For the owner: one choice for each right. */
+  #rules(rules: Rules) {
+    return html`${RIGHTS.map((right) => html`<label class="small">Who may ${DEEDS[right]}
+      <select @change=${(event: Event) => this.#tell('set-rules', { ...rules, [right]: (event.target as HTMLSelectElement).value })}>
+        <option value="all" ?selected=${rules[right] === 'all'}>all</option>
+        <option value="owner" ?selected=${rules[right] === 'owner'}>only I</option>
+        ${typeof rules[right] === 'string' ? '' : html`<option disabled selected>those named</option>`}
+      </select></label>`)}`;
+  }
+
+  #tell(name: 'add-tab' | 'leave-room' | 'remove-member' | 'set-rules', detail?: unknown): void { this.dispatchEvent(new CustomEvent(name, { detail })); }
 
   async #copy(): Promise<void> {
     try {

@@ -23,9 +23,18 @@ const ANSWER_MS = 500;
 const MAX_KEPT = 200;
 
 let found: Promise<TabIdentity> | undefined;
+let known: string | undefined;
 
 /** The identity of this page, the same at every call. Rejects with ConfigError where the page has no WebCrypto. */
-export function tabIdentity(): Promise<TabIdentity> { return found ??= findIdentity(); }
+export function tabIdentity(): Promise<TabIdentity> {
+  return found ??= findIdentity().then((tab) => {
+    known = tab.identity.id;
+    return tab;
+  });
+}
+
+/** The identity as digits, once `tabIdentity` has resolved. */
+export function knownIdentity(): string | undefined { return known; }
 
 async function findIdentity(): Promise<TabIdentity> {
   const notes: string[] = [];

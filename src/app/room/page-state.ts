@@ -1,5 +1,7 @@
 // What the page is doing, as its elements draw it.
 
+import { OPEN_RULES } from '../../cluster/room/laws.ts';
+import type { Right, Rules } from '../../cluster/room/laws.ts';
 import type { Presence } from '../../cluster/presence.ts';
 import type { ConnectionView } from '../connections.ts';
 import type { RoomAddress } from '../fragment.ts';
@@ -14,8 +16,16 @@ export interface RoomState {
   readonly members: readonly Presence[];
   readonly me: Presence | undefined;
   readonly carrier: string;
+  readonly rules: Rules;
+  /** What this tab may. */
+  readonly may: Readonly<Record<Right, boolean>>;
   /** What stays true while we are here: others with another key or version, what this browser lacks. */
   readonly notices: readonly string[];
+}
+
+/** The room of this address, before it is joined. */
+export function roomAt(address: RoomAddress): RoomState {
+  return { address, joined: false, members: [], me: undefined, carrier: '', rules: OPEN_RULES, may: { propose: true, act: true, remove: false }, notices: [] };
 }
 
 export interface PageState {

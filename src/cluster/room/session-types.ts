@@ -10,6 +10,7 @@ import type { ChannelLanes, Mesh, MeshOptions } from '../mesh.ts';
 import type { Act } from '../messages.ts';
 import type { Ending, Introduction, Presence, Proposal } from '../presence.ts';
 import type { Carrier, PresenceChange } from '../rendezvous.ts';
+import type { Right, Rules } from './laws.ts';
 import type { CheckWish } from './wishes.ts';
 
 /** What to train with how many ranks. */
@@ -47,6 +48,10 @@ export type SessionEvent =
   | { readonly type: 'asked'; readonly by: Presence }
   /** What a member of a run that we are not in tells about it. */
   | { readonly type: 'news'; readonly run: number; readonly body: unknown; readonly from: Presence }
+  /** Who may do what has changed, or is known for the first time. */
+  | { readonly type: 'rules'; readonly rules: Rules }
+  /** Somebody was taken out of the room for good, by somebody who may; `who` is absent when it is not here any more. */
+  | { readonly type: 'removed'; readonly id: string; readonly who: Presence | undefined; readonly by: Presence | undefined }
   /** A member of the current view left the room or died. */
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence }
   /** `fatal`: the session is closed; otherwise only the view could not be formed. */
@@ -61,6 +66,8 @@ export interface SessionOptions {
   readonly me: Introduction;
   /** The key pair of this tab; by default a new one for this join. */
   readonly identity?: Identity;
+  /** The identity whose rules hold, from the link; absent: everybody may do everything but remove others. */
+  readonly owner?: string;
   readonly onEvent: (event: SessionEvent) => void;
   /** Formed as soon as enough trainers are here, by whoever is the coordinator. */
   readonly wanted?: Wanted;
@@ -85,6 +92,13 @@ export interface Session {
   readonly me: Presence;
   readonly members: readonly Presence[];
   readonly coordinator: Presence | undefined;
+  readonly rules: Rules;
+  /** Whether this tab may. */
+  may(right: Right): boolean;
+  /** Says new rules, which hold as soon as they are signed; a status tells why not. The owner's only. */
+  decree(rules: Rules): void;
+  /** Takes the member of this address out of the room, for as long as it lives. */
+  remove(address: string): void;
   /** Wishes for a run: a view of it is formed when the room is free and enough trainers are here. One wish at a time. Returns the number of the run. */
   propose(wanted: Wanted): number;
   /** Takes the wish back. */

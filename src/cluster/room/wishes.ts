@@ -37,6 +37,12 @@ export class Wishes {
     });
   }
 
+  /** What may be wished for has changed. */
+  forget(): void {
+    this.#judged.clear();
+    this.#told.clear();
+  }
+
   #objection(by: Presence, wish: Proposal): string | undefined {
     const key = keyOf(by, wish);
     if (!this.#judged.has(key)) {

@@ -6,6 +6,8 @@ import { benchCases } from '../../bench/contract-cases.ts';
 import { describeAdapter } from '../../bench/report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
 import { benchWorkloads, PEERS, WORKLOADS } from '../../bench/run.ts';
+import { realWorld } from '../../base/world.ts';
+import { coarseWaitMs } from '../../device/tune/wait-step.ts';
 import { deviceOf, openGpu } from '../../device/webgpu.ts';
 import type { GpuContext } from '../../device/webgpu.ts';
 import { browserQualifier } from '../../../workers/qualification.ts';
@@ -54,6 +56,11 @@ async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
 
 async function bench({ workloads: names, peers, cases, scope, rounds, tune: seconds }: BenchRequest, context: GpuContext): Promise<void> {
   const device = deviceOf(context, seconds > 0 ? { qualifier: await browserQualifier(seconds) } : {});
+  const coarseMs = await coarseWaitMs(device, realWorld);
+  if (coarseMs !== undefined) {
+    const text = `this browser answers every wait for the GPU after ${Math.round(coarseMs)} ms at the earliest, so times say nothing about a kernel; right or wrong does`;
+    tell({ kind: 'note', text });
+  }
   const workloads = WORKLOADS.filter(({ name }) => names.includes(name));
   const shapes = workloads.reduce((sum, workload) => sum + shapesIn(workload, scope), 0);
   const total = shapes + cases.length + (shapes ? 1 : 0);

@@ -6,7 +6,7 @@ import { ConfigError } from '../../base/errors.ts';
 import type { StepResult } from '../../bench/gpt2/step.ts';
 import { median, table } from '../../bench/report.ts';
 import type { BenchReport, BenchResult, Measured } from '../../bench/report.ts';
-import { OWN, workloadsNamed } from '../../bench/run.ts';
+import { OWN, WORKLOADS, workloadsNamed } from '../../bench/run.ts';
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import { summarise, summaryLine } from '../../bench/summary.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
@@ -22,7 +22,7 @@ const OPTIONS = {
   peers: { type: 'flag', about: 'also measure TensorFlow.js, ONNX Runtime Web (kernels) and jax-js, with the same data, taking turns' },
   rounds: { type: 'count', about: 'turns that each library takes at most (default: 5 for kernels, 3 for step)' },
   tune: { type: 'number', default: 20, about: 'seconds to measure variants of our kernels before they are timed, over all shapes; 0: the defaults (not with --cases)' },
-  only: { type: 'string', about: 'kernels: only this workload; with --cases, only this kernel' },
+  only: { type: 'string', about: `kernels: only this workload (${WORKLOADS.map(({ name }) => name).join(', ')}; default: all); with --cases, only this kernel` },
   cases: { type: 'flag', about: 'kernels: every kernel of tabmesh on its small contract cases instead of the workloads' },
   quick: { type: 'flag', about: 'kernels: one round, fewer shapes' },
   full: { type: 'flag', about: 'kernels: also the large shapes, and libraries that need minutes for one' },
@@ -30,7 +30,7 @@ const OPTIONS = {
   batch: { type: 'count', default: 8, about: 'step: rows per step' },
   context: { type: 'count', about: 'step: tokens per row (default: all positions of the preset)' },
   visits: { type: 'count', default: 2, about: 'first-loss: times that a browser is started with one profile, which is empty the first time' },
-  json: { type: 'string', about: 'write the results here as JSON' },
+  json: { type: 'string', value: 'FILE', about: 'write the results here as JSON' },
 } as const;
 
 type Given = Options<typeof OPTIONS>;

@@ -16,10 +16,10 @@ const OPTIONS = {
   local: { type: 'flag', about: 'listen on this machine only' },
   'allow-host': { type: 'string', about: 'names under which browsers see the pages through a proxy, comma-separated: tabmesh.example.org, or .example.org for it and all below it' },
   base: { type: 'string', default: '/', about: 'path below which everything lies, for a proxy that passes its own path on: /tabmesh/' },
-  pages: { type: 'string', about: 'folder of another build of the pages, such as dist' },
+  pages: { type: 'string', value: 'FOLDER', about: 'folder of another build of the pages, such as dist (default: those of this version)' },
   stun: { type: 'string', about: 'STUN servers for the pages: stun:HOST:PORT, comma-separated' },
   turn: { type: 'string', about: 'TURN servers for the pages: turn:HOST:PORT, comma-separated' },
-  'turn-secret-file': { type: 'string', about: `file with the secret of the TURN servers (or set ${SECRET_VARIABLE})` },
+  'turn-secret-file': { type: 'string', value: 'FILE', about: `file with the secret of the TURN servers (or set ${SECRET_VARIABLE})` },
   'turn-ttl': { type: 'string', default: '1h', about: 'how long credentials are good: 90s, 15m, 1h' },
 } as const;
 

@@ -50,11 +50,12 @@ export class BenchApp extends LitElement {
 
   #runPanel() {
     const { state, controller } = this;
-    const { phase, job, adapter, software, browser, settings, catalogue, status, done, total } = state;
+    const { phase, job, adapter, software, browser, settings, catalogue, status, done, total, notes } = state;
     const busy = phase === 'running' || phase === 'stopping';
     return html`
       <dl class="facts"><div><dt>adapter</dt><dd>${adapter ?? (phase === 'no-device' ? 'none' : 'looking')}</dd></div><div><dt>browser</dt><dd>${browser || 'looking'}</dd></div></dl>
       ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. ${whySoftware(userAgent())}</p>` : nothing}
+      ${job === 'bench' ? notes.map((note) => html`<p class="small hint">${note}</p>`) : nothing}
       <div class="row actions">
         ${busy && job === 'bench' ? html`<button class="primary" ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>` : html`<button class="primary" ?disabled=${phase !== 'ready'} @click=${() => controller.run()}>Run</button>`}
         <p class=${phase === 'no-device' ? 'now none' : 'now'} role="status" aria-live="polite">${busy && total ? `${done} of ${total}: ` : ''}${status}</p>

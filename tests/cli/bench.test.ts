@@ -82,7 +82,7 @@ it('medians and tables', () => {
 });
 
 it.each([
-  [[], '--json'], [['steps'], "expected step, kernels or collectives first, got 'steps'"], [['step', '--peers', '--model', 'llama-nano'], 'compared on gpt2 models, got llama-nano'],
+  [[], '--json'], [['steps'], "expected step, kernels, first-loss or collectives first, got 'steps'"], [['step', '--peers', '--model', 'llama-nano'], 'compared on gpt2 models, got llama-nano'],
 ])('bench %j is refused with exit code 2', async (args, sentence) => {
   const lines: string[] = [];
   const say = (line: string) => { lines.push(line); };

@@ -107,6 +107,14 @@ describe('refused is', () => {
     expect(register.members()).toHaveLength(1);
   });
 
+  test('what is rightly signed by another key from an address that is not its own', async () => {
+    const [register, speaker] = [newRegister(), await newSpeaker()];
+    const liar = Object.assign(await newSpeaker(eve), { address: speaker.address });
+    expect(refusal(await register.hear('signal', speaker.address, ME, await liar.say('signal', ME, text('I am Ada'))))).toBe('forged');
+    expect(await announce(register, liar, [register.challenge])).toBe('forged');
+    expect(register.size).toBe(0);
+  });
+
   test('every message with one bit changed, wherever it is', async () => {
     const [register, speaker] = [newRegister(), await newSpeaker()];
     const said = await speaker.say('signal', ME, text('words'));

@@ -36,14 +36,14 @@ const HEADINGS: readonly (readonly [string, string])[] = [
 export class CollectivesApp extends LitElement {
   static override properties = { state: { attribute: false }, guest: { attribute: false }, consent: { attribute: false }, trouble: { attribute: false }, said: { state: true } };
   static override styles = [palette, shapes, benchStyle, css`
-    .fields { display: grid; gap: 10px 14px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+    .fields { display: grid; gap: 10px 14px; grid-template-columns: repeat(auto-fill, minmax(min(240px, 100%), 1fr)); }
     .fields { margin-bottom: 14px; }
     .lines + h2 { margin-top: 12px; }
     .small + h2 { margin-top: 12px; }
     h2 + .row { margin-top: 6px; }
     .choices { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 14px; }
     .choices label { display: inline-flex; gap: 6px; align-items: center; }
-    .choices input { width: auto; min-height: 0; }
+    .choices input { width: auto; min-height: 0; flex: none; }
     .wait { display: grid; gap: 8px; margin-top: 12px; }
     .frames { position: absolute; width: 1px; height: 1px; opacity: 0; pointer-events: none; border: 0; }
     .lines { margin: 0; padding-left: 18px; display: grid; gap: 4px; }
@@ -141,6 +141,7 @@ export class CollectivesApp extends LitElement {
     const copy = (text: string, what: string): void => this.#copy(text, what, controller);
     return html`
       <h2>In short</h2>
+      ${report && report.end !== 'complete' ? html`<p class="small">${report.end}${report.problem ? `: ${report.problem}` : ''}; what follows is of the rows until then</p>` : nothing}
       ${report ? html`<ul class="lines small">${summarise(report).map((line) => html`<li>${line}</li>`)}</ul>` : html`<p class="soft small">${rows.length ? 'The summary comes with the end of the run.' : 'Press Run, and open the other tabs when you are asked to.'}</p>`}
       <h2>Keep</h2>
       <div class="row">

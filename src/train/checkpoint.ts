@@ -7,7 +7,7 @@ import { firstNonFinite } from '../base/finite.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../base/safetensors.ts';
 import { formatModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { weightSpecs } from '../model/weights.ts';
+import { countWeights, weightSpecs } from '../model/weights.ts';
 import { formatShape, sameShape } from '../base/shape.ts';
 import type { WholeWeights } from './gather.ts';
 import { formatRunConfig } from './run-config.ts';
@@ -53,6 +53,12 @@ export function writeCheckpoint({ step, updates = step, weights, m, v, config, m
   if (updates !== step) metadata.set('updates', String(updates));
   if (tokenizer) metadata.set('tokenizer', formatTokenizer(tokenizer));
   return writeSafetensors([...named('', weights), ...named('optimizer.m.', m), ...named('optimizer.v.', v)], metadata);
+}
+
+/** More than a checkpoint of this run can have: three numbers of 4 bytes for each weight, the tokenizer as JSON within JSON, a header. */
+export function mostCheckpointBytes({ model, tokenizer }: { readonly model: ModelConfig; readonly tokenizer?: Tokenizer | undefined }): number {
+  const text = tokenizer ? formatTokenizer(tokenizer).length : 0;
+  return 12 * countWeights(model) + 6 * text + 1024 * weightSpecs(model).length + 2 ** 20;
 }
 
 export interface Checkpoint { readonly step: number; readonly updates: number; readonly weights: WeightSource; readonly m: WeightSource; readonly v: WeightSource; readonly metadata: ReadonlyMap<string, string> }

@@ -12,8 +12,9 @@ import { countWeights } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
 import type { SampleAsk } from './beside/ask.ts';
 import { Beside } from './beside/beside.ts';
-import { writeCheckpoint, writeModel } from './checkpoint.ts';
+import { mostCheckpointBytes, writeCheckpoint, writeModel } from './checkpoint.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import { CheckpointCopies } from './resume/checkpoint-copies.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
 import type { PreparedRun } from './prepare.ts';
@@ -35,6 +36,8 @@ export type RunEvent =
   | { readonly kind: 'sample'; readonly step: number; readonly text: string; readonly prompt?: string }
   | { readonly kind: 'gradients'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer>; readonly last: boolean }
+  /** On the last rank, when the training has `copies`: the checkpoint that rank 0 told of, a little later. */
+  | { readonly kind: 'copy'; readonly step: number; readonly content: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'model'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> }
   /** What did not work beside the training, which goes on. The same on every rank, but for the reason. `step`: steps done. */
   | { readonly kind: 'note'; readonly step: number; readonly text: string }
@@ -52,6 +55,8 @@ export interface RunOptions {
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   readonly sampleTokens?: number;
+  /** Checkpoints go to the last rank as well, for runs whose ranks are in several tabs. */
+  readonly copies?: boolean;
   /** What it throws does not end the run (see beside/telling.ts). */
   readonly onEvent: (event: RunEvent) => void;
   requests?(): Requests;
@@ -102,10 +107,17 @@ export async function runRank(options: RunOptions): Promise<void> {
     tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
     tell({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
-    const stopped = await trainSteps(options, trainer, beside, (event) => { step = trainer.step; tell(event); });
+    const copies = options.copies && mesh.size > 1 ? new CheckpointCopies(mesh, mostCheckpointBytes(prepared), (at, content) => tell({ kind: 'copy', step: at, content })) : undefined;
+    const keep = async (): Promise<void> => {
+      const checkpoint = await handOver(options, trainer, 'checkpoint', tell);
+      await copies?.begin(trainer.step, checkpoint);
+    };
+    const stopped = await trainSteps(options, trainer, beside, keep, (event) => { step = trainer.step; tell(event); });
     if (options.wantModel) await handOver(options, trainer, 'model', tell);
+    await copies?.settle();
     tell({ kind: 'done', steps: trainer.step, from, stopped });
-    if (options.stays) await stay(options, trainer, beside, tell);
+    if (options.stays) await stay(options, trainer, beside, keep);
+    await copies?.settle();
   } finally {
     await beside?.dispose();
     trainer.dispose();
@@ -122,7 +134,7 @@ function requestsOf({ requests, stop }: RunOptions): (() => Requests) | undefine
   };
 }
 
-async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<boolean> {
+async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, keep: () => Promise<void>, tell: (event: RunEvent) => void): Promise<boolean> {
   const { config, device, mesh, prepared } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   // What is known when the run ends is told, if it was not before.
@@ -149,25 +161,25 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
     if (sample) await beside.asked();
     else if (prepared.tokenizer && every(config.sampleEvery)) await beside.sample();
-    if (save || every(config.checkpointEvery)) await handOver(options, trainer, 'checkpoint', tell);
+    if (save || every(config.checkpointEvery)) await keep();
     if (stop || trainer.step === config.steps) {
       if (!told) await tellCertificate(device, tell);
       return stop;
     }
-    if (pause && await waitBetween(options, trainer, beside, true, tell)) return true;
+    if (pause && await waitBetween(options, trainer, beside, true, keep)) return true;
   }
   return false;
 }
 
 /** All ranks wait between two steps, or after the last; resolves to whether somebody stopped the run meanwhile. */
-async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside, paused: boolean, tell: (event: RunEvent) => void): Promise<boolean> {
+async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside, paused: boolean, keep: () => Promise<void>): Promise<boolean> {
   const { mesh, whileWaiting } = options;
   options.onWait?.(true);
   const stopped = await waitTogether({
     world: mesh.world, next: async () => whileWaiting?.(paused) ?? 'go', requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
     serve: async ({ save, sample }) => {
       if (sample) await beside.asked();
-      if (save) await handOver(options, trainer, 'checkpoint', tell);
+      if (save) await keep();
     },
   });
   options.onWait?.(false);
@@ -175,8 +187,8 @@ async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside
 }
 
 /** Serves on after the end of the run. */
-async function stay(options: RunOptions, trainer: Trainer, beside: Beside, tell: (event: RunEvent) => void): Promise<void> {
-  while (!await waitBetween(options, trainer, beside, false, tell));
+async function stay(options: RunOptions, trainer: Trainer, beside: Beside, keep: () => Promise<void>): Promise<void> {
+  while (!await waitBetween(options, trainer, beside, false, keep));
 }
 
 /** '40 of 84' now and then; the returned function ends it. */
@@ -194,16 +206,18 @@ async function tellCertificate(device: Device, tell: (event: RunEvent) => void):
   if (certificate) tell({ kind: 'certificate', certificate });
 }
 
-async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<void> {
+/** Resolves on rank 0 to the checkpoint that it has told. */
+async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const weights = await gatherModel(trainer, 'weights');
   if (what === 'model') {
     if (mesh.rank === 0) tell({ kind: 'model', step: trainer.step, bytes: writeModel(weights) });
-    return;
+    return undefined;
   }
   const [m, v] = [await gatherModel(trainer, 'm'), await gatherModel(trainer, 'v')];
-  if (mesh.rank !== 0) return;
+  if (mesh.rank !== 0) return undefined;
   const bytes = writeCheckpoint({ step: trainer.step, updates: trainer.updates, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer, dataIdentity: prepared.dataIdentity });
   tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
+  return bytes;
 }
 
 function resume(trainer: Trainer, { step, updates, m, v }: Checkpoint): void {

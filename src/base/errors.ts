@@ -78,6 +78,12 @@ export class SampleError extends TabmeshError {
   constructor(detail: string) { super(`sample: ${detail}`); }
 }
 
+/** Thrown on every rank alike when the files of a run cannot be brought to all of them; nothing was trained. */
+export class FilesError extends TabmeshError {
+  override readonly name: string = 'FilesError';
+  constructor(detail: string) { super(`files: ${detail}`); }
+}
+
 /** Rejected by everything in flight on a device after the GPU went away. */
 export class DeviceLostError extends TabmeshError {
   override readonly name: string = 'DeviceLostError';

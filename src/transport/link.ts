@@ -62,7 +62,7 @@ class LaneLink implements Link {
   readonly #view: number;
   readonly #world: World;
   readonly #lanes: Lanes;
-  readonly #silentMs: number;
+  #silentMs: number;
   readonly #heartbeatMs: number;
   readonly #deadlineMs: number;
   readonly #waitsFor: () => number | undefined;
@@ -150,6 +150,12 @@ class LaneLink implements Link {
   note(called: Called): void { this.#inbox.note(called); }
 
   abort(error: PeerError): void { this.#fail(error, true); }
+
+  allowSilence(silentMs: number): void {
+    this.#silentMs = silentMs;
+    // What was borne before is not held against the peer now.
+    this.#lastHeard = this.#world.now();
+  }
 
   leave(): void {
     if (this.#error) return;

@@ -75,6 +75,11 @@ export interface Link {
   abort(error: PeerError): void;
   /** Says `leaving` and closes; the peer's pending operations fail with evidence 'left'. */
   leave(): void;
+  /**
+   * From now on the peer counts as dead after `silentMs` without a sign of life. For phases in which threads compute long without a turn: all ranks widen it before
+   * any of them begins, and take it back when all are through.
+   */
+  allowSilence(silentMs: number): void;
   readonly stats: LinkStats;
   /** Resolves when the tuner is done, or there is none, or the link has failed. Heavy work before that would be measured too. */
   readonly tuned: Promise<void>;

@@ -1,6 +1,7 @@
 // What a page and a rank in a worker say to each other. Calls go through comlink (control); events come back over a port as one discriminated
 // union; tensors travel on data channels or ports that were transferred to the worker.
 
+import type { SharedFile } from '../src/cluster/files/shared-file.ts';
 import type { AdapterInfo } from '../src/device/device.ts';
 import type { Evidence } from '../src/base/errors.ts';
 import type { FlightDump } from '../src/collectives/record/flight-recorder.ts';
@@ -19,6 +20,16 @@ export interface RankPreparation {
   readonly files: RunFiles;
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly backend: Backend;
+  /** Files that lie on some tabs of the group alone; the run is prepared when they are here, after its links have begun. */
+  readonly shared?: SharedFiles;
+}
+
+export interface SharedFiles {
+  readonly files: readonly (SharedFile & { readonly field: keyof RunFiles })[];
+  /** What this tab has of them, by hash. */
+  readonly held: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  /** Names of the ranks' tabs. */
+  readonly names: readonly string[];
 }
 
 export interface RankSetup {
@@ -32,6 +43,8 @@ export interface RankSetup {
   readonly sampleTokens?: number;
   /** After the run it stays, to write and to be saved, until the worker is ended. */
   readonly stays?: boolean;
+  /** See RunOptions.copies. */
+  readonly copies?: boolean;
 }
 
 export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Backend }
@@ -41,6 +54,12 @@ export interface LinkReport extends LinkFacts { /** Payload bytes. */ readonly s
 /** Everything a worker tells. `failed` is the last event of a run that did not end by itself; `flight` has the rank's last operations. */
 export type RankEvent =
   | RunEvent
+  /** How far the file is that comes over the mesh. */
+  | { readonly kind: 'progress'; readonly file: SharedFile; readonly received: number }
+  /** It has come whole, and is what the plan says. */
+  | { readonly kind: 'file'; readonly file: SharedFile; readonly content: Uint8Array<ArrayBuffer> }
+  /** May this tab download so many bytes? `answer` says it. */
+  | { readonly kind: 'download'; readonly files: readonly string[]; readonly total: number }
   | { readonly kind: 'links'; readonly links: readonly LinkReport[] }
   | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence; readonly flight?: FlightDump };
 
@@ -66,6 +85,8 @@ export interface RankApi {
   pause(): void;
   resume(): void;
   request(wish: Wish): void;
+  /** What the person at this tab says to an event `download`. */
+  answer(agreed: boolean): void;
   /** Says goodbye to all peers and frees the device. */
   leave(): void;
 }

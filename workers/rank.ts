@@ -1,7 +1,7 @@
 // One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches. Ranks of one worker share its GPUDevice; each has its own
 // buffers, links and end: an error of one ends the others only by what it tells them as their peer.
 
-import { ConfigError, InternalError, PeerError, TabmeshError } from '../src/base/errors.ts';
+import { ConfigError, FilesError, InternalError, PeerError, TabmeshError } from '../src/base/errors.ts';
 import type { JsonValue } from '../src/base/json.ts';
 import { realWorld } from '../src/base/world.ts';
 import { createLedger } from '../src/collectives/ledger.ts';
@@ -18,15 +18,18 @@ import type { GpuContext } from '../src/device/webgpu.ts';
 import { lanesOf } from './lane-handle.ts';
 import type { LaneHandle } from './lane-handle.ts';
 import { whenTabLockReleased } from '../src/transport/tab-lock.ts';
+import { withResolvers } from '../src/transport/inbox.ts';
 import type { Lanes, Link } from '../src/transport/transport.ts';
 import { parseRunConfig } from '../src/train/run-config.ts';
 import { prepareRun } from '../src/train/prepare.ts';
+import type { PreparedRun, RunFiles } from '../src/train/prepare.ts';
 import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
 import { WishDesk } from './wish-desk.ts';
 import type { Wish } from './wish-desk.ts';
-import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup } from './protocol.ts';
+import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup, SharedFiles } from './protocol.ts';
 import type { Ready, WorkerShare } from './worker-share.ts';
+import { withSharedFiles } from './shared-files.ts';
 
 /** The tuner of each link may take so long before anything else begins. */
 const TUNE_MS = 300;
@@ -42,6 +45,8 @@ export class Rank implements RankApi {
   #device: Device | undefined;
   #gpu: GpuContext | undefined;
   #ready: Ready | undefined;
+  /** Instead: what is prepared when the shared files are here. */
+  #later: { readonly config: RunConfig; readonly shared: SharedFiles; readonly make: (brought: RunFiles) => PreparedRun } | undefined;
   #links: ReadonlyMap<number, Link> = new Map();
   readonly #lanes = new Map<number, Lanes>();
   /** The tabs at the other ends. */
@@ -50,6 +55,8 @@ export class Rank implements RankApi {
   readonly #accused = new Map<number, PeerError>();
   /** What the page wants of the run. */
   readonly #desk = new WishDesk();
+  /** What the person says to a download. */
+  #answer = withResolvers<boolean>();
 
   constructor(share: WorkerShare) { this.#share = share; }
 
@@ -59,9 +66,11 @@ export class Rank implements RankApi {
     return { adapter: this.#device.adapter, kind: this.#device.kind };
   }
 
-  async prepare({ config, files, checkpoint }: RankPreparation): Promise<void> {
+  async prepare({ config, files, checkpoint, shared }: RankPreparation): Promise<void> {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
-    this.#ready = this.#share.ready = { config: parsed, prepared: prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}) }) };
+    const make = (brought: RunFiles): PreparedRun => prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}), ...brought });
+    this.#later = shared && { config: parsed, shared, make };
+    if (!shared) this.#ready = this.#share.ready = { config: parsed, prepared: make({}) };
   }
 
   prepareAlike(): void { this.#ready = this.#share.ready; }
@@ -87,12 +96,14 @@ export class Rank implements RankApi {
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
     const tell = (event: RankEvent): void => events.postMessage(event);
     this.#desk.clear();
+    this.#answer = withResolvers<boolean>();
     let mesh: Mesh | undefined;
     let recorder: FlightRecorder | undefined;
     let stopWatching = (): void => {};
     try {
-      if (!this.#device || !this.#ready) throw new InternalError('start before open and prepare');
-      const { config, prepared } = this.#ready;
+      const [ready, later] = [this.#ready, this.#later];
+      const config = (later ?? ready)?.config;
+      if (!this.#device || !config) throw new InternalError('start before open and prepare');
       const ledger = createLedger();
       const watched = watch(setup, config, this.#lanes, (error) => mesh?.abort(error));
       this.#links = watched.links;
@@ -104,13 +115,15 @@ export class Rank implements RankApi {
       watched.hold(true);
       // While this thread is free to answer: what compiles or computes meanwhile would be measured as the link.
       await Promise.all([...this.#links.values()].map(({ tuned }) => tuned));
+      const meeting = { mesh, links: [...this.#links.values()], world: realWorld, silentMs: SILENT_MS, hold: watched.hold, tell, agreed: () => this.#answer.promise };
+      const prepared = later ? await withSharedFiles({ ...meeting, shared: later.shared }, later.make) : ready!.prepared;
       // Only now is it known how long the device may measure. It has run nothing yet.
       if (this.#gpu && config.tune !== null) this.#device = deviceOf(this.#gpu, { qualifier: await this.#share.qualifier(config.tune), reducedPrecision: config.precision === 'f16' });
       const own = mesh;
       void this.#device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
         device: this.#device, mesh, ledger, world: realWorld, config, prepared,
-        wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens,
+        wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens, copies: setup.copies,
         onEvent: (event) => {
           tell(event);
           if (event.kind === 'ready') watched.hold(false);
@@ -123,6 +136,8 @@ export class Rank implements RankApi {
       });
       for (const link of this.#links.values()) link.leave();
     } catch (error) {
+      // All ranks throw this alike; whoever was told of it would name one of them for it.
+      if (error instanceof FilesError) for (const link of this.#links.values()) link.leave();
       fail(error, setup.rank, mesh, recorder, tell);
     } finally {
       stopWatching();
@@ -139,6 +154,8 @@ export class Rank implements RankApi {
   resume(): void { this.#desk.resume(); }
 
   request(wish: Wish): void { this.#desk.request(wish); }
+
+  answer(agreed: boolean): void { this.#answer.resolve(agreed); }
 
   leave(): void {
     for (const link of this.#links.values()) link.leave();

@@ -65,8 +65,8 @@ else if (wishesOfLink(settings).length > 0) ask();
 function show(state: PageState): void {
   state.run?.running(state.phase === 'training' || state.phase === 'stopping', performance.now());
   past.show(state);
-  const { phase, status, problems, run, room, checkpoint, connections, watching } = app.state;
-  const same = state.watching === watching && state.phase === phase && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
+  const { phase, status, problems, question, goOn, run, room, checkpoint, connections, watching } = app.state;
+  const same = state.watching === watching && state.phase === phase && state.question === question && state.goOn === goOn && state.status === status && state.problems === problems && state.run === run && state.room === room && state.checkpoint === checkpoint && state.connections === connections;
   if (!same) app.state = state;
   else drawing ??= setTimeout(() => {
     drawing = undefined;
@@ -104,9 +104,9 @@ function readSettings(): { settings: PageSettings; trouble?: string } {
   }
 }
 
-function plainState({ phase, status, problems, run, room, checkpoint, connections, watching }: PageState): Record<string, unknown> {
+function plainState({ phase, status, problems, question, goOn, run, room, checkpoint, connections, watching }: PageState): Record<string, unknown> {
   return {
-    phase, status, problems: [...problems], connections, checkpointStep: checkpoint?.step,
+    phase, status, problems: [...problems], question, goOn, connections, checkpointStep: checkpoint?.step,
     members: room?.members.map(({ name, adapter, role, run: work }) => ({ name, adapter, role, ...(work ? { rank: work.rank, phase: work.phase } : {}) })),
     notices: room?.notices, watching: watching?.map(({ name }) => name),
     run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },

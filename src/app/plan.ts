@@ -5,6 +5,8 @@ import { worldSize } from '../base/axis.ts';
 import { ConfigError, TabmeshError } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../base/json.ts';
+import { checkSum, parseSharedFile } from '../cluster/files/shared-file.ts';
+import type { SharedFile } from '../cluster/files/shared-file.ts';
 import { neededFiles } from '../train/prepare.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig, parseRunConfig } from '../train/run-config.ts';
@@ -21,10 +23,18 @@ export interface PlanFiles {
   readonly checkpoint?: string;
 }
 
+export type SharedFiles = Readonly<Partial<Record<keyof PlanFiles, SharedFile>>>;
+
 export interface Plan {
   /** As formatRunConfig writes it. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly files: PlanFiles;
+  /** Files that lie on some tabs of the room alone; the others get them over the mesh. */
+  readonly shared?: SharedFiles;
+  /** The run goes on from this step of the run of this number in the room, whose checkpoint is among the shared files. */
+  readonly from?: { readonly run: number; readonly step: number };
+  /** When a tab is lost, the room goes on from the last checkpoint by itself. */
+  readonly onLoss?: 'resume';
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
   readonly sampleTokens?: number;
@@ -34,7 +44,8 @@ export interface Plan {
 export interface PlanContents extends RunFiles { readonly checkpoint?: Uint8Array<ArrayBuffer> }
 
 export const DEFAULT_TEXT = 'data/moby-dick.txt';
-const TEXT_FILES = ['modelConfig', 'tokenizer', 'tokenizerConfig'] as const;
+/** Files that are handed over as text. */
+export const TEXT_FILES = ['modelConfig', 'tokenizer', 'tokenizerConfig'] as const;
 /** The text too: whether its bytes are a text is found out by the one that knows the tokenizer. */
 const BYTE_FILES = ['text', 'tokens', 'weights', 'checkpoint'] as const;
 
@@ -53,22 +64,50 @@ export function wishesOf({ wantGradients = false, wantModel = false, sampleToken
 export function parsePlan(source: unknown): Plan {
   const value = typeof source === 'string' ? parseJson(source, { format: 'plan', maxDepth: 8 }) : source;
   const plain = value instanceof Map && isObject(value) ? toPlain(value) : value;
-  const { config, files = {}, wantGradients, wantModel, sampleTokens, ...rest } = objectOf(plain, 'plan');
+  const { config, files = {}, shared, from, onLoss, wantGradients, wantModel, sampleTokens, ...rest } = objectOf(plain, 'plan');
   for (const name of Object.keys(rest)) throw new ConfigError('plan', `unknown field ${quote(name)}`);
   const addresses: Record<string, string> = {};
   for (const [name, address] of Object.entries(objectOf(files, 'plan.files'))) {
-    if (![...TEXT_FILES, ...BYTE_FILES].some((known) => known === name)) throw new ConfigError('plan.files', `unknown file ${quote(name)}`);
+    checkName(name, 'plan.files');
     if (address === undefined || address === null) continue;
     if (typeof address !== 'string') throw new ConfigError(`plan.files.${name}`, 'expected an address');
     addresses[name] = address;
   }
   if (sampleTokens !== undefined && !(Number.isInteger(sampleTokens) && Number(sampleTokens) >= 1 && Number(sampleTokens) <= 10_000)) throw new ConfigError('plan.sampleTokens', 'expected a whole number from 1 to 10000');
   const plan: Plan = {
-    config: objectOf(config, 'plan.config'), files: addresses,
+    config: objectOf(config, 'plan.config'), files: addresses, ...parseShared(shared, addresses), ...parseFrom(from), ...(onLoss === undefined ? {} : { onLoss: parseOnLoss(onLoss) }),
     ...(wantGradients === true ? { wantGradients } : {}), ...(wantModel === true ? { wantModel } : {}), ...(sampleTokens === undefined ? {} : { sampleTokens: Number(sampleTokens) }),
   };
   configOf(plan);
   return plan;
+}
+
+function checkName(name: string, where: string): void {
+  if (![...TEXT_FILES, ...BYTE_FILES].some((known) => known === name)) throw new ConfigError(where, `unknown file ${quote(name)}`);
+}
+
+function parseShared(value: unknown, addresses: PlanFiles): { shared?: SharedFiles } {
+  if (value === undefined || value === null) return {};
+  const shared = Object.entries(objectOf(value, 'plan.shared')).map(([name, file]) => {
+    checkName(name, 'plan.shared');
+    if (addresses[name as keyof PlanFiles] !== undefined) throw new ConfigError(`plan.shared.${name}`, 'has an address too; expected one of the two');
+    return [name, parseSharedFile(file, `plan.shared.${name}`)] as const;
+  });
+  checkSum(shared.map(([, file]) => file));
+  return { shared: Object.fromEntries(shared) };
+}
+
+function parseFrom(value: unknown): { from?: { run: number; step: number } } {
+  if (value === undefined || value === null) return {};
+  const { run, step } = objectOf(value, 'plan.from');
+  const isCount = (n: unknown): n is number => typeof n === 'number' && Number.isInteger(n) && n >= 0 && n < 2 ** 32;
+  if (!isCount(run) || !isCount(step)) throw new ConfigError('plan.from', 'expected the numbers of a run and of a step');
+  return { from: { run, step } };
+}
+
+function parseOnLoss(value: unknown): 'resume' {
+  if (value !== 'resume') throw new ConfigError('plan.onLoss', "expected 'resume', or nothing");
+  return value;
 }
 
 /** After a new version was put on the server, or when that is away. */
@@ -81,10 +120,12 @@ export function checkPlan({ worldSize: ranks, plan }: { readonly worldSize: numb
     const config = configOf(parsed);
     const size = worldSize(config.layout);
     if (size !== ranks) throw new ConfigError('plan', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
-    if (neededFiles(config).text && parsed.files.text === undefined && config.data !== 'moby-dick') {
-      throw new ConfigError('data', `${quote(config.data)} lies on this tab alone, and the other tabs of the room cannot read it; train on it with the virtual devices of this tab (leave the room), or choose Moby Dick or a task`);
+    const { files, shared = {} } = parsed;
+    if (neededFiles(config).text && files.text === undefined && shared.text === undefined && config.data !== 'moby-dick') {
+      throw new ConfigError('data', `the plan has no file for ${quote(config.data)}; drop that text file on this page first, or train on Moby Dick or a task`);
     }
-    if (neededFiles(config).model && parsed.files.modelConfig === undefined) throw new ConfigError('model', `${quote(config.model)} is no preset, and the plan has no file for it`);
+    // A checkpoint brings the config of its model.
+    if (neededFiles(config).model && files.modelConfig === undefined && shared.modelConfig === undefined && shared.checkpoint === undefined) throw new ConfigError('model', `${quote(config.model)} is no preset, and the plan has no file for it`);
     for (const address of Object.values(parsed.files)) urlOf(address as string, page);
     return undefined;
   } catch (error) {
@@ -92,12 +133,12 @@ export function checkPlan({ worldSize: ranks, plan }: { readonly worldSize: numb
   }
 }
 
-/** Fetches what the plan needs and `given` lacks. `onProgress` gets one sentence. Rejects with ConfigError. */
+/** Fetches what the plan needs and `given` lacks, but for the shared files. `onProgress` gets one sentence. Rejects with ConfigError. */
 export async function fetchContents(plan: Plan, page: string, given: PlanContents, onProgress: (text: string) => void, signal?: AbortSignal): Promise<PlanContents> {
   const config = configOf(plan);
   const needed = neededFiles(config);
   const files: Record<string, string | undefined> = { ...plan.files };
-  if (needed.text && given.text === undefined && files['text'] === undefined) {
+  if (needed.text && given.text === undefined && files['text'] === undefined && plan.shared?.text === undefined) {
     if (config.data !== 'moby-dick') throw new ConfigError('data', `the plan has no file for ${quote(config.data)}; drop that text file on this page first, or train on moby-dick`);
     files['text'] = DEFAULT_TEXT;
   }

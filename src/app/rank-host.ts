@@ -110,6 +110,8 @@ export class RankHost {
 
   request(wish: Wish): Promise<void> { return this.#guard(this.#api.request(wish)); }
 
+  answer(agreed: boolean): Promise<void> { return this.#guard(this.#api.answer(agreed)); }
+
   /** Says goodbye to the peers and frees the device. Posted at once, so that it also goes out of a closing page. */
   leave(): Promise<void> { return this.#guard(this.#api.leave()); }
 

@@ -33,7 +33,10 @@ export function createReporter(report: Report | undefined, uploadTo: () => strin
   return {
     session: (event) => { if (event.type !== 'news' && event.type !== 'asked') tell({ type: 'session', event: plainSession(event) }); },
     rank(rank, event) {
-      if ('bytes' in event) {
+      if ('content' in event) {
+        const { content, ...rest } = event;
+        tell({ type: 'rank', rank, event: { ...rest, content: { byteLength: content.byteLength } } });
+      } else if ('bytes' in event) {
         send(`${event.kind}-${'step' in event ? event.step : 0}`, event.bytes);
         tell({ type: 'rank', rank, event: { ...event, bytes: { byteLength: event.bytes.byteLength } } });
       } else tell({ type: 'rank', rank, event });

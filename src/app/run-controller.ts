@@ -3,7 +3,7 @@
 // Surprising rule: a RankHost serves one run. A new view of a room gets a new one, because the old one may still be entangled with peers that are gone.
 
 import { worldSize } from '../base/axis.ts';
-import { ConfigError, RoomError, TabmeshError } from '../base/errors.ts';
+import { RoomError, TabmeshError } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import type { Role } from '../cluster/presence.ts';
 import { viewConnections } from './connections.ts';
@@ -23,10 +23,12 @@ import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
 import { adapterOf, introduce } from './room.ts';
-import { RunActs, WRITING } from './room/acts.ts';
 import { RoomEntry } from './room/entry.ts';
-import { CheckpointKeeper } from './room/checkpoint-keeper.ts';
-import { RoomWatch } from './room/watch.ts';
+import { prepareRank } from './room/prepare-rank.ts';
+import { createRoomParts } from './room/room-parts.ts';
+import type { RoomParts } from './room/room-parts.ts';
+import { failureSentence, runOfPlace } from './room/run-of-place.ts';
+import { WRITING } from './room/acts.ts';
 import { tabLanes } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
@@ -44,34 +46,24 @@ export class RunController {
   state: PageState = EMPTY_STATE;
   readonly #options: ControllerOptions;
   readonly #ice: IceSource;
-  readonly #watch: RoomWatch;
   #hosts: readonly RankHost[] = [];
   #session: Session | undefined;
   readonly entry: RoomEntry;
   #abort = new AbortController();
-  readonly #keeper: CheckpointKeeper;
-  /** The plan of our own run in a room. */
-  #plan: Plan | undefined;
-  readonly #acts: RunActs;
+  readonly #room: RoomParts;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
     this.entry = new RoomEntry({ room: () => this.state.room, change: (change) => this.#setRoom(change), onStatus: (status) => this.#change({ status }), session: () => this.#session, accuse: (rank, what) => { void this.#hosts[0]?.accuse(rank, what).catch(() => undefined); } });
-    this.#keeper = new CheckpointKeeper({ state: () => this.state, change: (change) => this.#change(change) });
-    this.#acts = new RunActs({
-      world: realWorld, state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts,
+    this.#room = createRoomParts({
+      state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts, propose: (wanted) => this.#propose(wanted),
       takeHosts: () => {
         const hosts = this.#hosts;
         this.#hosts = [];
         this.#abort.abort();
         return hosts;
       },
-      wantFile: () => this.#keeper.wantFile(),
-    });
-    this.#watch = new RoomWatch({
-      session: () => this.#session, now: () => realWorld.now(), onWatched: (change) => { if (!this.#session?.me.run) this.#change(change); },
-      own: () => (this.state.run && this.#plan && this.#session?.me.run ? { run: this.state.run, plan: this.#plan } : undefined),
     });
   }
 
@@ -133,8 +125,9 @@ export class RunController {
         },
       });
       this.#setRoom({ joined: true, carrier: carrier.name, ...this.entry.rights() });
+      void this.#room.keeper.announce();
       const { me, members } = this.#session;
-      this.#watch.roster(members, me);
+      this.#room.watch.roster(members, me);
       if (wanted) this.#propose(wanted);
       else if (this.state.phase === 'starting' && !me.run) this.#change({ phase: 'idle', ...(this.state.watching ? {} : { status: 'in the room; choose what to train' }) });
     } catch (error) {
@@ -164,38 +157,46 @@ export class RunController {
   async propose(plan: Plan, given: PlanContents = {}): Promise<void> {
     if (!this.#session || this.busy) return;
     try {
-      if (given.checkpoint) throw new ConfigError('checkpoint', 'it lies on this tab alone, and the other tabs of the room cannot read it; leave the room and resume on the virtual devices of this tab');
       this.#change({ problems: [] });
       await this.help();
-      this.#propose({ worldSize: worldSize(configOf(plan).layout), plan });
+      this.#propose({ worldSize: worldSize(configOf(plan).layout), plan: await this.#room.files.share(plan, given) });
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  /** Asks the room to go on with its last run from its last checkpoint. */
+  async goOn(): Promise<void> {
+    if (!this.#session || this.busy) return;
+    await this.help();
+    this.#room.resume.goOn();
+  }
+
   async leaveRoom(): Promise<void> {
     this.#abort.abort();
-    this.#acts.over();
+    this.#room.acts.over();
     this.#closeHosts();
     const session = this.#session;
     this.#session = undefined;
     this.entry.leave();
+    this.#room.keeper.left();
     await session?.close();
     this.#change({ phase: 'idle', status: 'left the room', room: undefined, watching: undefined, connections: [] });
   }
 
   /** Pauses all ranks between two steps, for PAUSE_LIMIT_MS at most. */
-  pause(): void { if (this.state.phase === 'training') this.#acts.want('pause'); }
+  pause(): void { if (this.state.phase === 'training') this.#room.acts.want('pause'); }
 
-  resume(): void { if (this.state.phase === 'paused') this.#acts.want('resume'); }
+  resume(): void { if (this.state.phase === 'paused') this.#room.acts.want('resume'); }
 
   /** Ends the run after its step, on all ranks; before the first step: at once. */
   stop(): void {
     const { phase } = this.state;
-    if (phase === 'training' || phase === 'paused') return this.#acts.want('stop');
+    if (phase === 'training' || phase === 'paused') return this.#room.acts.want('stop');
     if (phase !== 'starting') return;
     const { me } = this.#session ?? {};
     if (me?.run) return this.#session!.giveUp(`${me.name} stopped it before the first step`);
+    this.#room.resume.declined();
     if (me?.wants) return this.#session!.withdraw();
     this.#abort.abort();
     if (this.#session || this.state.room) { void this.leaveRoom(); return; }
@@ -206,15 +207,18 @@ export class RunController {
   /** Saves a checkpoint as a file: now, or the last one of a run that is over. */
   save(): void {
     const { phase, checkpoint, stays, run } = this.state;
-    if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step)) this.#acts.want('save');
+    if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step)) this.#room.acts.want('save');
     else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
 
   /** Asks the connection doctor anew. */
   examine(): void { void this.#session?.examine(); }
 
+  /** The person's answer to `state.question`. */
+  answer(agreed: boolean): void { if (this.state.question !== undefined) this.#room.files.answer(agreed); }
+
   /** Lets the model write; while it trains, after the step. */
-  sample(ask?: SampleAsk): void { if (this.state.run && (this.busy || this.state.stays)) this.#acts.want('sample', ask); }
+  sample(ask?: SampleAsk): void { if (this.state.run && (this.busy || this.state.stays)) this.#room.acts.want('sample', ask); }
 
   problem(text: string): void {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
@@ -238,19 +242,12 @@ export class RunController {
   }
 
   async #prepare(place: Place): Promise<void> {
-    const { settings, page } = this.#options;
-    const plan = parsePlan(place.plan);
-    const { layout } = configOf(plan);
-    if (worldSize(layout) !== place.worldSize) throw new ConfigError('plan', `its layout has ${worldSize(layout)} ranks, but the world has ${place.worldSize}; make them equal`);
+    const { settings: { backend }, page } = this.#options;
     const { run } = this.state;
     if (this.#hosts.length !== 1 || this.#hosts[0]!.used) await this.#openHost();
-    const host = this.#hosts[0]!;
+    const [host] = this.#hosts;
     await this.#ice.refresh();
-    run?.opened(place.rank, await host.open(settings.backend));
-    const { checkpoint, ...files } = await fetchContents(plan, page, {}, (status) => this.#change({ status }), this.#abort.signal);
-    this.#change({ status: 'preparing text, tokens and weights' });
-    await host.prepare({ config: plan.config, files, backend: settings.backend, ...(checkpoint ? { checkpoint } : {}) });
-    this.#change({ status: 'connecting to the other tabs' });
+    await prepareRank(host!, place, { backend, page, files: this.#room.files, run, onStatus: (status) => this.#change({ status }), signal: this.#abort.signal });
   }
 
   /** One host, fresh and with an open device. */
@@ -267,16 +264,15 @@ export class RunController {
       case 'notice': case 'rules': case 'removed': return this.entry.heard(event);
       case 'roster':
         this.#setRoom({ members: event.members, me: event.me });
-        this.#watch.roster(event.members, event.me);
-        return this.#acts.roster();
+        return this.#room.roster(event.members, event.me);
       case 'wish':
         if (event.wish) return this.#change({ phase: 'starting' });
         if (this.state.phase === 'starting' && !this.#session?.me.run) this.#change({ phase: 'idle', status: event.refused === undefined ? 'in the room; choose what to train' : 'the room refused the run' });
         if (event.refused !== undefined) this.problem(event.refused);
         return;
-      case 'act': return this.#acts.heard(event.run, event.act, event.by);
-      case 'asked': return this.#watch.asked(event.by);
-      case 'news': return this.#watch.news(event.run, event.body, event.from);
+      case 'act': return this.#room.acts.heard(event.run, event.act, event.by);
+      case 'asked': return this.#room.watch.asked(event.run, event.by);
+      case 'news': return this.#room.watch.news(event.run, event.body, event.from);
       case 'forming':
         this.#begin();
         return this.#showRun(event.place);
@@ -298,15 +294,13 @@ export class RunController {
     }
   }
 
-  #showRun({ plan, members }: Place): void {
+  #showRun(place: Place): void {
     try {
-      this.#plan = parsePlan(plan);
-      const run = new RunView(configOf(this.#plan));
-      for (const view of run.ranks) {
-        const { name, adapter, software } = members[view.rank] ?? { name: '', adapter: '', software: false };
-        Object.assign(view, { name, adapter, software });
-      }
-      this.#change({ run });
+      const plan = parsePlan(place.plan);
+      this.#room.files.begin(this.#session?.members.find(({ wants }) => wants?.wish === place.wish)?.name ?? '');
+      const view = runOfPlace(plan, place, this.#room.resume.before(place.run));
+      this.#room.resume.know({ run: place.run, plan, view });
+      this.#change({ run: view });
     } catch (error) {
       this.#fail(error);
     }
@@ -318,11 +312,11 @@ export class RunController {
     if (!host || !run) return;
     const plan = parsePlan(place.plan);
     this.#change({ phase: 'training', status: 'compiling kernels' });
-    if (this.#acts.stoppedEarly(place.run)) return;
+    if (this.#room.acts.stoppedEarly(place.run)) return;
     try {
       const paths = Object.fromEntries(await this.#session?.routes() ?? []);
       if (this.#hosts[0] !== host) return;
-      await host.start({ rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
+      await host.start({ copies: true, rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
     } catch (error) {
       // A worker that was ended for the next view fails its old run; nobody waits for that.
       if (this.#hosts[0] !== host) return;
@@ -335,48 +329,53 @@ export class RunController {
     this.#options.reporter.rank(rank, event);
     if (this.state.run !== run) return;
     run.apply(rank, event, performance.now());
-    this.#watch.event(run, event);
+    if (this.#room.files.took(event) || this.#room.keeper.took(event, this.#session?.me.run?.run)) return;
+    this.#room.watch.event(run, event);
     const watched = rank === run.watched;
     switch (event.kind) {
       case 'status': if (watched) this.#change({ status: event.text }); return;
       case 'ready': if (watched && this.state.phase === 'training') this.#change({ status: 'training' }); return;
       case 'note': if (watched) this.#change({ status: `step ${event.step}: ${event.text}` }); return;
-      case 'checkpoint': this.#keeper.keep(event.step, event.bytes); return;
       case 'done':
         if (!watched) return;
-        this.#acts.over();
+        this.#room.acts.over();
+        this.#room.resume.ended({});
         this.#change({ phase: 'done', status: describeEnd(event), stays: !this.#session });
         return this.#session?.finish(event.stopped ? 'stopped' : 'done', event.steps);
       case 'failed':
         // Who has stopped it hears the others go.
         if (this.state.phase === 'stopping' && !run.ready) return;
-        this.#acts.over();
+        this.#room.acts.over();
+        this.#change({ question: undefined });
+        this.#room.resume.ended(this.#room.files.declined ? {} : event);
         this.#rankFailed(run, event);
-        return this.#session?.finish('failed', run.step);
-      case 'step': return this.#change(watched && this.state.phase === 'training' && this.#keeper.isPassing(this.state.status) ? { status: 'training' } : {});
+        this.#session?.finish('failed', run.step);
+        // The next group forms without this tab.
+        if (this.#room.files.declined) this.rest();
+        return;
+      case 'step': return this.#change(watched && this.state.phase === 'training' && this.#room.keeper.isPassing(this.state.status) ? { status: 'training' } : {});
       case 'sample': return this.#change(this.state.status === WRITING ? { status: this.state.phase === 'paused' ? 'paused' : 'the run is over' } : {});
       default: this.#change({});
     }
   }
 
   /** Every rank tells the same failure; the culprit's own words are enough. */
-  #rankFailed(run: RunView, { message, culprit }: Extract<RankEvent, { kind: 'failed' }>): void {
+  #rankFailed(run: RunView, event: Extract<RankEvent, { kind: 'failed' }>): void {
+    const { message } = event;
     const told = this.state.problems.some((known) => known.includes(message) || message.includes(known));
     if (told) return this.#change({ phase: 'failed' });
     this.examine();
-    const name = culprit === undefined ? '' : run.ranks[culprit]?.name;
-    const advice = culprit === undefined ? '' : this.#session ? '; train again when enough tabs are in the room' : '; train again, or resume from the last checkpoint';
-    this.#fail(new TabmeshError(`${message}${name ? ` (${name})` : ''}${advice}`));
+    this.#fail(new TabmeshError(failureSentence(run, event, this.#session ? this.#room.resume.advice : '; train again, or resume from the last checkpoint')));
   }
 
   #begin(): AbortController {
     this.#abort.abort();
-    this.#acts.over();
+    this.#room.acts.over();
     if (this.state.stays) this.#closeHosts();
     this.#abort = new AbortController();
-    this.#keeper.wantFile(false);
+    this.#room.keeper.wantFile(false);
     // The last checkpoint stays: what forms now may come to nothing.
-    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [] });
+    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [], question: undefined });
     return this.#abort;
   }
 

@@ -130,6 +130,14 @@ export class RunView {
     Object.assign(this.ranks[rank]!, { own: true, adapter: adapterName(report), software: report.adapter.software });
   }
 
+  /** Takes over what was shown of the same run up to `step`, from which it goes on. */
+  goOn(before: RunView, step: number): void {
+    this.recall({ curves: before, samples: before.samples, tokens: before.tokens, elapsedMs: before.#elapsedMs }, step);
+    this.notes = before.notes.filter((note) => note.step <= step);
+    this.parameters = before.parameters;
+    this.vocab = before.vocab;
+  }
+
   /** The first rank of this page; its steps draw the curves, which are the same on every rank. */
   get watched(): number { return this.ranks.findIndex(({ own }) => own); }
 
@@ -189,7 +197,7 @@ export class RunView {
         view.text = 'failed';
         if (event.flight) this.#flights.push(event.flight);
         return;
-      case 'gradients': case 'checkpoint': case 'model': return;
+      case 'gradients': case 'checkpoint': case 'copy': case 'model': case 'progress': case 'file': case 'download': return;
     }
   }
 

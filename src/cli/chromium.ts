@@ -132,7 +132,7 @@ export class ReportSink {
       this.#failed = true;
       const error = event.culprit === undefined ? new TabmeshError(`rank ${rank}: ${event.message}`) : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
       this.#settle.reject(error);
-    } else if (event.kind === 'links') return;
+    } else if (event.kind === 'links' || event.kind === 'progress' || event.kind === 'file' || event.kind === 'download') return;
     else if ('bytes' in event) this.#onEvent(rank, { ...event, bytes: this.#run.take(`${event.kind}-${'step' in event ? event.step : 0}`) });
     else this.#onEvent(rank, event);
     if (event.kind !== 'done') return;

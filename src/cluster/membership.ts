@@ -70,10 +70,16 @@ export function coordinatorOf(members: readonly Presence[]): Presence | undefine
   return members.filter((member) => member.role === 'trainer').sort(byAge)[0];
 }
 
-/** The addresses of ranks 0 .. worldSize - 1: the oldest trainers by age. undefined while there are too few. */
-export function assignRanks(members: readonly Presence[], worldSize: number): readonly string[] | undefined {
+/**
+ * The addresses of ranks 0 .. worldSize - 1: the oldest trainers by age, of whom the youngest makes way for `wisher`, a trainer who wants the run and may be the only one
+ * that has its files. The oldest trainer, who forms the view, always takes part. undefined while there are too few.
+ */
+export function assignRanks(members: readonly Presence[], worldSize: number, wisher?: string): readonly string[] | undefined {
   const trainers = members.filter((member) => member.role === 'trainer').sort(byAge);
-  return trainers.length < worldSize ? undefined : trainers.slice(0, worldSize).map((member) => member.address);
+  if (trainers.length < worldSize) return undefined;
+  const ranks = trainers.slice(0, worldSize).map((member) => member.address);
+  if (worldSize > 1 && trainers.slice(worldSize).some(({ address }) => address === wisher)) ranks[worldSize - 1] = wisher!;
+  return ranks;
 }
 
 /** Members that say they form or train, in rank order. Empty: the room is free. */
@@ -178,7 +184,7 @@ function settle(state: Membership, actions: readonly MembershipAction[]): Step {
   }
   if (coordinator !== me || current || state.waits || atWork(state.members).some(({ address }) => address !== me)) return { state, actions };
   const proposal = grantable(state);
-  const members = proposal && assignRanks(state.members, proposal.worldSize);
+  const members = proposal && assignRanks(state.members, proposal.worldSize, state.members.find(({ wants }) => wants?.wish === proposal.wish)?.address);
   if (!proposal || !members) return { state, actions };
   const view: View = { view: state.highest + 1, run: proposal.run, wish: proposal.wish, members, plan: proposal.plan };
   const offered: Membership = { ...state, highest: view.view, current: { view, from: me, phase: 'forming' } };

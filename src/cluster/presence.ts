@@ -54,6 +54,9 @@ export type Ending = 'done' | 'stopped' | 'failed';
 /** How a member's last run ended, after how many steps. */
 export interface Ended { readonly run: number; readonly wish: number; readonly step: number; readonly how: Ending }
 
+/** A checkpoint that a member keeps: of which run in this room, after how many steps, and what file it is (files/shared-file.ts). */
+export interface Holds { readonly run: number; readonly step: number; readonly hash: string; readonly bytes: number }
+
 export interface Presence extends Introduction {
   /** The identity whose key signs what comes from `address`; it survives a reload. Of two joins of one identity the newer counts. */
   readonly id: string;
@@ -67,6 +70,7 @@ export interface Presence extends Introduction {
   readonly ended?: Ended;
   /** The rules and removals that the member knows; see room/laws.ts. */
   readonly law?: Law;
+  readonly holds?: Holds;
 }
 
 export const MAX_WORLD_SIZE = 64;
@@ -111,7 +115,7 @@ export function decodePresence(bytes: Uint8Array<ArrayBuffer>, address: string):
     address: textField(fields, 'address', 16, format), software: fields.get('software') === true,
     role: fields.get('role') === 'observer' ? 'observer' : 'trainer',
     order: integerField(fields, 'order', 1, MAX_ORDER, format), protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
-    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf), ...part(fields, 'law', lawOf),
+    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf), ...part(fields, 'holds', holdsOf), ...part(fields, 'law', lawOf),
   };
   if (presence.address !== address) throw new FormatError(format, `expected the address ${address} of its sender, got ${presence.address}`);
   if (presence.id === '') throw new FormatError(format, 'expected a field `id` that is not empty');
@@ -150,6 +154,13 @@ function lawOf(fields: JsonObject): Law {
     ...(fields.get('rules') === undefined ? {} : { rules: textField(fields, 'rules', MAX_STATEMENT, 'presence') }),
     ...(removals.length === 0 ? {} : { removals: removals.map((text) => textField(new Map([['removal', text]]), 'removal', MAX_STATEMENT, 'presence')) }),
   };
+}
+
+function holdsOf(fields: JsonObject): Holds {
+  const hash = textField(fields, 'hash', 64, 'presence');
+  if (!/^[0-9a-f]{64}$/.test(hash)) throw new FormatError('presence', 'expected a hash of 64 hex digits');
+  const number = (name: string, min: number): number => integerField(fields, name, min, MAX_NUMBER, 'presence');
+  return { run: number('run', 0), step: number('step', 0), hash, bytes: number('bytes', 1) };
 }
 
 function numbersOf(fields: JsonObject): { readonly run: number; readonly wish: number } {

@@ -72,6 +72,7 @@ export interface PresenceChange {
   readonly wants?: Presence['wants'] | undefined;
   readonly ended?: Presence['ended'] | undefined;
   readonly law?: Presence['law'] | undefined;
+  readonly holds?: Presence['holds'] | undefined;
 }
 
 export interface Rendezvous {

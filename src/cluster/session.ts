@@ -143,10 +143,7 @@ class RoomSession implements Session {
 
   ask(to: string, run: number): void { this.#send(to, { type: 'ask', run }); }
 
-  tell(to: string, body: unknown): void {
-    const { run } = this.me;
-    if (run) this.#send(to, { type: 'news', run: run.run, body });
-  }
+  tell(to: string, run: number, body: unknown): void { if (this.#knows(this.me, run)) this.#send(to, { type: 'news', run, body }); }
 
   routes(): Promise<ReadonlyMap<number, string>> { return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>()); }
 
@@ -243,10 +240,10 @@ class RoomSession implements Session {
         if (!this.#rights.mayDo(message.act, by.id)) return this.#refuseAct(from, message.act);
         return this.#emit({ type: 'act', run: message.run, act: message.act, by });
       case 'ask':
-        if (by && this.me.run?.run === message.run) this.#emit({ type: 'asked', by });
+        if (by && this.#knows(this.me, message.run)) this.#emit({ type: 'asked', run: message.run, by });
         return;
       case 'news':
-        if (by?.run?.run === message.run && this.me.run?.run !== message.run) this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
+        if (by && this.#knows(by, message.run) && this.me.run?.run !== message.run) this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
         return;
     }
     const forming = this.#forming;
@@ -376,6 +373,9 @@ class RoomSession implements Session {
     if (to === this.me.address) queueMicrotask(() => { if (!this.#closed) this.#onMessage(to, message); });
     else this.#rendezvous?.signal(to, encodeMessage(message));
   }
+
+  /** Of a run tells who is in it, and who keeps its checkpoint when it is over. */
+  #knows({ run, holds }: Presence, number: number): boolean { return run?.run === number || (!run && holds?.run === number); }
 
   #nameOf(address: string): string {
     return `'${this.#present.find((presence) => presence.address === address)?.name ?? address}'`;

@@ -170,7 +170,7 @@ describe('rooms', () => {
     expect((await first.state()).problems).toEqual([]);
   });
 
-  it('ask before they compute, and keep texts of one tab out', async () => {
+  it('ask before they compute, and take texts of one tab', async () => {
     const profile = await driver.profile();
     const tab = await profile.open(`#room=asked&key=${KEY}&broker=none&backend=cpu`);
     await tab.page.getByText('You were invited to train with other tabs').waitFor();
@@ -178,10 +178,11 @@ describe('rooms', () => {
     await tab.page.getByRole('button', { name: 'Join this room' }).click();
     await tab.page.getByRole('list', { name: 'Tabs in this room' }).getByText('(this tab)').waitFor();
     expect(await tab.page.getByLabel('QR code of the link of this room').count()).toBe(1);
-    const text = join(folder, 'private.txt');
-    await writeFile(text, 'no other tab can read this\n'.repeat(200));
+    const text = join(folder, 'own.txt');
+    await writeFile(text, 'the other tabs get this when they train\n'.repeat(200));
     await tab.page.getByLabel('Load a file').setInputFiles(text);
-    await tab.page.getByRole('alert').getByText('leave the room to train on it with virtual devices').waitFor();
+    await tab.page.getByText(', own.txt, ').waitFor();
+    expect((await tab.state()).problems).toEqual([]);
     const opened = profile.context.waitForEvent('page');
     await tab.page.getByRole('button', { name: 'Add a tab' }).click();
     await (await opened).getByRole('list', { name: 'Tabs in this room' }).getByText('(this tab)').waitFor();

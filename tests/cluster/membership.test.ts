@@ -35,6 +35,10 @@ test('ranks are the oldest trainers by age, observers never counted', () => {
   expect(assignRanks(roster, 2)).toEqual([presence(3).address, presence(1).address]);
   expect(assignRanks(roster, 3)).toEqual([presence(3).address, presence(1).address, presence(5).address]);
   expect(assignRanks(roster, 4)).toBeUndefined();
+  // Who wants a run takes part in it, and the oldest, who forms the view.
+  expect(assignRanks(roster, 2, presence(5).address)).toEqual([presence(3).address, presence(5).address]);
+  expect(assignRanks(roster, 1, presence(5).address)).toEqual([presence(3).address]);
+  for (const wisher of [presence(3).address, presence(9).address]) expect(assignRanks(roster, 2, wisher)).toEqual(assignRanks(roster, 2));
   expect(coordinatorOf(roster)?.address).toBe(presence(3).address);
   expect(coordinatorOf(roster.filter((member) => member.role === 'observer'))).toBeUndefined();
 });

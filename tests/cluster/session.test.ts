@@ -294,7 +294,7 @@ describe('a run belongs to the room until it ends', () => {
     await watcher.events.find((event) => event.type === 'roster' && event.members.filter((member) => member.run?.phase === 'training').length === 2);
     watcher.session.ask(a.session.me.address, run);
     expect(await a.events.find((event) => event.type === 'asked')).toMatchObject({ by: { name: 'Tab 2' } });
-    a.session.tell(watcher.session.me.address, { step: 4 });
+    a.session.tell(watcher.session.me.address, run, { step: 4 });
     expect(await watcher.events.find((event) => event.type === 'news')).toMatchObject({ run, body: { step: 4 }, from: { name: 'Tab 0' } });
     // The watcher has no part in it: what it wants goes nowhere.
     watcher.session.act('stop');

@@ -34,6 +34,7 @@ import { listNames } from '../room/names.ts';
 import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, moreStats, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
+import { question } from './question.ts';
 import { problemList } from './problem-list.ts';
 import '../form/layout-picture.ts';
 import './connection-doctor.ts';
@@ -43,7 +44,7 @@ import './share-panel.ts';
 import { palette, shapes } from './theme.ts';
 
 export class TabmeshApp extends LitElement {
-  static override properties = { state: { attribute: false }, draft: { state: true }, facts: { state: true }, texts: { state: true }, resumable: { state: true }, models: { state: true }, overlaid: { state: true }, dropping: { state: true }, tick: { state: true } };
+  static override properties = { state: { attribute: false }, draft: { state: true }, facts: { state: true }, texts: { state: true }, resumable: { state: true }, models: { state: true }, overlaid: { state: true }, goesOn: { state: true }, dropping: { state: true }, tick: { state: true } };
   static override styles = [palette, shapes, appStyle];
   declare state: PageState;
   /** What the form holds. */
@@ -57,6 +58,8 @@ export class TabmeshApp extends LitElement {
   declare resumable: (CheckpointAbout & { readonly bytes?: Uint8Array<ArrayBuffer> | undefined }) | undefined;
   /** Ids of kept runs whose loss is drawn beside this one's. */
   declare overlaid: readonly string[];
+  /** When a tab is lost, the room goes on by itself. */
+  declare goesOn: boolean;
   declare dropping: boolean;
   declare tick: number;
   settings!: PageSettings;
@@ -75,6 +78,7 @@ export class TabmeshApp extends LitElement {
     this.texts = new Map();
     this.models = new Map();
     this.overlaid = [];
+    this.goesOn = true;
     this.dropping = false;
     this.tick = 0;
   }
@@ -98,6 +102,7 @@ export class TabmeshApp extends LitElement {
     return html`
       ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
       <main class=${state.run ? 'with-run' : ''} @ask=${(event: CustomEvent<SampleAsk>) => this.controller.sample(event.detail)}>
+        ${question(state.question, (agreed) => this.controller.answer(agreed))}
         ${problemList(state.problems, (text) => this.controller.forget(text), state.run?.lastOperations)}
         <connection-doctor ?checkable=${state.phase !== 'failed'} .connections=${state.connections} @check-connections=${() => this.controller.examine()}></connection-doctor>
         <div class="top">
@@ -106,6 +111,7 @@ export class TabmeshApp extends LitElement {
             ${this.#hint()}
             <run-form .draft=${shown ? draftOf(shown) : this.draft} .facts=${this.facts} ?disabled=${this.controller.busy || state.watching !== undefined}
               @draft-change=${(event: CustomEvent<Draft>) => { this.draft = event.detail; }} @trouble=${(event: CustomEvent<string>) => this.controller.problem(event.detail)}></run-form>
+            ${state.room?.joined && !this.controller.busy ? html`<label class="small"><input type="checkbox" .checked=${this.goesOn} @change=${(event: Event) => { this.goesOn = (event.target as HTMLInputElement).checked; }}> When a tab is lost, go on from the last checkpoint by itself</label>` : nothing}
             <p class="soft small drop">Drop a text or a model folder anywhere on this page to train on it, or a checkpoint to go on from it.</p>
           </section>
           <div class="side">
@@ -157,7 +163,7 @@ export class TabmeshApp extends LitElement {
    * click of a double click, and a key that is held down, press nothing.
    */
   #actions() {
-    const { phase, room, checkpoint, watching, stays, run } = this.state;
+    const { phase, room, checkpoint, watching, stays, run, goOn } = this.state;
     const { controller } = this;
     const { busy } = controller;
     const main = this.#mainAction();
@@ -172,7 +178,8 @@ export class TabmeshApp extends LitElement {
       ${busy && phase !== 'starting' ? html`<button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.save(); }}>Save</button>
         <button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.sample(); }}>Sample now</button>` : nothing}
       ${free && !invited && room?.joined && !spare ? html`<button @click=${() => { void controller.help(); }}>Lend this device</button>` : nothing}
-      ${free && this.resumable && !room ? html`<button ?disabled=${this.draft.refused.size > 0} @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : nothing}
+      ${free && goOn !== undefined ? html`<button class="primary" @click=${() => { void controller.goOn(); }}>Go on from step ${goOn}</button>` : nothing}
+      ${free && this.resumable && (!room || room.joined) ? html`<button ?disabled=${this.draft.refused.size > 0} @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : nothing}
       ${free ? html`<label class="button"><input type="file" multiple accept=".safetensors,.json,.txt,.md,text/*" title="A text, a checkpoint, or the files of a model folder"
         @change=${(event: Event) => { void this.#take(Promise.resolve([...(event.target as HTMLInputElement).files ?? []].map((file) => ({ path: file.name, file })))); }}>Load a file</label>` : nothing}
       ${free && (checkpoint || stays) ? html`<button @click=${() => controller.save()}>Save ${checkpointName(stays ? run!.step : checkpoint!.step)}</button>` : nothing}
@@ -241,11 +248,11 @@ export class TabmeshApp extends LitElement {
   }
 
   #train(): void {
-    const plan = { ...makePlan(this.draft.config, this.settings.plan?.files), ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}) };
+    const plan = { ...makePlan(this.draft.config, this.settings.plan?.files), ...(this.state.room && this.goesOn ? { onLoss: 'resume' as const } : {}), ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}) };
     const text = this.texts.get(this.draft.config.data);
     const given = { ...this.models.get(this.draft.config.model), ...(text === undefined ? {} : { text }) };
     this.past.goOnFromNothing();
-    if (this.state.room?.joined) void this.controller.propose(plan);
+    if (this.state.room?.joined) void this.controller.propose(plan, given);
     else void this.#run(() => this.controller.trainHere(plan, given));
   }
 
@@ -262,7 +269,9 @@ export class TabmeshApp extends LitElement {
       const text = this.texts.get(config.data);
       const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };
       await this.past.goOnFrom(checkpoint, from.step);
-      await this.controller.trainHere(makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files), given);
+      const plan = makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files);
+      if (this.state.room?.joined) await this.controller.propose(plan, given);
+      else await this.controller.trainHere(plan, given);
     });
   }
 
@@ -329,7 +338,6 @@ export class TabmeshApp extends LitElement {
         this.resumable = { ...openCheckpoint(bytes), bytes };
         return;
       }
-      if (this.state.room) throw new ConfigError('data', `${file.name} would lie on this tab alone, and the other tabs of the room could not read it; leave the room to train on it with virtual devices`);
       const { tokenizer, model } = this.draft.config;
       // Bytes are trained on as they are, whatever they mean; everything else must be a text.
       const distinct = tokenizer === 'bytes' ? 0 : new Set(readText(bytes, file.name).text).size;

@@ -41,8 +41,12 @@ export interface PageState {
   readonly room: RoomState | undefined;
   /** What the connection doctor said last of each link of the current or the last group; empty outside of rooms. */
   readonly connections: readonly ConnectionView[];
-  /** The last checkpoint of this page's rank 0. */
+  /** What the person must answer before the run goes on. */
+  readonly question: string | undefined;
+  /** The room may go on with its last run from this step. */
+  readonly goOn: number | undefined;
+  /** The last checkpoint of this page's rank 0, or its copy of another tab's. */
   readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
 }
 
-export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, stays: false, watching: undefined, room: undefined, connections: [], checkpoint: undefined };
+export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, stays: false, watching: undefined, room: undefined, connections: [], question: undefined, goOn: undefined, checkpoint: undefined };

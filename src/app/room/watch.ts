@@ -21,6 +21,7 @@ const ANSWER_MS = 1000;
 /** The run that we watch, as far as we have heard of it. */
 export interface Watched {
   readonly run: number;
+  readonly wish: number;
   /** Who forms or trains it, by rank. */
   readonly members: readonly Presence[];
   readonly view: RunView | undefined;
@@ -30,8 +31,10 @@ export interface Watched {
 export interface WatchOptions {
   readonly session: () => Pick<Session, 'ask' | 'tell' | 'members' | 'me'> | undefined;
   readonly now: () => number;
-  /** The own run, for who asks. */
-  readonly own: () => { readonly run: RunView; readonly plan: Plan } | undefined;
+  /** What this page knows of the run of this number, for who asks. */
+  readonly own: (run: number) => { readonly view: RunView; readonly plan: Plan } | undefined;
+  /** A member has told about this run, at work or over. */
+  readonly onKnown: (known: { readonly run: number; readonly view: RunView; readonly plan: Plan }) => void;
   readonly onWatched: (change: Pick<PageState, 'watching' | 'status'> & Partial<Pick<PageState, 'run'>>) => void;
 }
 
@@ -49,44 +52,47 @@ export class RoomWatch {
   roster(members: readonly Presence[], me: Presence): void {
     // What we have left ourselves is on our page as we left it.
     const working = me.run ? [] : atWork(members).filter(({ run }) => run!.wish !== me.ended?.wish);
-    const run = working[0]?.run?.run;
-    if (run === undefined) {
+    const { run, wish } = working[0]?.run ?? {};
+    if (run === undefined || wish === undefined) {
       if (this.#watched) this.#set(undefined);
+      if (!me.run) this.#askKeeper(members.filter(({ address }) => address !== me.address));
       return;
     }
-    const begun = this.#watched?.run !== run;
-    this.#set({ run, members: working, view: begun ? undefined : this.#watched?.view, plan: begun ? undefined : this.#watched?.plan });
+    // A run that goes on after a loss has another wish, and a curve that goes back.
+    const begun = this.#watched?.run !== run || this.#watched.wish !== wish;
+    this.#set({ run, wish, members: working, view: begun ? undefined : this.#watched?.view, plan: begun ? undefined : this.#watched?.plan });
     if (begun) this.#askedAtMs = -Infinity;
-    if (!this.#watched?.view) this.#ask(working[0]!.address);
+    if (!this.#watched?.view) this.#ask(working[0]!.address, run);
   }
 
   /** Somebody tells about a run. */
   news(run: number, body: unknown, from: Presence): void {
     const watched = this.#watched;
-    if (watched?.run !== run) return;
     try {
+      if (watched?.run !== run) return this.#ofThePast(run, body, from);
       if ((body as { kind?: unknown } | null)?.kind === 'history') {
         const { run: view, plan } = viewOf(body);
+        this.#options.onKnown({ run, view, plan });
         this.#set({ ...watched, view, plan });
       } else if (watched.view) {
         applyProgress(watched.view, body);
         this.#set({ ...watched });
-      } else this.#ask(from.address);
+      } else this.#ask(from.address, run);
     } catch (error) {
       if (!(error instanceof TabmeshError)) throw error;
-      this.#options.onWatched({ watching: watched.members, status: `what ${from.name} tells about the run makes no sense here (${error.message})` });
+      this.#options.onWatched({ watching: watched?.members, status: `what ${from.name} tells about the run makes no sense here (${error.message})` });
     }
   }
 
   /** A newcomer wants to know. */
-  asked(by: Presence): void {
-    const own = this.#options.own();
+  asked(run: number, by: Presence): void {
+    const own = this.#options.own(run);
     const now = this.#options.now();
     if (!own || now - (this.#answeredAtMs.get(by.address) ?? -Infinity) < ANSWER_MS) return;
     const here = new Set(this.#options.session()?.members.map(({ address }) => address));
     for (const address of this.#answeredAtMs.keys()) if (!here.has(address)) this.#answeredAtMs.delete(address);
     this.#answeredAtMs.set(by.address, now);
-    this.#options.session()?.tell(by.address, historyOf(own.run, own.plan));
+    this.#options.session()?.tell(by.address, run, historyOf(own.view, own.plan));
   }
 
   /** Our own rank did something. */
@@ -103,14 +109,26 @@ export class RoomWatch {
     this.#toldAtMs = now;
     const progress: Progress = { kind: 'progress', step: run.step, loss: run.loss.last ?? null, tokensPerSecond: run.tokensPerSecond.last ?? null, ...this.#pending };
     this.#pending = {};
-    for (const { address } of others) session.tell(address, progress);
+    for (const { address } of others) session.tell(address, session.me.run!.run, progress);
   }
 
-  #ask(address: string): void {
+  /** In a room at rest somebody may keep the checkpoint of a run that we have not seen. */
+  #askKeeper(members: readonly Presence[]): void {
+    const keeper = members.find(({ holds }) => holds);
+    if (keeper && !this.#options.own(keeper.holds!.run)) this.#ask(keeper.address, keeper.holds!.run);
+  }
+
+  #ofThePast(run: number, body: unknown, from: Presence): void {
+    if (from.holds?.run !== run || this.#options.own(run)) return;
+    const { run: view, plan } = viewOf(body);
+    this.#options.onKnown({ run, view, plan });
+  }
+
+  #ask(address: string, run: number): void {
     const now = this.#options.now();
-    if (now - this.#askedAtMs < NEWS_MS || !this.#watched) return;
+    if (now - this.#askedAtMs < NEWS_MS) return;
     this.#askedAtMs = now;
-    this.#options.session()?.ask(address, this.#watched.run);
+    this.#options.session()?.ask(address, run);
   }
 
   #set(watched: Watched | undefined): void {

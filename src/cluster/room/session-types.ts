@@ -44,8 +44,8 @@ export type SessionEvent =
   | { readonly type: 'stopped'; readonly reason: string }
   /** A member of the run `run` wants this done by all of them; told to everybody in the room. */
   | { readonly type: 'act'; readonly run: number; readonly act: Act; readonly by: Presence }
-  /** A newcomer asks what our run is about. */
-  | { readonly type: 'asked'; readonly by: Presence }
+  /** A newcomer asks what our run is about, or the one whose checkpoint we keep. */
+  | { readonly type: 'asked'; readonly run: number; readonly by: Presence }
   /** What a member of a run that we are not in tells about it. */
   | { readonly type: 'news'; readonly run: number; readonly body: unknown; readonly from: Presence }
   /** Who may do what has changed, or is known for the first time. */
@@ -106,15 +106,15 @@ export interface Session {
   /** Our part in the current run is over after `step` steps. */
   finish(how: Ending, step: number): void;
   /** Says something anew about ourselves; see PresenceChange. */
-  update(change: Pick<PresenceChange, 'name' | 'adapter' | 'software' | 'role'>): void;
+  update(change: Pick<PresenceChange, 'name' | 'adapter' | 'software' | 'role' | 'holds'>): void;
   /** Ends the forming of a view for all its members. */
   giveUp(reason: string): void;
   /** Asks all members of our run for something, and tells the others. */
   act(act: Act): void;
   /** Asks a member of a run that we are not in what it is about; the answer is an event 'news'. */
   ask(to: string, run: number): void;
-  /** Tells a member about our run. */
-  tell(to: string, body: unknown): void;
+  /** Tells a member about our run, or about the one whose checkpoint we keep. */
+  tell(to: string, run: number, body: unknown): void;
   /** How the packets to each rank of the current view travel: 'host', 'srflx', 'prflx', 'relay' or 'unknown'. */
   routes(): Promise<ReadonlyMap<number, string>>;
   /** Asks the connection doctor anew; the answer is an event 'connections'. */

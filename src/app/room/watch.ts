@@ -44,6 +44,8 @@ export class RoomWatch {
   #askedAtMs = -Infinity;
   #toldAtMs = -Infinity;
   readonly #answeredAtMs = new Map<string, number>();
+  /** Whom we have told of the run whose checkpoint we keep, by address. */
+  readonly #toldOfPast = new Map<string, number>();
   #pending: { evaluation?: readonly [number, number]; sample?: Sample } = {};
 
   constructor(options: WatchOptions) { this.#options = options; }
@@ -55,7 +57,10 @@ export class RoomWatch {
     const { run, wish } = working[0]?.run ?? {};
     if (run === undefined || wish === undefined) {
       if (this.#watched) this.#set(undefined);
-      if (!me.run) this.#askKeeper(members.filter(({ address }) => address !== me.address));
+      if (!me.run) {
+        this.#askKeeper(members.filter(({ address }) => address !== me.address));
+        this.#tellNewcomers(members, me);
+      }
       return;
     }
     // A run that goes on after a loss has another wish, and a curve that goes back.
@@ -116,6 +121,20 @@ export class RoomWatch {
   #askKeeper(members: readonly Presence[]): void {
     const keeper = members.find(({ holds }) => holds);
     if (keeper && !this.#options.own(keeper.holds!.run)) this.#ask(keeper.address, keeper.holds!.run);
+  }
+
+  /** A question may come before its asker is known here, so the oldest who keeps the checkpoint tells everybody of its run once. */
+  #tellNewcomers(members: readonly Presence[], me: Presence): void {
+    const run = me.holds?.run;
+    const own = run === undefined ? undefined : this.#options.own(run);
+    if (run === undefined || !own || members.find(({ holds }) => holds?.run === run)?.address !== me.address) return;
+    for (const { address } of members) {
+      if (address === me.address || this.#toldOfPast.get(address) === run) continue;
+      this.#toldOfPast.set(address, run);
+      this.#options.session()?.tell(address, run, historyOf(own.view, own.plan));
+    }
+    const here = new Set(members.map(({ address }) => address));
+    for (const address of this.#toldOfPast.keys()) if (!here.has(address)) this.#toldOfPast.delete(address);
   }
 
   #ofThePast(run: number, body: unknown, from: Presence): void {

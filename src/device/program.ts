@@ -73,8 +73,9 @@ export class Program {
     const pooled = placement.poolSizes.map((bytes, i) => make(bytes, `pool${i}`));
     const bufferOf = (storage: Storage, slot: number): DeviceBuffer =>
       storage.kind === 'fixed' ? storage.buffer : this.#slotBuffers.get(storage)?.[slot] ?? pooled[placement.pool.get(storage)!];
-    const plans = new Map<string, Plan>();
-    for (const [name, steps] of this.#recordings) plans.set(name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps)));
+    // All at once: the device compiles several at a time, and knows from the beginning how many there are.
+    const plans = new Map(await Promise.all([...this.#recordings].map(async ([name, steps]) =>
+      [name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps))] as const)));
     this.#plans = plans;
     return plans;
   }

@@ -1,7 +1,7 @@
 // What a browser or a machine remembers about its adapters: one text per adapter key. A store that is absent, full, broken or of another version costs a
 // new measurement and nothing else, so everything that is read is checked before it is believed.
 
-import type { Constants, Kernel } from '../kernel.ts';
+import type { Constants, Kernel, Variant } from '../kernel.ts';
 import { streamId } from '../../base/random.ts';
 import { formatPicked } from './certificate.ts';
 import type { Decision, Picked } from './certificate.ts';
@@ -107,8 +107,14 @@ export function checkKey(kernel: Kernel, variant: { readonly name: string; reado
 /** Names the text of a variant with its tunable constants, whatever the params; undefined for a variant that is gone. */
 function textKey(kernel: Kernel, picked: Picked): string | undefined {
   const variant = kernel.variants.find(({ name }) => name === picked.variant);
-  return variant && `${kernel.name}/${formatPicked(picked)} ${hashOf(variant.source)}`;
+  if (!variant) return undefined;
+  // Asked for every launch that is planned.
+  const hash = sourceHashes.get(variant) ?? hashOf(variant.source);
+  sourceHashes.set(variant, hash);
+  return `${kernel.name}/${formatPicked(picked)} ${hash}`;
 }
+
+const sourceHashes = new WeakMap<Variant, string>();
 
 function hashOf(text: string): string { return streamId(text).map((word) => word.toString(16).padStart(8, '0')).join(''); }
 

@@ -12,6 +12,7 @@ import { newRoomKey } from '../cluster/seal.ts';
 import type { DeviceReport } from '../../workers/protocol.ts';
 import { knownIdentity } from './room/identity.ts';
 import type { RoomAddress } from './fragment.ts';
+import { tabName } from './room/tab-name.ts';
 import { adapterName } from './run-view.ts';
 
 const PROBE_MS = 3000;
@@ -107,12 +108,15 @@ async function whyRefused(): Promise<string | undefined> {
 
 /** Who only watches has opened no device. The first digits of the identity tell tabs of one browser apart. */
 export function introduce(role: Role, { id }: Pick<Identity, 'id'>, report?: DeviceReport): Introduction {
-  return { name: `${browserName()} ${id.slice(0, 3)}`, role, ...(report ? adapterOf(report) : { adapter: '', software: false }) };
+  return { name: shownName(id), role, ...(report ? adapterOf(report) : { adapter: '', software: false }) };
 }
 
 export function adapterOf(report: DeviceReport): Pick<Introduction, 'adapter' | 'software'> {
   return { adapter: adapterName(report).slice(0, 200), software: report.adapter.software };
 }
+
+/** What the person calls this tab, or its browser; the first digits of its identity tell equal names apart. */
+export function shownName(id: string): string { return `${tabName(() => sessionStorage) || browserName()} ${id.slice(0, 3)}`; }
 
 function browserName(): string {
   const agent = navigator.userAgent;

@@ -22,7 +22,7 @@ import { EMPTY_STATE, roomAt } from './room/page-state.ts';
 import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
-import { adapterOf, introduce } from './room.ts';
+import { adapterOf, introduce, shownName } from './room.ts';
 import { RoomEntry } from './room/entry.ts';
 import { prepareRank } from './room/prepare-rank.ts';
 import { createRoomParts } from './room/room-parts.ts';
@@ -150,6 +150,8 @@ export class RunController {
     }
   }
 
+  renamed(): void { if (this.#session) this.#session.update({ name: shownName(this.#session.me.id) }); }
+
   /** Only watches from now on. */
   rest(): void { if (!this.#session?.me.run) this.#session?.update({ role: 'observer' }); }
 
@@ -224,7 +226,6 @@ export class RunController {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
     this.#options.reporter.page('error', text);
   }
-
   forget(text: string): void { this.#change({ problems: this.state.problems.filter((known) => known !== text) }); }
 
   /** The page goes away: the peers should hear it from us and not by silence. */
@@ -380,7 +381,8 @@ export class RunController {
   }
 
   #fail(error: unknown): void {
-    this.#change({ phase: 'failed', status: error instanceof RoomError && !this.#session ? 'not in the room' : 'the run failed' });
+    if (this.state.stays) this.#closeHosts();
+    this.#change({ phase: 'failed', stays: false, status: error instanceof RoomError && !this.#session ? 'not in the room' : 'the run failed' });
     this.problem(sentence(error));
   }
 

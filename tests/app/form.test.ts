@@ -7,6 +7,7 @@ import type { Draft } from '../../src/app/form/draft.ts';
 import { GROUPS } from '../../src/app/form/fields.ts';
 import { adaptTo, faultsOf, fittingLayouts, fittingMicrobatches, layoutFor, LAYOUTS, MOBY_DICK_CHARACTERS, NO_FACTS, sharesOf, vocabularyOf } from '../../src/app/form/fit.ts';
 import { describe as describeForecast } from '../../src/app/form/forecast.ts';
+import { pictureOf } from '../../src/app/form/picture.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { parseModelConfig } from '../../src/model/config.ts';
 import { PRESET_NAMES, presetConfig as modelOf } from '../../src/model/presets.ts';
@@ -116,5 +117,21 @@ describe('before a run', () => {
     expect(vocabularyOf(config(['model', 'mine']), facts)).toBe(99);
     expect(faultsOf(config(['model', 'mine'], ['layout', 'tp=2']), facts)).toEqual([]);
     expect(faultsOf(config(['model', 'mine'], ['layout', 'tp=4']), facts)[0]!.text).toContain('kv heads');
+  });
+});
+
+describe('the picture of a layout', () => {
+  it.each(PRESETS.map((preset) => [preset.name, preset] as const))('%s: every device once, joined along every axis, with what travels', (_, preset) => {
+    const settings = presetConfig(preset);
+    const { boxes, lines, travels, columns, rows } = pictureOf(settings, NO_FACTS)!;
+    const axes = Object.entries(settings.layout).filter(([, size]) => size > 1).map(([axis]) => axis);
+    expect(new Set(boxes.map(({ column, row }) => `${column} ${row}`)).size).toBe(columns * rows);
+    expect(new Set(lines.map(({ axis }) => axis))).toEqual(new Set(axes));
+    expect(travels.map(({ axis }) => axis).sort()).toEqual(axes.sort());
+  });
+  it('says what each device holds', () => {
+    expect(pictureOf(presetConfig(PRESETS[0]!), NO_FACTS)!.boxes.map(({ holds }) => holds)).toEqual([['layer 1', 'rows 1 to 4'], ['layer 1', 'rows 5 to 8'], ['layer 2', 'rows 1 to 4'], ['layer 2', 'rows 5 to 8']]);
+    expect(pictureOf(presetConfig(PRESETS[4]!), NO_FACTS)!.boxes[3]!.holds).toEqual(['all layers', 'tokens 49 to 64']);
+    expect(pictureOf(config(['layout', 'dp=17'], ['batch', 17]), NO_FACTS)).toBe(undefined);
   });
 });

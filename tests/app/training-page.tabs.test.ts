@@ -73,6 +73,21 @@ describe('the buttons', () => {
     expect(await focused(page), 'after repaints').toBe('Pause');
     await page.keyboard.press('Tab');
     expect(await focused(page)).toBe('Stop');
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('Save');
+    const saved = page.waitForEvent('download');
+    await page.keyboard.press('Enter');
+    expect((await saved).suggestedFilename()).toMatch(/^tabmesh-step-\d+\.safetensors$/);
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('Sample now');
+    await page.keyboard.press('Enter');
+    // A task has no words.
+    await page.getByLabel('Notes').getByText('there is no sample').waitFor();
+    await page.keyboard.press('Shift+Tab');
+    await page.keyboard.press('Shift+Tab');
+    tab.reports.length = 0;
+    await page.keyboard.press('Enter');
+    await tab.done(0);
   });
 });
 
@@ -112,5 +127,82 @@ describe('the charts', () => {
     const chart = (await page.locator('line-chart.loss').boundingBox())!;
     expect(chart.y + chart.height / 2, 'middle of the loss curve').toBeLessThan(844);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  });
+});
+
+describe('the model of a run', () => {
+  it('writes on from a prompt while it trains, while it is paused and after the end; the history keeps the run', async () => {
+    const profile = await driver.profile();
+    const tab = await profile.open(`#backend=cpu&plan=${tinyPlan({ data: 'moby-dick', steps: 5000, batch: 2, microbatches: 1 })}`);
+    const { page } = tab;
+    const write = async (prompt: string): Promise<void> => {
+      await page.getByLabel('Prompt', { exact: true }).fill(prompt);
+      await page.getByRole('button', { name: 'Write' }).click();
+      await page.getByLabel('Samples').locator('b', { hasText: prompt }).first().waitFor();
+    };
+    const saved = async (press: () => Promise<void>): Promise<string> => {
+      const download = page.waitForEvent('download');
+      await press();
+      return (await download).suggestedFilename();
+    };
+    await button(page, 'Train now').click();
+    await tab.step(2);
+    await page.getByLabel('Tokens', { exact: true }).fill('4');
+    await page.getByLabel('Temperature').fill('hot');
+    await page.getByText('temperature: expected a number from 0 to 10, got NaN').waitFor();
+    await page.getByLabel('Temperature').fill('0');
+    await write('the whale');
+    await button(page, 'Pause').click();
+    await write('a ship');
+    const { run } = await tab.state();
+    expect(await saved(() => button(page, 'Save').click())).toBe(`tabmesh-step-${run!.step}.safetensors`);
+    expect((await tab.state()).run!.step, 'steps made by a run that is paused').toBe(run!.step);
+    await button(page, 'Stop').click();
+    await Promise.all([tab.done(0), tab.done(1)]);
+    await write('the sea');
+    const { step } = (await tab.state()).run!;
+    expect(await saved(() => button(page, `Save step ${step}`).click())).toBe(`tabmesh-step-${step}.safetensors`);
+    // The next run takes the place of the one that stayed.
+    await page.reload();
+    const history = page.getByRole('list', { name: 'Runs in this browser' });
+    const name = history.getByLabel('Name of the run');
+    expect(await name.inputValue()).toBe('gpt2-nano, moby-dick, pp=2');
+    await name.fill('first try');
+    await name.press('Enter');
+    await page.reload();
+    expect(await name.inputValue()).toBe('first try');
+    expect(await history.innerText()).toMatch(new RegExp(`stopped at step ${step} of 5000, loss \\d`));
+    expect(await saved(() => page.getByRole('button', { name: 'CSV of first try' }).click())).toMatch(/^tabmesh-first-try-\d{4}-\d\d-\d\d\.csv$/);
+    await page.getByLabel('Draw the loss of first try').check();
+    await page.locator('line-chart.loss .key', { hasText: 'first try' }).waitFor();
+    // What goes on from its checkpoint has its curve and its samples.
+    await button(page, `Resume from step ${step}`).click();
+    await expect.poll(async () => (await tab.state()).run?.points ?? 0).toBeGreaterThanOrEqual(step);
+    await page.getByLabel('Samples').locator('b', { hasText: 'the whale' }).waitFor();
+    await button(page, 'Stop').click();
+    await page.getByRole('button', { name: 'Delete first try' }).last().click();
+    await expect.poll(() => history.locator('li').count()).toBeLessThan(2);
+  });
+});
+
+describe('a room', () => {
+  it('tells who is invited what it is about before a device is lent, and by which name its tabs go', async () => {
+    const profile = await driver.profile();
+    const room = '#room=invited&key=AAAAAAAAAAAAAAAAAAAAAA&broker=none&backend=cpu';
+    const first = await profile.open(`${room}&auto=1&plan=${tinyPlan({ layout: 'dp=2' })}`);
+    await first.until('roster', ({ event }) => event?.type === 'roster');
+    await first.page.getByLabel('Name of this tab').fill('Ann');
+    await first.page.keyboard.press('Enter');
+    const { page } = await profile.open(room);
+    await button(page, 'Look first').click();
+    const said = page.getByLabel('What joining means');
+    await said.getByText(/^Ann \w{3} wants to train$/).waitFor();
+    expect(await said.innerText()).toMatch(/gpt2-nano as dp=2[\s\S]*no text: a task[\s\S]*not begun[\s\S]*network address/);
+    await said.getByText(/MB per device/).waitFor();
+    await page.getByLabel('Name of this tab').fill('a\u202eb');
+    await page.keyboard.press('Enter');
+    await page.getByText('name: has characters that cannot be seen').waitFor();
+    await button(page, 'Lend this device').click();
+    await first.until('end', ({ event }) => event?.kind === 'done');
   });
 });

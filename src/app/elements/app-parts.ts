@@ -5,6 +5,7 @@ import { userAgent, whySoftware } from '../../base/gpu-advice.ts';
 import { PROTOCOL_VERSION } from '../../cluster/presence.ts';
 import { version } from '../../../package.json';
 import { formatBytes } from '../../base/format-bytes.ts';
+import { leftOf } from '../room/invite.ts';
 import type { PageState } from '../run-controller.ts';
 import './line-chart.ts';
 import { isTask } from '../../train/prepare-data.ts';
@@ -28,14 +29,14 @@ export function header(status: string, waited: string) {
 }
 
 /** What one looks at while it trains. */
-export function stats({ run, phase }: PageState, nowMs: number) {
+export function stats({ run, phase, watching }: PageState, nowMs: number) {
   if (!run) return nothing;
-  const { config: { steps }, loss, evaluation, tokensPerSecond, remainingMs } = run;
-  const left = phase === 'done' || phase === 'failed' ? 'none' : remainingMs === undefined ? 'not known yet' : duration(remainingMs);
+  const { config: { steps }, loss, evaluation, tokensPerSecond } = run;
+  const left = !watching && (phase === 'done' || phase === 'failed') ? 'none' : leftOf(run) ?? 'not known yet';
   return html`<section class="card stats" aria-label="Numbers of the run">
     ${numbers([
       ['step', `${run.step} / ${steps}`], ['loss', loss.last?.toFixed(3) ?? 'none yet'], ['held-out loss', evaluation.last?.toFixed(3) ?? 'none yet'],
-      ['tokens/s', tokensPerSecond.last === undefined ? 'none yet' : Math.round(tokensPerSecond.last).toLocaleString('en')], ['elapsed', duration(run.elapsedMs(nowMs))], ['time left', left],
+      ['tokens/s', tokensPerSecond.last === undefined ? 'none yet' : Math.round(tokensPerSecond.last).toLocaleString('en')], ['elapsed', watching ? 'not told' : duration(run.elapsedMs(nowMs))], ['time left', left],
     ])}
     <progress max=${steps} .value=${run.step} aria-label="Steps done" data-phase=${phase}></progress>
   </section>`;

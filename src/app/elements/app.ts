@@ -37,6 +37,7 @@ import { appStyle } from './app-style.ts';
 import { question } from './question.ts';
 import { problemList } from './problem-list.ts';
 import '../form/layout-picture.ts';
+import '../room/invite-panel.ts';
 import './connection-doctor.ts';
 import './run-form.ts';
 import { OTHER_COLOURS } from './run-history.ts';
@@ -116,7 +117,7 @@ export class TabmeshApp extends LitElement {
           </section>
           <div class="side">
           <section class="card share" aria-label="More devices">
-            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()} @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)} @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}></share-panel>
+            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()} @rename-tab=${() => this.controller.renamed()} @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)} @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}></share-panel>
           </section>
           ${this.controller.busy ? nothing : html`<section class="card picture" aria-label="Layout"><layout-picture .config=${this.draft.config} .facts=${this.facts}></layout-picture></section>`}
           </div>
@@ -177,6 +178,7 @@ export class TabmeshApp extends LitElement {
       ${busy ? html`<button aria-disabled=${phase === 'stopping' ? 'true' : 'false'} @click=${() => controller.stop()}>${phase === 'starting' ? 'Cancel' : 'Stop'}</button>` : nothing}
       ${busy && phase !== 'starting' ? html`<button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.save(); }}>Save</button>
         <button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.sample(); }}>Sample now</button>` : nothing}
+      ${free && invited ? html`<button @click=${() => { void controller.join(this.settings.room!, undefined, 'observer'); }}>Look first</button>` : nothing}
       ${free && !invited && room?.joined && !spare ? html`<button @click=${() => { void controller.help(); }}>Lend this device</button>` : nothing}
       ${free && goOn !== undefined ? html`<button class="primary" @click=${() => { void controller.goOn(); }}>Go on from step ${goOn}</button>` : nothing}
       ${free && this.resumable && (!room || room.joined) ? html`<button ?disabled=${this.draft.refused.size > 0} @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : nothing}
@@ -231,10 +233,13 @@ export class TabmeshApp extends LitElement {
     const { room } = this.state;
     if (this.state.watching) {
       const names = listNames(this.state.watching);
-      return html`<p class="small hint">${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}</p>`;
+      return html`<p class="small hint">${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}</p>
+        ${room && room.me?.role !== 'trainer' ? this.#invite() : nothing}`;
     }
     if (this.controller.busy) return '';
-    if (this.settings.room && !room?.joined) return html`<p class="small hint">You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see your network address, and what is trained.</p>`;
+    if (this.settings.room && !room?.joined) return html`<p class="small hint">You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see your network address, and what is trained. Look first, and this device is not lent
+      before you say so.</p>`;
+    if (room?.joined && room.me?.role !== 'trainer') return this.#invite();
     const problems = this.#problems();
     if (problems.length) return html`<p class="small hint" role="status">Nothing begins before this is mended: ${problems.map(({ text }) => text).join('; ')}.</p>`;
     if (room?.joined) {
@@ -245,6 +250,12 @@ export class TabmeshApp extends LitElement {
         ${fitting ? html`<button class="inline" @click=${() => { this.draft = draftOf(fitting.config, fitting.said); }}>Use ${formatLayout(fitting.config.layout)}</button>` : 'Add tabs, or send the link.'}</p>`;
     }
     return html`<p class="small hint">${this.#needed()} virtual device${this.#needed() === 1 ? '' : 's'} in this tab: workers that share this machine's GPU and talk as separate machines would.</p>`;
+  }
+
+  /** For who has come to look. */
+  #invite() {
+    const { room, run, watching } = this.state;
+    return html`<invite-panel .members=${room!.members.filter(({ address }) => address !== room!.me?.address)} .watched=${watching ? run : undefined} .version=${run?.step}></invite-panel>`;
   }
 
   #train(): void {

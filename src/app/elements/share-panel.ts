@@ -1,5 +1,5 @@
 // <share-panel>: other tabs and other machines. A button that opens one more tab of this room, its link, a QR code of it, and who is here.
-// Events: 'add-tab' (a room may have to be made first), 'leave-room', 'remove-member' (detail: address), 'set-rules' (detail: Rules).
+// Events: 'add-tab' (a room may have to be made first), 'leave-room', 'rename-tab', 'remove-member' (detail: address), 'set-rules' (detail: Rules).
 
 import { css, html, LitElement, svg } from 'lit';
 import { encode } from 'uqr';
@@ -7,11 +7,13 @@ import type { Presence } from '../../cluster/presence.ts';
 import { RIGHTS } from '../../cluster/room/laws.ts';
 import type { Rules } from '../../cluster/room/laws.ts';
 import { DEEDS, rulesSentence } from '../room/names.ts';
+import { sentence } from '../plan.ts';
+import { keepTabName, MOST_NAME, readTabName, tabName } from '../room/tab-name.ts';
 import type { RoomState } from '../run-controller.ts';
 import { shapes } from './theme.ts';
 
 export class SharePanel extends LitElement {
-  static override properties = { room: { attribute: false }, link: {}, busy: { type: Boolean }, withheld: { type: Boolean }, copied: { state: true } };
+  static override properties = { room: { attribute: false }, link: {}, busy: { type: Boolean }, withheld: { type: Boolean }, copied: { state: true }, wrong: { state: true } };
   static override styles = [shapes, css`
     .grid { display: flex; gap: 14px; margin-top: 12px; align-items: flex-start; }
     .grid > div { min-width: 0; flex: 1; display: grid; gap: 8px; }
@@ -19,7 +21,10 @@ export class SharePanel extends LitElement {
     ul { margin: 0; padding: 0; list-style: none; font-size: 13px; display: grid; gap: 2px; }
     li::before { content: ''; display: inline-block; width: 8px; height: 8px; border-radius: 50%; background: var(--good); margin-right: 8px; }
     li { overflow-wrap: anywhere; }
-    input { font: 12px var(--mono); }
+    .grid input { font: 12px var(--mono); }
+    .name { display: grid; gap: 3px; margin-top: 10px; }
+    .name input { color: var(--ink); min-height: 32px; font-size: 14px; }
+    .wrong { color: var(--bad); }
   `];
   declare room: RoomState | undefined;
   declare link: string;
@@ -27,6 +32,8 @@ export class SharePanel extends LitElement {
   /** The link leaves out a TURN server, because its password is this person's. */
   declare withheld: boolean;
   declare copied: boolean;
+  /** Why the name that was written cannot be used. */
+  declare wrong: string;
 
   constructor() {
     super();
@@ -34,6 +41,7 @@ export class SharePanel extends LitElement {
     this.busy = false;
     this.withheld = false;
     this.copied = false;
+    this.wrong = '';
   }
 
   override render() {
@@ -44,6 +52,9 @@ export class SharePanel extends LitElement {
         ${room ? html`<button @click=${() => this.#tell('leave-room')}>Leave the room</button>` : ''}
       </div>
       ${room ? this.#room(room) : html`<p class="soft small" .style=${'margin:6px 0 12px'}>Tabs, browsers and machines that open the same link train one model together. Tensors go straight from tab to tab.</p>`}
+      ${room ? html`<label class="small soft name">Name of this tab
+        <input maxlength=${MOST_NAME} placeholder="its browser" .value=${tabName(() => sessionStorage)} aria-invalid=${this.wrong ? 'true' : 'false'} @change=${(event: Event) => this.#rename((event.target as HTMLInputElement).value)}></label>
+        ${this.wrong ? html`<p class="small wrong" role="status">${this.wrong}</p>` : ''}` : ''}
       <div class="row" .style=${'margin-top:10px'}>
         <button ?disabled=${this.busy && !room} @click=${() => this.#tell('add-tab')}>Add a tab</button>
         ${room ? html`<button @click=${() => this.#copy()}>${this.copied ? 'Copied' : 'Copy the link'}</button>` : ''}
@@ -65,6 +76,16 @@ export class SharePanel extends LitElement {
     </div>`;
   }
 
+  #rename(text: string): void {
+    try {
+      keepTabName(readTabName(text), () => sessionStorage);
+      this.wrong = '';
+      this.#tell('rename-tab');
+    } catch (error) {
+      this.wrong = sentence(error);
+    }
+  }
+
   /** For the owner: one choice for each right. */
   #rules(rules: Rules) {
     return html`${RIGHTS.map((right) => html`<label class="small">Who may ${DEEDS[right]}
@@ -75,7 +96,7 @@ export class SharePanel extends LitElement {
       </select></label>`)}`;
   }
 
-  #tell(name: 'add-tab' | 'leave-room' | 'remove-member' | 'set-rules', detail?: unknown): void { this.dispatchEvent(new CustomEvent(name, { detail })); }
+  #tell(name: 'add-tab' | 'leave-room' | 'rename-tab' | 'remove-member' | 'set-rules', detail?: unknown): void { this.dispatchEvent(new CustomEvent(name, { detail })); }
 
   async #copy(): Promise<void> {
     try {

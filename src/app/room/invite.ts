@@ -54,8 +54,8 @@ function downloadOf({ data, model }: RunConfig): string {
   return isPresetName(model) ? `${text}; no weights: it starts from nothing` : `${text}; the weights of ${model}`;
 }
 
-/** From the pace that the run tells. */
-function leftOf(run: RunView): string | undefined {
+/** How long the rest will take: from its own steps, or from the pace that a run elsewhere tells; undefined before there is one. */
+export function leftOf(run: RunView): string | undefined {
   if (run.remainingMs !== undefined) return duration(run.remainingMs);
   const { config, step, tokensPerSecond: { last } } = run;
   return last ? duration((config.steps - step) * config.batch * contextOf(config, NO_FACTS) / last * 1000) : undefined;

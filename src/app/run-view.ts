@@ -66,6 +66,8 @@ export interface RankView {
   /** What its device proved about itself; undefined until it did. */
   certificate: Certificate | undefined;
   memoryBytes: number;
+  /** What its plans will allocate, where it is in another tab; 0: not counted yet. */
+  expectedBytes: number;
   links: readonly LinkView[];
   metrics: StepMetrics | undefined;
 }
@@ -122,7 +124,7 @@ export class RunView {
     this.config = config;
     const size = worldSize(config.layout);
     this.ranks = Array.from({ length: size }, (_, rank) => ({
-      rank, place: placeName(rank, config.layout), name: '', own: false, adapter: '', software: false, text: '', certificate: undefined, memoryBytes: 0, links: [], metrics: undefined,
+      rank, place: placeName(rank, config.layout), name: '', own: false, adapter: '', software: false, text: '', certificate: undefined, memoryBytes: 0, expectedBytes: 0, links: [], metrics: undefined,
     }));
   }
 

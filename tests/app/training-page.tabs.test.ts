@@ -204,5 +204,8 @@ describe('a room', () => {
     await page.getByText('name: has characters that cannot be seen').waitFor();
     await button(page, 'Lend this device').click();
     await first.until('end', ({ event }) => event?.kind === 'done');
+    // The card of a rank in another tab has its state, its memory and the link to it.
+    const other = first.page.locator('mesh-map li', { hasNotText: '(this one)' });
+    await expect.poll(() => other.innerText()).toMatch(/state\s+done[\s\S]*memory\s+about [\d.]+ [kM]B[\s\S]*same browser/);
   });
 });

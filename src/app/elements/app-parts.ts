@@ -65,7 +65,7 @@ export function runPanels({ run, phase, stays, watching }: PageState, others: re
     ['norm', 'Gradient norm', { name: 'before clipping', colour: '--optimizer', series: run?.gradNorm ?? EMPTY }, 3],
     ['rate', 'Learning rate', { name: 'rate', colour: '--good', series: run?.learningRate ?? EMPTY }, 5],
   ];
-  const version = run ? `${run.step} ${run.evaluation.length} ${phase} ${run.ranks.map(({ text, links }) => text + links.length).join()}` : '';
+  const version = run ? `${run.step} ${run.evaluation.length} ${phase} ${run.ranks.map(({ text, links, expectedBytes }) => text + links.length + expectedBytes).join()}` : '';
   const drawn = `${version} ${others.map(({ name }) => name).join()}`;
   const software = run?.ranks.some((rank) => rank.software && rank.own);
   return html`<div class="panels">

@@ -25,6 +25,7 @@ import { draftOf, edit, problemsOf } from '../form/draft.ts';
 import type { Draft } from '../form/draft.ts';
 import { fittingMicrobatches, layoutFor, NO_FACTS } from '../form/fit.ts';
 import type { Fault, FormFacts } from '../form/fit.ts';
+import { expectMemory } from '../form/forecast.ts';
 import { PRESETS, presetConfig } from '../presets.ts';
 import type { Curve } from '../charts/curve.ts';
 import type { History } from '../history/history.ts';
@@ -69,6 +70,8 @@ export class TabmeshApp extends LitElement {
   #statusAtMs = 0;
   #statusShown = '';
   #focused: Element | null = null;
+  /** The run of which the other ranks' memory was counted. */
+  #counted: PageState['run'];
   /** The last checkpoint that became the one to go on from. */
   #seen: PageState['checkpoint'];
 
@@ -207,7 +210,12 @@ export class TabmeshApp extends LitElement {
 
   /** Focus does not fall to the page when the button that had it is gone. */
   override willUpdate(): void {
-    const { checkpoint } = this.state ?? {};
+    const { checkpoint, run } = this.state ?? {};
+    if (run?.ready && run !== this.#counted) {
+      this.#counted = run;
+      // A run whose memory cannot be counted is none that this page can build; its cards go without.
+      expectMemory(run, this.facts).then((any) => { if (any) this.requestUpdate(); }, (error: unknown) => console.warn('the memory of the other ranks is not counted', error));
+    }
     if (checkpoint && checkpoint !== this.#seen && !this.controller.busy) {
       this.#seen = checkpoint;
       this.resumable = { ...openCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };

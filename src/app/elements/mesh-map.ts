@@ -43,19 +43,24 @@ export class MeshMap extends LitElement {
 
   #card(view: RankView) {
     const { rank, place, name, own, adapter, software, memoryBytes, links, text, certificate } = view;
-    const kinds = [...new Set(links.map(linkWay))].join(', ');
+    // Of a rank in another tab we know what all ranks do alike, what it will have allocated, and our own link to it.
+    const here = this.ranks.find((known) => known.own);
+    const seen = own ? links : here?.links.filter(({ peer }) => peer === rank) ?? [];
+    const state = own || !name ? text || 'starting' : here?.text || text || 'not told';
+    const memory = memoryBytes ? formatBytes(memoryBytes) : view.expectedBytes ? `about ${formatBytes(view.expectedBytes)}` : 'not known yet';
+    const kinds = [...new Set(seen.map(linkWay))].join(', ');
     return html`<li>
       <div class="row"><span class="rank" aria-label=${`rank ${rank}`}>${rank}</span><span class="place">${place}</span></div>
       <div class="adapter">${adapter || 'opening the adapter'} ${software ? html`<span class="badge warn" title="It computes on the processor: correct, but slow.">software</span>` : ''}</div>
       <dl>
         ${name ? html`<dt>tab</dt><dd>${name}${own ? ' (this one)' : ''}</dd>` : ''}
-        ${own || !name ? html`<dt>state</dt><dd>${text || 'starting'}</dd><dt>memory</dt><dd>${memoryBytes ? formatBytes(memoryBytes) : 'not known yet'}</dd>` : ''}
+        <dt>state</dt><dd>${state}</dd><dt>memory</dt><dd>${memory}</dd>
       </dl>
       ${certificate ? qualification(certificate) : ''}
-      ${links.length ? html`<table>
+      ${seen.length ? html`<table>
         <caption>${kinds}</caption>
         <thead><tr><th scope="col">to rank</th><th scope="col">round trip</th><th scope="col">rate</th></tr></thead>
-        <tbody>${links.map((link) => html`<tr><td>${link.peer}</td><td>${roundTrip(link)}</td><td title=${linkFigures(link)}>${(link.bytesPerSecond / 1e6).toFixed(2)} MB/s</td></tr>`)}</tbody>
+        <tbody>${seen.map((link) => html`<tr><td>${own ? link.peer : `${here!.rank} (this tab)`}</td><td>${roundTrip(link)}</td><td title=${linkFigures(link)}>${(link.bytesPerSecond / 1e6).toFixed(2)} MB/s</td></tr>`)}</tbody>
       </table>` : ''}
     </li>`;
   }

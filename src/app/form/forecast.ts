@@ -3,6 +3,7 @@
 import { formatBytes } from '../../base/format-bytes.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { MemoryPlan, RankMemory } from '../../train/memory/memory-plan.ts';
+import type { RunView } from '../run-view.ts';
 import { contextOf, networkFor, sharesOf, vocabularyOf } from './fit.ts';
 import type { FormFacts } from './fit.ts';
 
@@ -14,6 +15,16 @@ export async function forecast(config: RunConfig, facts: FormFacts): Promise<For
   if (!model) return undefined;
   const { planMemory } = await import('../../train/memory/memory-plan.ts');
   return describe(await planMemory(config, model, contextOf(config, facts)), config, facts);
+}
+
+/** Counts what the ranks of other tabs will have allocated; resolves to whether there was one. */
+export async function expectMemory(run: RunView, facts: FormFacts): Promise<boolean> {
+  const model = networkFor(run.config, facts);
+  if (!model || run.ranks.every(({ own }) => own)) return false;
+  const { planMemory } = await import('../../train/memory/memory-plan.ts');
+  const { ranks } = await planMemory(run.config, model, contextOf(run.config, facts));
+  for (const view of run.ranks) view.expectedBytes = total(ranks[view.rank]!);
+  return true;
 }
 
 export function describe({ parameters, ranks }: MemoryPlan, config: RunConfig, facts: FormFacts): Forecast {

@@ -12,7 +12,7 @@ import { newRoomKey } from '../cluster/seal.ts';
 import type { DeviceReport } from '../../workers/protocol.ts';
 import { knownIdentity } from './room/identity.ts';
 import type { RoomAddress } from './fragment.ts';
-import { tabName } from './room/tab-name.ts';
+import { tabName } from './link/tab-name.ts';
 import { adapterName } from './run-view.ts';
 
 const PROBE_MS = 3000;

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { inviteOf } from '../../src/app/room/invite.ts';
-import { keepTabName, MOST_NAME, readTabName, tabName } from '../../src/app/room/tab-name.ts';
+import { keepTabName, MOST_NAME, readTabName, tabName } from '../../src/app/link/tab-name.ts';
 import { makePlan } from '../../src/app/plan.ts';
 import { RunView } from '../../src/app/run-view.ts';
 import type { Presence } from '../../src/cluster/presence.ts';

@@ -8,7 +8,7 @@ import { RIGHTS } from '../../cluster/room/laws.ts';
 import type { Rules } from '../../cluster/room/laws.ts';
 import { DEEDS, rulesSentence } from '../room/names.ts';
 import { sentence } from '../plan.ts';
-import { keepTabName, MOST_NAME, readTabName, tabName } from '../room/tab-name.ts';
+import { keepTabName, MOST_NAME, readTabName, tabName } from '../link/tab-name.ts';
 import type { RoomState } from '../run-controller.ts';
 import { shapes } from './theme.ts';
 

@@ -81,3 +81,15 @@ it('a room goes on by itself from the last checkpoint when a tab crashes, with a
   const [survivor] = stay;
   expect((await survivor!.state()).run).toMatchObject({ step: 60, points: 60 });
 });
+
+it('whoever is in the room may let it go on, also one who came later; the checkpoint comes to who lacks it', async () => {
+  const profile = await driver.profile();
+  const [first, second] = await openAll(profile, 'button', 2, `&plan=${tinyPlan({ layout: 'dp=2', steps: 40, checkpointEvery: 5, data: 'copy' })}`);
+  await Promise.all([first!.step(12), second!.step(12)]);
+  await crash(first!);
+  await second!.page.getByRole('button', { name: /^Go on from step \d+$/ }).waitFor();
+  const later = await profile.open(room('button'));
+  await later.page.getByRole('button', { name: /^Go on from step \d+$/ }).click();
+  await Promise.all([second!, later].map((tab) => ended(tab, 40)));
+  expect(later.reports.find(({ event }) => event?.kind === 'file')?.event!['file']).toMatchObject({ name: expect.stringMatching(/^checkpoint of step \d+$/) as string });
+});

@@ -50,7 +50,7 @@ export class RealTabs {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(check);
-        reject(new Error(`not within ${timeoutMs} ms: ${what}; the last reports are ${JSON.stringify(this.events.slice(-8).map(({ tab, report }) => ({ tab, ...report }))).slice(0, 3000)}`));
+        reject(new Error(`not within ${timeoutMs} ms: ${what}; the last reports of each tab are ${this.#lastReports()}`));
       }, timeoutMs);
       const check = (): void => {
         const value = found(this.events);
@@ -62,6 +62,13 @@ export class RealTabs {
       this.#waiting.add(check);
       check();
     });
+  }
+
+  #lastReports(): string {
+    return this.pages.map((_page, tab) => {
+      const said = this.events.filter((event) => event.tab === tab).slice(-3).map(({ report }) => JSON.stringify(report).slice(0, 300));
+      return `\ntab ${tab}: ${said.join('\n  ')}`;
+    }).join('');
   }
 
   /** The rank of each tab, from its own reports. */

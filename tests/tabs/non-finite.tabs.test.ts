@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { RankEvent } from '../../workers/protocol.ts';
 import { readSafetensors, toFloat32 } from '../../src/base/safetensors.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+import { PATIENCE_MS } from '../support/patience.ts';
 import { RealTabs } from '../support/real-tabs.ts';
 import type { TabEvent } from '../support/real-tabs.ts';
 
@@ -18,7 +19,7 @@ test.each(['dp=2,pp=2', 'dp=2,tp=2'])('a tab that computes NaN, %s', async (layo
   const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', layout], ['batch', '8'], ['microbatches', '2'], ['steps', '100000'], ['evalEvery', '0'], ['sampleEvery', '0'], ['checkpointEvery', '1'], ['tune', 'none']]);
   const tabs = await RealTabs.open(config);
   try {
-    await tabs.until('three steps on every tab', 120_000, (events) => ([0, 1, 2, 3].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 3) ? true : undefined));
+    await tabs.until('three steps on every tab', PATIENCE_MS, (events) => ([0, 1, 2, 3].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 3) ? true : undefined));
     const victim = tabs.rankOf(VICTIM_TAB)!;
     const [worker] = tabs.pages[VICTIM_TAB]!.workers();
     await worker!.evaluate(() => {
@@ -30,13 +31,15 @@ test.each(['dp=2,pp=2', 'dp=2,tp=2'])('a tab that computes NaN, %s', async (layo
         return mapped;
       };
     });
-    const failures = await tabs.until('a failure on every tab', 60_000, (events) => {
+    const failures = await tabs.until('a failure on every tab', PATIENCE_MS, (events) => {
       const failed = [0, 1, 2, 3].map((tab) => rankEvents(events, tab).find(({ kind }) => kind === 'failed') as Extract<RankEvent, { kind: 'failed' }> | undefined);
       return failed.every((event) => event !== undefined) ? failed : undefined;
     });
     for (const failure of failures) expect(failure, failure.message).toMatchObject({ name: 'PeerError', culprit: victim, evidence: 'non-finite' });
-    expect(new Set(failures.map(({ message }) => message)).size).toBe(1);
-    expect(failures[0]!.message).toMatch(/^rank \d non-finite: (in step \d+ .+; nothing was changed by it|its [\w ]+ hold NaN, so nothing is handed over; the last checkpoint stays)$/);
+    // Whoever hears of it from a third rank says so.
+    const said = failures.map(({ message }) => message.replace(/ \(told by rank \d\)$/, ''));
+    expect(said).toEqual(said.map(() => said[0]));
+    expect(said[0]).toMatch(/^rank \d non-finite: (in step \d+ .+; nothing was changed by it|its [\w ]+ hold NaN, so nothing is handed over; the last checkpoint stays)$/);
 
     // No checkpoint that left rank 0 has a NaN, nor has what its browser keeps.
     const steps = [0, 1, 2, 3].flatMap((tab) => rankEvents(tabs.events, tab)).flatMap((event) => (event.kind === 'checkpoint' ? [event.step] : []));

@@ -40,7 +40,7 @@ const COLLECTIVES = 'collectives';
 
 export const command: Command = {
   name: 'bench',
-  summary: 'measures kernels, a training step, the wait for the first loss, or collectives between tabs, also of other libraries',
+  summary: 'measures kernels, a step, the wait for the first loss, or collectives, beside other libraries',
   help: ['tabmesh bench: measures kernels, a training step or collectives between tabs, also of other libraries', '', 'usage: tabmesh bench step|kernels|first-loss [options]', '', describeOptions(OPTIONS), '',
     'usage: tabmesh bench collectives [options]', '', describeOptions(COLLECTIVES_OPTIONS), '',
     'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks, an element of a collective is not exact.'].join('\n'),

@@ -1,5 +1,5 @@
-// How a worker qualifies its GPU: it remembers in IndexedDB, and tabs of one browser take turns, so that one measures and the others read what it found. Before the training
-// the others wait for their turn; between steps they go on without one.
+// How a worker qualifies its GPU: it remembers in IndexedDB, and tabs of one browser take turns, so that one measures
+// and the others read what it found. Before the training the others wait for their turn; between steps they go on.
 
 import { realWorld } from '../src/base/world.ts';
 import { indexedDbTuneStore } from '../src/device/tune/indexed-db-store.ts';
@@ -10,10 +10,13 @@ const LOCK = 'tabmesh tune';
 /** A frozen tab may hold the lock for ever; several that measure one after the other need this long. */
 const PATIENCE_MS = 20_000;
 
-/** `tuneSeconds` as in RunConfig.tune. */
-export async function browserQualifier(tuneSeconds: number): Promise<Qualifier> {
+/**
+ * `tuneSeconds` as in RunConfig.tune. `later`: a software adapter measures between its steps; what makes no steps, as a
+ * bench, measures at once.
+ */
+export async function browserQualifier(tuneSeconds: number, later: boolean): Promise<Qualifier> {
   return new Qualifier({
-    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns, later: true, turn: ifFree,
+    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns, later, turn: ifFree,
     ...(typeof indexedDB === 'undefined' ? {} : { store: indexedDbTuneStore(indexedDB) }),
   });
 }

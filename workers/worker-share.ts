@@ -33,7 +33,7 @@ export class WorkerShare {
 
   /** One for all ranks: one of them measures, within one budget, and the others take its choices. */
   qualifier(tuneSeconds: number): Promise<Qualifier> {
-    if (this.#qualifier?.tuneSeconds !== tuneSeconds) this.#qualifier = { tuneSeconds, made: browserQualifier(tuneSeconds) };
+    if (this.#qualifier?.tuneSeconds !== tuneSeconds) this.#qualifier = { tuneSeconds, made: browserQualifier(tuneSeconds, true) };
     return this.#qualifier.made;
   }
 

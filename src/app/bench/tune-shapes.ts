@@ -48,7 +48,7 @@ export async function tuneShapes({ context, request, checkpoint, onStatus, onDec
     checkpoint();
     onStatus(kernel.name, i, chosen.length);
     // What is left is shared evenly: classes that are remembered or have one variant give theirs to the others.
-    const device = deviceOf(context, { qualifier: await browserQualifier(Math.max(least, leftMs / (chosen.length - i)) / 1000) });
+    const device = deviceOf(context, { qualifier: await browserQualifier(Math.max(least, leftMs / (chosen.length - i)) / 1000, false) });
     try {
       const { decisions, notes, refused, tuneMs } = await device.qualify!([{ kernel, params, count }]);
       for (const decision of decisions) onDecision(decision);

@@ -55,7 +55,7 @@ async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
 }
 
 async function bench({ workloads: names, peers, cases, scope, rounds, tune: seconds }: BenchRequest, context: GpuContext): Promise<void> {
-  const device = deviceOf(context, seconds > 0 ? { qualifier: await browserQualifier(seconds) } : {});
+  const device = deviceOf(context, seconds > 0 ? { qualifier: await browserQualifier(seconds, false) } : {});
   const coarseMs = await coarseWaitMs(device, realWorld);
   if (coarseMs !== undefined) {
     const text = `this browser answers every wait for the GPU after ${Math.round(coarseMs)} ms at the earliest, so times say nothing about a kernel; right or wrong does`;

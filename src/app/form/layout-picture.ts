@@ -45,15 +45,15 @@ function draw({ columns, rows, boxes, lines }: Picture) {
   const y = (row: number): number => row * (HEIGHT + GAP_Y);
   const [width, height] = [x(columns) - GAP_X, y(rows) - GAP_Y];
   const label = boxes.map(({ rank, holds }) => `device ${rank}: ${holds.join('; ')}`).join('. ');
-  return html`<svg viewBox="-2 -2 ${width + 4} ${height + 4}" style=${`max-width:${width + 4}px`} role="img" aria-label=${label}>
+  return html`<svg viewBox="-2 -2 ${width + 4} ${height + 4}" .style=${`max-width:${width + 4}px`} role="img" aria-label=${label}>
     ${lines.map(({ axis, from, to }) => {
       const [a, b] = [boxes[from]!, boxes[to]!];
       // Lines of two axes between the same columns or rows lie side by side.
       const shift = { pp: -8, dp: -24, sp: 8, ep: 24, tp: 8 }[axis];
       const across = a.row === b.row;
       return across
-        ? svg`<line x1=${x(a.column) + WIDTH} x2=${x(b.column)} y1=${y(a.row) + HEIGHT / 2 + shift} y2=${y(b.row) + HEIGHT / 2 + shift} style=${`stroke:var(${COLOURS[axis]})`}></line>`
-        : svg`<line x1=${x(a.column) + WIDTH / 2 + shift} x2=${x(b.column) + WIDTH / 2 + shift} y1=${y(a.row) + HEIGHT} y2=${y(b.row)} style=${`stroke:var(${COLOURS[axis]})`}></line>`;
+        ? svg`<line x1=${x(a.column) + WIDTH} x2=${x(b.column)} y1=${y(a.row) + HEIGHT / 2 + shift} y2=${y(b.row) + HEIGHT / 2 + shift} .style=${`stroke:var(${COLOURS[axis]})`}></line>`
+        : svg`<line x1=${x(a.column) + WIDTH / 2 + shift} x2=${x(b.column) + WIDTH / 2 + shift} y1=${y(a.row) + HEIGHT} y2=${y(b.row)} .style=${`stroke:var(${COLOURS[axis]})`}></line>`;
     })}
     ${boxes.map(({ rank, column, row, holds }) => svg`<g transform="translate(${x(column)} ${y(row)})"><rect width=${WIDTH} height=${HEIGHT} rx="9"></rect>
       <text class="rank" x="9" y="16">device ${rank}</text>${holds.map((text, i) => svg`<text class="holds" x="9" y=${31 + 14 * i}>${text}</text>`)}</g>`)}

@@ -2,7 +2,7 @@
 // everything in IndexedDB. A stop while kernels compile, and while they are measured, is heard at once.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Certificate } from '../../src/device/tune/certificate.ts';
+import type { Certificate, Decision } from '../../src/device/tune/certificate.ts';
 import { scaledLimit } from '../support/patience.ts';
 import { PageDriver, tinyPlan } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
@@ -16,6 +16,8 @@ const STOP_MS = 2000;
 const plan = (more: Readonly<Record<string, unknown>> = {}): string => `#plan=${tinyPlan({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
 
 const click = (tab: Tab, name: string): Promise<void> => tab.page.getByRole('button', { name, exact: true }).click();
+
+const nameOf = ({ kernel, shapeClass }: Decision): string => `${kernel} ${shapeClass}`;
 
 /** Trains until both ranks have told what they found, and stops. */
 async function certificates(tab: Tab): Promise<readonly Certificate[]> {
@@ -44,9 +46,11 @@ it('two devices of one tab begin at once, qualify between steps, and a second vi
   expect(counted.length).toBeGreaterThan(0);
   expect(await first.page.locator('mesh-map li').first().innerText()).toMatch(/qualified \d+ kernel variants \(worst error 0\.\d+ of the tolerance\)/);
   await first.page.close();
+  const complete = new Set(both[0]!.decisions.filter((decision) => decision.complete).map(nameOf));
   for (const { checks, decisions } of await certificates(await profile.open(plan()))) {
     expect(checks.filter(({ how }) => how === 'remembered').length).toBeGreaterThan(10);
-    expect(decisions.filter(({ complete }) => complete).every(({ remembered }) => remembered)).toBe(true);
+    // What the first visit left open may be measured to its end now.
+    expect(decisions.filter((decision) => complete.has(nameOf(decision)) && !decision.remembered)).toEqual([]);
   }
 });
 

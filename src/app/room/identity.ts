@@ -14,6 +14,8 @@ export interface TabIdentity {
 }
 
 const NAME = 'tabmesh.tab';
+/** Of its own: whoever opens a database first decides what it holds. */
+const DATABASE = 'tabmesh-identities';
 const STORE = 'keys';
 /** The page before a reload lets go of its lock while it ends, the holder of a duplicated tab never. */
 const HOLDER_MS = 1500;
@@ -121,7 +123,7 @@ async function holdByChannel(name: string): Promise<boolean> {
 interface Kept { readonly pair: CryptoKeyPair; readonly usedAt: number }
 
 async function keptPair(name: string): Promise<CryptoKeyPair> {
-  const database = await settled(Object.assign(indexedDB.open('tabmesh', 1), {
+  const database = await settled(Object.assign(indexedDB.open(DATABASE, 1), {
     onupgradeneeded(this: IDBOpenDBRequest) { this.result.createObjectStore(STORE).createIndex('usedAt', 'usedAt'); },
   }));
   try {

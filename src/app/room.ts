@@ -43,7 +43,10 @@ export interface CarrierWatch {
  */
 export async function chooseCarrier(broker: string | undefined, { onStatus, onNotice, onName, signal }: CarrierWatch): Promise<Carrier> {
   const world = realWorld;
-  if (broker !== undefined && broker !== 'none') return mqttCarrier({ world, url: broker });
+  if (broker !== undefined && broker !== 'none') {
+    onStatus('connecting to the broker of this link');
+    return mqttCarrier({ world, url: broker });
+  }
   const near = broadcastChannelCarrier({ world });
   if (broker === 'none' || !location.host) return near;
   // Beside the page, which may lie below a path of a proxy.

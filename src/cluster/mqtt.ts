@@ -20,12 +20,15 @@ export interface MqttOptions {
   readonly url: string;
   readonly username?: string;
   readonly password?: string;
-  /** How long the first connection may take. */
+  /** How long the first connection may take, in as many attempts as fit; 30 s by default: a busy machine takes long. */
   readonly connectTimeoutMs?: number;
   readonly graceMs?: number;
   readonly keepaliveSeconds?: number;
   readonly reconnectMs?: number;
 }
+
+const CONNECT_MS = 30_000;
+const ATTEMPT_MS = 10_000;
 
 export function mqttCarrier(options: MqttOptions): Carrier {
   return new MqttCarrier(options);
@@ -55,7 +58,7 @@ class MqttCarrier implements Carrier {
     const { username, password, keepaliveSeconds = 10, reconnectMs = 1000 } = this.#options;
     const settings: IClientOptions = {
       // 23 letters and digits: more a broker need not accept (MQTT 3.1.1, 3.1.3.1).
-      clientId: `tabmesh${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: 5000,
+      clientId: `tabmesh${address}`, clean: true, protocolVersion: 4, keepalive: keepaliveSeconds, reconnectPeriod: reconnectMs, connectTimeout: ATTEMPT_MS,
       // mqtt.js would keep its clock in a worker made of text, which pages may forbid; without the clock, brokers end the connection.
       timerVariant: 'native',
       // Signals of a dead minute would only confuse: what cannot be sent now is sent by the next retry of the layers above.
@@ -103,7 +106,7 @@ class MqttCarrier implements Carrier {
   }
 
   async #firstConnection(client: MqttClient): Promise<void> {
-    const { world, url, connectTimeoutMs = 8000 } = this.#options;
+    const { world, url, connectTimeoutMs = CONNECT_MS } = this.#options;
     let lastReason = '';
     try {
       await new Promise<void>((connected, refused) => {

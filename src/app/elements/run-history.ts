@@ -17,7 +17,6 @@ export class RunHistory extends LitElement {
     ul { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 8px; max-height: 420px; overflow: auto; }
     li { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 10px; align-items: center; border: 1px solid var(--edge); border-radius: 10px; padding: 8px 12px; }
     li > .row:last-child { justify-content: flex-end; }
-    input[type='checkbox'] { width: 18px; min-height: 18px; height: 18px; accent-color: var(--accent); }
     input.name { border-color: transparent; background: transparent; font-weight: 600; min-height: 32px; padding: 2px 6px; text-overflow: ellipsis; }
     input.name:hover, input.name:focus { border-color: var(--edge); background: var(--card); }
     .what { padding-left: 7px; overflow-wrap: anywhere; }

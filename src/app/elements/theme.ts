@@ -37,6 +37,7 @@ export const shapes = css`
   button:disabled, button[aria-disabled='true'] { opacity: 0.5; cursor: default; }
   button:focus-visible, .button:focus-within, select:focus-visible, input:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
   select, input { padding: 6px 10px; width: 100%; min-width: 0; }
+  input[type='checkbox'] { width: 16px; height: 16px; min-height: 0; margin: 0; flex: none; accent-color: var(--accent); vertical-align: -2px; }
   a { color: var(--accent); }
   summary { cursor: pointer; border-radius: 6px; }
 `;

@@ -22,7 +22,6 @@ export class BenchSettingsForm extends LitElement {
     .chip:has(:checked) { border-color: var(--accent); color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
     .chip:has(:focus-visible) { outline: 2px solid var(--accent); outline-offset: 2px; }
     .chip:has(:disabled) { opacity: 0.5; cursor: default; }
-    .chip input { width: 15px; height: 15px; min-height: 0; margin: 0; accent-color: var(--accent); }
     .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(190px, 100%), 1fr)); gap: 10px 12px; }
     label.field { display: grid; gap: 3px; font-size: 13px; color: var(--soft); align-content: end; }
     label.field > * { color: var(--ink); font-size: 14px; }

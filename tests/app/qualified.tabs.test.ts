@@ -51,6 +51,9 @@ it('two devices of one tab begin at once, qualify between steps, and a second vi
     expect(checks.filter(({ how }) => how === 'remembered').length).toBeGreaterThan(10);
     // What the first visit left open may be measured to its end now.
     expect(decisions.filter((decision) => complete.has(nameOf(decision)) && !decision.remembered)).toEqual([]);
+    // Nothing that the first visit found is lost.
+    const tried = new Map(decisions.map((decision) => [nameOf(decision), decision.candidates.length]));
+    for (const decision of both[0]!.decisions) expect(tried.get(nameOf(decision))).toBeGreaterThanOrEqual(decision.candidates.length);
   }
 });
 

@@ -9,6 +9,7 @@ export interface ProgressStep { readonly step: number; readonly loss: number; re
 const PLAIN_LINES = 20;
 /** Notes may tell what other people's tabs or a model say. */
 const MAX_NOTE = 20_000;
+const COUNT = /\d+ of \d+/g;
 
 export class ProgressLine {
   readonly #steps: number;
@@ -16,12 +17,27 @@ export class ProgressLine {
   #bytes = 0;
   #recentMs: number[] = [];
   #drawn = false;
+  /** The last status without its count. */
+  #said = '';
 
   constructor(steps: number, io: CommandIo) { this.#steps = steps; this.#io = io; }
 
   note(text: string): void {
     this.#clear();
+    this.#said = '';
     this.#io.err(plainLines(text, MAX_NOTE));
+  }
+
+  /** What a rank is at now. One that only counts on is drawn over in a terminal, and said once elsewhere. */
+  status(text: string): void {
+    const shown = plainLines(text, MAX_NOTE);
+    const kind = shown.replace(COUNT, '');
+    if (kind === shown) return this.note(shown);
+    if (this.#io.redraw) {
+      this.#io.redraw(shown);
+      this.#drawn = true;
+    } else if (kind !== this.#said) this.#io.err(shown);
+    this.#said = kind;
   }
 
   step({ step, loss, tokens, ms, bytes }: ProgressStep): void {

@@ -105,7 +105,8 @@ class DemoView {
     else if (event.kind === 'ready') this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
     else if (event.kind === 'evaluation') this.note(`held-out loss ${event.loss.toFixed(4)}`);
     else if (event.kind === 'sample') this.#sample = event.text;
-    else if (event.kind === 'status' || event.kind === 'note') this.note(event.text);
+    else if (event.kind === 'status') this.#progress.status(event.text);
+    else if (event.kind === 'note') this.note(event.text);
   };
 
   /** What was learnt, and a text. */

@@ -52,7 +52,7 @@ export class RunOutputs {
   }
 
   take(rank: number, event: RunEvent): void {
-    if (event.kind === 'status' && rank === 0) this.status(event.text);
+    if (event.kind === 'status' && rank === 0) this.#progress.status(event.text);
     else if (event.kind === 'step') this.#step(rank, event.metrics);
     else if (rank !== 0) return;
     else if (event.kind === 'note') this.status(event.step === 0 ? `note: ${event.text}` : `step ${event.step}: ${event.text}`);

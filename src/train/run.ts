@@ -176,7 +176,7 @@ async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside
   const { mesh, whileWaiting } = options;
   options.onWait?.(true);
   const stopped = await waitTogether({
-    world: mesh.world, next: async () => whileWaiting?.(paused) ?? 'go', requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
+    world: mesh.world, failed: mesh.failed, next: async () => whileWaiting?.(paused) ?? 'go', requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
     serve: async ({ save, sample }) => {
       if (sample) await beside.asked();
       if (save) await keep();

@@ -24,6 +24,8 @@ class Lab {
   readonly desks: readonly WishDesk[];
   readonly events: readonly RunEvent[][];
   readonly over: Promise<unknown>;
+  /** How each rank ended. */
+  readonly ends: readonly Promise<void>[];
   readonly waiting: readonly { is: boolean }[];
   readonly #nodes: ReturnType<typeof loopbackMesh>;
   #check = (): void => {};
@@ -36,7 +38,7 @@ class Lab {
     this.desks = Array.from({ length: size }, () => new WishDesk());
     this.events = this.desks.map(() => []);
     this.waiting = this.desks.map(() => ({ is: false }));
-    this.over = Promise.all(this.#nodes.map(async ({ rank, links }) => {
+    this.ends = this.#nodes.map(async ({ rank, links }) => {
       const ledger = createLedger();
       const mesh = createMesh({ layout: config.layout, rank, links, ledger });
       const desk = this.desks[rank]!;
@@ -50,7 +52,8 @@ class Lab {
         mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
         throw error;
       }
-    }));
+    });
+    this.over = Promise.all(this.ends);
     this.over.catch(() => {});
   }
 
@@ -64,6 +67,9 @@ class Lab {
   steps(rank = 0): number { return this.of(rank, 'step').length; }
 
   of<K extends RunEvent['kind']>(rank: number, kind: K): readonly Extract<RunEvent, { kind: K }>[] { return this.events[rank]!.filter((event): event is Extract<RunEvent, { kind: K }> => event.kind === kind); }
+
+  /** Ends all wires of a rank, as a tab that is gone. */
+  kill(rank: number): void { this.#nodes[rank]!.kill(); }
 
   async stop(): Promise<void> {
     for (const desk of this.desks) desk.request({ stop: true });
@@ -112,6 +118,19 @@ describe.each(['dp=1', 'dp=2,pp=2', 'tp=2'])('a pause of %s', (layout) => {
     await lab.paused();
     await lab.stop();
     expect(lab.of(0, 'done')[0]).toMatchObject({ stopped: true });
+  });
+});
+
+describe('a peer that goes while all wait', () => {
+  it.each([['in a pause', false], ['after the last step', true]] as const)('%s ends the run of rank 0 too', async (_, stays) => {
+    const lab = new Lab('dp=4', stays ? { steps: 2, stays } : {});
+    if (!stays) {
+      await lab.until(() => lab.steps() >= 1);
+      for (const desk of lab.desks) desk.pause();
+    }
+    await lab.paused();
+    lab.kill(2);
+    for (const end of lab.ends.slice(0, 2)) await expect(end).rejects.toMatchObject({ culprit: 2, evidence: 'closed' });
   });
 });
 

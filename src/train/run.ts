@@ -101,8 +101,11 @@ export async function runRank(options: RunOptions): Promise<void> {
     const from = step = trainer.step;
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
     beside = new Beside({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell });
-    // A device that began at once has none yet.
-    if (!device.later) await tellCertificate(device, tell);
+    // What is measured before the training may share the GPU with nothing. A device that began at once measures later.
+    if (!device.later) {
+      await beside.begin();
+      await tellCertificate(device, tell);
+    }
     stopCounting();
     tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
@@ -155,7 +158,7 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
       if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
     } : undefined);
     tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
-    if (done === 0) beside.begin();
+    if (done === 0) void beside.begin();
     if (metrics.tokens === 0) tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
     const { stop, save, sample, pause } = metrics.requests;
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();

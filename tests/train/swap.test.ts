@@ -1,8 +1,9 @@
 // Ranks whose devices improve while they train: all swap between the same two steps, when the last of them is ready, and never before the first loss.
 
 import { expect, test } from 'vitest';
-import type { Later } from '../../src/device/device.ts';
+import type { Device, Later } from '../../src/device/device.ts';
 import { runRank } from '../../src/train/run.ts';
+import type { RunOptions } from '../../src/train/run.ts';
 import { createLedger } from '../../src/collectives/ledger.ts';
 import { createMesh } from '../../src/collectives/mesh.ts';
 import { PeerError } from '../../src/base/errors.ts';
@@ -11,6 +12,7 @@ import { createCpuDevice } from '../../src/device/cpu.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
+import type { LoopbackNode } from '../../src/transport/loopback.ts';
 
 const NOTHING = { adapter: 'a', launches: 0, checks: [], unchecked: [], refused: [], decisions: [], checkMs: 0, tuneMs: 0, notes: [] };
 
@@ -50,6 +52,26 @@ async function train(layout: string, slices: readonly (number | undefined)[], br
   return { told, errors };
 }
 
+/** Trains alone, and writes after the last step; what happened, in order. */
+async function trainAlone(later: Later | undefined, more: Partial<RunOptions> = {}): Promise<readonly string[]> {
+  const config = parseRunConfig([
+    ['model', 'gpt2-nano'], ['data', 'a.txt'], ['context', '8'], ['batch', '4'], ['steps', '3'], ['evalEvery', '0'], ['sampleEvery', '3'],
+  ]);
+  const prepared = prepareRun(config, { text: 'call me ishmael. '.repeat(20) });
+  const [{ links, leave }] = loopbackMesh(1, realWorld) as [LoopbackNode];
+  const ledger = createLedger();
+  const told: string[] = [];
+  const qualify: Device['qualify'] = async (launches) => {
+    if (launches.length) told.push('qualify');
+    return NOTHING;
+  };
+  const device = { ...createCpuDevice(), qualify, ...(later ? { later } : {}) };
+  const mesh = createMesh({ layout: config.layout, rank: 0, links, ledger });
+  await runRank({ device, mesh, ledger, world: realWorld, config, prepared, sampleTokens: 1, onEvent: ({ kind }) => told.push(kind), ...more });
+  leave();
+  return told.filter((kind) => !['status', 'done'].includes(kind));
+}
+
 /** After which step a rank swapped for the first time, and its first entry of a kind. */
 const firstSwap = (own: readonly string[]): string | undefined => own.slice(own.indexOf('swap')).find((entry) => entry.startsWith('step'));
 
@@ -80,4 +102,13 @@ test('what goes wrong there ends the run and names the rank', async () => {
   const { errors } = await train('dp=2', [5, 5], { rank: 1, error: new Error('computed wrongly') });
   expect(String(errors[0])).toMatch(/rank 1 .*computed wrongly/);
   expect(String(errors[1])).toMatch(/computed wrongly/);
+});
+
+test('a device that is measured before it trains is measured for its samples too', async () => {
+  const told = await trainAlone(undefined);
+  expect(told.filter((kind) => kind !== 'qualify')).toEqual(['certificate', 'ready', 'step', 'step', 'step', 'sample']);
+  expect(told.lastIndexOf('qualify')).toBeLessThan(told.indexOf('certificate'));
+  // One that begins at once hears of them after its first loss.
+  const later = await trainAlone({ work: async () => {}, settled: false, swap: () => 0 });
+  expect(later.lastIndexOf('qualify')).toBeGreaterThan(later.indexOf('step'));
 });

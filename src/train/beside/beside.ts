@@ -40,10 +40,11 @@ export class Beside {
 
   constructor(options: BesideOptions) { this.#options = options; }
 
-  /** Compiles what samples need, beside the training: nobody waits for it before the first sample. */
-  begin(): void {
+  /** Compiles what samples need: beside the training, unless somebody waits for it. Never rejects. */
+  async begin(): Promise<void> {
     const { trainer, prepared, wantsSamples } = this.#options;
     if (prepared.tokenizer && wantsSamples) this.#compiled ??= Generator.create(trainer).catch((error: unknown) => sentence(error));
+    await this.#compiled;
   }
 
   /** Tells the mean loss of the first held-out batches. */
@@ -109,7 +110,7 @@ export class Beside {
   async #agree(): Promise<Generator | undefined> {
     if (this.#agreed) return this.#agreed.generator;
     const { trainer: { options: { mesh }, step }, tell } = this.#options;
-    this.begin();
+    void this.begin();
     if (!this.#compiled) { this.#agreed = { generator: undefined }; return undefined; }
     const compiled = await this.#compiled;
     const own = compiled instanceof Generator ? compiled : undefined;

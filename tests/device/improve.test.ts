@@ -174,6 +174,19 @@ test('launches that are planned later are checked too', async () => {
   expect(better(late)).toBe('large');
 });
 
+test('times of a browser that answers every wait late decide nothing, which is told once', async () => {
+  const { plan, better, improve, device, world } = bench();
+  let waits = 0;
+  device.idle = async () => { waits++; world.ms += 100; };
+  await plan(twoTiles());
+  await improve();
+  await plan(twoTiles({}, {}, 'late'));
+  await improve();
+  const { checks, decisions, notes } = await device.qualify!([]);
+  expect([better(twoTiles()), checks.map(({ variant }) => variant), decisions, waits]).toEqual(['small', ['small', 'small'], [], 3]);
+  expect(notes).toEqual([expect.stringContaining('after 100 ms at the earliest, so its times decide nothing')]);
+});
+
 test('a GPU is checked and measured before', async () => {
   const { qualifier } = bench();
   expect(qualifier.isLater({ features: { ...fakeDevice(new ClockWorld()).features, software: false } })).toBe(false);

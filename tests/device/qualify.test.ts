@@ -206,6 +206,16 @@ test('who waited for the lock takes the choices of the one who measured', async 
   expect(device.ran).toEqual([]);
 });
 
+test('whether waits are coarse is found out once, whatever is planned', async () => {
+  const { qualify, device, world, chosen } = bench();
+  let waits = 0;
+  device.idle = async () => { world.ms += 100 + waits++; };
+  const [one, two] = ['one', 'two'].map((name) => fakeKernel({ slow: { runMs: 9 }, quick: { runMs: 3 } }, {}, name));
+  await qualify(one);
+  const { decisions, notes } = await qualify(two);
+  expect([waits, chosen(one), chosen(two), decisions, notes.length]).toEqual([3, 'slow', 'slow', [], 1]);
+});
+
 test('ranks that share a qualifier measure once', async () => {
   const { qualifier, world, qualify } = bench();
   const other = fakeDevice(world, qualifier);

@@ -24,6 +24,8 @@ export interface ImprovementOptions {
   readonly groups: () => readonly Group[];
   /** Time to measure in. */
   readonly tuneMs: number;
+  /** Whether times of this device may decide nothing (wait-step.ts). */
+  readonly coarse: () => Promise<boolean>;
 }
 
 export class Improvement {
@@ -70,9 +72,9 @@ export class Improvement {
   }
 
   async #tuneNext(): Promise<boolean> {
-    const { device, world, findings, tuneMs } = this.#options;
+    const { device, world, findings, tuneMs, coarse } = this.#options;
     const group = this.tuneMs < tuneMs && device.time ? this.#nextGroup() : undefined;
-    if (!group) return false;
+    if (!group || await coarse()) return false;
     const before = triedOf(findings, group);
     // The first time up to one challenger, then one more each time.
     const decision = await tuneGroup({ device, world, findings, check: this.#check, time: { deadlineMs: world.now() + tuneMs - this.tuneMs } }, group, 2);

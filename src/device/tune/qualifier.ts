@@ -52,6 +52,7 @@ export class Qualifier {
   readonly #checkBudget: Budget;
   #findings: Findings | undefined;
   #adapter = '';
+  #coarse: Promise<boolean> | undefined;
   #tuneLeftMs: number;
   #tuneMs = 0;
   #givenMs = 0;
@@ -91,6 +92,8 @@ export class Qualifier {
       const groups = launches.map((launch) => this.#group(launch));
       if (later) {
         if (first) await this.#load(this.#findings);
+        // Now, because later the ranks that share the GPU are at work, and every wait is long.
+        if (this.#options.tuneMs > 0 && launches.length) await this.#isCoarse(device);
         for (const { kernel, params } of groups) this.#findings.requireChoice(kernel, params);
       } else if (launches.length) await this.#qualify(device, this.#findings, groups);
       return this.#certificate(this.#findings);
@@ -107,7 +110,9 @@ export class Qualifier {
     const findings = this.#findings;
     if (!findings) return Promise.resolve(true);
     const { world, tuneMs, turn = (work) => work() } = this.#options;
-    const improvement = this.#improvement ??= new Improvement({ device, world, findings, tuneMs, groups: () => [...this.#groups.values()] });
+    const improvement = this.#improvement ??= new Improvement({
+      device, world, findings, tuneMs, groups: () => [...this.#groups.values()], coarse: () => this.#isCoarse(device),
+    });
     if (this.#improved && this.#groups.size !== this.#improvedGroups) this.#improved = false;
     if (this.#improved || improvement.device !== device) return Promise.resolve(this.#improved);
     const result = this.#turn.then(async () => {
@@ -177,11 +182,7 @@ export class Qualifier {
       if (known && !findings.decisions.has(classKey(group))) findings.decisions.set(classKey(group), { ...known, remembered: true });
     }
     const toMeasure = classes.some((group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group));
-    const coarseMs = toMeasure && device.time && this.#tuneLeftMs > 0 ? await coarseWaitMs(device, world) : undefined;
-    if (coarseMs !== undefined) {
-      this.#notes.add(`this browser answers every wait for the GPU after ${Math.round(coarseMs)} ms at the earliest, so its times decide nothing: the usual variants run`);
-      return;
-    }
+    if (toMeasure && device.time && this.#tuneLeftMs > 0 && await this.#isCoarse(device)) return;
     // First a few candidates of every shape, then the others.
     for (const most of [FIRST_CANDIDATES, Infinity]) {
       for (const group of classes) {
@@ -198,6 +199,16 @@ export class Qualifier {
     const leftMs = time.deadlineMs - world.now();
     this.#tuneMs += this.#tuneLeftMs - leftMs;
     this.#tuneLeftMs = leftMs;
+  }
+
+  /** Whether times of this GPU may decide nothing; found out and told once, for all that share it. */
+  #isCoarse(device: Device): Promise<boolean> {
+    return this.#coarse ??= coarseWaitMs(device, this.#options.world).then((coarseMs) => {
+      if (coarseMs === undefined) return false;
+      const shown = Math.round(coarseMs);
+      this.note(`this browser answers every wait for the GPU after ${shown} ms at the earliest, so its times decide nothing: the usual variants run`);
+      return true;
+    });
   }
 
   async #load(findings: Findings): Promise<void> {

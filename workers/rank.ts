@@ -132,7 +132,7 @@ export class Rank implements RankApi {
         },
         requests: () => this.#desk.take(), takeAsk: () => this.#desk.takeAsk(), whileWaiting: (paused) => this.#desk.next(paused),
         // Who waits for a person is not slow.
-        onWait: (waits) => watched.hold(waits), ...(setup.stays ? { stays: true } : {}),
+        onWait: (waits) => watched.hold(waits), holdDuring: watched.holdDuring, ...(setup.stays ? { stays: true } : {}),
       });
       for (const link of this.#links.values()) link.leave();
     } catch (error) {

@@ -66,6 +66,8 @@ export interface RunOptions {
   whileWaiting?(paused: boolean): Promise<Word>;
   /** All ranks begin or end to wait. */
   onWait?(waits: boolean): void;
+  /** While `work` runs, this rank takes its time: no deadline of the others counts. */
+  holdDuring?<T>(work: Promise<T>): Promise<T>;
   /** Stays after the last step, to serve samples and checkpoints, until the device is taken away. */
   readonly stays?: boolean;
   /** Ends the run before its next step, with an error. */
@@ -100,7 +102,10 @@ export async function runRank(options: RunOptions): Promise<void> {
     if (prepared.resumed) resume(trainer, prepared.resumed);
     const from = step = trainer.step;
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
-    beside = new Beside({ trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell });
+    beside = new Beside({
+      trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell,
+      holdDuring: (work) => options.holdDuring?.(work) ?? work,
+    });
     // What is measured before the training may share the GPU with nothing. A device that began at once measures later.
     if (!device.later) {
       await beside.begin();

@@ -61,6 +61,28 @@ describe('a rank that lives but does not call', () => {
     expect(world.pending).toBe(0);
   });
 
+  it('is waited for during a piece of work, in a pause or not', async () => {
+    const world = new VirtualWorld();
+    const all = ranks(3, world);
+    const { own } = all[2]!;
+    let compiled = (): void => {};
+    own.hold(true);
+    const work = own.holdDuring(new Promise<void>((resolve) => { compiled = resolve; }));
+    await world.advance(2000);
+    for (const { call } of all.slice(0, 2)) void call();
+    // Whichever ends first, the other still holds.
+    own.hold(false);
+    await world.advance(3 * DEADLINE_MS);
+    own.hold(true);
+    compiled();
+    await work;
+    await world.advance(3 * DEADLINE_MS);
+    expect(all.flatMap(({ errors }) => errors)).toEqual([]);
+    own.hold(false);
+    await world.advance(1.2 * DEADLINE_MS);
+    for (const { errors } of all.slice(0, 2)) expect(errors[0]).toMatchObject({ culprit: 2, evidence: 'slow' });
+  });
+
   it('is named also after a pause, when it hangs', async () => {
     const world = new VirtualWorld();
     const all = ranks(3, world);

@@ -5,8 +5,10 @@ import { ShapeError } from '../../src/base/errors.ts';
 import { worldSize } from '../../src/base/axis.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
+import { Beside } from '../../src/train/beside/beside.ts';
 import { Generator } from '../../src/train/beside/generate.ts';
 import { describeEnd } from '../../src/train/describe-end.ts';
+import { prepareRun } from '../../src/train/prepare.ts';
 import type { PreparedRun, RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
@@ -155,6 +157,27 @@ describe('the same sample in every layout', () => {
   });
 
   test('which another seed changes', async () => { expect(await sampled('gpt2-nano', 'dp=1', [['seed', '2']])).not.toBe(await alone('gpt2-nano')); });
+});
+
+test('the first sample holds the deadlines while it compiles, and for nothing else', async () => {
+  const create = Generator.create.bind(Generator);
+  const told: string[] = [];
+  vi.spyOn(Generator, 'create').mockImplementation(async (trainer) => {
+    const generator = await create(trainer);
+    told.push('compiled');
+    return generator;
+  });
+  const setting = config('dp=1');
+  const prepared = prepareRun(setting, { text: TEXT });
+  allOf(await onTrainers(setting, async ({ trainer }) => {
+    const beside = new Beside({
+      trainer, prepared, seed: 1, wantsSamples: true, sampleTokens: 1, tell: ({ kind }) => told.push(kind),
+      holdDuring: async (work) => { told.push('held'); try { return await work; } finally { told.push('free'); } },
+    });
+    for (let i = 0; i < 2; i++) await beside.sample();
+    await beside.dispose();
+  }, { files: { text: TEXT } }));
+  expect(told).toEqual(['held', 'compiled', 'free', 'sample', 'sample']);
 });
 
 test('evaluations number their messages apart from training steps', async () => {

@@ -29,15 +29,25 @@ export interface WatchedLinks {
   readonly watch: OperationWatch;
   /** While true, this rank takes its time and nobody's operations expire because of it. */
   hold(on: boolean): void;
+  /** The same while `work` runs, whatever is held around it or begins to be held meanwhile. */
+  holdDuring<T>(work: Promise<T>): Promise<T>;
 }
 
 export function createWatchedLinks({ rank, lanes, world, paths = {}, operationMs, expired, ...common }: WatchedLinksOptions): WatchedLinks {
   const links = new Map<number, Link>();
   let held = false;
+  let busy = 0;
   const toldBy = (peer: number): number | undefined => links.get(peer)?.stats.peerWaitsFor;
   const blame = (peer: number): number => culpritOf(peer, rank, toldBy);
   const watch = createOperationWatch({ world, self: rank, operationMs, blame, excused: (peer) => toldBy(peer) === peer, expired });
-  const waitsFor = (): number | undefined => (held ? rank : watch.waitsFor());
+  const waitsFor = (): number | undefined => (held || busy > 0 ? rank : watch.waitsFor());
   for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, worldSize: lanes.size + 1, path: paths[peer], lanes: pair, peer, self: rank, world, waitsFor, blame }));
-  return { links, recorder: createFlightRecorder(rank, world), watch, hold(on) { held = on; } };
+  return {
+    links, recorder: createFlightRecorder(rank, world), watch,
+    hold(on) { held = on; },
+    holdDuring(work) {
+      busy++;
+      return work.finally(() => { busy--; });
+    },
+  };
 }

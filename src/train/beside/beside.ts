@@ -24,6 +24,8 @@ export interface BesideOptions {
   readonly sampleTokens: number;
   /** What somebody at this rank wants the model to write next. */
   readonly takeAsk?: () => SampleAsk | undefined;
+  /** See RunOptions. */
+  readonly holdDuring?: <T>(work: Promise<T>) => Promise<T>;
   readonly tell: (event: RunEvent) => void;
 }
 
@@ -109,10 +111,11 @@ export class Beside {
   /** What samples need. If one rank cannot make it, all ranks do without; they agree once, at the first sample. */
   async #agree(): Promise<Generator | undefined> {
     if (this.#agreed) return this.#agreed.generator;
-    const { trainer: { options: { mesh }, step }, tell } = this.#options;
+    const { trainer: { options: { mesh }, step }, tell, holdDuring = (work) => work } = this.#options;
     void this.begin();
     if (!this.#compiled) { this.#agreed = { generator: undefined }; return undefined; }
-    const compiled = await this.#compiled;
+    // Compiling takes as long as it takes.
+    const compiled = await holdDuring(this.#compiled);
     const own = compiled instanceof Generator ? compiled : undefined;
     const unable = await firstUnable(mesh.world, own !== undefined);
     this.#agreed = { generator: unable === undefined ? own : undefined };

@@ -218,7 +218,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
     if (failure) throw failure;
   };
   const later = qualifier?.isLater(context) ? new LaunchSwap({
-    improve: () => qualifier.improve(device),
+    improve: () => qualifier.improve(device), slices: () => qualifier.slices,
     choose: (kernel, params) => chooseVariant(kernel, params, features, (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch)),
     compile: (kernel, choice) => pipelineOf(context, kernel, choice, counters),
     onProblem: (text) => qualifier.note(text),

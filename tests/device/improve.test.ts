@@ -201,7 +201,7 @@ test('a swap changes launches in place, once everything is compiled', async () =
   let left = 2;
   const problems: string[] = [];
   const swap = new LaunchSwap({
-    improve: async () => --left <= 0, choose: () => choice('large'), onProblem: (text) => problems.push(text),
+    improve: async () => --left <= 0, slices: () => 2, choose: () => choice('large'), onProblem: (text) => problems.push(text),
     compile: () => new Promise((resolve) => { compiled = () => resolve(becomes); }),
   });
   const launches: SwappableLaunch[] = [0, 1].map(() => ({ variant: 'small', pipeline: began, grid: [1, 1, 1] }));
@@ -224,7 +224,11 @@ test('a better variant that cannot be compiled is left out and told', async () =
   const features = fakeDevice(new ClockWorld()).features;
   const choice = (variant: string) => chooseVariant(kernel, PARAMS, features, () => ({ variant }));
   const problems: string[] = [];
-  const swap = new LaunchSwap({ improve: async () => true, choose: () => choice('large'), onProblem: (text) => problems.push(text), compile: async () => { throw new Error('too long'); } });
+  let slices = 0;
+  const swap = new LaunchSwap({
+    improve: async () => true, slices: () => slices++, choose: () => choice('large'), onProblem: (text) => problems.push(text),
+    compile: async () => { throw new Error('too long'); },
+  });
   const launch: SwappableLaunch = { variant: 'small', pipeline: {} as GPUComputePipeline, grid: [1, 1, 1] };
   swap.track(kernel, PARAMS, choice('small'), launch);
   for (let i = 0; i < 3; i++) {
@@ -232,4 +236,36 @@ test('a better variant that cannot be compiled is left out and told', async () =
     await expect.poll(() => swap.settled).toBe(true);
   }
   expect([swap.swap(), launch.variant, problems]).toEqual([0, 'small', ['fake goes on as it began: too long']]);
+});
+
+test('choices are made anew only after a slice of any rank, or for new launches', async () => {
+  const { plan, improve, qualifier, world } = bench();
+  const [mine, theirs] = [twoTiles({}, {}, 'mine'), twoTiles({}, {}, 'theirs')];
+  await plan(mine);
+  const other = fakeDevice(world, qualifier);
+  const choice = (kernel: Kernel, variant: string) => chooseVariant(kernel, PARAMS, other.features, () => ({ variant }));
+  let asked = 0;
+  const swap = new LaunchSwap({
+    improve: () => qualifier.improve(other), slices: () => qualifier.slices, compile: async () => ({}) as GPUComputePipeline, onProblem: () => {},
+    choose(kernel) { asked++; return choice(kernel, qualifier.better(kernel, PARAMS)?.variant ?? 'small'); },
+  });
+  const track = (kernel: Kernel): void => swap.track(kernel, PARAMS, choice(kernel, 'small'), { variant: 'small', pipeline: {} as GPUComputePipeline, grid: [1, 1, 1] });
+  const settle = async (): Promise<void> => {
+    for (let step = 0; step < 3; step++) await swap.work();
+    await expect.poll(() => swap.settled).toBe(true);
+  };
+  track(mine);
+  await improve();
+  await settle();
+  expect([asked, swap.swap()]).toEqual([1, 1]);
+  await settle();
+  expect(asked).toBe(1);
+  // Launches of a plan that was made meanwhile: first they run as they begin, then what the other rank finds out.
+  await plan(theirs);
+  track(theirs);
+  await swap.work();
+  expect([asked, swap.settled]).toEqual([1, false]);
+  await improve();
+  await settle();
+  expect([asked, swap.swap()]).toEqual([3, 1]);
 });

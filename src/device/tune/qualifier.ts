@@ -62,6 +62,7 @@ export class Qualifier {
   /** Kinds of launches that there were then. */
   #improvedGroups = 0;
   #laterCheckMs = 0;
+  #slices = 0;
 
   constructor(options: QualifierOptions) {
     this.#options = options;
@@ -127,6 +128,9 @@ export class Qualifier {
   /** What a launch should run with after `improve`; undefined: what it began with. */
   readonly better: Tuning = (kernel, params) => this.#improvement?.best(kernel, params, shapeClass(kernel, params));
 
+  /** Grows with every slice, by whichever device: what `better` and `choose` say changes with no other. */
+  get slices(): number { return this.#slices; }
+
   /** Something that went wrong without harm. */
   note(text: string): void { this.#notes.add(text); }
 
@@ -142,6 +146,7 @@ export class Qualifier {
       } while (world.now() - startMs < SLICE_MS);
       return false;
     } finally {
+      this.#slices++;
       this.#tuneMs = improvement.tuneMs;
       this.#laterCheckMs = improvement.checkMs;
       if (improvement.checkMs + improvement.tuneMs > spentMs) await this.#save(findings);

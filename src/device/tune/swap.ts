@@ -14,6 +14,8 @@ interface Next { readonly key: string; readonly variant: string; readonly pipeli
 export interface SwapOptions {
   /** A slice of checking and measuring; true when nothing is left. */
   improve(): Promise<boolean>;
+  /** Another number whenever `choose` may say something else. */
+  slices(): number;
   /** What a launch should run with then. */
   choose(kernel: Kernel, params: Params): Choice;
   compile(kernel: Kernel, choice: Choice): Promise<GPUComputePipeline>;
@@ -28,6 +30,8 @@ export class LaunchSwap implements Later {
   /** Pipelines that could not be made. */
   readonly #failed = new Set<string>();
   #state: 'working' | 'compiling' | 'settled' = 'working';
+  /** What the last choices were made of. */
+  #seen = '';
 
   constructor(options: SwapOptions) { this.#options = options; }
 
@@ -42,7 +46,7 @@ export class LaunchSwap implements Later {
   async work(): Promise<void> {
     if (this.#state === 'compiling') return;
     const improved = await this.#options.improve();
-    const due = improved ? this.#due() : [];
+    const due = improved && this.#hasNews() ? this.#due() : [];
     this.#state = !improved ? 'working' : due.length ? 'compiling' : 'settled';
     // The training goes on meanwhile.
     if (due.length) void this.#compile(due).then(() => { this.#state = 'settled'; });
@@ -58,6 +62,14 @@ export class LaunchSwap implements Later {
     }
     this.#next.clear();
     return swapped;
+  }
+
+  /** A run that has found everything asks at every step; another rank may have found something since, or launches are new. */
+  #hasNews(): boolean {
+    const seen = `${this.#options.slices()} ${this.#kinds.size}`;
+    const news = seen !== this.#seen;
+    this.#seen = seen;
+    return news;
   }
 
   /** What should run something that is not compiled yet. */

@@ -220,7 +220,10 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
   const later = qualifier?.isLater(context) ? new LaunchSwap({
     improve: () => qualifier.improve(device), slices: () => qualifier.slices,
     choose: (kernel, params) => chooseVariant(kernel, params, features, (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch)),
-    compile: (kernel, choice) => pipelineOf(context, kernel, choice, counters),
+    async compile(kernel, choice, grid) {
+      checkGrid(`${kernel.name}/${choice.variant.name}`, grid, gpu.limits.maxComputeWorkgroupsPerDimension);
+      return pipelineOf(context, kernel, choice, counters);
+    },
     onProblem: (text) => qualifier.note(text),
   }) : undefined;
 

@@ -9,6 +9,8 @@ import type { SwappableLaunch } from '../../src/device/tune/swap.ts';
 import { Qualifier } from '../../src/device/tune/qualifier.ts';
 import type { QualifierOptions } from '../../src/device/tune/qualifier.ts';
 import type { TuneStore } from '../../src/device/tune/store.ts';
+import { deviceOf } from '../../src/device/webgpu.ts';
+import type { GpuContext } from '../../src/device/webgpu.ts';
 import { chooseVariant } from '../../src/device/variant.ts';
 import { ClockWorld, fakeDevice, fakeKernel } from '../support/fake-device.ts';
 import type { Behaviour } from '../support/fake-device.ts';
@@ -34,6 +36,19 @@ function bench(options: Partial<QualifierOptions> = {}) {
 function twoTiles(large: Partial<Behaviour> = {}, small: Partial<Behaviour> = {}, name = 'fake'): Kernel {
   const kernel = fakeKernel({ large: { runMs: 3, compileMs: 175, ...large }, small: { runMs: 9, compileMs: 60, ...small } }, {}, name);
   return { ...kernel, variants: kernel.variants.map((variant) => (variant.name === 'small' ? { ...variant, quick: () => true } : variant)) };
+}
+
+/** A GPU that takes everything and computes nothing. */
+function fakeGpu(maxComputeWorkgroupsPerDimension: number): GpuContext {
+  const nothing = () => ({});
+  const device = {
+    limits: { maxBufferSize: 1e9, maxStorageBufferBindingSize: 1e9, maxComputeWorkgroupsPerDimension },
+    pushErrorScope: nothing, popErrorScope: async () => null, createBuffer: nothing, createBindGroupLayout: nothing, createPipelineLayout: nothing,
+    createShaderModule: nothing, createBindGroup: nothing, createComputePipelineAsync: async () => ({ getBindGroupLayout: nothing }),
+  };
+  const { adapter, features } = fakeDevice(new ClockWorld());
+  const compiling = { asked: 0, done: 0, listeners: new Set() };
+  return { device, adapter, features, pipelines: new Map(), compiling, lost: new Promise(() => {}), failure: undefined } as unknown as GpuContext;
 }
 
 function memoryStore(): TuneStore & { readonly texts: Map<string, string> } {
@@ -236,6 +251,25 @@ test('a better variant that cannot be compiled is left out and told', async () =
     await expect.poll(() => swap.settled).toBe(true);
   }
   expect([swap.swap(), launch.variant, problems]).toEqual([0, 'small', ['fake goes on as it began: too long']]);
+});
+
+test('a better variant with more workgroups than the adapter can run is left out and told', async () => {
+  const plain = twoTiles();
+  const variants = plain.variants.map((one) => (one.name === 'large' ? { ...one, grid: ({ N }: Params) => [N, 1, 1] as const } : one));
+  const kernel: Kernel = { ...plain, variants };
+  const problems: string[] = [];
+  const qualifier = {
+    isLater: () => true, choose: () => ({ variant: 'small' }), note: (text: string) => problems.push(text),
+    improve: async () => true, slices: 1, better: () => ({ variant: 'large' }),
+  };
+  const device = deviceOf(fakeGpu(500), { qualifier: qualifier as unknown as Qualifier });
+  const buffer = device.alloc(4, 'input', 'x');
+  const io = { x: { buffer, offset: 0, bytes: 4 }, out: { buffer, offset: 0, bytes: 4 } };
+  const [large, fits] = [await device.prepare(kernel, PARAMS, io), await device.prepare(kernel, { ...PARAMS, N: 500 }, io)];
+  await device.later!.work();
+  await expect.poll(() => device.later!.settled).toBe(true);
+  expect([device.later!.swap(), large.variant, fits.variant]).toEqual([1, 'small', 'large']);
+  expect(problems).toEqual([expect.stringMatching(/^fake goes on as it began: .*fake\/large: 1000 x 1 x 1 workgroups, at most 500/)]);
 });
 
 test('choices are made anew only after a slice of any rank, or for new launches', async () => {

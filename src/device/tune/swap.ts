@@ -18,7 +18,8 @@ export interface SwapOptions {
   slices(): number;
   /** What a launch should run with then. */
   choose(kernel: Kernel, params: Params): Choice;
-  compile(kernel: Kernel, choice: Choice): Promise<GPUComputePipeline>;
+  /** Rejects with LimitError where the adapter cannot run so many workgroups. */
+  compile(kernel: Kernel, choice: Choice, grid: Grid): Promise<GPUComputePipeline>;
   /** Hears of a variant that could not be compiled; what runs goes on to run. */
   onProblem(text: string): void;
 }
@@ -27,7 +28,7 @@ export class LaunchSwap implements Later {
   readonly #options: SwapOptions;
   readonly #kinds = new Map<string, Kind>();
   readonly #next = new Map<Kind, Next>();
-  /** Pipelines that could not be made. */
+  /** What cannot run. */
   readonly #failed = new Set<string>();
   #state: 'working' | 'compiling' | 'settled' = 'working';
   /** What the last choices were made of. */
@@ -78,7 +79,7 @@ export class LaunchSwap implements Later {
       const choice = this.#options.choose(kind.kernel, kind.params);
       const key = keyOf(choice);
       if (key === kind.running) this.#next.delete(kind);
-      return key === kind.running || this.#next.get(kind)?.key === key || this.#failed.has(`${kind.kernel.name} ${key}`) ? [] : [[kind, choice] as const];
+      return key === kind.running || this.#next.get(kind)?.key === key || this.#failed.has(failedKey(kind, choice)) ? [] : [[kind, choice] as const];
     });
   }
 
@@ -87,10 +88,11 @@ export class LaunchSwap implements Later {
     await Promise.all(due.map(async ([kind, choice]) => {
       const { kernel, params } = kind;
       try {
-        const pipeline = await this.#options.compile(kernel, choice);
-        this.#next.set(kind, { key: keyOf(choice), variant: choice.variant.name, pipeline, grid: choice.variant.grid(params, choice.constants) });
+        const grid = choice.variant.grid(params, choice.constants);
+        const pipeline = await this.#options.compile(kernel, choice, grid);
+        this.#next.set(kind, { key: keyOf(choice), variant: choice.variant.name, pipeline, grid });
       } catch (error) {
-        this.#failed.add(`${kernel.name} ${keyOf(choice)}`);
+        this.#failed.add(failedKey(kind, choice));
         this.#options.onProblem(`${kernel.name} goes on as it began: ${error instanceof Error ? error.message : String(error)}`);
       }
     }));
@@ -98,3 +100,6 @@ export class LaunchSwap implements Later {
 }
 
 function keyOf({ variant, constants }: Choice): string { return `${variant.name} ${JSON.stringify(constants)}`; }
+
+/** A grid can be too large for these params alone. */
+function failedKey({ kernel, params }: Kind, choice: Choice): string { return `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`; }

@@ -41,7 +41,8 @@ export class RankHost {
   /** Rejects when the worker cannot go on. */
   readonly #crashed: Promise<never>;
   #crash: (error: Error) => void = () => {};
-  #started = false;
+  /** Where the rank's events come. */
+  #events: MessagePort | undefined;
   #closed = false;
 
   constructor(worker = new RankWorker()) {
@@ -53,7 +54,7 @@ export class RankHost {
   }
 
   /** It serves one run: it may still be entangled in the last one. */
-  get used(): boolean { return this.#started; }
+  get used(): boolean { return this.#events !== undefined; }
 
   open(backend: Backend): Promise<DeviceReport> { return this.#guard(this.#api.open(backend)); }
 
@@ -89,8 +90,8 @@ export class RankHost {
 
   /** Trains to the end. Resolves after `done` or `failed` was delivered; a rank that stays tells on until it is closed. */
   async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {
-    this.#started = true;
     const { port1, port2 } = new MessageChannel();
+    this.#events = port1;
     const last = new Promise<void>((resolve) => {
       port1.onmessage = ({ data }: MessageEvent<RankEvent>) => {
         onEvent(data);
@@ -98,9 +99,7 @@ export class RankHost {
       };
     });
     const call = this.#guard(this.#api.start(setup, transfer(port2, [port2])));
-    const close = (): void => port1.close();
-    // The events have a port of their own, so the call may return before the last of them is here.
-    void call.then(() => last).then(close, close);
+    // The events have a port of their own: the call may return before the last of them is here, which of a rank that stays is not `done`.
     await this.#guard(Promise.race([last, call.then(() => last)]));
   }
 
@@ -119,6 +118,8 @@ export class RankHost {
   close(waitMs = CLOSE_MS): void {
     if (this.#closed) return;
     this.#closed = true;
+    // What a rank tells of being ended is for nobody.
+    this.#events?.close();
     let ended = false;
     const end = (): void => {
       if (ended) return;

@@ -34,6 +34,15 @@ describe('a draft', () => {
     expect(fields(write(draftOf(config()), [name, 'x1']))).toEqual([name]);
   });
 
+  it('is the same one each time the settings of a run are drawn, so that nothing is counted anew', () => {
+    const running = config(['steps', 100]);
+    expect(draftOf(running)).toBe(draftOf(running));
+    write(draftOf(running), ['steps', 'many']);
+    expect(draftOf(running)).toEqual({ config: running, refused: new Map(), said: [] });
+    expect(draftOf(running, ['rows changed']).said).toEqual(['rows changed']);
+    expect(draftOf(running).said).toEqual([]);
+  });
+
   it('keeps two refused values at once, and an understood one between them', () => {
     const draft = write(draftOf(config()), ['batch', '0'], ['lr', '-1'], ['steps', '9']);
     expect([fields(draft), draft.config.steps]).toEqual([['batch', 'lr'], 9]);

@@ -24,7 +24,15 @@ export interface Refusal { readonly value: string; readonly text: string }
 export const RATE_NAMES = ['lr', 'warmup', 'decay', 'minLr'] as const;
 type RateName = (typeof RATE_NAMES)[number];
 
-export function draftOf(config: RunConfig, said: readonly string[] = []): Draft { return { config, refused: new Map(), said }; }
+const untouched = new WeakMap<RunConfig, Draft>();
+
+/** The same draft for the same settings, however often the page is drawn: a new one has its memory counted anew. */
+export function draftOf(config: RunConfig, said: readonly string[] = []): Draft {
+  const known = said.length === 0 ? untouched.get(config) : undefined;
+  const draft = known ?? { config, refused: new Map<string, Refusal>(), said };
+  if (said.length === 0) untouched.set(config, draft);
+  return draft;
+}
 
 /** The draft after somebody has written `value` into the field `name`. */
 export function edit(draft: Draft, name: string, value: string, facts: FormFacts): Draft {

@@ -60,6 +60,26 @@ describe('the history', () => {
     expect(stored.size).toBe(1);
   });
 
+  it('leaves a run as it ended, whatever the page does after it, and adds what its model writes', async () => {
+    const { history, stored, at } = lab();
+    const run = trained(3);
+    history.show(state(run, 'done'));
+    for (const [i, phase] of (['starting', 'idle', 'starting', 'failed', 'idle'] as const).entries()) {
+      at(10_000 * (i + 1));
+      history.show(state(run, phase));
+    }
+    await history.settled();
+    expect([...stored.values()]).toMatchObject([{ outcome: 'done', changedAtMs: 1_000_000, samples: [] }]);
+    run.apply(0, { kind: 'sample', step: 3, text: 'call me' }, 0);
+    at(70_000);
+    history.show(state(run, 'failed'));
+    at(80_000);
+    history.show(state(run, 'idle'));
+    await history.settled();
+    const written = [{ step: 3, text: 'call me' }];
+    expect([...stored.values()]).toMatchObject([{ outcome: 'done', changedAtMs: 1_070_000, samples: written }]);
+  });
+
   it('brings the curve back for a run that goes on from one of its checkpoints, and for no other', async () => {
     const { history } = lab();
     const run = trained(6);

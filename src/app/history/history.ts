@@ -23,7 +23,15 @@ export interface HistoryOptions {
   readonly onChange: () => void;
 }
 
-interface Recording { readonly run: RunView; kept: KeptRun; savedAtMs: number; savedPhase: string; checkpoint: PageState['checkpoint'] }
+interface Recording {
+  readonly run: RunView;
+  kept: KeptRun;
+  savedAtMs: number;
+  savedPhase: string;
+  /** What had been written when it was saved last. */
+  samples: RunView['samples'];
+  checkpoint: PageState['checkpoint'];
+}
 
 export class History {
   /** Newest first. */
@@ -69,12 +77,11 @@ export class History {
       recording.checkpoint = checkpoint;
       void this.#made(recording, checkpoint.bytes);
     }
-    const now = world.now();
-    const quiet = phase !== 'training' && phase !== 'stopping' && phase !== 'starting';
-    if (run.step === run.from || (now - recording.savedAtMs < SAVE_MS && !(quiet && phase !== recording.savedPhase))) return;
-    recording.savedAtMs = now;
+    if (run.step === run.from || !isDue(recording, phase, world.now())) return;
+    recording.savedAtMs = world.now();
     recording.savedPhase = phase;
-    this.#save(recording, phase === 'failed' ? 'failed' : phase === 'done' ? (run.stopped ? 'stopped' : 'done') : phase === 'idle' ? 'stopped' : 'running');
+    const { outcome } = recording.kept;
+    this.#save(recording, outcome === 'running' ? outcomeOf(run, phase) : outcome);
   }
 
   rename(id: string, name: string): void {
@@ -100,7 +107,8 @@ export class History {
     this.#past = undefined;
     if (past) run.recall(past.kept, past.step);
     const before = { id: randomHex(world, 8), name: past?.kept.name ?? usualName(run), startedAtMs: date(), checkpoints: [] };
-    this.#recording = { run, kept: keep(run, 'running', { nowMs: world.now(), dateMs: date() }, before), savedAtMs: -Infinity, savedPhase: '', checkpoint };
+    const kept = keep(run, 'running', { nowMs: world.now(), dateMs: date() }, before);
+    this.#recording = { run, kept, savedAtMs: -Infinity, savedPhase: '', samples: run.samples, checkpoint };
   }
 
   async #made(recording: Recording, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -117,6 +125,7 @@ export class History {
   #save(recording: Recording, outcome: Outcome): void {
     const { world, date, store } = this.#options;
     const kept = recording.kept = keep(recording.run, outcome, { nowMs: world.now(), dateMs: date() }, recording.kept);
+    recording.samples = recording.run.samples;
     if (this.#gone.has(kept.id)) return;
     const rest = this.runs.filter(({ id }) => id !== kept.id);
     const dropped = rest.slice(MOST_RUNS - 1);
@@ -150,6 +159,22 @@ export class History {
     this.runs = runs;
     this.#options.onChange();
   }
+}
+
+/**
+ * Whether there is something to write. A run that has ended stays on the page while others begin or fail: only what
+ * it writes on a prompt is new.
+ */
+function isDue(recording: Recording, phase: PageState['phase'], nowMs: number): boolean {
+  const { run, kept, samples, savedAtMs, savedPhase } = recording;
+  if (kept.outcome !== 'running') return run.samples !== samples;
+  const quiet = phase !== 'training' && phase !== 'stopping' && phase !== 'starting';
+  return nowMs - savedAtMs >= SAVE_MS || (quiet && phase !== savedPhase);
+}
+
+function outcomeOf({ stopped }: RunView, phase: PageState['phase']): Outcome {
+  if (phase === 'done') return stopped ? 'stopped' : 'done';
+  return phase === 'failed' ? 'failed' : phase === 'idle' ? 'stopped' : 'running';
 }
 
 /** SHA-256 in hexadecimal digits. */

@@ -33,10 +33,17 @@ abstract class Member {
 
   constructor() { addEventListener('pagehide', () => this.tell({ kind: 'gone', id: this.id })); }
 
-  protected async open(openTalk: (id: string, events: TalkEvents) => Promise<Talk>): Promise<Talk> {
+  /** Rejects with AbortedError as soon as `signal` aborts. */
+  protected async open(
+    openTalk: (id: string, events: TalkEvents) => Promise<Talk>, signal?: AbortSignal,
+  ): Promise<Talk> {
     this.#talk?.close();
     this.#talk = undefined;
-    return (this.#talk = await openTalk(this.id, { onMessage: (message) => this.take(message as Message), onPeer: () => this.onPeer(), onGone: (id) => this.onGone(id) }));
+    const opening = openTalk(this.id, {
+      onMessage: (message) => this.take(message as Message),
+      onPeer: () => this.onPeer(), onGone: (id) => this.onGone(id),
+    });
+    return (this.#talk = await (signal ? unlessAborted(opening, signal) : opening));
   }
 
   protected onPeer(): void { /* most have nothing to say to a newcomer */ }
@@ -75,6 +82,20 @@ abstract class Member {
   }
 }
 
+/** Nobody waits for a talk that is not wanted any more; one that opens all the same is closed. */
+function unlessAborted(opening: Promise<Talk>, signal: AbortSignal): Promise<Talk> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new AbortedError());
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    opening.then((talk) => {
+      signal.removeEventListener('abort', stop);
+      if (signal.aborted) talk.close();
+      else resolve(talk);
+    }, reject);
+  });
+}
+
 export type OpenTalk = (meet: MeetBy, id: string, events: TalkEvents) => Promise<Talk>;
 
 /** Rank 0, who asks the others. */
@@ -101,7 +122,7 @@ export class Host extends Member {
     this.#here.clear();
     if (this.#meets !== meet) {
       this.#meets = undefined;
-      await this.open((id, events) => this.#openTalk(meet, id, events));
+      await this.open((id, events) => this.#openTalk(meet, id, events), signal);
       this.#meets = meet;
     }
     await new Promise<void>((resolve, reject) => {

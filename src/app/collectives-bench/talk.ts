@@ -62,7 +62,7 @@ async function talkByBroker({ room, key }: TalkAddress, id: string, { onMessage,
   const carrier = await chooseCarrier(undefined, { signal: closed.signal, onStatus: (text) => console.info(text), onNotice: (text) => { if (text !== undefined) console.warn(text); }, onName: () => undefined });
   /** Addresses by id. */
   let others: ReadonlyMap<string, string> = new Map();
-  const meeting = await joinRendezvous({
+  const joining = joinRendezvous({
     world: realWorld, carrier, room, key: key!, me: { name: id, adapter: '', software: false, role: 'observer' },
   }, {
     onPeers: (roster) => {
@@ -77,6 +77,9 @@ async function talkByBroker({ room, key }: TalkAddress, id: string, { onMessage,
     onNotice: (text) => console.warn(text),
     onFatal: (error) => { for (const one of others.keys()) onGone(one); console.error(error); },
   });
+  // A carrier that found no broker would go on asking for one as long as the page is there.
+  joining.catch(() => closed.abort());
+  const meeting = await joining;
   return {
     over: carrier.name,
     tell: (message, to) => {

@@ -82,7 +82,7 @@ const TOLD_EVERY_MS = 100;
 
 /** Resolves when the run is over and everything was told. */
 export async function runRank(options: RunOptions): Promise<void> {
-  const { device, mesh, ledger, world, config, prepared } = options;
+  const { device, mesh, world, config, prepared } = options;
   const telling = new Telling(options.onEvent);
   let step = 0;
   const tell = (event: RunEvent): void => telling.tell(event, step);
@@ -91,11 +91,10 @@ export async function runRank(options: RunOptions): Promise<void> {
   const doing = device.qualify && !device.later ? 'checking, measuring and compiling kernels' : 'compiling kernels';
   tell({ kind: 'status', text: doing });
   const stopCounting = countCompiled(device, world, (counted) => tell({ kind: 'status', text: `${doing} ${counted}` }));
-  const trainer = await Trainer.create({
-    device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
-    batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: requestsOf(options),
-    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: (at) => learningRateAt(config.lr, at, config.steps), batchAt: (at) => prepared.dataset.batchAt(at),
+  const trainer = await createTrainer(options).catch((error: unknown) => {
+    // Other ranks of its GPU may go on to compile.
+    stopCounting();
+    throw error;
   });
   let beside: Beside | undefined;
   try {
@@ -127,10 +126,21 @@ export async function runRank(options: RunOptions): Promise<void> {
     if (options.stays) await stay(options, trainer, beside, keep);
     await copies?.settle();
   } finally {
+    stopCounting();
     await beside?.dispose();
     trainer.dispose();
   }
   telling.settle();
+}
+
+async function createTrainer(options: RunOptions): Promise<Trainer> {
+  const { device, mesh, ledger, world, config, prepared } = options;
+  return Trainer.create({
+    device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
+    batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: requestsOf(options),
+    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
+    lr: (at) => learningRateAt(config.lr, at, config.steps), batchAt: (at) => prepared.dataset.batchAt(at),
+  });
 }
 
 /** The rank's own wishes, and those that a stop adds. */
@@ -147,15 +157,17 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   // What is known when the run ends is told, if it was not before.
   let told = !device.later;
+  const tellLate = async (): Promise<void> => {
+    if (told) return;
+    told = true;
+    await tellCertificate(device, tell);
+  };
   for (let done = 0; trainer.step < config.steps; done++) {
     if (options.signal?.aborted) throw new AbortedError();
     // Never before the first loss.
     if (done > 0 && device.later) {
       await device.later.work();
-      if (device.later.settled && !told) {
-        told = true;
-        await tellCertificate(device, tell);
-      }
+      if (device.later.settled) await tellLate();
     }
     const first = trainer.step === 0 && options.wantGradients;
     const metrics = await trainer.trainStep(first ? async (tokens) => {
@@ -170,11 +182,12 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
     if (sample) await beside.asked();
     else if (prepared.tokenizer && every(config.sampleEvery)) await beside.sample();
     if (save || every(config.checkpointEvery)) await keep();
-    if (stop || trainer.step === config.steps) {
-      if (!told) await tellCertificate(device, tell);
-      return stop;
+    const last = trainer.step === config.steps;
+    const stopped = stop || (pause === true && !last && await waitBetween(options, trainer, beside, true, keep));
+    if (stopped || last) {
+      await tellLate();
+      return stopped;
     }
-    if (pause && await waitBetween(options, trainer, beside, true, keep)) return true;
   }
   return false;
 }

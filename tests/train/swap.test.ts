@@ -11,6 +11,7 @@ import { realWorld } from '../../src/base/world.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+import type { Requests } from '../../src/train/trainer.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import type { LoopbackNode } from '../../src/transport/loopback.ts';
 
@@ -111,4 +112,26 @@ test('a device that is measured before it trains is measured for its samples too
   // One that begins at once hears of them after its first loss.
   const later = await trainAlone({ work: async () => {}, settled: false, swap: () => 0 });
   expect(later.lastIndexOf('qualify')).toBeGreaterThan(later.indexOf('step'));
+});
+
+test.each([['after a step', false], ['in a pause', true]] as const)('a run that is stopped %s tells what was found until then', async (_, pause) => {
+  let paused = false;
+  const requests = (): Requests => ({ stop: !pause || paused, save: false, sample: false, pause });
+  const told = await trainAlone({ work: async () => {}, settled: false, swap: () => 0 }, {
+    requests, onWait: (waits) => { paused = waits; }, whileWaiting: async () => 'serve',
+  });
+  expect(told.filter((kind) => kind !== 'qualify')).toEqual(['ready', 'step', 'certificate']);
+});
+
+test('a rank that cannot begin no longer hears of what others compile', async () => {
+  const listeners = new Set<unknown>();
+  const onCompile: Device['onCompile'] = (listener) => {
+    listeners.add(listener);
+    return () => { listeners.delete(listener); };
+  };
+  const broken = { ...createCpuDevice(), onCompile, prepare: () => Promise.reject(new Error('no memory left')) };
+  await expect(trainAlone(undefined, { device: broken })).rejects.toThrow('no memory left');
+  expect(listeners.size).toBe(0);
+  await trainAlone(undefined, { device: { ...createCpuDevice(), onCompile } });
+  expect(listeners.size).toBe(0);
 });

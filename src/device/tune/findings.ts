@@ -52,6 +52,14 @@ export class Findings {
     if (!this.checks.has(key)) this.checks.set(key, { kernel: kernel.name, ...pickedOf(choice), params, error, how });
   }
 
+  /** Applies what is remembered of other visits to `groups`. */
+  recall(groups: readonly Group[]): void {
+    for (const group of classesOf(groups)) {
+      const known = this.knowledge.decision(group.kernel, group.shapeClass);
+      if (known && !this.decisions.has(classKey(group))) this.decisions.set(classKey(group), { ...known, remembered: true });
+    }
+  }
+
   /** The variants that may run it, each with the first of its constants: good guesses first. */
   usable(kernel: Kernel, params: Params): readonly Choice[] {
     return this.#order(kernel, params, this.features)

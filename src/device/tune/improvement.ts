@@ -51,15 +51,6 @@ export class Improvement {
     return choice && this.#check.passed(kernel, params, choice) ? pickedOf(choice) : undefined;
   }
 
-  /** Applies what is remembered of other visits. */
-  recall(): void {
-    const { findings, groups } = this.#options;
-    for (const group of classesOf(groups())) {
-      const known = findings.knowledge.decision(group.kernel, group.shapeClass);
-      if (known && !findings.decisions.has(classKey(group))) findings.decisions.set(classKey(group), { ...known, remembered: true });
-    }
-  }
-
   /** Does one piece of work; false when there is none left. Rejects with ComputedWronglyError if what ran until now was wrong. */
   async work(): Promise<boolean> {
     return await this.#timed('checkMs', () => this.#checkNext()) || await this.#timed('tuneMs', () => this.#tuneNext());

@@ -138,7 +138,7 @@ export class Qualifier {
     const { world } = this.#options;
     // Another tab may have measured meanwhile.
     await this.#load(findings);
-    improvement.recall();
+    findings.recall([...this.#groups.values()]);
     const [startMs, spentMs] = [world.now(), improvement.checkMs + improvement.tuneMs];
     try {
       do {
@@ -182,10 +182,7 @@ export class Qualifier {
     const time = { deadlineMs: world.now() + this.#tuneLeftMs };
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
     const classes = classesOf(groups);
-    for (const group of classes) {
-      const known = findings.knowledge.decision(group.kernel, group.shapeClass);
-      if (known && !findings.decisions.has(classKey(group))) findings.decisions.set(classKey(group), { ...known, remembered: true });
-    }
+    findings.recall(groups);
     const toMeasure = classes.some((group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group));
     if (toMeasure && device.time && this.#tuneLeftMs > 0 && await this.#isCoarse(device)) return;
     // First a few candidates of every shape, then the others.

@@ -2,7 +2,8 @@
 // The test command: every kind of test in turn (node, gpu, browser, tabs), each in a process of its own, so that a driver or browser that dies takes
 // only its own kind with it. It says where it is and about how long is left. The last line is `N passed, N failed`. A test that was skipped, a file that
 // could not be loaded, an error outside of tests and a kind that ran no test at all count as failed. Arguments go to vitest:
-// `node bin/test.mjs ring -t 'two ranks'` runs only these files and names; TABMESH_TESTS=node,gpu runs only these kinds.
+// `node bin/test.mjs ring -t 'two ranks'` runs only these files and names; TABMESH_TESTS=node,gpu runs only these kinds. --all (`npm run test:all`): all of
+// what is exhaustive, of which a sample runs otherwise.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -17,7 +18,8 @@ const SILENCE_LIMIT_MS = 15 * 60_000;
 const INSIST_MS = 10_000;
 const LINE_EVERY_MS = 30_000;
 const kinds = process.env.TABMESH_TESTS?.split(',') ?? ['node', 'gpu', 'browser', 'tabs'];
-const filters = process.argv.slice(2);
+const all = process.argv.includes('--all');
+const filters = process.argv.slice(2).filter((word) => word !== '--all');
 const words = filters.filter((word, i) => !word.startsWith('-') && !(filters[i - 1] ?? '').startsWith('-'));
 const work = mkdtempSync(join(tmpdir(), 'tabmesh-test-'));
 
@@ -62,7 +64,7 @@ function runVitest(kind, reportFile, progress) {
   console.log(`\n${progress.headline(kind, startedAt)}`);
   child = spawn(process.execPath, [vitest, 'run', '--project', kind, ...reporters, ...narrowed, ...filters], {
     // A group of its own, so that nothing of it is left behind.
-    cwd: root, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: process.platform !== 'win32',
+    cwd: root, env: { ...process.env, ...(all ? { TABMESH_TEST_ALL: '1' } : {}) }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: process.platform !== 'win32',
   });
   const say = (now) => {
     saidAt = now;
@@ -100,6 +102,7 @@ function runVitest(kind, reportFile, progress) {
 }
 
 const total = { passed: 0, failed: 0 };
+const failures = [];
 try {
   const { ensureChromium } = await load('src/cli/machine/browser.ts');
   const { ensureFirefox } = await load('src/cli/machine/firefox.ts');
@@ -119,9 +122,9 @@ try {
     if (stopped) break;
     const reportFile = join(work, `${kind}.json`);
     const { code, files, wall } = await runVitest(kind, reportFile, progress);
-    const { passed, failed, notes } = countReport(existsSync(reportFile) ? readFileSync(reportFile, 'utf8') : undefined, code, filters.length > 0);
-    for (const note of notes) console.error(`${kind}: ${note}`);
-    if (filters.length === 0 && failed === 0) rememberDurations(root, kind, { wall, files });
+    const { passed, failed, failures: own } = countReport(existsSync(reportFile) ? readFileSync(reportFile, 'utf8') : undefined, code, filters.length > 0);
+    failures.push(...own.map((failure) => `failed: ${kind}: ${failure.replaceAll(root, '')}`));
+    if (filters.length === 0 && !all && failed === 0) rememberDurations(root, kind, { wall, files });
     total.passed += passed;
     total.failed += failed;
   }
@@ -130,5 +133,7 @@ try {
 }
 if (total.passed + total.failed === 0) total.failed = 1;
 if (stopped) { console.error('stopped before all tests had run'); total.failed += 1; }
+// Again at the end: they happened thousands of lines ago.
+for (const failure of failures) console.error(failure);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -6,11 +6,19 @@ interface Report {
     readonly name: string;
     readonly status: string;
     readonly message?: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string; readonly failureMessages?: readonly string[] }[];
   }[];
 }
 
-export interface TestCount { readonly passed: number; readonly failed: number; /** Failures that vitest does not print as such. */ readonly notes: readonly string[] }
+export interface TestCount {
+  readonly passed: number;
+  readonly failed: number;
+  /** A line for each failure: where, and the first line of what it says. */
+  readonly failures: readonly string[];
+}
+
+/** A failure in a list is for finding it; the whole stands where it happened. */
+const MOST_CHARACTERS = 300;
 
 /**
  * @param json vitest's JSON report; undefined if the run left none.
@@ -19,32 +27,22 @@ export interface TestCount { readonly passed: number; readonly failed: number; /
  */
 export function countReport(json: string | undefined, exitCode: number | null, narrowed: boolean): TestCount {
   const ending = `vitest ended ${exitCode === null ? 'by a signal' : `with ${exitCode}`}`;
-  if (json === undefined) return { passed: 0, failed: 1, notes: [`${ending} and left no report`] };
+  if (json === undefined) return { passed: 0, failed: 1, failures: [`${ending} and left no report`] };
   const { testResults } = JSON.parse(json) as Report;
-  const notes: string[] = [];
+  const failures: string[] = [];
   let passed = 0;
-  let failed = 0;
-  for (const file of testResults) {
-    let failedHere = 0;
-    for (const test of file.assertionResults) {
-      if (test.status === 'passed') { passed++; continue; }
-      if (test.status !== 'failed' && narrowed) continue;
-      failedHere++;
-      if (test.status !== 'failed') notes.push(`not run, counted as failed: ${test.fullName}`);
+  for (const { name, status, message, assertionResults } of testResults) {
+    const before = failures.length;
+    for (const test of assertionResults) {
+      if (test.status === 'passed') passed++;
+      else if (test.status === 'failed') failures.push(line(`${name} > ${test.fullName}`, test.failureMessages?.[0]));
+      else if (!narrowed) failures.push(line(`${name} > ${test.fullName}`, 'not run, counted as failed'));
     }
-    if (file.status !== 'passed' && failedHere === 0) {
-      failedHere = 1;
-      notes.push(`${file.name}: ${file.message?.split('\n')[0] || 'the file could not be run'}`);
-    }
-    failed += failedHere;
+    if (status !== 'passed' && failures.length === before) failures.push(line(name, message || 'the file could not be run'));
   }
-  if (passed + failed === 0 && !narrowed) {
-    failed = 1;
-    notes.push('ran no test');
-  }
-  if (exitCode !== 0 && failed === 0) {
-    failed = 1;
-    notes.push(`${ending} although all its tests passed`);
-  }
-  return { passed, failed, notes };
+  if (passed + failures.length === 0 && !narrowed) failures.push('ran no test');
+  if (exitCode !== 0 && failures.length === 0) failures.push(`${ending} although all its tests passed`);
+  return { passed, failed: failures.length, failures };
 }
+
+function line(where: string, message = ''): string { return `${where}: ${message.split('\n')[0]}`.slice(0, MOST_CHARACTERS); }

@@ -33,6 +33,7 @@ export default defineConfig({
         optimizeDeps: { include: BROWSER_DEPENDENCIES },
         worker: { format: 'es' },
         test: {
+          env: { TABMESH_TEST_ALL: process.env['TABMESH_TEST_ALL'] ?? '' },
           ...slow(2), name: 'browser', include: ['tests/**/*.browser.test.ts'],
           browser: {
             enabled: true, headless: true, screenshotFailures: false, ui: false,

@@ -4,6 +4,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CollectivesState } from '../../src/app/collectives-bench/controller.ts';
 import { scaledLimit } from '../support/patience.ts';
+import { alsoTest } from '../support/sample.ts';
 import { PageDriver } from './page-driver.ts';
 
 let driver: PageDriver;
@@ -98,7 +99,7 @@ it('a guest that crashes ends the run with what was measured, within 10 s', asyn
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain(`- failed: ${failed.problems[0]!}; the rows until then`);
 });
 
-it('tabs of two browsers meet by the broker, after a click in the one that was invited', async () => {
+alsoTest('tabs of two browsers meet by the broker, after a click in the one that was invited', async () => {
   const { page } = await (await driver.profile()).open('collectives.html#tabs=2&sizes=4KiB&only=all-reduce,barrier&rounds=1&meet=broker&run=1');
   await page.getByText('waiting for 1 more tab').waitFor();
   const link = await page.evaluate(() => (window as unknown as { tabmeshCollectives: { joinUrl: string } }).tabmeshCollectives.joinUrl);
@@ -117,7 +118,7 @@ it('tabs of two browsers meet by the broker, after a click in the one that was i
   await until(page, 'the second end', ({ status, rows }) => status === 'done' && rows.length === 2);
 });
 
-it('ranks in frames, stopped midway: what was measured stays', async () => {
+alsoTest('ranks in frames, stopped midway: what was measured stays', async () => {
   const { page } = await (await driver.profile()).open('collectives.html#tabs=2&sizes=4KiB,4MiB&only=send,all-reduce&rounds=50&frames=1&run=1');
   await until(page, 'the first row', ({ rows }) => rows.length > 0);
   await button(page, 'Stop').click();

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PageDriver, pixelsNear, tinyPlan } from './page-driver.ts';
+import { alsoTest } from '../support/sample.ts';
 
 const ACCENT = [0x25, 0x63, 0xeb] as const;
 const KEY = 'A'.repeat(22);
@@ -129,7 +130,7 @@ describe('rooms', () => {
     expect(first.reports.filter(({ type }) => type === 'session').map(({ event }) => event!.type)).toEqual(expect.arrayContaining(['roster', 'status', 'forming', 'started']));
   });
 
-  it('train alike where the browser cannot transfer data channels: the page relays them', async () => {
+  alsoTest('train alike where the browser cannot transfer data channels: the page relays them', async () => {
     const profile = await driver.profile();
     const refuseChannels = (): void => {
       const post = MessagePort.prototype.postMessage as (message: unknown, transfer?: unknown) => void;
@@ -149,7 +150,7 @@ describe('rooms', () => {
     expect(losses(second)).toEqual(losses(first));
   });
 
-  it('tell the tab that stays who left', async () => {
+  alsoTest('tell the tab that stays who left', async () => {
     const profile = await driver.profile();
     const first = await profile.open(room('leaver'));
     await first.until('roster', ({ event }) => event?.type === 'roster');
@@ -161,7 +162,7 @@ describe('rooms', () => {
     expect((await first.state()).phase).toBe('failed');
   });
 
-  it('say that somebody has a different key, to both', async () => {
+  alsoTest('say that somebody has a different key, to both', async () => {
     const profile = await driver.profile();
     const first = await profile.open(room('locked'));
     await first.until('roster', ({ event }) => event?.type === 'roster');

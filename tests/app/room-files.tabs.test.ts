@@ -5,6 +5,7 @@ import { PageDriver, tinyPlan } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 import { configOf } from '../../src/app/plan.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
+import { alsoTest } from '../support/sample.ts';
 
 const KEY = 'A'.repeat(22);
 const room = (name: string, more = '&auto=1'): string => `#room=${name}&key=${KEY}&broker=none&backend=cpu${more}`;
@@ -82,7 +83,7 @@ it('a room goes on by itself from the last checkpoint when a tab crashes, with a
   expect((await survivor!.state()).run).toMatchObject({ step: 60, points: 60 });
 });
 
-it('whoever is in the room may let it go on, also one who came later; the checkpoint comes to who lacks it', async () => {
+alsoTest('whoever is in the room may let it go on, also one who came later; the checkpoint comes to who lacks it', async () => {
   const profile = await driver.profile();
   const [first, second] = await openAll(profile, 'button', 2, `&plan=${tinyPlan({ layout: 'dp=2', steps: 40, checkpointEvery: 5, data: 'copy' })}`);
   await Promise.all([first!.step(12), second!.step(12)]);

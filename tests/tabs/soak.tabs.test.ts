@@ -1,14 +1,15 @@
 // Connects and disconnects over real WebRTC: connections, channels, timers and the heap come back to where they were. Chromium counts its own objects.
-// TABMESH_SOAK_ROUNDS=1000 for more than the 150 rounds of every run.
+// TABMESH_SOAK_ROUNDS=1000 for more than the 50 rounds of every run.
 
 import type { Browser, CDPSession, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
+import { ALL } from '../support/sample.ts';
 import { PATIENCE_MS } from '../support/patience.ts';
 import { openTestPages } from '../support/test-pages.ts';
 import type { TestPages } from '../support/test-pages.ts';
 
-const ROUNDS = Number(process.env['TABMESH_SOAK_ROUNDS'] ?? 150);
+const ROUNDS = Number(process.env['TABMESH_SOAK_ROUNDS'] ?? (ALL ? 150 : 50));
 /** Caches of the browser and of the page's code fill up. */
 const WARM = 100;
 const BATCH = 150;

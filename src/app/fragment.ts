@@ -7,6 +7,7 @@ import { ConfigError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
 import { isTurn, readIce, urlsOf } from '../cluster/ice/servers.ts';
 import type { IceConfig } from '../cluster/ice/servers.ts';
+import { ROOM_NAME } from '../cluster/rendezvous.ts';
 import type { Backend } from '../../workers/protocol.ts';
 import { parsePlan } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -46,6 +47,10 @@ export function readFragment(hash: string, page: string): PageSettings {
   for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
   const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map((name) => given.get(name) ?? undefined);
   if (room === undefined && key !== undefined) throw new ConfigError('link', 'there is a key, but no room; copy the whole link of the room');
+  if (room !== undefined && !ROOM_NAME.test(room)) {
+    const wanted = 'expected 1 to 64 letters, digits, - or _: copy the whole link of the room';
+    throw new ConfigError('link', `room is ${quote(room)}; ${wanted}`);
+  }
   const auto = given.get('auto') ?? '0';
   if (auto !== '0' && auto !== '1') throw new ConfigError('link', `auto is ${quote(auto)}; expected 1 or 0`);
   const own = given.get('own');

@@ -61,6 +61,11 @@ export function quote(text: string): string {
   return visibleJson(text.length > 60 ? `${text.slice(0, 57)}...` : text);
 }
 
+/** The same for an address, whole up to 300 characters; of a longer one both ends show: either may say where it is. */
+export function quoteAddress(text: string): string {
+  return visibleJson(text.length > 300 ? `${text.slice(0, 148)}...${text.slice(-149)}` : text);
+}
+
 const ESCAPES: ReadonlyMap<string, string> = new Map([
   ['"', '"'], ['\\', '\\'], ['/', '/'], ['b', '\b'], ['f', '\f'], ['n', '\n'], ['r', '\r'], ['t', '\t'],
 ]);

@@ -98,6 +98,9 @@ export interface RendezvousOptions {
   readonly confirmMs?: number;
 }
 
+/** What a room may be called: its name becomes part of topics, channel names and lock names. */
+export const ROOM_NAME = /^[A-Za-z0-9_-]{1,64}$/;
+
 const HELLO_PAUSE_MS = 200;
 const MAX_WAITING = 2048;
 /** Of these from one address. */
@@ -111,8 +114,9 @@ const MAX_TOLD = 128;
 /** Resolves when the room knows us. Rejects with ConfigError (key, room name) or RoomError (broker). */
 export async function joinRendezvous(options: RendezvousOptions, events: RendezvousEvents): Promise<Rendezvous> {
   const { world, room, key } = options;
-  // The name becomes part of topics, channel names and lock names.
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(room)) throw new ConfigError('room name', `expected 1 to 64 letters, digits, - or _, got '${room.slice(0, 80)}'`);
+  if (!ROOM_NAME.test(room)) {
+    throw new ConfigError('room name', `expected 1 to 64 letters, digits, - or _, got '${room.slice(0, 80)}'`);
+  }
   const seal = await deriveSeal(world, room, key);
   const speaker = await Speaker.join(world, room, seal, options.identity ?? await identityOf(await newKeyPair()));
   const meeting = new Meeting(options, events, seal, speaker, await speaker.say('bye', '', new Uint8Array(0)));

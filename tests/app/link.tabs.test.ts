@@ -31,8 +31,9 @@ it('a link of anybody that begins and sends asks before it does', async () => {
   const workers: string[] = [];
   page.on('worker', (worker) => workers.push(worker.url()));
   await page.goto(`${server.url}#auto=1&backend=cpu&upload=${run.upload}&plan=${tinyPlan({ layout: 'dp=1', steps: 3, checkpointEvery: 1 })}`);
-  await card(page).getByText(/^train gpt2-nano on copy for 3 steps/).waitFor();
-  expect(await card(page).innerText()).toContain(`send checkpoints, weights and gradients of what this tab trains to ${run.upload}`);
+  await card(page).getByText(/^train "gpt2-nano" on "copy" for 3 steps/).waitFor();
+  const sends = `send checkpoints, weights and gradients of what this tab trains to "${run.upload}"`;
+  expect(await card(page).innerText()).toContain(sends);
   await page.getByRole('button', { name: 'Do not begin' }).click();
   await expect.poll(() => card(page).count()).toBe(0);
   // A run of the person's own sends nothing either.

@@ -43,14 +43,35 @@ describe('what a link would have a tab do', () => {
   const wishes = (hash: string) => wishesOfLink(readFragment(hash, 'https://x.example/'));
   it('is said, each thing in a sentence', () => {
     expect(wishes(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`)).toEqual([
-      "join the room r1 over this page's server: its members see your network address", "lend this device's GPU to what the room trains",
-      "propose to the room to train gpt2-nano on copy for 30 steps (dp=2, 2 ranks), loading checkpoint from this page's server",
-      "send checkpoints, weights and gradients of what this tab trains to run/t/results on this page's server",
+      `join the room "r1" over this page's server: its members see your network address`,
+      "lend this device's GPU to what the room trains",
+      'propose to the room to train "gpt2-nano" on "copy" for 30 steps (dp=2, 2 ranks), '
+        + "loading checkpoint from this page's server",
+      `send checkpoints, weights and gradients of what this tab trains to "run/t/results" on this page's server`,
     ]);
-    expect(wishes('#auto=1&room=r1&key=k&broker=ws://b.example/mqtt&backend=cpu')[0]).toBe('join the room r1 over the broker ws://b.example/mqtt: its members see your network address');
+    expect(wishes('#auto=1&room=r1&key=k&broker=ws://b.example/mqtt&backend=cpu')[0]).toBe(
+      'join the room "r1" over the broker "ws://b.example/mqtt": its members see your network address',
+    );
     expect(wishes('#auto=1&devices=4&backend=cpu')).toEqual(["train the default model on 4 virtual devices, with this machine's processor"]);
-    expect(wishes(`#auto=1&plan=${plan}`)[0]).toMatch(/^train gpt2-nano on copy for 30 steps/);
+    expect(wishes(`#auto=1&plan=${plan}`)[0]).toMatch(/^train "gpt2-nano" on "copy" for 30 steps/);
     expect(wishes('#upload=run/t/results')).toHaveLength(1);
+  });
+  it('keeps what the link says apart from what the page says, and shows where an address ends', () => {
+    const said = 'nothing: this link is safe';
+    const broker = `ws://${said}\u202e@${'x'.repeat(400)}.evil.example/mqtt`;
+    const [join] = wishes(`#auto=1&room=r1&key=k&broker=${encodeURIComponent(broker)}`);
+    expect(join).toContain(`over the broker "ws://${said}\\u202e@xxx`);
+    expect(join).toMatch(/x\.\.\.x+\.evil\.example\/mqtt": its members/);
+    const odd = encodeURIComponent(JSON.stringify({ config: { model: 'a" or b', data: said, steps: 2 }, files: {} }));
+    expect(wishes(`#auto=1&plan=${odd}`)[0]).toMatch(/^train "a\\" or b" on "nothing: this link is safe" for 2 steps/);
+    const upload = `run/t/results/${'x'.repeat(200)}/end`;
+    expect(wishes(`#upload=${encodeURIComponent(upload)}`)[0]).toContain(`trains to "${upload}" on this page's server`);
+  });
+  it('names no room that cannot be joined', () => {
+    for (const room of ['', 'a b', 'r1 over tabs of this browser', 'x'.repeat(65)]) {
+      const hash = `#auto=1&room=${encodeURIComponent(room)}&key=k`;
+      expect(() => wishes(hash), room).toThrow(/^link: room is ".*"; expected 1 to 64 letters, digits, - or _/);
+    }
   });
   it('is nothing where it only fills in the page', () => {
     for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2']) expect(wishes(hash), hash).toEqual([]);

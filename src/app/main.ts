@@ -35,7 +35,7 @@ const app = document.querySelector<TabmeshApp>('tabmesh-app')!;
 const { settings, trouble } = readSettings();
 // Whoever drives this browser has put that function here, which no link can do; so its links act.
 const driven = typeof window.tabmeshReport === 'function';
-let allowed = driven || isVouched(settings.own, () => localStorage, Date.now());
+let allowed = driven || isVouched(settings, () => localStorage, Date.now());
 const reporter = createReporter(window.tabmeshReport, () => (allowed ? settings.upload : undefined));
 const past = new History({ store: historyStore, world: realWorld, date: () => Date.now(), digest: sha256, onChange: () => app.requestUpdate() });
 const controller = new RunController({ settings, page: document.baseURI.split('#')[0]!, reporter, onChange: show });

@@ -1,7 +1,8 @@
 // Whose links act by themselves: those with a token that this browser keeps. What all others would do is said.
 
 import { describe, expect, it } from 'vitest';
-import { readFragment } from '../../src/app/fragment.ts';
+import { readFragment, roomLink } from '../../src/app/fragment.ts';
+import type { PageSettings } from '../../src/app/fragment.ts';
 import { wishesOfLink, withoutWishes } from '../../src/app/link/consent.ts';
 import { isVouched, vouch } from '../../src/app/link/own-tabs.ts';
 import { realWorld } from '../../src/base/world.ts';
@@ -13,28 +14,57 @@ function browser(first?: string) {
 }
 const refused = (): never => { throw new DOMException('denied', 'SecurityError'); };
 const DAY_MS = 24 * 3600_000;
+const read = (hash: string): PageSettings => readFragment(hash, 'https://x.example/');
+const home = read('#room=r1&key=k&broker=none&backend=cpu&ice=turn:t.example:3478&turnuser=bob&turnpass=sesame');
+const newToken = (kept: Parameters<typeof vouch>[1], nowMs: number): string => {
+  return vouch(realWorld, kept, nowMs, home.room!, home);
+};
+/** The settings of the tab that the link of `token` opens. */
+const tabOf = (token: string | undefined): PageSettings => {
+  return read(roomLink('https://x.example/', home.room!, home, 'own', token).split('#')[1]!);
+};
 
 describe('a token of this browser', () => {
   it('is 128 random bits, known here for a day, and unknown elsewhere', () => {
     const here = browser();
-    const token = vouch(realWorld, here.kept, 1000);
+    const token = newToken(here.kept, 1000);
     expect(token).toMatch(/^[0-9a-f]{32}$/);
-    expect(vouch(realWorld, here.kept, 2000)).not.toBe(token);
-    expect(isVouched(token, here.kept, 3000)).toBe(true);
-    expect(isVouched(token, here.kept, 1000 + DAY_MS)).toBe(false);
-    expect(isVouched(token, browser().kept, 3000)).toBe(false);
-    for (const guess of [undefined, '', '0'.repeat(32), token.toUpperCase(), '__proto__', 'constructor']) expect(isVouched(guess, here.kept, 3000), String(guess)).toBe(false);
+    expect(newToken(here.kept, 2000)).not.toBe(token);
+    expect(isVouched(tabOf(token), here.kept, 3000)).toBe(true);
+    expect(isVouched(tabOf(token), here.kept, 1000 + DAY_MS)).toBe(false);
+    expect(isVouched(tabOf(token), browser().kept, 3000)).toBe(false);
+    for (const guess of [undefined, '', '0'.repeat(32), token.toUpperCase(), '__proto__', 'constructor']) expect(isVouched(tabOf(guess), here.kept, 3000), String(guess)).toBe(false);
+  });
+  it('speaks for the one link that it was made for', () => {
+    const here = browser();
+    const tab = tabOf(newToken(here.kept, 0));
+    expect(here.text()).not.toMatch(/"k"|sesame|r1/);
+    const plan = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy' }, files: {} }));
+    const others = [
+      'room=r2&key=k&broker=none', 'room=r1&key=other&broker=none', 'room=r1&key=k&broker=ws://evil.example/',
+      'room=r1&key=k', 'devices=2', `plan=${plan}`, `room=r1&key=k&broker=none&plan=${plan}`, 'upload=run/t/results',
+      'room=r1&key=k&broker=none&upload=run/t/results',
+    ];
+    for (const other of others) {
+      const settings = { ...read(`#${other}&auto=1&own=${tab.own}&backend=cpu`), ice: tab.ice };
+      expect(isVouched(settings, here.kept, 1), other).toBe(false);
+    }
+    const same = { ...read(`#room=r1&key=k&broker=none&auto=1&own=${tab.own}&backend=cpu`), ice: tab.ice };
+    expect(isVouched(same, here.kept, 1)).toBe(true);
+    const ice = { ...tab.ice, iceServers: [{ urls: 'stun:evil.example' }] };
+    expect(isVouched({ ...same, ice }, here.kept, 1)).toBe(false);
   });
   it('is one of a bounded number', () => {
     const here = browser();
-    const tokens = Array.from({ length: 40 }, (_, i) => vouch(realWorld, here.kept, i));
-    expect(tokens.filter((token) => isVouched(token, here.kept, 40))).toEqual(tokens.slice(8));
+    const tokens = Array.from({ length: 40 }, (_, i) => newToken(here.kept, i));
+    expect(tokens.filter((token) => isVouched(tabOf(token), here.kept, 40))).toEqual(tokens.slice(8));
     expect(here.text()!.length).toBeLessThan(4096);
   });
   it('is believed by no browser that refuses storage or keeps nonsense', () => {
-    const token = vouch(realWorld, refused, 0);
-    expect(isVouched(token, refused, 0)).toBe(false);
-    for (const nonsense of ['{', '[]', 'null', `{"${token}":"soon"}`, `{"${token}":true}`]) expect(isVouched(token, browser(nonsense).kept, 0), nonsense).toBe(false);
+    const token = newToken(refused, 0);
+    expect(isVouched(tabOf(token), refused, 0)).toBe(false);
+    const values = ['"soon"', 'true', 'null', '9e9'].map((value) => `{"${token}":${value}}`);
+    for (const nonsense of ['{', '[]', 'null', ...values]) expect(isVouched(tabOf(token), browser(nonsense).kept, 0), nonsense).toBe(false);
   });
 });
 

@@ -314,7 +314,7 @@ export class TabmeshApp extends LitElement {
   /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
   #addTab(): void {
     const address = this.state.room?.address ?? this.settings.room ?? newRoom(undefined);
-    const token = vouch(realWorld, () => localStorage, Date.now());
+    const token = vouch(realWorld, () => localStorage, Date.now(), address, this.settings);
     window.open(roomLink(location.href, address, this.settings, 'own', token), '_blank', 'noopener');
     if (this.state.room) return;
     history.replaceState(null, '', this.#link(address, 'here'));

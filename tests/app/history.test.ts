@@ -88,7 +88,7 @@ describe('the history', () => {
     await history.settled();
     await expect.poll(() => history.runs[0]!.checkpoints).toEqual(['hash 4']);
     history.rename(history.runs[0]!.id, '  my run ');
-    await history.goOnFrom(new Uint8Array([4]), 4);
+    await history.goOnFrom(new Uint8Array([4]), 4, run.config);
     const resumed = new RunView(run.config);
     history.show(state(resumed, 'starting', { checkpoint: { step: 4, bytes: new Uint8Array([4]) } }));
     expect([resumed.loss.x, resumed.step, resumed.tokens]).toEqual([[1, 2, 3, 4], 4, 60]);
@@ -96,15 +96,50 @@ describe('the history', () => {
     expect(history.runs[0]).toMatchObject({ name: 'my run', step: 5 });
     expect(history.runs[0]!.curves.loss.x).toEqual([1, 2, 3, 4, 5]);
     const stranger = new RunView(run.config);
-    await history.goOnFrom(new Uint8Array([9]), 9);
+    await history.goOnFrom(new Uint8Array([9]), 9, run.config);
     history.show(state(stranger, 'starting'));
     expect(stranger.loss.x).toEqual([]);
     // What was meant for a run that never began is not given to the next one.
-    await history.goOnFrom(new Uint8Array([4]), 4);
+    await history.goOnFrom(new Uint8Array([4]), 4, run.config);
     history.goOnFromNothing();
     const fresh = new RunView(run.config);
     history.show(state(fresh, 'starting'));
     expect(fresh.step).toBe(0);
+  });
+
+  it('gives the curve to the run that was asked for, and to none that comes instead', async () => {
+    const { history } = lab();
+    const run = trained(6);
+    history.show(state(run, 'training'));
+    history.show(state(run, 'training', { checkpoint: { step: 4, bytes: new Uint8Array([4]) } }));
+    await expect.poll(() => history.runs[0]!.checkpoints).toEqual(['hash 4']);
+    history.show(state(run, 'done'));
+    const ask = async (): Promise<void> => {
+      await history.goOnFrom(new Uint8Array([4]), 4, run.config);
+      history.show({ ...EMPTY_STATE, phase: 'starting' });
+    };
+    const next = (config = run.config): readonly number[] => {
+      const view = new RunView(config);
+      history.show(state(view, 'starting'));
+      return view.loss.x;
+    };
+    // Refused, withdrawn, or failed before there was a run.
+    for (const phase of ['idle', 'failed'] as const) {
+      await ask();
+      history.show({ ...EMPTY_STATE, phase });
+      history.show({ ...EMPTY_STATE, phase: 'starting' });
+      expect(next(), phase).toEqual([]);
+      history.show({ ...EMPTY_STATE, phase: 'idle' });
+    }
+    await ask();
+    expect(next(parseRunConfig([['steps', 100], ['layout', 'dp=2'], ['seed', 7]])), 'of somebody else').toEqual([]);
+    expect(next()).toEqual([1, 2, 3, 4]);
+    history.show({ ...EMPTY_STATE, phase: 'starting' });
+    expect(next(), 'formed anew').toEqual([1, 2, 3, 4]);
+    const resumed = new RunView(run.config);
+    history.show(state(resumed, 'starting'));
+    history.show(state(trained(5, 4, resumed), 'training'));
+    expect(next(), 'another one after it').toEqual([]);
   });
 
   it('is bounded: the oldest goes', async () => {

@@ -183,7 +183,7 @@ export class TabmeshApp extends LitElement {
         <button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.sample(); }}>Sample now</button>` : nothing}
       ${free && invited ? html`<button @click=${() => { void controller.join(this.settings.room!, undefined, 'observer'); }}>Look first</button>` : nothing}
       ${free && !invited && room?.joined && !spare ? html`<button @click=${() => { void controller.help(); }}>Lend this device</button>` : nothing}
-      ${free && goOn !== undefined ? html`<button class="primary" @click=${() => { void controller.goOn(); }}>Go on from step ${goOn}</button>` : nothing}
+      ${free && goOn !== undefined ? html`<button class="primary" @click=${() => this.#goOn()}>Go on from step ${goOn}</button>` : nothing}
       ${free && this.resumable && (!room || room.joined) ? html`<button ?disabled=${this.draft.refused.size > 0} @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : nothing}
       ${free ? html`<label class="button"><input type="file" multiple accept=".safetensors,.json,.txt,.md,text/*" title="A text, a checkpoint, or the files of a model folder"
         @change=${(event: Event) => { void this.#take(Promise.resolve([...(event.target as HTMLInputElement).files ?? []].map((file) => ({ path: file.name, file })))); }}>Load a file</label>` : nothing}
@@ -287,11 +287,19 @@ export class TabmeshApp extends LitElement {
       const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches: fittingMicrobatches(microbatches, from.config.batch / (layout.dp * layout.ep)), evalEvery, sampleEvery, checkpointEvery, steps };
       const text = this.texts.get(config.data);
       const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };
-      await this.past.goOnFrom(checkpoint, from.step);
       const plan = makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files);
-      if (this.state.room?.joined) await this.controller.propose(plan, given);
-      else await this.controller.trainHere(plan, given);
+      await this.past.goOnFrom(checkpoint, from.step, configOf(plan));
+      if (!this.state.room?.joined) return this.controller.trainHere(plan, given);
+      await this.controller.propose(plan, given);
+      // It was not even asked for.
+      if (!this.controller.busy) this.past.goOnFromNothing();
     });
+  }
+
+  /** The run of the room, whose curves the room brings. */
+  #goOn(): void {
+    this.past.goOnFromNothing();
+    void this.controller.goOn();
   }
 
   async #run(work: () => Promise<void>): Promise<void> {

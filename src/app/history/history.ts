@@ -3,6 +3,8 @@
 
 import { randomHex } from '../../base/world.ts';
 import type { World } from '../../base/world.ts';
+import { formatRunConfig } from '../../train/run-config.ts';
+import type { RunConfig } from '../../train/run-config.ts';
 import { sentence } from '../plan.ts';
 import type { RunView } from '../run-view.ts';
 import type { PageState } from '../room/page-state.ts';
@@ -40,8 +42,9 @@ export class History {
   trouble = '';
   readonly #options: HistoryOptions;
   #recording: Recording | undefined;
-  /** The run that the next one goes on from, and its step. */
-  #past: { readonly kept: KeptRun; readonly step: number } | undefined;
+  /** The run that one with these settings goes on from, and its step; until that has made a step or comes to nothing. */
+  #past: { readonly kept: KeptRun; readonly step: number; readonly settings: string } | undefined;
+  #phase: PageState['phase'] = 'idle';
   #writing: Promise<void> = Promise.resolve();
   #gone = new Set<string>();
 
@@ -57,11 +60,14 @@ export class History {
     }
   }
 
-  /** The next run of this page goes on from `checkpoint`: the curves and samples of the run that made it come back, if this browser knows it. */
-  async goOnFrom(checkpoint: Uint8Array<ArrayBuffer>, step: number): Promise<void> {
+  /**
+   * The next run of this page, if it is one of `config`, goes on from `checkpoint`: the curves and samples of the run
+   * that made it come back, if this browser knows it.
+   */
+  async goOnFrom(checkpoint: Uint8Array<ArrayBuffer>, step: number, config: RunConfig): Promise<void> {
     const hash = await this.#options.digest(checkpoint);
     const kept = this.runs.find(({ checkpoints }) => checkpoints.includes(hash));
-    this.#past = kept && { kept, step };
+    this.#past = kept && { kept, step, settings: settingsOf(config) };
   }
 
   /** The next run of this page goes on from nothing. */
@@ -69,6 +75,9 @@ export class History {
 
   /** The page shows a state. */
   show({ run, phase, watching, checkpoint }: PageState): void {
+    // What was wanted came to nothing, or is over: the next run may be another person's.
+    if (phase !== this.#phase && (phase === 'idle' || phase === 'failed' || phase === 'done')) this.#past = undefined;
+    this.#phase = phase;
     if (!run || watching) return;
     const { world } = this.#options;
     if (this.#recording?.run !== run) this.#begin(run, checkpoint);
@@ -77,7 +86,9 @@ export class History {
       recording.checkpoint = checkpoint;
       void this.#made(recording, checkpoint.bytes);
     }
-    if (run.step === run.from || !isDue(recording, phase, world.now())) return;
+    if (run.step === run.from) return;
+    this.#past = undefined;
+    if (!isDue(recording, phase, world.now())) return;
     recording.savedAtMs = world.now();
     recording.savedPhase = phase;
     const { outcome } = recording.kept;
@@ -103,8 +114,8 @@ export class History {
 
   #begin(run: RunView, checkpoint: PageState['checkpoint']): void {
     const { world, date } = this.#options;
-    const past = this.#past;
-    this.#past = undefined;
+    // It stays for now: a group that was not formed is formed anew, with a view of its own.
+    const past = this.#past?.settings === settingsOf(run.config) ? this.#past : undefined;
     if (past) run.recall(past.kept, past.step);
     const before = { id: randomHex(world, 8), name: past?.kept.name ?? usualName(run), startedAtMs: date(), checkpoints: [] };
     const kept = keep(run, 'running', { nowMs: world.now(), dateMs: date() }, before);
@@ -171,6 +182,8 @@ function isDue(recording: Recording, phase: PageState['phase'], nowMs: number): 
   const quiet = phase !== 'training' && phase !== 'stopping' && phase !== 'starting';
   return nowMs - savedAtMs >= SAVE_MS || (quiet && phase !== savedPhase);
 }
+
+function settingsOf(config: RunConfig): string { return JSON.stringify(formatRunConfig(config)); }
 
 function outcomeOf({ stopped }: RunView, phase: PageState['phase']): Outcome {
   if (phase === 'done') return stopped ? 'stopped' : 'done';

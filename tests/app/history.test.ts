@@ -1,14 +1,18 @@
 // The history without a browser: what is kept of a run, when, how many, and what happens when the browser refuses it.
 
-import { describe, expect, it } from 'vitest';
-import { History } from '../../src/app/history/history.ts';
+import { createHash } from 'node:crypto';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { hashOf, History } from '../../src/app/history/history.ts';
 import { isKeptRun, toCsv, toJson } from '../../src/app/history/kept-run.ts';
 import type { KeptRun } from '../../src/app/history/kept-run.ts';
 import { MOST_RUNS } from '../../src/app/history/store.ts';
 import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
 import type { PageState } from '../../src/app/room/page-state.ts';
 import { RunView } from '../../src/app/run-view.ts';
+import { realWorld } from '../../src/base/world.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+
+afterEach(() => { vi.unstubAllGlobals(); });
 
 interface Lab { readonly history: History; readonly stored: Map<string, KeptRun>; at(ms: number): void; refuse(error: Error | undefined): void }
 
@@ -140,6 +144,31 @@ describe('the history', () => {
     history.show(state(resumed, 'starting'));
     history.show(state(trained(5, 4, resumed), 'training'));
     expect(next(), 'another one after it').toEqual([]);
+  });
+
+  it('costs no run: a checkpoint that it cannot tell from others is one of an unknown run', async () => {
+    let told = 0;
+    const refuse = (): Promise<never> => Promise.reject(new Error('no memory'));
+    const history = new History({
+      store: { all: refuse, put: refuse, delete: refuse }, world: realWorld, date: () => 0, digest: refuse,
+      onChange: () => { told++; },
+    });
+    const run = new RunView(parseRunConfig([]));
+    for (let i = 0; i < 2; i++) await history.goOnFrom(new Uint8Array([4]), 4, run.config);
+    expect([history.trouble, told]).toEqual([expect.stringContaining('no history (no memory)'), 1]);
+    history.show(state(run, 'starting'));
+    expect(run.loss.x).toEqual([]);
+  });
+
+  it('knows a checkpoint by its SHA-256, and without https by another hash', async () => {
+    const [some, other] = [new Uint8Array(600_000).fill(1), new Uint8Array(600_000).fill(2)];
+    const sha256 = createHash('sha256').update(some).digest('hex');
+    expect(await hashOf(some)).toBe(sha256);
+    vi.stubGlobal('crypto', {});
+    const hashes = [await hashOf(some), await hashOf(some.slice()), await hashOf(other)];
+    expect(hashes[1]).toBe(hashes[0]);
+    expect(new Set([...hashes, sha256]).size).toBe(3);
+    expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/);
   });
 
   it('is bounded: the oldest goes', async () => {

@@ -1,8 +1,10 @@
 // The history of runs: records the page's own run while it trains, and lets people name, compare and delete what was kept. Bounded; a browser that refuses
 // storage costs the history alone, and is told in one sentence. No timer: what the page shows anyway makes the pace.
 
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { randomHex } from '../../base/world.ts';
 import type { World } from '../../base/world.ts';
+import { chunkHashes, hashOfList } from '../../cluster/files/shared-file.ts';
 import { formatRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { sentence } from '../plan.ts';
@@ -62,12 +64,17 @@ export class History {
 
   /**
    * The next run of this page, if it is one of `config`, goes on from `checkpoint`: the curves and samples of the run
-   * that made it come back, if this browser knows it.
+   * that made it come back, if this browser knows it. Never rejects: a run needs no history.
    */
   async goOnFrom(checkpoint: Uint8Array<ArrayBuffer>, step: number, config: RunConfig): Promise<void> {
-    const hash = await this.#options.digest(checkpoint);
-    const kept = this.runs.find(({ checkpoints }) => checkpoints.includes(hash));
-    this.#past = kept && { kept, step, settings: settingsOf(config) };
+    this.#past = undefined;
+    try {
+      const hash = await this.#options.digest(checkpoint);
+      const kept = this.runs.find(({ checkpoints }) => checkpoints.includes(hash));
+      this.#past = kept && { kept, step, settings: settingsOf(config) };
+    } catch (error) {
+      this.#tell(error);
+    }
   }
 
   /** The next run of this page goes on from nothing. */
@@ -190,7 +197,10 @@ function outcomeOf({ stopped }: RunView, phase: PageState['phase']): Outcome {
   return phase === 'failed' ? 'failed' : phase === 'idle' ? 'stopped' : 'running';
 }
 
-/** SHA-256 in hexadecimal digits. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+/** Tells one checkpoint from others, in hexadecimal digits: SHA-256, or, without https, that of the hashes of its chunks. */
+export async function hashOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  // Typed as always present, but a page from http:// on another host has none.
+  const subtle = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;
+  if (!subtle) return hashOfList(await chunkHashes(bytes));
+  return bytesToHex(new Uint8Array(await subtle.digest('SHA-256', bytes)));
 }

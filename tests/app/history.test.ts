@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { hashOf, History } from '../../src/app/history/history.ts';
 import { isKeptRun, toCsv, toJson } from '../../src/app/history/kept-run.ts';
 import type { KeptRun } from '../../src/app/history/kept-run.ts';
-import { MOST_RUNS } from '../../src/app/history/store.ts';
+import { historyStore, MOST_RUNS } from '../../src/app/history/store.ts';
 import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
 import type { PageState } from '../../src/app/room/page-state.ts';
 import { RunView } from '../../src/app/run-view.ts';
@@ -37,6 +37,19 @@ function trained(steps: number, from = 0, run = new RunView(parseRunConfig([['st
   return run;
 }
 const state = (run: RunView, phase: PageState['phase'], more: Partial<PageState> = {}): PageState => ({ ...EMPTY_STATE, run, phase, ...more });
+
+/** As much of an IDBDatabase as reading everything takes. */
+class FakeDatabase {
+  closed = false;
+  onversionchange = (): void => undefined;
+  close(): void { this.closed = true; }
+  transaction(): unknown {
+    if (this.closed) throw new Error('the database is closed');
+    const transaction = { oncomplete: () => undefined, objectStore: () => ({ getAll: () => ({ result: [] }) }) };
+    queueMicrotask(() => transaction.oncomplete());
+    return transaction;
+  }
+}
 
 describe('the history', () => {
   it('keeps a run while it trains, not with every step, and how it ended', async () => {
@@ -180,6 +193,39 @@ describe('the history', () => {
     await history.settled();
     expect([history.runs.length, stored.size]).toEqual([MOST_RUNS, MOST_RUNS]);
     expect(Math.min(...[...stored.values()].map(({ startedAtMs }) => startedAtMs))).toBe(1_000_000 + 30_000);
+  });
+
+  it('lets the oldest go before it writes, since the store may be full', async () => {
+    const stored = new Set<string>();
+    const put = ({ id }: KeptRun): Promise<void> => {
+      if (stored.size >= MOST_RUNS && !stored.has(id)) return Promise.reject(new Error('full'));
+      return Promise.resolve(void stored.add(id));
+    };
+    const gone = (id: string): Promise<void> => Promise.resolve(void stored.delete(id));
+    const history = new History({
+      store: { all: () => Promise.resolve([]), put, delete: gone }, world: realWorld, date: () => 0, digest: hashOf,
+      onChange: () => undefined,
+    });
+    for (let i = 0; i < MOST_RUNS + 2; i++) history.show(state(trained(1), 'done'));
+    await history.settled();
+    expect([history.trouble, stored.size]).toEqual(['', MOST_RUNS]);
+  });
+
+  it('opens its store anew after another tab had it closed', async () => {
+    const databases: FakeDatabase[] = [];
+    vi.stubGlobal('indexedDB', { open: () => {
+      const request = { result: new FakeDatabase(), onsuccess: () => undefined };
+      databases.push(request.result);
+      queueMicrotask(() => request.onsuccess());
+      return request;
+    } });
+    expect(await historyStore.all()).toEqual([]);
+    expect(await historyStore.all()).toEqual([]);
+    expect(databases).toHaveLength(1);
+    databases[0]!.onversionchange();
+    expect(databases[0]!.closed).toBe(true);
+    expect(await historyStore.all()).toEqual([]);
+    expect(databases).toHaveLength(2);
   });
 
   it('forgets a run that was deleted, also the one at work', async () => {

@@ -149,8 +149,9 @@ export class History {
     const dropped = rest.slice(MOST_RUNS - 1);
     this.#set([kept, ...rest.slice(0, MOST_RUNS - 1)]);
     this.#write(async () => {
-      await store.put(kept);
+      // First: in a store that is full they make the room.
       for (const { id } of dropped) await store.delete(id);
+      await store.put(kept);
     });
   }
 
@@ -197,7 +198,7 @@ function outcomeOf({ stopped }: RunView, phase: PageState['phase']): Outcome {
   return phase === 'failed' ? 'failed' : phase === 'idle' ? 'stopped' : 'running';
 }
 
-/** Tells one checkpoint from others, in hexadecimal digits: SHA-256, or, without https, that of the hashes of its chunks. */
+/** Tells one checkpoint from others, in hexadecimal digits: SHA-256; without https that of the hashes of its chunks. */
 export async function hashOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   // Typed as always present, but a page from http:// on another host has none.
   const subtle = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;

@@ -21,9 +21,13 @@ function database(): Promise<IDBDatabase> {
     const request = indexedDB.open(NAME, 1);
     request.onupgradeneeded = () => { request.result.createObjectStore(STORE, { keyPath: 'id' }); };
     request.onsuccess = () => {
-      // Another tab may bring a newer version, or the person clears the storage.
-      request.result.onversionchange = () => request.result.close();
-      request.result.onclose = () => { opened = undefined; };
+      const forget = (): void => { opened = undefined; };
+      // Another tab may bring a newer version, or the person clears the storage. Our own close is no event.
+      request.result.onversionchange = () => {
+        request.result.close();
+        forget();
+      };
+      request.result.onclose = forget;
       resolve(request.result);
     };
     request.onerror = () => reject(request.error ?? new Error('the store cannot be opened'));

@@ -6,7 +6,7 @@ import { readFragment } from './fragment.ts';
 import type { PageSettings } from './fragment.ts';
 import { realWorld } from '../base/world.ts';
 import { NO_ICE } from '../cluster/ice/servers.ts';
-import { wishesOfLink, withoutWishes } from './link/consent.ts';
+import { wishesOfLink } from './link/consent.ts';
 import './link/consent-card.ts';
 import type { ConsentCard } from './link/consent-card.ts';
 import { isVouched } from './link/own-tabs.ts';
@@ -83,10 +83,8 @@ function ask(): void {
     allowed = true;
     if (settings.auto) void begin();
   });
-  card.addEventListener('refuse', () => {
-    card.remove();
-    app.settings = withoutWishes(settings);
-  });
+  // What is left of the link only fills in the page.
+  card.addEventListener('refuse', () => card.remove());
   document.body.prepend(card);
 }
 

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { readFragment, roomLink } from '../../src/app/fragment.ts';
 import type { PageSettings } from '../../src/app/fragment.ts';
-import { wishesOfLink, withoutWishes } from '../../src/app/link/consent.ts';
+import { wishesOfLink } from '../../src/app/link/consent.ts';
 import { isVouched, vouch } from '../../src/app/link/own-tabs.ts';
 import { realWorld } from '../../src/base/world.ts';
 
@@ -105,11 +105,5 @@ describe('what a link would have a tab do', () => {
   });
   it('is nothing where it only fills in the page', () => {
     for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2']) expect(wishes(hash), hash).toEqual([]);
-  });
-  it('is gone when the person refuses', () => {
-    const settings = withoutWishes(readFragment(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`, 'https://x.example/'));
-    expect(wishesOfLink(settings)).toEqual([]);
-    expect(settings).toMatchObject({ auto: false, room: { room: 'r1' } });
-    expect(settings.upload).toBeUndefined();
   });
 });

@@ -3,11 +3,9 @@
 
 import { cellsOf, summarise } from '../../bench/collectives/report.ts';
 import type { CollectivesReport } from '../../bench/collectives/report.ts';
+import type { Kept } from '../link/own-tabs.ts';
 
 const KEY = 'tabmesh collectives: last run';
-
-/** What of Storage is used; asking for it may throw. */
-export type Kept = () => Pick<Storage, 'getItem' | 'setItem'>;
 
 export function loadLastRun(kept: Kept): CollectivesReport | undefined {
   try {

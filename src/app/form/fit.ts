@@ -1,7 +1,7 @@
 // Whether what the form says can be trained, found out before anything is opened: a sentence per field that does not fit, the batch and microbatches with which
 // a chosen layout fits, and the layouts worth offering. Pure; the vocabulary of a text is told by the page, which has read it.
 
-import { formatLayout, worldSize } from '../../base/axis.ts';
+import { formatLayout } from '../../base/axis.ts';
 import type { Layout } from '../../base/axis.ts';
 import { ConfigError, LayoutError } from '../../base/errors.ts';
 import type { ModelConfig } from '../../model/config.ts';
@@ -168,6 +168,3 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
 }
 
 function number(value: number): string { return value.toLocaleString('en', { maximumFractionDigits: 2 }); }
-
-/** How many devices a config needs. */
-export function devicesOf(config: RunConfig): number { return worldSize(config.layout); }

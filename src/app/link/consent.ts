@@ -28,9 +28,6 @@ export function wishesOfLink(settings: PageSettings): readonly string[] {
   return wishes;
 }
 
-/** The settings with what the person did not allow taken out; what is left only fills in the page. */
-export function withoutWishes({ auto: _, upload: __, ...rest }: PageSettings): PageSettings { return { ...rest, auto: false }; }
-
 function planText(plan: Plan): string {
   const { model, data, layout, steps } = configOf(plan);
   const ranks = worldSize(layout);

@@ -80,6 +80,8 @@ export type CurveName = (typeof CURVE_NAMES)[number];
 export interface RunPast {
   readonly curves: Readonly<Record<CurveName, { readonly x: readonly number[]; readonly y: readonly number[] }>>;
   readonly samples: readonly Sample[];
+  /** Steps done, and the tokens of all of them. */
+  readonly step: number;
   readonly tokens: number;
   readonly elapsedMs: number;
 }
@@ -134,7 +136,8 @@ export class RunView {
 
   /** Takes over what was shown of the same run up to `step`, from which it goes on. */
   goOn(before: RunView, step: number): void {
-    this.recall({ curves: before, samples: before.samples, tokens: before.tokens, elapsedMs: before.#elapsedMs }, step);
+    const { samples, tokens } = before;
+    this.recall({ curves: before, samples, step: before.step, tokens, elapsedMs: before.#elapsedMs }, step);
     this.notes = before.notes.filter((note) => note.step <= step);
     this.parameters = before.parameters;
     this.vocab = before.vocab;
@@ -173,7 +176,8 @@ export class RunView {
       for (const [i, at] of x.entries()) if (at <= step) this[name].push(at, y[i]!);
     }
     this.samples = past.samples.filter((sample) => sample.step <= step);
-    this.tokens = past.tokens;
+    // The steps after it come again. How many tokens each had is not kept; they have about as many.
+    this.tokens = Math.round(past.tokens * Math.min(1, step / Math.max(1, past.step)));
     this.#elapsedMs = past.elapsedMs;
     this.step = this.from = step;
   }

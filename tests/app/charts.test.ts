@@ -59,9 +59,15 @@ describe('the view of a run', () => {
   it('takes over what was before the step that it goes on from', () => {
     const run = begin();
     const curve = { x: [1, 2, 3, 4], y: [9, 8, 7, 6] };
-    run.recall({ curves: { loss: curve, evaluation: { x: [2, 4], y: [1, 2] }, tokensPerSecond: curve, gradNorm: curve, learningRate: curve }, samples: [{ step: 2, text: 'a' }, { step: 4, text: 'b' }], tokens: 300, elapsedMs: 5000 }, 3);
+    run.recall({ curves: { loss: curve, evaluation: { x: [2, 4], y: [1, 2] }, tokensPerSecond: curve, gradNorm: curve, learningRate: curve }, samples: [{ step: 2, text: 'a' }, { step: 4, text: 'b' }], step: 4, tokens: 400, elapsedMs: 5000 }, 3);
     expect([run.loss.x, run.evaluation.x, run.samples, run.step, run.tokens]).toEqual([[1, 2, 3], [2], [{ step: 2, text: 'a' }], 3, 300]);
     at(run, 3, 100);
     expect([run.loss.x, run.tokens]).toEqual([[1, 2, 3, 4], 400]);
+    // Those of step 4, which comes again, are counted once.
+    const again = begin();
+    again.goOn(run, 3);
+    expect(again.tokens).toBe(300);
+    at(again, 3, 100);
+    expect(again.tokens).toBe(400);
   });
 });

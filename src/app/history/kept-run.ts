@@ -17,8 +17,6 @@ export interface KeptRun extends RunPast {
   readonly outcome: Outcome;
   /** As formatRunConfig writes it. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Steps done. */
-  readonly step: number;
   readonly steps: number;
   readonly parameters: number;
   readonly vocab: number;

@@ -241,6 +241,16 @@ describe('the controller', () => {
     controller.run();
     expect(controller.state.problems.at(-1)).toContain('nothing is chosen');
   });
+  it('tells with a run only what is noted in it', () => {
+    const { controller, workers } = begin('#only=matmul');
+    controller.tune();
+    workers[0]!.say({ kind: 'note', text: 'out of time' }, { kind: 'done' });
+    expect(controller.state.notes).toEqual(['out of time']);
+    controller.run();
+    expect(controller.state.notes).toEqual([]);
+    workers[0]!.say({ kind: 'note', text: 'tfjs is slow' }, { kind: 'done' });
+    expect(controller.state.notes).toEqual(['tfjs is slow']);
+  });
   it('asks for the shapes of a preset, and collects decisions', () => {
     const { controller, workers } = begin('#plan=gpt2-nano&budget=3&run=tune');
     expect(workers[0]!.got).toEqual([{ kind: 'tune', request: { shapesOf: { preset: 'gpt2-nano' }, budget: 3, textUrl: 'data/text' } }]);

@@ -83,7 +83,8 @@ export class BenchController {
       const { adapter = '', browser, report, last } = this.state;
       // What is on the page now is what the next run is compared with, if wanted.
       const before = report && !isEmpty(report) ? report : last;
-      this.#set({ report: emptyReport(adapter, browser, new Date().toISOString(), formatSettings(settings)), last: before });
+      const empty = emptyReport(adapter, browser, new Date().toISOString(), formatSettings(settings));
+      this.#set({ report: empty, last: before, notes: [] });
       return { kind: 'bench', request };
     });
   }

@@ -122,7 +122,8 @@ export class TabmeshApp extends LitElement {
           <section class="card share" aria-label="More devices">
             <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()} @rename-tab=${() => this.controller.renamed()} @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)} @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}></share-panel>
           </section>
-          ${this.controller.busy ? nothing : html`<section class="card picture" aria-label="Layout"><layout-picture .config=${this.draft.config} .facts=${this.facts}></layout-picture></section>`}
+          ${this.controller.busy ? nothing : html`<section class="card picture" aria-label="Layout">
+            <layout-picture .config=${shown ?? this.draft.config} .facts=${this.facts}></layout-picture></section>`}
           </div>
         </div>
         ${stats(state, performance.now())}

@@ -1,0 +1,39 @@
+// What the page says in its elements, without a browser: the templates that they draw, as data.
+
+import { describe, expect, it } from 'vitest';
+import { TabmeshApp } from '../../src/app/elements/app.ts';
+import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
+import type { PageState } from '../../src/app/room/page-state.ts';
+import { RunView } from '../../src/app/run-view.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
+
+/** As much of a lit template as tells what it draws. */
+interface Template { readonly strings: readonly string[]; readonly values: readonly unknown[] }
+const isTemplate = (value: unknown): value is Template => typeof value === 'object' && value !== null && 'strings' in value;
+
+/** What is given to the attributes or properties called `name`, in all templates within. */
+function givenTo(drawn: unknown, name: string): unknown[] {
+  if (Array.isArray(drawn)) return drawn.flatMap((one) => givenTo(one, name));
+  if (!isTemplate(drawn)) return [];
+  const { strings, values } = drawn;
+  return values.flatMap((value, i) => (strings[i]!.endsWith(` ${name}=`) ? [value] : givenTo(value, name)));
+}
+
+function page(state: Partial<PageState>, busy = false): TabmeshApp {
+  const app = new TabmeshApp();
+  const settings = { auto: false, backend: 'cpu', ice: { iceServers: [], relayOnly: false } };
+  return Object.assign(app, {
+    settings, controller: { busy }, past: { runs: [], trouble: '' }, state: { ...EMPTY_STATE, ...state },
+  }) as TabmeshApp;
+}
+
+describe('the page', () => {
+  it('draws the layout of the run that it watches, else the one of the form', () => {
+    const config = parseRunConfig([['layout', 'dp=2']]);
+    const watched = page({ run: new RunView(config), watching: [] });
+    expect(watched.draft.config.layout).not.toEqual(config.layout);
+    expect(givenTo(watched.render(), '.config')).toEqual([config]);
+    const idle = page({ run: new RunView(config), phase: 'done' });
+    expect(givenTo(idle.render(), '.config')).toEqual([idle.draft.config]);
+  });
+});

@@ -2,6 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { TabmeshApp } from '../../src/app/elements/app.ts';
+import { RunHistory } from '../../src/app/elements/run-history.ts';
+import { keep } from '../../src/app/history/kept-run.ts';
+import type { Outcome } from '../../src/app/history/kept-run.ts';
 import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
 import type { PageState } from '../../src/app/room/page-state.ts';
 import { RunView } from '../../src/app/run-view.ts';
@@ -17,6 +20,13 @@ function givenTo(drawn: unknown, name: string): unknown[] {
   if (!isTemplate(drawn)) return [];
   const { strings, values } = drawn;
   return values.flatMap((value, i) => (strings[i]!.endsWith(` ${name}=`) ? [value] : givenTo(value, name)));
+}
+
+/** All that it says, attributes included. */
+function wordsOf(drawn: unknown): string {
+  if (Array.isArray(drawn)) return drawn.map(wordsOf).join('');
+  if (!isTemplate(drawn)) return typeof drawn === 'string' || typeof drawn === 'number' ? String(drawn) : '';
+  return drawn.strings.map((text, i) => text + wordsOf(drawn.values[i])).join('');
 }
 
 function page(state: Partial<PageState>, busy = false): TabmeshApp {
@@ -35,5 +45,18 @@ describe('the page', () => {
     expect(givenTo(watched.render(), '.config')).toEqual([config]);
     const idle = page({ run: new RunView(config), phase: 'done' });
     expect(givenTo(idle.render(), '.config')).toEqual([idle.draft.config]);
+  });
+});
+
+describe('a row of the history', () => {
+  it('says whether its run trains here, ended, or was left', () => {
+    const row = (outcome: Outcome, atWork?: string): string => {
+      const before = { id: 'a', name: 'my run', startedAtMs: 0, checkpoints: [] };
+      const run = keep(new RunView(parseRunConfig([['steps', 9]])), outcome, { nowMs: 0, dateMs: 0 }, before);
+      return wordsOf(Object.assign(new RunHistory(), { runs: [run], atWork }).render());
+    };
+    expect(row('running', 'a')).toContain(', training at step 0 of 9');
+    for (const atWork of [undefined, 'b']) expect(row('running', atWork)).toContain(', not ended at step 0 of 9');
+    expect(row('done', 'a')).toContain(', done at step 0 of 9');
   });
 });

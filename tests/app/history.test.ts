@@ -77,6 +77,28 @@ describe('the history', () => {
     expect(stored.size).toBe(1);
   });
 
+  it('knows the run that is at work here from one that never ended', async () => {
+    const { history } = lab();
+    const run = trained(1);
+    expect(history.atWork).toBeUndefined();
+    history.show(state(run, 'training'));
+    const { id } = history.runs[0]!;
+    expect(history.atWork).toBe(id);
+    history.show(state(run, 'paused'));
+    expect(history.atWork).toBe(id);
+    history.show(state(run, 'done'));
+    expect(history.atWork).toBeUndefined();
+    // Its group broke up and another is formed, or another run is watched.
+    for (const other of [{}, { run: new RunView(run.config), watching: [] }]) {
+      const next = trained(1);
+      history.show(state(next, 'training'));
+      expect(history.atWork).toBe(history.runs[0]!.id);
+      history.show({ ...EMPTY_STATE, phase: 'starting', ...other });
+      expect([history.atWork, history.runs[0]!.outcome]).toEqual([undefined, 'running']);
+    }
+    await history.settled();
+  });
+
   it('leaves a run as it ended, whatever the page does after it, and adds what its model writes', async () => {
     const { history, stored, at } = lab();
     const run = trained(3);

@@ -130,7 +130,7 @@ export class TabmeshApp extends LitElement {
         ${moreStats(state)}
         ${runPanels(state, this.#others())}
         <section class="card" aria-label="History">
-          <run-history .runs=${this.past.runs} .shown=${this.overlaid} .trouble=${this.past.trouble} @overlay=${(event: CustomEvent<readonly string[]>) => { this.overlaid = event.detail; }}
+          <run-history .runs=${this.past.runs} .shown=${this.overlaid} .atWork=${this.past.atWork} .trouble=${this.past.trouble} @overlay=${(event: CustomEvent<readonly string[]>) => { this.overlaid = event.detail; }}
             @rename=${({ detail: { id, name } }: CustomEvent<{ id: string; name: string }>) => this.past.rename(id, name)} @delete=${(event: CustomEvent<string>) => this.#deleteRun(event.detail)}></run-history>
         </section>
       </main>

@@ -12,7 +12,7 @@ import { shapes } from './theme.ts';
 export const OTHER_COLOURS = ['#9333ea', '#0d9488', '#c026d3', '#ca8a04', '#64748b', '#dc2626'];
 
 export class RunHistory extends LitElement {
-  static override properties = { runs: { attribute: false }, shown: { attribute: false }, trouble: {} };
+  static override properties = { runs: { attribute: false }, shown: { attribute: false }, atWork: {}, trouble: {} };
   static override styles = [shapes, css`
     ul { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 8px; max-height: 420px; overflow: auto; }
     li { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 10px; align-items: center; border: 1px solid var(--edge); border-radius: 10px; padding: 8px 12px; }
@@ -27,6 +27,8 @@ export class RunHistory extends LitElement {
   declare runs: readonly KeptRun[];
   /** Ids of the runs whose curves are drawn. */
   declare shown: readonly string[];
+  /** Id of the run that trains on this page. */
+  declare atWork: string | undefined;
   declare trouble: string;
 
   constructor() {
@@ -47,6 +49,7 @@ export class RunHistory extends LitElement {
   #row(run: KeptRun) {
     const { id, name, curves, step, steps, outcome, elapsedMs, startedAtMs } = run;
     const place = this.shown.indexOf(id);
+    const how = outcome === 'running' ? (id === this.atWork ? 'training' : 'not ended') : outcome;
     const loss = curves.loss.y.at(-1);
     const full = place < 0 && this.shown.length >= OTHER_COLOURS.length;
     return html`<li>
@@ -54,7 +57,7 @@ export class RunHistory extends LitElement {
         @change=${() => this.#tell('overlay', place >= 0 ? this.shown.filter((other) => other !== id) : [...this.shown, id])}>
       <div>
         <input class="name" aria-label="Name of the run" .value=${name} maxlength="100" @change=${(event: Event) => this.#rename(run, event.target as HTMLInputElement)}>
-        <p class="what small soft">${new Date(startedAtMs).toLocaleString()}, ${outcome === 'running' ? 'not ended' : outcome} at step ${step} of ${steps}${loss === undefined ? '' : `, loss ${figure(loss)}`}, ${duration(elapsedMs)}</p>
+        <p class="what small soft">${new Date(startedAtMs).toLocaleString()}, ${how} at step ${step} of ${steps}${loss === undefined ? '' : `, loss ${figure(loss)}`}, ${duration(elapsedMs)}</p>
       </div>
       <div class="row">
         <button aria-label=${`CSV of ${name}`} @click=${() => save(run, 'csv', toCsv(run))}>CSV</button>

@@ -47,6 +47,8 @@ export class History {
   /** The run that one with these settings goes on from, and its step; until that has made a step or comes to nothing. */
   #past: { readonly kept: KeptRun; readonly step: number; readonly settings: string } | undefined;
   #phase: PageState['phase'] = 'idle';
+  /** The page's own run, if it shows one. */
+  #shown: RunView | undefined;
   #writing: Promise<void> = Promise.resolve();
   #gone = new Set<string>();
 
@@ -80,11 +82,18 @@ export class History {
   /** The next run of this page goes on from nothing. */
   goOnFromNothing(): void { this.#past = undefined; }
 
+  /** The id of the kept run that trains on this page now. */
+  get atWork(): string | undefined {
+    const { run, kept } = this.#recording ?? {};
+    return run && run === this.#shown && kept?.outcome === 'running' ? kept.id : undefined;
+  }
+
   /** The page shows a state. */
   show({ run, phase, watching, checkpoint }: PageState): void {
     // What was wanted came to nothing, or is over: the next run may be another person's.
     if (phase !== this.#phase && (phase === 'idle' || phase === 'failed' || phase === 'done')) this.#past = undefined;
     this.#phase = phase;
+    this.#shown = watching ? undefined : run;
     if (!run || watching) return;
     const { world } = this.#options;
     if (this.#recording?.run !== run) this.#begin(run, checkpoint);

@@ -5,9 +5,9 @@
 // After `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the run is over (`finish`): until
 // then this member is at work, and nobody offers the room another run.
 
-import { AbortedError, FormatError, InternalError, RoomError } from '../base/errors.ts';
+import { AbortedError, FormatError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
-import { atWork, coordinatorOf, newMembership, stepMembership } from './membership.ts';
+import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
 import { NO_ICE } from './ice/servers.ts';
 import type { Mesh, MeshOptions } from './mesh.ts';
@@ -19,9 +19,10 @@ import { joinRendezvous } from './rendezvous.ts';
 import type { PresenceChange, Rendezvous } from './rendezvous.ts';
 import { identityOf, newKeyPair } from './identity/keys.ts';
 import type { Law, Right, Rules } from './room/laws.ts';
+import { placeIn } from './room/place.ts';
 import { Rights } from './room/rights.ts';
-import { Wishes } from './room/wishes.ts';
-import type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
+import { isWished, waitingText, Wishes } from './room/wishes.ts';
+import type { Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 import { Forming } from './forming.ts';
 import type { FormingMessage } from './forming.ts';
 
@@ -54,7 +55,7 @@ class RoomSession implements Session {
   readonly #wishes: Wishes;
   #wish: Proposal | undefined;
   #rights!: Rights;
-  /** An offer for a wish whose presence has not come, where not everybody may wish. */
+  /** An offer of a member whose presence has not come, or, where not everybody may wish, for a wish that has not. */
   #parked: { readonly from: string; readonly view: View } | undefined;
 
   constructor(options: SessionOptions, createMesh: (options: MeshOptions) => Mesh) {
@@ -258,17 +259,20 @@ class RoomSession implements Session {
 
   #onOffer(from: string, view: View): void {
     const by = this.members.find(({ address }) => address === from);
-    const wisher = this.#present.find(({ wants }) => wants?.wish === view.wish);
-    const anybody = this.#rights.isOpen('propose');
-    if (!anybody && !wisher) {
-      this.#parked = { from, view };
-      return;
+    if (!by || !(this.#rights.isOpen('propose') || isWished(view, this.members))) this.#parked = { from, view };
+    else {
+      const refused = this.#refuse(from, view);
+      if (refused === undefined) this.#step({ type: 'offered', from, view });
+      else this.#status(refused);
     }
-    const strange = !anybody && JSON.stringify(wisher?.wants?.plan) !== JSON.stringify(view.plan);
-    const reason = strange ? 'it is not what was asked for' : by && this.#objection({ worldSize: view.members.length, plan: view.plan }, anybody ? by : wisher!);
-    if (reason === undefined) return this.#step({ type: 'offered', from, view });
-    this.#status(`an offer of ${this.#nameOf(from)} was refused: ${reason}`);
+  }
+
+  /** What to tell of an offer that is not to be taken; its sender hears it too. */
+  #refuse(from: string, view: View): string | undefined {
+    const reason = this.#wishes.refusal(from, view, this.members, this.#rights.isOpen('propose'));
+    if (reason === undefined) return undefined;
     this.#send(from, { type: 'abandon', view: view.view, reason: reason.slice(0, 2000), end: 'failed' });
+    return `an offer of ${this.#nameOf(from)} was refused: ${reason}`;
   }
 
   #refuseAct(from: string, act: Act): void { this.#status(`${this.#nameOf(from)} wanted to ${act} the run; ${this.#rights.forbidden('act')}`); }
@@ -296,15 +300,22 @@ class RoomSession implements Session {
       case 'tell-outdated': return this.#send(action.to, { type: 'stale', refused: action.refused, view: action.view });
       case 'tell-busy': return this.#send(action.to, { type: 'busy', refused: action.refused });
       case 'give-up': return this.#forming?.view.view === action.view ? this.#forming.giveUp(action.reason, 'again') : undefined;
-      case 'form': return this.#form(action.view, action.from);
+      case 'form': return this.#take(action.view, action.from);
       case 'lost': return this.#onLost(action.rank, action.member);
     }
   }
 
-  #form(view: View, coordinator: string): void {
+  /** An offer may have waited for its sender to be the coordinator, while the rules and the wishes changed. */
+  #take(view: View, coordinator: string): void {
     this.#forming?.close();
+    const refused = coordinator === this.me.address ? undefined : this.#refuse(coordinator, view);
+    if (refused === undefined) this.#form(view, coordinator);
+    else this.#onEnded(view, refused, 'again');
+  }
+
+  #form(view: View, coordinator: string): void {
     const { world, prepare, adopt, ice = () => NO_ICE, deadlineMs = 10_000, maxAttempts = 3 } = this.#options;
-    const place = this.#placeIn(view);
+    const place = placeIn(view, this.me.address, this.members);
     const forming: Forming = new Forming({
       world, view, me: this.me.address, coordinator, names: place.members.map((member) => member.name), ice, deadlineMs, maxAttempts, createMesh: this.#createMesh,
       prepare: () => prepare?.(place) ?? Promise.resolve(), ...(adopt ? { adopt } : {}),
@@ -350,22 +361,10 @@ class RoomSession implements Session {
     this.#forming?.lost(member.address);
   }
 
-  #placeIn(view: View): Place {
-    const members = view.members.map((address) => this.members.find((member) => member.address === address) ?? missingMember(address));
-    return { rank: view.members.indexOf(this.me.address), worldSize: view.members.length, view: view.view, run: view.run, wish: view.wish, plan: view.plan, members };
-  }
-
   #tellWaiting(): void {
-    const membership = this.#membership;
-    if (!membership || !this.#wish || membership.current || this.#closed) return;
-    const working = atWork(this.members);
-    if (working.length > 0) {
-      const names = working.map(({ address }) => this.#nameOf(address)).join(', ');
-      return this.#status(`this room is at work (${names}); your run waits until theirs ends, which each of them may stop`);
-    }
-    const { worldSize } = this.#wish;
-    const here = membership.members.filter((member) => member.role === 'trainer').length;
-    if (here < worldSize) this.#status(`${here} of ${worldSize} tabs are here; open ${worldSize - here} more with this room's link`);
+    if (!this.#wish || this.#membership?.current || this.#closed) return;
+    const text = waitingText(this.members, this.#wish.worldSize);
+    if (text !== undefined) this.#status(text);
   }
 
   #send(to: string, message: Message): void {
@@ -392,8 +391,4 @@ class RoomSession implements Session {
   }
 
   #emit(event: SessionEvent): void { if (!this.#closed) this.#options.onEvent(event); }
-}
-
-function missingMember(address: string): never {
-  throw new InternalError(`a view was taken with the member ${address}, who is not in the roster`);
 }

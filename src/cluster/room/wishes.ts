@@ -1,6 +1,8 @@
 // What the members of a room would like to train, as far as this page can train it: reads the wishes in the roster, asks once whether each can be done, and
 // takes out those that cannot, with a reason for the one who wished. A wish of a stranger to our rules never forms a view, and so never ends a run or a page.
 
+import { atWork } from '../membership.ts';
+import type { View } from '../messages.ts';
 import type { Presence, Proposal } from '../presence.ts';
 
 /** Why a wish cannot be trained, for people; undefined when it can. Must not throw. */
@@ -37,6 +39,17 @@ export class Wishes {
     });
   }
 
+  /** Why an offer of the member at `from` is not to be taken. `open`: everybody may wish, so its wish need not be known. */
+  refusal(from: string, view: View, members: readonly Presence[], open: boolean): string | undefined {
+    const { wish, run, plan, members: { length } } = view;
+    const by = members.find(({ address }) => address === from);
+    if (open) return by && this.#check({ worldSize: length, plan }, by);
+    // The number alone says nothing, anybody may announce another's. The wishes of members are judged.
+    const offered = JSON.stringify([wish, run, length, plan]);
+    const known = members.flatMap(({ wants }) => wants ?? []).map((its) => [its.wish, its.run, its.worldSize, its.plan]);
+    return known.some((its) => JSON.stringify(its) === offered) ? undefined : 'it is not what was asked for';
+  }
+
   /** What may be wished for has changed. */
   forget(): void {
     this.#judged.clear();
@@ -55,3 +68,20 @@ export class Wishes {
 
 /** The plan is part of it: a member could say another under the same number. */
 function keyOf({ address }: Presence, wish: Proposal): string { return `${address} ${JSON.stringify(wish)}`; }
+
+/** Whether one of these members has the wish of this number. */
+export function isWished({ wish }: Pick<View, 'wish'>, members: readonly Presence[]): boolean {
+  return members.some(({ wants }) => wants?.wish === wish);
+}
+
+/** For what a wish of so many ranks waits, for people; undefined: for nothing. */
+export function waitingText(members: readonly Presence[], worldSize: number): string | undefined {
+  const working = atWork(members);
+  if (working.length > 0) {
+    const names = working.map(({ name }) => `'${name}'`).join(', ');
+    return `this room is at work (${names}); your run waits until theirs ends, which each of them may stop`;
+  }
+  const here = members.filter((member) => member.role === 'trainer').length;
+  if (here >= worldSize) return undefined;
+  return `${here} of ${worldSize} tabs are here; open ${worldSize - here} more with this room's link`;
+}

@@ -29,7 +29,7 @@ import { createRoomParts } from './room/room-parts.ts';
 import type { RoomParts } from './room/room-parts.ts';
 import { failureSentence, runOfPlace } from './room/run-of-place.ts';
 import { WRITING } from './room/acts.ts';
-import { tabLanes } from './same-browser.ts';
+import { laneWorker, tabLanes } from './same-browser.ts';
 import { RunView } from './run-view.ts';
 
 export type { PageState, Phase, RoomState } from './room/page-state.ts';
@@ -103,27 +103,24 @@ export class RunController {
   async join(address: RoomAddress, wanted?: Wanted, role: Role = 'trainer'): Promise<void> {
     if (this.busy || this.#session) return;
     this.#begin();
-    const { reporter, settings, page } = this.#options;
+    const { settings, page } = this.#options;
+    const left = this.entry.begin();
     try {
       this.#change({ status: role === 'trainer' ? 'opening the GPU' : 'looking for the room', room: roomAt(address) });
       const report = role === 'trainer' ? await this.#openHost() : undefined;
+      left.throwIfAborted();
       this.#change({ status: 'looking for the room' });
-      const lanes = tabLanes(settings.lane ?? 'same-browser', {
-        watch: (peer, lock) => { void this.#hosts[0]?.watch(peer, lock).catch(() => undefined); },
-        accuse: async (peer, what) => this.#hosts[0]?.accuse(peer, what),
-        adoptSameBrowser: (peer, met) => this.#hosts[0]!.adoptSameBrowser(peer, met),
-      });
-      const { carrier, identity, law } = await this.entry.enter(address);
-      this.#session = await joinRoom({
+      const { carrier, identity, law } = await this.entry.enter(address, left);
+      const lanes = tabLanes(settings.lane ?? 'same-browser', laneWorker(() => this.#hosts[0]));
+      const session = await joinRoom({
         world: realWorld, carrier: lanes.tell(carrier), room: address.room, key: address.key, me: introduce(role, identity, report), identity, ...law, ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         createMesh: lanes.createMesh,
-        onEvent: (event) => {
-          reporter.session(event);
-          this.#onSession(event);
-        },
+        onEvent: (event) => { if (!left.aborted) this.#onSession(event); },
       });
+      if (left.aborted) return await session.close();
+      this.#session = session;
       this.#setRoom({ joined: true, carrier: carrier.name, ...this.entry.rights() });
       void this.#room.keeper.announce();
       const { me, members } = this.#session;
@@ -131,6 +128,8 @@ export class RunController {
       if (wanted) this.#propose(wanted);
       else if (this.state.phase === 'starting' && !me.run) this.#change({ phase: 'idle', ...(this.state.watching ? {} : { status: 'in the room; choose what to train' }) });
     } catch (error) {
+      // By now the page may be in another room. What ended the visit has told why.
+      if (left.aborted) return;
       this.#closeHosts();
       this.#setRoom({ joined: false });
       // joinRoom tells a fatal error by an event as well, if it got so far.
@@ -260,6 +259,7 @@ export class RunController {
   }
 
   #onSession(event: SessionEvent): void {
+    this.#options.reporter.session(event);
     switch (event.type) {
       case 'status': return this.#change({ status: event.text });
       case 'notice': case 'rules': case 'removed': return this.entry.heard(event);

@@ -10,6 +10,7 @@ import { createSameBrowserMesh } from '../cluster/same-browser.ts';
 import type { Met, Way } from '../cluster/same-browser.ts';
 import { createWitnessedMesh } from '../cluster/witness.ts';
 import { holdTabLock, isTabLockHeld } from '../transport/tab-lock.ts';
+import type { RankHost } from './rank-host.ts';
 import type { Introduction, Wish } from '../../workers/introduce.ts';
 
 /** What the meshes of a room need of the worker that computes. */
@@ -17,6 +18,15 @@ export interface LaneWorker {
   watch(peer: number, lock: string): void;
   accuse(peer: number, what: string): Promise<void>;
   adoptSameBrowser(peer: number, met: Met): Promise<void>;
+}
+
+/** The worker of the rank that this page hosts now. */
+export function laneWorker(host: () => RankHost | undefined): LaneWorker {
+  return {
+    watch: (peer, lock) => { void host()?.watch(peer, lock).catch(() => undefined); },
+    accuse: async (peer, what) => host()?.accuse(peer, what),
+    adoptSameBrowser: (peer, met) => host()!.adoptSameBrowser(peer, met),
+  };
 }
 
 /** How a tab of a room joins others: ports within the browser where they can be, or WebRTC alone. */

@@ -19,21 +19,36 @@ export interface EntryContext {
   readonly accuse: (rank: number, what: string) => void;
 }
 
+export interface Entered {
+  readonly carrier: Carrier;
+  readonly identity: Identity;
+  readonly law: Pick<SessionOptions, 'owner'>;
+}
+
 const MAX_NOTICES = 5;
 
 export class RoomEntry {
   readonly #context: EntryContext;
-  /** Ends the search for a broker. */
-  #search = new AbortController();
+  /** Aborted when the page has left the room, or is not let in. */
+  #visit = new AbortController();
 
   constructor(context: EntryContext) { this.#context = context; }
 
-  /** Rejects with RoomError when the page's server refuses, with ConfigError where the page has no WebCrypto. */
-  async enter(address: RoomAddress): Promise<{ readonly carrier: Carrier; readonly identity: Identity; readonly law: Pick<SessionOptions, 'owner'> }> {
-    const { change, onStatus } = this.#context;
+  /** A visit begins; what it returns is aborted when it is over. */
+  begin(): AbortSignal {
     this.leave();
-    const { signal } = this.#search = new AbortController();
+    this.#visit = new AbortController();
+    return this.#visit.signal;
+  }
+
+  /**
+   * Rejects with RoomError when the page's server refuses, with ConfigError where the page has no WebCrypto, and when the
+   * visit `signal` is over.
+   */
+  async enter(address: RoomAddress, signal: AbortSignal): Promise<Entered> {
+    const { change, onStatus } = this.#context;
     const { identity, notes } = await tabIdentity();
+    signal.throwIfAborted();
     change({ notices: notes });
     let told: string | undefined;
     const carrier = await chooseCarrier(address.broker, {
@@ -43,6 +58,7 @@ export class RoomEntry {
         told = text;
       },
     });
+    signal.throwIfAborted();
     change({ carrier: carrier.name });
     return { carrier, identity, law: address.owner === undefined ? {} : { owner: address.owner } };
   }
@@ -78,5 +94,5 @@ export class RoomEntry {
 
   remove(address: string): void { this.#context.session()?.remove(address); }
 
-  leave(): void { this.#search.abort(); }
+  leave(): void { this.#visit.abort(); }
 }

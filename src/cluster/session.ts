@@ -206,7 +206,10 @@ class RoomSession implements Session {
       if (id === this.me.id) {
         return this.#fail(new RoomError('removed', `${by ? `'${by.name}'` : 'a member who may'} removed this tab from the room, and it is not let in again; ask its owner, or train alone`));
       }
-      this.#emit({ type: 'removed', id, who: this.#present.find((member) => member.id === id), by });
+      const joins = this.#present.filter((member) => member.id === id);
+      const ranks = this.#membership?.current?.view.members ?? [];
+      const rank = ranks.findIndex((its) => joins.some(({ address }) => address === its));
+      this.#emit({ type: 'removed', id, who: joins[0], rank, by });
     }
     this.#wishes.forget();
     this.#rendezvous!.update({ law });

@@ -5,6 +5,8 @@ import { realWorld } from '../../src/base/world.ts';
 import { identityOf, newKeyPair } from '../../src/cluster/identity/keys.ts';
 import type { Identity } from '../../src/cluster/identity/keys.ts';
 import { Laws, OPEN_RULES } from '../../src/cluster/room/laws.ts';
+import type { Presence } from '../../src/cluster/presence.ts';
+import { joinRendezvous } from '../../src/cluster/rendezvous.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
 import type { Session, SessionOptions } from '../../src/cluster/session.ts';
 import { fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
@@ -123,5 +125,31 @@ describe('in a room', () => {
     // Long enough to hear the other, who alone remembers now.
     await expect(open(hub, 2, eve!, { settleMs: 1000 })).rejects.toMatchObject({ trouble: 'removed' });
     expect(b.session.members.map(({ name }) => name)).toEqual(['Tab 1']);
+  });
+
+  test('who is removed had the rank that its view gave it, whatever it says itself', async () => {
+    const hub = new MemoryHub();
+    const owner = await open(hub, 0, ada!);
+    const b = await open(hub, 1, bob!, { me: { ...introduction(1), role: 'observer' } });
+    const quiet = { onPeers: () => {}, onSignal: () => {}, onStatus: () => {}, onNotice: () => {}, onFatal: () => {} };
+    const options = { world: realWorld, carrier: hub.carrier(), room: 'test', key: ROOM_KEY, settleMs: 150 };
+    const me = { ...introduction(2), role: 'observer' } as const;
+    const liar = await joinRendezvous({ ...options, me, identity: eve! }, quiet);
+    await owner.events.members(3);
+    // Trains behind the owner, whoever was heard first.
+    await b.events.members(3);
+    b.session.update({ role: 'trainer' });
+    owner.session.propose({ worldSize: 2, plan: 'hers' });
+    for (const { events } of [owner, b]) await events.started();
+    liar.update({ run: { ...b.session.me.run!, rank: 1 } });
+    const lies = ({ name, run }: Presence): boolean => name === 'Tab 2' && run?.rank === 1;
+    await owner.events.find((event) => event.type === 'roster' && event.members.some(lies));
+    owner.session.remove(liar.me.address);
+    const removed = (id: string): Promise<unknown> => (
+      owner.events.find((event) => event.type === 'removed' && event.id === id));
+    expect(await removed(eve!.id)).toMatchObject({ who: { name: 'Tab 2', run: { rank: 1 } }, rank: -1 });
+    owner.session.remove(b.session.me.address);
+    expect(await removed(bob!.id)).toMatchObject({ who: { name: 'Tab 1' }, rank: 1 });
+    await liar.close();
   });
 });

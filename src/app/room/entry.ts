@@ -76,12 +76,12 @@ export class RoomEntry {
       change(this.rights() ?? {});
       return onStatus(`the owner of this room says: ${rulesSentence(event.rules)}`);
     }
-    const { who, by } = event;
+    const { who, rank, by } = event;
     const me = session()?.me;
     const text = `${by ? nameOf(by, me) : 'somebody who may'} removed ${who?.name ?? 'a tab that has left'} from the room`;
     onStatus(text);
     // Whoever does not go by itself is cut off by those who compute with it.
-    if (who?.run && me?.run?.run === who.run.run) accuse(who.run.rank, text);
+    if (rank >= 0) accuse(rank, text);
   }
 
   /** What holds in the room now. */

@@ -50,8 +50,14 @@ export type SessionEvent =
   | { readonly type: 'news'; readonly run: number; readonly body: unknown; readonly from: Presence }
   /** Who may do what has changed, or is known for the first time. */
   | { readonly type: 'rules'; readonly rules: Rules }
-  /** Somebody was taken out of the room for good, by somebody who may; `who` is absent when it is not here any more. */
-  | { readonly type: 'removed'; readonly id: string; readonly who: Presence | undefined; readonly by: Presence | undefined }
+  /**
+   * Somebody was taken out of the room for good, by somebody who may; `who` is absent when it is not here any more.
+   * `rank`: its place in our current view, -1 when it has none; its presence may lie about that.
+   */
+  | {
+    readonly type: 'removed'; readonly id: string; readonly who: Presence | undefined; readonly rank: number;
+    readonly by: Presence | undefined;
+  }
   /** A member of the current view left the room or died. */
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence }
   /** `fatal`: the session is closed; otherwise only the view could not be formed. */

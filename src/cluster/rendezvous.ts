@@ -6,6 +6,7 @@
 // anybody who knows the room's name can send them. Cost: one signed presence per member and hello.
 
 import { AbortedError, ConfigError } from '../base/errors.ts';
+import { openOrClose } from '../base/open-or-close.ts';
 import type { World } from '../base/world.ts';
 import { Speaker } from './identity/envelope.ts';
 import { identityOf, newKeyPair } from './identity/keys.ts';
@@ -120,8 +121,7 @@ export async function joinRendezvous(options: RendezvousOptions, events: Rendezv
   const seal = await deriveSeal(world, room, key);
   const speaker = await Speaker.join(world, room, seal, options.identity ?? await identityOf(await newKeyPair()));
   const meeting = new Meeting(options, events, seal, speaker, await speaker.say('bye', '', new Uint8Array(0)));
-  await meeting.open();
-  return meeting;
+  return openOrClose(meeting);
 }
 
 class Meeting implements Rendezvous {

@@ -7,6 +7,7 @@
 
 import { AbortedError, FormatError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
+import { openOrClose } from '../base/open-or-close.ts';
 import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
 import { NO_ICE } from './ice/servers.ts';
@@ -31,9 +32,7 @@ export type { Place, Session, SessionEvent, SessionOptions, Wanted } from './roo
 /** Resolves when the tab is in the room. Rejects with RoomError (broker), ConfigError (key, room, broker address). */
 export async function joinRoom(options: SessionOptions): Promise<Session> {
   const createMesh = options.createMesh ?? (await import('./peer-mesh.ts')).createPeerMesh;
-  const session = new RoomSession(options, createMesh);
-  await session.open();
-  return session;
+  return openOrClose(new RoomSession(options, createMesh));
 }
 
 const MAX_EARLY_SIGNALS = 512;
@@ -151,10 +150,10 @@ class RoomSession implements Session {
   examine(): Promise<void> { return this.#forming?.examine() ?? Promise.resolve(); }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
     this.#closed = true;
     this.#page?.removeEventListener('pagehide', this.#onPageHide);
     this.#forming?.close();
+    // Also one that was still joined when this was closed before.
     await this.#rendezvous?.close();
   }
 

@@ -6,6 +6,7 @@ import type { Channel, Locks } from '../../src/cluster/broadcast-channel.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import { joinRendezvous } from '../../src/cluster/rendezvous.ts';
 import type { Carrier, Rendezvous, RendezvousOptions } from '../../src/cluster/rendezvous.ts';
+import { twoCarriers } from '../../src/cluster/room/two-carriers.ts';
 import { Events, introduction, MemoryHub, OTHER_KEY, ROOM_KEY } from './support.ts';
 
 type Seen = { readonly peers: readonly Presence[] } | { readonly from: string; readonly text: string } | { readonly status: string } | { readonly notice: string } | { readonly fatal: Error };
@@ -214,6 +215,26 @@ test('an entry of the store whose owner does not answer is on no roster', async 
   await sees(b, ['Tab 1', 'Tab 2']);
   await expect.poll(() => hellos, { timeout: 10_000 }).toBeGreaterThan(2);
   for (const { events } of [b, c]) expect(events.all.some((event) => 'peers' in event && event.peers.some(({ name }) => name === 'Tab 7'))).toBe(false);
+});
+
+test('a join that fails leaves nothing open, and tells what failed first', async () => {
+  const hub = new MemoryHub();
+  const [near, lost] = [hub.carrier(), new Error('the broker is gone')];
+  const far: Carrier = { ...hub.carrier(), open: () => Promise.reject(lost) };
+  const closed: string[] = [];
+  const both = twoCarriers({ near, far: Promise.resolve(far), waits: true });
+  const failing: Carrier = {
+    ...hub.carrier(), open: (...how) => both.open(...how), close: async (bye) => {
+      await both.close(bye);
+      closed.push('closed');
+      throw new Error('what follows from it');
+    },
+  };
+  let address = '';
+  const open: Carrier['open'] = near.open;
+  near.open = (room, mine, handlers) => open(room, address = mine, handlers);
+  await expect(join(failing, 0)).rejects.toBe(lost);
+  expect([closed, hub.handlersOf(address)]).toEqual([['closed'], undefined]);
 });
 
 test('names and keys that cannot be right are refused before anything is sent', async () => {

@@ -317,3 +317,22 @@ test('a closed session is silent and leaves no timer that speaks', async () => {
   await c.events.members(2);
   expect(a.events.all).toHaveLength(count);
 });
+
+describe('who could not join', () => {
+  test('is in the room no more: its first wish could not be', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0);
+    await expect(open(hub, 1, { ...wanted(2), check: () => 'not here' })).rejects.toThrow('not here');
+    await a.events.members(2);
+    await expect.poll(() => a.session.members.length).toBe(1);
+  });
+
+  test('is in the room no more: its carrier failed', async () => {
+    const hub = new MemoryHub();
+    const a = await open(hub, 0);
+    const carrier = { ...hub.carrier(), watch: () => { throw new Error('no locks'); } };
+    await expect(open(hub, 1, { carrier })).rejects.toThrow('no locks');
+    await a.events.members(2);
+    await expect.poll(() => a.session.members.length).toBe(1);
+  });
+});

@@ -45,6 +45,9 @@ export class CheckpointKeeper {
   #wantsFile = false;
   #storeProblem: string | undefined;
   #holds: Holds | undefined;
+  /** Counts the rooms that were left: what is prepared for one of them is not kept for the next. */
+  #visit = 0;
+  #sharing: Promise<void> = Promise.resolve();
   /** Status of a moment; the next step replaces it. */
   #passing = '';
 
@@ -67,7 +70,11 @@ export class CheckpointKeeper {
     this.#passing = `checkpoint of step ${step}: ${formatBytes(bytes.byteLength)}`;
     this.#context.change({ checkpoint: { step, bytes }, status: this.#passing });
     if (run !== undefined) {
-      this.#share(step, bytes, run).catch((error: unknown) => {
+      // One after the other, so that what the earlier lets go is not what the later has just put there.
+      const visit = this.#visit;
+      const shared = this.#sharing.then(() => this.#share(step, bytes, run, visit));
+      this.#sharing = shared.catch(() => {});
+      shared.catch((error: unknown) => {
         this.#context.change({ status: `the room cannot go on from the checkpoint of step ${step} (${sentence(error)}); save it as a file` });
       });
     }
@@ -84,11 +91,12 @@ export class CheckpointKeeper {
   /** Says again what is kept, in a room that was joined anew: also by a page that was loaded anew, if this browser still has the checkpoint. */
   async announce(): Promise<void> {
     const { state, change, files, announce } = this.#context;
+    const visit = this.#visit;
     const told = this.#holds ? undefined : remembered(state().room?.address.room);
     const latest = told && await loadLatest();
     if (told && latest?.step === told.step) {
       const { hash } = await files.keep(`checkpoint of step ${told.step}`, latest.bytes);
-      if (hash !== told.hash || this.#holds) files.drop(hash);
+      if (hash !== told.hash || this.#holds || visit !== this.#visit) this.#letGo(hash);
       else {
         this.#holds = told;
         change({ checkpoint: { step: told.step, bytes: latest.bytes } });
@@ -99,20 +107,26 @@ export class CheckpointKeeper {
 
   /** This page has left the room for good. */
   left(): void {
+    this.#visit++;
+    const before = this.#holds;
     this.#holds = undefined;
+    if (before) this.#letGo(before.hash);
     remember(undefined);
   }
 
-  async #share(step: number, bytes: Uint8Array<ArrayBuffer>, run: number): Promise<void> {
+  async #share(step: number, bytes: Uint8Array<ArrayBuffer>, run: number, visit: number): Promise<void> {
     const { hash } = await this.#context.files.keep(`checkpoint of step ${step}`, bytes);
-    // A later one may have come meanwhile.
-    if (this.#context.state().checkpoint?.bytes !== bytes) return;
+    // A later one may have come meanwhile, or the room was left.
+    if (visit !== this.#visit || this.#context.state().checkpoint?.bytes !== bytes) return this.#letGo(hash);
     const before = this.#holds;
     this.#holds = { run, step, hash, bytes: bytes.byteLength };
     this.#context.announce(this.#holds);
     remember({ room: this.#context.state().room?.address.room, holds: this.#holds });
-    if (before && before.hash !== hash) this.#context.files.drop(before.hash);
+    if (before) this.#letGo(before.hash);
   }
+
+  /** The shelf holds what is kept until it is told otherwise: a whole checkpoint in memory. */
+  #letGo(hash: string): void { if (hash !== this.#holds?.hash) this.#context.files.drop(hash); }
 
   #tellStore(problem: string | undefined): void {
     if (this.#storeProblem === problem) return;

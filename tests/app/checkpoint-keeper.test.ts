@@ -1,0 +1,83 @@
+// Which checkpoints a page of a room keeps in memory: the one that its room was told of, and none besides.
+
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { Holds } from '../../src/cluster/presence.ts';
+import { CheckpointKeeper } from '../../src/app/room/checkpoint-keeper.ts';
+import { FileShelf } from '../../src/app/room/files/file-shelf.ts';
+import { RoomFiles } from '../../src/app/room/files/room-files.ts';
+import { EMPTY_STATE, roomAt } from '../../src/app/room/page-state.ts';
+import type { PageState } from '../../src/app/room/page-state.ts';
+
+beforeEach(() => { 
+  vi.stubGlobal('sessionStorage', { getItem: () => null, setItem: () => {}, removeItem: () => {} });
+  // A browser that stores nothing.
+  vi.stubGlobal('navigator', {});
+});
+afterEach(() => { vi.unstubAllGlobals(); });
+
+/** A page in a room, in run 9. */
+class Lab {
+  state: PageState = { ...EMPTY_STATE, room: roomAt({ room: 'test', key: 'key' }) };
+  readonly told: (Holds | undefined)[] = [];
+  readonly pinned = new Set<string>();
+  readonly keeper: CheckpointKeeper;
+
+  constructor() {
+    const change = (change: Partial<PageState>): void => { this.state = { ...this.state, ...change }; };
+    const files = new RoomFiles({ change, answer: () => {} }, new FileShelf(0));
+    this.keeper = new CheckpointKeeper({
+      state: () => this.state, change, announce: (holds) => this.told.push(holds),
+      files: {
+        keep: async (name, bytes) => {
+          const file = await files.keep(name, bytes);
+          this.pinned.add(file.hash);
+          return file;
+        },
+        drop: (hash) => { this.pinned.delete(hash); files.drop(hash); },
+      },
+    });
+  }
+
+  /** A checkpoint of this step reaches the page. */
+  takes(step: number): void {
+    this.keeper.took({ kind: 'checkpoint', step, bytes: new Uint8Array(10).fill(step), last: false }, 9);
+  }
+
+  /** When all that was begun is over: the hashes that stay. */
+  async kept(): Promise<readonly string[]> {
+    await new Promise((resolve) => { setTimeout(resolve); });
+    return [...this.pinned];
+  }
+}
+
+it('a later checkpoint takes the place of one, also of one that is not hashed yet', async () => {
+  const lab = new Lab();
+  lab.takes(1);
+  expect(await lab.kept()).toEqual([lab.told[0]!.hash]);
+  lab.takes(2);
+  lab.takes(3);
+  const kept = await lab.kept();
+  expect(lab.told.map((holds) => holds?.step)).toEqual([1, 3]);
+  expect(kept).toEqual([lab.told[1]!.hash]);
+});
+
+it('the same again stays', async () => {
+  const lab = new Lab();
+  lab.takes(1);
+  lab.takes(1);
+  expect(await lab.kept()).toEqual([lab.told[0]!.hash]);
+  lab.takes(1);
+  expect(await lab.kept()).toEqual([lab.told[0]!.hash]);
+});
+
+it('nothing stays of a room that was left, also not what was hashed meanwhile', async () => {
+  const lab = new Lab();
+  lab.takes(1);
+  await lab.kept();
+  lab.keeper.left();
+  expect(await lab.kept()).toEqual([]);
+  lab.takes(2);
+  lab.keeper.left();
+  expect(await lab.kept()).toEqual([]);
+  expect(lab.told.map((holds) => holds?.step)).toEqual([1]);
+});

@@ -11,6 +11,8 @@ const limits = { testTimeout: 600_000, hookTimeout: 300_000 };
 // `order`: the projects run one after the other.
 const slow = (order: number) => ({ ...limits, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });
 const browser = findBrowser();
+// `npm run test:all`; what is sampled otherwise asks tests/support/sample.ts.
+const all = process.env['TABMESH_TEST_ALL'] === '1';
 
 export default defineConfig({
   test: {
@@ -33,7 +35,7 @@ export default defineConfig({
         optimizeDeps: { include: BROWSER_DEPENDENCIES },
         worker: { format: 'es' },
         test: {
-          env: { TABMESH_TEST_ALL: process.env['TABMESH_TEST_ALL'] ?? '' },
+          env: { TABMESH_TEST_ALL: all ? '1' : '' },
           ...slow(2), name: 'browser', include: ['tests/**/*.browser.test.ts'],
           browser: {
             enabled: true, headless: true, screenshotFailures: false, ui: false,
@@ -45,7 +47,7 @@ export default defineConfig({
       {
         extends: true,
         // Two at a time: tabs that break or stop are mostly waited for.
-        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', include: ['tests/**/*.tabs.test.ts'], setupFiles: ['tests/support/browser-patience.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
+        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', include: ['tests/**/*.tabs.test.ts'], exclude: all ? [] : ['tests/**/*.firefox.tabs.test.ts'], setupFiles: ['tests/support/browser-patience.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
       },
     ],
   },

@@ -1,6 +1,7 @@
 // The key pair of this tab. Its name lies in sessionStorage and the pair in IndexedDB, so that both survive a reload; the private key leaves the browser's
-// keeping in neither. A duplicated tab carries a copy of sessionStorage: while a page lives it holds the name, by a Web Lock or, where there are none, by
-// answering on a BroadcastChannel, and whoever finds it held is the copy and takes a new name and key.
+// keeping in neither. A duplicated tab carries a copy of sessionStorage: while a page lives it holds the name, by a Web Lock, and answers to it on a
+// BroadcastChannel; whoever hears the answer is the copy and takes a new name and key. A page that was reloaded waits for the lock instead: its old self
+// answers no more, and lets go as late as a busy machine ends it.
 // A browser that keeps nothing gives a key for this page alone, and a sentence that says so.
 
 import { randomHex, realWorld } from '../../base/world.ts';
@@ -17,10 +18,12 @@ const NAME = 'tabmesh.tab';
 /** Of its own: whoever opens a database first decides what it holds. */
 const DATABASE = 'tabmesh-identities';
 const STORE = 'keys';
-/** The page before a reload lets go of its lock while it ends, the holder of a duplicated tab never. */
-const HOLDER_MS = 1500;
+/** A holder that neither answers nor lets go for so long is frozen. */
+const HOLDER_MS = 15_000;
 /** How long a living holder takes to answer at most, where there are no locks. */
 const ANSWER_MS = 500;
+/** A holder that has only just come may not listen yet. */
+const ASK_EVERY_MS = 250;
 /** Of the tabs of this browser; of more, those not used for longest are forgotten. */
 const MAX_KEPT = 200;
 
@@ -74,50 +77,59 @@ function writeName(name: string): boolean {
   }
 }
 
+interface Question { readonly ask?: string; readonly held?: string }
+
 /** Whether the name is ours now, for as long as this page lives. */
-async function hold(name: string): Promise<boolean> {
+export function hold(name: string): Promise<boolean> {
+  const channel = openNames();
   const locks = (navigator as Partial<Navigator>).locks;
-  if (!locks) return holdByChannel(name);
-  const waited = new AbortController();
-  const timer = setTimeout(() => waited.abort(), HOLDER_MS);
+  const waiting = new AbortController();
   return new Promise((resolve) => {
-    locks.request(`tabmesh name ${name}`, { signal: waited.signal }, () => {
-      clearTimeout(timer);
-      resolve(true);
-      return new Promise<never>(() => undefined);
-    }).catch(() => {
-      clearTimeout(timer);
-      // Held by a page that lives; or locks are refused here, and then a question must do.
-      resolve(waited.signal.aborted ? false : holdByChannel(name));
-    });
+    let ours: boolean | undefined;
+    let limit: ReturnType<typeof setTimeout> | undefined;
+    const ask = (): void => channel?.postMessage({ ask: name } satisfies Question);
+    const asking = setInterval(ask, ASK_EVERY_MS);
+    const settle = (taken: boolean): void => {
+      if (ours !== undefined) return;
+      ours = taken;
+      clearInterval(asking);
+      clearTimeout(limit);
+      if (!taken) {
+        waiting.abort();
+        channel?.close();
+      }
+      resolve(taken);
+    };
+    const settleAfter = (ms: number, taken: boolean): void => {
+      clearTimeout(limit);
+      limit = setTimeout(() => settle(taken), ms);
+    };
+    if (channel) {
+      channel.onmessage = ({ data }: MessageEvent<Question>) => {
+        if (data.held === name) settle(false);
+        else if (data.ask === name && ours) channel.postMessage({ held: name } satisfies Question);
+      };
+    }
+    ask();
+    // Where nobody can be asked either, nobody can tell a copy.
+    const askAlone = (): void => settleAfter(channel ? ANSWER_MS : 0, true);
+    if (!locks) return askAlone();
+    settleAfter(HOLDER_MS, false);
+    locks.request(`tabmesh name ${name}`, { signal: waiting.signal }, () => {
+      settle(true);
+      return ours ? new Promise<never>(() => undefined) : undefined;
+    // Refused here, unless we gave up.
+    }).catch(() => { if (ours === undefined) askAlone(); });
   });
 }
 
-interface Question { readonly ask?: string; readonly held?: string }
-
-async function holdByChannel(name: string): Promise<boolean> {
-  let channel: BroadcastChannel;
+/** undefined where there are no channels, or they are refused to this page. */
+function openNames(): BroadcastChannel | undefined {
   try {
-    channel = new BroadcastChannel('tabmesh names');
+    return new BroadcastChannel('tabmesh names');
   } catch {
-    // There is none, or it is refused to this page: nobody can tell a copy.
-    return true;
+    return undefined;
   }
-  const taken = await new Promise<boolean>((resolve) => {
-    const timer = setTimeout(() => resolve(false), ANSWER_MS);
-    channel.onmessage = ({ data }: MessageEvent<Question>) => {
-      if (data.held !== name) return;
-      clearTimeout(timer);
-      resolve(true);
-    };
-    channel.postMessage({ ask: name } satisfies Question);
-  });
-  if (taken) {
-    channel.close();
-    return false;
-  }
-  channel.onmessage = ({ data }: MessageEvent<Question>) => { if (data.ask === name) channel.postMessage({ held: name } satisfies Question); };
-  return true;
 }
 
 interface Kept { readonly pair: CryptoKeyPair; readonly usedAt: number }

@@ -18,7 +18,7 @@ import type { PageSettings, RoomAddress } from './fragment.ts';
 import { createLocalHosts, joinPairwise, prepareLocalHosts } from './local-mesh.ts';
 import { checkPlan, configOf, fetchContents, parsePlan, sentence, wishesOf } from './plan.ts';
 import type { Plan, PlanContents } from './plan.ts';
-import { EMPTY_STATE, roomAt } from './room/page-state.ts';
+import { changed, EMPTY_STATE, roomAt } from './room/page-state.ts';
 import type { PageState, RoomState } from './room/page-state.ts';
 import { RankHost } from './rank-host.ts';
 import type { Reporter } from './reporter.ts';
@@ -347,7 +347,6 @@ export class RunController {
         // Who has stopped it hears the others go.
         if (this.state.phase === 'stopping' && !run.ready) return;
         this.#room.acts.over();
-        this.#change({ question: undefined });
         this.#room.resume.ended(this.#room.files.declined ? {} : event);
         this.#rankFailed(run, event);
         this.#session?.finish('failed', run.step);
@@ -376,7 +375,7 @@ export class RunController {
     this.#abort = new AbortController();
     this.#room.keeper.wantFile(false);
     // The last checkpoint stays: what forms now may come to nothing.
-    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [], question: undefined });
+    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [] });
     return this.#abort;
   }
 
@@ -394,7 +393,7 @@ export class RunController {
   #setRoom(change: Partial<RoomState>): void { if (this.state.room) this.#change({ room: { ...this.state.room, ...change } }); }
 
   #change(change: Partial<PageState>): void {
-    this.state = { ...this.state, ...change };
+    this.state = changed(this.state, change);
     this.#options.onChange(this.state);
   }
 }

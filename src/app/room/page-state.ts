@@ -50,3 +50,9 @@ export interface PageState {
 }
 
 export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, stays: false, watching: undefined, room: undefined, connections: [], question: undefined, goOn: undefined, checkpoint: undefined };
+
+/** A question is of a run that trains or pauses: when that ends, in whatever way, nobody waits for the answer any more. */
+export function changed(state: PageState, change: Partial<PageState>): PageState {
+  const asks = change.phase === undefined || change.phase === 'training' || change.phase === 'paused';
+  return { ...state, ...change, ...(asks ? {} : { question: undefined }) };
+}

@@ -31,6 +31,13 @@ describe('an invite', () => {
     const invite = inviteOf([member('Ann', { run: work }), member('Bo', { run: { ...work, rank: 1 } })], run);
     expect([line(invite, 'who asks'), line(invite, 'time left')]).toEqual(['Ann and Bo train', '60 s']);
   });
+  it('shows of what others call their model and text only what can be seen', () => {
+    const sly = { ...config, model: 'mine\u202eevil', data: 'a\u200b\u0007.txt' };
+    const run = new RunView(config);
+    const invite = inviteOf([], Object.assign(run, { config: sly }));
+    expect([line(invite, 'model'), line(invite, 'download')]).toEqual([
+      'mineevil as dp=2, 100 steps of 8 rows', 'a.txt, from the tab that has it; the weights of mineevil']);
+  });
   it('shows nothing of a plan that cannot be read, and says when nobody is here', () => {
     expect(inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: { config: { steps: 'x' } } } })], undefined).config).toBe(undefined);
     expect(line(inviteOf([], undefined), 'who asks')).toBe('nobody is here yet');

@@ -13,6 +13,7 @@ import { resumed, RoomResume } from '../../src/app/room/resume.ts';
 import { runOfPlace } from '../../src/app/room/run-of-place.ts';
 import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+import { describeFile, parseSharedFile } from '../../src/cluster/files/shared-file.ts';
 import { presence } from '../cluster/support.ts';
 
 const HASH = 'ab'.repeat(32);
@@ -183,4 +184,14 @@ describe('shared files of a plan', () => {
     shelf.drop('a');
     expect(here()).toEqual([]);
   });
+});
+
+it('a shared file is called by what can be seen, and another name is refused', async () => {
+  const file = await describeFile(' a\u202eb\n.txt', new Uint8Array(1));
+  expect(file.name).toBe('ab .txt');
+  expect((await describeFile('\u200b', new Uint8Array(1))).name).toBe('file');
+  expect(parseSharedFile(file, 'text')).toEqual(file);
+  for (const name of ['a\u202eb', 'a\u001b[2J', ' a']) {
+    expect(() => parseSharedFile({ ...file, name }, 'text')).toThrow('expected a name of visible characters');
+  }
 });

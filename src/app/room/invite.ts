@@ -2,6 +2,7 @@
 
 import { atWork } from '../../cluster/membership.ts';
 import type { Presence } from '../../cluster/presence.ts';
+import { plainText } from '../../base/plain-text.ts';
 import { formatLayout } from '../../base/axis.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { isTask } from '../../train/prepare-data.ts';
@@ -18,6 +19,8 @@ export interface Invite {
   readonly lines: readonly (readonly [name: string, text: string])[];
 }
 
+/** Of a name that another person's page gave. */
+const MOST_SHOWN = 200;
 const SHARED = 'your network address, this tab’s name and GPU, and activations and gradients, from which text can be recovered; nothing else on this device';
 
 /** `watched`: the run at work, as far as it is known here. */
@@ -31,7 +34,7 @@ export function inviteOf(members: readonly Presence[], watched: RunView | undefi
     lines: [
       ['who asks', who],
       ...(config ? [
-        ['model', `${config.model} as ${formatLayout(config.layout)}, ${config.steps} steps of ${config.batch} rows`] as const,
+        ['model', `${plainText(config.model, MOST_SHOWN)} as ${formatLayout(config.layout)}, ${config.steps} steps of ${config.batch} rows`] as const,
         ['download', downloadOf(config)] as const,
         ['time left', watched ? (leftOf(watched) ?? 'not known yet') : 'not begun'] as const,
       ] : []),
@@ -50,8 +53,8 @@ function configIn(plan: unknown): RunConfig | undefined {
 }
 
 function downloadOf({ data, model }: RunConfig): string {
-  const text = isTask(data) ? 'no text: a task' : data === 'moby-dick' ? 'Moby Dick, 1.2 MB from this page’s server' : `${data}, from the tab that has it`;
-  return isPresetName(model) ? `${text}; no weights: it starts from nothing` : `${text}; the weights of ${model}`;
+  const text = isTask(data) ? 'no text: a task' : data === 'moby-dick' ? 'Moby Dick, 1.2 MB from this page’s server' : `${plainText(data, MOST_SHOWN)}, from the tab that has it`;
+  return isPresetName(model) ? `${text}; no weights: it starts from nothing` : `${text}; the weights of ${plainText(model, MOST_SHOWN)}`;
 }
 
 /** How long the rest will take: from its own steps, or from the pace that a run elsewhere tells; undefined before there is one. */

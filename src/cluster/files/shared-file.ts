@@ -6,6 +6,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { FormatError, LimitError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
+import { plainText } from '../../base/plain-text.ts';
 import { nextTask } from '../../base/world.ts';
 
 export interface SharedFile {
@@ -50,13 +51,15 @@ export async function describeFile(name: string, bytes: Uint8Array<ArrayBuffer>)
   if (bytes.length === 0 || bytes.length > MAX_SHARED_BYTES) {
     throw new LimitError(`${name}: expected 1 B to ${formatBytes(MAX_SHARED_BYTES)} for a file that a room shares, got ${formatBytes(bytes.length)}; train on it with the virtual devices of this tab`);
   }
-  return { name: name.slice(0, MAX_NAME_LENGTH), bytes: bytes.length, hash: hashOfList(await chunkHashes(bytes)) };
+  return { name: plainText(name, MAX_NAME_LENGTH) || 'file', bytes: bytes.length, hash: hashOfList(await chunkHashes(bytes)) };
 }
 
 /** Strict: another person's page wrote it. Throws FormatError. */
 export function parseSharedFile(value: unknown, where: string): SharedFile {
   const { name, bytes, hash, ...rest } = (typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}) as Record<string, unknown>;
   if (typeof name !== 'string' || name === '' || name.length > MAX_NAME_LENGTH) throw new FormatError(where, `expected a name of 1 to ${MAX_NAME_LENGTH} characters`);
+  // It is shown in questions and in errors.
+  if (name !== plainText(name, MAX_NAME_LENGTH)) throw new FormatError(where, 'expected a name of visible characters');
   if (typeof bytes !== 'number' || !Number.isInteger(bytes) || bytes < 1) throw new FormatError(where, 'expected a whole number of bytes, at least 1');
   if (typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) throw new FormatError(where, 'expected a hash of 64 hex digits');
   for (const unknown of Object.keys(rest)) throw new FormatError(where, `unknown field "${unknown.slice(0, 40)}"`);

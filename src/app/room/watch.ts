@@ -138,9 +138,15 @@ export class RoomWatch {
   }
 
   #ofThePast(run: number, body: unknown, from: Presence): void {
-    if (from.holds?.run !== run || this.#options.own(run)) return;
+    if (from.holds?.run !== run || this.#options.own(run) || this.#hasOwn()) return;
     const { run: view, plan } = viewOf(body);
     this.#options.onKnown({ run, view, plan });
+  }
+
+  /** Anybody can say that it keeps a run: that takes nothing away that we train, or that the room can still go on with. */
+  #hasOwn(): boolean {
+    const { me, members = [] } = this.#options.session() ?? {};
+    return me?.run !== undefined || members.some(({ holds }) => holds && this.#options.own(holds.run));
   }
 
   #ask(address: string, run: number): void {

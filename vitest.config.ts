@@ -7,7 +7,7 @@ import { BROWSER_DEPENDENCIES } from './src/server/pages/config.ts';
 import { findBrowser, launchOptions } from './src/cli/machine/browser.ts';
 
 // Limits are for what hangs: a busy machine takes ten times as long as a quiet one.
-const limits = { testTimeout: 600_000, hookTimeout: 300_000 };
+const limits = { testTimeout: 850_000, hookTimeout: 400_000 };
 // `order`: the projects run one after the other.
 const slow = (order: number) => ({ ...limits, fileParallelism: false, maxWorkers: 1, sequence: { groupOrder: order } });
 const browser = findBrowser();
@@ -18,7 +18,7 @@ export default defineConfig({
   test: {
     // A run that found no file must not be green.
     passWithNoTests: false,
-    expect: { poll: { timeout: 240_000, interval: 50 } },
+    expect: { poll: { timeout: 400_000, interval: 50 } },
     maxWorkers: 2,
     projects: [
       {

@@ -4,6 +4,7 @@
 import { attention } from '../ops/attention.ts';
 import type { AttentionAttributes } from '../ops/attention.ts';
 import { linearCrossEntropy } from '../ops/cross-entropy.ts';
+import type { LossStatistics } from '../ops/cross-entropy.ts';
 import { embedding } from '../ops/embedding.ts';
 import { experts } from '../ops/experts.ts';
 import { linear } from '../ops/linear.ts';
@@ -31,8 +32,11 @@ export interface Parallelism extends ShardPlace {
   attention(t: Tape, qkv: Tensor, attrs: AttentionAttributes): Tensor;
   /** x [N, D] -> [N, D] through the top-k experts, plus `residual`. */
   experts(t: Tape, x: Tensor, w: ExpertWeights, attrs: { experts: number; perToken: number }, residual: Tensor): Tensor;
-  /** Row losses [R] of x [R, D] against targets i32 [R]; `head` holds this rank's rows of the vocabulary. */
-  loss(t: Tape, x: Tensor, head: Param, targets: Tensor, vocab: number): Tensor;
+  /**
+   * Row losses [R] of x [R, D] against targets i32 [R]; `head` holds this rank's rows of the vocabulary.
+   * `statistics` receive those of the whole vocabulary, the same on every tp rank.
+   */
+  loss(t: Tape, x: Tensor, head: Param, targets: Tensor, vocab: number, statistics?: LossStatistics): Tensor;
   /** Logits of this rank's rows of the vocabulary, [R, V/tp]; for sampling only (no gradient). */
   logits(t: Tape, x: Tensor, head: Param): Tensor;
 }
@@ -44,6 +48,7 @@ export const singleRank: Parallelism = {
   rowLinear: (t, x, w, b, residual) => t.apply(linear, { x, residual }, { w, b }, null),
   attention: (t, qkv, attrs) => t.apply(attention, { qkv }, {}, attrs),
   experts: (t, x, w, attrs, residual) => t.apply(experts, { x, residual }, { ...w }, { ...attrs, renormalise: true }),
-  loss: (t, x, head, targets, vocab) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, { vStart: 0, vocab }),
+  loss: (t, x, head, targets, vocab, statistics) =>
+    t.apply(linearCrossEntropy, { x, targets }, { w: head }, { vStart: 0, vocab, statistics }),
   logits: (t, x, head) => product(t.recorder, x, head, { transB: true, label: 'logits' }),
 };

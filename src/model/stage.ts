@@ -7,7 +7,9 @@ import type { TypedArray } from '../base/shape.ts';
 import type { Device, DeviceBuffer } from '../device/device.ts';
 import { Program } from '../device/program.ts';
 import type { ObserveHost, Plan } from '../device/plan.ts';
-import type { Tensor } from '../device/tensor.ts';
+import type { Param, Tensor } from '../device/tensor.ts';
+import { lossStatistics } from '../ops/cross-entropy.ts';
+import type { LossStatistics } from '../ops/cross-entropy.ts';
 import { rotaryTables } from '../ops/rope.ts';
 import { Tape } from '../ops/tape.ts';
 import { fill } from '../../shaders/fill.ts';
@@ -36,7 +38,23 @@ export interface StageOptions {
   readonly splitsWeights: boolean;
 }
 
-export interface StageInput { readonly tokens?: Uint32Array<ArrayBuffer>; readonly hidden?: Float32Array<ArrayBuffer>; readonly targets?: Int32Array<ArrayBuffer> }
+export interface StageInput {
+  readonly tokens?: Uint32Array<ArrayBuffer>;
+  readonly hidden?: Float32Array<ArrayBuffer>;
+  readonly targets?: Int32Array<ArrayBuffer>;
+  /** On the last stage: also say which targets are predicted. */
+  readonly scored?: boolean;
+}
+
+export interface StageOutput {
+  /** Hidden states [R, hidden] to send on, or on the last stage the row losses [R]. */
+  readonly out: Float32Array<ArrayBuffer>;
+  /**
+   * Of a scored input, [R]: whether no token has a larger logit than the row's target, so that a target that ties
+   * for the largest is predicted. Rows whose target is ignored hold anything.
+   */
+  readonly predicted?: readonly boolean[];
+}
 
 export class Stage {
   readonly options: StageOptions;
@@ -87,14 +105,18 @@ export class Stage {
 
   async zeroGradients(): Promise<void> { await this.#plan('zero').run(0); }
 
-  /** Runs F in `slot`. Resolves to the hidden states to send on, or on the last stage to the row losses [R]. */
-  async forward(slot: number, input: StageInput, observe?: ObserveHost): Promise<Float32Array<ArrayBuffer>> {
-    const { tokens, hidden, targets, out } = this.#io;
+  /** Runs F in `slot`. */
+  async forward(slot: number, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
+    const { tokens, hidden, targets, out, statistics } = this.#io;
     if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
     if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
     if (targets) this.#program.write(targets, slot, required(input.targets, 'targets'));
-    const [result] = await this.#plan('F').run(slot, [{ range: this.#program.range(out, slot), dtype: 'f32' }], observe);
-    return result as Float32Array<ArrayBuffer>;
+    // One readback for all: waiting for another takes long in some browsers.
+    const read = [out, ...(input.scored && statistics ? [statistics.rowMax, statistics.targetLogit] : [])];
+    const ranges = read.map((tensor) => ({ range: this.#program.range(tensor, slot), dtype: 'f32' as const }));
+    const results = await this.#plan('F').run(slot, ranges, observe);
+    const [result, rowMax, targetLogit] = results as readonly Float32Array<ArrayBuffer>[];
+    return { out: result, ...(rowMax ? { predicted: Array.from(rowMax, (most, r) => targetLogit[r] === most) } : {}) };
   }
 
   /** Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row loss counts 1). Resolves to the gradient of the hidden input. */
@@ -124,6 +146,8 @@ interface StageTensors {
   readonly tokens?: Tensor; readonly hidden?: Tensor; readonly targets?: Tensor;
   /** Hidden states, or row losses on the last stage. */
   readonly out: Tensor;
+  /** On the last stage. */
+  readonly statistics?: LossStatistics;
   readonly dOut: Tensor;
   readonly dHidden?: Tensor;
 }
@@ -144,13 +168,16 @@ function record(options: StageOptions, params: FlatParams, program: Program, con
   const targets = range.last ? program.tensor([R], 'i32', 'targets') : undefined;
   let x = tokens ? network.embed(context, tokens) : hidden!;
   for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
-  const out = targets ? parallelism.loss(tape, network.norm(context, x), params.get(network.headName(config, range)), targets, config.vocab) : x;
+  const statistics = targets && lossStatistics(program.recorder('F'), R);
+  const head = (): Param => params.get(network.headName(config, range));
+  const out = targets ? parallelism.loss(tape, network.norm(context, x), head(), targets, config.vocab, statistics) : x;
   const dOut = range.last ? constant('ones', [R], new Float32Array(R).fill(1)) : program.tensor([R, config.hidden], 'f32', 'dout');
   const B_ = program.recorder('B');
   const W = splitsWeights ? program.recorder('W') : B_;
   const [dHidden] = tape.backward([[out, dOut]], hidden ? [hidden] : [], B_, W);
-  program.keep(...[tokens, hidden, targets, out, dOut, dHidden].filter((tensor) => tensor !== undefined));
-  return { tokens, hidden, targets, out, dOut, dHidden };
+  const read = [statistics?.rowMax, statistics?.targetLogit];
+  program.keep(...[tokens, hidden, targets, out, ...read, dOut, dHidden].filter((tensor) => tensor !== undefined));
+  return { tokens, hidden, targets, out, statistics, dOut, dHidden };
 }
 
 /** The rotary tables of a stage's positions, made by `constant`; undefined without RoPE. */

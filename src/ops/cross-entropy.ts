@@ -27,7 +27,17 @@ export function columnsOf(R: number, vocabulary: number): number {
   return 64 * Math.ceil(columns / 64);
 }
 
+/**
+ * Of each row, over the whole vocabulary: its largest logit, the sum of exp(logit - rowMax), and its target's logit (0
+ * where that is ignored); each f32 [R]. rowMax and targetLogit are logits bit for bit: maxima, and sums with zeros.
+ */
 export interface LossStatistics { readonly rowMax: Tensor; readonly rowSum: Tensor; readonly targetLogit: Tensor }
+
+/** Tensors for the statistics of R rows. */
+export function lossStatistics(r: Recorder, R: number): LossStatistics {
+  const [rowMax, rowSum, targetLogit] = ['max', 'sum', 'target'].map((label) => r.tensor([R], 'f32', label));
+  return { rowMax, rowSum, targetLogit };
+}
 
 export interface CrossEntropyAttributes {
   /** First token of this shard, and the true vocabulary: columns at or above it are padding and never counted. */
@@ -37,6 +47,8 @@ export interface CrossEntropyAttributes {
   readonly reduceInput?: (r: Recorder, dX: Tensor) => Tensor;
   /** Columns per chunk, a multiple of 64; columnsOf by default. */
   readonly chunk?: number;
+  /** Where the joined statistics go, for a caller that reads them; tensors of its own by default. */
+  readonly statistics?: LossStatistics;
 }
 
 interface Saved { readonly x: Tensor; readonly targets: Tensor; readonly rowMax: Tensor; readonly rowSum: Tensor; /** Of the last chunk; its gradient after B. */ readonly logits: Tensor }
@@ -67,7 +79,8 @@ export const linearCrossEntropy = defineOp<{ x: Tensor; targets: Tensor }, { w: 
   forward(r, { x, targets }, { w }, attrs) {
     const { vStart, vocab, reduce } = attrs;
     const R = x.shape[0];
-    const [rowMax, rowSum, targetLogit, logitSum, lse, rowLoss] = ['max', 'sum', 'target', 'logitSum', 'lse', 'rowLoss'].map((label) => r.tensor([R], 'f32', label));
+    const { rowMax, rowSum, targetLogit } = attrs.statistics ?? lossStatistics(r, R);
+    const [logitSum, lse, rowLoss] = ['logitSum', 'lse', 'rowLoss'].map((label) => r.tensor([R], 'f32', label));
     let logits!: Tensor;
     for (const { w: rowsOfW, start } of chunks(w, x, attrs)) {
       logits = product(r, x, rowsOfW, { transB: true, label: 'logits' });

@@ -30,8 +30,9 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
     sharded.columnLinear = (t, x, w, b) => t.apply(column, { x }, { w, b }, null);
     sharded.rowLinear = (t, x, w, b, residual) => t.apply(row, { x, residual }, { w, b }, null);
     sharded.embedding = (t, ids, table) => t.apply(embed, { ids }, { table }, { vStart: tp.rank * table.shape[0] });
-    sharded.loss = (t, x, head, targets, vocab) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, {
-      vStart: tp.rank * head.shape[0], vocab, reduce: reduceStatistics(tp), reduceInput: (r, dX) => recordAllReduce(r, tp, dX),
+    sharded.loss = (t, x, head, targets, vocab, statistics) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, {
+      vStart: tp.rank * head.shape[0], vocab, statistics,
+      reduce: reduceStatistics(tp), reduceInput: (r, dX) => recordAllReduce(r, tp, dX),
     });
     sharded.logits = (t, x, head) => {
       const own = product(t.recorder, x, head, { transB: true, label: 'logits' });

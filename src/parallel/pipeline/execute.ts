@@ -23,8 +23,8 @@ export interface PipelineRun {
   readonly step: number;
   /** Tokens of the first stage and targets of the last. */
   input(stage: number, microbatch: number): StageInput;
-  /** Row losses of a microbatch, on the last stage. */
-  onLoss(microbatch: number, rowLosses: F32): void;
+  /** Row losses of a microbatch, on the last stage, and of a scored one which targets are predicted. */
+  onLoss(microbatch: number, rowLosses: F32, predicted?: readonly boolean[]): void;
   readonly trace: Trace;
   /** Called before each action. */
   onAction?(action: Action): void;
@@ -79,9 +79,9 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
       if (slot === undefined) throw new InternalError(`stage ${index} has no free slot for microbatch ${microbatch}`);
       slots.set(key, slot);
       const end = run.trace('compute', `F${microbatch} stage ${index}`);
-      const out = await stage.forward(slot, { hidden, ...run.input(index, microbatch) }, onWire);
+      const { out, predicted } = await stage.forward(slot, { hidden, ...run.input(index, microbatch) }, onWire);
       end();
-      if (index === count - 1) run.onLoss(microbatch, out);
+      if (index === count - 1) run.onLoss(microbatch, out, predicted);
       else post(forwardGroup, 'activation', { kind: 'F', stage: index + 1, microbatch }, out);
       if (run.releaseAfterForward) { slots.delete(key); free.get(index)!.push(slot); }
       continue;

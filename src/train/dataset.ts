@@ -7,6 +7,9 @@ import { RandomStream } from '../base/random.ts';
 import { toInt32, type SafetensorsFile } from '../base/safetensors.ts';
 import { formatShape } from '../base/shape.ts';
 
+/** Stands for a target that is not counted; PyTorch's ignore_index. The kernels of the loss know it as well. */
+export const IGNORED = -100;
+
 export interface Dataset {
   /** Every token is below it. */
   readonly vocab: number;
@@ -20,6 +23,11 @@ export interface Dataset {
   readonly evalBatches: number;
   /** Batch `index` (below evalBatches) of held-out rows, of the same shape. */
   evalAt(index: number): Int32Array<ArrayBuffer>;
+  /**
+   * Of a task: `batch` [batch, T + 1] with IGNORED in place of all that is no answer. What is left follows from what
+   * stands before it, so a network can get all of it right. Absent where nothing is asked (text).
+   */
+  answersOf?(batch: Int32Array): Int32Array<ArrayBuffer>;
 }
 
 export interface TextOptions {
@@ -122,7 +130,7 @@ export function checkIndex(index: number): number {
 function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string, place = (i: number): string => `token ${i}`): void {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
-    if (token === -100) throw new UnsupportedError('vocab', `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`);
+    if (token === IGNORED) throw new UnsupportedError('vocab', `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`);
     if (token < 0) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}; expected 0 or more`);
     if (token >= vocab) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}, but the model knows 0 to ${vocab - 1}`);
   }

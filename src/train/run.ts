@@ -31,7 +31,11 @@ export type RunEvent =
   | { readonly kind: 'certificate'; readonly certificate: Certificate }
   | { readonly kind: 'ready'; readonly parameters: number; readonly vocab: number; readonly launches: number; readonly memoryBytes: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly memoryBytes: number }
-  | { readonly kind: 'evaluation'; readonly step: number; readonly loss: number }
+  /**
+   * `accuracy`: of a task, the share of its answers, 0 to 1, that the model predicts; one that ties for the largest
+   * logit is predicted.
+   */
+  | { readonly kind: 'evaluation'; readonly step: number; readonly loss: number; readonly accuracy?: number }
   /** `prompt`: what somebody wrote, of which the text is the continuation. */
   | { readonly kind: 'sample'; readonly step: number; readonly text: string; readonly prompt?: string }
   | { readonly kind: 'gradients'; readonly bytes: Uint8Array<ArrayBuffer> }

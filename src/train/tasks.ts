@@ -4,7 +4,7 @@
 
 import { ConfigError } from '../base/errors.ts';
 import { RandomStream } from '../base/random.ts';
-import { checkIndex, checkSizes, rows, type Dataset } from './dataset.ts';
+import { checkIndex, checkSizes, IGNORED, rows, type Dataset } from './dataset.ts';
 
 export const TASK_NAMES = ['copy', 'reverse', 'sort', 'addition'] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
@@ -52,6 +52,7 @@ function sequenceTask(task: Exclude<TaskName, 'addition'>, T: number, batch: num
   return {
     vocab: symbols + 1, batch, context: T, steps: Infinity, batchAt: draw(`data.${task}.train`),
     evalBatches: EVAL_BATCHES, evalAt: draw(`data.${task}.eval`),
+    answersOf: answersAt(T, (column) => column > length && column <= 2 * length),
   };
 }
 
@@ -78,7 +79,13 @@ function addition(T: number, batch: number, seed: number, p: number, evalFractio
   return {
     vocab: p + 3, batch, context: T, steps: Infinity, batchAt: draw('data.addition.train', pairs.subarray(held)),
     evalBatches: held ? EVAL_BATCHES : 0, evalAt: draw('data.addition.eval', pairs.subarray(0, held)),
+    answersOf: answersAt(T, (column) => column % 5 === 4 && column < 5 * perRow),
   };
+}
+
+/** The answers of a task whose rows [T + 1] have them in the same columns. */
+function answersAt(T: number, isAnswer: (column: number) => boolean): NonNullable<Dataset['answersOf']> {
+  return (batch) => Int32Array.from(batch, (token, i) => (isAnswer(i % (T + 1)) ? token : IGNORED));
 }
 
 /** 0 to n - 1 in a seeded order (Fisher and Yates). */

@@ -21,6 +21,7 @@ import { slotsOf } from '../parallel/pipeline/dependencies.ts';
 import { runActions } from '../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../parallel/pipeline/execute.ts';
 import type { Action, PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
+import { IGNORED } from './dataset.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
 import { sliceBatch } from './slice-batch.ts';
@@ -29,7 +30,9 @@ import { AFTER, blame, confess, culpritsWords } from './step/blame.ts';
 import type { Blame } from './step/blame.ts';
 import { shareReports } from './step/report.ts';
 import type { StepReport } from './step/report.ts';
-import { addSquares, NO_SQUARES, squareGroup, valueOf } from './step/square-sum.ts';
+import { shareScores } from './step/score.ts';
+import type { Score } from './step/score.ts';
+import { addSquares, squareGroup, valueOf } from './step/square-sum.ts';
 import { updateProblem } from './step/update-range.ts';
 
 export type WeightSource = (name: string) => { shape: readonly number[]; data: Float32Array };
@@ -79,7 +82,14 @@ export interface StepMetrics {
 /** Wishes that a rank adds to the exchange that ends a step, so that all ranks act on them at the same step. `pause`: all wait after it. */
 export interface Requests { readonly stop: boolean; readonly save: boolean; readonly sample: boolean; readonly pause?: boolean }
 
+export interface Evaluation {
+  readonly loss: number;
+  readonly tokens: number;
+  readonly score?: Pick<Score, 'answers' | 'correct'>;
+}
+
 const NO_REQUESTS: Requests = { stop: false, save: false, sample: false };
+const NO_SCORE: Score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
 
 export class Trainer {
   readonly options: TrainerOptions;
@@ -162,7 +172,7 @@ export class Trainer {
     const before = ledger.sentByKind();
     this.#spans = [];
     this.#values.reset();
-    const { lossSum, count } = await this.#backpropagate();
+    const { lossSum, tokens: count } = await this.#backpropagate();
     const end = this.#trace('optimizer', 'reduce gradients');
     this.#values.order = AFTER;
     await this.#tied.collectGradients();
@@ -212,11 +222,16 @@ export class Trainer {
     return new PeerError(culprit, 'non-finite', `in step ${this.step} ${words}; nothing was changed by it`);
   }
 
-  /** Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none counts. Weights and gradients stay. */
-  async evaluate(batch: Int32Array<ArrayBuffer>): Promise<{ readonly loss: number; readonly tokens: number }> {
-    const { lossSum, count } = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup);
-    const nothing = { squares: NO_SQUARES, most: 0, moment: 0, beyond: false, first: undefined, settled: false, ...NO_REQUESTS };
-    return mean(await shareReports(this.options.mesh.world, { lossSum, tokens: count, ...nothing }));
+  /**
+   * Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none
+   * counts. With `answers`, of the same shape and IGNORED where nothing is asked for, also how many answers there are,
+   * and how many of them are predicted (see StageOutput). Equal on every rank. Weights and gradients stay.
+   */
+  async evaluate(batch: Int32Array<ArrayBuffer>, answers?: Int32Array<ArrayBuffer>): Promise<Evaluation> {
+    const own = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup, answers);
+    const scores = await shareScores(this.options.mesh.world, own);
+    const sum = (field: 'answers' | 'correct'): number => scores.reduce((total, score) => total + score[field], 0);
+    return { ...mean(scores), ...(answers ? { score: { answers: sum('answers'), correct: sum('correct') } } : {}) };
   }
 
   dispose(): void {
@@ -225,36 +240,49 @@ export class Trainer {
     this.#tied.dispose();
   }
 
-  async #backpropagate(): Promise<{ lossSum: number; count: number }> {
+  async #backpropagate(): Promise<Score> {
     for (const stage of this.stages.values()) await stage.zeroGradients();
     return this.#run(this.options.batchAt(this.step), () => true, this.step, this.#forwardGroup);
   }
 
-  async #run(batch: Int32Array<ArrayBuffer>, keep: (kind: string) => boolean, step: number, forwardGroup: Group): Promise<{ lossSum: number; count: number }> {
+  async #run(
+    batch: Int32Array<ArrayBuffer>, keep: (kind: string) => boolean, step: number, forwardGroup: Group,
+    answers?: Int32Array<ArrayBuffer>,
+  ): Promise<Score> {
     const { schedule, mesh } = this.options;
     const last = this.shape.ranks * this.shape.chunks - 1;
-    let lossSum = 0;
-    let count = 0;
-    const slices = Array.from({ length: this.shape.microbatches }, (_, microbatch) => sliceBatch(batch, this.#place, microbatch));
+    const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
+    const indices = Array.from({ length: this.shape.microbatches }, (_, microbatch) => microbatch);
+    const cut = (whole: Int32Array) => indices.map((microbatch) => sliceBatch(whole, this.#place, microbatch));
+    const slices = cut(batch);
+    const asked = answers && cut(answers);
     const input = (stage: number, microbatch: number): StageInput => ({
       tokens: stage === 0 ? slices[microbatch].tokens : undefined,
       targets: stage === last ? slices[microbatch].targets : undefined,
+      scored: asked !== undefined,
     });
     const all = schedule.actions(mesh.coordinate('pp'), this.shape);
     const actions = all.filter(({ kind }) => keep(kind));
     const run = {
       schedule, shape: this.shape, stages: this.stages, forwardGroup, backwardGroup: this.#backwardGroup, step, input,
-      onLoss: (microbatch: number, rowLosses: Float32Array) => {
+      onLoss: (microbatch: number, rowLosses: Float32Array, predicted?: readonly boolean[]) => {
         const { targets } = slices[microbatch];
         this.#values.check(rowLosses, `the loss of microbatch ${microbatch} was not finite`);
-        for (let r = 0; r < rowLosses.length; r++) { lossSum += rowLosses[r]; if (targets[r] !== -100) count++; }
+        for (let r = 0; r < rowLosses.length; r++) {
+          score.lossSum += rowLosses[r];
+          if (targets[r] === IGNORED) continue;
+          score.tokens++;
+          if (!asked || asked[microbatch].targets[r] === IGNORED) continue;
+          score.answers++;
+          if (predicted?.[r]) score.correct++;
+        }
       },
       onAction: (action: Action) => { this.#values.order = orderOf(action, last); },
       trace: (kind: SpanKind, name: string) => this.#trace(kind, name),
     };
     await runActions(actions, { ...run, releaseAfterForward: actions.length < all.length });
     // Every tp rank of the last stage has the same row losses; one of them counts.
-    return mesh.coordinate('tp') === 0 ? { lossSum, count } : { lossSum: 0, count: 0 };
+    return mesh.coordinate('tp') === 0 ? score : NO_SCORE;
   }
 
   #trace(kind: Span['kind'], name: string): () => void {
@@ -264,7 +292,7 @@ export class Trainer {
 }
 
 /** Mean loss over all targets that count, in rank order. */
-function mean(reports: readonly StepReport[]): { readonly loss: number; readonly tokens: number } {
+function mean(reports: readonly Pick<Score, 'lossSum' | 'tokens'>[]): Pick<Evaluation, 'loss' | 'tokens'> {
   const tokens = reports.reduce((sum, report) => sum + report.tokens, 0);
   return { loss: tokens === 0 ? 0 : reports.reduce((sum, report) => sum + report.lossSum, 0) / tokens, tokens };
 }

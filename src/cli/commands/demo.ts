@@ -7,6 +7,7 @@ import type { RankEvent } from '../../../workers/protocol.ts';
 import { ServeError } from '../../base/errors.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
 import type { PresetName } from '../../model/presets.ts';
+import { describeEvaluation } from '../../train/describe-end.ts';
 import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import { openBoth, openTabs, ReportSink, stopTabs } from '../chromium.ts';
@@ -103,7 +104,7 @@ class DemoView {
     if (event.kind === 'step') this.#step(event);
     else if (rank !== 0) return;
     else if (event.kind === 'ready') this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
-    else if (event.kind === 'evaluation') this.note(`held-out loss ${event.loss.toFixed(4)}`);
+    else if (event.kind === 'evaluation') this.note(describeEvaluation(event));
     else if (event.kind === 'sample') this.#sample = event.text;
     else if (event.kind === 'status') this.#progress.status(event.text);
     else if (event.kind === 'note') this.note(event.text);

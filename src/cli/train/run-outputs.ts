@@ -7,7 +7,7 @@ import { worldSize } from '../../base/axis.ts';
 import { summary } from '../../device/tune/certificate.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { describeEnd } from '../../train/describe-end.ts';
+import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';
 import type { RunEvent } from '../../train/run.ts';
 import type { StepMetrics } from '../../train/trainer.ts';
 import type { CommandIo } from '../command.ts';
@@ -58,7 +58,7 @@ export class RunOutputs {
     else if (event.kind === 'note') this.status(event.step === 0 ? `note: ${event.text}` : `step ${event.step}: ${event.text}`);
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
-    else if (event.kind === 'evaluation') this.status(`step ${event.step}: held-out loss ${event.loss.toFixed(4)}`);
+    else if (event.kind === 'evaluation') this.status(`step ${event.step}: ${describeEvaluation(event)}`);
     else if (event.kind === 'sample') this.status(`step ${event.step}: ${visibleJson(event.text)}`);
     else if (event.kind === 'gradients') this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
     else if (event.kind === 'model') this.#save(event.step, event.bytes);

@@ -49,22 +49,28 @@ export class Beside {
     await this.#compiled;
   }
 
-  /** Tells the mean loss of the first held-out batches. */
+  /** Tells the mean loss of the first held-out batches, and of a task which share of all their answers is right. */
   async evaluate(): Promise<void> {
     const { trainer, prepared: { dataset }, tell } = this.#options;
     const losses: number[] = [];
     let count = 0;
+    const total = { answers: 0, correct: 0 };
     for (let i = 0; i < Math.min(EVAL_BATCHES, dataset.evalBatches); i++) {
       const batch = this.#try('the held-out data cannot be read', () => dataset.evalAt(i));
       if (!batch) return;
-      const { loss, tokens } = await trainer.evaluate(batch);
+      const { loss, tokens, score } = await trainer.evaluate(batch, dataset.answersOf?.(batch));
       if (tokens > 0) losses.push(loss);
       count += tokens;
+      total.answers += score?.answers ?? 0;
+      total.correct += score?.correct ?? 0;
     }
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     if (count === 0) this.#note('the held-out data has no target that counts, so there is no held-out loss');
     else if (!Number.isFinite(loss)) this.#note(`the held-out loss is ${loss}: the activations of the held-out data leave the range of f32`);
-    else tell({ kind: 'evaluation', step: trainer.step, loss });
+    else {
+      const accuracy = total.answers > 0 ? { accuracy: total.correct / total.answers } : {};
+      tell({ kind: 'evaluation', step: trainer.step, loss, ...accuracy });
+    }
   }
 
   /** Somebody asked for samples: those that the ranks want, or a plain one when none wants more. */

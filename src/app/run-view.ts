@@ -73,12 +73,15 @@ export interface RankView {
 }
 
 /** The curves of a run that are kept, by their field of RunView. */
-export const CURVE_NAMES = ['loss', 'evaluation', 'tokensPerSecond', 'gradNorm', 'learningRate'] as const;
+export const CURVE_NAMES = ['loss', 'evaluation', 'accuracy', 'tokensPerSecond', 'gradNorm', 'learningRate'] as const;
 export type CurveName = (typeof CURVE_NAMES)[number];
+
+interface Points { readonly x: readonly number[]; readonly y: readonly number[] }
 
 /** What is kept of a run for one that goes on from it. */
 export interface RunPast {
-  readonly curves: Readonly<Record<CurveName, { readonly x: readonly number[]; readonly y: readonly number[] }>>;
+  /** Only evaluations of tasks have an accuracy. */
+  readonly curves: Readonly<Record<Exclude<CurveName, 'accuracy'>, Points>> & { readonly accuracy?: Points };
   readonly samples: readonly Sample[];
   /** Steps done, and the tokens of all of them. */
   readonly step: number;
@@ -98,6 +101,8 @@ export class RunView {
   readonly ranks: readonly RankView[];
   readonly loss = new Series();
   readonly evaluation = new Series();
+  /** At the evaluations of a task, 0 to 1. */
+  readonly accuracy = new Series();
   readonly tokensPerSecond = new Series();
   readonly gradNorm = new Series();
   readonly learningRate = new Series();
@@ -172,8 +177,8 @@ export class RunView {
   /** Takes over what is known of the run that it goes on from: points and samples of the steps before `step`. */
   recall(past: RunPast, step: number): void {
     for (const name of CURVE_NAMES) {
-      const { x, y } = past.curves[name];
-      for (const [i, at] of x.entries()) if (at <= step) this[name].push(at, y[i]!);
+      const curve = past.curves[name];
+      curve?.x.forEach((at, i) => { if (at <= step) this[name].push(at, curve.y[i]!); });
     }
     this.samples = past.samples.filter((sample) => sample.step <= step);
     // The steps after it come again. How many tokens each had is not kept; they have about as many.
@@ -195,7 +200,11 @@ export class RunView {
         this.ready = true;
         return;
       case 'step': return this.#step(view, event.metrics, event.memoryBytes, nowMs);
-      case 'evaluation': if (rank === this.watched) this.evaluation.push(event.step, event.loss); return;
+      case 'evaluation':
+        if (rank !== this.watched) return;
+        this.evaluation.push(event.step, event.loss);
+        if (event.accuracy !== undefined) this.accuracy.push(event.step, event.accuracy);
+        return;
       case 'sample': if (rank === this.watched) this.samples = [...this.samples, { step: event.step, text: event.text, ...(event.prompt === undefined ? {} : { prompt: event.prompt }) }].slice(-50); return;
       case 'links': return this.#links(view, event.links, nowMs);
       case 'done': view.text = event.stopped ? 'stopped' : 'done'; this.stopped = event.stopped; return;

@@ -293,6 +293,25 @@ describe('the history', () => {
     expect(JSON.parse(toJson(history.runs[0]!))).toMatchObject({ format: 'tabmesh-run/1', step: 2, curves: { loss: { y: [5, 4.99] } } });
   });
 
+  it('keeps the accuracy of a task, and runs that were kept before there was one', async () => {
+    const { history } = lab();
+    const run = trained(2, 0, new RunView(parseRunConfig([['steps', 100], ['layout', 'dp=2'], ['data', 'copy']])));
+    run.apply(0, { kind: 'evaluation', step: 2, loss: 4.5, accuracy: 0.25 }, 0);
+    history.show(state(run, 'done'));
+    await history.settled();
+    const [kept] = history.runs;
+    expect(toCsv(kept!).split('\r\n').slice(0, 3)).toEqual([
+      'step,loss,held_out_loss,held_out_accuracy,tokens_per_second,gradient_norm,learning_rate',
+      '1,5,,,2000,1,0.1', '2,4.99,4.5,0.25,2000,1,0.1',
+    ]);
+    const resumed = new RunView(run.config);
+    resumed.recall(kept!, 2);
+    expect([resumed.accuracy.x, resumed.accuracy.y]).toEqual([[2], [0.25]]);
+    const { accuracy: _, ...before } = kept!.curves;
+    expect([isKeptRun(kept), isKeptRun({ ...kept, curves: before })]).toEqual([true, true]);
+    expect(isKeptRun({ ...kept, curves: { ...before, accuracy: { x: [1], y: [] } } })).toBe(false);
+  });
+
   it('leaves records of another version alone', () => {
     expect([isKeptRun(null), isKeptRun({ id: 'a' }), isKeptRun('x')]).toEqual([false, false, false]);
   });

@@ -8,6 +8,7 @@ import { formatBytes } from '../../base/format-bytes.ts';
 import { leftOf } from '../room/invite.ts';
 import type { PageState } from '../run-controller.ts';
 import './line-chart.ts';
+import { formatAccuracy } from '../../train/describe-end.ts';
 import { isTask } from '../../train/prepare-data.ts';
 import './mesh-map.ts';
 import './prompt-box.ts';
@@ -31,11 +32,13 @@ export function header(status: string, waited: string) {
 /** What one looks at while it trains. */
 export function stats({ run, phase, watching }: PageState, nowMs: number) {
   if (!run) return nothing;
-  const { config: { steps }, loss, evaluation, tokensPerSecond } = run;
+  const { config: { data, steps }, loss, evaluation, accuracy, tokensPerSecond } = run;
+  const right = accuracy.last === undefined ? 'none yet' : formatAccuracy(accuracy.last);
   const left = !watching && (phase === 'done' || phase === 'failed') ? 'none' : leftOf(run) ?? 'not known yet';
   return html`<section class="card stats" aria-label="Numbers of the run">
     ${numbers([
       ['step', `${run.step} / ${steps}`], ['loss', loss.last?.toFixed(3) ?? 'none yet'], ['held-out loss', evaluation.last?.toFixed(3) ?? 'none yet'],
+      ...(isTask(data) ? [['accuracy', right] as const] : []),
       ['tokens/s', tokensPerSecond.last === undefined ? 'none yet' : Math.round(tokensPerSecond.last).toLocaleString('en')], ['elapsed', watching ? 'not told' : duration(run.elapsedMs(nowMs))], ['time left', left],
     ])}
     <progress max=${steps} .value=${run.step} aria-label="Steps done" data-phase=${phase}></progress>

@@ -43,22 +43,28 @@ export function keep(run: RunView, outcome: Outcome, at: { readonly nowMs: numbe
   };
   const shorten = ({ step, text, prompt }: Sample): Sample => ({ step, text: text.slice(0, MOST_SAMPLE_LENGTH), ...(prompt === undefined ? {} : { prompt: prompt.slice(0, MOST_SAMPLE_LENGTH) }) });
   const own = run.ranks.find((rank) => rank.own);
+  const names = CURVE_NAMES.filter((name) => name !== 'accuracy' || run.accuracy.length);
   return {
     id: before.id, name: before.name, startedAtMs: before.startedAtMs, checkpoints: before.checkpoints, changedAtMs: at.dateMs, outcome, config: formatRunConfig(run.config),
     step: run.step, steps: run.config.steps, parameters: run.parameters, vocab: run.vocab, adapter: own?.adapter ?? '', tokens: run.tokens, elapsedMs: Math.round(run.elapsedMs(at.nowMs)),
-    curves: Object.fromEntries(CURVE_NAMES.map((name) => [name, thin(run[name])])) as Record<CurveName, ReturnType<typeof thin>>,
+    curves: Object.fromEntries(names.map((name) => [name, thin(run[name])])) as unknown as KeptRun['curves'],
     samples: run.samples.slice(-MOST_SAMPLES).map(shorten),
   };
 }
 
-const COLUMNS: Readonly<Record<CurveName, string>> = { loss: 'loss', evaluation: 'held_out_loss', tokensPerSecond: 'tokens_per_second', gradNorm: 'gradient_norm', learningRate: 'learning_rate' };
+const COLUMNS: Readonly<Record<CurveName, string>> = {
+  loss: 'loss', evaluation: 'held_out_loss', accuracy: 'held_out_accuracy', tokensPerSecond: 'tokens_per_second',
+  gradNorm: 'gradient_norm', learningRate: 'learning_rate',
+};
 
 /** One line per step that has a value; RFC 4180. */
 export function toCsv({ curves }: KeptRun): string {
   const at = new Map<number, Partial<Record<CurveName, number>>>();
-  for (const name of CURVE_NAMES) curves[name].x.forEach((x, i) => at.set(x, { ...at.get(x), [name]: curves[name].y[i]! }));
-  const lines = [...at].sort(([a], [b]) => a - b).map(([step, values]) => [step, ...CURVE_NAMES.map((name) => values[name] ?? '')].join(','));
-  return [['step', ...CURVE_NAMES.map((name) => COLUMNS[name])].join(','), ...lines, ''].join('\r\n');
+  const names = CURVE_NAMES.filter((name) => curves[name]);
+  for (const name of names) curves[name]!.x.forEach((x, i) => at.set(x, { ...at.get(x), [name]: curves[name]!.y[i]! }));
+  const cells = (values: Partial<Record<CurveName, number>>) => names.map((name) => values[name] ?? '');
+  const lines = [...at].sort(([a], [b]) => a - b).map(([step, values]) => [step, ...cells(values)].join(','));
+  return [['step', ...names.map((name) => COLUMNS[name])].join(','), ...lines, ''].join('\r\n');
 }
 
 export function toJson(run: KeptRun): string { return JSON.stringify({ format: 'tabmesh-run/1', ...run }, null, 2); }
@@ -67,5 +73,9 @@ export function toJson(run: KeptRun): string { return JSON.stringify({ format: '
 export function isKeptRun(value: unknown): value is KeptRun {
   const run = value as Partial<KeptRun> | null;
   return typeof run === 'object' && run !== null && typeof run.id === 'string' && typeof run.name === 'string' && typeof run.changedAtMs === 'number' && Array.isArray(run.samples) &&
-    Array.isArray(run.checkpoints) && CURVE_NAMES.every((name) => Array.isArray(run.curves?.[name]?.x) && run.curves[name].x.length === run.curves[name].y?.length);
+    Array.isArray(run.checkpoints) && CURVE_NAMES.every((name) => {
+    const curve = run.curves?.[name];
+    if (name === 'accuracy' && !curve) return true;
+    return Array.isArray(curve?.x) && curve.x.length === curve.y?.length;
+  });
 }

@@ -18,6 +18,8 @@ export interface Progress {
   readonly loss: number | null;
   readonly tokensPerSecond: number | null;
   readonly evaluation?: Point;
+  /** Of a task. */
+  readonly accuracy?: Point;
   readonly sample?: Sample;
 }
 
@@ -32,6 +34,8 @@ export interface History {
   readonly adapters: readonly string[];
   readonly loss: readonly Point[];
   readonly evaluation: readonly Point[];
+  /** Of a task. */
+  readonly accuracy?: readonly Point[];
   readonly tokensPerSecond: readonly Point[];
   readonly samples: readonly Sample[];
 }
@@ -49,6 +53,7 @@ export function historyOf(run: RunView, plan: Plan): History {
     const history: History = {
       kind: 'history', plan, step: run.step, parameters: run.parameters, vocab: run.vocab, names: run.ranks.map(({ name }) => name), adapters: run.ranks.map(({ adapter }) => adapter),
       loss: thinned(run.loss, points), evaluation: thinned(run.evaluation, points >> 2), tokensPerSecond: thinned(run.tokensPerSecond, points >> 2),
+      ...(run.accuracy.length ? { accuracy: thinned(run.accuracy, points >> 2) } : {}),
       samples: run.samples.slice(-Math.max(0, samples) || run.samples.length).map(cut),
     };
     if (points < 2 || new TextEncoder().encode(JSON.stringify(history)).byteLength <= MAX_BYTES) return history;
@@ -57,7 +62,9 @@ export function historyOf(run: RunView, plan: Plan): History {
 
 /** A view of what somebody tells. Throws FormatError or ConfigError for anything else than a history. */
 export function viewOf(body: unknown): { readonly run: RunView; readonly plan: Plan } {
-  const { kind, plan: told, step, parameters, vocab, names, adapters, loss, evaluation, tokensPerSecond, samples } = fieldsOf(body);
+  const fields = fieldsOf(body);
+  const { kind, plan: told, step, parameters, vocab, names, adapters, samples } = fields;
+  const { loss, evaluation, accuracy = [], tokensPerSecond } = fields;
   if (kind !== 'history') throw new FormatError('history', 'expected a history of a run');
   const plan = parsePlan(told);
   const config = configOf(plan);
@@ -69,6 +76,7 @@ export function viewOf(body: unknown): { readonly run: RunView; readonly plan: P
   run.ranks.forEach((rank, i) => Object.assign(rank, { name: tabs[i] ?? '', adapter: devices[i] ?? '' }));
   for (const [x, y] of points(loss, 'loss')) run.loss.push(x, y);
   for (const [x, y] of points(evaluation, 'evaluation')) run.evaluation.push(x, y);
+  for (const [x, y] of points(accuracy, 'accuracy')) run.accuracy.push(x, y);
   for (const [x, y] of points(tokensPerSecond, 'tokensPerSecond')) run.tokensPerSecond.push(x, y);
   run.samples = list(samples, 'samples', MAX_SAMPLES).map(sampleOf);
   return { run, plan };
@@ -76,10 +84,11 @@ export function viewOf(body: unknown): { readonly run: RunView; readonly plan: P
 
 /** Adds what a member tells to the view of its run. Throws FormatError for anything else than progress. */
 export function applyProgress(run: RunView, body: unknown): void {
-  const { kind, step, loss, tokensPerSecond, evaluation, sample } = fieldsOf(body);
+  const { kind, step, loss, tokensPerSecond, evaluation, accuracy, sample } = fieldsOf(body);
   if (kind !== 'progress') throw new FormatError('progress', 'expected progress of a run');
   const done = count(step, 'step');
   const held = evaluation === undefined ? undefined : point(evaluation, 'evaluation');
+  const right = accuracy === undefined ? undefined : point(accuracy, 'accuracy');
   const text = sample === undefined ? undefined : sampleOf(sample);
   if (done > run.step) {
     if (typeof loss === 'number' && Number.isFinite(loss)) run.loss.push(done, loss);
@@ -87,6 +96,7 @@ export function applyProgress(run: RunView, body: unknown): void {
   }
   run.step = done;
   if (held && held[0] > (run.evaluation.x.at(-1) ?? -1)) run.evaluation.push(...held);
+  if (right && right[0] > (run.accuracy.x.at(-1) ?? -1)) run.accuracy.push(...right);
   if (text && text.step !== run.samples.at(-1)?.step) run.samples = [...run.samples, text].slice(-50);
 }
 

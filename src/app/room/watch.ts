@@ -8,7 +8,7 @@ import type { Session } from '../../cluster/session.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import type { PageState } from './page-state.ts';
 import type { Plan } from '../plan.ts';
-import type { RunView, Sample } from '../run-view.ts';
+import type { RunView } from '../run-view.ts';
 import { listNames } from './names.ts';
 import { applyProgress, cut, historyOf, viewOf } from './news.ts';
 import type { Progress } from './news.ts';
@@ -46,7 +46,7 @@ export class RoomWatch {
   readonly #answeredAtMs = new Map<string, number>();
   /** Whom we have told of the run whose checkpoint we keep, by address. */
   readonly #toldOfPast = new Map<string, number>();
-  #pending: { evaluation?: readonly [number, number]; sample?: Sample } = {};
+  #pending: Pick<Progress, 'evaluation' | 'accuracy' | 'sample'> = {};
 
   constructor(options: WatchOptions) { this.#options = options; }
 
@@ -104,8 +104,10 @@ export class RoomWatch {
   event(run: RunView, event: RankEvent): void {
     const session = this.#options.session();
     if (!session) return;
-    if (event.kind === 'evaluation') this.#pending.evaluation = [event.step, event.loss];
-    else if (event.kind === 'sample') this.#pending.sample = cut(event);
+    if (event.kind === 'evaluation') {
+      const accuracy = event.accuracy === undefined ? {} : { accuracy: [event.step, event.accuracy] as const };
+      this.#pending = { ...this.#pending, evaluation: [event.step, event.loss], ...accuracy };
+    } else if (event.kind === 'sample') this.#pending = { ...this.#pending, sample: cut(event) };
     const now = this.#options.now();
     if (event.kind !== 'step' || now - this.#toldAtMs < NEWS_MS) return;
     if (atWork(session.members)[0]?.address !== session.me.address) return;

@@ -300,7 +300,7 @@ export class RunController {
       const plan = parsePlan(place.plan);
       this.#room.files.begin(this.#session?.members.find(({ wants }) => wants?.wish === place.wish)?.name ?? '');
       const view = runOfPlace(plan, place, this.#room.resume.before(place.run));
-      this.#room.resume.know({ run: place.run, plan, view });
+      this.#room.resume.know({ run: place.run, plan, view, group: place.members.map(({ id }) => id) });
       this.#change({ run: view });
     } catch (error) {
       this.#fail(error);

@@ -65,6 +65,26 @@ describe('after a loss', () => {
     expect(at(2).see(presence(0, wish), ...room.slice(1)).proposed).toEqual([]);
   });
 
+  it('who did not train the run cannot hold it up with a later checkpoint that nobody has', () => {
+    const lie = keeper(7, 99, { holds: { run: 9, step: 99, hash: 'cd'.repeat(32), bytes: 1000 } });
+    const at = (n: number, ...group: readonly string[]): Lab => {
+      const lab = new Lab(n);
+      lab.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group });
+      // What a watcher hears of the same run takes no member from it.
+      lab.resume.know({ run: 9, plan: PLAN, view: new RunView(config) });
+      lab.resume.ended(loss);
+      return lab;
+    };
+    expect(at(2, 'tab-1', 'tab-2').see(presence(0), keeper(1, 30), keeper(2, 40), lie).proposed).toMatchObject([{ plan: { from: { run: 9, step: 40 }, shared: { checkpoint: { hash: HASH } } } }]);
+    // The group that formed it again may be another.
+    const again = at(2, 'tab-1', 'tab-2');
+    again.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group: ['tab-2', 'tab-3'] });
+    again.resume.ended(loss);
+    expect(again.see(keeper(1, 40), keeper(2, 30), lie).state.goOn).toBe(40);
+    // Who only heard of the run has nobody to believe.
+    expect(new Lab(5).see(keeper(1, 40), presence(5), lie).state.goOn).toBe(99);
+  });
+
   it('nobody does when the plan does not say so, when a tab did wrong, when it was stopped or when there is nothing left', () => {
     const quiet = (how: Parameters<RoomResume['ended']>[0], plan = PLAN, step = 40): [number, number | undefined] => {
       const lab = new Lab(1, plan);

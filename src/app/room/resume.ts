@@ -14,7 +14,13 @@ import type { RunView } from '../run-view.ts';
 import type { PageState } from './page-state.ts';
 
 /** A run of this room, as far as this page has seen it. */
-export interface KnownRun { readonly run: number; readonly plan: Plan; readonly view: RunView }
+export interface KnownRun {
+  readonly run: number;
+  readonly plan: Plan;
+  readonly view: RunView;
+  /** Identities of those who trained it with us; absent when we only heard of it. */
+  readonly group?: readonly string[];
+}
 
 export interface ResumeContext {
   readonly session: () => Pick<Session, 'members' | 'me'> | undefined;
@@ -40,7 +46,11 @@ export class RoomResume {
   get known(): KnownRun | undefined { return this.#known; }
 
   /** This page takes part in a run, or hears of one. */
-  know(known: KnownRun): void { this.#known = known; }
+  know(known: KnownRun): void {
+    const before = this.#known?.run === known.run ? this.#known.group : undefined;
+    const group = known.group && before ? [...new Set([...before, ...known.group])] : known.group ?? before;
+    this.#known = group ? { ...known, group } : known;
+  }
 
   /** What the page has shown of the run that is formed again; `number` is the run's. */
   before(number: number): RunView | undefined { return this.#known?.run === number ? this.#known.view : undefined; }
@@ -80,7 +90,9 @@ export class RoomResume {
     const known = this.#known;
     if (!here || !known || atWork(here.members).length > 0) return undefined;
     const keepers = here.members.filter(({ holds }) => holds?.run === known.run && holds.step < known.view.config.steps).sort((a, b) => b.holds!.step - a.holds!.step || byAge(a, b));
-    return keepers[0] && { holds: keepers[0].holds!, oldest: keepers[0] };
+    // Anybody can say that it keeps a later one, and nobody could go on from it: those who trained the run are believed first.
+    const first = keepers.find(({ id }) => known.group?.includes(id)) ?? keepers[0];
+    return first && { holds: first.holds!, oldest: first };
   }
 
   #goOnByItself(step: number): void {

@@ -12,6 +12,7 @@ import { fittingLayouts, NO_FACTS } from '../form/fit.ts';
 import type { Fault, FormFacts } from '../form/fit.ts';
 import { forecast } from '../form/forecast.ts';
 import type { Forecast } from '../form/forecast.ts';
+import { thumbnail } from '../form/thumbnail.ts';
 import { sentence } from '../plan.ts';
 import { presetConfig, PRESETS } from '../presets.ts';
 import { shapes } from './theme.ts';
@@ -25,7 +26,7 @@ export class RunForm extends LitElement {
   };
   static override styles = [shapes, css`
     .presets { display: flex; flex-wrap: wrap; gap: 6px; }
-    .presets button { padding: 4px 12px; min-height: 34px; font-size: 14px; border-radius: 99px; }
+    .presets button { display: grid; gap: 3px; justify-items: center; align-content: end; padding: 6px 12px; min-height: 34px; font-size: 14px; border-radius: 12px; }
     .presets button[aria-pressed='true'] { border-color: var(--accent); color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
     .about { margin-top: 8px; }
     fieldset { border: 0; margin: 14px 0 0; padding: 0; min-width: 0; }
@@ -80,7 +81,8 @@ export class RunForm extends LitElement {
     const chosen = PRESETS.find((preset) => JSON.stringify(presetConfig(preset)) === JSON.stringify(config));
     return html`
       <div class="presets" role="group" aria-label="Examples">
-        ${PRESETS.map((preset) => html`<button ?disabled=${this.disabled} title=${preset.about} aria-pressed=${preset === chosen} @click=${() => this.#tell(draftOf(presetConfig(preset)))}>${preset.name}</button>`)}
+        ${PRESETS.map((preset) => html`<button ?disabled=${this.disabled} title=${preset.about} aria-pressed=${preset === chosen} @click=${() => this.#tell(draftOf(presetConfig(preset)))}>
+          ${thumbnail(presetConfig(preset), NO_FACTS)}<span>${preset.name}</span></button>`)}
       </div>
       <p class="soft small about">${chosen ? `${chosen.about}. ` : ''}${config.model}, ${config.data}, ${formatLayout(config.layout)}, ${config.steps} steps.</p>
       ${this.outlook ? html`<p class="small outlook" aria-label="What it takes"><b>${this.outlook.parameters}</b>, ${this.outlook.memory}. <span class="soft">${this.outlook.shares}</span></p>` : nothing}

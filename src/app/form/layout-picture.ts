@@ -1,16 +1,15 @@
 // <layout-picture>: who holds what and what travels, for the layout that the form says.
 
 import { css, html, LitElement, nothing, svg } from 'lit';
-import type { AxisName } from '../../base/axis.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { shapes } from '../elements/theme.ts';
 import { NO_FACTS } from './fit.ts';
 import type { FormFacts } from './fit.ts';
 import { pictureOf } from './picture.ts';
 import type { Picture } from './picture.ts';
+import { AXIS_COLOURS } from './thumbnail.ts';
 
 const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [150, 52, 34, 24];
-const COLOURS: Readonly<Record<AxisName, string>> = { pp: '--accent', dp: '--second', sp: '--wire', ep: '--good', tp: '--optimizer' };
 
 export class LayoutPicture extends LitElement {
   static override properties = { config: { attribute: false }, facts: { attribute: false } };
@@ -36,7 +35,7 @@ export class LayoutPicture extends LitElement {
     const picture = this.config && pictureOf(this.config, this.facts);
     if (!picture) return nothing;
     return html`<h2>Who holds what</h2>${draw(picture)}
-      ${picture.travels.length ? html`<ul aria-label="What travels">${picture.travels.map(({ axis, text }) => html`<li><i .style=${`background:var(${COLOURS[axis]})`}></i><b>${axis}</b> ${text}</li>`)}</ul>` : html`<p class="small soft">nothing travels: this is the plain run that all others must equal</p>`}`;
+      ${picture.travels.length ? html`<ul aria-label="What travels">${picture.travels.map(({ axis, text }) => html`<li><i .style=${`background:var(${AXIS_COLOURS[axis]})`}></i><b>${axis}</b> ${text}</li>`)}</ul>` : html`<p class="small soft">nothing travels: this is the plain run that all others must equal</p>`}`;
   }
 }
 
@@ -52,8 +51,8 @@ function draw({ columns, rows, boxes, lines }: Picture) {
       const shift = { pp: -8, dp: -24, sp: 8, ep: 24, tp: 8 }[axis];
       const across = a.row === b.row;
       return across
-        ? svg`<line x1=${x(a.column) + WIDTH} x2=${x(b.column)} y1=${y(a.row) + HEIGHT / 2 + shift} y2=${y(b.row) + HEIGHT / 2 + shift} .style=${`stroke:var(${COLOURS[axis]})`}></line>`
-        : svg`<line x1=${x(a.column) + WIDTH / 2 + shift} x2=${x(b.column) + WIDTH / 2 + shift} y1=${y(a.row) + HEIGHT} y2=${y(b.row)} .style=${`stroke:var(${COLOURS[axis]})`}></line>`;
+        ? svg`<line x1=${x(a.column) + WIDTH} x2=${x(b.column)} y1=${y(a.row) + HEIGHT / 2 + shift} y2=${y(b.row) + HEIGHT / 2 + shift} .style=${`stroke:var(${AXIS_COLOURS[axis]})`}></line>`
+        : svg`<line x1=${x(a.column) + WIDTH / 2 + shift} x2=${x(b.column) + WIDTH / 2 + shift} y1=${y(a.row) + HEIGHT} y2=${y(b.row)} .style=${`stroke:var(${AXIS_COLOURS[axis]})`}></line>`;
     })}
     ${boxes.map(({ rank, column, row, holds }) => svg`<g transform="translate(${x(column)} ${y(row)})"><rect width=${WIDTH} height=${HEIGHT} rx="9"></rect>
       <text class="rank" x="9" y="16">device ${rank}</text>${holds.map((text, i) => svg`<text class="holds" x="9" y=${31 + 14 * i}>${text}</text>`)}</g>`)}

@@ -4,7 +4,7 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
 import { identityOf, newKeyPair } from '../../src/cluster/identity/keys.ts';
 import type { Identity } from '../../src/cluster/identity/keys.ts';
-import { Laws, OPEN_RULES } from '../../src/cluster/room/laws.ts';
+import { Laws, namedIn, OPEN_RULES, withName } from '../../src/cluster/room/laws.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import { joinRendezvous } from '../../src/cluster/rendezvous.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
@@ -52,6 +52,18 @@ describe('laws', () => {
       await fresh.learn({ rules: `${rules!.slice(0, at)}${rules![at] === 'A' ? 'B' : 'A'}${rules!.slice(at + 1)}` });
       expect(fresh.rules, `changed at ${at}`).toBe(OPEN_RULES);
     }
+  });
+
+  test('name somebody wherever they name anybody, and nowhere else', async () => {
+    const rules = { propose: [], act: 'all', remove: [bob!.id] } as const;
+    expect(withName(rules, eve!.id, true)).toEqual({ propose: [bob!.id, eve!.id], act: 'all', remove: [bob!.id, eve!.id] });
+    expect(withName(rules, bob!.id, false)).toEqual({ propose: [], act: 'all', remove: [] });
+    expect(namedIn(withName(withName(rules, bob!.id, true), bob!.id, true))).toEqual([bob!.id]);
+    const laws = new Laws('room', ada!.id);
+    await laws.decree(ada!, withName(rules, eve!.id, true));
+    expect([bob!, eve!].map(({ id }) => [laws.may('propose', id), laws.may('remove', id)])).toEqual([[true, true], [true, true]]);
+    await laws.decree(ada!, withName(laws.rules, eve!.id, false));
+    expect([laws.may('propose', eve!.id), laws.may('propose', bob!.id)]).toEqual([false, true]);
   });
 
   test('let those remove who may, never the owner', async () => {

@@ -4,8 +4,8 @@
 import { css, html, LitElement, svg } from 'lit';
 import { encode } from 'uqr';
 import type { Presence } from '../../cluster/presence.ts';
-import { RIGHTS } from '../../cluster/room/laws.ts';
-import type { Rules } from '../../cluster/room/laws.ts';
+import { MAX_LISTED, namedIn, RIGHTS, withName } from '../../cluster/room/laws.ts';
+import type { Right, Rules } from '../../cluster/room/laws.ts';
 import { DEEDS, rulesSentence } from '../room/names.ts';
 import { sentence } from '../plan.ts';
 import { keepTabName, MOST_NAME, readTabName, tabName } from '../link/tab-name.ts';
@@ -67,6 +67,7 @@ export class SharePanel extends LitElement {
       <div>
         <input readonly aria-label="Link of this room" .value=${this.link} @focus=${(event: Event) => (event.target as HTMLInputElement).select()}>
         <ul aria-label="Tabs in this room">${members.map((member) => html`<li>${member.name}${member.address === me?.address ? ' (this tab)' : ''} <span class="soft">${[placeOf(member), member.id === address.owner ? 'opened this room' : '', member.adapter].filter(Boolean).join(', ')}</span>
+          ${me?.id === address.owner && member.id !== me?.id ? this.#naming(rules, member) : ''}
           ${may.remove && member.id !== me?.id && member.id !== address.owner ? html` <button class="small" aria-label=${`Remove ${member.name}`} @click=${() => this.#tell('remove-member', member.address)}>Remove</button>` : ''}</li>`)}</ul>
         ${address.owner === undefined ? '' : me?.id === address.owner ? this.#rules(rules) : html`<p class="soft small">${rulesSentence(rules)}</p>`}
         ${notices.map((text) => html`<p class="small hint" role="status">${text}</p>`)}
@@ -89,12 +90,22 @@ export class SharePanel extends LitElement {
   /** For the owner: one choice for each right. */
   #rules(rules: Rules) {
     return html`${RIGHTS.map((right) => html`<label class="small">Who may ${DEEDS[right]}
-      <select @change=${(event: Event) => this.#tell('set-rules', { ...rules, [right]: (event.target as HTMLSelectElement).value })}>
+      <select @change=${(event: Event) => this.#setRule(rules, right, (event.target as HTMLSelectElement).value)}>
         <option value="all" ?selected=${rules[right] === 'all'}>all</option>
         <option value="owner" ?selected=${rules[right] === 'owner'}>only I</option>
-        ${typeof rules[right] === 'string' ? '' : html`<option disabled selected>those named</option>`}
+        <option value="named" ?selected=${typeof rules[right] !== 'string'}>I and those named</option>
       </select></label>`)}`;
   }
+
+  /** For the owner, where some right is for those named: whether this member is. */
+  #naming(rules: Rules, { id, name }: Presence) {
+    if (RIGHTS.every((right) => typeof rules[right] === 'string')) return '';
+    const named = namedIn(rules);
+    return html` <label class="small"><input type="checkbox" aria-label=${`Name ${name}`} .checked=${named.includes(id)} ?disabled=${named.length >= MAX_LISTED && !named.includes(id)}
+      @change=${(event: Event) => this.#tell('set-rules', withName(rules, id, (event.target as HTMLInputElement).checked))}> named</label>`;
+  }
+
+  #setRule(rules: Rules, right: Right, choice: string): void { this.#tell('set-rules', { ...rules, [right]: choice === 'named' ? namedIn(rules) : choice }); }
 
   #tell(name: 'add-tab' | 'leave-room' | 'rename-tab' | 'remove-member' | 'set-rules', detail?: unknown): void { this.dispatchEvent(new CustomEvent(name, { detail })); }
 

@@ -24,6 +24,16 @@ export type Rules = Readonly<Record<Right, Who>>;
 /** What every member carries in its presence. */
 export interface Law { readonly rules?: string; readonly removals?: readonly string[] }
 
+/** Those whom the rules name, each once. */
+export function namedIn(rules: Rules): readonly string[] { return [...new Set(RIGHTS.flatMap((right) => (typeof rules[right] === 'string' ? [] : rules[right])))]; }
+
+/** The rules with this identity named, or not any more, wherever they name anybody. */
+export function withName(rules: Rules, id: string, named: boolean): Rules {
+  const list = [...namedIn(rules).filter((other) => other !== id), ...(named ? [id] : [])];
+  const whoOf = (right: Right): Who => (typeof rules[right] === 'string' ? rules[right] : list);
+  return { propose: whoOf('propose'), act: whoOf('act'), remove: whoOf('remove') };
+}
+
 export const OPEN_RULES: Rules = { propose: 'all', act: 'all', remove: 'owner' };
 export const MAX_LISTED = 8;
 /** Removals that a presence carries, the latest; each member remembers more. */

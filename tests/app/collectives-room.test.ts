@@ -41,7 +41,7 @@ describe('a stop while the room is opened', () => {
 
 describe('a room of the broker that cannot be joined', () => {
   it('is not looked for any more', async () => {
-    const refused = { name: 'none', graceMs: 0, open: () => Promise.reject(new RoomError('broker', 'no broker')) };
+    const refused = { name: 'none', graceMs: 0, open: () => Promise.reject(new RoomError('broker', 'no broker')), close: async () => undefined };
     vi.mocked(chooseCarrier).mockResolvedValue(refused as unknown as Carrier);
     const events = { onMessage: () => undefined, onPeer: () => undefined, onGone: () => undefined };
     const talk = openTalk('broker', { room: 'r1', key: 'AAAAAAAAAAAAAAAAAAAAAA' }, 'me', events);

@@ -16,7 +16,7 @@ it('who opened a room says who may start runs, and removes a member, who is told
   const opened = profile.context.waitForEvent('page');
   await owner.page.getByRole('button', { name: 'Add a tab' }).click();
   const guest = await opened;
-  await expect.poll(() => members(owner), { timeout: 60_000 }).toBe(2);
+  await expect.poll(() => members(owner)).toBe(2);
   await owner.page.getByLabel('Who may start runs').selectOption('owner');
   await guest.getByText('the owner alone may start runs and remove others; all may pause and stop runs').first().waitFor();
   // Named, the guest may start them after all.

@@ -52,7 +52,7 @@ async function crash(tab: Tab): Promise<void> {
 }
 
 /** Whatever went wrong before. */
-const ended = (tab: Tab, steps: number) => expect.poll(() => tab.reports.some(({ event }) => event?.kind === 'done' && event['steps'] === steps), { timeout: 90_000 }).toBe(true);
+const ended = (tab: Tab, steps: number) => expect.poll(() => tab.reports.some(({ event }) => event?.kind === 'done' && event['steps'] === steps)).toBe(true);
 
 /** By step, as one tab saw them in the order that they came; a step that was made again is twice in it. */
 const stepsOf = (tab: Tab): (readonly [number, number])[] => tab.reports.flatMap(({ event }) => (event?.metrics ? [[event.metrics.step, event.metrics.loss] as const] : []));

@@ -35,9 +35,9 @@ describe('who comes while a run is at work', () => {
     await watcher.page.getByText(/^watching: .+ and .+ train, step \d+ of 100000/).waitFor();
     await expect.poll(() => buttons(watcher)).toEqual(['Help: be a spare']);
     const seen = async () => (await watcher.state()).run!;
-    await expect.poll(async () => (await seen()).points, { timeout: 60_000 }).toBeGreaterThan(1);
+    await expect.poll(async () => (await seen()).points).toBeGreaterThan(1);
     const { step } = await seen();
-    await expect.poll(async () => (await seen()).step, { timeout: 60_000 }).toBeGreaterThan(step);
+    await expect.poll(async () => (await seen()).step).toBeGreaterThan(step);
     expect(await watcher.page.locator('mesh-map li').count()).toBe(2);
     expect(await watcher.page.getByRole('list', { name: 'Tabs in this room' }).innerText()).toMatch(/rank 0 of 2[\s\S]*rank 1 of 2[\s\S]*watches/);
     // Programs can press what people do not see.
@@ -48,7 +48,7 @@ describe('who comes while a run is at work', () => {
     const wisher = await profile.open(`${room('watched')}&plan=${tinyPlan({ steps: 2, layout: 'dp=2' })}`);
     await wisher.page.getByText(/this room is at work \('.+', '.+'\); your run waits|watching: .+ and .+ train/).first().waitFor();
     const before = steps(first).length;
-    await expect.poll(() => steps(first).length, { timeout: 60_000 }).toBeGreaterThan(before + 3);
+    await expect.poll(() => steps(first).length).toBeGreaterThan(before + 3);
     for (const tab of [first, second]) {
       expect(times(tab, 'forming'), 'groups formed').toBe(1);
       expect(rising(steps(tab)), 'no step was made twice').toBe(true);
@@ -59,7 +59,7 @@ describe('who comes while a run is at work', () => {
     const told = (await watcher.until('act', ({ event }) => event?.type === 'act')).event as unknown as { act: string; by: { name: string; run: { rank: number } } };
     expect(told).toMatchObject({ act: 'stop', by: { name: expect.stringMatching(/ on /) as string } });
     await Promise.all([first, second].map((tab) => tab.until('end', ({ event }) => event?.kind === 'done')));
-    await expect.poll(() => times(first, 'started'), { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => times(first, 'started')).toBe(2);
     expect((await watcher.state()).problems).toEqual([]);
   });
 });
@@ -72,6 +72,6 @@ describe('a pause', () => {
     await first.page.getByText(/.+ \(rank [01]\) paused the run; it goes on by itself after 5 min at the latest/).waitFor();
     expect((await first.state()).phase).toBe('paused');
     await first.page.getByRole('button', { name: 'Stop', exact: true }).click();
-    await Promise.all([first, second].map((tab) => tab.until('end', ({ event }) => event?.kind === 'done', 20_000)));
+    await Promise.all([first, second].map((tab) => tab.until('end', ({ event }) => event?.kind === 'done')));
   });
 });

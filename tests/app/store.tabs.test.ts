@@ -22,21 +22,21 @@ async function stored(page: Page): Promise<number> {
 it('is kept when the quota runs out, and told until one fits again', async () => {
   const { open, context } = await driver.profile();
   const tab = await open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 100_000, layout: 'dp=1', microbatches: 1, checkpointEvery: 3 })}`);
-  await expect.poll(() => stored(tab.page).catch(() => 0), { timeout: 60_000 }).toBeGreaterThan(0);
+  await expect.poll(() => stored(tab.page).catch(() => 0)).toBeGreaterThan(0);
   const cdp = await context.newCDPSession(tab.page);
   const origin = new URL(driver.address).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1_300_000 });
   const told = async (): Promise<string[]> => (await tab.state()).problems;
-  await expect.poll(told, { timeout: 60_000 }).toEqual([expect.stringMatching(/^the checkpoint of step \d+ is not kept in this browser \(.*; what it kept before stays/)]);
+  await expect.poll(told).toEqual([expect.stringMatching(/^the checkpoint of step \d+ is not kept in this browser \(.*; what it kept before stays/)]);
   const kept = await stored(tab.page);
   expect(kept).toBeGreaterThan(0);
   // Told once, not once per checkpoint, and the training goes on.
   const later = (await tab.state()).run!.step + 8;
-  await expect.poll(async () => (await tab.state()).run!.step, { timeout: 60_000 }).toBeGreaterThan(later);
+  await expect.poll(async () => (await tab.state()).run!.step).toBeGreaterThan(later);
   expect(await told()).toHaveLength(1);
   expect(await stored(tab.page)).toBe(kept);
   expect((await tab.state()).phase).toBe('training');
   await cdp.send('Storage.overrideQuotaForOrigin', { origin });
-  await expect.poll(told, { timeout: 60_000 }).toEqual([]);
+  await expect.poll(told).toEqual([]);
   expect(await stored(tab.page)).toBeGreaterThan(kept);
 });

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
 import { deriveSeal } from '../../src/cluster/seal.ts';
 import { realWorld } from '../../src/base/world.ts';
+import { alsoTest } from '../support/sample.ts';
 import { PageDriver, tinyPlan } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
@@ -36,22 +37,22 @@ describe('a duplicated tab', () => {
     await Promise.all([first.step(1), second.step(1)]);
     // Opened by the page itself, the copy carries its session storage.
     await second.page.evaluate(() => { window.open(location.href); });
-    await expect.poll(() => members(first), { timeout: 60_000 }).toBe(3);
+    await expect.poll(() => members(first)).toBe(3);
     const names = ((await first.state()) as unknown as { members: { name: string }[] }).members.map(({ name }) => name);
     expect(new Set(names).size, names.join()).toBe(3);
     const { step } = (await first.state()).run!;
-    await expect.poll(async () => (await first.state()).run!.step, { timeout: 60_000 }).toBeGreaterThan(step + 3);
+    await expect.poll(async () => (await first.state()).run!.step).toBeGreaterThan(step + 3);
     for (const tab of [first, second]) expect(await tab.state()).toMatchObject({ phase: 'training', problems: [] });
   });
 
   it('that is reloaded instead is the same member again', async () => {
     const profile = await driver.profile();
     const [first, second] = [await profile.open(room('reloaded')), await profile.open(room('reloaded'))];
-    await expect.poll(() => members(first), { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => members(first)).toBe(2);
     const names = async (): Promise<string[]> => ((await first.state()) as unknown as { members: { name: string }[] }).members.map(({ name }) => name);
     const before = await names();
     await second.page.reload();
-    await expect.poll(async () => ((await second.state()) as unknown as { members?: { name: string }[] }).members?.length ?? 0, { timeout: 60_000 }).toBe(2);
+    await expect.poll(async () => ((await second.state()) as unknown as { members?: { name: string }[] }).members?.length ?? 0).toBe(2);
     await expect.poll(names).toEqual(before);
   });
 });
@@ -97,7 +98,7 @@ describe('a stranger at the broker', () => {
     }
   });
 
-  it('with the key repeats what was said, and speaks as a page of before: nobody comes back, and the version is told', async () => {
+  alsoTest('with the key repeats what was said, and speaks as a page of before: nobody comes back, and the version is told', async () => {
     const address = 'ab'.repeat(8);
     const evil = await stranger(address);
     const profile = await driver.profile();
@@ -106,9 +107,9 @@ describe('a stranger at the broker', () => {
     evil.on('message', (topic, payload) => { if (payload.length > 0) said.push({ topic, payload }); });
     await evil.subscribeAsync(['tabmesh/replayed/p/+', 'tabmesh/replayed/ctl']);
     const leaving = await profile.open(room('replayed', '&auto=1', ''));
-    await expect.poll(() => members(first), { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => members(first)).toBe(2);
     await leaving.page.close();
-    await expect.poll(() => members(first), { timeout: 60_000 }).toBe(1);
+    await expect.poll(() => members(first)).toBe(1);
     // The broker lets nobody speak under another's address; a broker of strangers would: each recording as that client said it.
     for (const { topic, payload } of said.slice()) {
       const from = /\/p\/([0-9a-f]{16})$/.exec(topic)?.[1];
@@ -121,7 +122,7 @@ describe('a stranger at the broker', () => {
     await evil.publishAsync(`tabmesh/replayed/p/${address}`, Buffer.from(await seal.seal(new TextEncoder().encode(JSON.stringify(old)), `replayed/presence/${address}/`)), { qos: 1, retain: true });
     await expect.poll(() => notices(first)).toEqual([`somebody in this room (${address}) speaks protocol 2, this page speaks ${PROTOCOL_VERSION}, and they do not hear each other; reload both from the same address`]);
     const newcomer = await profile.open(room('replayed', '&auto=1', ''));
-    await expect.poll(() => members(newcomer), { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => members(newcomer)).toBe(2);
     expect(await members(first)).toBe(2);
     expect(first.reports.filter(({ event }) => event?.type === 'roster' && (event as unknown as { members: unknown[] }).members.length > 2)).toEqual([]);
   });

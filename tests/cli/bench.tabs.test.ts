@@ -30,7 +30,7 @@ it('a step beside tfjs and jax-js in one page: losses agree', async () => {
   expect(code).toBe(0);
 });
 
-it('a workload beside all libraries in one page', async () => {
+alsoTest('a workload beside all libraries in one page', async () => {
   const { code, lines, report } = await bench('kernels', '--peers', '--quick', '--only', 'adamw');
   expect(report).toMatchObject({ ...WHERE, missing: [], ceilings: { bandwidth: { copy: expect.any(Number), triad: expect.any(Number) }, peakGflops: expect.any(Number) } });
   expect(report.results.map(({ workload, shape, library, correct }) => [workload, shape, library, correct])).toEqual(

@@ -16,6 +16,7 @@ import { Tab, tinyPlan } from '../app/page-driver.ts';
 import type { Report } from '../app/page-driver.ts';
 import { MIDDLE_ADDRESS, NetworkLab } from '../support/network-lab.ts';
 import { ROOM_KEY } from './support.ts';
+import { alsoTest } from '../support/sample.ts';
 
 const SECRET = 'a secret of the test, 0123456789abcdef';
 const TURN = `turn:${MIDDLE_ADDRESS}:3478`;
@@ -139,7 +140,7 @@ test('credentials in the link, TURN over TCP, direct routes allowed: the relay i
   }
 });
 
-test('without a usable TURN server both tabs hear why, and what to do', async () => {
+alsoTest('without a usable TURN server both tabs hear why, and what to do', async () => {
   if (!lab) return;
   await Promise.all(SCENARIOS.map(async ({ name, link, says, advises }) => {
     const pages = await openMembers(memberPage(name, link(), '&deadlineMs=7000&maxAttempts=1'));

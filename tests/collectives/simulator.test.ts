@@ -1,9 +1,10 @@
-// 1,000 seeded runs of mixed collectives with faults under a virtual clock: no hang, no wrong result, no innocent culprit. A failing seed prints what is wrong.
+// Seeded runs (1,000 with `npm run test:all`) of mixed collectives with faults under a virtual clock: no hang, no wrong result, no innocent culprit. A failing seed prints what is wrong.
 
 import { expect, it } from 'vitest';
 import { FAULTS, simulate, verdict } from '../support/collective-simulator.ts';
+import { ALL } from '../support/sample.ts';
 
-const RUNS = 1000;
+const RUNS = ALL ? 1000 : 300;
 
 it(`${RUNS} seeded runs with faults: every rank has the right result or names the culprit, in time`, async () => {
   const wrong: string[] = [];
@@ -16,5 +17,5 @@ it(`${RUNS} seeded runs with faults: every rank has the right result or names th
   }
   expect(wrong).toEqual([]);
   // Every fault was met, and mattered to many.
-  for (const fault of FAULTS) expect(seen.get(`${fault}: ${fault === 'none' || fault === 'freeze short' ? 'right' : 'failed'}`), fault).toBeGreaterThan(40);
+  for (const fault of FAULTS) expect(seen.get(`${fault}: ${fault === 'none' || fault === 'freeze short' ? 'right' : 'failed'}`), fault).toBeGreaterThan(0.04 * RUNS);
 });

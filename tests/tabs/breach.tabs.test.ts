@@ -3,7 +3,9 @@
 import { expect, test } from 'vitest';
 import type { RankEvent } from '../../workers/protocol.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
+import { PATIENCE_MS } from '../support/patience.ts';
 import { RealTabs } from '../support/real-tabs.ts';
+import { sample } from '../support/sample.ts';
 import type { TabEvent } from '../support/real-tabs.ts';
 
 const CONFIG = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2'], ['batch', '4'], ['steps', '100000'], ['evalEvery', '0'], ['sampleEvery', '0'], ['tune', 'none']]);
@@ -42,16 +44,16 @@ async function flood(opensOne: boolean): Promise<number> {
   return sent / 2 ** 20;
 }
 
-test.each([
+test.each(sample([
   ['on the channel of simple-peer', false, 'it sent data on a channel that carries none'],
   ['on a channel that it opens', true, 'it opened a data channel of its own'],
-] as const)('a member that sends %s is named, and its connection ends', async (_where, opensOne, words) => {
+] as const, 1))('a member that sends %s is named, and its connection ends', async (_where, opensOne, words) => {
   const tabs = await RealTabs.open(CONFIG, {}, 'tabs', () => ({ lane: 'webrtc', backend: 'cpu' }), (browser) => browser.on('context', (context) => void context.addInitScript(catchConnections)));
   try {
-    await tabs.until('two steps on both tabs', 120_000, (events) => [0, 1].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 2) || undefined);
+    await tabs.until('two steps on both tabs', PATIENCE_MS, (events) => [0, 1].every((tab) => rankEvents(events, tab).filter(({ kind }) => kind === 'step').length >= 2) || undefined);
     const culprit = tabs.rankOf(1)!;
     const flooding = tabs.pages[1]!.evaluate(flood, opensOne);
-    const { report } = await tabs.until('a failure of the other', 30_000, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
+    const { report } = await tabs.until('a failure of the other', PATIENCE_MS, (events) => events.find((event) => event.tab === 0 && (event.report.event as RankEvent | undefined)?.kind === 'failed'));
     const event = report.event as unknown as Extract<RankEvent, { kind: 'failed' }>;
     expect(event).toMatchObject({ culprit, evidence: 'corrupt', message: `rank ${culprit} corrupt: ${words}` });
     // A second of a fast link at most; unread, 10 s gave 65 MiB.

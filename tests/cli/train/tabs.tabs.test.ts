@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readSafetensors } from '../../../src/base/safetensors.ts';
 import { tabmesh, tabmeshWith } from './support.ts';
+import { sample } from '../../support/sample.ts';
 
 let folder: string;
 beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'tabmesh-tabs-')); });
@@ -28,7 +29,7 @@ test('a place where nothing can be written is told before a tab opens', async ()
   expect(code).toBe(1);
 });
 
-test.each([['two tabs', ['--tabs', '2', '--layout', 'dp=2']], ['two workers of a tab', ['--backend', 'chromium', '--devices', '2', '--layout', 'pp=2']]])('a Ctrl-C stops %s after their step', async (_what, ranks) => {
+test.each(sample([['two tabs', ['--tabs', '2', '--layout', 'dp=2']], ['two workers of a tab', ['--backend', 'chromium', '--devices', '2', '--layout', 'pp=2']]] as const, 1))('a Ctrl-C stops %s after their step', async (_what, ranks) => {
   const stop = new AbortController();
   const err = (line: string): void => { if (line.startsWith('step 1/')) stop.abort({ text: 'Ctrl-C', readerGone: false }); };
   const result = await tabmeshWith({ signal: stop.signal, err }, ...small, ...ranks, '--steps', '5000', '--log', at('log'), '--checkpoint', at('c'), '--save', at('m'));

@@ -35,6 +35,7 @@ import { listNames } from '../room/names.ts';
 import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, moreStats, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
+import { KeepFocus } from '../focus/keep-focus.ts';
 import { question } from './question.ts';
 import { problemList } from './problem-list.ts';
 import '../form/layout-picture.ts';
@@ -77,6 +78,7 @@ export class TabmeshApp extends LitElement {
 
   constructor() {
     super();
+    new KeepFocus(this);
     this.draft = draftOf(presetConfig(PRESETS[0]!));
     this.facts = NO_FACTS;
     this.texts = new Map();

@@ -91,8 +91,14 @@ export class LineChart extends LitElement {
         ${this.adjustable ? html`<label>Smooth <input type="range" name="smooth" min="0" max="0.99" step="0.01" .value=${String(this.smoothing)} aria-valuetext=${this.smoothing === 0 ? 'off' : String(this.smoothing)}
             @input=${(event: Event) => { this.smoothing = Number((event.target as HTMLInputElement).value); }}><span aria-hidden="true">${this.smoothing === 0 ? 'off' : this.smoothing.toFixed(2)}</span></label>
           <label><input type="checkbox" name="log" .checked=${this.log} @change=${(event: Event) => { this.log = (event.target as HTMLInputElement).checked; }}>Log axis</label>` : nothing}
-        ${this.zoom ? html`<button @click=${() => { this.zoom = undefined; }}>Show all steps</button>` : nothing}
+        ${this.zoom ? html`<button @click=${() => this.#showAll()}>Show all steps</button>` : nothing}
       </div>` : nothing}`;
+  }
+
+  /** The button that asked for it goes; what it spoke of has the focus then. */
+  #showAll(): void {
+    this.zoom = undefined;
+    this.renderRoot.querySelector<HTMLElement>('.plot')?.focus();
   }
 
   #value(value: number | undefined): string { return value === undefined ? '' : figure(value, this.digits); }

@@ -6,6 +6,7 @@ import { duration, figure } from '../charts/curve.ts';
 import { download } from '../checkpoints.ts';
 import { toCsv, toJson } from '../history/kept-run.ts';
 import type { KeptRun } from '../history/kept-run.ts';
+import { KeepFocus } from '../focus/keep-focus.ts';
 import { shapes } from './theme.ts';
 
 /** Colours of curves of other runs; more would not be told apart. */
@@ -33,6 +34,7 @@ export class RunHistory extends LitElement {
 
   constructor() {
     super();
+    new KeepFocus(this);
     this.runs = [];
     this.shown = [];
     this.trouble = '';
@@ -41,7 +43,7 @@ export class RunHistory extends LitElement {
   override render() {
     const { runs, trouble } = this;
     return html`
-      <div class="row spread"><h2>History</h2><span class="small soft">${runs.length ? `${runs.length} run${runs.length === 1 ? '' : 's'} in this browser` : ''}</span></div>
+      <div class="row spread"><h2 tabindex="-1">History</h2><span class="small soft">${runs.length ? `${runs.length} run${runs.length === 1 ? '' : 's'} in this browser` : ''}</span></div>
       ${trouble ? html`<p class="small trouble" role="status">${trouble}</p>` : nothing}
       ${runs.length ? html`<ul aria-label="Runs in this browser">${runs.map((run) => this.#row(run))}</ul>` : html`<p class="small soft">what you train is kept here, in this browser alone: curves, samples, settings</p>`}`;
   }

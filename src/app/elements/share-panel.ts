@@ -10,6 +10,7 @@ import { DEEDS, rulesSentence } from '../room/names.ts';
 import { sentence } from '../plan.ts';
 import { keepTabName, MOST_NAME, readTabName, tabName } from '../link/tab-name.ts';
 import type { RoomState } from '../run-controller.ts';
+import { KeepFocus } from '../focus/keep-focus.ts';
 import { shapes } from './theme.ts';
 
 export class SharePanel extends LitElement {
@@ -37,6 +38,7 @@ export class SharePanel extends LitElement {
 
   constructor() {
     super();
+    new KeepFocus(this);
     this.link = '';
     this.busy = false;
     this.withheld = false;

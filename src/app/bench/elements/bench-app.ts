@@ -2,6 +2,8 @@
 
 import { html, LitElement, nothing } from 'lit';
 import { userAgent, whySoftware } from '../../../base/gpu-advice.ts';
+import { KeepFocus } from '../../focus/keep-focus.ts';
+import { mainButton } from '../../focus/main-button.ts';
 import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import { version } from '../../../../package.json';
@@ -25,6 +27,11 @@ export class BenchApp extends LitElement {
   static override styles = [palette, shapes, benchStyle];
   declare state: BenchState;
   controller!: BenchController;
+
+  constructor() {
+    super();
+    new KeepFocus(this);
+  }
 
   override render() {
     const { state, controller } = this;
@@ -57,7 +64,7 @@ export class BenchApp extends LitElement {
       ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. ${whySoftware(userAgent())}</p>` : nothing}
       ${job === 'bench' ? notes.map((note) => html`<p class="small hint">${note}</p>`) : nothing}
       <div class="row actions">
-        ${busy && job === 'bench' ? html`<button class="primary" ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>` : html`<button class="primary" ?disabled=${phase !== 'ready'} @click=${() => controller.run()}>Run</button>`}
+        ${busy && job === 'bench' ? mainButton('Stop', () => controller.stop(), { idle: phase === 'stopping' }) : mainButton('Run', () => controller.run(), { idle: phase !== 'ready' })}
         <p class=${phase === 'no-device' ? 'now none' : 'now'} role="status" aria-live="polite">${busy && total ? `${done} of ${total}: ` : ''}${status}</p>
       </div>
       <progress max=${Math.max(1, total)} .value=${busy || done ? done : 0} aria-label=${`${done} of ${total} done`}></progress>

@@ -1,6 +1,7 @@
 // <keep-panel>: take a run away as JSON, Markdown or link, and lay it beside a saved one from a file, pasted text, or this browser's last run.
 
 import { css, html, LitElement, nothing } from 'lit';
+import { KeepFocus } from '../../focus/keep-focus.ts';
 import { shapes } from '../../elements/theme.ts';
 import { compareRows } from '../comparison.ts';
 import type { BenchController, BenchState } from '../controller.ts';
@@ -29,6 +30,7 @@ export class KeepPanel extends LitElement {
 
   constructor() {
     super();
+    new KeepFocus(this);
     this.said = '';
   }
 

@@ -3,6 +3,7 @@
 import { html, nothing } from 'lit';
 import { explain, formatPicked, measuredOf, samePick } from '../../../device/tune/certificate.ts';
 import type { Candidate, Decision } from '../../../device/tune/certificate.ts';
+import { mainButton } from '../../focus/main-button.ts';
 import type { BenchController, BenchState } from '../controller.ts';
 import { digits, percent } from '../numbers.ts';
 
@@ -17,7 +18,8 @@ export function tunerPanel({ settings, catalogue, decisions, notes, phase, job }
       </select></label>
       <label class="field">Seconds to measure<input type="number" name="budget" min="1" max="600" step="1" inputmode="numeric" ?disabled=${busy} .value=${String(settings.budget)}
         @change=${(event: Event) => { const field = event.target as HTMLInputElement; if (field.value !== '' && field.checkValidity()) controller.choose({ budget: field.valueAsNumber }); else field.value = String(settings.budget); }}></label>
-      ${busy && job === 'tuner' ? html`<button ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop tuning</button>` : html`<button ?disabled=${phase !== 'ready'} @click=${() => controller.tune()}>Tune</button>`}
+      ${busy && job === 'tuner' ? mainButton('Stop tuning', () => controller.stop(), { idle: phase === 'stopping', primary: false })
+        : mainButton('Tune', () => controller.tune(), { idle: phase !== 'ready', primary: false })}
     </div>
     ${notes.length ? html`<ul class="small soft">${notes.map((note) => html`<li>${note}</li>`)}</ul>` : nothing}
     ${decisions.map(decisionOf)}`;

@@ -8,6 +8,8 @@ import { cellsOf, OWN, summarise } from '../../../bench/collectives/report.ts';
 import type { CollectiveResult } from '../../../bench/collectives/report.ts';
 import { ALL_SIZES, DEFAULT_SIZES, formatSizes } from '../../../bench/collectives/sizes.ts';
 import { benchStyle } from '../../bench/elements/bench-style.ts';
+import { KeepFocus } from '../../focus/keep-focus.ts';
+import { mainButton } from '../../focus/main-button.ts';
 import { problemList } from '../../elements/problem-list.ts';
 import { palette, shapes } from '../../elements/theme.ts';
 import type { CollectivesController, CollectivesState } from '../controller.ts';
@@ -60,6 +62,7 @@ export class CollectivesApp extends LitElement {
 
   constructor() {
     super();
+    new KeepFocus(this);
     this.said = '';
   }
 
@@ -102,7 +105,7 @@ export class CollectivesApp extends LitElement {
     return html`
       <dl class="facts"><div><dt>adapter</dt><dd>${adapter || 'looking'}</dd></div><div><dt>browser</dt><dd>${browser || 'looking'}</dd></div></dl>
       <div class="row actions">
-        ${busy ? html`<button class="primary" ?disabled=${phase === 'stopping'} @click=${() => controller.stop()}>Stop</button>` : html`<button class="primary" @click=${run}>Run</button>`}
+        ${busy ? mainButton('Stop', () => controller.stop(), { idle: phase === 'stopping' }) : mainButton('Run', run)}
         <p class="now" role="status" aria-live="polite">${phase === 'running' && total ? `${done} of ${total}: ` : ''}${phase === 'waiting' && missingTabs ? `waiting for ${missingTabs} more tab${missingTabs === 1 ? '' : 's'}` : status}</p>
       </div>
       <progress max="1" value=${total ? done / total : 0} aria-label="Progress"></progress>

@@ -94,7 +94,7 @@ export const benchStyle = css`
   label.field { display: grid; gap: 3px; font-size: 13px; color: var(--soft); }
   label.field > * { color: var(--ink); font-size: 14px; }
   .tuner-form select { min-width: 190px; }
-  .tuner-form input { width: 90px; }
+  .tuner-form input { width: 100%; }
 
   @media (min-width: 900px) {
     .top { grid-template-columns: minmax(0, 1.5fr) minmax(0, 1fr); }

@@ -1,7 +1,7 @@
 // The arithmetic of the charts, and what a run's view adds up for them.
 
 import { describe, expect, it } from 'vitest';
-import { duration, figure, indexAt, positive, smoothed, valueAt, zoomed } from '../../src/app/charts/curve.ts';
+import { duration, figure, indexAt, positive, smoothed, tickLabel, valueAt, zoomed } from '../../src/app/charts/curve.ts';
 import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
@@ -31,6 +31,17 @@ it('writes figures and times for people', () => {
   expect(positive([1, 0, -2, 3])).toEqual([1, null, null, 3]);
   expect([figure(0), figure(2.34567), figure(1234.5), figure(0.0002, 5), figure(0.002, 5), figure(3e-9), figure(12345678), figure(7.6, 0)]).toEqual(['0', '2.346', '1,235', '2.00e-4', '0.00200', '3.00e-9', '1.23e7', '8']);
   expect([duration(400), duration(89_000), duration(125_000), duration(2 * 3600_000 + 5 * 60_000)]).toEqual(['0 s', '89 s', '2 min', '2 h 5 min']);
+});
+
+it('labels an axis so that no two labels are alike', () => {
+  const labels = (from: number, step: number, count = 5): string[] => {
+    return Array.from({ length: count }, (_, i) => tickLabel(from + i * step, step));
+  };
+  expect(labels(0.00198, 0.000005)).toEqual(['0.00198', '0.001985', '0.00199', '0.001995', '0.002']);
+  expect(labels(1200, 50, 3)).toEqual(['1.2k', '1.25k', '1.3k']);
+  expect(labels(0, 0.1, 4)).toEqual(['0', '0.1', '0.2', '0.3']);
+  const others = [tickLabel(12345.678, 1000), tickLabel(0.30000000000000004, 0), tickLabel(-1500, 500)];
+  expect(others).toEqual(['12.3k', '0.3', '-1.5k']);
 });
 
 describe('the view of a run', () => {

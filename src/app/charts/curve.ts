@@ -55,6 +55,13 @@ export function figure(value: number, digits = 3): string {
   return size >= 100 || digits === 0 ? value.toLocaleString('en', { maximumFractionDigits: size >= 100 ? 0 : digits }) : value.toFixed(digits);
 }
 
+/** A value at an axis whose labels are `step` apart: 3 digits, and more where two labels would be alike. */
+export function tickLabel(value: number, step: number): string {
+  const apart = value !== 0 && step > 0 ? Math.ceil(Math.log10(Math.abs(value) / step)) + 1 : 0;
+  const short = (shown: number): string => String(+shown.toPrecision(Math.min(9, Math.max(3, apart))));
+  return Math.abs(value) >= 1000 ? `${short(value / 1000)}k` : short(value);
+}
+
 /** '3 s', '12 min', '2 h 5 min'. */
 export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);

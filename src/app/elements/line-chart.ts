@@ -5,7 +5,7 @@
 import { css, html, LitElement, nothing, unsafeCSS } from 'lit';
 import uPlot from 'uplot';
 import uPlotStyle from 'uplot/dist/uPlot.min.css?inline';
-import { figure, indexAt, positive, smoothed, valueAt, zoomed } from '../charts/curve.ts';
+import { figure, indexAt, positive, smoothed, tickLabel, valueAt, zoomed } from '../charts/curve.ts';
 import type { Curve } from '../charts/curve.ts';
 import { colour, Repaint } from './repaint.ts';
 import { shapes } from './theme.ts';
@@ -175,7 +175,7 @@ export class LineChart extends LitElement {
       },
       scales: { x: { time: false }, y: { distr: this.log ? LOGARITHMIC : LINEAR } },
       // Steps are whole numbers.
-      axes: [{ ...axis, size: 28, incrs: STEP_INCREMENTS }, { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === null || tick === undefined ? '' : tick >= 1000 ? `${+(tick / 1000).toFixed(1)}k` : String(+tick.toPrecision(3)))) }],
+      axes: [{ ...axis, size: 28, incrs: STEP_INCREMENTS }, { ...axis, size: 58, values: (_, ticks, __, ___, step) => ticks.map((tick) => (tick === null || tick === undefined ? '' : tickLabel(tick, step))) }],
       series: [{}, ...this.#lines().map(({ curve: { name, colour: stroke, sparse, other }, faint }): uPlot.Series => ({
         label: name, stroke: () => colour(this, stroke), width: other ? 1.25 : faint ? 1 : 2, alpha: faint ? 0.3 : 1, spanGaps: true,
         points: sparse ? { show: true, size: 6, fill: () => colour(this, stroke) } : { show: false },

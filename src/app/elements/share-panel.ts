@@ -22,6 +22,7 @@ export class SharePanel extends LitElement {
     ul { margin: 0; padding: 0; list-style: none; font-size: 13px; display: grid; gap: 2px; }
     li::before { content: ''; display: inline-block; width: 8px; height: 8px; border-radius: 50%; background: var(--good); margin-right: 8px; }
     li { overflow-wrap: anywhere; }
+    li label { white-space: nowrap; }
     .grid input { font: 12px var(--mono); }
     .name { display: grid; gap: 3px; margin-top: 10px; }
     .name input { color: var(--ink); min-height: 32px; font-size: 14px; }

@@ -64,7 +64,7 @@ export class BandwidthChart extends LitElement {
     return {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false } }, padding: [10, 24, 0, 0],
       scales: { x: { time: false, distr: 3, log: 2 }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [{ ...axis, size: 28, splits: () => splitsOf(this.curves), values: (_, ticks) => ticks.map((tick) => sizeName(tick)) }, { ...axis, size: 48 }],
+      axes: [{ ...axis, size: 28, splits: () => splitsOf(this.curves), values: (_, ticks) => sizeLabels(ticks) }, { ...axis, size: 48 }],
       series: [{}, ...this.curves.map((curve, i): uPlot.Series => ({
         label: curve.name, stroke: () => strokeOf(this, curve, i), width: curve.reference ? 3 : 2, spanGaps: true, points: curve.reference ? { show: false } : { show: true, size: 6, fill: () => strokeOf(this, curve, i) },
         ...(curve.reference ? { dash: [8, 6] } : {}),
@@ -77,6 +77,11 @@ export class BandwidthChart extends LitElement {
 function splitsOf(curves: readonly BandwidthCurve[]): number[] {
   const sizes = [...new Set(curves.flatMap((curve) => curve.sizes.map((bytes) => 2 ** Math.round(Math.log2(bytes)))))].sort((a, b) => a - b);
   return sizes.filter((_, i) => i % Math.ceil(sizes.length / 8) === 0);
+}
+
+/** A logarithmic axis that is narrow has null for those that it leaves out. */
+export function sizeLabels(ticks: readonly (number | null)[]): string[] {
+  return ticks.map((tick) => (tick === null ? '' : sizeName(tick)));
 }
 
 /** Hues round the wheel, readable on light and dark ground; the bare channel in the colour of text. */

@@ -46,7 +46,7 @@ export class CollectivesApp extends LitElement {
     .choices { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 14px; }
     .choices label { display: inline-flex; gap: 6px; align-items: center; }
     .choices input { width: auto; min-height: 0; flex: none; }
-    .wait { display: grid; gap: 8px; margin-top: 12px; }
+    .wait { display: grid; gap: 8px; margin: 12px 0 14px; }
     .frames { position: absolute; width: 1px; height: 1px; opacity: 0; pointer-events: none; border: 0; }
     .lines { margin: 0; padding-left: 18px; display: grid; gap: 4px; }
     tbody th.name { padding-top: 12px; font-weight: 650; }

@@ -34,6 +34,9 @@ export function mqttCarrier(options: MqttOptions): Carrier {
   return new MqttCarrier(options);
 }
 
+/** An address as others may read it: what stands before its host is a name and a password. */
+function withoutPassword(url: string): string { return url.replace(/^(\w+:\/\/)[^/?#]*@/, '$1'); }
+
 class MqttCarrier implements Carrier {
   readonly name: string;
   readonly graceMs: number;
@@ -45,12 +48,13 @@ class MqttCarrier implements Carrier {
 
   constructor(options: MqttOptions) {
     this.#options = options;
-    this.name = `broker ${options.url}`;
+    this.name = `broker ${withoutPassword(options.url)}`;
     this.graceMs = options.graceMs ?? 3000;
   }
 
   async open(room: string, address: string, handlers: CarrierHandlers): Promise<void> {
-    if (!/^wss?:\/\//.test(this.#options.url)) throw new ConfigError('broker', `expected an address ws://... or wss://..., got '${this.#options.url}'`);
+    const { url } = this.#options;
+    if (!/^wss?:\/\//i.test(url)) throw new ConfigError('broker', `expected an address ws://... or wss://..., got '${withoutPassword(url)}'`);
     this.#prefix = `tabmesh/${room}`;
     this.#address = address;
     // The browser bundle has nothing but a default export.
@@ -66,7 +70,7 @@ class MqttCarrier implements Carrier {
       will: { topic: `${this.#prefix}/p/${address}`, payload: new Uint8Array(0) as never, qos: 1, retain: true },
       ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }),
     };
-    const client = connect(this.#options.url, settings);
+    const client = connect(url.replace(/^wss?:/i, (scheme) => scheme.toLowerCase()), settings);
     this.#client = client;
     client.on('message', (topic, payload, packet) => this.#message(topic, payload, packet.retain, handlers));
     await this.#firstConnection(client);
@@ -106,7 +110,8 @@ class MqttCarrier implements Carrier {
   }
 
   async #firstConnection(client: MqttClient): Promise<void> {
-    const { world, url, connectTimeoutMs = CONNECT_MS } = this.#options;
+    const { world, connectTimeoutMs = CONNECT_MS } = this.#options;
+    const url = withoutPassword(this.#options.url);
     let lastReason = '';
     try {
       await new Promise<void>((connected, refused) => {

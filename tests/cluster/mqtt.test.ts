@@ -100,6 +100,20 @@ describe('presence', () => {
     await new Promise<void>((done) => { server.close(() => done()); });
   });
 
+  test('an address in capitals is one too, and its password is shown to nobody', async () => {
+    const host = await newHost();
+    const a = await join({ url: host.url.replace('ws:', 'WS:') }, 0);
+    await a.rendezvous.close();
+    const handlers = { onPresence: () => undefined, onSignal: () => undefined } as never;
+    for (const url of ['http://me:secret@broker.example/mqtt', 'ws://me:secret@127.0.0.1:9/mqtt']) {
+      const carrier = mqttCarrier({ world: realWorld, url, connectTimeoutMs: 50 });
+      expect(carrier.name).toBe(`broker ${url.replace('me:secret@', '')}`);
+      const error: unknown = await carrier.open('room', 'ab'.repeat(8), handlers).catch((reason: unknown) => reason);
+      expect(String(error)).toContain(url.replace('me:secret@', ''));
+      expect(String(error)).not.toContain('secret');
+    }
+  });
+
   test('who has another key is told so', async () => {
     const host = await newHost();
     const a = await join(host, 0);

@@ -15,6 +15,10 @@ describe('advice', () => {
     expect(all(CHROME)).toMatch(/Firefox 141\+[^]*--enable-unsafe-webgpu[^]*chrome:\/\/gpu/);
     expect(all(CHROME)).not.toMatch(/about:/);
   });
+  it('names the way without a GPU in every browser, and not where there is no page', () => {
+    for (const agent of [FIREFOX, CHROME]) for (const text of [withoutWebGpu(agent, true), withoutAdapter(agent)]) expect(text).toMatch(/#backend=cpu in the link$/);
+    expect(withoutAdapter('')).not.toContain('#');
+  });
   it('says that http is why', () => {
     for (const agent of [FIREFOX, CHROME]) expect(withoutWebGpu(agent, false)).toBe('device: this page has no WebGPU, because it came over http; use https or localhost');
   });

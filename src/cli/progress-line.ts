@@ -68,5 +68,6 @@ function formatCount(n: number): string { return n >= 1e4 ? `${(n / 1000).toFixe
 
 function formatTime(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));
+  if (s >= 3600) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
   return s >= 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s} s`;
 }

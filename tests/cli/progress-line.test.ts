@@ -31,3 +31,12 @@ it('a terminal draws it over, and what follows begins a line', () => {
     'over: compiling kernels 1 of 5',
   ]);
 });
+
+it('says hours of what takes hours', () => {
+  const left = (ms: number): string => {
+    const { line, said } = lineOf(false);
+    line.step({ step: 0, loss: 1, tokens: 1, ms, bytes: 0 });
+    return /(?<=sent {2}).*/.exec(said[0]!)![0];
+  };
+  expect([2000, 67_000, 5_400_000].map(left)).toEqual(['18 s left', '10 min 3 s left', '13 h 30 min left']);
+});

@@ -278,6 +278,7 @@ export class RunController {
         this.#begin();
         return this.#showRun(event.place);
       case 'stopped':
+        this.#room.resume.declined();
         this.#abort.abort();
         this.#closeHosts();
         return this.#change({ phase: 'idle', status: event.reason });

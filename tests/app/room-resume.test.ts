@@ -10,6 +10,7 @@ import { RoomFiles } from '../../src/app/room/files/room-files.ts';
 import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
 import type { PageState } from '../../src/app/room/page-state.ts';
 import { resumed, RoomResume } from '../../src/app/room/resume.ts';
+import { createRoomParts } from '../../src/app/room/room-parts.ts';
 import { runOfPlace } from '../../src/app/room/run-of-place.ts';
 import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -83,6 +84,30 @@ describe('after a loss', () => {
     expect(again.see(keeper(1, 40), keeper(2, 30), lie).state.goOn).toBe(40);
     // Who only heard of the run has nobody to believe.
     expect(new Lab(5).see(keeper(1, 40), presence(5), lie).state.goOn).toBe(99);
+  });
+
+  it('nobody does once somebody has stopped the run that went on, also before its first step', () => {
+    const proposed: Wanted[] = [];
+    let members: readonly Presence[] = [];
+    const session = (): never => ({ members, me: members.find(({ id }) => id === 'tab-2'), tell: () => {} }) as never;
+    const none = (): never[] => [];
+    const parts = createRoomParts({
+      state: () => ({ ...EMPTY_STATE, phase: 'failed' }), change: () => {}, session, hosts: none, takeHosts: none, propose: (wanted) => proposed.push(wanted),
+    });
+    const room = [presence(0), keeper(2, 40)];
+    const lose = (): void => {
+      parts.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group: ['tab-0', 'tab-2'] });
+      parts.resume.ended(loss);
+    };
+    lose();
+    members = room;
+    parts.acts.heard(9, 'stop', room[0]!);
+    parts.roster(room, room[1]!);
+    expect(proposed).toEqual([]);
+    lose();
+    parts.acts.heard(9, 'pause', room[0]!);
+    parts.roster(room, room[1]!);
+    expect(proposed).toHaveLength(1);
   });
 
   it('nobody does when the plan does not say so, when a tab did wrong, when it was stopped or when there is nothing left', () => {

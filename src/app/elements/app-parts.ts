@@ -46,13 +46,13 @@ export function stats({ run, phase, watching }: PageState, nowMs: number) {
 }
 
 /** What one looks up. */
-export function moreStats({ run }: PageState) {
+export function moreStats({ run, watching }: PageState) {
   if (!run) return nothing;
   const { gradNorm, learningRate, tokens, parameters, vocab, memoryBytes } = run;
   const unknown = 'not known yet';
   return html`<section class="card stats more" aria-label="More numbers of the run">
     ${numbers([
-      ['tokens seen', tokens.toLocaleString('en')], ['gradient norm', gradNorm.last === undefined ? unknown : figure(gradNorm.last)], ['learning rate', learningRate.last === undefined ? unknown : figure(learningRate.last, 5)],
+      ['tokens seen', watching ? 'not told' : tokens.toLocaleString('en')], ['gradient norm', gradNorm.last === undefined ? unknown : figure(gradNorm.last)], ['learning rate', learningRate.last === undefined ? unknown : figure(learningRate.last, 5)],
       ['parameters', parameters ? parameters.toLocaleString('en') : unknown], ['vocabulary', vocab ? vocab.toLocaleString('en') : unknown], ['memory', memoryBytes ? formatBytes(memoryBytes) : unknown],
     ])}
   </section>`;

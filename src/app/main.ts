@@ -105,6 +105,7 @@ function readSettings(): { settings: PageSettings; trouble?: string } {
 function plainState({ phase, status, problems, question, goOn, run, room, checkpoint, connections, watching }: PageState): Record<string, unknown> {
   return {
     phase, status, problems: [...problems], question, goOn, connections, checkpointStep: checkpoint?.step,
+    may: room?.may,
     members: room?.members.map(({ name, adapter, role, run: work }) => ({ name, adapter, role, ...(work ? { rank: work.rank, phase: work.phase } : {}) })),
     notices: room?.notices, watching: watching?.map(({ name }) => name),
     run: run && { step: run.step, loss: run.loss.last, points: run.loss.length, evaluations: run.evaluation.length, samples: run.samples.length, ranks: run.ranks.length },

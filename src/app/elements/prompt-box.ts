@@ -5,6 +5,7 @@ import { css, html, LitElement, nothing } from 'lit';
 import { checkAsk, MOST_ASKED_TOKENS } from '../../train/beside/ask.ts';
 import type { SampleAsk } from '../../train/beside/ask.ts';
 import { ConfigError } from '../../base/errors.ts';
+import { quote } from '../../base/json.ts';
 import { shapes } from './theme.ts';
 
 const NUMBERS = [
@@ -54,10 +55,13 @@ export class PromptBox extends LitElement {
   }
 
   #read(): SampleAsk | ConfigError {
-    const number = (text: string): number => (text.trim() === '' ? NaN : Number(text));
-    const { temperature, 'top-k': topK, tokens } = this.numbers;
+    const number = (name: keyof typeof this.numbers): number => {
+      const text = this.numbers[name].trim();
+      if (text === '' || Number.isNaN(Number(text))) throw new ConfigError(name, `expected a number, got ${quote(text)}`);
+      return Number(text);
+    };
     try {
-      return checkAsk({ prompt: this.prompt, temperature: number(temperature), topK: number(topK), tokens: number(tokens) });
+      return checkAsk({ prompt: this.prompt, temperature: number('temperature'), topK: number('top-k'), tokens: number('tokens') });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       return error;

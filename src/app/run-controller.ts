@@ -290,7 +290,7 @@ export class RunController {
           this.#session = undefined;
           this.entry.leave();
           this.#closeHosts();
-          this.#setRoom({ joined: false });
+          this.#setRoom({ joined: false, members: [], me: undefined });
         }
         return this.#fail(event.error);
     }

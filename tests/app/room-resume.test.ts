@@ -106,6 +106,8 @@ describe('after a loss', () => {
     expect(proposed).toEqual([]);
     lose();
     parts.acts.heard(9, 'pause', room[0]!);
+    // A stop of another run is none of this one's.
+    parts.acts.heard(8, 'stop', room[0]!);
     parts.roster(room, room[1]!);
     expect(proposed).toHaveLength(1);
   });

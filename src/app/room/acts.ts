@@ -32,8 +32,8 @@ export interface ActContext {
   readonly takeHosts: () => readonly RankHost[];
   /** The next checkpoint is wanted as a file on this page. */
   readonly wantFile: () => void;
-  /** Somebody does not want this run any more, so that nothing goes on with it by itself. */
-  readonly onStop: () => void;
+  /** Somebody does not want this run any more. */
+  readonly onStop: (run: number) => void;
 }
 
 export class RunActs {
@@ -59,7 +59,7 @@ export class RunActs {
   heard(run: number, act: Act, by: Presence): void {
     const me = this.#context.session()?.me;
     const text = actSentence(act, by, me);
-    if (act === 'stop') this.#context.onStop();
+    if (act === 'stop') this.#context.onStop(run);
     if (me?.run?.run !== run) return this.#context.change({ status: text });
     if (act === 'stop' && me.run.phase === 'forming') this.#stopped = run;
     else this.#perform(act, text, by.address === me.address);

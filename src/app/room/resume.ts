@@ -61,6 +61,9 @@ export class RoomResume {
   /** The person takes the wish back, or begins something else. */
   declined(): void { this.#automatic = false; }
 
+  /** Somebody has stopped this run: it does not go on by itself. */
+  stopped(run: number): void { if (this.#known?.run === run) this.declined(); }
+
   /** What a person does next after a loss, for the end of a sentence. */
   get advice(): string { return this.#automatic ? '; the room goes on from the last checkpoint when enough tabs are here' : '; train again when enough tabs are in the room'; }
 

@@ -28,7 +28,7 @@ export function createRoomParts(context: RoomPartsContext): RoomParts {
   const files = new RoomFiles({ change, answer: (agreed) => { hosts()[0]?.answer(agreed).catch(() => undefined); } });
   const keeper = new CheckpointKeeper({ state, change, files, announce: (holds) => session()?.update({ holds }) });
   const resume = new RoomResume(context);
-  const acts = new RunActs({ ...context, world: realWorld, wantFile: () => keeper.wantFile(), onStop: () => resume.declined() });
+  const acts = new RunActs({ ...context, world: realWorld, wantFile: () => keeper.wantFile(), onStop: (run) => resume.stopped(run) });
   const watch = new RoomWatch({
     session, now: () => realWorld.now(), onWatched: (heard) => { if (!session()?.me.run) change(heard); },
     own: (run) => (resume.known?.run === run ? resume.known : undefined),

@@ -1,4 +1,5 @@
 // The kernel contract in Firefox on lavapipe: naga, a second compiler of WGSL, and a second driver. Only in `npm run test:all`: it takes minutes.
+// Firefox tells pages nothing of their adapter; lavapipe is the only driver that it is given.
 
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,9 +43,8 @@ it('every kernel is on the page', async () => {
 
 it.each(kernels.map(({ name, cases }) => [name, cases.length] as const))('%s', async (name, count) => {
   for (let at = 0; at < count; at++) {
-    const { adapter, runs, failures } = await tab.page.evaluate((...given) => window.contract.check(...given), name, at);
+    const { runs, failures } = await tab.page.evaluate((...given) => window.contract.check(...given), name, at);
     expect(failures).toEqual([]);
     expect(runs).toBeGreaterThan(0);
-    expect(adapter).toMatch(/llvmpipe/);
   }
 });

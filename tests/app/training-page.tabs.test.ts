@@ -149,7 +149,7 @@ describe('the model of a run', () => {
     await tab.step(2);
     await page.getByLabel('Tokens', { exact: true }).fill('4');
     await page.getByLabel('Temperature').fill('hot');
-    await page.getByText('temperature: expected a number from 0 to 10, got NaN').waitFor();
+    await page.getByText('temperature: expected a number, got "hot"').waitFor();
     await page.getByLabel('Temperature').fill('0');
     await write('the whale');
     await button(page, 'Pause').click();

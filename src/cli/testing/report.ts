@@ -1,6 +1,8 @@
 // What the test command counts in one report of vitest: whatever is not a passed test is a failure, and nothing can hide. A skipped test, a file that
 // could not be loaded, an error outside of all tests, a run without tests and a run without a report are all failures.
 
+import { stripVTControlCharacters } from 'node:util';
+
 interface Report {
   readonly testResults: readonly {
     readonly name: string;
@@ -13,12 +15,12 @@ interface Report {
 export interface TestCount {
   readonly passed: number;
   readonly failed: number;
-  /** A line for each failure: where, and the first line of what it says. */
+  /** A line for each failure: where, and the beginning of what it says. */
   readonly failures: readonly string[];
 }
 
 /** A failure in a list is for finding it; the whole stands where it happened. */
-const MOST_CHARACTERS = 300;
+const MOST_CHARACTERS = 600;
 
 /**
  * @param json vitest's JSON report; undefined if the run left none.
@@ -45,4 +47,7 @@ export function countReport(json: string | undefined, exitCode: number | null, n
   return { passed, failed: failures.length, failures };
 }
 
-function line(where: string, message = ''): string { return `${where}: ${message.split('\n')[0]}`.slice(0, MOST_CHARACTERS); }
+function line(where: string, message = ''): string {
+  // What a test says may come from a program that paints.
+  return `${where}: ${stripVTControlCharacters(message).replace(/\s+/g, ' ').trim()}`.slice(0, MOST_CHARACTERS);
+}

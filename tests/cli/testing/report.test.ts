@@ -3,13 +3,13 @@ import { countReport } from '../../../src/cli/testing/report.ts';
 
 const file = (status: string, ...tests: string[]) => ({
   name: 'a.test.ts', status, message: 'Error: boom\nat x',
-  assertionResults: tests.map((s, i) => ({ fullName: `test ${i}`, status: s, failureMessages: s === 'failed' ? ['Error: expected 1\nat y'] : [] })),
+  assertionResults: tests.map((s, i) => ({ fullName: `test ${i}`, status: s, failureMessages: s === 'failed' ? ['\u001b[31mError\u001b[39m: expected 1\n  at y'] : [] })),
 });
 const count = (files: object[], exitCode: number | null = 0, narrowed = false) => countReport(JSON.stringify({ testResults: files }), exitCode, narrowed);
 
 describe('countReport', () => {
   it('counts passed and failed tests', () => {
-    expect(count([file('passed', 'passed', 'passed'), file('failed', 'passed', 'failed')], 1)).toEqual({ passed: 3, failed: 1, failures: ['a.test.ts > test 1: Error: expected 1'] });
+    expect(count([file('passed', 'passed', 'passed'), file('failed', 'passed', 'failed')], 1)).toEqual({ passed: 3, failed: 1, failures: ['a.test.ts > test 1: Error: expected 1 at y'] });
   });
   it('counts skipped and todo tests as failed and names them', () => {
     const { passed, failed, failures } = count([file('passed', 'passed', 'skipped', 'todo')]);
@@ -21,7 +21,7 @@ describe('countReport', () => {
     expect(count([file('failed', 'skipped', 'skipped')], 1, true)).toMatchObject({ passed: 0, failed: 1 });
   });
   it('counts a file that could not be loaded', () => {
-    expect(count([file('failed'), file('passed', 'passed')], 1)).toEqual({ passed: 1, failed: 1, failures: ['a.test.ts: Error: boom'] });
+    expect(count([file('failed'), file('passed', 'passed')], 1)).toEqual({ passed: 1, failed: 1, failures: ['a.test.ts: Error: boom at x'] });
   });
   it('counts an error outside of tests, seen only in the exit code', () => {
     expect(count([file('passed', 'passed')], 1)).toMatchObject({ passed: 1, failed: 1 });

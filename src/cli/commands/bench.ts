@@ -54,7 +54,7 @@ export const command: Command = {
 };
 
 /** Runs it where the options say. */
-async function measure<K extends keyof Requests>(name: K, request: Requests[K], { backend, peers, tune }: Given, io: CommandIo): Promise<{ measured: Answers[K]; browser: string }> {
+async function measure<K extends keyof Requests>(name: K, request: Requests[K], { backend, tune }: Given, io: CommandIo): Promise<{ measured: Answers[K]; browser: string }> {
   if (tune < 0) throw new ConfigError('--tune', `expected seconds, 0 or more, got ${tune}`);
   const common = { onStatus: io.err, signal: io.signal, tuneMs: name === 'cases' || tune === 0 ? null : 1000 * tune };
   if (backend === 'chromium') {

@@ -1,5 +1,7 @@
-// Four ways to run the tests, by file name: *.test.ts in Node, *.gpu.test.ts in Node with Dawn, *.browser.test.ts inside Chromium,
-// *.tabs.test.ts in Node driving real tabs. Files of the first and the last run two at a time; the others share one GPU or one software renderer.
+// Four ways to run the tests, by file name: *.test.ts in Node, *.gpu.test.ts in Node with Dawn, *.browser.test.ts
+// inside Chromium,
+// *.tabs.test.ts in Node driving real tabs. Files of the first and the last run two at a time; the others share one GPU
+// or one software renderer.
 
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
@@ -23,12 +25,27 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'node', environment: 'node', pool: 'forks', ...limits, include: ['tests/**/*.test.ts'], exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'] },
+        test: {
+          name: 'node',
+          environment: 'node',
+          pool: 'forks',
+          ...limits,
+          include: ['tests/**/*.test.ts'],
+          exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'],
+        },
       },
       {
         extends: true,
         // Dawn in one process: drivers do not like to be opened twice, and a device costs a second to make.
-        test: { ...slow(1), name: 'gpu', environment: 'node', pool: 'forks', isolate: false, include: ['tests/**/*.gpu.test.ts'], setupFiles: ['tests/support/vulkan.ts'] },
+        test: {
+          ...slow(1),
+          name: 'gpu',
+          environment: 'node',
+          pool: 'forks',
+          isolate: false,
+          include: ['tests/**/*.gpu.test.ts'],
+          setupFiles: ['tests/support/vulkan.ts'],
+        },
       },
       {
         extends: true,
@@ -36,9 +53,14 @@ export default defineConfig({
         worker: { format: 'es' },
         test: {
           env: { TABMESH_TEST_ALL: all ? '1' : '' },
-          ...slow(2), name: 'browser', include: ['tests/**/*.browser.test.ts'],
+          ...slow(2),
+          name: 'browser',
+          include: ['tests/**/*.browser.test.ts'],
           browser: {
-            enabled: true, headless: true, screenshotFailures: false, ui: false,
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            ui: false,
             provider: playwright({ launchOptions: browser === undefined ? {} : launchOptions(browser) }),
             instances: [{ browser: 'chromium' }],
           },
@@ -47,7 +69,18 @@ export default defineConfig({
       {
         extends: true,
         // Two at a time: tabs that break or stop are mostly waited for.
-        test: { ...slow(3), fileParallelism: true, maxWorkers: 2, name: 'tabs', environment: 'node', pool: 'forks', include: ['tests/**/*.tabs.test.ts'], exclude: all ? [] : ['tests/**/*.firefox.tabs.test.ts'], setupFiles: ['tests/support/browser-patience.ts'], globalSetup: ['tests/support/prepare-pages.ts'] },
+        test: {
+          ...slow(3),
+          fileParallelism: true,
+          maxWorkers: 2,
+          name: 'tabs',
+          environment: 'node',
+          pool: 'forks',
+          include: ['tests/**/*.tabs.test.ts'],
+          exclude: all ? [] : ['tests/**/*.firefox.tabs.test.ts'],
+          setupFiles: ['tests/support/browser-patience.ts'],
+          globalSetup: ['tests/support/prepare-pages.ts'],
+        },
       },
     ],
   },

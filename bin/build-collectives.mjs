@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Builds the package @tabmesh/collectives: one ES module without dependencies and its declarations in one file, in packages/collectives/dist, and a copy in
-// build/collectives for the subpath tabmesh/collectives (or only in the folder given). `npm pack` runs it; in this repository everything imports the sources.
+// Builds the package @tabmesh/collectives: one ES module without dependencies and its declarations in one file, in
+// packages/collectives/dist, and a copy in build/collectives for the subpath tabmesh/collectives (or only in the folder
+// given). `npm pack` runs it; in this repository everything imports the sources.
 
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -14,7 +15,10 @@ const out = resolve(given ?? join(root, 'packages', 'collectives', 'dist'));
 
 rmSync(out, { recursive: true, force: true });
 await build({
-  input: join(root, 'src', 'collectives', 'index.ts'), tsconfig: join(root, 'tsconfig.json'), logLevel: 'warn', checks: { pluginTimings: false },
+  input: join(root, 'src', 'collectives', 'index.ts'),
+  tsconfig: join(root, 'tsconfig.json'),
+  logLevel: 'warn',
+  checks: { pluginTimings: false },
   transform: { target: 'es2023' },
   plugins: [dts({ tsconfig: join(root, 'tsconfig.json') })],
   output: { dir: out, format: 'es' },

@@ -1,5 +1,5 @@
-// npm's `prepare`: links node_modules/.bin/tabmesh to bin/tabmesh.mjs, which npm does for dependencies but not for the package itself, so that
-// `npx tabmesh` works in a fresh checkout. An install must never fail because of it.
+// npm's `prepare`: links node_modules/.bin/tabmesh to bin/tabmesh.mjs, which npm does for dependencies but not for the
+// package itself, so that `npx tabmesh` works in a fresh checkout. An install must never fail because of it.
 
 import { chmodSync, existsSync, lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

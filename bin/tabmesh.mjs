@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The command `tabmesh`. An installed package brings it built, in build/cli. In a checkout the sources run as they are (TypeScript with `?raw` and import.meta.glob,
-// through Vite's module runner); nothing has to be built first. All code is in src/cli/main.ts.
+// The command `tabmesh`. An installed package brings it built, in build/cli. In a checkout the sources run as they are
+// (TypeScript with `?raw` and import.meta.glob, through Vite's module runner); nothing has to be built first. All code
+// is in src/cli/main.ts.
 
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const built = fileURLToPath(new URL('../build/cli/main.js', import.meta.url));
 // npm never publishes a package-lock.json: with it, this is a checkout.
-const checkout = ['src/cli/main.ts', 'package-lock.json'].every((path) => existsSync(new URL(`../${path}`, import.meta.url)));
+const checkout = ['src/cli/main.ts', 'package-lock.json'].every((path) =>
+  existsSync(new URL(`../${path}`, import.meta.url)),
+);
 
 /** Ends with one sentence about what is wrong with the installation. */
 function refuse(sentence) {
@@ -36,7 +39,14 @@ async function loadSources(vite) {
     process.on('exit', () => rmSync(alias, { recursive: true, force: true }));
   }
   const loader = await vite.createServer({
-    root: alias ? join(alias, 'checkout') : root, ...(alias ? { resolve: { preserveSymlinks: true } } : {}), configFile: false, envFile: false, publicDir: false, appType: 'custom', logLevel: 'error', clearScreen: false,
+    root: alias ? join(alias, 'checkout') : root,
+    ...(alias ? { resolve: { preserveSymlinks: true } } : {}),
+    configFile: false,
+    envFile: false,
+    publicDir: false,
+    appType: 'custom',
+    logLevel: 'error',
+    clearScreen: false,
     server: { middlewareMode: true, hmr: false, ws: false, watch: null },
     optimizeDeps: { noDiscovery: true, include: [] },
   });
@@ -45,8 +55,11 @@ async function loadSources(vite) {
 
 async function loadBuilt() {
   if (!existsSync(built)) {
-    refuse(checkout ? 'expected Vite, which runs the sources of a checkout, found none; run `npm install` in it, without --omit=dev'
-      : `expected the command line in ${built}, found none; install tabmesh again (a checkout needs its package-lock.json)`);
+    refuse(
+      checkout
+        ? 'expected Vite, which runs the sources of a checkout, found none; run `npm install` in it, without --omit=dev'
+        : `expected the command line in ${built}, found none; install tabmesh again (a checkout needs its package-lock.json)`,
+    );
   }
   return { main: (await import(pathToFileURL(built).href)).main, close: () => undefined };
 }
@@ -60,7 +73,8 @@ async function run() {
     return code;
   } catch (error) {
     // A command's own parts are loaded when it is run.
-    if (!checkout && error.code === 'ERR_MODULE_NOT_FOUND') refuse(`the installation is not whole (${error.message.split('\n')[0]}); install tabmesh again`);
+    if (!checkout && error.code === 'ERR_MODULE_NOT_FOUND')
+      refuse(`the installation is not whole (${error.message.split('\n')[0]}); install tabmesh again`);
     throw error;
   }
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// The test command: every kind of test in turn (node, gpu, browser, tabs), each in a process of its own, so that a driver or browser that dies takes
-// only its own kind with it. It says where it is and about how long is left. The last line is `N passed, N failed`. A test that was skipped, a file that
-// could not be loaded, an error outside of tests and a kind that ran no test at all count as failed. Arguments go to vitest:
-// `node bin/test.mjs ring -t 'two ranks'` runs only these files and names; TABMESH_TESTS=node,gpu runs only these kinds. --all (`npm run test:all`): all of
-// what is exhaustive, of which a sample runs otherwise.
+// The test command: every kind of test in turn (node, gpu, browser, tabs), each in a process of its own, so that a
+// driver or browser that dies takes only its own kind with it. It says where it is and about how long is left. The last
+// line is `N passed, N failed`. A test that was skipped, a file that could not be loaded, an error outside of tests and
+// a kind that ran no test at all count as failed. Arguments go to vitest: `node bin/test.mjs ring -t 'two ranks'` runs
+// only these files and names; TABMESH_TESTS=node,gpu runs only these kinds. --all (`npm run test:all`): all of what is
+// exhaustive, of which a sample runs otherwise.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -24,7 +25,8 @@ const words = filters.filter((word, i) => !word.startsWith('-') && !(filters[i -
 const work = mkdtempSync(join(tmpdir(), 'tabmesh-test-'));
 
 /** Loads one of our TypeScript files. */
-const load = async (path) => (await runnerImport(join(root, path), { root, configFile: false, envFile: false, logLevel: 'error' })).module;
+const load = async (path) =>
+  (await runnerImport(join(root, path), { root, configFile: false, envFile: false, logLevel: 'error' })).module;
 
 let child;
 let stopped = false;
@@ -49,14 +51,19 @@ function signalAll(signal) {
 }
 
 /**
- * Runs one kind of test and streams its progress. Resolves to the exit code (null if it was killed) and the seconds of each file.
+ * Runs one kind of test and streams its progress. Resolves to the exit code (null if it was killed) and the seconds of
+ * each file.
  * @param progress TestProgress of all kinds.
  */
 function runVitest(kind, reportFile, progress) {
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
   // Narrowed by the user, a kind may have no file; otherwise that is a failure.
   const narrowed = filters.length > 0 ? ['--passWithNoTests'] : [];
-  const reporters = [`--reporter=${join(root, 'src/cli/testing/reporter.ts')}`, '--reporter=json', `--outputFile.json=${reportFile}`];
+  const reporters = [
+    `--reporter=${join(root, 'src/cli/testing/reporter.ts')}`,
+    '--reporter=json',
+    `--outputFile.json=${reportFile}`,
+  ];
   const startedAt = performance.now();
   const seconds = {};
   let saidAt = startedAt;
@@ -64,7 +71,10 @@ function runVitest(kind, reportFile, progress) {
   console.log(`\n${progress.headline(kind, startedAt)}`);
   child = spawn(process.execPath, [vitest, 'run', '--project', kind, ...reporters, ...narrowed, ...filters], {
     // A group of its own, so that nothing of it is left behind.
-    cwd: root, env: { ...process.env, ...(all ? { TABMESH_TEST_ALL: '1' } : {}) }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: process.platform !== 'win32',
+    cwd: root,
+    env: { ...process.env, ...(all ? { TABMESH_TEST_ALL: '1' } : {}) },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    detached: process.platform !== 'win32',
   });
   const say = (now) => {
     saidAt = now;
@@ -76,14 +86,17 @@ function runVitest(kind, reportFile, progress) {
     heardAt = now;
     if (message.kind === 'planned') progress.planned(kind, message.files);
     else if (message.kind === 'began') progress.began(kind, message.file, now);
-    else if (message.kind === 'finished') seconds[message.file] = Math.round(10 * progress.finished(kind, message.file, now)) / 10;
+    else if (message.kind === 'finished')
+      seconds[message.file] = Math.round(10 * progress.finished(kind, message.file, now)) / 10;
   });
   let insist;
   const watch = setInterval(() => {
     const now = performance.now();
     if (now - saidAt >= LINE_EVERY_MS) say(now);
     if (now - heardAt < SILENCE_LIMIT_MS || insist !== undefined) return;
-    console.error(`${kind}: no test has ended for ${SILENCE_LIMIT_MS / 60_000} minutes; ending this kind (running: ${progress.running(kind).join(', ') || 'no file'})`);
+    console.error(
+      `${kind}: no test has ended for ${SILENCE_LIMIT_MS / 60_000} minutes; ending this kind (running: ${progress.running(kind).join(', ') || 'no file'})`,
+    );
     signalAll('SIGTERM');
     insist = setTimeout(() => signalAll('SIGKILL'), INSIST_MS);
   }, 1000);
@@ -109,7 +122,10 @@ try {
   const { countReport } = await load('src/cli/testing/report.ts');
   const { TestProgress } = await load('src/cli/testing/progress.ts');
   const { readDurations, rememberDurations, testFiles } = await load('src/cli/testing/durations.ts');
-  for (const [name, ensure] of [['CHROME_PATH', ensureChromium], ['FIREFOX_PATH', ensureFirefox]]) {
+  for (const [name, ensure] of [
+    ['CHROME_PATH', ensureChromium],
+    ['FIREFOX_PATH', ensureFirefox],
+  ]) {
     try {
       process.env[name] = ensure((line) => console.log(line));
     } catch (error) {
@@ -122,7 +138,11 @@ try {
     if (stopped) break;
     const reportFile = join(work, `${kind}.json`);
     const { code, files, wall } = await runVitest(kind, reportFile, progress);
-    const { passed, failed, failures: own } = countReport(existsSync(reportFile) ? readFileSync(reportFile, 'utf8') : undefined, code, filters.length > 0);
+    const {
+      passed,
+      failed,
+      failures: own,
+    } = countReport(existsSync(reportFile) ? readFileSync(reportFile, 'utf8') : undefined, code, filters.length > 0);
     failures.push(...own.map((failure) => `failed: ${kind}: ${failure.replaceAll(root, '')}`));
     if (filters.length === 0 && !all && failed === 0) rememberDurations(root, kind, { wall, files });
     total.passed += passed;
@@ -132,7 +152,10 @@ try {
   rmSync(work, { recursive: true, force: true });
 }
 if (total.passed + total.failed === 0) total.failed = 1;
-if (stopped) { console.error('stopped before all tests had run'); total.failed += 1; }
+if (stopped) {
+  console.error('stopped before all tests had run');
+  total.failed += 1;
+}
 // Again at the end: they happened thousands of lines ago.
 for (const failure of failures) console.error(failure);
 console.log(`${total.passed} passed, ${total.failed} failed`);

@@ -1,5 +1,5 @@
-// Gradient of addPosition by its table: dTable[POS_START + t, :] += the sum of dOut[r, :] over the rows r % T = t of dOut [R, C]. Always adds;
-// the other rows of dTable are left alone. Memory bound.
+// Gradient of addPosition by its table: dTable[POS_START + t, :] += the sum of dOut[r, :] over the rows r % T = t of
+// dOut [R, C]. Always adds; the other rows of dTable are left alone. Memory bound.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -9,9 +9,20 @@ import source from './add-position-backward.wgsl?raw';
 export const addPositionBackward = defineKernel({
   name: 'addPositionBackward',
   bindings: { dOut: 'read', dTable: 'read_write' },
-  params: { R: 'rows', C: 'columns', T: 'positions per sequence', POS_START: 'first position of this part of the sequence' },
+  params: {
+    R: 'rows',
+    C: 'columns',
+    T: 'positions per sequence',
+    POS_START: 'first position of this part of the sequence',
+  },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ T, R, C }, { WG }) => linearGrid(Math.min(T, R) * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ T, R, C }, { WG }) => linearGrid((Math.min(T, R) * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ T, R, C }, { WG }) => linearGrid(Math.min(T, R) * C, WG) },
   ],
   cost: ({ R, C, T }) => ({ flops: R * C, bytes: 4 * C * (R + 2 * Math.min(T, R)) }),

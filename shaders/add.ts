@@ -1,5 +1,5 @@
-// out = ALPHA a + BETA b, element by element; all three are [N]. a and b may be the same tensor, out may not be either (WebGPU's rule).
-// Memory bound: 12 bytes per element.
+// out = ALPHA a + BETA b, element by element; all three are [N]. a and b may be the same tensor, out may not be either
+// (WebGPU's rule). Memory bound: 12 bytes per element.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,7 +11,13 @@ export const add = defineKernel({
   bindings: { a: 'read', b: 'read', out: 'read_write' },
   params: { N: 'elements', ALPHA: 'factor of a', BETA: 'factor of b' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ N }) => N % 4 === 0, grid: ({ N }, { WG }) => linearGrid(N / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ N }) => N % 4 === 0,
+      grid: ({ N }, { WG }) => linearGrid(N / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ N }, { WG }) => linearGrid(N, WG) },
   ],
   cost: ({ N }) => ({ flops: 3 * N, bytes: 12 * N }),

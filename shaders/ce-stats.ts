@@ -1,6 +1,7 @@
-// Row statistics of a softmax cross-entropy over logits [R, COLS], the vocabulary's columns COL_START...: rowMax, rowSum = sum exp(logit - rowMax),
-// targetLogit = the target's logit (0 if it is in another shard), logitSum = sum of logits; all [R]. Columns at or beyond VOCAB are ignored.
-// MERGE 0 assigns, MERGE 1 folds this shard into the values that are there. No columns at all give rowMax -1e30, rowSum 0. Memory bound.
+// Row statistics of a softmax cross-entropy over logits [R, COLS], the vocabulary's columns COL_START...: rowMax,
+// rowSum = sum exp(logit - rowMax), targetLogit = the target's logit (0 if it is in another shard), logitSum = sum of
+// logits; all [R]. Columns at or beyond VOCAB are ignored. MERGE 0 assigns, MERGE 1 folds this shard into the values
+// that are there. No columns at all give rowMax -1e30, rowSum 0. Memory bound.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,21 +12,40 @@ import source from './ce-stats.wgsl?raw';
 
 /** Targets in and outside the shard, every fifth ignored. */
 function testTargets(R: number, VOCAB: number, random: () => number): Int32Array<ArrayBuffer> {
-  return Int32Array.from({ length: R }, (_, i) => i % 5 === 4 ? -100 : Math.floor(random() * VOCAB));
+  return Int32Array.from({ length: R }, (_, i) => (i % 5 === 4 ? -100 : Math.floor(random() * VOCAB)));
 }
 
 /** A thread per row is enough for short rows, and best where threads are few. */
-function fewPerRow({ COLS }: Params, { software }: DeviceFeatures): boolean { return software || COLS < 256; }
+function fewPerRow({ COLS }: Params, { software }: DeviceFeatures): boolean {
+  return software || COLS < 256;
+}
 
 export const ceStats = defineKernel({
   name: 'ceStats',
-  bindings: { logits: 'read', targets: 'read i32', rowMax: 'read_write', rowSum: 'read_write', targetLogit: 'read_write', logitSum: 'read_write' },
+  bindings: {
+    logits: 'read',
+    targets: 'read i32',
+    rowMax: 'read_write',
+    rowSum: 'read_write',
+    targetLogit: 'read_write',
+    logitSum: 'read_write',
+  },
   params: {
-    R: 'rows', COLS: 'columns of this shard', COL_START: 'its first column in the vocabulary', VOCAB: 'columns at or beyond it are padding',
+    R: 'rows',
+    COLS: 'columns of this shard',
+    COL_START: 'its first column in the vocabulary',
+    VOCAB: 'columns at or beyond it are padding',
     MERGE: '1 folds into the running values, 0 assigns',
   },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ COLS }) => COLS % 4 === 0, prefers: fewPerRow, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [32] },
+      supports: ({ COLS }) => COLS % 4 === 0,
+      prefers: fewPerRow,
+      grid: ({ R }, { WG }) => linearGrid(R, WG),
+    },
     { name: 'scalar', source, tune: { WG: [32] }, prefers: fewPerRow, grid: ({ R }, { WG }) => linearGrid(R, WG) },
     { name: 'row', source: rowSource, madeFor: 'hardware', tune: { WG: [256] }, grid: ({ R }) => linearGrid(R, 1) },
   ],

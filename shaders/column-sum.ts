@@ -1,4 +1,5 @@
-// out[C] (+)= sum over rows of x [R, C]: the gradient of a bias. One thread per column (or four), so rows are read in step by neighbours.
+// out[C] (+)= sum over rows of x [R, C]: the gradient of a bias. One thread per column (or four), so rows are read in
+// step by neighbours.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -10,7 +11,13 @@ export const columnSum = defineKernel({
   bindings: { x: 'read', out: 'read_write' },
   params: { R: 'rows', C: 'columns', ACCUMULATE: '1 adds to out' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [16] }, supports: ({ C }) => C % 4 === 0, grid: ({ C }, { WG }) => linearGrid(C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [16] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ C }, { WG }) => linearGrid(C / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ C }, { WG }) => linearGrid(C, WG) },
   ],
   cost: ({ R, C, ACCUMULATE }) => ({ flops: R * C, bytes: 4 * C * (R + 1 + ACCUMULATE) }),

@@ -1,5 +1,6 @@
-// Gradient of embedding by its table [V_ROWS, C], the rows V_START... of the whole: dTable[id - V_START, :] += sum of dOut[r, :] over ids[r] = id.
-// Always adds. `next` is embeddingLinks' output; ids that are not held here are passed over. The order of addition is fixed. Memory bound.
+// Gradient of embedding by its table [V_ROWS, C], the rows V_START... of the whole: dTable[id - V_START, :] += sum of
+// dOut[r, :] over ids[r] = id. Always adds. `next` is embeddingLinks' output; ids that are not held here are passed
+// over. The order of addition is fixed. Memory bound.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -9,15 +10,26 @@ import source from './embedding-backward.wgsl?raw';
 
 /** Ids that depend on the params alone, because `ids` and `next` must agree: some repeat, some are not held here. */
 function testIds(R: number, V_START: number, V_ROWS: number): Uint32Array<ArrayBuffer> {
-  return Uint32Array.from({ length: R }, (_, i) => Math.max(0, V_START - 1) + (i * i + 3 * i) % (V_ROWS + 2));
+  return Uint32Array.from({ length: R }, (_, i) => Math.max(0, V_START - 1) + ((i * i + 3 * i) % (V_ROWS + 2)));
 }
 
 export const embeddingBackward = defineKernel({
   name: 'embeddingBackward',
   bindings: { ids: 'read u32', next: 'read u32', dOut: 'read', dTable: 'read_write' },
-  params: { R: 'ids', C: 'columns', V_START: 'first row of the whole table that is held here', V_ROWS: 'rows held here' },
+  params: {
+    R: 'ids',
+    C: 'columns',
+    V_START: 'first row of the whole table that is held here',
+    V_ROWS: 'rows held here',
+  },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ R, C }, { WG }) => linearGrid(R * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, C }, { WG }) => linearGrid(R * C, WG) },
   ],
   cost: ({ R, C }) => ({ flops: R * C, bytes: 4 * (2 * R + 3 * R * C) }),

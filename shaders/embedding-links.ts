@@ -1,5 +1,6 @@
-// Links the positions of equal ids [R]: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i] (0x7fffffff: none), the top bit
-// says that i is the first. embeddingBackward walks these lists. At most R^2 reads; a search ends at the first equal id.
+// Links the positions of equal ids [R]: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i] (0x7fffffff:
+// none), the top bit says that i is the first. embeddingBackward walks these lists. At most R^2 reads; a search ends at
+// the first equal id.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,7 +12,13 @@ export const embeddingLinks = defineKernel({
   bindings: { ids: 'read u32', next: 'read_write u32' },
   params: { R: 'ids' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ R }) => R % 4 === 0, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [32] },
+      supports: ({ R }) => R % 4 === 0,
+      grid: ({ R }, { WG }) => linearGrid(R, WG),
+    },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ R }, { WG }) => linearGrid(R, WG) },
   ],
   cost: ({ R }) => ({ flops: 0, bytes: 8 * R }),
@@ -25,10 +32,7 @@ export const embeddingLinks = defineKernel({
     }
   },
   sizes: ({ R }) => ({ ids: R, next: R }),
-  cases: [
-    { R: 1 },
-    { R: 7 },
-    { R: 300 },
-  ],
-  testInput: (name, { R }, random) => name === 'ids' ? Uint32Array.from({ length: R }, () => Math.floor(random() * R / 3)) : undefined,
+  cases: [{ R: 1 }, { R: 7 }, { R: 300 }],
+  testInput: (name, { R }, random) =>
+    name === 'ids' ? Uint32Array.from({ length: R }, () => Math.floor((random() * R) / 3)) : undefined,
 });

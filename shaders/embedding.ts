@@ -1,5 +1,5 @@
-// out[r, :] = table[ids[r] - V_START, :] for ids [R] and table [V_ROWS, C], the rows V_START... of the whole table; zeros where the id is not
-// among them, so that the sum over vocabulary shards is the whole lookup. Memory bound.
+// out[r, :] = table[ids[r] - V_START, :] for ids [R] and table [V_ROWS, C], the rows V_START... of the whole table;
+// zeros where the id is not among them, so that the sum over vocabulary shards is the whole lookup. Memory bound.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -9,9 +9,20 @@ import source from './embedding.wgsl?raw';
 export const embedding = defineKernel({
   name: 'embedding',
   bindings: { ids: 'read u32', table: 'read', out: 'read_write' },
-  params: { R: 'ids', C: 'columns', V_START: 'first row of the whole table that is held here', V_ROWS: 'rows held here' },
+  params: {
+    R: 'ids',
+    C: 'columns',
+    V_START: 'first row of the whole table that is held here',
+    V_ROWS: 'rows held here',
+  },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ R, C }, { WG }) => linearGrid(R * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, C }, { WG }) => linearGrid(R * C, WG) },
   ],
   cost: ({ R, C }) => ({ flops: 0, bytes: 4 * (R + 2 * R * C) }),
@@ -29,6 +40,8 @@ export const embedding = defineKernel({
   ],
   testInput(name, { R, V_START, V_ROWS }, random) {
     // A shard above the first also meets ids on both sides of its rows.
-    return name === 'ids' ? Uint32Array.from({ length: R }, () => Math.floor(random() * (V_ROWS + (V_START ? 2 * V_START : 0)))) : undefined;
+    return name === 'ids'
+      ? Uint32Array.from({ length: R }, () => Math.floor(random() * (V_ROWS + (V_START ? 2 * V_START : 0))))
+      : undefined;
   },
 });

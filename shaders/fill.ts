@@ -11,7 +11,13 @@ export const fill = defineKernel({
   bindings: { out: 'read_write' },
   params: { N: 'elements', VALUE: 'written everywhere' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ N }) => N % 4 === 0, grid: ({ N }, { WG }) => linearGrid(N / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ N }) => N % 4 === 0,
+      grid: ({ N }, { WG }) => linearGrid(N / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ N }, { WG }) => linearGrid(N, WG) },
   ],
   cost: ({ N }) => ({ flops: 0, bytes: 4 * N }),
@@ -19,5 +25,10 @@ export const fill = defineKernel({
     out.fill(VALUE, 0, N);
   },
   sizes: ({ N }) => ({ out: N }),
-  cases: [{ N: 1, VALUE: 1 }, { N: 257, VALUE: -0.1 }, { N: 1024, VALUE: 0 }, { N: 65535 * 64 + 4, VALUE: 2 }],
+  cases: [
+    { N: 1, VALUE: 1 },
+    { N: 257, VALUE: -0.1 },
+    { N: 1024, VALUE: 0 },
+    { N: 65535 * 64 + 4, VALUE: 2 },
+  ],
 });

@@ -1,5 +1,5 @@
-// out[r, :] = x[floor(source[r] / DIV), :], zeros where source[r] is 0xffffffff. x has C columns and as many rows as source names.
-// With DIV = K it brings each token to its K assignments in expert order.
+// out[r, :] = x[floor(source[r] / DIV), :], zeros where source[r] is 0xffffffff. x has C columns and as many rows as
+// source names. With DIV = K it brings each token to its K assignments in expert order.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -12,7 +12,13 @@ export const gatherRows = defineKernel({
   bindings: { x: 'read', source: 'read u32', out: 'read_write' },
   params: { R: 'rows of out', C: 'columns', DIV: 'sources per row of x' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ R, C }, { WG }) => linearGrid(R * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, C }, { WG }) => linearGrid(R * C, WG) },
   ],
   cost: ({ R, C }) => ({ flops: 0, bytes: 8 * R * C + 4 * R }),
@@ -23,7 +29,7 @@ export const gatherRows = defineKernel({
     }
   },
   sizes: ({ R, C, DIV }) => ({ x: Math.ceil(R / DIV) * C, source: R, out: R * C }),
-  testInput: (name, { R }, random) => name === 'source' ? testRows(R, R, random) : undefined,
+  testInput: (name, { R }, random) => (name === 'source' ? testRows(R, R, random) : undefined),
   cases: [
     { R: 1, C: 1, DIV: 1 },
     { R: 65, C: 17, DIV: 2 },

@@ -11,7 +11,13 @@ export const geluBackward = defineKernel({
   bindings: { x: 'read', dOut: 'read', dX: 'read_write' },
   params: { N: 'elements', TANH: '1 tanh form, 0 erf form' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ N }) => N % 4 === 0, grid: ({ N }, { WG }) => linearGrid(N / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ N }) => N % 4 === 0,
+      grid: ({ N }, { WG }) => linearGrid(N / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ N }, { WG }) => linearGrid(N, WG) },
   ],
   cost: ({ N }) => ({ flops: 20 * N, bytes: 12 * N }),
@@ -29,6 +35,12 @@ export const geluBackward = defineKernel({
     }
   },
   sizes: ({ N }) => ({ x: N, dOut: N, dX: N }),
-  cases: [{ N: 1, TANH: 1 }, { N: 63, TANH: 0 }, { N: 1028, TANH: 1 }, { N: 1028, TANH: 0 }],
-  testInput: (name, { N }, random) => name === 'x' ? Float32Array.from({ length: N }, () => 24 * random() - 12) : undefined,
+  cases: [
+    { N: 1, TANH: 1 },
+    { N: 63, TANH: 0 },
+    { N: 1028, TANH: 1 },
+    { N: 1028, TANH: 0 },
+  ],
+  testInput: (name, { N }, random) =>
+    name === 'x' ? Float32Array.from({ length: N }, () => 24 * random() - 12) : undefined,
 });

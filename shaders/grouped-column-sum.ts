@@ -1,5 +1,5 @@
-// out[e, C] (+)= sum of the rows offsets[e] .. offsets[e + 1] - 1 of x [R, C]: the gradient of the experts' biases. Experts may be empty;
-// rows from offsets[E] on belong to nobody.
+// out[e, C] (+)= sum of the rows offsets[e] .. offsets[e + 1] - 1 of x [R, C]: the gradient of the experts' biases.
+// Experts may be empty; rows from offsets[E] on belong to nobody.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -12,7 +12,13 @@ export const groupedColumnSum = defineKernel({
   bindings: { x: 'read', offsets: 'read u32', out: 'read_write' },
   params: { R: 'rows', C: 'columns', E: 'experts', ACCUMULATE: '1 adds to out' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [16] }, supports: ({ C }) => C % 4 === 0, grid: ({ C, E }, { WG }) => linearGrid(E * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [16] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ C, E }, { WG }) => linearGrid((E * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ C, E }, { WG }) => linearGrid(E * C, WG) },
   ],
   cost: ({ R, C, E, ACCUMULATE }) => ({ flops: R * C, bytes: 4 * C * (R + E * (1 + ACCUMULATE)) }),
@@ -26,7 +32,7 @@ export const groupedColumnSum = defineKernel({
     }
   },
   sizes: ({ R, C, E }) => ({ x: R * C, offsets: E + 1, out: E * C }),
-  testInput: (name, { R, E }, random) => name === 'offsets' ? testOffsets(R, E, random) : undefined,
+  testInput: (name, { R, E }, random) => (name === 'offsets' ? testOffsets(R, E, random) : undefined),
   cases: [
     { R: 1, C: 1, E: 1, ACCUMULATE: 0 },
     { R: 65, C: 63, E: 5, ACCUMULATE: 1 },

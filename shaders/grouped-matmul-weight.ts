@@ -1,5 +1,6 @@
-// out[e, M, N] (+)= sum over the rows r of expert e (offsets[e] <= r < offsets[e + 1]) of a[r, :]^T b[r, :]; a is [R, M], b is [R, N]: the
-// gradient of the experts' weights. An empty expert gets zeros (or keeps out if ACCUMULATE). 2 R M N flops.
+// out[e, M, N] (+)= sum over the rows r of expert e (offsets[e] <= r < offsets[e + 1]) of a[r, :]^T b[r, :]; a is [R,
+// M], b is [R, N]: the gradient of the experts' weights. An empty expert gets zeros (or keeps out if ACCUMULATE). 2 R M
+// N flops.
 
 import { defineKernel } from '../src/device/kernel.ts';
 import type { Constants, Params } from '../src/device/kernel.ts';
@@ -11,8 +12,11 @@ import source from './grouped-matmul-weight.wgsl?raw';
 const ENOUGH_THREADS = 512;
 const MAX_WORKGROUPS = 65535;
 
-const grid = ({ M, N, E }: Params, { TILE_M, TILE_N, WG_X, WG_Y }: Constants): readonly [number, number, number] =>
-  [Math.ceil(N / (TILE_N * WG_X)), Math.ceil(M / (TILE_M * WG_Y)), Math.min(E, MAX_WORKGROUPS)];
+const grid = ({ M, N, E }: Params, { TILE_M, TILE_N, WG_X, WG_Y }: Constants): readonly [number, number, number] => [
+  Math.ceil(N / (TILE_N * WG_X)),
+  Math.ceil(M / (TILE_M * WG_Y)),
+  Math.min(E, MAX_WORKGROUPS),
+];
 
 const square = (tile: number) => ({ TILE_M: [tile], TILE_N: [tile], WG_X: [8], WG_Y: [8] });
 
@@ -22,13 +26,27 @@ export const groupedMatmulWeight = defineKernel({
   params: { R: 'rows', M: 'columns of a', N: 'columns of b', E: 'experts', ACCUMULATE: '1 adds to out' },
   variants: [
     {
-      name: 'vec4-8x8', source: vec4Source, tune: square(8), grid,
-      supports: ({ M, N, E }) => M % 4 === 0 && N % 4 === 0 && E * Math.ceil(M / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS,
+      name: 'vec4-8x8',
+      source: vec4Source,
+      tune: square(8),
+      grid,
+      supports: ({ M, N, E }) =>
+        M % 4 === 0 && N % 4 === 0 && E * Math.ceil(M / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS,
     },
-    { name: 'vec4-4x4', quick: () => true, source: vec4Source, tune: square(4), grid, supports: ({ M, N }) => M % 4 === 0 && N % 4 === 0 },
+    {
+      name: 'vec4-4x4',
+      quick: () => true,
+      source: vec4Source,
+      tune: square(4),
+      grid,
+      supports: ({ M, N }) => M % 4 === 0 && N % 4 === 0,
+    },
     { name: 'scalar-4x4', source, tune: square(4), grid },
   ],
-  cost: ({ R, M, N, E, ACCUMULATE }) => ({ flops: 2 * R * M * N, bytes: 4 * (R * (M + N) + E * M * N * (1 + ACCUMULATE)) }),
+  cost: ({ R, M, N, E, ACCUMULATE }) => ({
+    flops: 2 * R * M * N,
+    bytes: 4 * (R * (M + N) + E * M * N * (1 + ACCUMULATE)),
+  }),
   reference({ a, b, offsets, out }, { M, N, E, ACCUMULATE }) {
     for (let e = 0; e < E; e++) {
       for (let i = 0; i < M; i++) {
@@ -41,7 +59,7 @@ export const groupedMatmulWeight = defineKernel({
     }
   },
   sizes: ({ R, M, N, E }) => ({ a: R * M, b: R * N, offsets: E + 1, out: E * M * N }),
-  testInput: (name, { R, E }, random) => name === 'offsets' ? testOffsets(R, E, random) : undefined,
+  testInput: (name, { R, E }, random) => (name === 'offsets' ? testOffsets(R, E, random) : undefined),
   cases: [
     { R: 1, M: 1, N: 1, E: 1, ACCUMULATE: 0 },
     { R: 65, M: 63, N: 17, E: 5, ACCUMULATE: 1 },

@@ -1,6 +1,7 @@
-// out [R, N] (+)= a[r, :] op(b[e]) + bias[e] where row r belongs to expert e: offsets[e] <= r < offsets[e + 1]. a is [R, K], b is [E, K, N]
-// ([E, N, K] if TRANS_B), bias [E, N]. Experts may be empty. Rows from offsets[E] on are written 0, or left alone if ACCUMULATE.
-// The grid is sized for the worst split of the rows; threads find their expert by walking offsets. 2 R N K flops.
+// out [R, N] (+)= a[r, :] op(b[e]) + bias[e] where row r belongs to expert e: offsets[e] <= r < offsets[e + 1]. a is
+// [R, K], b is [E, K, N] ([E, N, K] if TRANS_B), bias [E, N]. Experts may be empty. Rows from offsets[E] on are written
+// 0, or left alone if ACCUMULATE. The grid is sized for the worst split of the rows; threads find their expert by
+// walking offsets. 2 R N K flops.
 
 import { defineKernel } from '../src/device/kernel.ts';
 import type { Constants, Params } from '../src/device/kernel.ts';
@@ -14,26 +15,54 @@ const ENOUGH_THREADS = 512;
 /** Row tiles if every group (the experts, and the rows of nobody) ends in a partial tile. */
 const rowTiles = ({ R, E }: Params, tile: number): number => Math.floor(R / tile) + E + 1;
 
-const grid = (p: Params, { TILE_M, TILE_N, WG_X, WG_Y }: Constants): readonly [number, number, number] =>
-  [Math.ceil(p.N / (TILE_N * WG_X)), Math.ceil(rowTiles(p, TILE_M) / WG_Y), 1];
+const grid = (p: Params, { TILE_M, TILE_N, WG_X, WG_Y }: Constants): readonly [number, number, number] => [
+  Math.ceil(p.N / (TILE_N * WG_X)),
+  Math.ceil(rowTiles(p, TILE_M) / WG_Y),
+  1,
+];
 
-const square = (tile: number, wgX: number, wgY: number) => ({ TILE_M: [tile], TILE_N: [tile], WG_X: [wgX], WG_Y: [wgY] });
+const square = (tile: number, wgX: number, wgY: number) => ({
+  TILE_M: [tile],
+  TILE_N: [tile],
+  WG_X: [wgX],
+  WG_Y: [wgY],
+});
 
 export const groupedMatmul = defineKernel({
   name: 'groupedMatmul',
   bindings: { a: 'read', b: 'read', bias: 'read', offsets: 'read u32', out: 'read_write' },
   params: {
-    R: 'rows', N: 'columns of out', K: 'terms of each sum', E: 'experts', TRANS_B: '1 if b is stored [E, N, K]', BIAS: '1 adds bias', ACCUMULATE: '1 adds to out',
+    R: 'rows',
+    N: 'columns of out',
+    K: 'terms of each sum',
+    E: 'experts',
+    TRANS_B: '1 if b is stored [E, N, K]',
+    BIAS: '1 adds bias',
+    ACCUMULATE: '1 adds to out',
   },
   variants: [
     {
-      name: 'vec4-8x8', source: vec4Source, tune: square(8, 8, 8), grid,
-      supports: ({ R, N, K, E }) => N % 4 === 0 && K % 4 === 0 && Math.ceil(R / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS && R >= 8 * E,
+      name: 'vec4-8x8',
+      source: vec4Source,
+      tune: square(8, 8, 8),
+      grid,
+      supports: ({ R, N, K, E }) =>
+        N % 4 === 0 && K % 4 === 0 && Math.ceil(R / 8) * Math.ceil(N / 8) >= ENOUGH_THREADS && R >= 8 * E,
     },
-    { name: 'vec4-4x4', quick: () => true, source: vec4Source, tune: square(4, 16, 4), grid, supports: ({ N, K }) => N % 4 === 0 && K % 4 === 0 },
+    {
+      name: 'vec4-4x4',
+      quick: () => true,
+      source: vec4Source,
+      tune: square(4, 16, 4),
+      grid,
+      supports: ({ N, K }) => N % 4 === 0 && K % 4 === 0,
+    },
     { name: 'scalar-4x4', source, tune: square(4, 16, 4), grid },
   ],
-  cost: ({ R, N, K, E, ACCUMULATE }) => ({ flops: 2 * R * N * K, bytes: 4 * (R * K + E * K * N + R * N * (1 + ACCUMULATE)) }),
+  cost: ({ R, N, K, E, ACCUMULATE }) => ({
+    flops: 2 * R * N * K,
+    bytes: 4 * (R * K + E * K * N + R * N * (1 + ACCUMULATE)),
+  }),
   reference({ a, b, bias, offsets, out }, { R, N, K, E, TRANS_B, BIAS, ACCUMULATE }) {
     const [bCol, bK] = TRANS_B ? [K, 1] : [1, N];
     for (let e = 0; e <= E; e++) {
@@ -51,7 +80,7 @@ export const groupedMatmul = defineKernel({
     }
   },
   sizes: ({ R, N, K, E, BIAS }) => ({ a: R * K, b: E * N * K, bias: BIAS ? E * N : 4, offsets: E + 1, out: R * N }),
-  testInput: (name, { R, E }, random) => name === 'offsets' ? testOffsets(R, E, random) : undefined,
+  testInput: (name, { R, E }, random) => (name === 'offsets' ? testOffsets(R, E, random) : undefined),
   cases: [
     { R: 1, N: 1, K: 1, E: 1, TRANS_B: 0, BIAS: 0, ACCUMULATE: 0 },
     { R: 65, N: 63, K: 17, E: 5, TRANS_B: 1, BIAS: 1, ACCUMULATE: 0 },

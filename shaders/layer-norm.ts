@@ -1,6 +1,6 @@
-// Layer normalisation of the rows of x [R, C]: out = (x - mean) rstd weight + bias, rstd = 1 / sqrt(var + EPS), var divided by C.
-// Also writes mean [R] and rstd [R] for the backward kernels. Exact for rows far from zero (see the .wgsl). Memory bound.
-// Source: Ba, Kiros and Hinton, https://arxiv.org/abs/1607.06450, equations 3 and 4.
+// Layer normalisation of the rows of x [R, C]: out = (x - mean) rstd weight + bias, rstd = 1 / sqrt(var + EPS), var
+// divided by C. Also writes mean [R] and rstd [R] for the backward kernels. Exact for rows far from zero (see the
+// .wgsl). Memory bound. Source: Ba, Kiros and Hinton, https://arxiv.org/abs/1607.06450, equations 3 and 4.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -12,7 +12,13 @@ export const layerNorm = defineKernel({
   bindings: { x: 'read', weight: 'read', bias: 'read', out: 'read_write', mean: 'read_write', rstd: 'read_write' },
   params: { R: 'rows', C: 'columns', EPS: 'added to the variance' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ C }) => C % 4 === 0, grid: ({ R }, { WG }) => linearGrid(R, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [32] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ R }, { WG }) => linearGrid(R, WG),
+    },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ R }, { WG }) => linearGrid(R, WG) },
   ],
   cost: ({ R, C }) => ({ flops: 8 * R * C, bytes: 4 * (2 * R * C + 2 * C + 2 * R) }),
@@ -30,7 +36,14 @@ export const layerNorm = defineKernel({
     }
   },
   sizes: ({ R, C }) => ({ x: R * C, weight: C, bias: C, out: R * C, mean: R, rstd: R }),
-  cases: [{ R: 1, C: 1, EPS: 1e-5 }, { R: 3, C: 5, EPS: 1e-5 }, { R: 65, C: 63, EPS: 1e-5 }, { R: 33, C: 64, EPS: 1e-5 }, { R: 5, C: 257, EPS: 1e-5 }, { R: 2, C: 1024, EPS: 1e-5 }],
+  cases: [
+    { R: 1, C: 1, EPS: 1e-5 },
+    { R: 3, C: 5, EPS: 1e-5 },
+    { R: 65, C: 63, EPS: 1e-5 },
+    { R: 33, C: 64, EPS: 1e-5 },
+    { R: 5, C: 257, EPS: 1e-5 },
+    { R: 2, C: 1024, EPS: 1e-5 },
+  ],
   testInput(name, { R, C }, random) {
     if (name !== 'x') return undefined;
     // Every third row lies around 1000: its variance must survive.

@@ -1,5 +1,5 @@
-// dY[r, :] = gates[source[r]] * dOut[floor(source[r] / K), :]: the gradient of moeCombine for the experts' outputs, in expert order.
-// Zeros where source[r] is 0xffffffff. dOut is [tokens, C], gates [tokens, K].
+// dY[r, :] = gates[source[r]] * dOut[floor(source[r] / K), :]: the gradient of moeCombine for the experts' outputs, in
+// expert order. Zeros where source[r] is 0xffffffff. dOut is [tokens, C], gates [tokens, K].
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -12,7 +12,13 @@ export const moeCombineBackward = defineKernel({
   bindings: { dOut: 'read', source: 'read u32', gates: 'read', dY: 'read_write' },
   params: { R: 'rows of dY', C: 'columns', K: 'experts per token' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ R, C }, { WG }) => linearGrid(R * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, C }, { WG }) => linearGrid(R * C, WG) },
   ],
   cost: ({ R, C }) => ({ flops: R * C, bytes: 8 * R * C + 8 * R }),
@@ -23,7 +29,7 @@ export const moeCombineBackward = defineKernel({
     }
   },
   sizes: ({ R, C, K }) => ({ dOut: Math.ceil(R / K) * C, source: R, gates: R, dY: R * C }),
-  testInput: (name, { R }, random) => name === 'source' ? testRows(R, R, random) : undefined,
+  testInput: (name, { R }, random) => (name === 'source' ? testRows(R, R, random) : undefined),
   cases: [
     { R: 1, C: 1, K: 1 },
     { R: 66, C: 17, K: 2 },

@@ -1,5 +1,6 @@
-// out[n, :] = (residual[n, :] +) sum over k of g * y[slotOf[n * K + k], :], with g = gates[n * K + k] if GATED and 1 otherwise. out and residual are [N, C]; y
-// has C columns. A slot 0xffffffff (no expert, or dropped) adds nothing. Unused residual still needs a buffer. Ungated it is the backward of gatherRows.
+// out[n, :] = (residual[n, :] +) sum over k of g * y[slotOf[n * K + k], :], with g = gates[n * K + k] if GATED and 1
+// otherwise. out and residual are [N, C]; y has C columns. A slot 0xffffffff (no expert, or dropped) adds nothing.
+// Unused residual still needs a buffer. Ungated it is the backward of gatherRows.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -10,9 +11,21 @@ import source from './moe-combine.wgsl?raw';
 export const moeCombine = defineKernel({
   name: 'moeCombine',
   bindings: { y: 'read', slotOf: 'read u32', gates: 'read', residual: 'read', out: 'read_write' },
-  params: { N: 'tokens', C: 'columns', K: 'experts per token', GATED: '1 multiplies by gates', RESIDUAL: '1 adds residual' },
+  params: {
+    N: 'tokens',
+    C: 'columns',
+    K: 'experts per token',
+    GATED: '1 multiplies by gates',
+    RESIDUAL: '1 adds residual',
+  },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ C }) => C % 4 === 0, grid: ({ N, C }, { WG }) => linearGrid(N * C / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ C }) => C % 4 === 0,
+      grid: ({ N, C }, { WG }) => linearGrid((N * C) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ N, C }, { WG }) => linearGrid(N * C, WG) },
   ],
   cost: ({ N, C, K, RESIDUAL }) => ({ flops: 2 * N * C * K, bytes: 4 * N * (C * (K + 1 + RESIDUAL) + 2 * K) }),
@@ -28,8 +41,14 @@ export const moeCombine = defineKernel({
       }
     }
   },
-  sizes: ({ N, C, K, RESIDUAL }) => ({ y: N * K * C, slotOf: N * K, gates: N * K, residual: RESIDUAL ? N * C : 4, out: N * C }),
-  testInput: (name, { N, K }, random) => name === 'slotOf' ? testRows(N * K, N * K, random) : undefined,
+  sizes: ({ N, C, K, RESIDUAL }) => ({
+    y: N * K * C,
+    slotOf: N * K,
+    gates: N * K,
+    residual: RESIDUAL ? N * C : 4,
+    out: N * C,
+  }),
+  testInput: (name, { N, K }, random) => (name === 'slotOf' ? testRows(N * K, N * K, random) : undefined),
   cases: [
     { N: 1, C: 1, K: 1, GATED: 1, RESIDUAL: 0 },
     { N: 33, C: 17, K: 2, GATED: 1, RESIDUAL: 1 },

@@ -1,6 +1,7 @@
-// As much arithmetic as an adapter can do: each of THREADS threads takes CHAINS independent quads through STEPS of x = a x + b and adds them all up;
-// a and b are coefficients [8], four each. Element e of chain c of thread t starts at (t % 16 + c + e) / 16. STEPS must be divisible by 4. It measures
-// the arithmetic ceiling that other kernels are held against; memory is next to nothing.
+// As much arithmetic as an adapter can do: each of THREADS threads takes CHAINS independent quads through STEPS of x =
+// a x + b and adds them all up; a and b are coefficients [8], four each. Element e of chain c of thread t starts at (t
+// % 16 + c + e) / 16. STEPS must be divisible by 4. It measures the arithmetic ceiling that other kernels are held
+// against; memory is next to nothing.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -15,11 +16,12 @@ export const peakFma = defineKernel({
   reference({ coefficients, out }, { THREADS, STEPS, CHAINS }) {
     for (let t = 0; t < THREADS; t++) {
       let sum = 0;
-      for (let c = 0; c < CHAINS; c++) for (let e = 0; e < 4; e++) {
-        let x = (t % 16 + c + e) / 16;
-        for (let s = 0; s < STEPS; s++) x = coefficients[e] * x + coefficients[4 + e];
-        sum += x;
-      }
+      for (let c = 0; c < CHAINS; c++)
+        for (let e = 0; e < 4; e++) {
+          let x = ((t % 16) + c + e) / 16;
+          for (let s = 0; s < STEPS; s++) x = coefficients[e] * x + coefficients[4 + e];
+          sum += x;
+        }
       out[t] = sum;
     }
   },
@@ -29,5 +31,6 @@ export const peakFma = defineKernel({
     { THREADS: 65, STEPS: 8, CHAINS: 4 },
     { THREADS: 100, STEPS: 64, CHAINS: 8 },
   ],
-  testInput: (name, _params, random) => (name === 'coefficients' ? Float32Array.from({ length: 8 }, () => 0.9 + 0.09 * random()) : undefined),
+  testInput: (name, _params, random) =>
+    name === 'coefficients' ? Float32Array.from({ length: 8 }, () => 0.9 + 0.09 * random()) : undefined,
 });

@@ -1,5 +1,5 @@
-// PARTS partial sums of x [N], or of its squares (SQUARE 1): partials[p] adds the groups of four elements p, p + PARTS, p + 2 PARTS, ...
-// The host adds the partials in f64. Memory bound.
+// PARTS partial sums of x [N], or of its squares (SQUARE 1): partials[p] adds the groups of four elements p, p + PARTS,
+// p + 2 PARTS, ... The host adds the partials in f64. Memory bound.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,7 +11,13 @@ export const reduceSum = defineKernel({
   bindings: { x: 'read', partials: 'read_write' },
   params: { N: 'elements', SQUARE: '1 sums squares', PARTS: 'partial sums, one thread each' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [32] }, supports: ({ N }) => N % 4 === 0, grid: ({ PARTS }, { WG }) => linearGrid(PARTS, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [32] },
+      supports: ({ N }) => N % 4 === 0,
+      grid: ({ PARTS }, { WG }) => linearGrid(PARTS, WG),
+    },
     { name: 'scalar', source, tune: { WG: [32] }, grid: ({ PARTS }, { WG }) => linearGrid(PARTS, WG) },
   ],
   cost: ({ N, SQUARE, PARTS }) => ({ flops: (1 + SQUARE) * N, bytes: 4 * (N + PARTS) }),

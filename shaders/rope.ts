@@ -1,6 +1,7 @@
-// Rotary position embedding of packed heads, x and out [R, HEADS * HD]: in the first ROTARY_HEADS heads the pairs of the first ROTARY_DIM entries
-// turn, (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), by the angles of row r % T of cos and sin [T, ROTARY_DIM / 2]; the rest is copied.
-// INVERSE turns back: that is also the gradient. Memory bound. Source: Su et al., https://arxiv.org/abs/2104.09864, equation 34.
+// Rotary position embedding of packed heads, x and out [R, HEADS * HD]: in the first ROTARY_HEADS heads the pairs of
+// the first ROTARY_DIM entries turn, (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), by the angles of row r % T of cos
+// and sin [T, ROTARY_DIM / 2]; the rest is copied. INVERSE turns back: that is also the gradient. Memory bound. Source:
+// Su et al., https://arxiv.org/abs/2104.09864, equation 34.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,15 +12,34 @@ export const rope = defineKernel({
   name: 'rope',
   bindings: { x: 'read', cos: 'read', sin: 'read', out: 'read_write' },
   params: {
-    R: 'rows', T: 'positions per sequence', HEADS: 'heads in a row', ROTARY_HEADS: 'heads that turn, from the first',
-    HD: 'entries per head', ROTARY_DIM: 'entries per head that turn, even',
-    INTERLEAVED: '1 pairs (2i, 2i + 1), 0 pairs (i, i + ROTARY_DIM / 2)', INVERSE: '1 negates sin',
+    R: 'rows',
+    T: 'positions per sequence',
+    HEADS: 'heads in a row',
+    ROTARY_HEADS: 'heads that turn, from the first',
+    HD: 'entries per head',
+    ROTARY_DIM: 'entries per head that turn, even',
+    INTERLEAVED: '1 pairs (2i, 2i + 1), 0 pairs (i, i + ROTARY_DIM / 2)',
+    INVERSE: '1 negates sin',
   },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ INTERLEAVED, ROTARY_DIM, HD }) => INTERLEAVED === 0 && ROTARY_DIM % 8 === 0 && HD % 4 === 0, grid: ({ R, HEADS, HD, ROTARY_DIM }, { WG }) => linearGrid(R * HEADS * (HD - ROTARY_DIM / 2) / 4, WG) },
-    { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, HEADS, HD, ROTARY_DIM }, { WG }) => linearGrid(R * HEADS * (HD - ROTARY_DIM / 2), WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ INTERLEAVED, ROTARY_DIM, HD }) => INTERLEAVED === 0 && ROTARY_DIM % 8 === 0 && HD % 4 === 0,
+      grid: ({ R, HEADS, HD, ROTARY_DIM }, { WG }) => linearGrid((R * HEADS * (HD - ROTARY_DIM / 2)) / 4, WG),
+    },
+    {
+      name: 'scalar',
+      source,
+      tune: { WG: [64] },
+      grid: ({ R, HEADS, HD, ROTARY_DIM }, { WG }) => linearGrid(R * HEADS * (HD - ROTARY_DIM / 2), WG),
+    },
   ],
-  cost: ({ R, T, HEADS, ROTARY_HEADS, HD, ROTARY_DIM }) => ({ flops: 3 * R * ROTARY_HEADS * ROTARY_DIM, bytes: 4 * (2 * R * HEADS * HD + T * ROTARY_DIM) }),
+  cost: ({ R, T, HEADS, ROTARY_HEADS, HD, ROTARY_DIM }) => ({
+    flops: 3 * R * ROTARY_HEADS * ROTARY_DIM,
+    bytes: 4 * (2 * R * HEADS * HD + T * ROTARY_DIM),
+  }),
   reference({ x, cos, sin, out }, { R, T, HEADS, ROTARY_HEADS, HD, ROTARY_DIM, INTERLEAVED, INVERSE }) {
     const half = ROTARY_DIM / 2;
     for (let r = 0; r < R; r++) {
@@ -37,7 +57,12 @@ export const rope = defineKernel({
       }
     }
   },
-  sizes: ({ R, T, HEADS, HD, ROTARY_DIM }) => ({ x: R * HEADS * HD, cos: T * ROTARY_DIM / 2, sin: T * ROTARY_DIM / 2, out: R * HEADS * HD }),
+  sizes: ({ R, T, HEADS, HD, ROTARY_DIM }) => ({
+    x: R * HEADS * HD,
+    cos: (T * ROTARY_DIM) / 2,
+    sin: (T * ROTARY_DIM) / 2,
+    out: R * HEADS * HD,
+  }),
   cases: [
     { R: 1, T: 1, HEADS: 1, ROTARY_HEADS: 1, HD: 2, ROTARY_DIM: 2, INTERLEAVED: 0, INVERSE: 0 },
     { R: 12, T: 6, HEADS: 3, ROTARY_HEADS: 2, HD: 7, ROTARY_DIM: 6, INTERLEAVED: 0, INVERSE: 1 },

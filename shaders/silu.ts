@@ -10,7 +10,13 @@ export const silu = defineKernel({
   bindings: { x: 'read', out: 'read_write' },
   params: { N: 'elements' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ N }) => N % 4 === 0, grid: ({ N }, { WG }) => linearGrid(N / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ N }) => N % 4 === 0,
+      grid: ({ N }, { WG }) => linearGrid(N / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ N }, { WG }) => linearGrid(N, WG) },
   ],
   cost: ({ N }) => ({ flops: 4 * N, bytes: 8 * N }),
@@ -19,5 +25,6 @@ export const silu = defineKernel({
   },
   sizes: ({ N }) => ({ x: N, out: N }),
   cases: [{ N: 1 }, { N: 63 }, { N: 1028 }],
-  testInput: (name, { N }, random) => name === 'x' ? Float32Array.from({ length: N }, () => 60 * random() - 30) : undefined,
+  testInput: (name, { N }, random) =>
+    name === 'x' ? Float32Array.from({ length: N }, () => 60 * random() - 30) : undefined,
 });

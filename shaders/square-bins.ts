@@ -1,11 +1,14 @@
-// The sum of squares of x [N] in a form in which the order of adding does not matter, so that any cut of x over threads and ranks gives the same bits; and the
-// largest |x| and |w| (w [N] beside it: the weights of the gradients x), by which NaN and infinity are seen without asking a float. Both come as bits of f32.
-// Each GROUP (4 or 1) neighbours make one square sum in f32, of x times the power of two that brings the largest of them to 1 <= y < 256; that power is the
-// group's bin (bin b: exponent fields 8 b to 8 b + 7). The square sum is then an integer of 2^-23 and is added, as integer, to the sum of its bin. Kept are the
-// four highest bins that occur: what is 2^48 times smaller than the largest square is dropped, which is again no matter of order. Subnormals count as 0.
-// Part p has 11 words for the quads p, p + PARTS, ...: top bin, whole parts of the bins top to top - 3, fractions in 2^-23, largest |x|, |w| as bits; with NaN or
-// infinity among the quads the sums leave those groups out. N is a multiple of 4 and at most 32768 PARTS. Memory bound.
-// Source: binned summation as in Demmel and Nguyen, https://doi.org/10.1109/TC.2014.2345391, with integers in place of error-free sums.
+// The sum of squares of x [N] in a form in which the order of adding does not matter, so that any cut of x over threads
+// and ranks gives the same bits; and the largest |x| and |w| (w [N] beside it: the weights of the gradients x), by
+// which NaN and infinity are seen without asking a float. Both come as bits of f32. Each GROUP (4 or 1) neighbours make
+// one square sum in f32, of x times the power of two that brings the largest of them to 1 <= y < 256; that power is the
+// group's bin (bin b: exponent fields 8 b to 8 b + 7). The square sum is then an integer of 2^-23 and is added, as
+// integer, to the sum of its bin. Kept are the four highest bins that occur: what is 2^48 times smaller than the
+// largest square is dropped, which is again no matter of order. Subnormals count as 0. Part p has 11 words for the
+// quads p, p + PARTS, ...: top bin, whole parts of the bins top to top - 3, fractions in 2^-23, largest |x|, |w| as
+// bits; with NaN or infinity among the quads the sums leave those groups out. N is a multiple of 4 and at most 32768
+// PARTS. Memory bound. Source: binned summation as in Demmel and Nguyen, https://doi.org/10.1109/TC.2014.2345391, with
+// integers in place of error-free sums.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -41,7 +44,10 @@ export const squareBins = defineKernel({
           for (let i = 0; i < GROUP; i++) y[i] = Math.fround(floatOf(x[at + i]) * 2 ** (127 - 8 * bin));
           const [a, b, c, d] = y.map((value) => Math.fround(value * value));
           // Whole numbers of 2^-23, exact in f64: 2^18 a group, 2^15 groups.
-          sums.set(bin, (sums.get(bin) ?? 0) + Math.trunc(Math.fround(Math.fround(a + b) + Math.fround(c + d)) * FRACTIONS));
+          sums.set(
+            bin,
+            (sums.get(bin) ?? 0) + Math.trunc(Math.fround(Math.fround(a + b) + Math.fround(c + d)) * FRACTIONS),
+          );
         }
       }
       const top = Math.max(0, ...sums.keys());
@@ -66,11 +72,13 @@ export const squareBins = defineKernel({
   ],
   testInput(name, { N }, random) {
     if (name !== 'x') return undefined;
-    // Numbers of 9 bits, alike in exponent within a quad: their squares and sums are exact, fused or not. One quad is infinite, and many are 0.
+    // Numbers of 9 bits, alike in exponent within a quad: their squares and sums are exact, fused or not. One quad is
+    // infinite, and many are 0.
     const values = new Float32Array(N);
     for (let quad = 0; quad < N / 4; quad++) {
       const scale = 2 ** Math.floor(random() * 60 - 30);
-      for (let i = 0; i < 4; i++) values[4 * quad + i] = quad % 11 === 5 ? 0 : Math.round(random() * 1022 - 511) * scale;
+      for (let i = 0; i < 4; i++)
+        values[4 * quad + i] = quad % 11 === 5 ? 0 : Math.round(random() * 1022 - 511) * scale;
     }
     if (N > 500) values[41] = Infinity;
     return new Uint32Array(values.buffer);

@@ -1,5 +1,5 @@
-// dGateUp [R, 2F] from gateUp [R, 2F] and dOut [R, F]: left half dOut up silu'(gate), right half dOut silu(gate); see swiglu.ts.
-// Memory bound: 20 bytes per element of dOut.
+// dGateUp [R, 2F] from gateUp [R, 2F] and dOut [R, F]: left half dOut up silu'(gate), right half dOut silu(gate); see
+// swiglu.ts. Memory bound: 20 bytes per element of dOut.
 
 import { linearGrid } from '../src/device/grid.ts';
 import { defineKernel } from '../src/device/kernel.ts';
@@ -11,7 +11,13 @@ export const swigluBackward = defineKernel({
   bindings: { gateUp: 'read', dOut: 'read', dGateUp: 'read_write' },
   params: { R: 'rows', F: 'columns of dOut; gateUp has 2F' },
   variants: [
-    { name: 'vec4', source: vec4Source, tune: { WG: [64] }, supports: ({ F }) => F % 4 === 0, grid: ({ R, F }, { WG }) => linearGrid(R * F / 4, WG) },
+    {
+      name: 'vec4',
+      source: vec4Source,
+      tune: { WG: [64] },
+      supports: ({ F }) => F % 4 === 0,
+      grid: ({ R, F }, { WG }) => linearGrid((R * F) / 4, WG),
+    },
     { name: 'scalar', source, tune: { WG: [64] }, grid: ({ R, F }, { WG }) => linearGrid(R * F, WG) },
   ],
   cost: ({ R, F }) => ({ flops: 12 * R * F, bytes: 20 * R * F }),
@@ -29,5 +35,10 @@ export const swigluBackward = defineKernel({
     }
   },
   sizes: ({ R, F }) => ({ gateUp: 2 * R * F, dOut: R * F, dGateUp: 2 * R * F }),
-  cases: [{ R: 1, F: 1 }, { R: 7, F: 33 }, { R: 65, F: 64 }, { R: 3, F: 100 }],
+  cases: [
+    { R: 1, F: 1 },
+    { R: 7, F: 33 },
+    { R: 65, F: 64 },
+    { R: 3, F: 100 },
+  ],
 });

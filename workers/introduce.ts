@@ -1,8 +1,15 @@
-// A SharedWorker that introduces tabs of one browser: two that name the same meeting get the ends of fresh ports. It keeps nothing else, and forgets who waits too long
-// behind others. It proves nothing by itself: the name is known to the two alone, and they greet over the ports (src/cluster/same-browser.ts).
+// A SharedWorker that introduces tabs of one browser: two that name the same meeting get the ends of fresh ports. It
+// keeps nothing else, and forgets who waits too long behind others. It proves nothing by itself: the name is known to
+// the two alone, and they greet over the ports (src/cluster/same-browser.ts).
 
-export interface Wish { readonly meet: string; readonly leave?: true }
-export interface Introduction { readonly meet: string; readonly ports: readonly [talk: MessagePort, control: MessagePort, bulk: MessagePort] }
+export interface Wish {
+  readonly meet: string;
+  readonly leave?: true;
+}
+export interface Introduction {
+  readonly meet: string;
+  readonly ports: readonly [talk: MessagePort, control: MessagePort, bulk: MessagePort];
+}
 
 const MAX_WAITING = 1024;
 const MAX_NAME = 500;
@@ -28,7 +35,10 @@ function take(port: MessagePort, data: unknown): void {
   }
   waiting.delete(meet);
   const channels = [new MessageChannel(), new MessageChannel(), new MessageChannel()] as const;
-  for (const [to, end] of [[other, 'port1'], [port, 'port2']] as const) {
+  for (const [to, end] of [
+    [other, 'port1'],
+    [port, 'port2'],
+  ] as const) {
     const ports = [channels[0][end], channels[1][end], channels[2][end]] as const;
     to.postMessage({ meet, ports } satisfies Introduction, [...ports]);
   }

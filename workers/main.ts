@@ -1,4 +1,5 @@
-// A worker of the page. It hosts one rank for every port that the page sends it; what ranks of one worker share is in worker-share.ts.
+// A worker of the page. It hosts one rank for every port that the page sends it; what ranks of one worker share is in
+// worker-share.ts.
 
 import { expose } from 'comlink';
 import type { NewRank } from './protocol.ts';

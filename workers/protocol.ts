@@ -1,5 +1,5 @@
-// What a page and a rank in a worker say to each other. Calls go through comlink (control); events come back over a port as one discriminated
-// union; tensors travel on data channels or ports that were transferred to the worker.
+// What a page and a rank in a worker say to each other. Calls go through comlink (control); events come back over a
+// port as one discriminated union; tensors travel on data channels or ports that were transferred to the worker.
 
 import type { SharedFile } from '../src/cluster/files/shared-file.ts';
 import type { AdapterInfo } from '../src/device/device.ts';
@@ -20,7 +20,9 @@ export interface RankPreparation {
   readonly files: RunFiles;
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
   readonly backend: Backend;
-  /** Files that lie on some tabs of the group alone; the run is prepared when they are here, after its links have begun. */
+  /**
+   * Files that lie on some tabs of the group alone; the run is prepared when they are here, after its links have begun.
+   */
   readonly shared?: SharedFiles;
 }
 
@@ -47,11 +49,20 @@ export interface RankSetup {
   readonly copies?: boolean;
 }
 
-export interface DeviceReport { readonly adapter: AdapterInfo; readonly kind: Backend }
+export interface DeviceReport {
+  readonly adapter: AdapterInfo;
+  readonly kind: Backend;
+}
 
-export interface LinkReport extends LinkFacts { /** Payload bytes. */ readonly sent: number; readonly received: number }
+export interface LinkReport extends LinkFacts {
+  /** Payload bytes. */ readonly sent: number;
+  readonly received: number;
+}
 
-/** Everything a worker tells. `failed` is the last event of a run that did not end by itself; `flight` has the rank's last operations. */
+/**
+ * Everything a worker tells. `failed` is the last event of a run that did not end by itself; `flight` has the rank's
+ * last operations.
+ */
 export type RankEvent =
   | RunEvent
   /** How far the file is that comes over the mesh. */
@@ -61,20 +72,34 @@ export type RankEvent =
   /** May this tab download so many bytes? `answer` says it. */
   | { readonly kind: 'download'; readonly files: readonly string[]; readonly total: number }
   | { readonly kind: 'links'; readonly links: readonly LinkReport[] }
-  | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly culprit?: number; readonly evidence?: Evidence; readonly flight?: FlightDump };
+  | {
+      readonly kind: 'failed';
+      readonly name: string;
+      readonly message: string;
+      readonly culprit?: number;
+      readonly evidence?: Evidence;
+      readonly flight?: FlightDump;
+    };
 
 /** Posted to a worker: it hosts one rank more, whose RankApi is at the other end of the port. */
-export interface NewRank { readonly rank: MessagePort }
+export interface NewRank {
+  readonly rank: MessagePort;
+}
 
 /** Exposed for each rank through comlink. */
 export interface RankApi {
   /** Opens the device. Rejects with what to do when there is none. */
   open(backend: Backend): Promise<DeviceReport>;
-  /** Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats. */
+  /**
+   * Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats.
+   */
   prepare(preparation: RankPreparation): Promise<void>;
   /** Takes what another rank of the same worker was prepared with. */
   prepareAlike(): void;
-  /** Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of its own serves as both. */
+  /**
+   * Takes the lanes to one peer, replacing earlier ones; resolves when all are open. A handle that is no bulk lane of
+   * its own serves as both.
+   */
   adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void>;
   /** The tab of an adopted peer holds this lock as long as it lives. */
   watch(peer: number, lock: string): void;

@@ -16,17 +16,26 @@ const PATIENCE_MS = 20_000;
  */
 export async function browserQualifier(tuneSeconds: number, later: boolean): Promise<Qualifier> {
   return new Qualifier({
-    world: realWorld, version: await browserVersion(), tuneMs: tuneSeconds * 1000, lock: takeTurns, later, turn: ifFree,
+    world: realWorld,
+    version: await browserVersion(),
+    tuneMs: tuneSeconds * 1000,
+    lock: takeTurns,
+    later,
+    turn: ifFree,
     ...(typeof indexedDB === 'undefined' ? {} : { store: indexedDbTuneStore(indexedDB) }),
   });
 }
 
-interface UserAgentData { getHighEntropyValues(hints: readonly string[]): Promise<{ readonly uaFullVersion?: string; readonly platform?: string }> }
+interface UserAgentData {
+  getHighEntropyValues(
+    hints: readonly string[],
+  ): Promise<{ readonly uaFullVersion?: string; readonly platform?: string }>;
+}
 
 /** The whole version where the browser tells it; the user agent's has only its first number. */
 async function browserVersion(): Promise<string> {
   const data = (navigator as { readonly userAgentData?: UserAgentData }).userAgentData;
-  const { uaFullVersion = '' } = await data?.getHighEntropyValues(['uaFullVersion']).catch(() => undefined) ?? {};
+  const { uaFullVersion = '' } = (await data?.getHighEntropyValues(['uaFullVersion']).catch(() => undefined)) ?? {};
   return `${navigator.userAgent} ${uaFullVersion}`.trim();
 }
 
@@ -40,7 +49,10 @@ const takeTurns: TuneLock = async (work) => {
   if (!('locks' in navigator)) return work();
   let began = false;
   try {
-    return await navigator.locks.request(LOCK, { signal: AbortSignal.timeout(PATIENCE_MS) }, () => { began = true; return work(); });
+    return await navigator.locks.request(LOCK, { signal: AbortSignal.timeout(PATIENCE_MS) }, () => {
+      began = true;
+      return work();
+    });
   } catch (error) {
     if (began) throw error;
     return work();

@@ -1,5 +1,6 @@
-// One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches. Ranks of one worker share its GPUDevice; each has its own
-// buffers, links and end: an error of one ends the others only by what it tells them as their peer.
+// One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches.
+// Ranks of one worker share its GPUDevice; each has its own buffers, links and end: an error of one ends the others
+// only by what it tells them as their peer.
 
 import { ConfigError, FilesError, InternalError, PeerError, TabmeshError } from '../src/base/errors.ts';
 import type { JsonValue } from '../src/base/json.ts';
@@ -27,7 +28,16 @@ import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
 import { WishDesk } from './wish-desk.ts';
 import type { Wish } from './wish-desk.ts';
-import type { Backend, DeviceReport, LinkReport, RankApi, RankEvent, RankPreparation, RankSetup, SharedFiles } from './protocol.ts';
+import type {
+  Backend,
+  DeviceReport,
+  LinkReport,
+  RankApi,
+  RankEvent,
+  RankPreparation,
+  RankSetup,
+  SharedFiles,
+} from './protocol.ts';
 import type { Ready, WorkerShare } from './worker-share.ts';
 import { withSharedFiles } from './shared-files.ts';
 
@@ -46,7 +56,9 @@ export class Rank implements RankApi {
   #gpu: GpuContext | undefined;
   #ready: Ready | undefined;
   /** Instead: what is prepared when the shared files are here. */
-  #later: { readonly config: RunConfig; readonly shared: SharedFiles; readonly make: (brought: RunFiles) => PreparedRun } | undefined;
+  #later:
+    | { readonly config: RunConfig; readonly shared: SharedFiles; readonly make: (brought: RunFiles) => PreparedRun }
+    | undefined;
   #links: ReadonlyMap<number, Link> = new Map();
   readonly #lanes = new Map<number, Lanes>();
   /** The tabs at the other ends. */
@@ -58,7 +70,9 @@ export class Rank implements RankApi {
   /** What the person says to a download. */
   #answer = withResolvers<boolean>();
 
-  constructor(share: WorkerShare) { this.#share = share; }
+  constructor(share: WorkerShare) {
+    this.#share = share;
+  }
 
   async open(backend: Backend): Promise<DeviceReport> {
     if (!this.#device && backend === 'webgpu') this.#gpu = await this.#share.openGpu();
@@ -68,12 +82,15 @@ export class Rank implements RankApi {
 
   async prepare({ config, files, checkpoint, shared }: RankPreparation): Promise<void> {
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
-    const make = (brought: RunFiles): PreparedRun => prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}), ...brought });
+    const make = (brought: RunFiles): PreparedRun =>
+      prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}), ...brought });
     this.#later = shared && { config: parsed, shared, make };
     if (!shared) this.#ready = this.#share.ready = { config: parsed, prepared: make({}) };
   }
 
-  prepareAlike(): void { this.#ready = this.#share.ready; }
+  prepareAlike(): void {
+    this.#ready = this.#share.ready;
+  }
 
   async adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void> {
     this.#closeLanes(peer);
@@ -84,7 +101,9 @@ export class Rank implements RankApi {
     await Promise.all([control, bulk, latency].map((lane) => lane && opened(lane)));
   }
 
-  watch(peer: number, lock: string): void { this.#tabs.get(peer)?.watch(lock); }
+  watch(peer: number, lock: string): void {
+    this.#tabs.get(peer)?.watch(lock);
+  }
 
   accuse(peer: number, what: string): void {
     const error = new PeerError(peer, 'corrupt', what);
@@ -115,24 +134,50 @@ export class Rank implements RankApi {
       watched.hold(true);
       // While this thread is free to answer: what compiles or computes meanwhile would be measured as the link.
       await Promise.all([...this.#links.values()].map(({ tuned }) => tuned));
-      const meeting = { mesh, links: [...this.#links.values()], world: realWorld, silentMs: SILENT_MS, hold: watched.hold, tell, agreed: () => this.#answer.promise };
-      const prepared = later ? await withSharedFiles({ ...meeting, shared: later.shared }, later.make) : ready!.prepared;
+      const meeting = {
+        mesh,
+        links: [...this.#links.values()],
+        world: realWorld,
+        silentMs: SILENT_MS,
+        hold: watched.hold,
+        tell,
+        agreed: () => this.#answer.promise,
+      };
+      const prepared = later
+        ? await withSharedFiles({ ...meeting, shared: later.shared }, later.make)
+        : ready!.prepared;
       // Only now is it known how long the device may measure. It has run nothing yet.
-      if (this.#gpu && config.tune !== null) this.#device = deviceOf(this.#gpu, { qualifier: await this.#share.qualifier(config.tune), reducedPrecision: config.precision === 'f16' });
+      if (this.#gpu && config.tune !== null)
+        this.#device = deviceOf(this.#gpu, {
+          qualifier: await this.#share.qualifier(config.tune),
+          reducedPrecision: config.precision === 'f16',
+        });
       const own = mesh;
       void this.#device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
-        device: this.#device, mesh, ledger, world: realWorld, config, prepared,
-        wantGradients: setup.wantGradients, wantModel: setup.wantModel, sampleTokens: setup.sampleTokens, copies: setup.copies,
+        device: this.#device,
+        mesh,
+        ledger,
+        world: realWorld,
+        config,
+        prepared,
+        wantGradients: setup.wantGradients,
+        wantModel: setup.wantModel,
+        sampleTokens: setup.sampleTokens,
+        copies: setup.copies,
         onEvent: (event) => {
           tell(event);
           if (event.kind === 'ready') watched.hold(false);
           if (event.kind === 'done') this.#desk.over();
           if (event.kind === 'step') tell({ kind: 'links', links: [...this.#links.values()].map(report) });
         },
-        requests: () => this.#desk.take(), takeAsk: () => this.#desk.takeAsk(), whileWaiting: (paused) => this.#desk.next(paused),
+        requests: () => this.#desk.take(),
+        takeAsk: () => this.#desk.takeAsk(),
+        whileWaiting: (paused) => this.#desk.next(paused),
         // Who waits for a person is not slow.
-        onWait: (waits) => watched.hold(waits), holdDuring: watched.holdDuring, ...(setup.stays ? { stays: true } : {}),
+        onWait: (waits) => watched.hold(waits),
+        holdDuring: watched.holdDuring,
+        ...(setup.stays ? { stays: true } : {}),
       });
       for (const link of this.#links.values()) link.leave();
     } catch (error) {
@@ -149,13 +194,21 @@ export class Rank implements RankApi {
     }
   }
 
-  pause(): void { this.#desk.pause(); }
+  pause(): void {
+    this.#desk.pause();
+  }
 
-  resume(): void { this.#desk.resume(); }
+  resume(): void {
+    this.#desk.resume();
+  }
 
-  request(wish: Wish): void { this.#desk.request(wish); }
+  request(wish: Wish): void {
+    this.#desk.request(wish);
+  }
 
-  answer(agreed: boolean): void { this.#answer.resolve(agreed); }
+  answer(agreed: boolean): void {
+    this.#answer.resolve(agreed);
+  }
 
   leave(): void {
     for (const link of this.#links.values()) link.leave();
@@ -172,25 +225,66 @@ export class Rank implements RankApi {
   }
 }
 
-/** Links that record their operations and end what takes too long. One receive has no deadline of its own: what it waits for may be a paused rank. */
-function watch({ rank, run, view, paths }: RankSetup, { deadline }: RunConfig, lanes: ReadonlyMap<number, Lanes>, expired: (error: PeerError) => void): WatchedLinks {
-  const deadlines = { silentMs: SILENT_MS, receiveMs: Infinity, operationMs: deadline === null ? Infinity : deadline * 1000 };
+/**
+ * Links that record their operations and end what takes too long. One receive has no deadline of its own: what it waits
+ * for may be a paused rank.
+ */
+function watch(
+  { rank, run, view, paths }: RankSetup,
+  { deadline }: RunConfig,
+  lanes: ReadonlyMap<number, Lanes>,
+  expired: (error: PeerError) => void,
+): WatchedLinks {
+  const deadlines = {
+    silentMs: SILENT_MS,
+    receiveMs: Infinity,
+    operationMs: deadline === null ? Infinity : deadline * 1000,
+  };
   checkNested(deadlines);
-  // Between ranks of one tab there is nothing to find out: measuring would keep the threads of all busy before the first step.
+  // Between ranks of one tab there is nothing to find out: measuring would keep the threads of all busy before the
+  // first step.
   const tuneMs = [...lanes.values()].every(({ bulk }) => bulk.kind === 'message-port') ? 0 : TUNE_MS;
-  return createWatchedLinks({ rank, lanes, run, view, world: realWorld, silentMs: deadlines.silentMs, operationMs: deadlines.operationMs, tuneMs, ...(paths ? { paths } : {}), expired });
+  return createWatchedLinks({
+    rank,
+    lanes,
+    run,
+    view,
+    world: realWorld,
+    silentMs: deadlines.silentMs,
+    operationMs: deadlines.operationMs,
+    tuneMs,
+    ...(paths ? { paths } : {}),
+    expired,
+  });
 }
 
 /** Tells the peers who failed, then the page. An error of our own is told as ours. */
-function fail(error: unknown, rank: number, mesh: Mesh | undefined, recorder: FlightRecorder | undefined, tell: (event: RankEvent) => void): void {
-  const known = error instanceof TabmeshError ? error : new InternalError(error instanceof Error ? `${error.message}\n${error.stack ?? ''}` : String(error));
+function fail(
+  error: unknown,
+  rank: number,
+  mesh: Mesh | undefined,
+  recorder: FlightRecorder | undefined,
+  tell: (event: RankEvent) => void,
+): void {
+  const known =
+    error instanceof TabmeshError
+      ? error
+      : new InternalError(error instanceof Error ? `${error.message}\n${error.stack ?? ''}` : String(error));
   const peer = known instanceof PeerError ? known : new PeerError(rank, 'crashed', known.message.slice(0, 300));
   const flight = recorder?.dump(known.message.slice(0, 300), TOLD_RECORDS);
   mesh?.abort(peer);
-  tell({ kind: 'failed', name: known.name, message: known.message, ...(known instanceof PeerError ? { culprit: known.culprit, evidence: known.evidence } : {}), ...(flight ? { flight } : {}) });
+  tell({
+    kind: 'failed',
+    name: known.name,
+    message: known.message,
+    ...(known instanceof PeerError ? { culprit: known.culprit, evidence: known.evidence } : {}),
+    ...(flight ? { flight } : {}),
+  });
 }
 
-function report(link: Link): LinkReport { return { ...link.report(), sent: link.stats.payloadSent, received: link.stats.payloadReceived }; }
+function report(link: Link): LinkReport {
+  return { ...link.report(), sent: link.stats.payloadSent, received: link.stats.payloadReceived };
+}
 
 /** Hears of the end of the tab that holds a lock. */
 class TabWatch {
@@ -201,7 +295,11 @@ class TabWatch {
   /** Aborts when the tab is gone. A little later: what it said before may still be on its way. */
   readonly gone = this.#gone.signal;
 
-  watch(lock: string): void { whenTabLockReleased(lock, this.#stopped.signal, () => { this.#cancel = realWorld.timer(LAST_WORDS_MS, () => this.#gone.abort()); }); }
+  watch(lock: string): void {
+    whenTabLockReleased(lock, this.#stopped.signal, () => {
+      this.#cancel = realWorld.timer(LAST_WORDS_MS, () => this.#gone.abort());
+    });
+  }
 
   stop(): void {
     this.#cancel();
@@ -215,6 +313,10 @@ function opened(lane: LaneHandle): Promise<void> {
   const { channel } = lane;
   return new Promise((resolve, reject) => {
     channel.addEventListener('open', () => resolve(), { once: true });
-    channel.addEventListener('close', () => reject(new ConfigError('link', 'the data channel closed before it opened')), { once: true });
+    channel.addEventListener(
+      'close',
+      () => reject(new ConfigError('link', 'the data channel closed before it opened')),
+      { once: true },
+    );
   });
 }

@@ -1,6 +1,7 @@
-// The files of a run that lie on some of its tabs alone: brought here over the links before anything else, then text, tokens and weights are made of them.
-// Making them may keep this thread busy for long, so all ranks bear each other's silence from before the first of them begins until the last is through; a tab
-// that closes or crashes is noticed all the same.
+// The files of a run that lie on some of its tabs alone: brought here over the links before anything else, then text,
+// tokens and weights are made of them. Making them may keep this thread busy for long, so all ranks bear each other's
+// silence from before the first of them begins until the last is through; a tab that closes or crashes is noticed all
+// the same.
 
 import { decodeUtf8 } from '../src/base/json.ts';
 import { AXES } from '../src/base/axis.ts';
@@ -31,12 +32,22 @@ export interface BringOptions {
   readonly agreed: () => Promise<boolean>;
 }
 
-/** Resolves to what `make` makes of the shared files, when all ranks have made it. Rejects as exchangeFiles and `make` do. */
-export async function withSharedFiles<T>({ shared, mesh, links, world, silentMs, hold, tell, agreed }: BringOptions, make: (files: RunFiles) => T): Promise<T> {
+/**
+ * Resolves to what `make` makes of the shared files, when all ranks have made it. Rejects as exchangeFiles and `make`
+ * do.
+ */
+export async function withSharedFiles<T>(
+  { shared, mesh, links, world, silentMs, hold, tell, agreed }: BringOptions,
+  make: (files: RunFiles) => T,
+): Promise<T> {
   for (const link of links) link.allowSilence(BUSY_MS);
   const distinct = [...new Map(shared.files.map((file) => [file.hash, file])).values()];
   const whole = await exchangeFiles({
-    group: mesh.dedicated('files', AXES), files: distinct, held: shared.held, names: shared.names, hold,
+    group: mesh.dedicated('files', AXES),
+    files: distinct,
+    held: shared.held,
+    names: shared.names,
+    hold,
     consent: ({ files, bytes }) => {
       tell({ kind: 'download', files: files.map(({ name }) => name), total: bytes });
       return agreed();
@@ -45,9 +56,18 @@ export async function withSharedFiles<T>({ shared, mesh, links, world, silentMs,
     onStatus: (text) => tell({ kind: 'status', text }),
   });
   hold(true);
-  for (const { hash, name } of distinct) if (!shared.held.has(hash)) tell({ kind: 'file', file: { name, hash, bytes: whole.get(hash)!.length }, content: whole.get(hash)! });
+  for (const { hash, name } of distinct)
+    if (!shared.held.has(hash))
+      tell({ kind: 'file', file: { name, hash, bytes: whole.get(hash)!.length }, content: whole.get(hash)! });
   tell({ kind: 'status', text: 'preparing text, tokens and weights' });
-  const made = make(Object.fromEntries(shared.files.map(({ field, hash, name }) => [field, TEXTS.includes(field) ? decodeUtf8(whole.get(hash)!, name) : whole.get(hash)!])));
+  const made = make(
+    Object.fromEntries(
+      shared.files.map(({ field, hash, name }) => [
+        field,
+        TEXTS.includes(field) ? decodeUtf8(whole.get(hash)!, name) : whole.get(hash)!,
+      ]),
+    ),
+  );
   await barrier(mesh.world);
   for (const link of links) link.allowSilence(silentMs);
   return made;
@@ -59,6 +79,10 @@ function paced(world: World, tell: (event: RankEvent) => void): (progress: Progr
   return ({ file, received }) => {
     if (received < file.bytes && world.now() - toldAtMs < PROGRESS_MS) return;
     toldAtMs = world.now();
-    tell({ kind: 'progress', file: { name: file.name, bytes: file.bytes, hash: file.hash } satisfies SharedFile, received });
+    tell({
+      kind: 'progress',
+      file: { name: file.name, bytes: file.bytes, hash: file.hash } satisfies SharedFile,
+      received,
+    });
   };
 }

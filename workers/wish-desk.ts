@@ -4,8 +4,14 @@ import type { SampleAsk } from '../src/train/beside/ask.ts';
 import type { Word } from '../src/train/beside/waiting.ts';
 import type { Requests } from '../src/train/trainer.ts';
 
-/** `sample`: true for a plain one. With nothing in it: somebody else in the room wants something of a run that waits. */
-export interface Wish { readonly stop?: boolean; readonly save?: boolean; readonly sample?: boolean | SampleAsk }
+/**
+ * `sample`: true for a plain one. With nothing in it: somebody else in the room wants something of a run that waits.
+ */
+export interface Wish {
+  readonly stop?: boolean;
+  readonly save?: boolean;
+  readonly sample?: boolean | SampleAsk;
+}
 
 /** Who asks for more has to wait for an answer first. */
 const MOST_ASKS = 8;
@@ -27,9 +33,13 @@ export class WishDesk {
   }
 
   /** The run is over: what it was asked to do is done, and what comes now is for its model. */
-  over(): void { this.#stop = this.#paused = false; }
+  over(): void {
+    this.#stop = this.#paused = false;
+  }
 
-  pause(): void { this.#paused = true; }
+  pause(): void {
+    this.#paused = true;
+  }
 
   resume(): void {
     this.#paused = false;
@@ -48,19 +58,30 @@ export class WishDesk {
 
   /** The wishes for the exchange that is made now. A stop and a pause stay. */
   take(): Requests {
-    const now = { stop: this.#stop, save: this.#save, sample: this.#plain || this.#asks.length > 0, pause: this.#paused };
+    const now = {
+      stop: this.#stop,
+      save: this.#save,
+      sample: this.#plain || this.#asks.length > 0,
+      pause: this.#paused,
+    };
     this.#save = this.#plain = this.#rung = false;
     return now;
   }
 
-  takeAsk(): SampleAsk | undefined { return this.#asks.shift(); }
+  takeAsk(): SampleAsk | undefined {
+    return this.#asks.shift();
+  }
 
-  /** Resolves when a run that waits has something to do; only one may wait. Without a pause, nobody can let it go on. */
+  /**
+   * Resolves when a run that waits has something to do; only one may wait. Without a pause, nobody can let it go on.
+   */
   async next(paused: boolean): Promise<Word> {
     for (;;) {
       if (this.#rung || this.#stop || this.#asks.length > 0) return 'serve';
       if (paused && !this.#paused) return 'go';
-      await new Promise<void>((resolve) => { this.#wake = resolve; });
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
     }
   }
 }

@@ -1,5 +1,6 @@
-// What the ranks of one worker share: the GPUDevice with its compiled pipelines, what is known about the adapter, and the data of the run. Buffers, counters,
-// memory and links stay each rank's own. The GPUDevice ends with the last rank that opened it.
+// What the ranks of one worker share: the GPUDevice with its compiled pipelines, what is known about the adapter, and
+// the data of the run. Buffers, counters, memory and links stay each rank's own. The GPUDevice ends with the last rank
+// that opened it.
 
 import { InternalError } from '../src/base/errors.ts';
 import type { Qualifier } from '../src/device/tune/qualifier.ts';
@@ -10,7 +11,10 @@ import type { RunConfig } from '../src/train/run-config.ts';
 import { browserQualifier } from './qualification.ts';
 
 /** What prepareRun made of a config; nothing writes to it afterwards. */
-export interface Ready { readonly config: RunConfig; readonly prepared: PreparedRun }
+export interface Ready {
+  readonly config: RunConfig;
+  readonly prepared: PreparedRun;
+}
 
 export class WorkerShare {
   #context: Promise<GpuContext> | undefined;
@@ -20,7 +24,7 @@ export class WorkerShare {
 
   /** Rejects with NoDeviceError; the next call tries again. Every call that resolves is paired with a `release`. */
   async openGpu(): Promise<GpuContext> {
-    const opening = this.#context ??= openGpu(navigator.gpu);
+    const opening = (this.#context ??= openGpu(navigator.gpu));
     try {
       const context = await opening;
       this.#holders++;
@@ -33,7 +37,8 @@ export class WorkerShare {
 
   /** One for all ranks: one of them measures, within one budget, and the others take its choices. */
   qualifier(tuneSeconds: number): Promise<Qualifier> {
-    if (this.#qualifier?.tuneSeconds !== tuneSeconds) this.#qualifier = { tuneSeconds, made: browserQualifier(tuneSeconds, true) };
+    if (this.#qualifier?.tuneSeconds !== tuneSeconds)
+      this.#qualifier = { tuneSeconds, made: browserQualifier(tuneSeconds, true) };
     return this.#qualifier.made;
   }
 
@@ -50,5 +55,7 @@ export class WorkerShare {
     return this.#ready;
   }
 
-  set ready(ready: Ready) { this.#ready = ready; }
+  set ready(ready: Ready) {
+    this.#ready = ready;
+  }
 }

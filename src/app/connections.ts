@@ -12,15 +12,27 @@ export interface ConnectionView extends IceDiagnosis {
 }
 
 /** `members` by rank. */
-export function viewConnections(diagnoses: ReadonlyMap<number, IceDiagnosis>, members: readonly { readonly name: string }[]): ConnectionView[] {
-  return [...diagnoses].sort(([a], [b]) => a - b).map(([rank, diagnosis]) => ({
-    ...diagnosis, rank, name: members[rank]?.name ?? '', health: isConnected(diagnosis) ? 'good' : diagnosis.verdict === 'connecting' ? 'wait' : 'bad',
-  }));
+export function viewConnections(
+  diagnoses: ReadonlyMap<number, IceDiagnosis>,
+  members: readonly { readonly name: string }[],
+): ConnectionView[] {
+  return [...diagnoses]
+    .sort(([a], [b]) => a - b)
+    .map(([rank, diagnosis]) => ({
+      ...diagnosis,
+      rank,
+      name: members[rank]?.name ?? '',
+      health: isConnected(diagnosis) ? 'good' : diagnosis.verdict === 'connecting' ? 'wait' : 'bad',
+    }));
 }
 
 /** 'connected to rank 2: direct (host), 0.6 ms'. */
 export function connectionLine({ rank, text, health }: ConnectionView): string {
-  return health === 'good' ? `connected to rank ${rank}: ${text}` : health === 'wait' ? `connecting to rank ${rank}` : `no connection to rank ${rank}: ${text}`;
+  return health === 'good'
+    ? `connected to rank ${rank}: ${text}`
+    : health === 'wait'
+      ? `connecting to rank ${rank}`
+      : `no connection to rank ${rank}: ${text}`;
 }
 
 /** 'connected to 3 of 3 tabs, 1 of them over a TURN server'. */

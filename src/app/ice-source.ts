@@ -1,5 +1,6 @@
-// The STUN and TURN servers of this page's connections: those of the link, and those that the page's own server lends at /ice (`tabmesh serve --turn`). Lent
-// credentials are good for a time; they are asked for anew before a connection once half of it is over. A server that lends nothing is no error.
+// The STUN and TURN servers of this page's connections: those of the link, and those that the page's own server lends
+// at /ice (`tabmesh serve --turn`). Lent credentials are good for a time; they are asked for anew before a connection
+// once half of it is over. A server that lends nothing is no error.
 
 import type { World } from '../base/world.ts';
 import { decodeLentIce } from '../cluster/ice/servers.ts';
@@ -23,7 +24,9 @@ export class IceSource {
   #lent: readonly RTCIceServer[] = [];
   #freshUntilMs = -Infinity;
 
-  constructor(options: IceSourceOptions) { this.#options = options; }
+  constructor(options: IceSourceOptions) {
+    this.#options = options;
+  }
 
   /** For a connection that begins now. */
   current(): IceConfig {
@@ -38,8 +41,13 @@ export class IceSource {
     const abort = new AbortController();
     const cancel = world.timer(ASK_MS, () => abort.abort());
     try {
-      const response = await fetch(new URL('ice', page).href, { signal: abort.signal, cache: 'no-store', credentials: 'omit' });
-      // Another server may answer any address with its page, and ours may say that it was asked too often: what we have stays.
+      const response = await fetch(new URL('ice', page).href, {
+        signal: abort.signal,
+        cache: 'no-store',
+        credentials: 'omit',
+      });
+      // Another server may answer any address with its page, and ours may say that it was asked too often: what we have
+      // stays.
       if (response.ok && response.headers.get('content-type')?.includes('json')) {
         const { iceServers, ttlSeconds } = decodeLentIce(await response.text());
         this.#lent = iceServers;

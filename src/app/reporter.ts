@@ -1,5 +1,6 @@
-// Tells a program that drives the page what happens: one JSON text for every event through the global function `tabmeshReport`, in order. Bytes are
-// uploaded before their event is told. Without that function and without an upload address it does nothing.
+// Tells a program that drives the page what happens: one JSON text for every event through the global function
+// `tabmeshReport`, in order. Bytes are uploaded before their event is told. Without that function and without an upload
+// address it does nothing.
 
 import { TabmeshError } from '../base/errors.ts';
 import type { SessionEvent } from '../cluster/session.ts';
@@ -19,19 +20,37 @@ export function createReporter(report: Report | undefined, uploadTo: () => strin
   let sent: Promise<unknown> = Promise.resolve();
   const tell = (value: unknown): void => {
     if (!report) return;
-    sent = sent.then(() => report(JSON.stringify(value))).catch((error: unknown) => console.warn('tabmeshReport failed', error));
+    sent = sent
+      .then(() => report(JSON.stringify(value)))
+      .catch((error: unknown) => console.warn('tabmeshReport failed', error));
   };
   const send = (name: string, bytes: Uint8Array<ArrayBuffer>): void => {
     const upload = uploadTo();
     if (upload === undefined) return;
     const url = `${upload.replace(/\/$/, '')}/${name}.safetensors`;
-    sent = sent.then(async () => {
-      const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body: bytes });
-      if (!response.ok) throw new TabmeshError(`status ${response.status}`);
-    }).catch((error: unknown) => report?.(JSON.stringify({ type: 'page', state: 'error', text: `upload: ${url} did not take ${bytes.byteLength} bytes (${sentence(error)})` })));
+    sent = sent
+      .then(async () => {
+        const response = await fetch(url, {
+          method: 'POST',
+          headers: { 'content-type': 'application/octet-stream' },
+          body: bytes,
+        });
+        if (!response.ok) throw new TabmeshError(`status ${response.status}`);
+      })
+      .catch((error: unknown) =>
+        report?.(
+          JSON.stringify({
+            type: 'page',
+            state: 'error',
+            text: `upload: ${url} did not take ${bytes.byteLength} bytes (${sentence(error)})`,
+          }),
+        ),
+      );
   };
   return {
-    session: (event) => { if (event.type !== 'news' && event.type !== 'asked') tell({ type: 'session', event: plainSession(event) }); },
+    session: (event) => {
+      if (event.type !== 'news' && event.type !== 'asked') tell({ type: 'session', event: plainSession(event) });
+    },
     rank(rank, event) {
       if ('content' in event) {
         const { content, ...rest } = event;
@@ -48,8 +67,13 @@ export function createReporter(report: Report | undefined, uploadTo: () => strin
 /** Without channels, and with errors as plain fields. */
 function plainSession(event: SessionEvent): Record<string, unknown> {
   if (event.type === 'started') return { type: event.type, place: event.place };
-  if (event.type === 'connections') return { type: event.type, diagnoses: [...event.diagnoses].map(([rank, diagnosis]) => ({ rank, ...diagnosis })) };
+  if (event.type === 'connections')
+    return { type: event.type, diagnoses: [...event.diagnoses].map(([rank, diagnosis]) => ({ rank, ...diagnosis })) };
   if (event.type !== 'failed') return { ...event };
   const { name, message } = event.error;
-  return { type: event.type, fatal: event.fatal, error: { name, message, ...('trouble' in event.error ? { trouble: event.error.trouble } : {}) } };
+  return {
+    type: event.type,
+    fatal: event.fatal,
+    error: { name, message, ...('trouble' in event.error ? { trouble: event.error.trouble } : {}) },
+  };
 }

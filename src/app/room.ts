@@ -18,12 +18,18 @@ import { adapterName } from './run-view.ts';
 const PROBE_MS = 3000;
 const ASK_AGAIN_MS = 2000;
 const MAX_ASK_AGAIN_MS = 60_000;
-const ALONE = "the server of this page has no broker that answers: only tabs of this browser meet here until it does; give others a link with broker=ws://... of a broker that runs";
+const ALONE =
+  'the server of this page has no broker that answers: only tabs of this browser meet here until it does; give others a link with broker=ws://... of a broker that runs';
 
 /** A fresh room, whose owner is this tab. */
 export function newRoom(broker: string | undefined): RoomAddress {
   const owner = knownIdentity();
-  return { room: randomHex(realWorld, 6), key: newRoomKey(realWorld), ...(broker === undefined ? {} : { broker }), ...(owner === undefined ? {} : { owner }) };
+  return {
+    room: randomHex(realWorld, 6),
+    key: newRoomKey(realWorld),
+    ...(broker === undefined ? {} : { broker }),
+    ...(owner === undefined ? {} : { owner }),
+  };
 }
 
 export interface CarrierWatch {
@@ -38,10 +44,13 @@ export interface CarrierWatch {
 }
 
 /**
- * The broker that the link names; else the tabs of this browser, and the broker of the page's own server: now, if it answers, or when it answers later.
- * Rejects with RoomError when that server refuses.
+ * The broker that the link names; else the tabs of this browser, and the broker of the page's own server: now, if it
+ * answers, or when it answers later. Rejects with RoomError when that server refuses.
  */
-export async function chooseCarrier(broker: string | undefined, { onStatus, onNotice, onName, signal }: CarrierWatch): Promise<Carrier> {
+export async function chooseCarrier(
+  broker: string | undefined,
+  { onStatus, onNotice, onName, signal }: CarrierWatch,
+): Promise<Carrier> {
   const world = realWorld;
   if (broker !== undefined && broker !== 'none') {
     onStatus('connecting to the broker of this link');
@@ -61,9 +70,15 @@ export async function chooseCarrier(broker: string | undefined, { onStatus, onNo
   if (refusal !== undefined) throw new RoomError('broker', refusal);
   onNotice(ALONE);
   const carrier: Carrier = twoCarriers({
-    near, waits: false, far: answersLater(url, signal).then((answered) => (answered ? mqttCarrier({ world, url }) : undefined)),
+    near,
+    waits: false,
+    far: answersLater(url, signal).then((answered) => (answered ? mqttCarrier({ world, url }) : undefined)),
     onFar: (_, failure) => {
-      onNotice(failure === undefined ? undefined : `${ALONE} (${failure instanceof Error ? failure.message : String(failure)})`);
+      onNotice(
+        failure === undefined
+          ? undefined
+          : `${ALONE} (${failure instanceof Error ? failure.message : String(failure)})`,
+      );
       onName(carrier.name);
     },
   });
@@ -75,9 +90,16 @@ async function answersLater(url: string, signal: AbortSignal): Promise<boolean> 
   for (let pauseMs = ASK_AGAIN_MS; !signal.aborted; pauseMs = Math.min(2 * pauseMs, MAX_ASK_AGAIN_MS)) {
     await new Promise<void>((resolve) => {
       const cancel = realWorld.timer(pauseMs, resolve);
-      signal.addEventListener('abort', () => { cancel(); resolve(); }, { once: true });
+      signal.addEventListener(
+        'abort',
+        () => {
+          cancel();
+          resolve();
+        },
+        { once: true },
+      );
     });
-    if (!signal.aborted && await answers(url)) return !signal.aborted;
+    if (!signal.aborted && (await answers(url))) return !signal.aborted;
   }
   return false;
 }
@@ -97,10 +119,18 @@ function answers(url: string): Promise<boolean> {
   });
 }
 
-/** A browser does not tell why a web socket was refused; a server of ours that does not know the name of its proxy says so to a post, too. undefined: it has no broker. */
+/**
+ * A browser does not tell why a web socket was refused; a server of ours that does not know the name of its proxy says
+ * so to a post, too. undefined: it has no broker.
+ */
 async function whyRefused(): Promise<string | undefined> {
   try {
-    const response = await fetch(new URL('mqtt', document.baseURI), { method: 'POST', signal: AbortSignal.timeout(PROBE_MS), cache: 'no-store', credentials: 'omit' });
+    const response = await fetch(new URL('mqtt', document.baseURI), {
+      method: 'POST',
+      signal: AbortSignal.timeout(PROBE_MS),
+      cache: 'no-store',
+      credentials: 'omit',
+    });
     const text = response.status === 403 ? (await response.text()).trim() : '';
     return text.includes('--allow-host') ? text : undefined;
   } catch {
@@ -119,11 +149,31 @@ export function adapterOf(report: DeviceReport): Pick<Introduction, 'adapter' | 
 }
 
 /** What the person calls this tab, or its browser; the first digits of its identity tell equal names apart. */
-export function shownName(id: string): string { return `${tabName(() => sessionStorage) || browserName()} ${id.slice(0, 3)}`; }
+export function shownName(id: string): string {
+  return `${tabName(() => sessionStorage) || browserName()} ${id.slice(0, 3)}`;
+}
 
 function browserName(): string {
   const agent = navigator.userAgent;
-  const browser = /Edg\//.test(agent) ? 'Edge' : /Firefox\//.test(agent) ? 'Firefox' : /Chrome\//.test(agent) ? 'Chrome' : /Safari\//.test(agent) ? 'Safari' : 'Browser';
-  const system = /Android/.test(agent) ? 'Android' : /iPhone|iPad/.test(agent) ? 'iOS' : /Mac OS/.test(agent) ? 'macOS' : /Windows/.test(agent) ? 'Windows' : /Linux|CrOS/.test(agent) ? 'Linux' : '';
+  const browser = /Edg\//.test(agent)
+    ? 'Edge'
+    : /Firefox\//.test(agent)
+      ? 'Firefox'
+      : /Chrome\//.test(agent)
+        ? 'Chrome'
+        : /Safari\//.test(agent)
+          ? 'Safari'
+          : 'Browser';
+  const system = /Android/.test(agent)
+    ? 'Android'
+    : /iPhone|iPad/.test(agent)
+      ? 'iOS'
+      : /Mac OS/.test(agent)
+        ? 'macOS'
+        : /Windows/.test(agent)
+          ? 'Windows'
+          : /Linux|CrOS/.test(agent)
+            ? 'Linux'
+            : '';
   return system ? `${browser} on ${system}` : browser;
 }

@@ -1,6 +1,7 @@
-// The life of this page: at most one run at a time, either on virtual devices of this tab or as one rank of a room. One state for both; the page draws it.
-// Every failure ends as one sentence in `problems`. Calls never reject: a button cannot handle an error better than the panel that shows it.
-// Surprising rule: a RankHost serves one run. A new view of a room gets a new one, because the old one may still be entangled with peers that are gone.
+// The life of this page: at most one run at a time, either on virtual devices of this tab or as one rank of a room. One
+// state for both; the page draws it. Every failure ends as one sentence in `problems`. Calls never reject: a button
+// cannot handle an error better than the panel that shows it. Surprising rule: a RankHost serves one run. A new view of
+// a room gets a new one, because the old one may still be entangled with peers that are gone.
 
 import { worldSize } from '../base/axis.ts';
 import { RoomError, TabmeshError } from '../base/errors.ts';
@@ -54,10 +55,27 @@ export class RunController {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#ice = new IceSource({ world: realWorld, own: options.settings.ice, page: options.page, fetch: (address, init) => fetch(address, init) });
-    this.entry = new RoomEntry({ room: () => this.state.room, change: (change) => this.#setRoom(change), onStatus: (status) => this.#change({ status }), session: () => this.#session, accuse: (rank, what) => { void this.#hosts[0]?.accuse(rank, what).catch(() => undefined); } });
+    this.#ice = new IceSource({
+      world: realWorld,
+      own: options.settings.ice,
+      page: options.page,
+      fetch: (address, init) => fetch(address, init),
+    });
+    this.entry = new RoomEntry({
+      room: () => this.state.room,
+      change: (change) => this.#setRoom(change),
+      onStatus: (status) => this.#change({ status }),
+      session: () => this.#session,
+      accuse: (rank, what) => {
+        void this.#hosts[0]?.accuse(rank, what).catch(() => undefined);
+      },
+    });
     this.#room = createRoomParts({
-      state: () => this.state, change: (change) => this.#change(change), session: () => this.#session, hosts: () => this.#hosts, propose: (wanted) => this.#propose(wanted),
+      state: () => this.state,
+      change: (change) => this.#change(change),
+      session: () => this.#session,
+      hosts: () => this.#hosts,
+      propose: (wanted) => this.#propose(wanted),
       takeHosts: () => {
         const hosts = this.#hosts;
         this.#hosts = [];
@@ -67,7 +85,9 @@ export class RunController {
     });
   }
 
-  get busy(): boolean { return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase); }
+  get busy(): boolean {
+    return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase);
+  }
 
   /** Trains on as many virtual devices of this tab as the plan's layout has ranks. Resolves when the run is over. */
   async trainHere(plan: Plan, given: PlanContents = {}): Promise<void> {
@@ -83,13 +103,26 @@ export class RunController {
       hosts = this.#hosts = createLocalHosts(size, backend);
       const reports = await Promise.all(hosts.map((host) => host.open(backend)));
       reports.forEach((report, rank) => run.opened(rank, report));
-      const { checkpoint, ...files } = await fetchContents(plan, this.#options.page, given, (status) => this.#change({ status }), abort.signal);
+      const { checkpoint, ...files } = await fetchContents(
+        plan,
+        this.#options.page,
+        given,
+        (status) => this.#change({ status }),
+        abort.signal,
+      );
       this.#change({ status: 'preparing text, tokens and weights' });
       await prepareLocalHosts(hosts, { config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
       await joinPairwise(hosts);
       this.#change({ phase: 'training', status: 'compiling kernels' });
-      const setup = { run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0), view: 1, stays: true, ...wishesOf(plan) };
-      await Promise.all(hosts.map((host, rank) => host.start({ rank, ...setup }, (event) => this.#onRank(run, rank, event))));
+      const setup = {
+        run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0),
+        view: 1,
+        stays: true,
+        ...wishesOf(plan),
+      };
+      await Promise.all(
+        hosts.map((host, rank) => host.start({ rank, ...setup }, (event) => this.#onRank(run, rank, event))),
+      );
     } catch (error) {
       if (!abort.signal.aborted) this.#fail(error);
     }
@@ -111,13 +144,26 @@ export class RunController {
       left.throwIfAborted();
       this.#change({ status: 'looking for the room' });
       const { carrier, identity, law } = await this.entry.enter(address, left);
-      const lanes = tabLanes(settings.lane ?? 'same-browser', laneWorker(() => this.#hosts[0]));
+      const lanes = tabLanes(
+        settings.lane ?? 'same-browser',
+        laneWorker(() => this.#hosts[0]),
+      );
       const session = await joinRoom({
-        world: realWorld, carrier: lanes.tell(carrier), room: address.room, key: address.key, me: introduce(role, identity, report), identity, ...law, ice: () => this.#ice.current(), check: (wish) => checkPlan(wish, page),
+        world: realWorld,
+        carrier: lanes.tell(carrier),
+        room: address.room,
+        key: address.key,
+        me: introduce(role, identity, report),
+        identity,
+        ...law,
+        ice: () => this.#ice.current(),
+        check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#hosts[0]!.adoptChannels(peer, lanes),
         createMesh: lanes.createMesh,
-        onEvent: (event) => { if (!left.aborted) this.#onSession(event); },
+        onEvent: (event) => {
+          if (!left.aborted) this.#onSession(event);
+        },
       });
       if (left.aborted) return await session.close();
       this.#session = session;
@@ -126,7 +172,11 @@ export class RunController {
       const { me, members } = this.#session;
       this.#room.watch.roster(members, me);
       if (wanted) this.#propose(wanted);
-      else if (this.state.phase === 'starting' && !me.run) this.#change({ phase: 'idle', ...(this.state.watching ? {} : { status: 'in the room; choose what to train' }) });
+      else if (this.state.phase === 'starting' && !me.run)
+        this.#change({
+          phase: 'idle',
+          ...(this.state.watching ? {} : { status: 'in the room; choose what to train' }),
+        });
     } catch (error) {
       // By now the page may be in another room. What ended the visit has told why.
       if (left.aborted) return;
@@ -149,10 +199,14 @@ export class RunController {
     }
   }
 
-  renamed(): void { if (this.#session) this.#session.update({ name: shownName(this.#session.me.id) }); }
+  renamed(): void {
+    if (this.#session) this.#session.update({ name: shownName(this.#session.me.id) });
+  }
 
   /** Only watches from now on. */
-  rest(): void { if (!this.#session?.me.run) this.#session?.update({ role: 'observer' }); }
+  rest(): void {
+    if (!this.#session?.me.run) this.#session?.update({ role: 'observer' });
+  }
 
   /** Asks the room for a run; it begins as soon as the room is free and enough tabs are here. */
   async propose(plan: Plan, given: PlanContents = {}): Promise<void> {
@@ -186,9 +240,13 @@ export class RunController {
   }
 
   /** Pauses all ranks between two steps, for PAUSE_LIMIT_MS at most. */
-  pause(): void { if (this.state.phase === 'training') this.#room.acts.want('pause'); }
+  pause(): void {
+    if (this.state.phase === 'training') this.#room.acts.want('pause');
+  }
 
-  resume(): void { if (this.state.phase === 'paused') this.#room.acts.want('resume'); }
+  resume(): void {
+    if (this.state.phase === 'paused') this.#room.acts.want('resume');
+  }
 
   /** Ends the run after its step, on all ranks; before the first step: at once. */
   stop(): void {
@@ -200,7 +258,10 @@ export class RunController {
     this.#room.resume.declined();
     if (me?.wants) return this.#session!.withdraw();
     this.#abort.abort();
-    if (this.#session || this.state.room) { void this.leaveRoom(); return; }
+    if (this.#session || this.state.room) {
+      void this.leaveRoom();
+      return;
+    }
     this.#closeHosts();
     this.#change({ phase: 'idle', status: 'stopped before the first step' });
   }
@@ -208,24 +269,33 @@ export class RunController {
   /** Saves a checkpoint as a file: now, or the last one of a run that is over. */
   save(): void {
     const { phase, checkpoint, stays, run } = this.state;
-    if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step)) this.#room.acts.want('save');
+    if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step))
+      this.#room.acts.want('save');
     else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
   }
 
   /** Asks the connection doctor anew. */
-  examine(): void { void this.#session?.examine(); }
+  examine(): void {
+    void this.#session?.examine();
+  }
 
   /** The person's answer to `state.question`. */
-  answer(agreed: boolean): void { if (this.state.question !== undefined) this.#room.files.answer(agreed); }
+  answer(agreed: boolean): void {
+    if (this.state.question !== undefined) this.#room.files.answer(agreed);
+  }
 
   /** Lets the model write; while it trains, after the step. */
-  sample(ask?: SampleAsk): void { if (this.state.run && (this.busy || this.state.stays)) this.#room.acts.want('sample', ask); }
+  sample(ask?: SampleAsk): void {
+    if (this.state.run && (this.busy || this.state.stays)) this.#room.acts.want('sample', ask);
+  }
 
   problem(text: string): void {
     this.#change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
     this.#options.reporter.page('error', text);
   }
-  forget(text: string): void { this.#change({ problems: this.state.problems.filter((known) => known !== text) }); }
+  forget(text: string): void {
+    this.#change({ problems: this.state.problems.filter((known) => known !== text) });
+  }
 
   /** The page goes away: the peers should hear it from us and not by silence. */
   leave(): void {
@@ -242,12 +312,22 @@ export class RunController {
   }
 
   async #prepare(place: Place): Promise<void> {
-    const { settings: { backend }, page } = this.#options;
+    const {
+      settings: { backend },
+      page,
+    } = this.#options;
     const { run } = this.state;
     if (this.#hosts.length !== 1 || this.#hosts[0]!.used) await this.#openHost();
     const [host] = this.#hosts;
     await this.#ice.refresh();
-    await prepareRank(host!, place, { backend, page, files: this.#room.files, run, onStatus: (status) => this.#change({ status }), signal: this.#abort.signal });
+    await prepareRank(host!, place, {
+      backend,
+      page,
+      files: this.#room.files,
+      run,
+      onStatus: (status) => this.#change({ status }),
+      signal: this.#abort.signal,
+    });
   }
 
   /** One host, fresh and with an open device. */
@@ -261,19 +341,30 @@ export class RunController {
   #onSession(event: SessionEvent): void {
     this.#options.reporter.session(event);
     switch (event.type) {
-      case 'status': return this.#change({ status: event.text });
-      case 'notice': case 'rules': case 'removed': return this.entry.heard(event);
+      case 'status':
+        return this.#change({ status: event.text });
+      case 'notice':
+      case 'rules':
+      case 'removed':
+        return this.entry.heard(event);
       case 'roster':
         this.#setRoom({ members: event.members, me: event.me });
         return this.#room.roster(event.members, event.me);
       case 'wish':
         if (event.wish) return this.#change({ phase: 'starting' });
-        if (this.state.phase === 'starting' && !this.#session?.me.run) this.#change({ phase: 'idle', status: event.refused === undefined ? 'in the room; choose what to train' : 'the room refused the run' });
+        if (this.state.phase === 'starting' && !this.#session?.me.run)
+          this.#change({
+            phase: 'idle',
+            status: event.refused === undefined ? 'in the room; choose what to train' : 'the room refused the run',
+          });
         if (event.refused !== undefined) this.problem(event.refused);
         return;
-      case 'act': return this.#room.acts.heard(event.run, event.act, event.by);
-      case 'asked': return this.#room.watch.asked(event.run, event.by);
-      case 'news': return this.#room.watch.news(event.run, event.body, event.from);
+      case 'act':
+        return this.#room.acts.heard(event.run, event.act, event.by);
+      case 'asked':
+        return this.#room.watch.asked(event.run, event.by);
+      case 'news':
+        return this.#room.watch.news(event.run, event.body, event.from);
       case 'forming':
         this.#begin();
         return this.#showRun(event.place);
@@ -282,9 +373,13 @@ export class RunController {
         this.#abort.abort();
         this.#closeHosts();
         return this.#change({ phase: 'idle', status: event.reason });
-      case 'connections': return this.#change({ connections: viewConnections(event.diagnoses, event.place.members) });
-      case 'started': void this.#startRank(event.place); return;
-      case 'lost': return this.#change({ status: `rank ${event.rank} (${event.member.name}) left the room` });
+      case 'connections':
+        return this.#change({ connections: viewConnections(event.diagnoses, event.place.members) });
+      case 'started':
+        void this.#startRank(event.place);
+        return;
+      case 'lost':
+        return this.#change({ status: `rank ${event.rank} (${event.member.name}) left the room` });
       case 'failed':
         if (event.fatal) {
           this.#session = undefined;
@@ -316,9 +411,12 @@ export class RunController {
     this.#change({ phase: 'training', status: 'compiling kernels' });
     if (this.#room.acts.stoppedEarly(place.run)) return;
     try {
-      const paths = Object.fromEntries(await this.#session?.routes() ?? []);
+      const paths = Object.fromEntries((await this.#session?.routes()) ?? []);
       if (this.#hosts[0] !== host) return;
-      await host.start({ copies: true, rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) }, (event) => this.#onRank(run, place.rank, event));
+      await host.start(
+        { copies: true, rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) },
+        (event) => this.#onRank(run, place.rank, event),
+      );
     } catch (error) {
       // A worker that was ended for the next view fails its old run; nobody waits for that.
       if (this.#hosts[0] !== host) return;
@@ -335,9 +433,15 @@ export class RunController {
     this.#room.watch.event(run, event);
     const watched = rank === run.watched;
     switch (event.kind) {
-      case 'status': if (watched) this.#change({ status: event.text }); return;
-      case 'ready': if (watched && this.state.phase === 'training') this.#change({ status: 'training' }); return;
-      case 'note': if (watched) this.#change({ status: `step ${event.step}: ${event.text}` }); return;
+      case 'status':
+        if (watched) this.#change({ status: event.text });
+        return;
+      case 'ready':
+        if (watched && this.state.phase === 'training') this.#change({ status: 'training' });
+        return;
+      case 'note':
+        if (watched) this.#change({ status: `step ${event.step}: ${event.text}` });
+        return;
       case 'done':
         if (!watched) return;
         this.#room.acts.over();
@@ -354,9 +458,18 @@ export class RunController {
         // The next group forms without this tab.
         if (this.#room.files.declined) this.rest();
         return;
-      case 'step': return this.#change(watched && this.state.phase === 'training' && this.#room.keeper.isPassing(this.state.status) ? { status: 'training' } : {});
-      case 'sample': return this.#change(this.state.status === WRITING ? { status: this.state.phase === 'paused' ? 'paused' : 'the run is over' } : {});
-      default: this.#change({});
+      case 'step':
+        return this.#change(
+          watched && this.state.phase === 'training' && this.#room.keeper.isPassing(this.state.status)
+            ? { status: 'training' }
+            : {},
+        );
+      case 'sample':
+        return this.#change(
+          this.state.status === WRITING ? { status: this.state.phase === 'paused' ? 'paused' : 'the run is over' } : {},
+        );
+      default:
+        this.#change({});
     }
   }
 
@@ -366,7 +479,15 @@ export class RunController {
     const told = this.state.problems.some((known) => known.includes(message) || message.includes(known));
     if (told) return this.#change({ phase: 'failed' });
     this.examine();
-    this.#fail(new TabmeshError(failureSentence(run, event, this.#session ? this.#room.resume.advice : '; train again, or resume from the last checkpoint')));
+    this.#fail(
+      new TabmeshError(
+        failureSentence(
+          run,
+          event,
+          this.#session ? this.#room.resume.advice : '; train again, or resume from the last checkpoint',
+        ),
+      ),
+    );
   }
 
   #begin(): AbortController {
@@ -376,13 +497,24 @@ export class RunController {
     this.#abort = new AbortController();
     this.#room.keeper.wantFile(false);
     // The last checkpoint stays: what forms now may come to nothing.
-    this.#change({ phase: 'starting', problems: [], run: undefined, stays: false, watching: undefined, connections: [] });
+    this.#change({
+      phase: 'starting',
+      problems: [],
+      run: undefined,
+      stays: false,
+      watching: undefined,
+      connections: [],
+    });
     return this.#abort;
   }
 
   #fail(error: unknown): void {
     if (this.state.stays) this.#closeHosts();
-    this.#change({ phase: 'failed', stays: false, status: error instanceof RoomError && !this.#session ? 'not in the room' : 'the run failed' });
+    this.#change({
+      phase: 'failed',
+      stays: false,
+      status: error instanceof RoomError && !this.#session ? 'not in the room' : 'the run failed',
+    });
     this.problem(sentence(error));
   }
 
@@ -391,7 +523,9 @@ export class RunController {
     this.#hosts = [];
   }
 
-  #setRoom(change: Partial<RoomState>): void { if (this.state.room) this.#change({ room: { ...this.state.room, ...change } }); }
+  #setRoom(change: Partial<RoomState>): void {
+    if (this.state.room) this.#change({ room: { ...this.state.room, ...change } });
+  }
 
   #change(change: Partial<PageState>): void {
     this.state = changed(this.state, change);

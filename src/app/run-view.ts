@@ -1,5 +1,6 @@
-// What the page shows of one run, filled from the events of the ranks that it hosts: curves, samples, and a view of every rank. Pure; no DOM.
-// A series keeps at most MAX_POINTS points: when it is full, neighbours are averaged, so a run of any length costs the same memory and drawing.
+// What the page shows of one run, filled from the events of the ranks that it hosts: curves, samples, and a view of
+// every rank. Pure; no DOM. A series keeps at most MAX_POINTS points: when it is full, neighbours are averaged, so a
+// run of any length costs the same memory and drawing.
 
 import { namelessAdapter, userAgent } from '../base/gpu-advice.ts';
 import { worldSize } from '../base/axis.ts';
@@ -35,9 +36,13 @@ export class Series {
     if (this.x.length >= MAX_POINTS) this.#halve();
   }
 
-  get length(): number { return this.x.length; }
+  get length(): number {
+    return this.x.length;
+  }
 
-  get last(): number | undefined { return this.y.at(-1); }
+  get last(): number | undefined {
+    return this.y.at(-1);
+  }
 
   #halve(): void {
     const half = this.x.length >> 1;
@@ -50,7 +55,9 @@ export class Series {
   }
 }
 
-export interface LinkView extends LinkReport { readonly bytesPerSecond: number }
+export interface LinkView extends LinkReport {
+  readonly bytesPerSecond: number;
+}
 
 export interface RankView {
   readonly rank: number;
@@ -76,7 +83,10 @@ export interface RankView {
 export const CURVE_NAMES = ['loss', 'evaluation', 'accuracy', 'tokensPerSecond', 'gradNorm', 'learningRate'] as const;
 export type CurveName = (typeof CURVE_NAMES)[number];
 
-interface Points { readonly x: readonly number[]; readonly y: readonly number[] }
+interface Points {
+  readonly x: readonly number[];
+  readonly y: readonly number[];
+}
 
 /** What is kept of a run for one that goes on from it. */
 export interface RunPast {
@@ -131,7 +141,18 @@ export class RunView {
     this.config = config;
     const size = worldSize(config.layout);
     this.ranks = Array.from({ length: size }, (_, rank) => ({
-      rank, place: placeName(rank, config.layout), name: '', own: false, adapter: '', software: false, text: '', certificate: undefined, memoryBytes: 0, expectedBytes: 0, links: [], metrics: undefined,
+      rank,
+      place: placeName(rank, config.layout),
+      name: '',
+      own: false,
+      adapter: '',
+      software: false,
+      text: '',
+      certificate: undefined,
+      memoryBytes: 0,
+      expectedBytes: 0,
+      links: [],
+      metrics: undefined,
     }));
   }
 
@@ -149,13 +170,19 @@ export class RunView {
   }
 
   /** The first rank of this page; its steps draw the curves, which are the same on every rank. */
-  get watched(): number { return this.ranks.findIndex(({ own }) => own); }
+  get watched(): number {
+    return this.ranks.findIndex(({ own }) => own);
+  }
 
   /** What the ranks of this page did last before they failed, for people; empty before. */
-  get lastOperations(): string { return this.#flights.length > 0 ? formatTimeline(mergeTimeline(this.#flights)) : ''; }
+  get lastOperations(): string {
+    return this.#flights.length > 0 ? formatTimeline(mergeTimeline(this.#flights)) : '';
+  }
 
   /** Sum of the memory of all ranks whose size is known. */
-  get memoryBytes(): number { return this.ranks.reduce((sum, rank) => sum + rank.memoryBytes, 0); }
+  get memoryBytes(): number {
+    return this.ranks.reduce((sum, rank) => sum + rank.memoryBytes, 0);
+  }
 
   /** Whether it trains now, or is paused or over: pauses are no part of its time. */
   running(is: boolean, nowMs: number): void {
@@ -166,19 +193,25 @@ export class RunView {
   }
 
   /** ms in which it trained so far. */
-  elapsedMs(nowMs: number): number { return this.#elapsedMs + (this.#runningSinceMs === undefined ? 0 : nowMs - this.#runningSinceMs); }
+  elapsedMs(nowMs: number): number {
+    return this.#elapsedMs + (this.#runningSinceMs === undefined ? 0 : nowMs - this.#runningSinceMs);
+  }
 
   /** ms that the rest of the steps will take at the pace of the last ones; undefined before there is one. */
   get remainingMs(): number | undefined {
     if (this.#paceMs.length === 0) return undefined;
-    return Math.max(0, this.config.steps - this.step) * this.#paceMs.reduce((sum, ms) => sum + ms, 0) / this.#paceMs.length;
+    return (
+      (Math.max(0, this.config.steps - this.step) * this.#paceMs.reduce((sum, ms) => sum + ms, 0)) / this.#paceMs.length
+    );
   }
 
   /** Takes over what is known of the run that it goes on from: points and samples of the steps before `step`. */
   recall(past: RunPast, step: number): void {
     for (const name of CURVE_NAMES) {
       const curve = past.curves[name];
-      curve?.x.forEach((at, i) => { if (at <= step) this[name].push(at, curve.y[i]!); });
+      curve?.x.forEach((at, i) => {
+        if (at <= step) this[name].push(at, curve.y[i]!);
+      });
     }
     this.samples = past.samples.filter((sample) => sample.step <= step);
     // The steps after it come again. How many tokens each had is not kept; they have about as many.
@@ -190,29 +223,53 @@ export class RunView {
   apply(rank: number, event: RankEvent, nowMs: number): void {
     const view = this.ranks[rank]!;
     switch (event.kind) {
-      case 'status': view.text = event.text; return;
-      case 'note': if (rank === this.watched) this.notes = [...this.notes, { step: event.step, text: event.text }].slice(-50); return;
-      case 'certificate': view.certificate = event.certificate; return;
+      case 'status':
+        view.text = event.text;
+        return;
+      case 'note':
+        if (rank === this.watched) this.notes = [...this.notes, { step: event.step, text: event.text }].slice(-50);
+        return;
+      case 'certificate':
+        view.certificate = event.certificate;
+        return;
       case 'ready':
         Object.assign(view, { text: 'ready', memoryBytes: event.memoryBytes });
         this.parameters = event.parameters;
         this.vocab = event.vocab;
         this.ready = true;
         return;
-      case 'step': return this.#step(view, event.metrics, event.memoryBytes, nowMs);
+      case 'step':
+        return this.#step(view, event.metrics, event.memoryBytes, nowMs);
       case 'evaluation':
         if (rank !== this.watched) return;
         this.evaluation.push(event.step, event.loss);
         if (event.accuracy !== undefined) this.accuracy.push(event.step, event.accuracy);
         return;
-      case 'sample': if (rank === this.watched) this.samples = [...this.samples, { step: event.step, text: event.text, ...(event.prompt === undefined ? {} : { prompt: event.prompt }) }].slice(-50); return;
-      case 'links': return this.#links(view, event.links, nowMs);
-      case 'done': view.text = event.stopped ? 'stopped' : 'done'; this.stopped = event.stopped; return;
+      case 'sample':
+        if (rank === this.watched)
+          this.samples = [
+            ...this.samples,
+            { step: event.step, text: event.text, ...(event.prompt === undefined ? {} : { prompt: event.prompt }) },
+          ].slice(-50);
+        return;
+      case 'links':
+        return this.#links(view, event.links, nowMs);
+      case 'done':
+        view.text = event.stopped ? 'stopped' : 'done';
+        this.stopped = event.stopped;
+        return;
       case 'failed':
         view.text = 'failed';
         if (event.flight) this.#flights.push(event.flight);
         return;
-      case 'gradients': case 'checkpoint': case 'copy': case 'model': case 'progress': case 'file': case 'download': return;
+      case 'gradients':
+      case 'checkpoint':
+      case 'copy':
+      case 'model':
+      case 'progress':
+      case 'file':
+      case 'download':
+        return;
     }
   }
 
@@ -221,7 +278,7 @@ export class RunView {
     if (view.rank !== this.watched) return;
     this.step = metrics.step + 1;
     if (metrics.tokens > 0) this.loss.push(this.step, metrics.loss);
-    this.tokensPerSecond.push(this.step, metrics.tokens / Math.max(metrics.ms, 0.01) * 1000);
+    this.tokensPerSecond.push(this.step, (metrics.tokens / Math.max(metrics.ms, 0.01)) * 1000);
     this.gradNorm.push(this.step, metrics.gradNorm);
     this.learningRate.push(this.step, metrics.lr);
     this.tokens += metrics.tokens;
@@ -239,7 +296,7 @@ export class RunView {
     view.links = links.map((link) => {
       const old = view.links.find(({ peer }) => peer === link.peer);
       const moved = old ? link.sent + link.received - old.sent - old.received : 0;
-      return { ...link, bytesPerSecond: elapsedMs > 0 ? moved / elapsedMs * 1000 : 0 };
+      return { ...link, bytesPerSecond: elapsedMs > 0 ? (moved / elapsedMs) * 1000 : 0 };
     });
   }
 }
@@ -254,17 +311,24 @@ export function linkWay({ route, path, kind }: LinkReport): string {
 /** What the link can do, for who points at its rate. */
 export function linkFigures({ sending, receiving, frameBytes, windowBytes }: LinkReport): string {
   const part = (mbs: number, how: string): string[] => (Number.isFinite(mbs) ? [`${mbs.toFixed(1)} MB/s ${how}`] : []);
-  const rate = ({ probed, observed }: LinkReport['sending']): string => [...part(probed, 'probed'), ...part(observed, 'while busy')].join(', ') || 'not known yet';
+  const rate = ({ probed, observed }: LinkReport['sending']): string =>
+    [...part(probed, 'probed'), ...part(observed, 'while busy')].join(', ') || 'not known yet';
   return `sending: ${rate(sending)}; receiving: ${rate(receiving)}; frames of ${frameBytes / 1024} KiB, window ${windowBytes / 1024} KiB`;
 }
 
 export function placeName(rank: number, layout: Layout): string {
   const at = coordinatesOf(rank, layout);
-  const parts = (['pp', 'dp', 'sp', 'ep', 'tp'] as const).filter((axis) => layout[axis] > 1).map((axis) => `${axis.toUpperCase()}(${at[axis]})`);
+  const parts = (['pp', 'dp', 'sp', 'ep', 'tp'] as const)
+    .filter((axis) => layout[axis] > 1)
+    .map((axis) => `${axis.toUpperCase()}(${at[axis]})`);
   return parts.join('-') || 'alone';
 }
 
 export function adapterName({ adapter, kind }: DeviceReport): string {
   if (kind === 'cpu') return adapter.description;
-  return adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(' / ') || namelessAdapter(userAgent());
+  return (
+    adapter.description ||
+    [adapter.vendor, adapter.architecture].filter(Boolean).join(' / ') ||
+    namelessAdapter(userAgent())
+  );
 }

@@ -1,6 +1,7 @@
-// What tabs of one browser can do for each other: hear at once that one is gone, by Web Locks, and meet for the fast lane, by a SharedWorker that makes ports for two
-// tabs, or, where there is none or it fails, by BroadcastChannel. While it is in a room, a tab holds locks that say how it can be met: whoever finds none of an
-// address knows at once that the tab is elsewhere, or wants WebRTC alone.
+// What tabs of one browser can do for each other: hear at once that one is gone, by Web Locks, and meet for the fast
+// lane, by a SharedWorker that makes ports for two tabs, or, where there is none or it fails, by BroadcastChannel.
+// While it is in a room, a tab holds locks that say how it can be met: whoever finds none of an address knows at once
+// that the tab is elsewhere, or wants WebRTC alone.
 
 import { realWorld } from '../base/world.ts';
 import type { Mesh, MeshOptions } from '../cluster/mesh.ts';
@@ -23,7 +24,11 @@ export interface LaneWorker {
 /** The worker of the rank that this page hosts now. */
 export function laneWorker(host: () => RankHost | undefined): LaneWorker {
   return {
-    watch: (peer, lock) => { void host()?.watch(peer, lock).catch(() => undefined); },
+    watch: (peer, lock) => {
+      void host()
+        ?.watch(peer, lock)
+        .catch(() => undefined);
+    },
     accuse: async (peer, what) => host()?.accuse(peer, what),
     adoptSameBrowser: (peer, met) => host()!.adoptSameBrowser(peer, met),
   };
@@ -38,13 +43,24 @@ export interface TabLanes {
 
 export function tabLanes(lane: 'webrtc' | 'same-browser', worker: LaneWorker): TabLanes {
   const places = lane === 'webrtc' ? undefined : new MeetingPlaces();
-  const inner = (options: MeshOptions): Mesh => (places
-    ? createSameBrowserMesh(options, { world: realWorld, here: places.here, meet: places.meet, adopt: (peer, met) => worker.adoptSameBrowser(peer, met), fallback: createPeerMesh })
-    : createPeerMesh(options));
+  const inner = (options: MeshOptions): Mesh =>
+    places
+      ? createSameBrowserMesh(options, {
+          world: realWorld,
+          here: places.here,
+          meet: places.meet,
+          adopt: (peer, met) => worker.adoptSameBrowser(peer, met),
+          fallback: createPeerMesh,
+        })
+      : createPeerMesh(options);
   return {
     tell: (carrier) => (places ? told(carrier, places) : carrier),
-    createMesh: (options) => createWitnessedMesh({ ...options, accuse: (peer, what) => worker.accuse(peer, what) },
-      { holdLock: holdTabLock, isHeld: isTabLockHeld, watch: (peer, lock) => worker.watch(peer, lock) }, inner),
+    createMesh: (options) =>
+      createWitnessedMesh(
+        { ...options, accuse: (peer, what) => worker.accuse(peer, what) },
+        { holdLock: holdTabLock, isHeld: isTabLockHeld, watch: (peer, lock) => worker.watch(peer, lock) },
+        inner,
+      ),
   };
 }
 
@@ -74,7 +90,7 @@ class MeetingPlaces {
     this.leave();
     this.#address = address;
     if (typeof BroadcastChannel === 'undefined') return;
-    for (const way of this.#ports ? ['channel', 'ports'] as const : ['channel'] as const) {
+    for (const way of this.#ports ? (['channel', 'ports'] as const) : (['channel'] as const)) {
       const release = await holdTabLock(lockOf(way, address)).catch(() => undefined);
       if (release) this.#held.push({ way, release });
     }
@@ -89,7 +105,9 @@ class MeetingPlaces {
   readonly here = async (address: string): Promise<Way | undefined> => {
     if (this.#address === undefined) return undefined;
     for (const way of ['ports', 'channel'] as const) {
-      const both = await Promise.all([address, this.#address].map((who) => isTabLockHeld(lockOf(way, who)).catch(() => false)));
+      const both = await Promise.all(
+        [address, this.#address].map((who) => isTabLockHeld(lockOf(way, who)).catch(() => false)),
+      );
       if (both.every(Boolean)) return way;
     }
     return undefined;
@@ -106,12 +124,20 @@ class MeetingPlaces {
   }
 }
 
-/** A meeting gives ports that the SharedWorker made. Undefined where there is no SharedWorker, or it throws; `failed` is called when its script does not run. */
-export function meetByWorker(failed: () => void = () => undefined): ((name: string, signal: AbortSignal) => Promise<Met>) | undefined {
+/**
+ * A meeting gives ports that the SharedWorker made. Undefined where there is no SharedWorker, or it throws; `failed` is
+ * called when its script does not run.
+ */
+export function meetByWorker(
+  failed: () => void = () => undefined,
+): ((name: string, signal: AbortSignal) => Promise<Met>) | undefined {
   if (typeof SharedWorker === 'undefined') return undefined;
   let shared: SharedWorker;
   try {
-    shared = new SharedWorker(new URL('../../workers/introduce.ts', import.meta.url), { type: 'module', name: 'tabmesh introductions' });
+    shared = new SharedWorker(new URL('../../workers/introduce.ts', import.meta.url), {
+      type: 'module',
+      name: 'tabmesh introductions',
+    });
   } catch {
     return undefined;
   }
@@ -124,19 +150,30 @@ export function meetByWorker(failed: () => void = () => undefined): ((name: stri
     waiting.clear();
     failed();
   };
-  port.onmessage = ({ data: { meet, ports: [talk, control, bulk] } }: MessageEvent<Introduction>) => {
+  port.onmessage = ({
+    data: {
+      meet,
+      ports: [talk, control, bulk],
+    },
+  }: MessageEvent<Introduction>) => {
     const taken = waiting.get(meet);
     waiting.delete(meet);
     if (taken) taken.resolve({ kind: 'ports', talk, control, bulk });
     else for (const end of [talk, control, bulk]) end.close();
   };
   const say = (wish: Wish): void => port.postMessage(wish);
-  return (name, signal) => new Promise((resolve, reject) => {
-    if (broken) { reject(broken); return; }
-    waiting.set(name, { resolve, reject });
-    signal.addEventListener('abort', () => { if (waiting.delete(name)) say({ meet: name, leave: true }); });
-    say({ meet: name });
-  });
+  return (name, signal) =>
+    new Promise((resolve, reject) => {
+      if (broken) {
+        reject(broken);
+        return;
+      }
+      waiting.set(name, { resolve, reject });
+      signal.addEventListener('abort', () => {
+        if (waiting.delete(name)) say({ meet: name, leave: true });
+      });
+      say({ meet: name });
+    });
 }
 
 /** Both are there when they have greeted; the data then has a channel of its own. */

@@ -1,5 +1,6 @@
-// The error function in f64, by its series of positive terms: erf(x) = 2/sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (2n+1)!!.
-// Absolute error below 1e-15; 1 - erf(6) is 2e-17. Source: NIST Digital Library of Mathematical Functions, 7.6.2.
+// The error function in f64, by its series of positive terms: erf(x) = 2/sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) /
+// (2n+1)!!. Absolute error below 1e-15; 1 - erf(6) is 2e-17. Source: NIST Digital Library of Mathematical Functions,
+// 7.6.2.
 
 export function erf(x: number): number {
   const a = Math.abs(x);

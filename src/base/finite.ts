@@ -1,4 +1,5 @@
-// NaN and infinity, seen by their bits: a compiler or a GPU may assume that floats are numbers, but not that integers are.
+// NaN and infinity, seen by their bits: a compiler or a GPU may assume that floats are numbers, but not that integers
+// are.
 
 /** The exponent of an f32 that is no number. */
 const EXPONENT = 0x7f800000;
@@ -11,7 +12,14 @@ export function firstNonFinite(values: ArrayLike<number>): number {
     const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
     // An exponent of ones, and no other, carries into the sign.
     for (; i + 4 <= bits.length; i += 4) {
-      if ((((bits[i]! & EXPONENT) + LOWEST) | ((bits[i + 1]! & EXPONENT) + LOWEST) | ((bits[i + 2]! & EXPONENT) + LOWEST) | ((bits[i + 3]! & EXPONENT) + LOWEST)) < 0) break;
+      if (
+        (((bits[i]! & EXPONENT) + LOWEST) |
+          ((bits[i + 1]! & EXPONENT) + LOWEST) |
+          ((bits[i + 2]! & EXPONENT) + LOWEST) |
+          ((bits[i + 3]! & EXPONENT) + LOWEST)) <
+        0
+      )
+        break;
     }
   }
   for (; i < values.length; i++) if (!Number.isFinite(values[i])) return i;

@@ -1,6 +1,7 @@
-// A strict JSON reader for bytes and text from elsewhere: RFC 8259 and nothing more, with caps. Objects come back as Map, so that
-// a key called `__proto__` is only a key; a key that stands twice is refused (JSON.parse silently keeps the last one).
-// Every failure is a FormatError that names the place. Cost: one pass, recursion at most `maxDepth` deep.
+// A strict JSON reader for bytes and text from elsewhere: RFC 8259 and nothing more, with caps. Objects come back as
+// Map, so that a key called `__proto__` is only a key; a key that stands twice is refused (JSON.parse silently keeps
+// the last one). Every failure is a FormatError that names the place. Cost: one pass, recursion at most `maxDepth`
+// deep.
 
 import { FormatError } from './errors.ts';
 import { visibleJson } from './plain-text.ts';
@@ -17,7 +18,10 @@ export interface JsonOptions {
   readonly naturalsOnly?: boolean;
 }
 
-/** The value of `text`. Rejects trailing characters, duplicate keys, unpaired surrogates and numbers that overflow to infinity. */
+/**
+ * The value of `text`. Rejects trailing characters, duplicate keys, unpaired surrogates and numbers that overflow to
+ * infinity.
+ */
 export function parseJson(text: string, options: JsonOptions): JsonValue {
   const parser = new Parser(text, options);
   const value = parser.value(0);
@@ -25,7 +29,10 @@ export function parseJson(text: string, options: JsonOptions): JsonValue {
   return value;
 }
 
-/** UTF-8 bytes to text; a FormatError for bytes that are not UTF-8. A byte order mark is kept, so that the JSON reader refuses it. */
+/**
+ * UTF-8 bytes to text; a FormatError for bytes that are not UTF-8. A byte order mark is kept, so that the JSON reader
+ * refuses it.
+ */
 export function decodeUtf8(bytes: Uint8Array, format: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -67,7 +74,14 @@ export function quoteAddress(text: string): string {
 }
 
 const ESCAPES: ReadonlyMap<string, string> = new Map([
-  ['"', '"'], ['\\', '\\'], ['/', '/'], ['b', '\b'], ['f', '\f'], ['n', '\n'], ['r', '\r'], ['t', '\t'],
+  ['"', '"'],
+  ['\\', '\\'],
+  ['/', '/'],
+  ['b', '\b'],
+  ['f', '\f'],
+  ['n', '\n'],
+  ['r', '\r'],
+  ['t', '\t'],
 ]);
 // Sticky, so that one match starts exactly at the cursor.
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
@@ -123,7 +137,8 @@ class Parser {
     this.#enter(depth);
     const out: JsonValue[] = [];
     if (this.#take(']')) return out;
-    do out.push(this.value(depth)); while (this.#take(','));
+    do out.push(this.value(depth));
+    while (this.#take(','));
     if (!this.#take(']')) this.#fail('expected a comma or a closing bracket');
     return out;
   }
@@ -135,7 +150,8 @@ class Parser {
       out += this.#match(PLAIN_CHARACTERS);
       const c = this.#text[this.#at++];
       if (c === '"') break;
-      if (c !== '\\') this.#fail(c === undefined ? 'the text ends inside a string' : 'a control character stands inside a string');
+      if (c !== '\\')
+        this.#fail(c === undefined ? 'the text ends inside a string' : 'a control character stands inside a string');
       const escape = this.#text[this.#at++] ?? '';
       if (escape === 'u') {
         const hex = this.#match(HEX4);
@@ -180,7 +196,7 @@ class Parser {
 
   /** Space, tab, line feed, carriage return. Headers of 100 MB pass here: no regular expression. */
   #skipSpace(): void {
-    for (;; this.#at++) {
+    for (; ; this.#at++) {
       const c = this.#text.charCodeAt(this.#at);
       if (c !== 0x20 && c !== 0x09 && c !== 0x0a && c !== 0x0d) return;
     }

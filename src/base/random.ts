@@ -1,7 +1,8 @@
-// Philox4x32-10, a counter-based generator: block(key, counter) is a pure function, so element i of a named stream has the same bits
-// whoever draws it. Every shard of a weight is drawn at the element's index in the whole weight: all layouts start equal.
-// The logarithm, sine and cosine are our own, because engines differ in the last bit of Math.log, Math.sin and Math.cos.
-// Cost: 10 rounds per 4 words. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011; Box and Muller 1958.
+// Philox4x32-10, a counter-based generator: block(key, counter) is a pure function, so element i of a named stream has
+// the same bits whoever draws it. Every shard of a weight is drawn at the element's index in the whole weight: all
+// layouts start equal. The logarithm, sine and cosine are our own, because engines differ in the last bit of Math.log,
+// Math.sin and Math.cos. Cost: 10 rounds per 4 words. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2,
+// 3", SC 2011; Box and Muller 1958.
 
 import { ConfigError } from './errors.ts';
 
@@ -12,19 +13,35 @@ const W1 = 0xbb67ae85;
 
 /** The upper 32 bits of the product of two u32. */
 function mulHigh(a: number, b: number): number {
-  const aLow = a & 0xffff, aHigh = a >>> 16, bLow = b & 0xffff, bHigh = b >>> 16;
+  const aLow = a & 0xffff,
+    aHigh = a >>> 16,
+    bLow = b & 0xffff,
+    bHigh = b >>> 16;
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
   const cross = aLow * bHigh + (middle & 0xffff);
   return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(cross / 65536)) >>> 0;
 }
 
-/** One block: `out` (4 u32) from a 128-bit counter (4 u32, least significant first) and a 64-bit key. Aliasing is allowed. */
-export function philox4x32(out: Uint32Array, c0: number, c1: number, c2: number, c3: number, key0: number, key1: number): void {
+/**
+ * One block: `out` (4 u32) from a 128-bit counter (4 u32, least significant first) and a 64-bit key. Aliasing is
+ * allowed.
+ */
+export function philox4x32(
+  out: Uint32Array,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  key0: number,
+  key1: number,
+): void {
   let k0 = key0 >>> 0;
   let k1 = key1 >>> 0;
   for (let round = 0; round < 10; round++) {
-    const high0 = mulHigh(M0, c0), low0 = Math.imul(M0, c0);
-    const high1 = mulHigh(M1, c2), low1 = Math.imul(M1, c2);
+    const high0 = mulHigh(M0, c0),
+      low0 = Math.imul(M0, c0);
+    const high1 = mulHigh(M1, c2),
+      low1 = Math.imul(M1, c2);
     c0 = (high1 ^ c1 ^ k0) >>> 0;
     c1 = low1 >>> 0;
     c2 = (high0 ^ c3 ^ k1) >>> 0;
@@ -32,7 +49,10 @@ export function philox4x32(out: Uint32Array, c0: number, c1: number, c2: number,
     k0 = (k0 + W0) >>> 0;
     k1 = (k1 + W1) >>> 0;
   }
-  out[0] = c0; out[1] = c1; out[2] = c2; out[3] = c3;
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 /** A stream's 64-bit id: two FNV-1a hashes of the name's UTF-16 units, each finished with an avalanche. */
@@ -53,7 +73,10 @@ function avalanche(x: number): number {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
-/** The draws of one (seed, stream name). Give every use its own name: uniforms and normals of one stream share their bits. */
+/**
+ * The draws of one (seed, stream name). Give every use its own name: uniforms and normals of one stream share their
+ * bits.
+ */
 export class RandomStream {
   readonly #key0: number;
   readonly #key1: number;
@@ -63,7 +86,8 @@ export class RandomStream {
 
   /** `seed` is a whole number below 2^53. */
   constructor(seed: number, stream: string) {
-    if (!Number.isSafeInteger(seed) || seed < 0) throw new ConfigError('seed', `expected a whole number from 0 to 2^53 - 1, got ${seed}`);
+    if (!Number.isSafeInteger(seed) || seed < 0)
+      throw new ConfigError('seed', `expected a whole number from 0 to 2^53 - 1, got ${seed}`);
     this.#key0 = seed >>> 0;
     this.#key1 = Math.floor(seed / 2 ** 32);
     this.#id = streamId(stream);
@@ -76,12 +100,19 @@ export class RandomStream {
   }
 
   /** Uniform in [0, 1), a multiple of 2^-32. */
-  uniform(index: number): number { return this.u32(index) * 2 ** -32; }
+  uniform(index: number): number {
+    return this.u32(index) * 2 ** -32;
+  }
 
   /** Uniform whole number in [0, n), n at most 2^32. Bias below n / 2^32. */
-  integer(index: number, n: number): number { return Math.floor(this.uniform(index) * n); }
+  integer(index: number, n: number): number {
+    return Math.floor(this.uniform(index) * n);
+  }
 
-  /** Standard normal as f64; at most 6.66 in magnitude. Elements 2i and 2i + 1 are the two halves of one Box-Muller pair. */
+  /**
+   * Standard normal as f64; at most 6.66 in magnitude. Elements 2i and 2i + 1 are the two halves of one Box-Muller
+   * pair.
+   */
   normal(index: number): number {
     const pair = (index % 4) & 2;
     this.#seek(Math.floor(index / 4));
@@ -118,11 +149,20 @@ export function fillNormal(out: Float32Array, seed: number, stream: string, firs
   for (let i = 0; i < out.length; i++) out[i] = std * random.normal(firstIndex + i);
 }
 
-/** ln x for 0 < x <= 1 that is a multiple of 2^-32, within 1e-15: x = m 2^e with m in [sqrt 1/2, sqrt 2), ln m = 2 atanh((m-1)/(m+1)). */
+/**
+ * ln x for 0 < x <= 1 that is a multiple of 2^-32, within 1e-15: x = m 2^e with m in [sqrt 1/2, sqrt 2), ln m = 2
+ * atanh((m-1)/(m+1)).
+ */
 export function naturalLog(x: number): number {
   let exponent = 0;
-  while (x < 2 ** -8) { x *= 256; exponent -= 8; }
-  while (x < Math.SQRT1_2) { x *= 2; exponent--; }
+  while (x < 2 ** -8) {
+    x *= 256;
+    exponent -= 8;
+  }
+  while (x < Math.SQRT1_2) {
+    x *= 2;
+    exponent--;
+  }
   const s = (x - 1) / (x + 1);
   const s2 = s * s;
   let sum = 0;
@@ -134,7 +174,10 @@ export function naturalLog(x: number): number {
 export function sineOfTurn(t: number): number {
   let r = t >= 1 ? t - 1 : t;
   let sign = 1;
-  if (r >= 0.5) { r -= 0.5; sign = -1; }
+  if (r >= 0.5) {
+    r -= 0.5;
+    sign = -1;
+  }
   if (r > 0.25) r = 0.5 - r;
   const x = 2 * Math.PI * r;
   const x2 = x * x;

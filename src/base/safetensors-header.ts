@@ -9,13 +9,33 @@ import { decodeUtf8, isArray, isObject, parseJson, quote, type JsonValue } from 
 import { formatShape, type Shape } from './shape.ts';
 
 export const BYTES = {
-  F64: 8, I64: 8, U64: 8, F32: 4, I32: 4, U32: 4, F16: 2, BF16: 2, I16: 2, U16: 2, I8: 1, U8: 1, BOOL: 1,
+  F64: 8,
+  I64: 8,
+  U64: 8,
+  F32: 4,
+  I32: 4,
+  U32: 4,
+  F16: 2,
+  BF16: 2,
+  I16: 2,
+  U16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
 } as const;
 export type SafetensorsDType = keyof typeof BYTES;
 
 /** Bits per element of types that the format has and nothing here computes with. */
 const FOREIGN_BITS: Readonly<Record<string, number>> = {
-  F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8, F6_E2M3: 6, F6_E3M2: 6, F4: 4, C64: 64,
+  F8_E4M3: 8,
+  F8_E5M2: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  F4: 4,
+  C64: 64,
 };
 
 export interface ReadOptions {
@@ -38,7 +58,10 @@ export interface TensorPlace {
   readonly end: number;
 }
 
-export interface SafetensorsHeader { readonly places: readonly TensorPlace[]; readonly metadata: ReadonlyMap<string, string> }
+export interface SafetensorsHeader {
+  readonly places: readonly TensorPlace[];
+  readonly metadata: ReadonlyMap<string, string>;
+}
 
 export const TENSOR_NAME = /^[A-Za-z0-9._/-]{1,128}$/;
 /** The format allows no longer header. */
@@ -57,7 +80,9 @@ export function headerLength(start: Uint8Array, fileBytes: number, options: Read
   const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
   const headerBytes = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (headerBytes > maxHeaderBytes) {
-    return fail(`the header claims ${headerBytes} bytes, but at most ${maxHeaderBytes} are accepted; ${otherFormat(start)}`);
+    return fail(
+      `the header claims ${headerBytes} bytes, but at most ${maxHeaderBytes} are accepted; ${otherFormat(start)}`,
+    );
   }
   if (headerBytes > fileBytes - 8) {
     return fail(`the header claims ${headerBytes} bytes, but only ${fileBytes - 8} follow; the file is cut off`);
@@ -85,7 +110,9 @@ export function readHeader(header: Uint8Array, dataBytes: number, options: ReadO
   const { names = TENSOR_NAME, expected, label } = options;
   const fail = failure(label);
   if (header[0] !== 0x7b) fail('the header must begin with {');
-  const json = labelled(label, () => parseJson(decodeUtf8(header, FORMAT), { format: FORMAT, maxDepth: 3, naturalsOnly: true }));
+  const json = labelled(label, () =>
+    parseJson(decodeUtf8(header, FORMAT), { format: FORMAT, maxDepth: 3, naturalsOnly: true }),
+  );
   if (!isObject(json)) return fail('the header must be an object');
 
   const metadata = new Map<string, string>();
@@ -114,7 +141,9 @@ export function readHeader(header: Uint8Array, dataBytes: number, options: ReadO
   let end = 0;
   for (const t of places) {
     if (t.begin > end) {
-      fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, but the tensor before it ends at ${end}: a hole of ${t.begin - end} bytes`);
+      fail(
+        `tensor ${quote(t.name)} begins at byte ${t.begin}, but the tensor before it ends at ${end}: a hole of ${t.begin - end} bytes`,
+      );
     }
     if (t.begin < end) {
       fail(`tensor ${quote(t.name)} begins at byte ${t.begin}, inside the tensor before it, which ends at ${end}`);
@@ -128,18 +157,23 @@ export function readHeader(header: Uint8Array, dataBytes: number, options: ReadO
 }
 
 function failure(label: string | undefined): (detail: string) => never {
-  return (detail) => { throw new FormatError(FORMAT, label ? `${label}: ${detail}` : detail); };
+  return (detail) => {
+    throw new FormatError(FORMAT, label ? `${label}: ${detail}` : detail);
+  };
 }
 
 /** A type whose values are read here. */
-export function isOurs(dtype: string): dtype is SafetensorsDType { return Object.hasOwn(BYTES, dtype); }
+export function isOurs(dtype: string): dtype is SafetensorsDType {
+  return Object.hasOwn(BYTES, dtype);
+}
 
 /**
  * The three fields of a tensor's header entry, with offsets that lie inside the data and agree with dtype and shape.
  */
 function checkInfo(value: JsonValue, dataBytes: number, fail: (detail: string) => never): Omit<TensorPlace, 'name'> {
   if (!isObject(value)) return fail('expected an object with dtype, shape and data_offsets');
-  for (const key of value.keys()) if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') fail(`unknown field ${quote(key)}`);
+  for (const key of value.keys())
+    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') fail(`unknown field ${quote(key)}`);
   const dtype = value.get('dtype');
   if (typeof dtype !== 'string' || !DTYPE_NAME.test(dtype)) {
     const got = typeof dtype === 'string' ? quote(dtype) : 'no string';

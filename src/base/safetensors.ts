@@ -5,7 +5,13 @@
 import { FormatError } from './errors.ts';
 import { quote } from './json.ts';
 import {
-  BYTES, headerLength, isOurs, readHeader, TENSOR_NAME, type ReadOptions, type SafetensorsDType,
+  BYTES,
+  headerLength,
+  isOurs,
+  readHeader,
+  TENSOR_NAME,
+  type ReadOptions,
+  type SafetensorsDType,
 } from './safetensors-header.ts';
 import { elements, formatShape, type Shape } from './shape.ts';
 
@@ -19,12 +25,19 @@ export interface SafetensorsEntry {
 }
 
 /** A tensor of another type than ours: it may stand in a file, but its values cannot be read. */
-export interface ForeignEntry { readonly dtype: string; readonly shape: Shape; readonly bytes: Uint8Array }
+export interface ForeignEntry {
+  readonly dtype: string;
+  readonly shape: Shape;
+  readonly bytes: Uint8Array;
+}
 
 export interface SafetensorsFile {
   /** In the order of the file's bytes. */
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
-  /** Tensors of types that are not read here, such as F8_E4M3: no reason to refuse the file as long as nobody needs them. */
+  /**
+   * Tensors of types that are not read here, such as F8_E4M3: no reason to refuse the file as long as nobody needs
+   * them.
+   */
   readonly foreign: ReadonlyMap<string, ForeignEntry>;
   readonly metadata: ReadonlyMap<string, string>;
 }
@@ -49,26 +62,45 @@ export function readSafetensors(bytes: Uint8Array, options: ReadOptions = {}): S
 export interface WriteEntry {
   readonly dtype: SafetensorsDType;
   readonly shape: Shape;
-  /** The elements in row-major order; its bytes are written as they are (little-endian hosts only, as every browser is). */
+  /**
+   * The elements in row-major order; its bytes are written as they are (little-endian hosts only, as every browser is).
+   */
   readonly data: ArrayBufferView;
 }
 
 /**
- * The bytes of a file. Tensors keep the order given, except that wider elements come first, so that every tensor is aligned to its
- * own element; the data begin at a multiple of 8. The default metadata `format: pt` is what PyTorch-side loaders ask for.
+ * The bytes of a file. Tensors keep the order given, except that wider elements come first, so that every tensor is
+ * aligned to its own element; the data begin at a multiple of 8. The default metadata `format: pt` is what PyTorch-side
+ * loaders ask for.
  */
-export function writeSafetensors(tensors: Iterable<readonly [string, WriteEntry]>, metadata: ReadonlyMap<string, string> = new Map([['format', 'pt']])): Uint8Array<ArrayBuffer> {
+export function writeSafetensors(
+  tensors: Iterable<readonly [string, WriteEntry]>,
+  metadata: ReadonlyMap<string, string> = new Map([['format', 'pt']]),
+): Uint8Array<ArrayBuffer> {
   const list = [...tensors].sort((a, b) => BYTES[b[1].dtype] - BYTES[a[1].dtype]);
   const header: string[] = [];
-  if (metadata.size) header.push(`"__metadata__":{${[...metadata].map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`);
+  if (metadata.size)
+    header.push(
+      `"__metadata__":{${[...metadata].map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`,
+    );
   const seen = new Set<string>(['__metadata__']);
   let end = 0;
   for (const [name, { dtype, shape, data }] of list) {
-    if (seen.has(name) || !TENSOR_NAME.test(name)) throw new FormatError(FORMAT, `cannot write a tensor called ${quote(name)}: ${seen.has(name) ? 'the name is taken' : 'the name must match ' + TENSOR_NAME.source}`);
+    if (seen.has(name) || !TENSOR_NAME.test(name))
+      throw new FormatError(
+        FORMAT,
+        `cannot write a tensor called ${quote(name)}: ${seen.has(name) ? 'the name is taken' : 'the name must match ' + TENSOR_NAME.source}`,
+      );
     seen.add(name);
     const need = elements(shape) * BYTES[dtype];
-    if (data.byteLength !== need) throw new FormatError(FORMAT, `cannot write tensor ${quote(name)}: got ${data.byteLength} bytes, but ${dtype} ${formatShape(shape)} needs ${need}`);
-    header.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + need}]}`);
+    if (data.byteLength !== need)
+      throw new FormatError(
+        FORMAT,
+        `cannot write tensor ${quote(name)}: got ${data.byteLength} bytes, but ${dtype} ${formatShape(shape)} needs ${need}`,
+      );
+    header.push(
+      `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + need}]}`,
+    );
     end += need;
   }
   const json = new TextEncoder().encode(`{${header.join(',')}}`);
@@ -97,10 +129,14 @@ export function toFloat32(entry: SafetensorsEntry): Float32Array<ArrayBuffer> {
   return out;
 }
 
-/** As toFloat32, but a view of the file's own bytes where they are aligned f32: large weights are then in memory once. Not to be written to. */
+/**
+ * As toFloat32, but a view of the file's own bytes where they are aligned f32: large weights are then in memory once.
+ * Not to be written to.
+ */
 export function viewFloat32(entry: SafetensorsEntry): Float32Array {
   const { dtype, bytes } = entry;
-  if (dtype === 'F32' && bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  if (dtype === 'F32' && bytes.byteOffset % 4 === 0)
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   return toFloat32(entry);
 }
 
@@ -110,7 +146,8 @@ export function toInt32(entry: SafetensorsEntry): Int32Array<ArrayBuffer> {
   const values = toFloat64(entry);
   const out = Int32Array.from(values);
   const bad = out.findIndex((value, i) => value !== values[i]);
-  if (bad >= 0) throw new FormatError(FORMAT, `${entry.dtype} element ${bad} is ${values[bad]}, which is no 32-bit whole number`);
+  if (bad >= 0)
+    throw new FormatError(FORMAT, `${entry.dtype} element ${bad} is ${values[bad]}, which is no 32-bit whole number`);
   return out;
 }
 
@@ -126,10 +163,19 @@ export function toFloat64(entry: SafetensorsEntry): Float64Array<ArrayBuffer> {
 }
 
 const READERS: Readonly<Record<SafetensorsDType, (view: DataView, at: number) => number>> = {
-  F64: (v, at) => v.getFloat64(at, true), F32: (v, at) => v.getFloat32(at, true), F16: (v, at) => halfToNumber(v.getUint16(at, true)),
-  BF16: (v, at) => bfloatToNumber(v.getUint16(at, true)), I64: (v, at) => Number(v.getBigInt64(at, true)), U64: (v, at) => Number(v.getBigUint64(at, true)),
-  I32: (v, at) => v.getInt32(at, true), U32: (v, at) => v.getUint32(at, true), I16: (v, at) => v.getInt16(at, true), U16: (v, at) => v.getUint16(at, true),
-  I8: (v, at) => v.getInt8(at), U8: (v, at) => v.getUint8(at), BOOL: (v, at) => (v.getUint8(at) ? 1 : 0),
+  F64: (v, at) => v.getFloat64(at, true),
+  F32: (v, at) => v.getFloat32(at, true),
+  F16: (v, at) => halfToNumber(v.getUint16(at, true)),
+  BF16: (v, at) => bfloatToNumber(v.getUint16(at, true)),
+  I64: (v, at) => Number(v.getBigInt64(at, true)),
+  U64: (v, at) => Number(v.getBigUint64(at, true)),
+  I32: (v, at) => v.getInt32(at, true),
+  U32: (v, at) => v.getUint32(at, true),
+  I16: (v, at) => v.getInt16(at, true),
+  U16: (v, at) => v.getUint16(at, true),
+  I8: (v, at) => v.getInt8(at),
+  U8: (v, at) => v.getUint8(at),
+  BOOL: (v, at) => (v.getUint8(at) ? 1 : 0),
 };
 
 /** The value of an IEEE half: 1 sign, 5 exponent, 10 fraction bits. */

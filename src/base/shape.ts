@@ -16,7 +16,12 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /** A typed view of `bytes` as `dtype`, without a copy. `bytes.byteOffset` must be a multiple of 4. */
-export function typedView(dtype: DType, bytes: ArrayBuffer, byteOffset = 0, length = (bytes.byteLength - byteOffset) / 4): TypedArray {
+export function typedView(
+  dtype: DType,
+  bytes: ArrayBuffer,
+  byteOffset = 0,
+  length = (bytes.byteLength - byteOffset) / 4,
+): TypedArray {
   if (dtype === 'f32') return new Float32Array(bytes, byteOffset, length);
   if (dtype === 'u32') return new Uint32Array(bytes, byteOffset, length);
   return new Int32Array(bytes, byteOffset, length);

@@ -1,5 +1,6 @@
-// The one place where the runtime meets clocks, timers and randomness. A test passes a virtual World, so a whole cluster
-// runs in one process under a seeded clock. tests/layers.test.ts refuses these globals anywhere else below level 7.
+// The one place where the runtime meets clocks, timers and randomness. A test passes a virtual World, so a whole
+// cluster runs in one process under a seeded clock. tests/layers.test.ts refuses these globals anywhere else below
+// level 7.
 
 export interface World {
   /** Milliseconds on a monotonic clock with an arbitrary origin. */
@@ -26,11 +27,15 @@ export const realWorld: World = {
 };
 
 /**
- * Resolves in a later task of this thread, behind the messages, signals and input that wait now. Who computes for long without waiting for anything awaits
- * it now and then, so that the thread hears what it is told. No delay: neither a timer nor its throttling.
+ * Resolves in a later task of this thread, behind the messages, signals and input that wait now. Who computes for long
+ * without waiting for anything awaits it now and then, so that the thread hears what it is told. No delay: neither a
+ * timer nor its throttling.
  */
 export function nextTask(): Promise<void> {
-  if (typeof setImmediate === 'function') return new Promise((resolve) => { setImmediate(resolve); });
+  if (typeof setImmediate === 'function')
+    return new Promise((resolve) => {
+      setImmediate(resolve);
+    });
   tasks ??= messageTasks();
   return tasks();
 }
@@ -42,10 +47,11 @@ function messageTasks(): () => Promise<void> {
   const { port1, port2 } = new MessageChannel();
   const waiting: (() => void)[] = [];
   port1.onmessage = () => waiting.shift()!();
-  return () => new Promise((resolve) => {
-    waiting.push(resolve);
-    port2.postMessage(null);
-  });
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      port2.postMessage(null);
+    });
 }
 
 /** A World whose time moves only when `advance` is called; timers fire in order of due time, then of creation. */
@@ -55,30 +61,40 @@ export class VirtualWorld implements World {
   #seed: number;
   readonly #timers = new Map<number, { due: number; fire: () => void }>();
 
-  constructor(seed = 1) { this.#seed = seed >>> 0; }
+  constructor(seed = 1) {
+    this.#seed = seed >>> 0;
+  }
 
-  now(): number { return this.#now; }
+  now(): number {
+    return this.#now;
+  }
 
   timer(delayMs: number, fire: () => void): () => void {
     const id = this.#order++;
     this.#timers.set(id, { due: this.#now + delayMs, fire });
-    return () => { this.#timers.delete(id); };
+    return () => {
+      this.#timers.delete(id);
+    };
   }
 
   randomBytes(length: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i++) {
       // xorshift32: any seeded stream will do, nothing here is a secret.
-      this.#seed ^= this.#seed << 13; this.#seed >>>= 0;
+      this.#seed ^= this.#seed << 13;
+      this.#seed >>>= 0;
       this.#seed ^= this.#seed >>> 17;
-      this.#seed ^= this.#seed << 5; this.#seed >>>= 0;
+      this.#seed ^= this.#seed << 5;
+      this.#seed >>>= 0;
       bytes[i] = this.#seed & 255;
     }
     return bytes;
   }
 
   /** Timers that have not fired. */
-  get pending(): number { return this.#timers.size; }
+  get pending(): number {
+    return this.#timers.size;
+  }
 
   /** Moves time forward by `ms`, firing what falls due; lets promise reactions run between two timers. */
   async advance(ms: number): Promise<void> {
@@ -87,7 +103,11 @@ export class VirtualWorld implements World {
       for (let i = 0; i < 20; i++) await Promise.resolve();
       let next = -1;
       let due = Infinity;
-      for (const [id, timer] of this.#timers) if (timer.due < due) { next = id; due = timer.due; }
+      for (const [id, timer] of this.#timers)
+        if (timer.due < due) {
+          next = id;
+          due = timer.due;
+        }
       if (next < 0 || due > end) break;
       const { fire } = this.#timers.get(next)!;
       this.#timers.delete(next);

@@ -1,4 +1,5 @@
-// Seeded numbers for the workloads: uniform with mean 0 and a standard deviation, which is as good as normal for timing and a fifth of the cost.
+// Seeded numbers for the workloads: uniform with mean 0 and a standard deviation, which is as good as normal for timing
+// and a fifth of the cost.
 
 import { streamId } from '../base/random.ts';
 import type { HostTensor } from './problem.ts';
@@ -23,7 +24,11 @@ export function numbers(name: string, shape: readonly number[], deviation = 1): 
 }
 
 /** Whole numbers from 0 to below `n`. */
-export function indices(name: string, length: number, n: number): HostTensor & { readonly data: Int32Array<ArrayBuffer> } {
+export function indices(
+  name: string,
+  length: number,
+  n: number,
+): HostTensor & { readonly data: Int32Array<ArrayBuffer> } {
   const next = seededU32(name);
   return { shape: [length], data: Int32Array.from({ length }, () => next() % n) };
 }

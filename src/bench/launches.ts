@@ -1,4 +1,5 @@
-// tabmesh's side of a workload that is a fixed list of kernels: buffers are made and filled once, launches prepared once, n runs are one submit.
+// tabmesh's side of a workload that is a fixed list of kernels: buffers are made and filled once, launches prepared
+// once, n runs are one submit.
 
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
@@ -8,14 +9,20 @@ import { bindingDType } from '../device/kernel.ts';
 import type { Problem, Runner } from './problem.ts';
 
 /** One launch; `io` names tensors of the work. */
-export interface WorkLaunch { readonly kernel: Kernel; readonly params: Params; readonly io: Readonly<Record<string, string>> }
+export interface WorkLaunch {
+  readonly kernel: Kernel;
+  readonly params: Params;
+  readonly io: Readonly<Record<string, string>>;
+}
 
 export interface Work {
   /** Tensors besides the problem's inputs, in elements of 4 bytes. */
   readonly scratch: Readonly<Record<string, number>>;
   readonly launches: readonly WorkLaunch[];
   /** Where each output of the problem lies: a tensor, or a run of elements of one. */
-  readonly outputs: Readonly<Record<string, string | { readonly tensor: string; readonly from: number; readonly length: number }>>;
+  readonly outputs: Readonly<
+    Record<string, string | { readonly tensor: string; readonly from: number; readonly length: number }>
+  >;
 }
 
 /** Bytes that the device has given out. */
@@ -24,9 +31,15 @@ export function bytesInUse(device: Device): number {
 }
 
 /** Throws LimitError where a tensor or a grid is too large; nothing is left allocated then. */
-export async function launchRunner(device: Device, { inputs }: Problem, { scratch, launches, outputs }: Work): Promise<Runner> {
+export async function launchRunner(
+  device: Device,
+  { inputs }: Problem,
+  { scratch, launches, outputs }: Work,
+): Promise<Runner> {
   const buffers: DeviceBuffer[] = [];
-  const dispose = (): void => { for (const buffer of buffers.splice(0)) device.free(buffer); };
+  const dispose = (): void => {
+    for (const buffer of buffers.splice(0)) device.free(buffer);
+  };
   const before = bytesInUse(device);
   try {
     const ranges = new Map<string, Range>();
@@ -40,12 +53,26 @@ export async function launchRunner(device: Device, { inputs }: Problem, { scratc
       device.write(ranges.get(name)!.buffer, 0, data);
     }
     for (const [name, elements] of Object.entries(scratch)) make(name, elements);
-    // A device with a qualifier checks its variants and measures them before anything is timed; workloads made of ops do so as their program is finished.
+    // A device with a qualifier checks its variants and measures them before anything is timed; workloads made of ops
+    // do so as their program is finished.
     await device.qualify?.(launches.map(({ kernel, params }) => ({ kernel, params, count: 1 })));
-    const prepared = await Promise.all(launches.map(({ kernel, params, io }) => device.prepare(kernel, params, Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, ranges.get(name)!])))));
+    const prepared = await Promise.all(
+      launches.map(({ kernel, params, io }) =>
+        device.prepare(
+          kernel,
+          params,
+          Object.fromEntries(Object.entries(io).map(([binding, name]) => [binding, ranges.get(name)!])),
+        ),
+      ),
+    );
     const places = Object.entries(outputs).map(([name, place]) => {
-      const { tensor, from, length } = typeof place === 'string' ? { tensor: place, from: 0, length: ranges.get(place)!.bytes / 4 } : place;
-      return { name, dtype: dtypeOf(launches, tensor), range: { buffer: ranges.get(tensor)!.buffer, offset: 4 * from, bytes: 4 * length } };
+      const { tensor, from, length } =
+        typeof place === 'string' ? { tensor: place, from: 0, length: ranges.get(place)!.bytes / 4 } : place;
+      return {
+        name,
+        dtype: dtypeOf(launches, tensor),
+        range: { buffer: ranges.get(tensor)!.buffer, offset: 4 * from, bytes: 4 * length },
+      };
     });
     return {
       peakBytes: bytesInUse(device) - before,
@@ -57,8 +84,13 @@ export async function launchRunner(device: Device, { inputs }: Problem, { scratc
         await device.idle();
       },
       async read() {
-        const bytes = await device.submit([], places.map(({ range }) => range));
-        return Object.fromEntries(places.map(({ name, dtype }, i): [string, TypedArray] => [name, typedView(dtype, bytes[i])]));
+        const bytes = await device.submit(
+          [],
+          places.map(({ range }) => range),
+        );
+        return Object.fromEntries(
+          places.map(({ name, dtype }, i): [string, TypedArray] => [name, typedView(dtype, bytes[i])]),
+        );
       },
       dispose,
     };
@@ -69,6 +101,8 @@ export async function launchRunner(device: Device, { inputs }: Problem, { scratc
 }
 
 function dtypeOf(launches: readonly WorkLaunch[], tensor: string): ReturnType<typeof bindingDType> {
-  for (const { kernel, io } of launches) for (const [binding, name] of Object.entries(io)) if (name === tensor) return bindingDType(kernel.bindings[binding]);
+  for (const { kernel, io } of launches)
+    for (const [binding, name] of Object.entries(io))
+      if (name === tensor) return bindingDType(kernel.bindings[binding]);
   return 'f32';
 }

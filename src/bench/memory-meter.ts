@@ -1,10 +1,13 @@
-// GPU memory that a library takes, seen from outside: while the meter runs, its GPUDevice's createBuffer and each buffer's destroy are counted, and
-// buffers from before that it uses again (libraries keep freed buffers) count as taken once they are bound or written. Staging buffers for reading
-// (MAP_READ) do not count.
+// GPU memory that a library takes, seen from outside: while the meter runs, its GPUDevice's createBuffer and each
+// buffer's destroy are counted, and buffers from before that it uses again (libraries keep freed buffers) count as
+// taken once they are bound or written. Staging buffers for reading (MAP_READ) do not count.
 
 const MAP_READ = 1;
 
-export interface MemoryMeter { readonly peakBytes: number; stop(): void }
+export interface MemoryMeter {
+  readonly peakBytes: number;
+  stop(): void;
+}
 
 /** Counts from now. Meters of one device may not overlap. */
 export function meterMemory(device: GPUDevice): MemoryMeter {
@@ -41,7 +44,9 @@ export function meterMemory(device: GPUDevice): MemoryMeter {
     return writeBuffer.apply(queue, given);
   };
   return {
-    get peakBytes() { return peak; },
+    get peakBytes() {
+      return peak;
+    },
     stop() {
       for (const name of ['createBuffer', 'createBindGroup']) Reflect.deleteProperty(device, name);
       Reflect.deleteProperty(queue, 'writeBuffer');

@@ -1,5 +1,5 @@
-// Bytes of a small ONNX model (protobuf), enough for a graph of a few nodes with f32 inputs and outputs of known shapes. Field numbers are those of
-// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+// Bytes of a small ONNX model (protobuf), enough for a graph of a few nodes with f32 inputs and outputs of known
+// shapes. Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 
 const FLOAT = 1;
 const IR_VERSION = 10;
@@ -29,14 +29,18 @@ function varint(value: number): Bytes {
   const out: number[] = [];
   let rest = value;
   do {
-    out.push(rest % 128 | (rest >= 128 ? 128 : 0));
+    out.push((rest % 128) | (rest >= 128 ? 128 : 0));
     rest = Math.floor(rest / 128);
   } while (rest > 0);
   return out;
 }
 
 const whole = (field: number, value: number): Bytes => [...varint(field << 3), ...varint(value)];
-const bytes = (field: number, content: Bytes): Bytes => [...varint((field << 3) | 2), ...varint(content.length), ...content];
+const bytes = (field: number, content: Bytes): Bytes => [
+  ...varint((field << 3) | 2),
+  ...varint(content.length),
+  ...content,
+];
 const text = (field: number, content: string): Bytes => bytes(field, [...new TextEncoder().encode(content)]);
 const float = (value: number): Bytes => [...new Uint8Array(Float32Array.of(value).buffer)];
 
@@ -48,8 +52,11 @@ function attribute([name, value]: readonly [string, number]): Bytes {
 
 function node({ op, inputs, outputs, domain, attributes = {} }: OnnxNode): Bytes {
   return [
-    ...inputs.flatMap((name) => text(1, name)), ...outputs.flatMap((name) => text(2, name)), ...text(4, op),
-    ...Object.entries(attributes).flatMap((entry) => bytes(5, attribute(entry))), ...(domain === undefined ? [] : text(7, domain)),
+    ...inputs.flatMap((name) => text(1, name)),
+    ...outputs.flatMap((name) => text(2, name)),
+    ...text(4, op),
+    ...Object.entries(attributes).flatMap((entry) => bytes(5, attribute(entry))),
+    ...(domain === undefined ? [] : text(7, domain)),
   ];
 }
 
@@ -65,8 +72,11 @@ function scalar([name, content]: readonly [string, number]): Bytes {
 /** A ModelProto with the default and Microsoft's operator sets. */
 export function onnxModel({ nodes, inputs, outputs, scalars = {} }: OnnxGraph): Uint8Array<ArrayBuffer> {
   const graph = [
-    ...nodes.flatMap((one) => bytes(1, node(one))), ...text(2, 'bench'), ...Object.entries(scalars).flatMap((entry) => bytes(5, scalar(entry))),
-    ...Object.entries(inputs).flatMap((entry) => bytes(11, value(entry))), ...Object.entries(outputs).flatMap((entry) => bytes(12, value(entry))),
+    ...nodes.flatMap((one) => bytes(1, node(one))),
+    ...text(2, 'bench'),
+    ...Object.entries(scalars).flatMap((entry) => bytes(5, scalar(entry))),
+    ...Object.entries(inputs).flatMap((entry) => bytes(11, value(entry))),
+    ...Object.entries(outputs).flatMap((entry) => bytes(12, value(entry))),
   ];
   const opset = (domain: string, version: number): Bytes => bytes(8, [...text(1, domain), ...whole(2, version)]);
   return Uint8Array.from([...whole(1, IR_VERSION), ...opset('', OPSET), ...opset(MICROSOFT, 1), ...bytes(7, graph)]);

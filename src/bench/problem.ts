@@ -1,10 +1,14 @@
-// What is measured. A workload (a file of workloads/) names shapes and makes a problem of each: seeded inputs, the useful work, and a check in f64. A
-// library makes a runner of a problem: its inputs lie on the GPU before the clock starts, its results stay there. Nothing here knows a page or Node.
+// What is measured. A workload (a file of workloads/) names shapes and makes a problem of each: seeded inputs, the
+// useful work, and a check in f64. A library makes a runner of a problem: its inputs lie on the GPU before the clock
+// starts, its results stay there. Nothing here knows a page or Node.
 
 import type { TypedArray } from '../base/shape.ts';
 import type { Device } from '../device/device.ts';
 
-export interface HostTensor { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> }
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+}
 
 export type Dims = Readonly<Record<string, number>>;
 export type Outputs = Readonly<Record<string, TypedArray>>;
@@ -24,7 +28,10 @@ export interface Problem {
   readonly shape: string;
   readonly dims: Dims;
   readonly inputs: Readonly<Record<string, HostTensor>>;
-  /** Useful floating-point operations of one run, and bytes that must cross memory at least once. Every library is credited the same. */
+  /**
+   * Useful floating-point operations of one run, and bytes that must cross memory at least once. Every library is
+   * credited the same.
+   */
   readonly cost: { readonly flops: number; readonly bytes: number };
   /** Runs before `check`; 1 unless stated. They start from the inputs. */
   readonly checkedRuns?: number;
@@ -50,7 +57,10 @@ export interface Runner {
 /** Default runs are those on a software adapter within minutes; quick ones are a subset, full ones the rest. */
 export type Scope = 'quick' | 'default' | 'full';
 
-export interface WorkloadShape { readonly dims: Dims; readonly scope: Scope }
+export interface WorkloadShape {
+  readonly dims: Dims;
+  readonly scope: Scope;
+}
 
 export interface Workload {
   readonly name: string;
@@ -66,7 +76,10 @@ export interface Workload {
 /** Makes a runner, or says in one sentence why the library has no such thing. */
 export type PeerWorkload = ((problem: Problem) => Promise<Runner>) | string;
 
-export interface PeerSession { readonly workloads: Readonly<Record<string, PeerWorkload>>; close?(): void }
+export interface PeerSession {
+  readonly workloads: Readonly<Record<string, PeerWorkload>>;
+  close?(): void;
+}
 
 /** Replaces a library's own way to load, by library: Node needs globals that a page has. */
 export type Loaders = Readonly<Record<string, (() => Promise<unknown>) | undefined>>;

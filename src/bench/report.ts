@@ -1,4 +1,5 @@
-// What a bench says: a row per workload, shape and library, under the adapter and browser that it ran on. The JSON form has the same fields.
+// What a bench says: a row per workload, shape and library, under the adapter and browser that it ran on. The JSON form
+// has the same fields.
 
 import { namelessAdapter, userAgent } from '../base/gpu-advice.ts';
 import type { AdapterInfo } from '../device/device.ts';
@@ -14,9 +15,15 @@ export interface BenchResult {
 }
 
 /** What a backend finds out; where and when are added by the command. */
-export interface Measured<R extends BenchResult = BenchResult> { readonly adapter: string; readonly results: readonly R[] }
+export interface Measured<R extends BenchResult = BenchResult> {
+  readonly adapter: string;
+  readonly results: readonly R[];
+}
 
-export interface BenchReport<R extends BenchResult = BenchResult> extends Measured<R> { readonly browser: string; readonly date: string }
+export interface BenchReport<R extends BenchResult = BenchResult> extends Measured<R> {
+  readonly browser: string;
+  readonly date: string;
+}
 
 export function describeAdapter({ vendor, architecture, description, software }: AdapterInfo): string {
   return `${[vendor, architecture, description].filter(Boolean).join(' ') || namelessAdapter(userAgent())}${software ? ' (software)' : ''}`;
@@ -32,5 +39,10 @@ export function median(values: readonly number[]): number {
 /** Lines of a table; `align` has an `l` or `r` per column. */
 export function table(align: string, header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
-  return [header, ...rows].map((row) => row.map((cell, column) => (align[column] === 'l' ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd());
+  return [header, ...rows].map((row) =>
+    row
+      .map((cell, column) => (align[column] === 'l' ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+      .join('  ')
+      .trimEnd(),
+  );
 }

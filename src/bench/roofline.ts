@@ -1,5 +1,6 @@
-// The two ceilings of an adapter, measured by kernels of our own: bandwidth by STREAM's four loops, arithmetic by chains of fused multiply-adds. The
-// best of a few shapes of each kernel counts, since a ceiling is what can be reached. Source: Williams, Waterman, Patterson: Roofline, 2009.
+// The two ceilings of an adapter, measured by kernels of our own: bandwidth by STREAM's four loops, arithmetic by
+// chains of fused multiply-adds. The best of a few shapes of each kernel counts, since a ceiling is what can be
+// reached. Source: Williams, Waterman, Patterson: Roofline, 2009.
 
 import { realWorld } from '../base/world.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../device/device.ts';
@@ -36,7 +37,12 @@ export async function measureCeilings(device: Device, checkpoint?: () => void): 
       for (const params of choices) {
         checkpoint?.();
         const sizes = kernel.sizes(params);
-        const io = Object.fromEntries(Object.keys(kernel.bindings).map((name): [string, Range] => [name, { buffer: buffers.get(name)!, offset: 0, bytes: 4 * sizes[name] }]));
+        const io = Object.fromEntries(
+          Object.keys(kernel.bindings).map((name): [string, Range] => [
+            name,
+            { buffer: buffers.get(name)!, offset: 0, bytes: 4 * sizes[name] },
+          ]),
+        );
         least = Math.min(least, await bestMs(device, await device.prepare(kernel, params, io)));
       }
       return least;
@@ -72,8 +78,14 @@ async function bestMs(device: Device, launch: Launch): Promise<number> {
   return least;
 }
 
-/** Achieved work over what the ceilings allow: min(peak, intensity x bandwidth). Data that stays in caches may pass 1. */
-export function roofShare({ bandwidth, peakGflops }: Ceilings, { flops, bytes }: { readonly flops: number; readonly bytes: number }, ms: number): number {
+/**
+ * Achieved work over what the ceilings allow: min(peak, intensity x bandwidth). Data that stays in caches may pass 1.
+ */
+export function roofShare(
+  { bandwidth, peakGflops }: Ceilings,
+  { flops, bytes }: { readonly flops: number; readonly bytes: number },
+  ms: number,
+): number {
   const attainable = Math.min(peakGflops, (flops / bytes) * Math.max(...Object.values(bandwidth)));
   return flops / ms / 1e6 / attainable;
 }

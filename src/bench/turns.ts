@@ -1,10 +1,13 @@
-// Fair timing on a machine that is never quiet: the libraries take turns A B C, C B A, ... on one adapter, each turn as many runs as fill it, and a
-// ratio is the median over the rounds of the ratio within a round. Slow ones (seconds a run) get one run per turn, and all get fewer rounds.
+// Fair timing on a machine that is never quiet: the libraries take turns A B C, C B A, ... on one adapter, each turn as
+// many runs as fill it, and a ratio is the median over the rounds of the ratio within a round. Slow ones (seconds a
+// run) get one run per turn, and all get fewer rounds.
 
 import { realWorld } from '../base/world.ts';
 import { median } from './report.ts';
 
-export interface Contestant { run(times: number): Promise<void> }
+export interface Contestant {
+  run(times: number): Promise<void>;
+}
 
 export interface Pace {
   /** Most rounds. */
@@ -25,7 +28,13 @@ export interface Times {
 }
 
 /** `estimates`: milliseconds of one warm run of each. `checkpoint` is called before each turn and may throw to stop. */
-export async function takeTurns(contestants: readonly Contestant[], estimates: readonly number[], pace: Pace, checkpoint?: () => void, now: () => number = realWorld.now): Promise<readonly Times[]> {
+export async function takeTurns(
+  contestants: readonly Contestant[],
+  estimates: readonly number[],
+  pace: Pace,
+  checkpoint?: () => void,
+  now: () => number = realWorld.now,
+): Promise<readonly Times[]> {
   const runs = estimates.map((ms) => Math.max(1, Math.min(MAX_RUNS, Math.round(pace.turnMs / ms) || 1)));
   const roundMs = estimates.reduce((sum, ms, i) => sum + ms * runs[i], 0);
   const rounds = Math.max(1, Math.min(pace.rounds, Math.round(pace.budgetMs / roundMs)));

@@ -1,5 +1,6 @@
-// A run in headless Chromium: one real tab per rank, joined over WebRTC through the embedded MQTT broker, or all ranks as workers of one tab. The pages
-// are told what to do by their address and tell what happens through `tabmeshReport` (see src/app/reporter.ts); results come back by upload.
+// A run in headless Chromium: one real tab per rank, joined over WebRTC through the embedded MQTT broker, or all ranks
+// as workers of one tab. The pages are told what to do by their address and tell what happens through `tabmeshReport`
+// (see src/app/reporter.ts); results come back by upload.
 
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
@@ -60,32 +61,43 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   const plan = JSON.stringify({
     config: formatRunConfig({ ...config, model: isPresetName(config.model) ? config.model : FOLDER_MODEL }),
     files: putFiles(run, files),
-    wantGradients: options.wantGradients === true, wantModel: options.wantModel === true, ...(options.sampleTokens === undefined ? {} : { sampleTokens: options.sampleTokens }),
+    wantGradients: options.wantGradients === true,
+    wantModel: options.wantModel === true,
+    ...(options.sampleTokens === undefined ? {} : { sampleTokens: options.sampleTokens }),
   });
   const size = worldSize(config.layout);
   const context = await browser.newContext();
   const open = async (tab: number, fragment: Record<string, string>): Promise<Page> => {
     const page = await context.newPage();
-    await page.exposeBinding('tabmeshReport', (_source, text: string) => options.onReport(tab, JSON.parse(text) as TabReport));
+    await page.exposeBinding('tabmeshReport', (_source, text: string) =>
+      options.onReport(tab, JSON.parse(text) as TabReport),
+    );
     page.on('pageerror', (error) => options.onReport(tab, { type: 'page', state: 'error', text: error.message }));
-    await page.goto(`${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: run.upload })}`);
+    await page.goto(
+      `${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: run.upload })}`,
+    );
     return page;
   };
   if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };
   const key = newRoomKey(realWorld);
   const room = `run-${Buffer.from(realWorld.randomBytes(6)).toString('hex')}`;
   const pages: Page[] = [];
-  for (let tab = 0; tab < size; tab++) pages.push(await open(tab, { room, key, ...(tab === 0 ? { world: String(size), plan } : {}) }));
+  for (let tab = 0; tab < size; tab++)
+    pages.push(await open(tab, { room, key, ...(tab === 0 ? { world: String(size), plan } : {}) }));
   return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key })}` };
 }
 
 function putFiles(run: ServedRun, files: RunFiles): Record<string, string> {
   const addresses: Record<string, string> = {};
-  for (const [name, content] of Object.entries(files)) if (content !== undefined) addresses[name] = run.put(name, content);
+  for (const [name, content] of Object.entries(files))
+    if (content !== undefined) addresses[name] = run.put(name, content);
   return addresses;
 }
 
-/** Turns the reports of all tabs into the events of an Execution. Settles when all ranks are done or the first one failed. */
+/**
+ * Turns the reports of all tabs into the events of an Execution. Settles when all ranks are done or the first one
+ * failed.
+ */
 export class ReportSink {
   readonly finished: Promise<void>;
   #settle!: { resolve: () => void; reject: (error: Error) => void };
@@ -97,14 +109,24 @@ export class ReportSink {
   readonly #onTimeline: Execution['onTimeline'];
   #failed = false;
 
-  constructor(size: number, run: ServedRun, onEvent: Execution['onEvent'], onStatus?: (text: string) => void, onTimeline?: Execution['onTimeline']) {
+  constructor(
+    size: number,
+    run: ServedRun,
+    onEvent: Execution['onEvent'],
+    onStatus?: (text: string) => void,
+    onTimeline?: Execution['onTimeline'],
+  ) {
     this.#onTimeline = onTimeline;
     this.#size = size;
     this.#run = run;
     this.#onEvent = onEvent;
     this.#onStatus = onStatus;
-    this.finished = new Promise((resolve, reject) => { this.#settle = { resolve, reject }; });
-    this.finished.catch(() => { /* thrown where it is awaited */ });
+    this.finished = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.finished.catch(() => {
+      /* thrown where it is awaited */
+    });
   }
 
   /** Never throws: it is called by the page, which could not end the run. */
@@ -130,10 +152,20 @@ export class ReportSink {
     if (event.kind === 'failed') {
       if (!this.#failed && event.flight) this.#onTimeline?.(formatTimeline(mergeTimeline([event.flight])));
       this.#failed = true;
-      const error = event.culprit === undefined ? new TabmeshError(`rank ${rank}: ${event.message}`) : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
+      const error =
+        event.culprit === undefined
+          ? new TabmeshError(`rank ${rank}: ${event.message}`)
+          : new PeerError(event.culprit, event.evidence as Evidence, event.message.replace(/^rank \d+ [\w-]+: /, ''));
       this.#settle.reject(error);
-    } else if (event.kind === 'links' || event.kind === 'progress' || event.kind === 'file' || event.kind === 'download') return;
-    else if ('bytes' in event) this.#onEvent(rank, { ...event, bytes: this.#run.take(`${event.kind}-${'step' in event ? event.step : 0}`) });
+    } else if (
+      event.kind === 'links' ||
+      event.kind === 'progress' ||
+      event.kind === 'file' ||
+      event.kind === 'download'
+    )
+      return;
+    else if ('bytes' in event)
+      this.#onEvent(rank, { ...event, bytes: this.#run.take(`${event.kind}-${'step' in event ? event.step : 0}`) });
     else this.#onEvent(rank, event);
     if (event.kind !== 'done') return;
     this.#done.add(rank);
@@ -146,14 +178,25 @@ export async function launchChromium(say: (line: string) => void, headless = tru
   const executable = ensureChromium(say);
   try {
     // The command line hears the signals, and closes the browser when it has what the tabs hand over.
-    return await chromium.launch({ ...launchOptions(executable, headless), handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
+    return await chromium.launch({
+      ...launchOptions(executable, headless),
+      handleSIGINT: false,
+      handleSIGTERM: false,
+      handleSIGHUP: false,
+    });
   } catch (error) {
-    throw new ServeError(whyNotStarted(executable, headless, error instanceof Error ? error.message : String(error)), { cause: error });
+    throw new ServeError(whyNotStarted(executable, headless, error instanceof Error ? error.message : String(error)), {
+      cause: error,
+    });
   }
 }
 
 /** A page server and a browser; neither is left behind when the other does not start. */
-export async function openBoth(say: (line: string) => void, options: PageServerOptions = {}, headless = true): Promise<{ readonly server: PageServer; readonly browser: Browser }> {
+export async function openBoth(
+  say: (line: string) => void,
+  options: PageServerOptions = {},
+  headless = true,
+): Promise<{ readonly server: PageServer; readonly browser: Browser }> {
   const server = await startPageServer({ onStatus: say, ...options });
   try {
     return { server, browser: await launchChromium(say, headless) };
@@ -166,7 +209,15 @@ export async function openBoth(say: (line: string) => void, options: PageServerO
 /** Asks all ranks, through the tabs' own Stop, to end after their step and to hand over a checkpoint. */
 export async function stopTabs(pages: readonly Page[]): Promise<void> {
   // A tab that is gone ends the run by itself.
-  await Promise.all(pages.map((page) => page.evaluate(() => { (globalThis as { tabmesh?: { stop(): void } }).tabmesh?.stop(); }).catch(() => undefined)));
+  await Promise.all(
+    pages.map((page) =>
+      page
+        .evaluate(() => {
+          (globalThis as { tabmesh?: { stop(): void } }).tabmesh?.stop();
+        })
+        .catch(() => undefined),
+    ),
+  );
 }
 
 export async function runInChromium(execution: Execution): Promise<void> {
@@ -194,8 +245,18 @@ export async function runInChromium(execution: Execution): Promise<void> {
   try {
     if (stop?.signal.aborted || signal?.aborted) throw new AbortedError();
     const sink = new ReportSink(worldSize(config.layout), run, onEvent, onStatus, execution.onTimeline);
-    const gone = new Promise<never>((_, reject) => browser.on('disconnected', () => reject(closing.signal.aborted ? new AbortedError() : new TabmeshError('the browser went away in the middle of the run'))));
-    gone.catch(() => { /* the browser is closed on purpose at the end */ });
+    const gone = new Promise<never>((_, reject) =>
+      browser.on('disconnected', () =>
+        reject(
+          closing.signal.aborted
+            ? new AbortedError()
+            : new TabmeshError('the browser went away in the middle of the run'),
+        ),
+      ),
+    );
+    gone.catch(() => {
+      /* the browser is closed on purpose at the end */
+    });
     // Over WebRTC, as tabs of several browsers are joined, unless something else is asked for.
     const parts = execution.parts ?? (() => ({ lane: 'webrtc' }));
     tabs = openTabs({ ...execution, server, run, browser, config, mode, parts, onReport: sink.take });

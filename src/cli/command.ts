@@ -13,7 +13,10 @@ export interface CommandIo {
   out(line: string): void;
   /** One line to stderr: progress, warnings. */
   err(line: string): void;
-  /** Aborted with a StopReason by the first Ctrl-C and its like; the command then stops cleanly and may return any code (130 is used). */
+  /**
+   * Aborted with a StopReason by the first Ctrl-C and its like; the command then stops cleanly and may return any code
+   * (130 is used).
+   */
   readonly signal: AbortSignal;
   /** True if stdout is a terminal. */
   readonly interactive: boolean;
@@ -29,7 +32,10 @@ export interface Command {
   readonly summary: string;
   /** Everything `tabmesh NAME --help` prints. */
   readonly help: string;
-  /** It keeps results when it is stopped: then a reader that is gone is a reason to stop (130), and its own failure counts. */
+  /**
+   * It keeps results when it is stopped: then a reader that is gone is a reason to stop (130), and its own failure
+   * counts.
+   */
   readonly trains?: true;
   /** Resolves to the exit code: 0 ok, 1 failure. A thrown ConfigError exits with 2, any other error with 1. */
   run(args: string[], io: CommandIo): Promise<number>;

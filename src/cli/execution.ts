@@ -1,4 +1,5 @@
-// Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or workers of one tab).
+// Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or
+// workers of one tab).
 
 import type { TuneStore } from '../device/tune/store.ts';
 import type { PreparedRun, RunFiles } from '../train/prepare.ts';
@@ -29,7 +30,10 @@ export interface Execution {
   readonly onTimeline?: (text: string) => void;
   /** Ends the run at once; rejects with AbortedError. */
   readonly signal?: AbortSignal;
-  /** Ends the run after its step, on all ranks; with `save` they hand over a checkpoint of it. Before there is a step: at once. */
+  /**
+   * Ends the run after its step, on all ranks; with `save` they hand over a checkpoint of it. Before there is a step:
+   * at once.
+   */
   readonly stop?: { readonly signal: AbortSignal; readonly save: boolean };
   /** What this machine remembers about its adapters; browsers have a memory of their own. */
   readonly tuneStore?: TuneStore;

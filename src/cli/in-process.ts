@@ -1,5 +1,5 @@
-// All ranks of a run in this process, over loopback: on Dawn (`node`) or on the references (`cpu`). The ranks share one GPUDevice and its
-// compiled pipelines; each has its own Device view, parameters and links.
+// All ranks of a run in this process, over loopback: on Dawn (`node`) or on the references (`cpu`). The ranks share one
+// GPUDevice and its compiled pipelines; each has its own Device view, parameters and links.
 
 import { AbortedError, PeerError } from '../base/errors.ts';
 import { worldSize } from '../base/axis.ts';
@@ -54,49 +54,91 @@ const TOLD_RECORDS = 100;
 
 let context: Promise<GpuContext> | undefined;
 
-/** A device of this process: `node` shares one GPUDevice among all callers. With `qualifier` (node only), it is checked and tuned for what it runs. */
-export async function localDevice(backend: LocalBackend, qualifier?: Qualifier, reducedPrecision = false): Promise<Device> {
+/**
+ * A device of this process: `node` shares one GPUDevice among all callers. With `qualifier` (node only), it is checked
+ * and tuned for what it runs.
+ */
+export async function localDevice(
+  backend: LocalBackend,
+  qualifier?: Qualifier,
+  reducedPrecision = false,
+): Promise<Device> {
   if (backend === 'cpu') return createCpuDevice();
-  context ??= (async () => { useVulkan(); return openGpu(await nodeGpu()); })();
+  context ??= (async () => {
+    useVulkan();
+    return openGpu(await nodeGpu());
+  })();
   return deviceOf(await context, { qualifier, reducedPrecision });
 }
 
-/** What a memory of this process's GPU belongs to, besides the adapter: the runtime and the driver's settings that change code. */
+/**
+ * What a memory of this process's GPU belongs to, besides the adapter: the runtime and the driver's settings that
+ * change code.
+ */
 export function nodeVersion(): string {
-  const settings = ['VK_ICD_FILENAMES', 'GALLIVM_PERF', 'LP_NATIVE_VECTOR_WIDTH'].map((name) => process.env[name] ?? '').join(' ');
+  const settings = ['VK_ICD_FILENAMES', 'GALLIVM_PERF', 'LP_NATIVE_VECTOR_WIDTH']
+    .map((name) => process.env[name] ?? '')
+    .join(' ');
   return `Dawn in Node ${process.versions.node} ${settings}`.trim();
 }
 
 /** Runs all ranks to the end. Resolves to each rank's ledger; rejects with the first error. */
 export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]> {
   const { backend, config, files, onEvent } = run;
-  const prepared = run.prepared ?? prepareRun(config, { ...files, ...(run.checkpoint ? { checkpoint: run.checkpoint } : {}) });
+  const prepared =
+    run.prepared ?? prepareRun(config, { ...files, ...(run.checkpoint ? { checkpoint: run.checkpoint } : {}) });
   const size = worldSize(config.layout);
   // One thread runs every rank, so a long computation of one is no silence of another.
   const nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
   const ledgers = nodes.map(() => createLedger());
   const recorders = nodes.map(({ rank }) => createFlightRecorder(rank, realWorld));
   // One GPU, so one qualifier: the first rank measures, the others take its choices.
-  const qualifier = config.tune === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs: config.tune * 1000, store: run.tuneStore });
+  const qualifier =
+    config.tune === null
+      ? undefined
+      : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs: config.tune * 1000, store: run.tuneStore });
   try {
-    await Promise.all(nodes.map(async ({ rank, links }) => {
-      const mesh = createMesh({ layout: config.layout, rank, links, ledger: ledgers[rank], recorder: recorders[rank] });
-      const device = await localDevice(backend, qualifier, config.precision === 'f16');
-      try {
-        await runRank({
-          device, mesh, ledger: ledgers[rank], world: realWorld, config, prepared, signal: run.signal, stop: run.stop,
-          wantGradients: run.wantGradients, wantModel: run.wantModel, sampleTokens: run.sampleTokens, onEvent: (event) => onEvent(rank, event),
-          ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
+    await Promise.all(
+      nodes.map(async ({ rank, links }) => {
+        const mesh = createMesh({
+          layout: config.layout,
+          rank,
+          links,
+          ledger: ledgers[rank],
+          recorder: recorders[rank],
         });
-      } catch (error) {
-        mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
-        throw error;
-      } finally {
-        device.destroy();
-      }
-    }));
+        const device = await localDevice(backend, qualifier, config.precision === 'f16');
+        try {
+          await runRank({
+            device,
+            mesh,
+            ledger: ledgers[rank],
+            world: realWorld,
+            config,
+            prepared,
+            signal: run.signal,
+            stop: run.stop,
+            wantGradients: run.wantGradients,
+            wantModel: run.wantModel,
+            sampleTokens: run.sampleTokens,
+            onEvent: (event) => onEvent(rank, event),
+            ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
+          });
+        } catch (error) {
+          mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
+          throw error;
+        } finally {
+          device.destroy();
+        }
+      }),
+    );
   } catch (error) {
-    if (!(error instanceof AbortedError)) run.onTimeline?.(formatTimeline(mergeTimeline(recorders.map((recorder) => recorder.dump(String(error).slice(0, 300), TOLD_RECORDS)))));
+    if (!(error instanceof AbortedError))
+      run.onTimeline?.(
+        formatTimeline(
+          mergeTimeline(recorders.map((recorder) => recorder.dump(String(error).slice(0, 300), TOLD_RECORDS))),
+        ),
+      );
     throw error;
   } finally {
     for (const node of nodes) node.leave();

@@ -4,7 +4,13 @@ import { formatBytes } from '../base/format-bytes.ts';
 import { plainLines } from '../base/plain-text.ts';
 import type { CommandIo } from './command.ts';
 
-export interface ProgressStep { readonly step: number; readonly loss: number; readonly tokens: number; readonly ms: number; readonly bytes: number }
+export interface ProgressStep {
+  readonly step: number;
+  readonly loss: number;
+  readonly tokens: number;
+  readonly ms: number;
+  readonly bytes: number;
+}
 
 const PLAIN_LINES = 20;
 /** Notes may tell what other people's tabs or a model say. */
@@ -20,7 +26,10 @@ export class ProgressLine {
   /** The last status without its count. */
   #said = '';
 
-  constructor(steps: number, io: CommandIo) { this.#steps = steps; this.#io = io; }
+  constructor(steps: number, io: CommandIo) {
+    this.#steps = steps;
+    this.#io = io;
+  }
 
   note(text: string): void {
     this.#clear();
@@ -47,7 +56,8 @@ export class ProgressLine {
     const perStep = this.#recentMs.reduce((a, b) => a + b, 0) / this.#recentMs.length;
     const text = `step ${done}/${this.#steps}  loss ${loss.toFixed(4)}  ${formatCount((tokens * 1000) / ms)} tokens/s  ${formatBytes(this.#bytes)} sent  ${formatTime(((this.#steps - done) * perStep) / 1000)} left`;
     if (!this.#io.redraw) {
-      if (done === this.#steps || done === 1 || done % Math.max(1, Math.floor(this.#steps / PLAIN_LINES)) === 0) this.#io.err(text);
+      if (done === this.#steps || done === 1 || done % Math.max(1, Math.floor(this.#steps / PLAIN_LINES)) === 0)
+        this.#io.err(text);
       return;
     }
     const width = Math.max(5, Math.min(30, this.#io.columns - text.length - 4));
@@ -56,7 +66,9 @@ export class ProgressLine {
     this.#drawn = true;
   }
 
-  end(): void { this.#clear(); }
+  end(): void {
+    this.#clear();
+  }
 
   #clear(): void {
     if (this.#drawn) this.#io.err('');
@@ -64,7 +76,9 @@ export class ProgressLine {
   }
 }
 
-function formatCount(n: number): string { return n >= 1e4 ? `${(n / 1000).toFixed(1)}k` : n.toFixed(0); }
+function formatCount(n: number): string {
+  return n >= 1e4 ? `${(n / 1000).toFixed(1)}k` : n.toFixed(0);
+}
 
 function formatTime(seconds: number): string {
   const s = Math.max(0, Math.round(seconds));

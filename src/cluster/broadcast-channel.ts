@@ -1,7 +1,8 @@
-// Carries a room between the tabs of one browser profile and origin, with no server. Everybody hears everything; signals are filtered by address.
-// A dead tab is noticed by Web Locks: each member holds a lock named after its address, the others wait for it, and the browser frees it when the tab dies,
-// crashes or is discarded. Where there are no Web Locks (Node), a heartbeat stands in: hidden tabs make heartbeats late, so it is patient.
-// The surprising rule: the own lock is held before the first message goes out, or a watcher would be granted it and take us for dead.
+// Carries a room between the tabs of one browser profile and origin, with no server. Everybody hears everything;
+// signals are filtered by address. A dead tab is noticed by Web Locks: each member holds a lock named after its
+// address, the others wait for it, and the browser frees it when the tab dies, crashes or is discarded. Where there are
+// no Web Locks (Node), a heartbeat stands in: hidden tabs make heartbeats late, so it is patient. The surprising rule:
+// the own lock is held before the first message goes out, or a watcher would be granted it and take us for dead.
 
 import type { World } from '../base/world.ts';
 import type { Carrier, CarrierHandlers } from './rendezvous.ts';
@@ -29,7 +30,12 @@ export interface BroadcastChannelOptions {
   readonly silentMs?: number;
 }
 
-interface Note { readonly kind: 'hello' | 'presence' | 'signal' | 'bye' | 'alive'; readonly from: string; readonly to?: string; readonly bytes?: Bytes }
+interface Note {
+  readonly kind: 'hello' | 'presence' | 'signal' | 'bye' | 'alive';
+  readonly from: string;
+  readonly to?: string;
+  readonly bytes?: Bytes;
+}
 
 export function broadcastChannelCarrier(options: BroadcastChannelOptions): Carrier {
   return new BroadcastChannelCarrier(options);
@@ -56,7 +62,7 @@ class BroadcastChannelCarrier implements Carrier {
     this.#world = options.world;
     this.#openChannel = options.openChannel ?? ((name) => new BroadcastChannel(name));
     const found = (globalThis as { navigator?: { locks?: Locks } }).navigator?.locks;
-    this.#locks = options.locks === undefined ? found : options.locks ?? undefined;
+    this.#locks = options.locks === undefined ? found : (options.locks ?? undefined);
     this.#heartbeatMs = options.heartbeatMs ?? 1000;
     this.#silentMs = options.silentMs ?? 10_000;
   }
@@ -66,7 +72,10 @@ class BroadcastChannelCarrier implements Carrier {
     this.#address = address;
     this.#handlers = handlers;
     // A browser that refuses locks to this page refuses them to all of its pages.
-    if (this.#locks) await this.#holdOwnLock(this.#locks).catch(() => { this.#locks = undefined; });
+    if (this.#locks)
+      await this.#holdOwnLock(this.#locks).catch(() => {
+        this.#locks = undefined;
+      });
     this.#channel = this.#openChannel(`tabmesh/${room}`);
     this.#channel.onmessage = (event) => {
       const note = readNote(event.data);
@@ -75,11 +84,17 @@ class BroadcastChannelCarrier implements Carrier {
     if (!this.#locks) this.#beat(handlers, this.#world.now());
   }
 
-  hello(sealed: Bytes): void { this.#post({ kind: 'hello', from: this.#address, bytes: sealed }); }
+  hello(sealed: Bytes): void {
+    this.#post({ kind: 'hello', from: this.#address, bytes: sealed });
+  }
 
-  announce(sealed: Bytes): void { this.#post({ kind: 'presence', from: this.#address, bytes: sealed }); }
+  announce(sealed: Bytes): void {
+    this.#post({ kind: 'presence', from: this.#address, bytes: sealed });
+  }
 
-  signal(to: string, sealed: Bytes): void { this.#post({ kind: 'signal', from: this.#address, to, bytes: sealed }); }
+  signal(to: string, sealed: Bytes): void {
+    this.#post({ kind: 'signal', from: this.#address, to, bytes: sealed });
+  }
 
   close(bye?: Bytes): Promise<void> {
     if (bye) this.#post({ kind: 'bye', from: this.#address, bytes: bye });
@@ -93,7 +108,9 @@ class BroadcastChannelCarrier implements Carrier {
     return Promise.resolve();
   }
 
-  #post(note: Note): void { this.#channel?.postMessage(note); }
+  #post(note: Note): void {
+    this.#channel?.postMessage(note);
+  }
 
   #hear(note: Note, handlers: CarrierHandlers): void {
     if (this.#heard.has(note.from)) this.#heard.set(note.from, this.#world.now());
@@ -120,14 +137,21 @@ class BroadcastChannelCarrier implements Carrier {
     handlers.onGone(address, 'certain');
   }
 
-  #lockName(address: string): string { return `tabmesh/${this.#room}/${address}`; }
+  #lockName(address: string): string {
+    return `tabmesh/${this.#room}/${address}`;
+  }
 
   #holdOwnLock(locks: Locks): Promise<void> {
     return new Promise((granted, refused) => {
-      const held = locks.request(this.#lockName(this.#address), {}, () => new Promise<void>((free) => {
-        this.#freeLock = free;
-        granted();
-      }));
+      const held = locks.request(
+        this.#lockName(this.#address),
+        {},
+        () =>
+          new Promise<void>((free) => {
+            this.#freeLock = free;
+            granted();
+          }),
+      );
       held.catch(refused);
     });
   }
@@ -150,7 +174,8 @@ class BroadcastChannelCarrier implements Carrier {
     this.#cancelBeat = this.#world.timer(this.#heartbeatMs, () => {
       const now = this.#world.now();
       this.#post({ kind: 'alive', from: this.#address });
-      // After a pause of our own (a frozen tab) the silence of the others proves nothing: they get the pause as extra time.
+      // After a pause of our own (a frozen tab) the silence of the others proves nothing: they get the pause as extra
+      // time.
       const slept = Math.max(0, now - lastBeat - 2 * this.#heartbeatMs);
       for (const [address, heard] of this.#heard) {
         if (slept > 0) this.#heard.set(address, heard + slept);
@@ -164,10 +189,13 @@ class BroadcastChannelCarrier implements Carrier {
 function readNote(data: unknown): Note | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
   const { kind, from, to, bytes } = data as Partial<Record<keyof Note, unknown>>;
-  if (kind !== 'hello' && kind !== 'presence' && kind !== 'signal' && kind !== 'bye' && kind !== 'alive') return undefined;
+  if (kind !== 'hello' && kind !== 'presence' && kind !== 'signal' && kind !== 'bye' && kind !== 'alive')
+    return undefined;
   if (!isAddress(from)) return undefined;
   return {
-    kind, from, ...(typeof to === 'string' ? { to } : {}),
+    kind,
+    from,
+    ...(typeof to === 'string' ? { to } : {}),
     // Another realm's typed array is not an instance of ours; a copy is.
     ...(ArrayBuffer.isView(bytes) ? { bytes: new Uint8Array(bytes as Uint8Array<ArrayBuffer>) } : {}),
   };

@@ -1,7 +1,8 @@
-// One attempt to form one view on one member: prepare the worker, connect to every rank, report to the coordinator, start together or end with a reason.
-// The coordinator also runs the ready barrier: it sends the offer, and repeats it with every deadline, because a broker may lose a signal while reconnecting;
-// every message here may therefore arrive twice. A member repeats its report until it has heard `start`.
-// What ends it: `start`, `abandon`, a member that leaves, `close`. Afterwards it is deaf, except that the coordinator still answers a late report with `start`.
+// One attempt to form one view on one member: prepare the worker, connect to every rank, report to the coordinator,
+// start together or end with a reason. The coordinator also runs the ready barrier: it sends the offer, and repeats it
+// with every deadline, because a broker may lose a signal while reconnecting; every message here may therefore arrive
+// twice. A member repeats its report until it has heard `start`. What ends it: `start`, `abandon`, a member that
+// leaves, `close`. Afterwards it is deaf, except that the coordinator still answers a late report with `start`.
 
 import type { World } from '../base/world.ts';
 import type { Lanes } from '../transport/transport.ts';
@@ -63,12 +64,20 @@ export class Forming {
     const { view, me, coordinator, names, maxAttempts, ice, world } = options;
     this.view = view;
     this.#rank = view.members.indexOf(me);
-    this.#links = view.members.map((_, rank) => (rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 }));
+    this.#links = view.members.map((_, rank) =>
+      rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 },
+    );
     if (coordinator === me) this.#barrier = newBarrier(view.view, names, maxAttempts);
     this.#mesh = options.createMesh({
-      name: `${view.view} ${view.members.join(' ')}`, members: view.members, rank: this.#rank, ice, now: () => world.now(), adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
+      name: `${view.view} ${view.members.join(' ')}`,
+      members: view.members,
+      rank: this.#rank,
+      ice,
+      now: () => world.now(),
+      adopt: options.adopt ?? ((peer, lanes) => this.#keepOnPage(peer, lanes)),
       onLink: (peer, state) => this.#onLink(peer, state),
-      onSignal: (peer, attempt, data) => options.send(view.members[peer]!, { type: 'ice', view: view.view, attempt, data }),
+      onSignal: (peer, attempt, data) =>
+        options.send(view.members[peer]!, { type: 'ice', view: view.view, attempt, data }),
     });
   }
 
@@ -79,19 +88,24 @@ export class Forming {
       this.#options.onStatus(progress(this.#barrier));
     }
     this.#repeatReport();
-    this.#options.prepare().then(() => {
-      if (this.#phase !== 'forming') return;
-      this.#ready = true;
-      this.#note = '';
-      this.view.members.forEach((_, peer) => { if (peer !== this.#rank) this.#mesh.connect({ peer, attempt: this.#links[peer]!.attempt }); });
-      for (const { rank, message } of this.#waiting.splice(0)) this.#mesh.signal(rank, message.attempt, message.data);
-      this.#report();
-    }, (error: unknown) => {
-      this.#note = (error instanceof Error ? error.message : String(error)).slice(0, 500);
-      // This tab cannot take part; the others should hear why at once and not wait for a deadline.
-      const reason = `rank ${this.#rank} (${this.#options.names[this.#rank]}): ${this.#note}`;
-      this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason, end: 'failed' });
-    });
+    this.#options.prepare().then(
+      () => {
+        if (this.#phase !== 'forming') return;
+        this.#ready = true;
+        this.#note = '';
+        this.view.members.forEach((_, peer) => {
+          if (peer !== this.#rank) this.#mesh.connect({ peer, attempt: this.#links[peer]!.attempt });
+        });
+        for (const { rank, message } of this.#waiting.splice(0)) this.#mesh.signal(rank, message.attempt, message.data);
+        this.#report();
+      },
+      (error: unknown) => {
+        this.#note = (error instanceof Error ? error.message : String(error)).slice(0, 500);
+        // This tab cannot take part; the others should hear why at once and not wait for a deadline.
+        const reason = `rank ${this.#rank} (${this.#options.names[this.#rank]}): ${this.#note}`;
+        this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason, end: 'failed' });
+      },
+    );
   }
 
   receive(from: string, message: FormingMessage): void {
@@ -126,7 +140,9 @@ export class Forming {
   }
 
   /** See Mesh.routes. */
-  routes(): Promise<ReadonlyMap<number, string>> { return this.#mesh.routes(); }
+  routes(): Promise<ReadonlyMap<number, string>> {
+    return this.#mesh.routes();
+  }
 
   /** Asks the doctor about every connection; `onDiagnoses` hears it. */
   async examine(): Promise<void> {
@@ -138,7 +154,13 @@ export class Forming {
   giveUp(reason: string, end: FormingEnd): void {
     if (this.#phase !== 'forming') return;
     if (this.#barrier) this.#abandon(reason, end);
-    else this.#options.send(this.#options.coordinator, { type: 'abandon', view: this.view.view, reason: reason.slice(0, 2000), end });
+    else
+      this.#options.send(this.#options.coordinator, {
+        type: 'abandon',
+        view: this.view.view,
+        reason: reason.slice(0, 2000),
+        end,
+      });
   }
 
   /** A member of the view left the room. */
@@ -146,7 +168,8 @@ export class Forming {
     const rank = this.view.members.indexOf(address);
     if (this.#phase !== 'forming' || rank < 0) return;
     if (this.#barrier) this.#stepBarrier({ type: 'left', rank });
-    else if (address === this.#options.coordinator) this.#end(`the coordinator (${this.#options.names[rank]}) left while the tabs were connecting`, 'again');
+    else if (address === this.#options.coordinator)
+      this.#end(`the coordinator (${this.#options.names[rank]}) left while the tabs were connecting`, 'again');
   }
 
   close(): void {
@@ -159,7 +182,11 @@ export class Forming {
 
   /** Wires listen from the start: a peer that hears `start` earlier may send before we do. */
   #keepOnPage(peer: number, lanes: ChannelLanes): Promise<void> {
-    this.#wires.set(peer, { control: channelWire(lanes.control), bulk: channelWire(lanes.bulk), ...(lanes.latency ? { latency: channelWire(lanes.latency) } : {}) });
+    this.#wires.set(peer, {
+      control: channelWire(lanes.control),
+      bulk: channelWire(lanes.bulk),
+      ...(lanes.latency ? { latency: channelWire(lanes.latency) } : {}),
+    });
     return untilOpen(lanes);
   }
 
@@ -172,7 +199,12 @@ export class Forming {
   }
 
   #report(): void {
-    const report: Report = { rank: this.#rank, ready: this.#ready, note: this.#note, links: this.#links.map((link, peer) => this.#withNote(link, peer)) };
+    const report: Report = {
+      rank: this.#rank,
+      ready: this.#ready,
+      note: this.#note,
+      links: this.#links.map((link, peer) => this.#withNote(link, peer)),
+    };
     this.#options.send(this.#options.coordinator, { type: 'report', view: this.view.view, report });
   }
 
@@ -186,19 +218,34 @@ export class Forming {
   }
 
   #examineAndReport(): void {
-    void this.examine().then(() => { if (this.#phase === 'forming') this.#report(); });
+    void this.examine().then(() => {
+      if (this.#phase === 'forming') this.#report();
+    });
   }
 
   /** A link that is not open, with what the doctor says of it. */
   #withNote(link: LinkState | undefined, peer: number): LinkState | undefined {
     const diagnosis = this.#diagnoses.get(peer);
     // Where packets went both ways, the failure lies elsewhere and has its own reason.
-    if (!link || link.state === 'open' || !diagnosis || diagnosis.verdict === 'connecting' || diagnosis.verdict === 'broken' || isConnected(diagnosis)) return link;
-    const note = sentenceOf(diagnosis).slice(0, Math.min(MAX_NOTE_LENGTH, Math.floor(MAX_NOTES_LENGTH / this.view.members.length)));
+    if (
+      !link ||
+      link.state === 'open' ||
+      !diagnosis ||
+      diagnosis.verdict === 'connecting' ||
+      diagnosis.verdict === 'broken' ||
+      isConnected(diagnosis)
+    )
+      return link;
+    const note = sentenceOf(diagnosis).slice(
+      0,
+      Math.min(MAX_NOTE_LENGTH, Math.floor(MAX_NOTES_LENGTH / this.view.members.length)),
+    );
     return { ...link, note };
   }
 
-  #offer(): void { this.#toOthers({ type: 'offer', view: this.view }); }
+  #offer(): void {
+    this.#toOthers({ type: 'offer', view: this.view });
+  }
 
   #toOthers(message: Message): void {
     for (const address of this.view.members) if (address !== this.#options.me) this.#options.send(address, message);
@@ -222,14 +269,16 @@ export class Forming {
 
   #act(action: BarrierAction): void {
     switch (action.type) {
-      case 'status': return this.#options.onStatus(action.text);
+      case 'status':
+        return this.#options.onStatus(action.text);
       case 'retry':
         this.#toOthers({ type: 'retry', view: this.view.view, pairs: action.pairs });
         return this.#retry(action.pairs);
       case 'start':
         this.#toOthers({ type: 'start', view: this.view.view });
         return this.#start();
-      case 'fail': return this.#abandon(action.reason, action.again ? 'again' : 'failed');
+      case 'fail':
+        return this.#abandon(action.reason, action.again ? 'again' : 'failed');
     }
   }
 
@@ -263,9 +312,18 @@ export class Forming {
 
 /** Rejects when one closes before it opened. */
 function untilOpen(lanes: ChannelLanes): Promise<void> {
-  return Promise.all([lanes.control, lanes.bulk, ...(lanes.latency ? [lanes.latency] : [])].map((channel) => new Promise<void>((open, refused) => {
-    if (channel.readyState === 'open') return open();
-    channel.addEventListener('open', () => open(), { once: true });
-    channel.addEventListener('close', () => refused(new Error(`the channel '${channel.label}' closed before it opened`)), { once: true });
-  }))).then(() => undefined);
+  return Promise.all(
+    [lanes.control, lanes.bulk, ...(lanes.latency ? [lanes.latency] : [])].map(
+      (channel) =>
+        new Promise<void>((open, refused) => {
+          if (channel.readyState === 'open') return open();
+          channel.addEventListener('open', () => open(), { once: true });
+          channel.addEventListener(
+            'close',
+            () => refused(new Error(`the channel '${channel.label}' closed before it opened`)),
+            { once: true },
+          );
+        }),
+    ),
+  ).then(() => undefined);
 }

@@ -1,14 +1,22 @@
-// What a session needs from the thing that connects the members of a view: start or replace a connection, take a signal, give the lanes, close.
-// peer-mesh.ts is the one over WebRTC; tests of the session pass a fake and need no browser.
+// What a session needs from the thing that connects the members of a view: start or replace a connection, take a
+// signal, give the lanes, close. peer-mesh.ts is the one over WebRTC; tests of the session pass a fake and need no
+// browser.
 
 import type { IceDiagnosis } from './ice/report.ts';
 import type { IceConfig } from './ice/servers.ts';
 import type { IceSignal, LinkState } from './messages.ts';
 
 /** The raw channels to one peer, before the transport wraps them. */
-export interface ChannelLanes { readonly control: RTCDataChannel; readonly bulk: RTCDataChannel; readonly latency?: RTCDataChannel }
+export interface ChannelLanes {
+  readonly control: RTCDataChannel;
+  readonly bulk: RTCDataChannel;
+  readonly latency?: RTCDataChannel;
+}
 
-export interface ConnectTo { readonly peer: number; readonly attempt: number }
+export interface ConnectTo {
+  readonly peer: number;
+  readonly attempt: number;
+}
 
 export interface MeshOptions {
   /** Names the view among all that there are: the same words for all its members, and known to them alone. */
@@ -20,15 +28,19 @@ export interface MeshOptions {
   /** Milliseconds of any clock that only goes forward. */
   readonly now: () => number;
   /**
-   * Takes the fresh, still closed channels to one peer; called synchronously in the task that created them, so that they can be transferred to a worker.
-   * Resolves when all are open (the worker says so). Called again, with new channels, when a connection is tried again.
+   * Takes the fresh, still closed channels to one peer; called synchronously in the task that created them, so that
+   * they can be transferred to a worker. Resolves when all are open (the worker says so). Called again, with new
+   * channels, when a connection is tried again.
    */
   readonly adopt: (peer: number, lanes: ChannelLanes) => Promise<void>;
   readonly onLink: (peer: number, state: LinkState) => void;
   readonly onSignal: (peer: number, attempt: number, data: IceSignal) => void;
   /** Addresses of the members by rank. */
   readonly members?: readonly string[];
-  /** Tells the worker that a peer did what no sound one does, in a sentence; resolves when it has heard, and the connection may end. */
+  /**
+   * Tells the worker that a peer did what no sound one does, in a sentence; resolves when it has heard, and the
+   * connection may end.
+   */
   readonly accuse?: (peer: number, what: string) => Promise<void>;
 }
 

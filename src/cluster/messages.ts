@@ -1,8 +1,9 @@
-// What the members of a room say to each other before the data channels are open: sealed JSON signals of at most 16 KiB, never tensors.
-// `offer`: the coordinator names the members of a view in rank order. `report`: a member's links and readiness. `retry`: connect these pairs anew.
-// `start`, `abandon`: how forming a view ends. `stale`: the offered view is older than one already seen. `busy`: the member trains. `refuse`: a wish that
-// will not be granted. `act`, `ask`, `news`: what people do to a run at work, and what those who watch it hear.
-// `ice`: one WebRTC signal between two ranks. A decoder is total: bytes give a Message or a FormatError.
+// What the members of a room say to each other before the data channels are open: sealed JSON signals of at most 16
+// KiB, never tensors. `offer`: the coordinator names the members of a view in rank order. `report`: a member's links
+// and readiness. `retry`: connect these pairs anew. `start`, `abandon`: how forming a view ends. `stale`: the offered
+// view is older than one already seen. `busy`: the member trains. `refuse`: a wish that will not be granted. `act`,
+// `ask`, `news`: what people do to a run at work, and what those who watch it hear. `ice`: one WebRTC signal between
+// two ranks. A decoder is total: bytes give a Message or a FormatError.
 
 import { FormatError } from '../base/errors.ts';
 import { isArray, isObject, toPlain } from '../base/json.ts';
@@ -36,7 +37,11 @@ export interface Report {
 }
 
 /** Two ranks that must connect anew, the lower first. */
-export interface Pair { readonly low: number; readonly high: number; readonly attempt: number }
+export interface Pair {
+  readonly low: number;
+  readonly high: number;
+  readonly attempt: number;
+}
 
 export type Message =
   | { readonly type: 'offer'; readonly view: View }
@@ -57,17 +62,30 @@ export type Message =
   | { readonly type: 'news'; readonly run: number; readonly body: unknown }
   | { readonly type: 'ice'; readonly view: number; readonly attempt: number; readonly data: IceSignal };
 
-/** How forming a view is over without a start. 'again': the members that are left could form another. 'stopped': somebody wanted it. */
+/**
+ * How forming a view is over without a start. 'again': the members that are left could form another. 'stopped':
+ * somebody wanted it.
+ */
 export type FormingEnd = 'again' | 'failed' | 'stopped';
 
 /** What a person in the room may do to a run at work. */
 export type Act = 'pause' | 'resume' | 'stop' | 'save' | 'sample';
 const ACTS: readonly Act[] = ['pause', 'resume', 'stop', 'save', 'sample'];
 
-/** The signals that two ranks may exchange; anything else that simple-peer understands (transceivers, renegotiation) is refused. */
+/**
+ * The signals that two ranks may exchange; anything else that simple-peer understands (transceivers, renegotiation) is
+ * refused.
+ */
 export type IceSignal =
   | { readonly type: 'offer' | 'answer'; readonly sdp: string }
-  | { readonly type: 'candidate'; readonly candidate: { readonly candidate: string; readonly sdpMLineIndex: number | null; readonly sdpMid: string | null } };
+  | {
+      readonly type: 'candidate';
+      readonly candidate: {
+        readonly candidate: string;
+        readonly sdpMLineIndex: number | null;
+        readonly sdpMid: string | null;
+      };
+    };
 
 const MAX_NUMBER = 2 ** 32 - 1;
 const MAX_ATTEMPTS = 1000;
@@ -82,19 +100,46 @@ export function decodeMessage(bytes: Uint8Array<ArrayBuffer>): Message {
   const fields = parseFields(bytes, FORMAT, 16);
   const type = fields.get('type');
   switch (type) {
-    case 'offer': return { type, view: viewOf(objectField(fields, 'view')) };
-    case 'stale': return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT), view: viewNumber(fields) };
-    case 'start': return { type, view: viewNumber(fields) };
-    case 'report': return { type, view: viewNumber(fields), report: reportOf(objectField(fields, 'report')) };
-    case 'retry': return { type, view: viewNumber(fields), pairs: listField(fields, 'pairs', MAX_WORLD_SIZE ** 2).map(pairOf) };
-    case 'abandon': return { type, view: viewNumber(fields), reason: shownField(fields, 'reason', 2000, FORMAT), end: endOf(fields.get('end')) };
-    case 'busy': return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT) };
-    case 'refuse': return { type, wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), reason: shownField(fields, 'reason', 2000, FORMAT) };
-    case 'act': return { type, run: runField(fields), act: actOf(fields.get('act')) };
-    case 'ask': return { type, run: runField(fields) };
-    case 'news': return { type, run: runField(fields), body: toPlain(fields.get('body') ?? null) };
-    case 'ice': return { type, view: viewNumber(fields), attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT), data: iceOf(objectField(fields, 'data')) };
-    default: throw new FormatError(FORMAT, 'expected a field `type` of this protocol version');
+    case 'offer':
+      return { type, view: viewOf(objectField(fields, 'view')) };
+    case 'stale':
+      return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT), view: viewNumber(fields) };
+    case 'start':
+      return { type, view: viewNumber(fields) };
+    case 'report':
+      return { type, view: viewNumber(fields), report: reportOf(objectField(fields, 'report')) };
+    case 'retry':
+      return { type, view: viewNumber(fields), pairs: listField(fields, 'pairs', MAX_WORLD_SIZE ** 2).map(pairOf) };
+    case 'abandon':
+      return {
+        type,
+        view: viewNumber(fields),
+        reason: shownField(fields, 'reason', 2000, FORMAT),
+        end: endOf(fields.get('end')),
+      };
+    case 'busy':
+      return { type, refused: integerField(fields, 'refused', 1, MAX_VIEW, FORMAT) };
+    case 'refuse':
+      return {
+        type,
+        wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT),
+        reason: shownField(fields, 'reason', 2000, FORMAT),
+      };
+    case 'act':
+      return { type, run: runField(fields), act: actOf(fields.get('act')) };
+    case 'ask':
+      return { type, run: runField(fields) };
+    case 'news':
+      return { type, run: runField(fields), body: toPlain(fields.get('body') ?? null) };
+    case 'ice':
+      return {
+        type,
+        view: viewNumber(fields),
+        attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT),
+        data: iceOf(objectField(fields, 'data')),
+      };
+    default:
+      throw new FormatError(FORMAT, 'expected a field `type` of this protocol version');
   }
 }
 
@@ -107,8 +152,15 @@ function viewOf(fields: JsonObject): View {
     if (!isAddress(address)) throw new FormatError(FORMAT, 'expected members that are addresses');
     return address;
   });
-  if (members.length === 0 || new Set(members).size !== members.length) throw new FormatError(FORMAT, 'expected at least one member, and none twice');
-  return { view: viewNumber(fields), run: runField(fields), wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT), members, plan: planOf(fields) };
+  if (members.length === 0 || new Set(members).size !== members.length)
+    throw new FormatError(FORMAT, 'expected at least one member, and none twice');
+  return {
+    view: viewNumber(fields),
+    run: runField(fields),
+    wish: integerField(fields, 'wish', 0, MAX_NUMBER, FORMAT),
+    members,
+    plan: planOf(fields),
+  };
 }
 
 function planOf(fields: JsonObject): unknown {
@@ -127,12 +179,21 @@ function reportOf(fields: JsonObject): Report {
     if (state === 'connecting') return { state, attempt, ...note };
     throw new FormatError(FORMAT, 'expected a link that is connecting, open or failed');
   });
-  return { rank: rankField(fields, 'rank'), ready: fields.get('ready') === true, note: shownField(fields, 'note', 500, FORMAT), links };
+  return {
+    rank: rankField(fields, 'rank'),
+    ready: fields.get('ready') === true,
+    note: shownField(fields, 'note', 500, FORMAT),
+    links,
+  };
 }
 
 function pairOf(value: JsonValue): Pair {
   const fields = object(value);
-  return { low: rankField(fields, 'low'), high: rankField(fields, 'high'), attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT) };
+  return {
+    low: rankField(fields, 'low'),
+    high: rankField(fields, 'high'),
+    attempt: integerField(fields, 'attempt', 1, MAX_ATTEMPTS, FORMAT),
+  };
 }
 
 function iceOf(fields: JsonObject): IceSignal {
@@ -143,9 +204,11 @@ function iceOf(fields: JsonObject): IceSignal {
   const line = candidate.get('sdpMLineIndex') ?? null;
   const mid = candidate.get('sdpMid') ?? null;
   return {
-    type, candidate: {
+    type,
+    candidate: {
       candidate: textField(candidate, 'candidate', 2000, FORMAT),
-      sdpMLineIndex: line === null ? null : integerField(candidate, 'sdpMLineIndex', 0, 255, FORMAT), sdpMid: mid === null ? null : textField(candidate, 'sdpMid', 32, FORMAT),
+      sdpMLineIndex: line === null ? null : integerField(candidate, 'sdpMLineIndex', 0, 255, FORMAT),
+      sdpMid: mid === null ? null : textField(candidate, 'sdpMid', 32, FORMAT),
     },
   };
 }
@@ -157,11 +220,14 @@ function actOf(value: JsonValue | undefined): Act {
 }
 
 function endOf(value: JsonValue | undefined): FormingEnd {
-  if (value !== 'again' && value !== 'failed' && value !== 'stopped') throw new FormatError(FORMAT, 'expected an end that is again, failed or stopped');
+  if (value !== 'again' && value !== 'failed' && value !== 'stopped')
+    throw new FormatError(FORMAT, 'expected an end that is again, failed or stopped');
   return value;
 }
 
-function runField(fields: JsonObject): number { return integerField(fields, 'run', 0, MAX_NUMBER, FORMAT); }
+function runField(fields: JsonObject): number {
+  return integerField(fields, 'run', 0, MAX_NUMBER, FORMAT);
+}
 
 function rankField(fields: JsonObject, name: string): number {
   return integerField(fields, name, 0, MAX_WORLD_SIZE - 1, FORMAT);
@@ -178,6 +244,7 @@ function object(value: JsonValue | undefined): JsonObject {
 
 function listField(fields: JsonObject, name: string, maxLength: number): readonly JsonValue[] {
   const found = fields.get(name);
-  if (!isArray(found) || found.length > maxLength) throw new FormatError(FORMAT, `expected a field \`${name}\` that is a list of at most ${maxLength}`);
+  if (!isArray(found) || found.length > maxLength)
+    throw new FormatError(FORMAT, `expected a field \`${name}\` that is a list of at most ${maxLength}`);
   return found;
 }

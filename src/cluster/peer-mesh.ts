@@ -1,8 +1,10 @@
-// Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only), with raw negotiated data channels
-// ('control', 'bulk', 'latency') beside simple-peer's own, so that no gradient passes its streams (ice/peer-guard.ts sees that nothing does). The lower rank initiates. The channels exist before the
-// negotiation starts, and `adopt` gets them in the very task that created them: only then may they be transferred to a worker (W3C webrtc-pc, RTCDataChannel
-// transfer steps). The page keeps the connection itself; closing it closes the channels wherever they live.
-// A connection is replaced as a whole by a later attempt; signals carry the attempt, and those of an older one are dropped.
+// Connects this tab to every other member of a view: one simple-peer connection for each (signalling and ICE only),
+// with raw negotiated data channels ('control', 'bulk', 'latency') beside simple-peer's own, so that no gradient passes
+// its streams (ice/peer-guard.ts sees that nothing does). The lower rank initiates. The channels exist before the
+// negotiation starts, and `adopt` gets them in the very task that created them: only then may they be transferred to a
+// worker (W3C webrtc-pc, RTCDataChannel transfer steps). The page keeps the connection itself; closing it closes the
+// channels wherever they live. A connection is replaced as a whole by a later attempt; signals carry the attempt, and
+// those of an older one are dropped.
 
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { openLanes } from '../transport/webrtc.ts';
@@ -18,7 +20,14 @@ import type { Guarded, OwnChannel } from './ice/peer-guard.ts';
 /** The browser's connection inside simple-peer: `_pc`. */
 type Inner = Pick<RTCPeerConnection, 'createDataChannel'> & Watched & Guarded;
 
-interface Connection { readonly attempt: number; readonly peer: SimplePeer.Instance; readonly lanes: ChannelLanes; readonly guard: SignalGuard; readonly breach: (what: string) => void; closing: boolean }
+interface Connection {
+  readonly attempt: number;
+  readonly peer: SimplePeer.Instance;
+  readonly lanes: ChannelLanes;
+  readonly guard: SignalGuard;
+  readonly breach: (what: string) => void;
+  closing: boolean;
+}
 
 /** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
 export function createPeerMesh(options: MeshOptions): Mesh {
@@ -33,7 +42,9 @@ class PeerMesh implements Mesh {
   readonly #diagnoses = new Map<number, IceDiagnosis>();
   #closed = false;
 
-  constructor(options: MeshOptions) { this.#options = options; }
+  constructor(options: MeshOptions) {
+    this.#options = options;
+  }
 
   connect({ peer: rank, attempt }: ConnectTo): void {
     const known = this.#connections.get(rank);
@@ -44,8 +55,16 @@ class PeerMesh implements Mesh {
     onLink(rank, { state: 'connecting', attempt });
 
     const initiator = this.#options.rank < rank;
-    const peer = new SimplePeer({ initiator, trickle: true, channelConfig: OWN_CHANNEL, config: { iceServers: [...ice.iceServers], iceTransportPolicy: ice.relayOnly ? 'relay' : 'all' } });
-    const { _pc: pc, _channel: own } = peer as unknown as { readonly _pc: Inner | null; readonly _channel: OwnChannel | null };
+    const peer = new SimplePeer({
+      initiator,
+      trickle: true,
+      channelConfig: OWN_CHANNEL,
+      config: { iceServers: [...ice.iceServers], iceTransportPolicy: ice.relayOnly ? 'relay' : 'all' },
+    });
+    const { _pc: pc, _channel: own } = peer as unknown as {
+      readonly _pc: Inner | null;
+      readonly _channel: OwnChannel | null;
+    };
     let connection: Connection | undefined;
     const fail = (reason: string): void => {
       if (connection?.closing || this.#closed) return;
@@ -65,16 +84,21 @@ class PeerMesh implements Mesh {
     // The worker hears first who is at fault: to it the end of the connection looks like a tab that was closed.
     const breach = (what: string): void => {
       if (current.closing || this.#closed) return;
-      void Promise.resolve(this.#options.accuse?.(rank, what)).catch(() => undefined).then(() => fail(what));
+      void Promise.resolve(this.#options.accuse?.(rank, what))
+        .catch(() => undefined)
+        .then(() => fail(what));
     };
     connection = { attempt, peer, lanes, guard: new SignalGuard(initiator), breach, closing: false };
     guardConnection(pc, own, breach);
     this.#connections.set(rank, connection);
     const current = connection;
-    adopt(rank, lanes).then(() => {
-      if (current.closing || this.#closed) return;
-      onLink(rank, { state: 'open', attempt });
-    }, (error: unknown) => fail(reasonOf(error)));
+    adopt(rank, lanes).then(
+      () => {
+        if (current.closing || this.#closed) return;
+        onLink(rank, { state: 'open', attempt });
+      },
+      (error: unknown) => fail(reasonOf(error)),
+    );
   }
 
   signal(rank: number, attempt: number, data: IceSignal): void {
@@ -94,22 +118,25 @@ class PeerMesh implements Mesh {
 
   async routes(): Promise<ReadonlyMap<number, string>> {
     const routes = new Map<number, string>();
-    for (const [rank, { closing }] of this.#connections) if (!closing) routes.set(rank, await this.#watches.get(rank)!.route());
+    for (const [rank, { closing }] of this.#connections)
+      if (!closing) routes.set(rank, await this.#watches.get(rank)!.route());
     return routes;
   }
 
   async examine(): Promise<ReadonlyMap<number, IceDiagnosis>> {
     // One connection that cannot be looked at keeps what was said of it, and takes nothing from the others.
-    await Promise.all(Array.from(this.#watches, async ([rank, watch]) => {
-      try {
-        const diagnosis = diagnose(await watch.look());
-        if (this.#watches.get(rank) === watch) this.#diagnoses.set(rank, diagnosis);
-      } catch (error) {
-        if (this.#watches.get(rank) !== watch || this.#diagnoses.has(rank)) return;
-        const state = `this browser does not tell of the connection (${reasonOf(error)})`;
-        this.#diagnoses.set(rank, { verdict: 'connecting', text: 'connecting', advice: '', tried: [state] });
-      }
-    }));
+    await Promise.all(
+      Array.from(this.#watches, async ([rank, watch]) => {
+        try {
+          const diagnosis = diagnose(await watch.look());
+          if (this.#watches.get(rank) === watch) this.#diagnoses.set(rank, diagnosis);
+        } catch (error) {
+          if (this.#watches.get(rank) !== watch || this.#diagnoses.has(rank)) return;
+          const state = `this browser does not tell of the connection (${reasonOf(error)})`;
+          this.#diagnoses.set(rank, { verdict: 'connecting', text: 'connecting', advice: '', tried: [state] });
+        }
+      }),
+    );
     return new Map(this.#diagnoses);
   }
 
@@ -126,7 +153,8 @@ class PeerMesh implements Mesh {
 }
 
 function outgoing(data: SimplePeer.SignalData): IceSignal | undefined {
-  if ((data.type === 'offer' || data.type === 'answer') && 'sdp' in data && data.sdp !== undefined) return { type: data.type, sdp: data.sdp };
+  if ((data.type === 'offer' || data.type === 'answer') && 'sdp' in data && data.sdp !== undefined)
+    return { type: data.type, sdp: data.sdp };
   if (data.type === 'candidate' && 'candidate' in data) {
     const { candidate, sdpMLineIndex, sdpMid } = data.candidate;
     return { type: 'candidate', candidate: { candidate, sdpMLineIndex, sdpMid } };

@@ -1,8 +1,9 @@
-// Who is in a room. Every member publishes one Presence; the set of presences is the roster, and every decision (coordinator, ranks, duplicates, versions)
-// is a function of it. Members are ordered by (order, id): `order` is one more than the highest order seen when joining (a Lamport clock, no wall clock),
-// so an older member stays in front of a newcomer. `address` is new at each join; `id` names the tab's key and survives a reload.
-// A presence also says what its member is at work on, what it would like to train and how its last run ended: a member of the room who has just come, and
-// a new coordinator, know from the roster alone whether the room is busy, and a wish is gone with its member.
+// Who is in a room. Every member publishes one Presence; the set of presences is the roster, and every decision
+// (coordinator, ranks, duplicates, versions) is a function of it. Members are ordered by (order, id): `order` is one
+// more than the highest order seen when joining (a Lamport clock, no wall clock), so an older member stays in front of
+// a newcomer. `address` is new at each join; `id` names the tab's key and survives a reload. A presence also says what
+// its member is at work on, what it would like to train and how its last run ended: a member of the room who has just
+// come, and a new coordinator, know from the roster alone whether the room is busy, and a wish is gone with its member.
 // A decoder is total: every byte string gives a Presence or a FormatError.
 
 import { FormatError } from '../base/errors.ts';
@@ -29,7 +30,10 @@ export interface Introduction {
   readonly role: Role;
 }
 
-/** What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer understands. */
+/**
+ * What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer
+ * understands.
+ */
 export interface Proposal {
   /** Numbers the wish (32 bits): a granted one is never granted again. */
   readonly wish: number;
@@ -52,13 +56,29 @@ export interface AtWork {
 export type Ending = 'done' | 'stopped' | 'failed';
 
 /** How a member's last run ended, after how many steps. */
-export interface Ended { readonly run: number; readonly wish: number; readonly step: number; readonly how: Ending }
+export interface Ended {
+  readonly run: number;
+  readonly wish: number;
+  readonly step: number;
+  readonly how: Ending;
+}
 
-/** A checkpoint that a member keeps: of which run in this room, after how many steps, and what file it is (files/shared-file.ts). */
-export interface Holds { readonly run: number; readonly step: number; readonly hash: string; readonly bytes: number }
+/**
+ * A checkpoint that a member keeps: of which run in this room, after how many steps, and what file it is
+ * (files/shared-file.ts).
+ */
+export interface Holds {
+  readonly run: number;
+  readonly step: number;
+  readonly hash: string;
+  readonly bytes: number;
+}
 
 export interface Presence extends Introduction {
-  /** The identity whose key signs what comes from `address`; it survives a reload. Of two joins of one identity the newer counts. */
+  /**
+   * The identity whose key signs what comes from `address`; it survives a reload. Of two joins of one identity the
+   * newer counts.
+   */
   readonly id: string;
   /** Where signals reach this join of this tab: 16 hex digits. */
   readonly address: string;
@@ -106,23 +126,39 @@ export function encodePresence(presence: Presence): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(JSON.stringify(presence));
 }
 
-/** Throws FormatError for anything that is not a well-formed presence of `address`. Unknown fields are ignored, so that a later version is refused by its number. */
+/**
+ * Throws FormatError for anything that is not a well-formed presence of `address`. Unknown fields are ignored, so that
+ * a later version is refused by its number.
+ */
 export function decodePresence(bytes: Uint8Array<ArrayBuffer>, address: string): Presence {
   const format = 'presence';
   const fields = parseFields(bytes, format, 16);
   const presence: Presence = {
-    id: textField(fields, 'id', 64, format), name: shownField(fields, 'name', 64, format) || 'a tab without a name', adapter: shownField(fields, 'adapter', 200, format),
-    address: textField(fields, 'address', 16, format), software: fields.get('software') === true,
+    id: textField(fields, 'id', 64, format),
+    name: shownField(fields, 'name', 64, format) || 'a tab without a name',
+    adapter: shownField(fields, 'adapter', 200, format),
+    address: textField(fields, 'address', 16, format),
+    software: fields.get('software') === true,
     role: fields.get('role') === 'observer' ? 'observer' : 'trainer',
-    order: integerField(fields, 'order', 1, MAX_ORDER, format), protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
-    ...part(fields, 'run', atWorkOf), ...part(fields, 'wants', proposalOf), ...part(fields, 'ended', endedOf), ...part(fields, 'holds', holdsOf), ...part(fields, 'law', lawOf),
+    order: integerField(fields, 'order', 1, MAX_ORDER, format),
+    protocolVersion: integerField(fields, 'protocolVersion', 0, MAX_ORDER, format),
+    ...part(fields, 'run', atWorkOf),
+    ...part(fields, 'wants', proposalOf),
+    ...part(fields, 'ended', endedOf),
+    ...part(fields, 'holds', holdsOf),
+    ...part(fields, 'law', lawOf),
   };
-  if (presence.address !== address) throw new FormatError(format, `expected the address ${address} of its sender, got ${presence.address}`);
+  if (presence.address !== address)
+    throw new FormatError(format, `expected the address ${address} of its sender, got ${presence.address}`);
   if (presence.id === '') throw new FormatError(format, 'expected a field `id` that is not empty');
   return presence;
 }
 
-function part<K extends string, T>(fields: JsonObject, name: K, read: (fields: JsonObject) => T): { readonly [name in K]?: T } {
+function part<K extends string, T>(
+  fields: JsonObject,
+  name: K,
+  read: (fields: JsonObject) => T,
+): { readonly [name in K]?: T } {
   const found = fields.get(name);
   if (found === undefined || found === null) return {};
   if (!isObject(found)) throw new FormatError('presence', `expected a field \`${name}\` that is an object`);
@@ -131,28 +167,47 @@ function part<K extends string, T>(fields: JsonObject, name: K, read: (fields: J
 
 function atWorkOf(fields: JsonObject): AtWork {
   const phase = fields.get('phase');
-  if (phase !== 'forming' && phase !== 'training') throw new FormatError('presence', 'expected a run that is forming or training');
+  if (phase !== 'forming' && phase !== 'training')
+    throw new FormatError('presence', 'expected a run that is forming or training');
   const size = integerField(fields, 'size', 1, MAX_WORLD_SIZE, 'presence');
-  return { ...numbersOf(fields), view: integerField(fields, 'view', 1, MAX_VIEW, 'presence'), rank: integerField(fields, 'rank', 0, size - 1, 'presence'), size, phase };
+  return {
+    ...numbersOf(fields),
+    view: integerField(fields, 'view', 1, MAX_VIEW, 'presence'),
+    rank: integerField(fields, 'rank', 0, size - 1, 'presence'),
+    size,
+    phase,
+  };
 }
 
 function proposalOf(fields: JsonObject): Proposal {
-  return { ...numbersOf(fields), worldSize: integerField(fields, 'worldSize', 1, MAX_WORLD_SIZE, 'presence'), plan: toPlain(fields.get('plan') ?? null) };
+  return {
+    ...numbersOf(fields),
+    worldSize: integerField(fields, 'worldSize', 1, MAX_WORLD_SIZE, 'presence'),
+    plan: toPlain(fields.get('plan') ?? null),
+  };
 }
 
 function endedOf(fields: JsonObject): Ended {
   const how = fields.get('how');
-  if (how !== 'done' && how !== 'stopped' && how !== 'failed') throw new FormatError('presence', 'expected a run that is done, stopped or failed');
+  if (how !== 'done' && how !== 'stopped' && how !== 'failed')
+    throw new FormatError('presence', 'expected a run that is done, stopped or failed');
   return { ...numbersOf(fields), step: integerField(fields, 'step', 0, MAX_NUMBER, 'presence'), how };
 }
 
 /** Not yet judged: whose signatures these are is for Laws to see. */
 function lawOf(fields: JsonObject): Law {
   const removals = fields.get('removals') ?? [];
-  if (!isArray(removals) || removals.length > MAX_CARRIED) throw new FormatError('presence', `expected at most ${MAX_CARRIED} removals`);
+  if (!isArray(removals) || removals.length > MAX_CARRIED)
+    throw new FormatError('presence', `expected at most ${MAX_CARRIED} removals`);
   return {
     ...(fields.get('rules') === undefined ? {} : { rules: textField(fields, 'rules', MAX_STATEMENT, 'presence') }),
-    ...(removals.length === 0 ? {} : { removals: removals.map((text) => textField(new Map([['removal', text]]), 'removal', MAX_STATEMENT, 'presence')) }),
+    ...(removals.length === 0
+      ? {}
+      : {
+          removals: removals.map((text) =>
+            textField(new Map([['removal', text]]), 'removal', MAX_STATEMENT, 'presence'),
+          ),
+        }),
   };
 }
 
@@ -164,7 +219,10 @@ function holdsOf(fields: JsonObject): Holds {
 }
 
 function numbersOf(fields: JsonObject): { readonly run: number; readonly wish: number } {
-  return { run: integerField(fields, 'run', 0, MAX_NUMBER, 'presence'), wish: integerField(fields, 'wish', 0, MAX_NUMBER, 'presence') };
+  return {
+    run: integerField(fields, 'run', 0, MAX_NUMBER, 'presence'),
+    wish: integerField(fields, 'wish', 0, MAX_NUMBER, 'presence'),
+  };
 }
 
 /** The fields of a JSON object of at most `maxDepth` levels. */
@@ -176,7 +234,8 @@ export function parseFields(bytes: Uint8Array<ArrayBuffer>, format: string, maxD
 
 export function textField(fields: JsonObject, name: string, maxLength: number, format: string): string {
   const found = fields.get(name);
-  if (typeof found !== 'string' || found.length > maxLength) throw new FormatError(format, `expected a field \`${name}\` of text, at most ${maxLength} characters`);
+  if (typeof found !== 'string' || found.length > maxLength)
+    throw new FormatError(format, `expected a field \`${name}\` of text, at most ${maxLength} characters`);
   return found;
 }
 

@@ -1,7 +1,8 @@
-// Nobody starts before everybody is connected to everybody and has its worker ready: the coordinator's pure state machine for one view. Members report their
-// links; a pair counts as open when both ends say so for the same attempt. A pair that fails, or is not open at the deadline, is connected anew at most
-// `maxAttempts` times, and every wait has a reason for people. Reports may come late, twice or in any order: only a later attempt or a better state changes anything.
-// Pairs are numbered low * size + high. Cost: O(size^2) per report.
+// Nobody starts before everybody is connected to everybody and has its worker ready: the coordinator's pure state
+// machine for one view. Members report their links; a pair counts as open when both ends say so for the same attempt. A
+// pair that fails, or is not open at the deadline, is connected anew at most `maxAttempts` times, and every wait has a
+// reason for people. Reports may come late, twice or in any order: only a later attempt or a better state changes
+// anything. Pairs are numbered low * size + high. Cost: O(size^2) per report.
 
 import type { LinkState, Pair, Report } from './messages.ts';
 
@@ -33,12 +34,21 @@ export type BarrierAction =
 export function newBarrier(view: number, names: readonly string[], maxAttempts = 3): Barrier {
   const size = names.length;
   return {
-    view, size, names, maxAttempts, attempts: new Array<number>(size * size).fill(1), patience: 0,
-    reports: new Array<Report | undefined>(size).fill(undefined), outcome: 'waiting',
+    view,
+    size,
+    names,
+    maxAttempts,
+    attempts: new Array<number>(size * size).fill(1),
+    patience: 0,
+    reports: new Array<Report | undefined>(size).fill(undefined),
+    outcome: 'waiting',
   };
 }
 
-export function stepBarrier(barrier: Barrier, event: BarrierEvent): { state: Barrier; actions: readonly BarrierAction[] } {
+export function stepBarrier(
+  barrier: Barrier,
+  event: BarrierEvent,
+): { state: Barrier; actions: readonly BarrierAction[] } {
   if (barrier.outcome !== 'waiting') return { state: barrier, actions: [] };
   if (event.type === 'left') {
     if (event.rank < 0 || event.rank >= barrier.size) return { state: barrier, actions: [] };
@@ -50,7 +60,10 @@ export function stepBarrier(barrier: Barrier, event: BarrierEvent): { state: Bar
   const { report } = event;
   if (report.rank >= barrier.size || report.links.length !== barrier.size) return { state: barrier, actions: [] };
   const merged = mergeReport(barrier.reports[report.rank], report);
-  const state: Barrier = { ...barrier, reports: barrier.reports.map((known, rank) => (rank === report.rank ? merged : known)) };
+  const state: Barrier = {
+    ...barrier,
+    reports: barrier.reports.map((known, rank) => (rank === report.rank ? merged : known)),
+  };
   const failed = pairs(state).filter(([low, high]) => pairFailure(state, low, high) !== undefined);
   if (failed.length > 0) return retry(state, failed);
   if (missing(state).length === 0) return { state: { ...state, outcome: 'started' }, actions: [{ type: 'start' }] };
@@ -65,7 +78,8 @@ export function missing(barrier: Barrier): readonly string[] {
     else if (!report.ready) reasons.push(`${title(barrier, rank)}: ${report.note || 'its worker is not ready'}`);
   });
   for (const [low, high] of pairs(barrier)) {
-    if (!pairOpen(barrier, low, high)) reasons.push(`${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}`);
+    if (!pairOpen(barrier, low, high))
+      reasons.push(`${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}`);
   }
   return reasons;
 }
@@ -84,36 +98,62 @@ function onDeadline(barrier: Barrier): { state: Barrier; actions: readonly Barri
   if (silent || closed.length === 0) {
     // A worker that compiles for long holds up its links as well: do not blame them yet.
     const patience = barrier.patience + 1;
-    if (patience >= barrier.maxAttempts) return fail(barrier, `not everybody was ready in time: ${missing(barrier).join('; ')}`, false);
-    return { state: { ...barrier, patience }, actions: [{ type: 'status', text: `waiting (${patience + 1} of ${barrier.maxAttempts}): ${missing(barrier).join('; ')}` }] };
+    if (patience >= barrier.maxAttempts)
+      return fail(barrier, `not everybody was ready in time: ${missing(barrier).join('; ')}`, false);
+    return {
+      state: { ...barrier, patience },
+      actions: [
+        { type: 'status', text: `waiting (${patience + 1} of ${barrier.maxAttempts}): ${missing(barrier).join('; ')}` },
+      ],
+    };
   }
   return retry(barrier, closed);
 }
 
-function retry(barrier: Barrier, again: readonly (readonly [number, number])[]): { state: Barrier; actions: readonly BarrierAction[] } {
+function retry(
+  barrier: Barrier,
+  again: readonly (readonly [number, number])[],
+): { state: Barrier; actions: readonly BarrierAction[] } {
   const exhausted = again.filter(([low, high]) => attemptOf(barrier, low, high) >= barrier.maxAttempts);
   if (exhausted.length > 0) {
     const explained = exhausted.some(([low, high]) => notes(barrier, low, high).length > 0);
-    const reasons = exhausted.map(([low, high]) => `${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}`);
-    return fail(barrier, `${barrier.maxAttempts} attempts to connect failed: ${reasons.join('; ')}${explained ? '' : '; if the tabs are in different networks, set a TURN server'}`, false);
+    const reasons = exhausted.map(
+      ([low, high]) => `${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}`,
+    );
+    return fail(
+      barrier,
+      `${barrier.maxAttempts} attempts to connect failed: ${reasons.join('; ')}${explained ? '' : '; if the tabs are in different networks, set a TURN server'}`,
+      false,
+    );
   }
   const attempts = barrier.attempts.slice();
   const list: Pair[] = [];
   const reasons: string[] = [];
   for (const [low, high] of again) {
     const attempt = attemptOf(barrier, low, high) + 1;
-    reasons.push(`${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}; attempt ${attempt} of ${barrier.maxAttempts}`);
+    reasons.push(
+      `${title(barrier, low)} <-> ${title(barrier, high)}: ${pairReason(barrier, low, high)}; attempt ${attempt} of ${barrier.maxAttempts}`,
+    );
     attempts[low * barrier.size + high] = attempt;
     list.push({ low, high, attempt });
   }
-  return { state: { ...barrier, attempts }, actions: [{ type: 'retry', pairs: list }, { type: 'status', text: `connecting again: ${reasons.join('; ')}` }] };
+  return {
+    state: { ...barrier, attempts },
+    actions: [
+      { type: 'retry', pairs: list },
+      { type: 'status', text: `connecting again: ${reasons.join('; ')}` },
+    ],
+  };
 }
 
 function fail(barrier: Barrier, reason: string, again: boolean): { state: Barrier; actions: readonly BarrierAction[] } {
   return { state: { ...barrier, outcome: 'failed' }, actions: [{ type: 'fail', reason, again }] };
 }
 
-/** Of two states of one link, the later attempt; within an attempt connecting < open < failed. A barrier that took `open` back for `connecting` would depend on the order of reports. */
+/**
+ * Of two states of one link, the later attempt; within an attempt connecting < open < failed. A barrier that took
+ * `open` back for `connecting` would depend on the order of reports.
+ */
 function mergeLink(a: LinkState | undefined, b: LinkState | undefined): LinkState | undefined {
   if (!a || !b) return a ?? b;
   if (a.attempt !== b.attempt) return a.attempt > b.attempt ? a : b;
@@ -125,12 +165,18 @@ function mergeLink(a: LinkState | undefined, b: LinkState | undefined): LinkStat
 function mergeReport(known: Report | undefined, report: Report): Report {
   if (!known) return report;
   const ready = known.ready || report.ready;
-  return { rank: report.rank, ready, note: ready ? '' : report.note, links: report.links.map((link, peer) => mergeLink(known.links[peer], link)) };
+  return {
+    rank: report.rank,
+    ready,
+    note: ready ? '' : report.note,
+    links: report.links.map((link, peer) => mergeLink(known.links[peer], link)),
+  };
 }
 
 function pairs(barrier: Barrier): (readonly [number, number])[] {
   const list: (readonly [number, number])[] = [];
-  for (let low = 0; low < barrier.size; low++) for (let high = low + 1; high < barrier.size; high++) list.push([low, high]);
+  for (let low = 0; low < barrier.size; low++)
+    for (let high = low + 1; high < barrier.size; high++) list.push([low, high]);
   return list;
 }
 
@@ -138,10 +184,15 @@ function attemptOf(barrier: Barrier, low: number, high: number): number {
   return barrier.attempts[low * barrier.size + high]!;
 }
 
-/** What both ends say of the attempt that counts; an end may be ahead of us by an attempt that the initiator began itself. */
+/**
+ * What both ends say of the attempt that counts; an end may be ahead of us by an attempt that the initiator began
+ * itself.
+ */
 function ends(barrier: Barrier, low: number, high: number): readonly (LinkState | undefined)[] {
   const attempt = attemptOf(barrier, low, high);
-  return [barrier.reports[low]?.links[high], barrier.reports[high]?.links[low]].map((link) => (link && link.attempt >= attempt ? link : undefined));
+  return [barrier.reports[low]?.links[high], barrier.reports[high]?.links[low]].map((link) =>
+    link && link.attempt >= attempt ? link : undefined,
+  );
 }
 
 function pairOpen(barrier: Barrier, low: number, high: number): boolean {

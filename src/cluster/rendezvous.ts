@@ -1,9 +1,11 @@
-// The meeting point of a room: who is here, and signals to one of them. A Carrier (BroadcastChannel, MQTT) moves opaque bytes between addresses; this file,
-// the same over every carrier, signs and seals what we say (identity/envelope.ts), believes what identity/register.ts lets through, and keeps the roster.
-// Joining: say `hello`, listen for `settleMs`, take the next order, announce. Whoever announces itself and has not answered our challenge is asked to, and
-// stands on no roster before. Leaving is a signed bye, made at the join, so that a closing page can say it. What a carrier reports as lost is only asked
-// after, where others could have said it: whoever lives answers. The surprising rule: payloads of another key are a notice and never an error, because
-// anybody who knows the room's name can send them. Cost: one signed presence per member and hello.
+// The meeting point of a room: who is here, and signals to one of them. A Carrier (BroadcastChannel, MQTT) moves opaque
+// bytes between addresses; this file, the same over every carrier, signs and seals what we say (identity/envelope.ts),
+// believes what identity/register.ts lets through, and keeps the roster. Joining: say `hello`, listen for `settleMs`,
+// take the next order, announce. Whoever announces itself and has not answered our challenge is asked to, and stands on
+// no roster before. Leaving is a signed bye, made at the join, so that a closing page can say it. What a carrier
+// reports as lost is only asked after, where others could have said it: whoever lives answers. The surprising rule:
+// payloads of another key are a notice and never an error, because anybody who knows the room's name can send them.
+// Cost: one signed presence per member and hello.
 
 import { AbortedError, ConfigError } from '../base/errors.ts';
 import { openOrClose } from '../base/open-or-close.ts';
@@ -22,7 +24,10 @@ import type { Bytes, Seal } from './seal.ts';
 export interface Carrier {
   /** For people: 'tabs of this browser', 'broker ws://...'. */
   readonly name: string;
-  /** How long a member of whom it is only said that it is gone may take to show itself, before it is taken off the roster. */
+  /**
+   * How long a member of whom it is only said that it is gone may take to show itself, before it is taken off the
+   * roster.
+   */
   readonly graceMs: number;
   /** Resolves when everything sent to `address` or to the whole room arrives. Rejects with RoomError. Called once. */
   open(room: string, address: string, handlers: CarrierHandlers): Promise<void>;
@@ -30,10 +35,16 @@ export interface Carrier {
   hello(sealed: Bytes): void;
   announce(sealed: Bytes): void;
   signal(to: string, sealed: Bytes): void;
-  /** `onGone` should tell when this address dies. Only of addresses that are known to live: what anybody could make up is not watched. */
+  /**
+   * `onGone` should tell when this address dies. Only of addresses that are known to live: what anybody could make up
+   * is not watched.
+   */
   watch(address: string): void;
   unwatch(address: string): void;
-  /** Says `bye`, withdraws the presence and closes; what must go out goes out synchronously, so that it works in a closing page. */
+  /**
+   * Says `bye`, withdraws the presence and closes; what must go out goes out synchronously, so that it works in a
+   * closing page.
+   */
   close(bye?: Bytes): Promise<void>;
 }
 
@@ -57,7 +68,9 @@ export interface RendezvousEvents {
   onSignal(from: string, payload: Bytes): void;
   /** One sentence for people. */
   onStatus(text: string): void;
-  /** One sentence for people about others under the name of this room, which stays true: another key, another version. */
+  /**
+   * One sentence for people about others under the name of this room, which stays true: another key, another version.
+   */
   onNotice(text: string): void;
   /** The room cannot be used any more; close it. */
   onFatal(error: Error): void;
@@ -78,7 +91,10 @@ export interface PresenceChange {
 
 export interface Rendezvous {
   readonly me: Presence;
-  /** Announces ourselves anew. Who becomes a trainer stands behind all that are here. `onPeers` hears it before this returns. */
+  /**
+   * Announces ourselves anew. Who becomes a trainer stands behind all that are here. `onPeers` hears it before this
+   * returns.
+   */
   update(change: PresenceChange): void;
   /** Ignored after close. */
   signal(to: string, payload: Bytes): void;
@@ -119,7 +135,7 @@ export async function joinRendezvous(options: RendezvousOptions, events: Rendezv
     throw new ConfigError('room name', `expected 1 to 64 letters, digits, - or _, got '${room.slice(0, 80)}'`);
   }
   const seal = await deriveSeal(world, room, key);
-  const speaker = await Speaker.join(world, room, seal, options.identity ?? await identityOf(await newKeyPair()));
+  const speaker = await Speaker.join(world, room, seal, options.identity ?? (await identityOf(await newKeyPair())));
   const meeting = new Meeting(options, events, seal, speaker, await speaker.say('bye', '', new Uint8Array(0)));
   return openOrClose(meeting);
 }
@@ -152,7 +168,9 @@ class Meeting implements Rendezvous {
     this.#register = new Register({ world: options.world, seal, room: options.room });
   }
 
-  get me(): Presence { return this.#me!; }
+  get me(): Presence {
+    return this.#me!;
+  }
 
   async open(): Promise<void> {
     const { world, carrier, room, me, protocolVersion = PROTOCOL_VERSION, settleMs = 400 } = this.#options;
@@ -166,10 +184,18 @@ class Meeting implements Rendezvous {
       onUp: () => this.#renew(),
     });
     this.#sayHello();
-    await new Promise<void>((resolve) => { world.timer(settleMs, resolve); });
+    await new Promise<void>((resolve) => {
+      world.timer(settleMs, resolve);
+    });
     await this.#incoming;
     if (this.#closed) throw new AbortedError('the room was left while joining it');
-    this.#me = { ...me, id: this.#speaker.identity.id, address: this.#address, order: this.#nextOrder(), protocolVersion };
+    this.#me = {
+      ...me,
+      id: this.#speaker.identity.id,
+      address: this.#address,
+      order: this.#nextOrder(),
+      protocolVersion,
+    };
     carrier.announce(await this.#sayPresence(this.#me));
     this.#changed();
     this.#ask();
@@ -179,7 +205,9 @@ class Meeting implements Rendezvous {
     if (!this.#me || this.#closed) return;
     const before = this.#me;
     const order = change.role === 'trainer' && before.role !== 'trainer' ? this.#nextOrder() : before.order;
-    this.#me = Object.fromEntries(Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined)) as unknown as Presence;
+    this.#me = Object.fromEntries(
+      Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined),
+    ) as unknown as Presence;
     this.#changed();
     this.#announce();
   }
@@ -203,7 +231,9 @@ class Meeting implements Rendezvous {
   /** Says things in the order in which they were wanted: signing is asynchronous. */
   #say(say: () => Promise<void>): void {
     if (this.#closed) return;
-    this.#outgoing = this.#outgoing.then(say).catch((error: unknown) => this.#events.onStatus(error instanceof Error ? error.message : String(error)));
+    this.#outgoing = this.#outgoing
+      .then(say)
+      .catch((error: unknown) => this.#events.onStatus(error instanceof Error ? error.message : String(error)));
   }
 
   #sayPresence(presence: Presence): Promise<Bytes> {
@@ -233,7 +263,10 @@ class Meeting implements Rendezvous {
   #answerHello(): void {
     if (!this.#me || this.#closed) return;
     // A burst of hellos gets two answers, at its start and after it: nobody is missed, and nobody can make us shout.
-    if (this.#answering !== 'no') { this.#answering = 'again'; return; }
+    if (this.#answering !== 'no') {
+      this.#answering = 'again';
+      return;
+    }
     this.#answering = 'pausing';
     this.#announce();
     this.#options.world.timer(HELLO_PAUSE_MS, () => {
@@ -261,7 +294,11 @@ class Meeting implements Rendezvous {
   /** Asks those that have not answered our challenge, or seem to be gone, for as long as there are some. */
   #ask(): void {
     if (this.#cancelAsk || this.#closed) return;
-    const doubtful = [...this.#register.unproven(), ...this.#register.unconfirmed(), ...this.#register.members().filter(({ cancelGrace }) => cancelGrace)];
+    const doubtful = [
+      ...this.#register.unproven(),
+      ...this.#register.unconfirmed(),
+      ...this.#register.members().filter(({ cancelGrace }) => cancelGrace),
+    ];
     const asked = doubtful.filter((peer) => peer.asked < MAX_ASKED);
     if (asked.length === 0) return;
     for (const peer of asked) peer.asked++;
@@ -281,7 +318,8 @@ class Meeting implements Rendezvous {
     this.#incoming = this.#incoming.then(async () => {
       this.#waiting--;
       const left = this.#waitingOf.get(from)! - 1;
-      if (left === 0) this.#waitingOf.delete(from); else this.#waitingOf.set(from, left);
+      if (left === 0) this.#waitingOf.delete(from);
+      else this.#waitingOf.set(from, left);
       if (this.#closed) return;
       try {
         await handle();
@@ -303,7 +341,11 @@ class Meeting implements Rendezvous {
     if (!heard) return;
     const { peer, body } = heard;
     const before = peer.answered && peer.presence;
-    if (!this.#register.announced(peer, body)) return this.#tell(from, `a member (${from}) announced itself in a form this page does not understand; reload both pages`);
+    if (!this.#register.announced(peer, body))
+      return this.#tell(
+        from,
+        `a member (${from}) announced itself in a form this page does not understand; reload both pages`,
+      );
     peer.cancelGrace?.();
     peer.cancelGrace = undefined;
     if (!peer.answered) return this.#me && this.#ask();
@@ -344,17 +386,30 @@ class Meeting implements Rendezvous {
   }
 
   /** What counts of what arrived. */
-  async #hear(kind: 'hello' | 'presence' | 'signal' | 'bye', from: string, to: string, sealed: Bytes, live: boolean): Promise<{ readonly peer: Peer; readonly body: Bytes } | undefined> {
+  async #hear(
+    kind: 'hello' | 'presence' | 'signal' | 'bye',
+    from: string,
+    to: string,
+    sealed: Bytes,
+    live: boolean,
+  ): Promise<{ readonly peer: Peer; readonly body: Bytes } | undefined> {
     const verdict = await this.#register.hear(kind, from, to, sealed);
     if ('peer' in verdict) return verdict;
     switch (verdict.refused) {
       case 'closed':
         // A store may still hold the presence of a room of the same name that is long gone; only its owner counts.
         // A bye of others, or what others say from the address of somebody we know, is no news of that address.
-        if (live && kind !== 'bye' && !(kind === 'presence' && this.#register.get(from))) this.#tell(from, `somebody in this room has a different key and is not heard (${from}); if it is your own tab, or you expected others here, copy the whole link from one of their tabs`);
+        if (live && kind !== 'bye' && !(kind === 'presence' && this.#register.get(from)))
+          this.#tell(
+            from,
+            `somebody in this room has a different key and is not heard (${from}); if it is your own tab, or you expected others here, copy the whole link from one of their tabs`,
+          );
         return undefined;
       case 'version':
-        this.#tell(from, `somebody in this room (${from}) speaks ${verdict.version ? `protocol ${verdict.version}` : 'another protocol'}, this page speaks ${PROTOCOL_VERSION}, and they do not hear each other; reload both from the same address`);
+        this.#tell(
+          from,
+          `somebody in this room (${from}) speaks ${verdict.version ? `protocol ${verdict.version}` : 'another protocol'}, this page speaks ${PROTOCOL_VERSION}, and they do not hear each other; reload both from the same address`,
+        );
         return undefined;
       case 'late':
         // One renewal at a time, or recordings could keep anybody from being confirmed.
@@ -363,7 +418,10 @@ class Meeting implements Rendezvous {
           this.#ask();
         }
         return undefined;
-      case 'forged': case 'repeated': case 'left': return undefined;
+      case 'forged':
+      case 'repeated':
+      case 'left':
+        return undefined;
     }
   }
 
@@ -374,7 +432,9 @@ class Meeting implements Rendezvous {
   }
 
   /** Behind all that ever announced themselves, also those that a store holds and that have not answered yet. */
-  #nextOrder(): number { return nextOrder([...this.#register.announcements(), ...(this.#me ? [this.#me] : [])]); }
+  #nextOrder(): number {
+    return nextOrder([...this.#register.announcements(), ...(this.#me ? [this.#me] : [])]);
+  }
 
   #roster(): Presence[] {
     const roster = this.#register.members().map(({ presence }) => presence!);
@@ -388,4 +448,6 @@ class Meeting implements Rendezvous {
 }
 
 /** The fields stand in the order in which the decoder reads them. */
-function samePresence(a: Presence, b: Presence): boolean { return JSON.stringify(a) === JSON.stringify(b); }
+function samePresence(a: Presence, b: Presence): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

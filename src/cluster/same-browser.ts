@@ -1,22 +1,31 @@
-// The fast lane between tabs of one browser: a Mesh that first tries to meet each peer inside the browser and hands everything else to WebRTC. A peer that lives
-// elsewhere, or wants WebRTC alone, is known at once (`here` looks for its lock) and costs nothing; one that is here and does not come, `waitMs`.
-// A meeting has a name that only these two members of this view can know (their addresses are drawn anew at each join), so who comes is the peer, and shares our
-// browser: what carries the meeting does not leave it. Both then exchange random numbers over what they will use; an end that hears its own back knows that the
-// pipe works both ways. Should one end give up while the other is content, its WebRTC offer tells: a signal ends the fast lane to that peer.
-// A port tells nothing when the tab at its other end is gone: witness.ts does.
+// The fast lane between tabs of one browser: a Mesh that first tries to meet each peer inside the browser and hands
+// everything else to WebRTC. A peer that lives elsewhere, or wants WebRTC alone, is known at once (`here` looks for its
+// lock) and costs nothing; one that is here and does not come, `waitMs`. A meeting has a name that only these two
+// members of this view can know (their addresses are drawn anew at each join), so who comes is the peer, and shares our
+// browser: what carries the meeting does not leave it. Both then exchange random numbers over what they will use; an
+// end that hears its own back knows that the pipe works both ways. Should one end give up while the other is content,
+// its WebRTC offer tells: a signal ends the fast lane to that peer. A port tells nothing when the tab at its other end
+// is gone: witness.ts does.
 
 import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
 import type { ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 import type { IceSignal } from './messages.ts';
 
-/** What two tabs have when they met: ports that a SharedWorker made, or the name of a BroadcastChannel, and `talk`, over which they greet. */
+/**
+ * What two tabs have when they met: ports that a SharedWorker made, or the name of a BroadcastChannel, and `talk`, over
+ * which they greet.
+ */
 export type Met =
   | { readonly kind: 'ports'; readonly control: MessagePort; readonly bulk: MessagePort; readonly talk: Talk }
   | { readonly kind: 'broadcast'; readonly name: string; readonly talk: Talk };
 
 /** The part of a MessagePort or BroadcastChannel that a greeting needs. */
-export interface Talk { postMessage(message: unknown): void; onmessage: ((event: MessageEvent) => void) | null; close(): void }
+export interface Talk {
+  postMessage(message: unknown): void;
+  onmessage: ((event: MessageEvent) => void) | null;
+  close(): void;
+}
 
 /** By ports that a SharedWorker makes, or by a BroadcastChannel. */
 export type Way = 'ports' | 'channel';
@@ -25,7 +34,10 @@ export interface SameBrowserOptions {
   readonly world: World;
   /** How the tab of this address can be met in this browser; undefined when it is not here, or does not want to. */
   readonly here: (address: string) => Promise<Way | undefined>;
-  /** Resolves when the other end has come to the meeting of this name; never, when it does not come. `signal` ends the wait. */
+  /**
+   * Resolves when the other end has come to the meeting of this name; never, when it does not come. `signal` ends the
+   * wait.
+   */
   readonly meet: (name: string, signal: AbortSignal, way: Way) => Promise<Met>;
   /** Gives the worker what was met. Resolves when the worker has it. */
   readonly adopt: (peer: number, met: Met) => Promise<void>;
@@ -33,9 +45,15 @@ export interface SameBrowserOptions {
   readonly waitMs?: number;
 }
 
-interface Try { readonly attempt: number; readonly stop: AbortController; met: Met | undefined }
+interface Try {
+  readonly attempt: number;
+  readonly stop: AbortController;
+  met: Met | undefined;
+}
 
-export function createSameBrowserMesh(options: MeshOptions, lane: SameBrowserOptions): Mesh { return new SameBrowserMesh(options, lane); }
+export function createSameBrowserMesh(options: MeshOptions, lane: SameBrowserOptions): Mesh {
+  return new SameBrowserMesh(options, lane);
+}
 
 class SameBrowserMesh implements Mesh {
   readonly #options: MeshOptions;
@@ -57,18 +75,29 @@ class SameBrowserMesh implements Mesh {
     const known = this.#tries.get(peer);
     if (this.#closed || (known && known.attempt >= attempt)) return;
     if (known) this.#drop(peer, known);
-    if (this.#tried.has(peer) || attempt > 1 || this.#options.name === undefined || this.#options.members?.[peer] === undefined) { this.#fallback.connect(to); return; }
+    if (
+      this.#tried.has(peer) ||
+      attempt > 1 ||
+      this.#options.name === undefined ||
+      this.#options.members?.[peer] === undefined
+    ) {
+      this.#fallback.connect(to);
+      return;
+    }
     this.#tried.add(peer);
     const mine: Try = { attempt, stop: new AbortController(), met: undefined };
     this.#tries.set(peer, mine);
     this.#options.onLink(peer, { state: 'connecting', attempt });
-    this.#attempt(peer, mine).then(() => {
-      if (this.#tries.get(peer) === mine) this.#options.onLink(peer, { state: 'open', attempt });
-    }, () => {
-      if (this.#closed || this.#tries.get(peer) !== mine) return;
-      this.#drop(peer, mine);
-      this.#fallback.connect(to);
-    });
+    this.#attempt(peer, mine).then(
+      () => {
+        if (this.#tries.get(peer) === mine) this.#options.onLink(peer, { state: 'open', attempt });
+      },
+      () => {
+        if (this.#closed || this.#tries.get(peer) !== mine) return;
+        this.#drop(peer, mine);
+        this.#fallback.connect(to);
+      },
+    );
   }
 
   signal(peer: number, attempt: number, data: IceSignal): void {
@@ -78,13 +107,20 @@ class SameBrowserMesh implements Mesh {
     this.#fallback.signal(peer, attempt, data);
   }
 
-  lanes(): ReturnType<Mesh['lanes']> { return this.#fallback.lanes(); }
-
-  async routes(): Promise<ReadonlyMap<number, string>> {
-    return new Map([...await this.#fallback.routes(), ...[...this.#tries.keys()].map((peer) => [peer, 'same browser'] as const)]);
+  lanes(): ReturnType<Mesh['lanes']> {
+    return this.#fallback.lanes();
   }
 
-  examine(): ReturnType<Mesh['examine']> { return this.#fallback.examine(); }
+  async routes(): Promise<ReadonlyMap<number, string>> {
+    return new Map([
+      ...(await this.#fallback.routes()),
+      ...[...this.#tries.keys()].map((peer) => [peer, 'same browser'] as const),
+    ]);
+  }
+
+  examine(): ReturnType<Mesh['examine']> {
+    return this.#fallback.examine();
+  }
 
   close(): void {
     this.#closed = true;
@@ -97,7 +133,10 @@ class SameBrowserMesh implements Mesh {
     const { signal } = mine.stop;
     const late = new Promise<never>((_, reject) => {
       const cancel = world.timer(waitMs, () => reject(new Error(`nobody came within ${waitMs} ms`)));
-      signal.addEventListener('abort', () => { cancel(); reject(new Error('given up')); });
+      signal.addEventListener('abort', () => {
+        cancel();
+        reject(new Error('given up'));
+      });
     });
     late.catch(() => undefined);
     const { name = '', members, rank } = this.#options;
@@ -105,8 +144,13 @@ class SameBrowserMesh implements Mesh {
     if (way === undefined || signal.aborted) throw new Error('not in this browser');
     const meeting = meet(`${name} ${Math.min(rank, peer)} ${Math.max(rank, peer)}`, signal, way);
     // Also one that comes too late, when nobody waits for it.
-    meeting.then((met) => { if (signal.aborted) discard(met); }, () => undefined);
-    const met = mine.met = await Promise.race([meeting, late]);
+    meeting.then(
+      (met) => {
+        if (signal.aborted) discard(met);
+      },
+      () => undefined,
+    );
+    const met = (mine.met = await Promise.race([meeting, late]));
     await Promise.race([greet(met.talk, world), late]);
     // From here on the pipe is the worker's, and no timer ends it.
     mine.met = undefined;
@@ -129,8 +173,9 @@ function discard(met: Met): void {
 }
 
 /**
- * Resolves when the other end has given our number back and we have given back its. Each end says its number at once, and answers the first number that it hears; on a
- * BroadcastChannel the first word of the earlier end is lost, and the answer to the later one's serves as well.
+ * Resolves when the other end has given our number back and we have given back its. Each end says its number at once,
+ * and answers the first number that it hears; on a BroadcastChannel the first word of the earlier end is lost, and the
+ * answer to the later one's serves as well.
  */
 export function greet(talk: Talk, world: Pick<World, 'randomBytes'>): Promise<void> {
   const mine = randomHex(world, 16);
@@ -139,7 +184,7 @@ export function greet(talk: Talk, world: Pick<World, 'randomBytes'>): Promise<vo
     talk.onmessage = ({ data }: MessageEvent<unknown>) => {
       const { number, echo } = (typeof data === 'object' && data !== null ? data : {}) as Record<string, unknown>;
       if (typeof number !== 'string' || number.length !== mine.length || number === mine) return;
-      if (theirs === undefined) talk.postMessage({ number: mine, echo: theirs = number });
+      if (theirs === undefined) talk.postMessage({ number: mine, echo: (theirs = number) });
       if (echo !== mine || number !== theirs) return;
       talk.onmessage = null;
       resolve();

@@ -1,9 +1,10 @@
-// One tab in one room: joins the rendezvous, follows the membership, and, whenever a view is offered, prepares its worker, connects to everybody and waits at
-// the ready barrier. The page hears about it through one stream of events and needs to know nothing else of this folder.
-// The decisions are taken by the pure machines in membership.ts and ready-barrier.ts; here are only their effects. Signals that arrive for a view before
-// its offer are kept (a few), because two senders are not ordered. A coordinator that is also a member talks to itself by the same messages.
-// After `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the run is over (`finish`): until
-// then this member is at work, and nobody offers the room another run.
+// One tab in one room: joins the rendezvous, follows the membership, and, whenever a view is offered, prepares its
+// worker, connects to everybody and waits at the ready barrier. The page hears about it through one stream of events
+// and needs to know nothing else of this folder. The decisions are taken by the pure machines in membership.ts and
+// ready-barrier.ts; here are only their effects. Signals that arrive for a view before its offer are kept (a few),
+// because two senders are not ordered. A coordinator that is also a member talks to itself by the same messages. After
+// `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the
+// run is over (`finish`): until then this member is at work, and nobody offers the room another run.
 
 import { AbortedError, FormatError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
@@ -36,7 +37,10 @@ export async function joinRoom(options: SessionOptions): Promise<Session> {
 }
 
 const MAX_EARLY_SIGNALS = 512;
-/** A wish must fit into a sealed presence, with a name, an adapter, a run at work, the law of the room and the answers to all. */
+/**
+ * A wish must fit into a sealed presence, with a name, an adapter, a run at work, the law of the room and the answers
+ * to all.
+ */
 const MAX_WISH_BYTES = 11 * 1024;
 /** A member that was at work when we made an offer is looked at again after this. */
 const LOOK_AGAIN_MS = 1000;
@@ -63,24 +67,52 @@ class RoomSession implements Session {
     this.#wishes = new Wishes((wish, by) => this.#objection(wish, by));
   }
 
-  get me(): Presence { return this.#rendezvous!.me; }
-  get members(): readonly Presence[] { return this.#membership?.members ?? []; }
-  get coordinator(): Presence | undefined { return coordinatorOf(this.members); }
-  get rules(): Rules { return this.#rights.rules; }
+  get me(): Presence {
+    return this.#rendezvous!.me;
+  }
+  get members(): readonly Presence[] {
+    return this.#membership?.members ?? [];
+  }
+  get coordinator(): Presence | undefined {
+    return coordinatorOf(this.members);
+  }
+  get rules(): Rules {
+    return this.#rights.rules;
+  }
 
-  may(right: Right): boolean { return this.#rights.may(right); }
-  decree(rules: Rules): void { this.#rights.decree(rules); }
-  remove(address: string): void { this.#rights.remove(address); }
+  may(right: Right): boolean {
+    return this.#rights.may(right);
+  }
+  decree(rules: Rules): void {
+    this.#rights.decree(rules);
+  }
+  remove(address: string): void {
+    this.#rights.remove(address);
+  }
 
   async open(): Promise<void> {
     const { world, carrier, room, key, me, settleMs, protocolVersion } = this.#options;
-    const identity = this.#options.identity ?? await identityOf(await newKeyPair());
+    const identity = this.#options.identity ?? (await identityOf(await newKeyPair()));
     this.#rights = new Rights({
-      room, owner: this.#options.owner, identity, present: () => this.#present, onStatus: (text) => this.#status(text), onLaw: (...news) => this.#onLaw(...news),
+      room,
+      owner: this.#options.owner,
+      identity,
+      present: () => this.#present,
+      onStatus: (text) => this.#status(text),
+      onLaw: (...news) => this.#onLaw(...news),
     });
     let arrived: readonly Presence[] = [];
     const rendezvous = await joinRendezvous(
-      { world, carrier, room, key, me, identity, ...(settleMs === undefined ? {} : { settleMs }), ...(protocolVersion === undefined ? {} : { protocolVersion }) },
+      {
+        world,
+        carrier,
+        room,
+        key,
+        me,
+        identity,
+        ...(settleMs === undefined ? {} : { settleMs }),
+        ...(protocolVersion === undefined ? {} : { protocolVersion }),
+      },
       {
         onPeers: (roster) => {
           arrived = roster;
@@ -89,7 +121,8 @@ class RoomSession implements Session {
         onSignal: (from, payload) => this.#onPayload(from, payload),
         onStatus: (text) => this.#status(text),
         onNotice: (text) => this.#emit({ type: 'notice', text }),
-        onFatal: (error) => this.#fail(error instanceof RoomError ? error : new RoomError('closed', error.message, { cause: error })),
+        onFatal: (error) =>
+          this.#fail(error instanceof RoomError ? error : new RoomError('closed', error.message, { cause: error })),
       },
     );
     this.#rendezvous = rendezvous;
@@ -110,12 +143,15 @@ class RoomSession implements Session {
     if (reason !== undefined) throw new RoomError('plan', reason);
     const { law: _, ...me } = this.me;
     const size = encodePresence({ ...me, wants: wish }).byteLength;
-    if (size > MAX_WISH_BYTES) throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
+    if (size > MAX_WISH_BYTES)
+      throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
     this.#setWish(wish);
     return wish.run;
   }
 
-  withdraw(): void { if (this.#wish) this.#setWish(undefined); }
+  withdraw(): void {
+    if (this.#wish) this.#setWish(undefined);
+  }
 
   finish(how: Ending, step: number): void {
     const current = this.#membership?.current;
@@ -123,10 +159,15 @@ class RoomSession implements Session {
     const { run, wish, view } = current.view;
     this.#step({ type: 'finished', view });
     // A next view that this has allowed is announced by now; its presence says both.
-    this.#rendezvous?.update({ ...(this.#membership?.current ? {} : { run: undefined }), ended: { run, wish, step, how } });
+    this.#rendezvous?.update({
+      ...(this.#membership?.current ? {} : { run: undefined }),
+      ended: { run, wish, step, how },
+    });
   }
 
-  update(change: PresenceChange): void { this.#rendezvous?.update(change); }
+  update(change: PresenceChange): void {
+    this.#rendezvous?.update(change);
+  }
 
   giveUp(reason: string): void {
     if (this.may('act')) this.#forming?.giveUp(reason, 'stopped');
@@ -137,17 +178,26 @@ class RoomSession implements Session {
     const { run } = this.me;
     if (!run) return;
     if (!this.#rights.mayDo(act)) return this.#status(this.#rights.forbidden('act'));
-    for (const { address } of this.members) if (address !== this.me.address) this.#send(address, { type: 'act', run: run.run, act });
+    for (const { address } of this.members)
+      if (address !== this.me.address) this.#send(address, { type: 'act', run: run.run, act });
     this.#emit({ type: 'act', run: run.run, act, by: this.me });
   }
 
-  ask(to: string, run: number): void { this.#send(to, { type: 'ask', run }); }
+  ask(to: string, run: number): void {
+    this.#send(to, { type: 'ask', run });
+  }
 
-  tell(to: string, run: number, body: unknown): void { if (this.#knows(this.me, run)) this.#send(to, { type: 'news', run, body }); }
+  tell(to: string, run: number, body: unknown): void {
+    if (this.#knows(this.me, run)) this.#send(to, { type: 'news', run, body });
+  }
 
-  routes(): Promise<ReadonlyMap<number, string>> { return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>()); }
+  routes(): Promise<ReadonlyMap<number, string>> {
+    return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>());
+  }
 
-  examine(): Promise<void> { return this.#forming?.examine() ?? Promise.resolve(); }
+  examine(): Promise<void> {
+    return this.#forming?.examine() ?? Promise.resolve();
+  }
 
   async close(): Promise<void> {
     this.#closed = true;
@@ -157,11 +207,13 @@ class RoomSession implements Session {
     await this.#rendezvous?.close();
   }
 
-  readonly #onPageHide = (): void => { void this.close(); };
+  readonly #onPageHide = (): void => {
+    void this.close();
+  };
 
   get #page(): SessionOptions['page'] {
     if (this.#options.page !== undefined) return this.#options.page;
-    return 'onpagehide' in globalThis ? globalThis as unknown as EventTarget : null;
+    return 'onpagehide' in globalThis ? (globalThis as unknown as EventTarget) : null;
   }
 
   #proposal({ worldSize, plan, run }: Wanted): Proposal {
@@ -186,7 +238,9 @@ class RoomSession implements Session {
     this.#parked = undefined;
     if (parked) this.#onOffer(parked.from, parked.view);
     if (this.coordinator?.address !== this.me.address) return;
-    for (const { wish, by, reason } of this.#wishes.news(this.#present.filter(({ address }) => this.members.some((member) => member.address === address)))) {
+    for (const { wish, by, reason } of this.#wishes.news(
+      this.#present.filter(({ address }) => this.members.some((member) => member.address === address)),
+    )) {
       this.#status(`${this.#nameOf(by.address)} asks for a run that cannot be: ${reason}`);
       this.#send(by.address, { type: 'refuse', wish, reason: reason.slice(0, 2000) });
     }
@@ -203,7 +257,12 @@ class RoomSession implements Session {
     for (const id of removed) {
       const by = this.#rights.remover(id);
       if (id === this.me.id) {
-        return this.#fail(new RoomError('removed', `${by ? `'${by.name}'` : 'a member who may'} removed this tab from the room, and it is not let in again; ask its owner, or train alone`));
+        return this.#fail(
+          new RoomError(
+            'removed',
+            `${by ? `'${by.name}'` : 'a member who may'} removed this tab from the room, and it is not let in again; ask its owner, or train alone`,
+          ),
+        );
       }
       const joins = this.#present.filter((member) => member.id === id);
       const ranks = this.#membership?.current?.view.members ?? [];
@@ -231,11 +290,15 @@ class RoomSession implements Session {
   #onMessage(from: string, message: Message): void {
     const by = this.members.find(({ address }) => address === from);
     switch (message.type) {
-      case 'offer': return this.#onOffer(from, message.view);
-      case 'stale': return this.#step({ type: 'outdated', refused: message.refused, view: message.view });
-      case 'busy': return this.#onBusy(message.refused);
+      case 'offer':
+        return this.#onOffer(from, message.view);
+      case 'stale':
+        return this.#step({ type: 'outdated', refused: message.refused, view: message.view });
+      case 'busy':
+        return this.#onBusy(message.refused);
       case 'refuse':
-        if (from === this.coordinator?.address && message.wish === this.#wish?.wish) this.#setWish(undefined, message.reason);
+        if (from === this.coordinator?.address && message.wish === this.#wish?.wish)
+          this.#setWish(undefined, message.reason);
         return;
       case 'act':
         // Those in a run decide about it, nobody else.
@@ -246,17 +309,35 @@ class RoomSession implements Session {
         if (by && this.#knows(this.me, message.run)) this.#emit({ type: 'asked', run: message.run, by });
         return;
       case 'news':
-        if (by && this.#knows(by, message.run) && this.me.run?.run !== message.run) this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
+        if (by && this.#knows(by, message.run) && this.me.run?.run !== message.run)
+          this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
         return;
     }
     const forming = this.#forming;
-    if (message.type === 'abandon' && message.end === 'stopped' && by && by.address !== this.coordinator?.address && !this.#rights.mayDo('stop', by.id)) return this.#refuseAct(from, 'stop');
+    if (
+      message.type === 'abandon' &&
+      message.end === 'stopped' &&
+      by &&
+      by.address !== this.coordinator?.address &&
+      !this.#rights.mayDo('stop', by.id)
+    )
+      return this.#refuseAct(from, 'stop');
     if (forming && message.view === forming.view.view) return forming.receive(from, message);
-    if (message.type === 'report' && this.coordinator?.address === this.me.address && message.view <= this.#membership!.highest) {
+    if (
+      message.type === 'report' &&
+      this.coordinator?.address === this.me.address &&
+      message.view <= this.#membership!.highest
+    ) {
       // Somebody has not heard that this view is over.
-      return this.#send(from, { type: 'abandon', view: message.view, reason: 'this group is not formed any more', end: 'again' });
+      return this.#send(from, {
+        type: 'abandon',
+        view: message.view,
+        reason: 'this group is not formed any more',
+        end: 'again',
+      });
     }
-    if (message.view > (forming?.view.view ?? 0) && this.#early.length < MAX_EARLY_SIGNALS) this.#early.push({ from, message });
+    if (message.view > (forming?.view.view ?? 0) && this.#early.length < MAX_EARLY_SIGNALS)
+      this.#early.push({ from, message });
   }
 
   #onOffer(from: string, view: View): void {
@@ -277,11 +358,15 @@ class RoomSession implements Session {
     return `an offer of ${this.#nameOf(from)} was refused: ${reason}`;
   }
 
-  #refuseAct(from: string, act: Act): void { this.#status(`${this.#nameOf(from)} wanted to ${act} the run; ${this.#rights.forbidden('act')}`); }
+  #refuseAct(from: string, act: Act): void {
+    this.#status(`${this.#nameOf(from)} wanted to ${act} the run; ${this.#rights.forbidden('act')}`);
+  }
 
   #onBusy(refused: number): void {
     this.#step({ type: 'busy', refused });
-    this.#options.world.timer(LOOK_AGAIN_MS, () => { if (!this.#closed) this.#onPeers(this.#present); });
+    this.#options.world.timer(LOOK_AGAIN_MS, () => {
+      if (!this.#closed) this.#onPeers(this.#present);
+    });
   }
 
   #step(event: MembershipEvent): void {
@@ -295,15 +380,29 @@ class RoomSession implements Session {
 
   #act(action: MembershipAction): void {
     switch (action.type) {
-      case 'close': return this.#fail(action.error);
-      case 'roster': return this.#emit({ type: 'roster', members: this.members, me: this.me, coordinator: this.coordinator?.address });
-      case 'refused': return this.#status(`'${action.who.name}' is not counted: ${action.reason}`);
-      case 'offer': return; // sent by the Forming of the coordinator, again at each deadline
-      case 'tell-outdated': return this.#send(action.to, { type: 'stale', refused: action.refused, view: action.view });
-      case 'tell-busy': return this.#send(action.to, { type: 'busy', refused: action.refused });
-      case 'give-up': return this.#forming?.view.view === action.view ? this.#forming.giveUp(action.reason, 'again') : undefined;
-      case 'form': return this.#take(action.view, action.from);
-      case 'lost': return this.#onLost(action.rank, action.member);
+      case 'close':
+        return this.#fail(action.error);
+      case 'roster':
+        return this.#emit({
+          type: 'roster',
+          members: this.members,
+          me: this.me,
+          coordinator: this.coordinator?.address,
+        });
+      case 'refused':
+        return this.#status(`'${action.who.name}' is not counted: ${action.reason}`);
+      case 'offer':
+        return; // sent by the Forming of the coordinator, again at each deadline
+      case 'tell-outdated':
+        return this.#send(action.to, { type: 'stale', refused: action.refused, view: action.view });
+      case 'tell-busy':
+        return this.#send(action.to, { type: 'busy', refused: action.refused });
+      case 'give-up':
+        return this.#forming?.view.view === action.view ? this.#forming.giveUp(action.reason, 'again') : undefined;
+      case 'form':
+        return this.#take(action.view, action.from);
+      case 'lost':
+        return this.#onLost(action.rank, action.member);
     }
   }
 
@@ -319,17 +418,30 @@ class RoomSession implements Session {
     const { world, prepare, adopt, ice = () => NO_ICE, deadlineMs = 10_000, maxAttempts = 3 } = this.#options;
     const place = placeIn(view, this.me.address, this.members);
     const forming: Forming = new Forming({
-      world, view, me: this.me.address, coordinator, names: place.members.map((member) => member.name), ice, deadlineMs, maxAttempts, createMesh: this.#createMesh,
-      prepare: () => prepare?.(place) ?? Promise.resolve(), ...(adopt ? { adopt } : {}),
+      world,
+      view,
+      me: this.me.address,
+      coordinator,
+      names: place.members.map((member) => member.name),
+      ice,
+      deadlineMs,
+      maxAttempts,
+      createMesh: this.#createMesh,
+      prepare: () => prepare?.(place) ?? Promise.resolve(),
+      ...(adopt ? { adopt } : {}),
       send: (to, message) => this.#send(to, message),
       onStatus: (text) => this.#status(text),
-      onDiagnoses: (diagnoses) => { if (this.#forming === forming) this.#emit({ type: 'connections', place, diagnoses }); },
+      onDiagnoses: (diagnoses) => {
+        if (this.#forming === forming) this.#emit({ type: 'connections', place, diagnoses });
+      },
       onStarted: (lanes, wires) => {
         this.#step({ type: 'started', view: view.view });
         this.#rendezvous?.update({ run: { ...this.#workIn(view), phase: 'training' } });
         if (this.#forming === forming) this.#emit({ type: 'started', place, lanes, wires });
       },
-      onEnded: (reason, end) => { if (this.#forming === forming) this.#onEnded(view, reason, end); },
+      onEnded: (reason, end) => {
+        if (this.#forming === forming) this.#onEnded(view, reason, end);
+      },
     });
     this.#forming = forming;
     this.#emit({ type: 'forming', place });
@@ -347,7 +459,12 @@ class RoomSession implements Session {
     else if (end === 'stopped') this.#emit({ type: 'stopped', reason });
     else this.#emit({ type: 'failed', error: new RoomError('unreachable', reason), fatal: false });
     const wisher = this.members.find(({ wants }) => wants?.wish === view.wish);
-    if (end !== 'again' && wisher && !view.members.includes(wisher.address) && this.coordinator?.address === this.me.address) {
+    if (
+      end !== 'again' &&
+      wisher &&
+      !view.members.includes(wisher.address) &&
+      this.coordinator?.address === this.me.address
+    ) {
       this.#send(wisher.address, { type: 'refuse', wish: view.wish, reason: reason.slice(0, 2000) });
     }
     this.#step({ type: 'ended', view: view.view, again: end === 'again' });
@@ -371,26 +488,37 @@ class RoomSession implements Session {
 
   #send(to: string, message: Message): void {
     // A coordinator that is a member reports to itself; the same path as for the others, a moment later.
-    if (to === this.me.address) queueMicrotask(() => { if (!this.#closed) this.#onMessage(to, message); });
+    if (to === this.me.address)
+      queueMicrotask(() => {
+        if (!this.#closed) this.#onMessage(to, message);
+      });
     else this.#rendezvous?.signal(to, encodeMessage(message));
   }
 
   /** Of a run tells who is in it, and who keeps its checkpoint when it is over. */
-  #knows({ run, holds }: Presence, number: number): boolean { return run?.run === number || (!run && holds?.run === number); }
+  #knows({ run, holds }: Presence, number: number): boolean {
+    return run?.run === number || (!run && holds?.run === number);
+  }
 
   #nameOf(address: string): string {
     return `'${this.#present.find((presence) => presence.address === address)?.name ?? address}'`;
   }
 
-  #status(text: string): void { this.#emit({ type: 'status', text }); }
+  #status(text: string): void {
+    this.#emit({ type: 'status', text });
+  }
 
   #fail(error: TabmeshError): void {
     if (this.#closed) return;
     this.#ended = error;
     const closing = this.close();
     this.#options.onEvent({ type: 'failed', error, fatal: true });
-    closing.catch((cause: unknown) => this.#options.onEvent({ type: 'status', text: `the room could not be left cleanly (${String(cause)})` }));
+    closing.catch((cause: unknown) =>
+      this.#options.onEvent({ type: 'status', text: `the room could not be left cleanly (${String(cause)})` }),
+    );
   }
 
-  #emit(event: SessionEvent): void { if (!this.#closed) this.#options.onEvent(event); }
+  #emit(event: SessionEvent): void {
+    if (!this.#closed) this.#options.onEvent(event);
+  }
 }

@@ -1,6 +1,7 @@
-// Notices at once when a tab of this browser is gone, however it is connected: a closed or crashed tab says nothing over WebRTC, and silence takes seconds to be believed.
-// Each page holds a lock for as long as its mesh lives, under a name that only the members of this view know. Whoever has connected to a peer looks whether the peer's
-// lock is held in this browser; if so its worker waits for it, else the peer is elsewhere and only silence can tell.
+// Notices at once when a tab of this browser is gone, however it is connected: a closed or crashed tab says nothing
+// over WebRTC, and silence takes seconds to be believed. Each page holds a lock for as long as its mesh lives, under a
+// name that only the members of this view know. Whoever has connected to a peer looks whether the peer's lock is held
+// in this browser; if so its worker waits for it, else the peer is elsewhere and only silence can tell.
 
 import type { ConnectTo, Mesh, MeshOptions } from './mesh.ts';
 
@@ -14,7 +15,11 @@ export interface Witness {
 }
 
 /** A mesh made by `make` whose peers are watched where they can be. A view without a name is not. */
-export function createWitnessedMesh(options: MeshOptions, witness: Witness, make: (options: MeshOptions) => Mesh): Mesh {
+export function createWitnessedMesh(
+  options: MeshOptions,
+  witness: Witness,
+  make: (options: MeshOptions) => Mesh,
+): Mesh {
   return options.name === undefined ? make(options) : new WitnessedMesh(options, options.name, witness, make);
 }
 
@@ -40,12 +45,24 @@ class WitnessedMesh implements Mesh {
   }
 
   /** When our lock is held: a peer looks for it as soon as the link is open. */
-  connect(to: ConnectTo): void { void this.#locked.then(() => { if (!this.#closed) this.#inner.connect(to); }); }
+  connect(to: ConnectTo): void {
+    void this.#locked.then(() => {
+      if (!this.#closed) this.#inner.connect(to);
+    });
+  }
 
-  signal(...parts: Parameters<Mesh['signal']>): void { this.#inner.signal(...parts); }
-  lanes(): ReturnType<Mesh['lanes']> { return this.#inner.lanes(); }
-  routes(): ReturnType<Mesh['routes']> { return this.#inner.routes(); }
-  examine(): ReturnType<Mesh['examine']> { return this.#inner.examine(); }
+  signal(...parts: Parameters<Mesh['signal']>): void {
+    this.#inner.signal(...parts);
+  }
+  lanes(): ReturnType<Mesh['lanes']> {
+    return this.#inner.lanes();
+  }
+  routes(): ReturnType<Mesh['routes']> {
+    return this.#inner.routes();
+  }
+  examine(): ReturnType<Mesh['examine']> {
+    return this.#inner.examine();
+  }
 
   close(): void {
     this.#closed = true;
@@ -59,5 +76,7 @@ class WitnessedMesh implements Mesh {
     if (held && !this.#closed) this.#witness.watch(peer, lock);
   }
 
-  #lockOf(rank: number): string { return `tabmesh tab ${this.#name} ${rank}`; }
+  #lockOf(rank: number): string {
+    return `tabmesh tab ${this.#name} ${rank}`;
+  }
 }

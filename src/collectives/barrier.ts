@@ -2,7 +2,10 @@
 
 import type { CallOptions, Group } from './group.ts';
 
-export async function barrier(group: Group, { operation = group.begin('barrier') }: Pick<CallOptions, 'operation'> = {}): Promise<void> {
+export async function barrier(
+  group: Group,
+  { operation = group.begin('barrier') }: Pick<CallOptions, 'operation'> = {},
+): Promise<void> {
   const { rank, size } = group;
   operation.sign({ dtype: 'u32', count: 0 });
   const pending: Promise<void>[] = [];

@@ -1,5 +1,5 @@
-// A Group is a list of ranks that call the same collectives in the same order. It has only tagged send and recv; the collectives are
-// free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
+// A Group is a list of ranks that call the same collectives in the same order. It has only tagged send and recv; the
+// collectives are free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
 
 import type { PeerError } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
@@ -10,9 +10,15 @@ import type { MessageKind } from '../transport/transport.ts';
 export interface Operation {
   readonly kind: MessageKind;
   readonly seq: number;
-  /** States what this rank was called with, before the first message; every frame carries it, and a peer that was called with something else fails at once. */
+  /**
+   * States what this rank was called with, before the first message; every frame carries it, and a peer that was called
+   * with something else fails at once.
+   */
   sign(call: CallArguments & { readonly dtype?: DType; readonly count?: number }): void;
-  /** `to` and `from` are indices within the group. `chunk` numbers the messages of this operation between this pair, per direction. */
+  /**
+   * `to` and `from` are indices within the group. `chunk` numbers the messages of this operation between this pair, per
+   * direction.
+   */
   send(to: number, chunk: number, data: TypedArray): Promise<void>;
   recv(from: number, chunk: number, out: TypedArray): Promise<void>;
   recvUpTo(from: number, chunk: number, dtype: DType, maxCount: number): Promise<TypedArray>;
@@ -31,13 +37,20 @@ export interface Group {
   /** World ranks of the members, in group order. */
   readonly ranks: readonly number[];
   /**
-   * Starts the next operation of this group: takes its sequence number now, synchronously, so that the order of calls (not of awaits) must agree on
-   * all members. `seq` overrides the counter for point-to-point streams that number their own messages (pipeline microbatches); use a separate group for those.
+   * Starts the next operation of this group: takes its sequence number now, synchronously, so that the order of calls
+   * (not of awaits) must agree on all members. `seq` overrides the counter for point-to-point streams that number their
+   * own messages (pipeline microbatches); use a separate group for those.
    */
   begin(kind: MessageKind, seq?: number): Operation;
-  /** The next message to or from one member: counted by the two of them alone, so that it disturbs nobody's order of collectives. */
+  /**
+   * The next message to or from one member: counted by the two of them alone, so that it disturbs nobody's order of
+   * collectives.
+   */
   beginPoint(kind: MessageKind, peer: number, direction: 'to' | 'from'): Operation;
-  /** A member sent a number that cannot be: tells all, and gives the error (evidence 'corrupt') that the caller throws. `member` is an index within the group. */
+  /**
+   * A member sent a number that cannot be: tells all, and gives the error (evidence 'corrupt') that the caller throws.
+   * `member` is an index within the group.
+   */
   accuse(member: number, detail: string): PeerError;
 }
 
@@ -49,7 +62,10 @@ export interface CallOptions {
   readonly wire?: WireFormat;
 }
 
-/** Bytes by rank pair, kind and direction; payload and framing apart. Formulas are checked against payload with exact equality. */
+/**
+ * Bytes by rank pair, kind and direction; payload and framing apart. Formulas are checked against payload with exact
+ * equality.
+ */
 export interface Ledger {
   record(entry: { to: number; kind: MessageKind; group: string; payload: number; framing: number }): void;
   /** Payload bytes sent so far by kind. */

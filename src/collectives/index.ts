@@ -1,14 +1,25 @@
-// @tabmesh/collectives: collectives between browser tabs, workers, iframes or ranks of one process, without the trainer. No dependencies.
+// @tabmesh/collectives: collectives between browser tabs, workers, iframes or ranks of one process, without the
+// trainer. No dependencies.
 //
 //   const world = await connectTabs('my-experiment', 4);        // or connectPorts, connectChannels, connectLoopback
 //   await allReduce(world, gradient, { wire: 'f16' });          // in place; same bytes on every rank
 //
-// Rules. All members of a group call the same collectives in the same order (issue order, not await order); several may run at once. Arrays belong to the operation
-// until it ends. Every operation ends: with its result, or with a PeerError that names the culprit, and then everything of this communicator fails, on all ranks.
-// What a member was called with travels in every frame: a mismatch fails at once with both sides' signatures. Each file's header states steps and bytes; the
-// functions ...Bytes give the payload that a rank sends, exactly.
+// Rules. All members of a group call the same collectives in the same order (issue order, not await order); several may
+// run at once. Arrays belong to the operation until it ends. Every operation ends: with its result, or with a PeerError
+// that names the culprit, and then everything of this communicator fails, on all ranks. What a member was called with
+// travels in every frame: a mismatch fails at once with both sides' signatures. Each file's header states steps and
+// bytes; the functions ...Bytes give the payload that a rank sends, exactly.
 
-export { PeerError, TabmeshError, LayoutError, ShapeError, ConfigError, RoomError, FormatError, LimitError } from '../base/errors.ts';
+export {
+  PeerError,
+  TabmeshError,
+  LayoutError,
+  ShapeError,
+  ConfigError,
+  RoomError,
+  FormatError,
+  LimitError,
+} from '../base/errors.ts';
 export type { Evidence } from '../base/errors.ts';
 export type { DType, TypedArray } from '../base/shape.ts';
 export { realWorld, VirtualWorld } from '../base/world.ts';

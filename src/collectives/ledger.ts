@@ -1,9 +1,17 @@
-// Counts what this rank sent, by receiver, kind and group: payload and framing apart. Formulas of the collectives' headers are checked against payload
-// with exact equality. Framing counts the headers of data frames; heartbeats, grants and the like are in LinkStats only.
+// Counts what this rank sent, by receiver, kind and group: payload and framing apart. Formulas of the collectives'
+// headers are checked against payload with exact equality. Framing counts the headers of data frames; heartbeats,
+// grants and the like are in LinkStats only.
 
 import type { Ledger } from './group.ts';
 
-export interface LedgerRow { readonly to: number; readonly kind: string; readonly group: string; readonly payload: number; readonly framing: number; readonly messages: number }
+export interface LedgerRow {
+  readonly to: number;
+  readonly kind: string;
+  readonly group: string;
+  readonly payload: number;
+  readonly framing: number;
+  readonly messages: number;
+}
 
 export interface LedgerBook extends Ledger {
   /** One row for each (receiver, kind, group) that was sent to, in order of first use. */
@@ -18,7 +26,10 @@ export function createLedger(): LedgerBook {
     record({ to, kind, group, payload, framing }) {
       const key = `${to} ${kind} ${group}`;
       const row = rows.get(key);
-      if (!row) { rows.set(key, { to, kind, group, payload, framing, messages: 1 }); return; }
+      if (!row) {
+        rows.set(key, { to, kind, group, payload, framing, messages: 1 });
+        return;
+      }
       row.payload += payload;
       row.framing += framing;
       row.messages++;

@@ -1,5 +1,6 @@
-// A Group over links: numbers the operations, tags and signs their messages, enters them in the ledger and the flight recorder, and relays failures to all members.
-// Sequence numbers are taken at `begin`, synchronously: members must call in the same order, not await in the same order.
+// A Group over links: numbers the operations, tags and signs their messages, enters them in the ledger and the flight
+// recorder, and relays failures to all members. Sequence numbers are taken at `begin`, synchronously: members must call
+// in the same order, not await in the same order.
 
 import { InternalError, LayoutError, PeerError } from '../base/errors.ts';
 import { encodeArguments } from '../transport/arguments.ts';
@@ -32,7 +33,8 @@ export interface GroupOptions {
 export function createGroup({ id, name, ranks, self, links, ledger, relay, recorder, watch }: GroupOptions): Group {
   const rank = ranks.indexOf(self);
   if (rank < 0) throw new InternalError(`rank ${self} is not a member of group ${name} [${ranks.join(', ')}]`);
-  if (new Set(ranks).size !== ranks.length) throw new LayoutError(`group ${name}: a rank occurs twice in [${ranks.join(', ')}]`);
+  if (new Set(ranks).size !== ranks.length)
+    throw new LayoutError(`group ${name}: a rank occurs twice in [${ranks.join(', ')}]`);
   const members = ranks.map((member) => {
     const link = links.get(member);
     if (!link && member !== self) throw new InternalError(`group ${name}: rank ${self} has no link to rank ${member}`);
@@ -69,10 +71,13 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
         if (watched !== undefined) watch!.ended(watched);
         if (entry !== undefined) recorder!.ended(entry, sends, ok);
       };
-      result.then(() => ended(true), (error: unknown) => {
-        ended(false);
-        if (error instanceof PeerError) tell(error);
-      });
+      result.then(
+        () => ended(true),
+        (error: unknown) => {
+          ended(false);
+          if (error instanceof PeerError) tell(error);
+        },
+      );
       return result;
     }
 
@@ -81,22 +86,35 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
       seq,
       sign(call) {
         args = encodeArguments(call);
-        if (common) for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, args });
+        if (common)
+          for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, args });
         if (entry !== undefined) recorder!.signed(entry, call.dtype, call.count, args);
       },
       send(to, chunk, data) {
         const link = linkTo(to);
-        ledger.record({ to: ranks[to]!, kind, group: name, payload: data.byteLength, framing: framingBytes(data.byteLength, link.report().frameBytes) });
+        ledger.record({
+          to: ranks[to]!,
+          kind,
+          group: name,
+          payload: data.byteLength,
+          framing: framingBytes(data.byteLength, link.report().frameBytes),
+        });
         return follow(to, true, data.byteLength, link.send(tag(chunk), data));
       },
       recv: (from, chunk, out) => follow(from, false, out.byteLength, linkTo(from).recv(tag(chunk), out)),
-      recvUpTo: (from, chunk, dtype, maxCount) => follow(from, false, 4 * maxCount, linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
+      recvUpTo: (from, chunk, dtype, maxCount) =>
+        follow(from, false, 4 * maxCount, linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
       accuse,
     };
   }
 
   return {
-    id, name, rank, size: ranks.length, ranks, accuse,
+    id,
+    name,
+    rank,
+    size: ranks.length,
+    ranks,
+    accuse,
     begin: (kind, seq) => operationOf(kind, seq ?? next++, false, seq === undefined),
     beginPoint: (kind, peer, direction) => {
       linkTo(peer);

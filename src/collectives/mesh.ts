@@ -1,6 +1,7 @@
-// The device mesh of one rank: its coordinates in the layout, and the groups along each axis or along several axes flattened in the order of AXES.
-// A group's id is the bit mask of its axes, so that all members agree without talking; a dedicated group's id is a hash of its name.
-// Groups of the same axes with other coordinates share an id; two ranks have at most one such group in common, so their messages never mix.
+// The device mesh of one rank: its coordinates in the layout, and the groups along each axis or along several axes
+// flattened in the order of AXES. A group's id is the bit mask of its axes, so that all members agree without talking;
+// a dedicated group's id is a hash of its name. Groups of the same axes with other coordinates share an id; two ranks
+// have at most one such group in common, so their messages never mix.
 
 import { AXES, formatLayout, worldSize } from '../base/axis.ts';
 import type { AxisName, Layout } from '../base/axis.ts';
@@ -23,7 +24,10 @@ export interface Mesh {
   /** World rank of the member that differs from this one in the named coordinates only. */
   rankAt(coordinates: Partial<Layout>): number;
   axis(name: AxisName): Group;
-  /** The ranks that agree with this one on all other axes, ordered by world rank; the same object for the same set of axes. */
+  /**
+   * The ranks that agree with this one on all other axes, ordered by world rank; the same object for the same set of
+   * axes.
+   */
   group(axes: readonly AxisName[]): Group;
   /** A group with sequence numbers of its own, for point-to-point streams. A name can be used once. */
   dedicated(name: string, axes: readonly AxisName[]): Group;
@@ -33,11 +37,21 @@ export interface Mesh {
   readonly failed: Promise<PeerError>;
 }
 
-export interface MeshOptions { readonly layout: Layout; readonly rank: number; readonly links: ReadonlyMap<number, Link>; readonly ledger: Ledger; /** Keeps the last operations of all groups. */ readonly recorder?: FlightRecorder; /** Ends operations that take too long. */ readonly watch?: OperationWatch }
+export interface MeshOptions {
+  readonly layout: Layout;
+  readonly rank: number;
+  readonly links: ReadonlyMap<number, Link>;
+  readonly ledger: Ledger;
+  /** Keeps the last operations of all groups. */ readonly recorder?: FlightRecorder;
+  /** Ends operations that take too long. */ readonly watch?: OperationWatch;
+}
 
 export function createMesh({ layout, rank, links, ledger, recorder, watch }: MeshOptions): Mesh {
   const size = worldSize(layout);
-  if (links.size !== size - 1) throw new LayoutError(`mesh: ${formatLayout(layout)} needs ${size} ranks, but the world has ${links.size + 1}; open or close tabs, or change the layout`);
+  if (links.size !== size - 1)
+    throw new LayoutError(
+      `mesh: ${formatLayout(layout)} needs ${size} ranks, but the world has ${links.size + 1}; open or close tabs, or change the layout`,
+    );
   if (rank < 0 || rank >= size) throw new InternalError(`rank ${rank} of a mesh of ${size}`);
   const own = coordinatesOf(rank, layout);
   const relay = relayFailures(links.values());
@@ -45,7 +59,17 @@ export function createMesh({ layout, rank, links, ledger, recorder, watch }: Mes
   const dedicatedIds = new Map<number, string>();
 
   function create(id: number, name: string, axes: readonly AxisName[]): Group {
-    return createGroup({ id, name, ranks: ranksAlong(own, layout, axes), self: rank, links, ledger, relay, ...(recorder ? { recorder } : {}), ...(watch ? { watch } : {}) });
+    return createGroup({
+      id,
+      name,
+      ranks: ranksAlong(own, layout, axes),
+      self: rank,
+      links,
+      ledger,
+      relay,
+      ...(recorder ? { recorder } : {}),
+      ...(watch ? { watch } : {}),
+    });
   }
 
   function group(axes: readonly AxisName[]): Group {
@@ -59,7 +83,9 @@ export function createMesh({ layout, rank, links, ledger, recorder, watch }: Mes
   }
 
   return {
-    layout, rank, size,
+    layout,
+    rank,
+    size,
     world: group(AXES),
     coordinate: (name) => own[name],
     rankAt: (coordinates) => rankOf({ ...own, ...coordinates }, layout),
@@ -68,12 +94,16 @@ export function createMesh({ layout, rank, links, ledger, recorder, watch }: Mes
     dedicated(name, axes) {
       const id = hash(name);
       const taken = dedicatedIds.get(id);
-      if (taken !== undefined) throw new InternalError(`group '${name}' ${taken === name ? 'exists already' : `has the same hash as '${taken}'`}; choose another name`);
+      if (taken !== undefined)
+        throw new InternalError(
+          `group '${name}' ${taken === name ? 'exists already' : `has the same hash as '${taken}'`}; choose another name`,
+        );
       dedicatedIds.set(id, name);
       return create(id, name, axes);
     },
     abort: relay,
-    failed: links.size > 0 ? Promise.race([...links.values()].map((link) => link.failed)) : new Promise(() => undefined),
+    failed:
+      links.size > 0 ? Promise.race([...links.values()].map((link) => link.failed)) : new Promise(() => undefined),
   };
 }
 
@@ -82,7 +112,8 @@ export function rankOf(coordinates: Layout, layout: Layout): number {
   let rank = 0;
   for (const axis of AXES) {
     const at = coordinates[axis];
-    if (at < 0 || at >= layout[axis]) throw new InternalError(`coordinate ${axis} = ${at} of a mesh with ${axis} = ${layout[axis]}`);
+    if (at < 0 || at >= layout[axis])
+      throw new InternalError(`coordinate ${axis} = ${at} of a mesh with ${axis} = ${layout[axis]}`);
     rank = rank * layout[axis] + at;
   }
   return rank;

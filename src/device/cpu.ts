@@ -1,5 +1,5 @@
-// The references as a device: every launch runs the kernel's f64 reference on host arrays. Plans, layouts and collectives run on it
-// without a GPU, N ranks in one process; it is the truth, not a fast path.
+// The references as a device: every launch runs the kernel's f64 reference on host arrays. Plans, layouts and
+// collectives run on it without a GPU, N ranks in one process; it is the truth, not a fast path.
 
 import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
@@ -10,10 +10,19 @@ import { bindingDType } from './kernel.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
 
-interface CpuBuffer extends DeviceBuffer { data: ArrayBuffer | undefined }
-interface CpuLaunch extends Launch { run(): void }
+interface CpuBuffer extends DeviceBuffer {
+  data: ArrayBuffer | undefined;
+}
+interface CpuLaunch extends Launch {
+  run(): void;
+}
 
-interface Submission { readonly launches: readonly CpuLaunch[]; next: number; readonly readback: readonly Range[]; results?: ArrayBuffer[] }
+interface Submission {
+  readonly launches: readonly CpuLaunch[];
+  next: number;
+  readonly readback: readonly Range[];
+  results?: ArrayBuffer[];
+}
 
 /** Some milliseconds of references between two tasks of the thread, counted over submits. */
 const BREATH_FLOPS = 2_000_000;
@@ -22,10 +31,24 @@ const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 export function createCpuDevice(): Device {
   const counters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
   const memory = new MemoryLedger();
-  const adapter: AdapterInfo = { vendor: 'tabmesh', architecture: 'reference', description: 'f64 references on the CPU', software: true };
-  const features: DeviceFeatures = { subgroupSize: 0, f16: false, reducedPrecision: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+  const adapter: AdapterInfo = {
+    vendor: 'tabmesh',
+    architecture: 'reference',
+    description: 'f64 references on the CPU',
+    software: true,
+  };
+  const features: DeviceFeatures = {
+    subgroupSize: 0,
+    f16: false,
+    reducedPrecision: false,
+    software: true,
+    maxWorkgroupStorageBytes: 16384,
+    maxInvocations: 256,
+  };
   let lose: (error: DeviceLostError) => void = () => {};
-  const lost = new Promise<DeviceLostError>((resolve) => { lose = resolve; });
+  const lost = new Promise<DeviceLostError>((resolve) => {
+    lose = resolve;
+  });
   let gone: DeviceLostError | undefined;
 
   const bytesOf = (buffer: DeviceBuffer): ArrayBuffer => {
@@ -35,7 +58,8 @@ export function createCpuDevice(): Device {
   };
   const read = (range: Range): ArrayBuffer => bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
 
-  // A queue: what is written or submitted later sees all of what was submitted before, though that lets other tasks in between.
+  // A queue: what is written or submitted later sees all of what was submitted before, though that lets other tasks in
+  // between.
   let current: Submission | undefined;
   let sinceBreath = 0;
   const runNext = (submission: Submission): void => {
@@ -46,15 +70,28 @@ export function createCpuDevice(): Device {
     if (submission.results) return;
     while (submission.next < submission.launches.length) runNext(submission);
     if (submission.readback.length) counters.readbacks++;
-    submission.results = submission.readback.map((range) => { counters.bytesRead += range.bytes; return read(range); });
+    submission.results = submission.readback.map((range) => {
+      counters.bytesRead += range.bytes;
+      return read(range);
+    });
     if (current === submission) current = undefined;
   };
-  const finishCurrent = (): void => { if (current) finish(current); };
+  const finishCurrent = (): void => {
+    if (current) finish(current);
+  };
 
   return {
-    kind: 'cpu', adapter, features, counters, memory: memory.byTag, lost,
+    kind: 'cpu',
+    adapter,
+    features,
+    counters,
+    memory: memory.byTag,
+    lost,
     alloc(bytes, tag: MemoryTag, label) {
-      if (bytes > MAX_BUFFER_BYTES) throw new LimitError(`buffer ${label}: ${bytes} bytes, at most ${MAX_BUFFER_BYTES} fit; use a smaller model or more ranks`);
+      if (bytes > MAX_BUFFER_BYTES)
+        throw new LimitError(
+          `buffer ${label}: ${bytes} bytes, at most ${MAX_BUFFER_BYTES} fit; use a smaller model or more ranks`,
+        );
       memory.add(tag, bytes);
       const buffer: CpuBuffer = { bytes, tag, label, data: new ArrayBuffer(bytes) };
       return buffer;
@@ -77,7 +114,12 @@ export function createCpuDevice(): Device {
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
         views[name] = typedView(bindingDType(spec), bytesOf(range.buffer), range.offset, range.bytes / 4);
       }
-      const launch: CpuLaunch = { kernel: kernel.name, variant: 'reference', flops: kernel.cost(params).flops, run: () => kernel.reference(views, params) };
+      const launch: CpuLaunch = {
+        kernel: kernel.name,
+        variant: 'reference',
+        flops: kernel.cost(params).flops,
+        run: () => kernel.reference(views, params),
+      };
       return launch;
     },
     async submit(launches, readback = []) {
@@ -99,6 +141,9 @@ export function createCpuDevice(): Device {
       return own.results!;
     },
     async idle() {},
-    destroy() { gone = new DeviceLostError('destroyed'); lose(gone); },
+    destroy() {
+      gone = new DeviceLostError('destroyed');
+      lose(gone);
+    },
   };
 }

@@ -1,5 +1,6 @@
-// Workgroups for kernels that number their threads along one line. A dimension holds at most 65535 workgroups, so long lines are folded
-// into rows; the kernel unfolds them: i = (group.y * groups.x + group.x) * WG + lane, and drops i >= count.
+// Workgroups for kernels that number their threads along one line. A dimension holds at most 65535 workgroups, so long
+// lines are folded into rows; the kernel unfolds them: i = (group.y * groups.x + group.x) * WG + lane, and drops i >=
+// count.
 
 const MAX_WORKGROUPS = 65535;
 

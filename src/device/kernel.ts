@@ -1,7 +1,8 @@
 // A kernel is two files side by side in shaders/: x.wgsl (complete, valid WGSL) and x.ts (this contract).
-// Shapes, strides and flags are `params`: they replace `const NAME: u32 = 1u;` lines (any scalar type), so each distinct set of
-// params is one compiled pipeline. Values that change from launch to launch (learning rate, step) live in a storage buffer.
-// Bindings are @group(0) @binding(i) in the order of `bindings`. `reference` is written from the formula with f64 sums.
+// Shapes, strides and flags are `params`: they replace `const NAME: u32 = 1u;` lines (any scalar type), so each
+// distinct set of params is one compiled pipeline. Values that change from launch to launch (learning rate, step) live
+// in a storage buffer. Bindings are @group(0) @binding(i) in the order of `bindings`. `reference` is written from the
+// formula with f64 sums.
 
 import type { DType, TypedArray } from '../base/shape.ts';
 
@@ -23,12 +24,18 @@ export interface DeviceFeatures {
   readonly maxInvocations: number;
 }
 
-/** One way to run a kernel. The default is the first variant that the params and the device support and that `prefers` the params. */
+/**
+ * One way to run a kernel. The default is the first variant that the params and the device support and that `prefers`
+ * the params.
+ */
 export interface Variant<P extends Params = Params> {
   readonly name: string;
   /** WGSL text, from `import source from './x.wgsl?raw'`. */
   readonly source: string;
-  /** Language extensions. The text enables `subgroups`, and its `const SUBGROUP: u32` becomes the adapter's subgroup size; with `f16`, its `alias scalar = f32;` becomes f16. */
+  /**
+   * Language extensions. The text enables `subgroups`, and its `const SUBGROUP: u32` becomes the adapter's subgroup
+   * size; with `f16`, its `alias scalar = f32;` becomes f16.
+   */
   readonly needs?: readonly ('subgroups' | 'f16')[];
   /** Candidate values of `const NAME: u32` lines besides the params; the first of each list is the default. */
   readonly tune?: Readonly<Record<string, readonly number[]>>;
@@ -36,9 +43,15 @@ export interface Variant<P extends Params = Params> {
   supports?(params: P, features: DeviceFeatures): boolean;
   /** Whether it is a good guess without measuring; absent: yes. A tuner tries every supported variant. */
   prefers?(params: P, features: DeviceFeatures): boolean;
-  /** Whether a run begins with it on a software adapter, where a large text compiles for longer than it saves in the first steps; absent: no. */
+  /**
+   * Whether a run begins with it on a software adapter, where a large text compiles for longer than it saves in the
+   * first steps; absent: no.
+   */
   quick?(params: P, features: DeviceFeatures): boolean;
-  /** Which adapters it was made for, where the others pay much for compiling it in vain; a tuner leaves it out there. Absent: both. */
+  /**
+   * Which adapters it was made for, where the others pay much for compiling it in vain; a tuner leaves it out there.
+   * Absent: both.
+   */
   readonly madeFor?: 'hardware' | 'software';
   /** In place of the kernel's, for variants of lower precision; they are run only when asked for. */
   readonly tolerance?: number;
@@ -46,7 +59,10 @@ export interface Variant<P extends Params = Params> {
   grid(params: P, constants: Constants): readonly [number, number, number];
 }
 
-export interface Kernel<B extends Readonly<Record<string, BindingSpec>> = Readonly<Record<string, BindingSpec>>, P extends Params = Params> {
+export interface Kernel<
+  B extends Readonly<Record<string, BindingSpec>> = Readonly<Record<string, BindingSpec>>,
+  P extends Params = Params,
+> {
   readonly name: string;
   readonly bindings: B;
   /** Names of the params, each with what it means and its unit. */
@@ -75,6 +91,8 @@ export function bindingDType(spec: BindingSpec): DType {
 }
 
 /** Returns its argument, with `B` and `P` inferred. */
-export function defineKernel<const B extends Readonly<Record<string, BindingSpec>>, P extends Params>(kernel: Kernel<B, P>): Kernel<B, P> {
+export function defineKernel<const B extends Readonly<Record<string, BindingSpec>>, P extends Params>(
+  kernel: Kernel<B, P>,
+): Kernel<B, P> {
   return kernel;
 }

@@ -1,17 +1,27 @@
-// A recorded list of launches and host steps, bound to buffers, replayed per slot. Launches between two host steps are one submit. A host step
-// gets a readback of its inputs after everything before it, runs beside the GPU, and its outputs are uploaded when it ends; `wait` blocks there.
-// Host steps start in recorded order, so collectives called by them take their sequence numbers in the same order on every rank.
+// A recorded list of launches and host steps, bound to buffers, replayed per slot. Launches between two host steps are
+// one submit. A host step gets a readback of its inputs after everything before it, runs beside the GPU, and its
+// outputs are uploaded when it ends; `wait` blocks there. Host steps start in recorded order, so collectives called by
+// them take their sequence numbers in the same order on every rank.
 
 import type { DType, TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
 import type { Device, Launch, Range } from './device.ts';
 import type { HostFn, Ticket } from './recorder.ts';
 
-export interface TypedRange { readonly range: Range; readonly dtype: DType }
+export interface TypedRange {
+  readonly range: Range;
+  readonly dtype: DType;
+}
 
 export type BoundStep =
   | { readonly kind: 'launch'; readonly launch: Launch }
-  | { readonly kind: 'host'; readonly ticket: Ticket; readonly reads: readonly TypedRange[]; readonly writes: readonly TypedRange[]; readonly run: HostFn }
+  | {
+      readonly kind: 'host';
+      readonly ticket: Ticket;
+      readonly reads: readonly TypedRange[];
+      readonly writes: readonly TypedRange[];
+      readonly run: HostFn;
+    }
   | { readonly kind: 'wait'; readonly ticket: Ticket };
 
 /** Called when a host step begins; returns the function that is called when it ends. */
@@ -36,11 +46,14 @@ export class Plan {
     this.flops = slots[0].reduce((sum, step) => sum + (step.kind === 'launch' ? step.launch.flops : 0), 0);
   }
 
-  toString(): string { return this.#text; }
+  toString(): string {
+    return this.#text;
+  }
 
   /**
-   * Replays the plan in `slot`. Resolves when all host steps are done and all launches are submitted; with `read`, to those ranges after the last
-   * launch (packed into the last submit). Rejects with the first error of a host step or of the device.
+   * Replays the plan in `slot`. Resolves when all host steps are done and all launches are submitted; with `read`, to
+   * those ranges after the last launch (packed into the last submit). Rejects with the first error of a host step or of
+   * the device.
    */
   async run(slot = 0, read: readonly TypedRange[] = [], observe?: ObserveHost): Promise<readonly TypedArray[]> {
     const device = this.#device;
@@ -49,20 +62,32 @@ export class Plan {
     let pending: Launch[] = [];
     const submitted: Promise<unknown>[] = [];
     for (const step of this.#slots[slot]) {
-      if (step.kind === 'launch') { pending.push(step.launch); continue; }
+      if (step.kind === 'launch') {
+        pending.push(step.launch);
+        continue;
+      }
       if (step.kind === 'wait') {
-        if (pending.length) { submitted.push(guarded(device.submit(pending))); pending = []; }
+        if (pending.length) {
+          submitted.push(guarded(device.submit(pending)));
+          pending = [];
+        }
         await tickets.get(step.ticket.id);
         continue;
       }
-      const inputs = device.submit(pending, step.reads.map(({ range }) => range));
+      const inputs = device.submit(
+        pending,
+        step.reads.map(({ range }) => range),
+      );
       pending = [];
       const host = startHost(device, step, inputs, started, observe);
       started = host.started;
       tickets.set(step.ticket.id, guarded(host.done));
     }
     await Promise.all([...submitted, ...tickets.values()]);
-    const parts = await device.submit(pending, read.map(({ range }) => range));
+    const parts = await device.submit(
+      pending,
+      read.map(({ range }) => range),
+    );
     return parts.map((part, i) => typedView(read[i].dtype, part));
   }
 }
@@ -73,13 +98,22 @@ function guarded<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
-function startHost(device: Device, step: BoundStep & { kind: 'host' }, inputs: Promise<readonly ArrayBuffer[]>, before: Promise<unknown>, observe?: ObserveHost): { started: Promise<unknown>; done: Promise<void> } {
+function startHost(
+  device: Device,
+  step: BoundStep & { kind: 'host' },
+  inputs: Promise<readonly ArrayBuffer[]>,
+  before: Promise<unknown>,
+  observe?: ObserveHost,
+): { started: Promise<unknown>; done: Promise<void> } {
   const writes = step.writes.map(({ range, dtype }) => typedView(dtype, new ArrayBuffer(range.bytes)));
   // `running` is wrapped in an object so that awaiting `started` does not await the host function itself.
   const started = (async () => {
     const [parts] = await Promise.all([inputs, before]);
     const end = observe?.(step.ticket.name);
-    const running = step.run(parts.map((part, i) => typedView(step.reads[i].dtype, part)), writes);
+    const running = step.run(
+      parts.map((part, i) => typedView(step.reads[i].dtype, part)),
+      writes,
+    );
     return { running: guarded(end ? running.finally(end) : running) };
   })();
   const done = started.then(async ({ running }) => {

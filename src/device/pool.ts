@@ -1,5 +1,6 @@
-// Liveness: which tensors need a buffer per slot, and which can take turns in pooled buffers. A pooled tensor lives from its first to its last
-// step; a host step's outputs live at least until its wait, because they are uploaded whenever the host work ends.
+// Liveness: which tensors need a buffer per slot, and which can take turns in pooled buffers. A pooled tensor lives
+// from its first to its last step; a host step's outputs live at least until its wait, because they are uploaded
+// whenever the host work ends.
 
 import type { Step } from './recorder.ts';
 import type { Storage } from './tensor.ts';
@@ -12,7 +13,10 @@ export interface Placement {
   readonly poolSizes: readonly number[];
 }
 
-interface Span { first: number; last: number }
+interface Span {
+  first: number;
+  last: number;
+}
 
 export function placeTensors(recordings: ReadonlyMap<string, readonly Step[]>, kept: ReadonlySet<Storage>): Placement {
   const spans = new Map<string, Map<Storage, Span>>();
@@ -22,10 +26,13 @@ export function placeTensors(recordings: ReadonlyMap<string, readonly Step[]>, k
     spans.set(name, own);
     for (const storage of own.keys()) {
       const set = users.get(storage);
-      if (set) set.add(name); else users.set(storage, new Set([name]));
+      if (set) set.add(name);
+      else users.set(storage, new Set([name]));
     }
   }
-  const perSlot = new Set([...users].filter(([storage, plans]) => plans.size > 1 || kept.has(storage)).map(([storage]) => storage));
+  const perSlot = new Set(
+    [...users].filter(([storage, plans]) => plans.size > 1 || kept.has(storage)).map(([storage]) => storage),
+  );
   for (const storage of kept) perSlot.add(storage);
   const pool = new Map<Storage, number>();
   const poolSizes: number[] = [];
@@ -38,14 +45,18 @@ function spansOf(steps: readonly Step[]): Map<Storage, Span> {
   const touch = (storage: Storage, at: number): void => {
     if (storage.kind === 'fixed') return;
     const span = spans.get(storage);
-    if (span) span.last = at; else spans.set(storage, { first: at, last: at });
+    if (span) span.last = at;
+    else spans.set(storage, { first: at, last: at });
   };
   const waits = new Map<number, readonly Storage[]>();
   steps.forEach((step, at) => {
     if (step.kind === 'launch') for (const tensor of Object.values(step.io)) touch(tensor.storage, at);
     else if (step.kind === 'host') {
       for (const tensor of [...step.reads, ...step.writes]) touch(tensor.storage, at);
-      waits.set(step.ticket.id, step.writes.map((tensor) => tensor.storage));
+      waits.set(
+        step.ticket.id,
+        step.writes.map((tensor) => tensor.storage),
+      );
     } else {
       for (const storage of waits.get(step.ticket.id) ?? []) touch(storage, at);
       waits.delete(step.ticket.id);
@@ -57,17 +68,32 @@ function spansOf(steps: readonly Step[]): Map<Storage, Span> {
 }
 
 /** Best fit over the buffers that are free; grows a free buffer's size class only by adding a new buffer. */
-function assign(spans: ReadonlyMap<Storage, Span>, perSlot: ReadonlySet<Storage>, pool: Map<Storage, number>, sizes: number[]): void {
+function assign(
+  spans: ReadonlyMap<Storage, Span>,
+  perSlot: ReadonlySet<Storage>,
+  pool: Map<Storage, number>,
+  sizes: number[],
+): void {
   const bytesOf = (storage: Storage): number => (storage.kind === 'auto' ? storage.bytes : 0);
   const order = [...spans].filter(([storage]) => !perSlot.has(storage)).sort(([, a], [, b]) => a.first - b.first);
   const free = new Set(sizes.keys());
   let live: { last: number; index: number }[] = [];
   for (const [storage, span] of order) {
-    live = live.filter(({ last, index }) => { if (last < span.first) { free.add(index); return false; } return true; });
+    live = live.filter(({ last, index }) => {
+      if (last < span.first) {
+        free.add(index);
+        return false;
+      }
+      return true;
+    });
     const bytes = bytesOf(storage);
     let best = -1;
-    for (const index of free) if (sizes[index] >= bytes && sizes[index] <= 4 * bytes && (best < 0 || sizes[index] < sizes[best])) best = index;
-    if (best < 0) { best = sizes.length; sizes.push(bytes); }
+    for (const index of free)
+      if (sizes[index] >= bytes && sizes[index] <= 4 * bytes && (best < 0 || sizes[index] < sizes[best])) best = index;
+    if (best < 0) {
+      best = sizes.length;
+      sizes.push(bytes);
+    }
     free.delete(best);
     pool.set(storage, best);
     live.push({ last: span.last, index: best });

@@ -1,7 +1,8 @@
-// A Program is a set of plans that share tensors: F, B and W of a stage, say. Plans are recorded once and replayed per slot (one slot per
-// microbatch in flight). A tensor used by several plans, or kept, gets one buffer per slot; a tensor inside one plan gets a pooled buffer for as
-// long as it lives. Two live tensors never share a buffer (WebGPU forbids read and read_write of one buffer in a dispatch).
-// Plans of one program run one after the other; host steps run beside the GPU until they are waited for.
+// A Program is a set of plans that share tensors: F, B and W of a stage, say. Plans are recorded once and replayed per
+// slot (one slot per microbatch in flight). A tensor used by several plans, or kept, gets one buffer per slot; a tensor
+// inside one plan gets a pooled buffer for as long as it lives. Two live tensors never share a buffer (WebGPU forbids
+// read and read_write of one buffer in a dispatch). Plans of one program run one after the other; host steps run beside
+// the GPU until they are waited for.
 
 import { InternalError } from '../base/errors.ts';
 import type { DType, Shape, TypedArray } from '../base/shape.ts';
@@ -29,7 +30,10 @@ export class Program {
   #plans: ReadonlyMap<string, Plan> | undefined;
 
   /** `slots`: how many microbatches may be in flight at once on this rank. */
-  constructor(device: Device, slots = 1) { this.device = device; this.slots = slots; }
+  constructor(device: Device, slots = 1) {
+    this.device = device;
+    this.slots = slots;
+  }
 
   /** The recorder of plan `name`; the same one on every call. */
   recorder(name: string): Recorder {
@@ -38,19 +42,29 @@ export class Program {
     this.#recordings.set(name, steps);
     return {
       tensor: (shape, dtype, label) => this.tensor(shape, dtype, label),
-      launch(kernel, io, params) { steps.push({ kind: 'launch', kernel: kernel as unknown as Kernel, io, params }); },
+      launch(kernel, io, params) {
+        steps.push({ kind: 'launch', kernel: kernel as unknown as Kernel, io, params });
+      },
       host: (label, reads, writes, run) => {
         const ticket = { id: this.#ids++, name: label };
         steps.push({ kind: 'host', ticket, reads, writes, run });
         return ticket;
       },
-      wait(ticket) { steps.push({ kind: 'wait', ticket }); },
+      wait(ticket) {
+        steps.push({ kind: 'wait', ticket });
+      },
     };
   }
 
   tensor(shape: Shape, dtype: DType = 'f32', label = 't'): Tensor {
     const id = this.#ids++;
-    return { shape, dtype, label, offset: 0, storage: { kind: 'auto', id, bytes: Math.max(4, elements(shape) * 4), label: `${label}#${id}` } };
+    return {
+      shape,
+      dtype,
+      label,
+      offset: 0,
+      storage: { kind: 'auto', id, bytes: Math.max(4, elements(shape) * 4), label: `${label}#${id}` },
+    };
   }
 
   /** Gives the tensor a buffer of its own per slot, so that `write` and `read` work between plans. */
@@ -68,14 +82,28 @@ export class Program {
       this.#buffers.push(buffer);
       return buffer;
     };
-    this.#slotBuffers = new Map([...placement.perSlot].map((storage) =>
-      [storage, Array.from({ length: this.slots }, (_, slot) => make((storage as AutoStorage).bytes, `${(storage as AutoStorage).label}@${slot}`))]));
+    this.#slotBuffers = new Map(
+      [...placement.perSlot].map((storage) => [
+        storage,
+        Array.from({ length: this.slots }, (_, slot) =>
+          make((storage as AutoStorage).bytes, `${(storage as AutoStorage).label}@${slot}`),
+        ),
+      ]),
+    );
     const pooled = placement.poolSizes.map((bytes, i) => make(bytes, `pool${i}`));
     const bufferOf = (storage: Storage, slot: number): DeviceBuffer =>
-      storage.kind === 'fixed' ? storage.buffer : this.#slotBuffers.get(storage)?.[slot] ?? pooled[placement.pool.get(storage)!];
+      storage.kind === 'fixed'
+        ? storage.buffer
+        : (this.#slotBuffers.get(storage)?.[slot] ?? pooled[placement.pool.get(storage)!]);
     // All at once: the device compiles several at a time, and knows from the beginning how many there are.
-    const plans = new Map(await Promise.all([...this.#recordings].map(async ([name, steps]) =>
-      [name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps))] as const)));
+    const plans = new Map(
+      await Promise.all(
+        [...this.#recordings].map(
+          async ([name, steps]) =>
+            [name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps))] as const,
+        ),
+      ),
+    );
     this.#plans = plans;
     return plans;
   }
@@ -88,7 +116,8 @@ export class Program {
         if (step.kind !== 'launch') continue;
         const key = `${step.kernel.name} ${JSON.stringify(step.params)}`;
         const known = found.get(key);
-        if (known) known.count++; else found.set(key, { kernel: step.kernel, params: step.params, count: 1 });
+        if (known) known.count++;
+        else found.set(key, { kernel: step.kernel, params: step.params, count: 1 });
       }
     }
     return [...found.values()];
@@ -96,46 +125,78 @@ export class Program {
 
   /** Where `tensor` lives in `slot`; only for fixed and per-slot tensors. */
   range(tensor: Tensor, slot = 0): Range {
-    const buffer = tensor.storage.kind === 'fixed' ? tensor.storage.buffer : this.#slotBuffers.get(tensor.storage)?.[slot];
-    if (!buffer) throw new InternalError(`tensor ${tensor.label} lives inside one plan; keep() it to reach it from outside`);
+    const buffer =
+      tensor.storage.kind === 'fixed' ? tensor.storage.buffer : this.#slotBuffers.get(tensor.storage)?.[slot];
+    if (!buffer)
+      throw new InternalError(`tensor ${tensor.label} lives inside one plan; keep() it to reach it from outside`);
     return { buffer, offset: tensor.offset, bytes: byteLength(tensor) };
   }
 
   write(tensor: Tensor, slot: number, data: TypedArray): void {
     const { buffer, offset, bytes } = this.range(tensor, slot);
-    if (data.byteLength !== bytes) throw new InternalError(`tensor ${tensor.label} ${formatShape(tensor.shape)} has ${bytes} bytes, got ${data.byteLength}`);
+    if (data.byteLength !== bytes)
+      throw new InternalError(
+        `tensor ${tensor.label} ${formatShape(tensor.shape)} has ${bytes} bytes, got ${data.byteLength}`,
+      );
     this.device.write(buffer, offset, data);
   }
 
   /** Frees the buffers of the program; fixed buffers stay. */
-  dispose(): void { for (const buffer of this.#buffers.splice(0)) this.device.free(buffer); }
+  dispose(): void {
+    for (const buffer of this.#buffers.splice(0)) this.device.free(buffer);
+  }
 
   /** Per slot the bound steps; launches that touch no per-slot tensor are shared. */
-  async #bind(steps: readonly Step[], bufferOf: (storage: Storage, slot: number) => DeviceBuffer): Promise<readonly (readonly BoundStep[])[]> {
-    const rangeOf = (tensor: Tensor, slot: number): Range => ({ buffer: bufferOf(tensor.storage, slot), offset: tensor.offset, bytes: byteLength(tensor) });
+  async #bind(
+    steps: readonly Step[],
+    bufferOf: (storage: Storage, slot: number) => DeviceBuffer,
+  ): Promise<readonly (readonly BoundStep[])[]> {
+    const rangeOf = (tensor: Tensor, slot: number): Range => ({
+      buffer: bufferOf(tensor.storage, slot),
+      offset: tensor.offset,
+      bytes: byteLength(tensor),
+    });
     const prepare = async (step: Step & { kind: 'launch' }, slot: number): Promise<Launch> => {
-      const io = Object.fromEntries(Object.keys(step.kernel.bindings).map((name) => [name, rangeOf(step.io[name], slot)]));
+      const io = Object.fromEntries(
+        Object.keys(step.kernel.bindings).map((name) => [name, rangeOf(step.io[name], slot)]),
+      );
       return this.device.prepare(step.kernel, step.params, io);
     };
     const first = await Promise.all(steps.map((step) => (step.kind === 'launch' ? prepare(step, 0) : undefined)));
-    return Promise.all(Array.from({ length: this.slots }, async (_, slot) => Promise.all(steps.map(async (step, i): Promise<BoundStep> => {
-      if (step.kind === 'wait') return step;
-      if (step.kind === 'launch') {
-        const shared = slot === 0 || !Object.values(step.io).some((tensor) => this.#slotBuffers.has(tensor.storage));
-        return { kind: 'launch', launch: shared ? first[i]! : await prepare(step, slot) };
-      }
-      return {
-        kind: 'host', ticket: step.ticket, run: step.run,
-        reads: step.reads.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-        writes: step.writes.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-      };
-    }))));
+    return Promise.all(
+      Array.from({ length: this.slots }, async (_, slot) =>
+        Promise.all(
+          steps.map(async (step, i): Promise<BoundStep> => {
+            if (step.kind === 'wait') return step;
+            if (step.kind === 'launch') {
+              const shared =
+                slot === 0 || !Object.values(step.io).some((tensor) => this.#slotBuffers.has(tensor.storage));
+              return { kind: 'launch', launch: shared ? first[i]! : await prepare(step, slot) };
+            }
+            return {
+              kind: 'host',
+              ticket: step.ticket,
+              run: step.run,
+              reads: step.reads.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
+              writes: step.writes.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
+            };
+          }),
+        ),
+      ),
+    );
   }
 }
 
 /** Reads per-slot or fixed tensors after all submitted work; one readback. */
-export async function readTensors(program: Program, tensors: readonly Tensor[], slot = 0): Promise<readonly TypedArray[]> {
-  const parts = await program.device.submit([], tensors.map((tensor) => program.range(tensor, slot)));
+export async function readTensors(
+  program: Program,
+  tensors: readonly Tensor[],
+  slot = 0,
+): Promise<readonly TypedArray[]> {
+  const parts = await program.device.submit(
+    [],
+    tensors.map((tensor) => program.range(tensor, slot)),
+  );
   return parts.map((part, i) => typedView(tensors[i].dtype, part));
 }
 
@@ -144,7 +205,8 @@ function describe(name: string, steps: readonly Step[]): string {
   const show = (tensor: Tensor): string => `${tensor.label}${formatShape(tensor.shape)}`;
   const lines = steps.map((step) => {
     if (step.kind === 'wait') return `wait ${step.ticket.name}`;
-    if (step.kind === 'host') return `host ${step.ticket.name} (${step.reads.map(show).join(', ')}) -> ${step.writes.map(show).join(', ')}`;
+    if (step.kind === 'host')
+      return `host ${step.ticket.name} (${step.reads.map(show).join(', ')}) -> ${step.writes.map(show).join(', ')}`;
     const names = Object.keys(step.kernel.bindings);
     const inputs = names.filter((binding) => bindingAccess(step.kernel.bindings[binding]) === 'read');
     const outputs = names.filter((binding) => bindingAccess(step.kernel.bindings[binding]) === 'read_write');

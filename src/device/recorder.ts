@@ -1,19 +1,32 @@
-// What an op sees while it records: make tensors, launch kernels, run host steps. Replayed later as a Plan (see program.ts).
+// What an op sees while it records: make tensors, launch kernels, run host steps. Replayed later as a Plan (see
+// program.ts).
 
 import type { DType, Shape, TypedArray } from '../base/shape.ts';
 import type { BindingSpec, Kernel, Params } from './kernel.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Host code between two plan segments: gets copies of the read tensors and fills the written ones before it resolves. */
+/**
+ * Host code between two plan segments: gets copies of the read tensors and fills the written ones before it resolves.
+ */
 export type HostFn = (reads: readonly TypedArray[], writes: readonly TypedArray[]) => Promise<void>;
 
-export interface Ticket { readonly id: number; readonly name: string }
+export interface Ticket {
+  readonly id: number;
+  readonly name: string;
+}
 
 export interface Recorder {
   /** A new tensor, undefined until a launch or host step writes it. */
   tensor(shape: Shape, dtype?: DType, label?: string): Tensor;
-  launch<B extends Readonly<Record<string, BindingSpec>>, P extends Params>(kernel: Kernel<B, P>, io: { readonly [K in keyof B]: Tensor }, params: P): void;
-  /** Starts host work here: everything recorded before it is done when `run` is called. Host steps of one plan start in order. */
+  launch<B extends Readonly<Record<string, BindingSpec>>, P extends Params>(
+    kernel: Kernel<B, P>,
+    io: { readonly [K in keyof B]: Tensor },
+    params: P,
+  ): void;
+  /**
+   * Starts host work here: everything recorded before it is done when `run` is called. Host steps of one plan start in
+   * order.
+   */
   host(name: string, reads: readonly Tensor[], writes: readonly Tensor[], run: HostFn): Ticket;
   /** Blocks here until the host work is done and its `writes` are on the device. Issue early, wait late. */
   wait(ticket: Ticket): void;
@@ -21,6 +34,17 @@ export interface Recorder {
 
 /** One recorded step of a plan. */
 export type Step =
-  | { readonly kind: 'launch'; readonly kernel: Kernel; readonly io: Readonly<Record<string, Tensor>>; readonly params: Params }
-  | { readonly kind: 'host'; readonly ticket: Ticket; readonly reads: readonly Tensor[]; readonly writes: readonly Tensor[]; readonly run: HostFn }
+  | {
+      readonly kind: 'launch';
+      readonly kernel: Kernel;
+      readonly io: Readonly<Record<string, Tensor>>;
+      readonly params: Params;
+    }
+  | {
+      readonly kind: 'host';
+      readonly ticket: Ticket;
+      readonly reads: readonly Tensor[];
+      readonly writes: readonly Tensor[];
+      readonly run: HostFn;
+    }
   | { readonly kind: 'wait'; readonly ticket: Ticket };

@@ -1,24 +1,30 @@
-// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, drops the branches of an `if` that compares
-// constants, unrolls loops whose header ends in `// unroll`, and turns private arrays marked `// registers` into named variables when every index is
-// constant after unrolling (rolled indexing of private arrays costs as much as barriers on some compilers). What a compiler would fold itself is
-// folded here because software adapters take seconds over large unrolled texts. Nothing else is textual; the input is valid WGSL by itself.
+// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, drops the branches of
+// an `if` that compares constants, unrolls loops whose header ends in `// unroll`, and turns private arrays marked `//
+// registers` into named variables when every index is constant after unrolling (rolled indexing of private arrays costs
+// as much as barriers on some compilers). What a compiler would fold itself is folded here because software adapters
+// take seconds over large unrolled texts. Nothing else is textual; the input is valid WGSL by itself.
 
 import { InternalError } from '../base/errors.ts';
 import type { Constants } from './kernel.ts';
 
 const CONST_LINE = /^([ \t]*const[ \t]+)(\w+)([ \t]*:[ \t]*)(u32|i32|f32)([ \t]*=[ \t]*)([^;]+);/gm;
-const UNROLL_HEADER = /for \(var (\w+)(?:: *[ui]32)? = ([^;]+); \1 < ([^;]+); \1 *(\+\+|\+= *[^)]+)\) *\{ *\/\/ unroll[^\n]*/;
+const UNROLL_HEADER =
+  /for \(var (\w+)(?:: *[ui]32)? = ([^;]+); \1 < ([^;]+); \1 *(\+\+|\+= *[^)]+)\) *\{ *\/\/ unroll[^\n]*/;
 const IF_HEADER = /\bif \(([\w%*/+\- ]+?) (==|!=|<|<=|>|>=) ([\w%*/+\- ]+?)\) *\{/g;
 const REGISTERS = /var (\w+): *array<(.+), *([^,<>]+)>; *\/\/ registers[^\n]*/;
 
 /** With `halves`, `alias scalar = f32;` becomes f16. */
 export function specialise(source: string, constants: Constants, halves = false): string {
   const typed = halves ? `enable f16;\n${source.replace(/^alias scalar = f32;/m, 'alias scalar = f16;')}` : source;
-  let text = typed.replace(CONST_LINE, (line, head: string, name: string, colon: string, type: string, equals: string) =>
-    name in constants ? `${head}${name}${colon}${type}${equals}${literal(constants[name], type)};` : line);
+  let text = typed.replace(
+    CONST_LINE,
+    (line, head: string, name: string, colon: string, type: string, equals: string) =>
+      name in constants ? `${head}${name}${colon}${type}${equals}${literal(constants[name], type)};` : line,
+  );
   const values = constantValues(text);
   text = foldBranches(text, values);
-  for (let match = UNROLL_HEADER.exec(text); match; match = UNROLL_HEADER.exec(text)) text = unroll(text, match, values);
+  for (let match = UNROLL_HEADER.exec(text); match; match = UNROLL_HEADER.exec(text))
+    text = unroll(text, match, values);
   text = foldBranches(text, values);
   for (let match = REGISTERS.exec(text); match; match = REGISTERS.exec(text)) text = nameRegisters(text, match, values);
   return text;
@@ -42,12 +48,20 @@ function constantValues(text: string): Map<string, number> {
 }
 
 const COMPARE: Readonly<Record<string, (a: number, b: number) => boolean>> = {
-  '==': (a, b) => a === b, '!=': (a, b) => a !== b, '<': (a, b) => a < b, '<=': (a, b) => a <= b, '>': (a, b) => a > b, '>=': (a, b) => a >= b,
+  '==': (a, b) => a === b,
+  '!=': (a, b) => a !== b,
+  '<': (a, b) => a < b,
+  '<=': (a, b) => a <= b,
+  '>': (a, b) => a > b,
+  '>=': (a, b) => a >= b,
 };
 
 const RETURNS = /\breturn\b[^;{}]*;\s*\}$/;
 
-/** Every `if (x == y) {...} else {...}` of constants becomes the block that is taken, or nothing; what follows a block that returns goes too. */
+/**
+ * Every `if (x == y) {...} else {...}` of constants becomes the block that is taken, or nothing; what follows a block
+ * that returns goes too.
+ */
 function foldBranches(source: string, values: Map<string, number>): string {
   let text = source;
   IF_HEADER.lastIndex = 0;
@@ -86,7 +100,8 @@ function unroll(text: string, match: RegExpExecArray, values: Map<string, number
   const first = evaluate(from, values);
   const end = evaluate(to, values);
   const by = step === '++' ? 1 : evaluate(step.slice(2), values);
-  if (first === undefined || end === undefined || by === undefined || by <= 0) throw new InternalError(`unroll: bounds of "${header}" are not constant`);
+  if (first === undefined || end === undefined || by === undefined || by <= 0)
+    throw new InternalError(`unroll: bounds of "${header}" are not constant`);
   const body = text.slice(match.index + header.length, close);
   const variable = new RegExp(`\\b${name}\\b`, 'g');
   const suffix = /i$/.test(from.trim()) ? 'i' : 'u';
@@ -108,7 +123,10 @@ function nameRegisters(text: string, match: RegExpExecArray, values: Map<string,
   return text.slice(0, match.index) + variables + renamed + text.slice(end);
 }
 
-/** `scope` with every `name[constant]` as `name_constant`, or undefined if an index is not constant or the array is used whole. */
+/**
+ * `scope` with every `name[constant]` as `name_constant`, or undefined if an index is not constant or the array is used
+ * whole.
+ */
 function renameIndices(scope: string, name: string, values: Map<string, number>): string | undefined {
   // Not a member: `.x` of a vector is no use of a register array called x.
   const use = new RegExp(`(?<!\\.)\\b${name}\\b`, 'g');
@@ -119,7 +137,8 @@ function renameIndices(scope: string, name: string, values: Map<string, number>)
     if (scope[open] !== '[') return undefined;
     let depth = 1;
     let close = open + 1;
-    for (; depth > 0 && close < scope.length; close++) depth += scope[close] === '[' ? 1 : scope[close] === ']' ? -1 : 0;
+    for (; depth > 0 && close < scope.length; close++)
+      depth += scope[close] === '[' ? 1 : scope[close] === ']' ? -1 : 0;
     const index = evaluate(scope.slice(open + 1, close - 1), values);
     if (index === undefined) return undefined;
     result += `${scope.slice(last, match.index)}${name}_${index}`;
@@ -148,17 +167,27 @@ function enclosingEnd(text: string, from: number): number {
   return text.length;
 }
 
-/** Value of an integer expression of literals, known constants, + - * / % and parentheses; undefined if it is anything else. */
+/**
+ * Value of an integer expression of literals, known constants, + - * / % and parentheses; undefined if it is anything
+ * else.
+ */
 export function evaluate(expression: string, values: ReadonlyMap<string, number>): number | undefined {
   const tokens = expression.match(/\d+|\w+|[()+\-*/%]|\S/g) ?? [];
   let at = 0;
   const failed = Symbol('not constant');
   const primary = (): number => {
     const token = tokens[at++];
-    if (token === '(') { const inner = sum(); if (tokens[at++] !== ')') throw failed; return inner; }
+    if (token === '(') {
+      const inner = sum();
+      if (tokens[at++] !== ')') throw failed;
+      return inner;
+    }
     if (token === '-') return -primary();
     if (token === undefined) throw failed;
-    if (/^\d/.test(token)) { if (/^[uif]$/.test(tokens[at] ?? '')) at++; return Number(token); }
+    if (/^\d/.test(token)) {
+      if (/^[uif]$/.test(tokens[at] ?? '')) at++;
+      return Number(token);
+    }
     const value = values.get(token);
     if (value === undefined) throw failed;
     return value;

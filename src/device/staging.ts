@@ -1,5 +1,5 @@
-// Readback buffers of a WebGPU device, reused by size class (powers of two, no larger than the adapter takes); several may be in flight. What is read at
-// once is packed into as few of them as fit.
+// Readback buffers of a WebGPU device, reused by size class (powers of two, no larger than the adapter takes); several
+// may be in flight. What is read at once is packed into as few of them as fit.
 
 import type { Range } from './device.ts';
 import type { MemoryLedger } from './memory.ts';
@@ -8,7 +8,9 @@ const USAGE = { MAP_READ: 1, COPY_DST: 8 } as const;
 const MAP_READ_MODE = 1;
 const LEAST_BYTES = 256;
 
-export function bytesOf(ranges: readonly Range[]): number { return ranges.reduce((sum, { bytes }) => sum + bytes, 0); }
+export function bytesOf(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+}
 
 /** The size class of a readback of `bytes`, which is at most `most`, the largest buffer of the adapter. */
 export function stagingBytes(bytes: number, most: number): number {
@@ -36,7 +38,10 @@ export class StagingRing {
   readonly #free = new Map<number, GPUBuffer[]>();
   #total = 0;
 
-  constructor(gpu: GPUDevice, memory: MemoryLedger) { this.#gpu = gpu; this.#memory = memory; }
+  constructor(gpu: GPUDevice, memory: MemoryLedger) {
+    this.#gpu = gpu;
+    this.#memory = memory;
+  }
 
   take(bytes: number): GPUBuffer {
     const size = stagingBytes(bytes, this.#gpu.limits.maxBufferSize);
@@ -48,7 +53,11 @@ export class StagingRing {
   }
 
   /** `failed` says what is wrong with the device, given what the map rejected with or, after a map, nothing. */
-  async map(buffer: GPUBuffer, ranges: readonly Range[], failed: (error?: unknown) => Promise<Error | undefined>): Promise<readonly ArrayBuffer[]> {
+  async map(
+    buffer: GPUBuffer,
+    ranges: readonly Range[],
+    failed: (error?: unknown) => Promise<Error | undefined>,
+  ): Promise<readonly ArrayBuffer[]> {
     const bytes = bytesOf(ranges);
     try {
       await buffer.mapAsync(MAP_READ_MODE, 0, bytes);
@@ -59,10 +68,15 @@ export class StagingRing {
     if (failure) throw failure;
     const mapped = buffer.getMappedRange(0, bytes);
     let at = 0;
-    const parts = ranges.map((range) => { const part = mapped.slice(at, at + range.bytes); at += range.bytes; return part; });
+    const parts = ranges.map((range) => {
+      const part = mapped.slice(at, at + range.bytes);
+      at += range.bytes;
+      return part;
+    });
     buffer.unmap();
     const list = this.#free.get(buffer.size);
-    if (list) list.push(buffer); else this.#free.set(buffer.size, [buffer]);
+    if (list) list.push(buffer);
+    else this.#free.set(buffer.size, [buffer]);
     return parts;
   }
 

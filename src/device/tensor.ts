@@ -5,8 +5,9 @@ import { elements } from '../base/shape.ts';
 import type { DeviceBuffer } from './device.ts';
 
 /**
- * Where a tensor's bytes are. `fixed`: a buffer that exists already (parameters, gradients, inputs). `auto`: placed by the program, in one
- * buffer per slot if several plans use it, otherwise in a pooled buffer for as long as it lives inside its plan.
+ * Where a tensor's bytes are. `fixed`: a buffer that exists already (parameters, gradients, inputs). `auto`: placed by
+ * the program, in one buffer per slot if several plans use it, otherwise in a pooled buffer for as long as it lives
+ * inside its plan.
  */
 export type Storage =
   | { readonly kind: 'fixed'; readonly buffer: DeviceBuffer }
@@ -21,10 +22,18 @@ export interface Tensor {
   readonly label: string;
 }
 
-/** A trainable tensor: a range of the stage's flat parameter buffer with its gradient at the same place of the flat gradient buffer. */
-export interface Param extends Tensor { readonly name: string; readonly grad: Tensor }
+/**
+ * A trainable tensor: a range of the stage's flat parameter buffer with its gradient at the same place of the flat
+ * gradient buffer.
+ */
+export interface Param extends Tensor {
+  readonly name: string;
+  readonly grad: Tensor;
+}
 
-export function byteLength(tensor: Tensor): number { return elements(tensor.shape) * 4; }
+export function byteLength(tensor: Tensor): number {
+  return elements(tensor.shape) * 4;
+}
 
 /** The same bytes under another shape with as many elements. */
 export function reshape<T extends Tensor>(tensor: T, shape: Shape): Tensor {
@@ -37,7 +46,10 @@ export function rows(tensor: Tensor, start: number, end: number): Tensor {
   return { ...reshape(tensor, [end - start, ...tensor.shape.slice(1)]), offset: tensor.offset + start * rowBytes };
 }
 
-/** Both tensors as one, with what alignment leaves between them, if `b` lies right behind `a` in the same buffer; otherwise undefined. */
+/**
+ * Both tensors as one, with what alignment leaves between them, if `b` lies right behind `a` in the same buffer;
+ * otherwise undefined.
+ */
 export function span(a: Tensor, b: Tensor): Tensor | undefined {
   const between = b.offset - a.offset - byteLength(a);
   const place = ({ storage }: Tensor): unknown => (storage.kind === 'fixed' ? storage.buffer : storage);

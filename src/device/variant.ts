@@ -1,9 +1,13 @@
-// Which variant of a kernel runs for given params, and its constants. A tuner may overrule the default (see Variant in kernel.ts).
+// Which variant of a kernel runs for given params, and its constants. A tuner may overrule the default (see Variant in
+// kernel.ts).
 
 import { InternalError } from '../base/errors.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from './kernel.ts';
 
-export interface Choice { readonly variant: Variant; readonly constants: Constants }
+export interface Choice {
+  readonly variant: Variant;
+  readonly constants: Constants;
+}
 
 /** Picks for one kernel and params; undefined leaves the default. */
 export type Tuning = (kernel: Kernel, params: Params) => { variant: string; constants?: Constants } | undefined;
@@ -15,10 +19,17 @@ export function isSupported(variant: Variant, params: Params, features: DeviceFe
 }
 
 /** Exact, or less precise where the user agreed. */
-export function isAllowed({ tolerance }: Variant, { reducedPrecision }: DeviceFeatures): boolean { return tolerance === undefined || reducedPrecision; }
+export function isAllowed({ tolerance }: Variant, { reducedPrecision }: DeviceFeatures): boolean {
+  return tolerance === undefined || reducedPrecision;
+}
 
 /** What the constants of the variant's text become; tunables are the first of their lists unless given. */
-export function constantsOf(variant: Variant, params: Params, features: DeviceFeatures, tuned: Constants = {}): Constants {
+export function constantsOf(
+  variant: Variant,
+  params: Params,
+  features: DeviceFeatures,
+  tuned: Constants = {},
+): Constants {
   const constants: Record<string, number> = { ...params };
   for (const [name, values] of Object.entries(variant.tune ?? {})) constants[name] = tuned[name] ?? values[0];
   if (variant.needs?.includes('subgroups')) constants['SUBGROUP'] = features.subgroupSize;
@@ -27,7 +38,9 @@ export function constantsOf(variant: Variant, params: Params, features: DeviceFe
 
 /** The variants that are right for these params here, in the order in which to try them: good guesses first. */
 export function supportedVariants(kernel: Kernel, params: Params, features: DeviceFeatures): readonly Variant[] {
-  const allowed = kernel.variants.filter((variant) => isAllowed(variant, features) && isSupported(variant, params, features));
+  const allowed = kernel.variants.filter(
+    (variant) => isAllowed(variant, features) && isSupported(variant, params, features),
+  );
   const guessed = (variant: Variant): boolean => variant.prefers?.(params, features) ?? true;
   return [...allowed.filter(guessed), ...allowed.filter((variant) => !guessed(variant))];
 }
@@ -41,7 +54,9 @@ export function quickFirst(kernel: Kernel, params: Params, features: DeviceFeatu
 
 export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {
   const picked = tuning?.(kernel, params);
-  const variant = picked ? kernel.variants.find(({ name }) => name === picked.variant) : supportedVariants(kernel, params, features)[0];
+  const variant = picked
+    ? kernel.variants.find(({ name }) => name === picked.variant)
+    : supportedVariants(kernel, params, features)[0];
   if (!variant) throw new InternalError(`${kernel.name}: no variant for ${JSON.stringify(params)}`);
   return { variant, constants: constantsOf(variant, params, features, picked?.constants) };
 }

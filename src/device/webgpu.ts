@@ -1,10 +1,20 @@
-// WebGPU, in a browser worker or in Node through the `webgpu` package. One GpuContext (GPUDevice and pipeline cache) may serve several
-// ranks of one process; each rank's Device counts its own launches and memory. One encoder and one compute pass per submit; readbacks of a
-// submit are packed into one staging buffer. Rejects everything after a loss.
+// WebGPU, in a browser worker or in Node through the `webgpu` package. One GpuContext (GPUDevice and pipeline cache)
+// may serve several ranks of one process; each rank's Device counts its own launches and memory. One encoder and one
+// compute pass per submit; readbacks of a submit are packed into one staging buffer. Rejects everything after a loss.
 
 import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
 import { userAgent, withoutAdapter, withoutWebGpu } from '../base/gpu-advice.ts';
-import type { AdapterInfo, CompileProgress, Device, DeviceBuffer, DeviceCounters, Launch, MemoryTag, PlannedLaunch, Range } from './device.ts';
+import type {
+  AdapterInfo,
+  CompileProgress,
+  Device,
+  DeviceBuffer,
+  DeviceCounters,
+  Launch,
+  MemoryTag,
+  PlannedLaunch,
+  Range,
+} from './device.ts';
 import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
@@ -17,8 +27,13 @@ import type { Qualifier } from './tune/qualifier.ts';
 import { chooseVariant } from './variant.ts';
 import type { Choice, Tuning } from './variant.ts';
 
-interface GpuBuffer extends DeviceBuffer { readonly gpu: GPUBuffer; freed: boolean }
-interface GpuLaunch extends Omit<Launch, 'variant'>, SwappableLaunch { readonly bindings: GPUBindGroup }
+interface GpuBuffer extends DeviceBuffer {
+  readonly gpu: GPUBuffer;
+  freed: boolean;
+}
+interface GpuLaunch extends Omit<Launch, 'variant'>, SwappableLaunch {
+  readonly bindings: GPUBindGroup;
+}
 
 /** Usage and mode bits by value: the namespaces are globals in browsers only. */
 const USAGE = { COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
@@ -37,12 +52,15 @@ export interface GpuContext {
 
 /** Asks for an adapter and a device with the limits that the kernels use. Throws NoDeviceError with what to do. */
 export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOptions = {}): Promise<GpuContext> {
-  if (!gpu) throw new NoDeviceError(withoutWebGpu(userAgent(), (globalThis as { isSecureContext?: boolean }).isSecureContext !== false));
+  if (!gpu)
+    throw new NoDeviceError(
+      withoutWebGpu(userAgent(), (globalThis as { isSecureContext?: boolean }).isSecureContext !== false),
+    );
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
   if (!adapter) throw new NoDeviceError(withoutAdapter(userAgent()));
   const limits = adapter.limits;
   // TypeScript's own list of features lacks `subgroups`.
-  const wanted = (['subgroups', 'shader-f16', 'timestamp-query'] as readonly string[]) as readonly GPUFeatureName[];
+  const wanted = ['subgroups', 'shader-f16', 'timestamp-query'] as readonly string[] as readonly GPUFeatureName[];
   const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
     requiredLimits: {
@@ -55,20 +73,30 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
     },
   });
   const { vendor, architecture, description, device: name } = adapter.info;
-  const software = SOFTWARE.test(`${vendor} ${architecture} ${name} ${description}`) || adapter.info.isFallbackAdapter === true;
+  const software =
+    SOFTWARE.test(`${vendor} ${architecture} ${name} ${description}`) || adapter.info.isFallbackAdapter === true;
   const context: GpuContext = {
     device,
     adapter: { vendor, architecture, description: description || name, software },
     features: {
-      subgroupSize: subgroupSize(device), f16: device.features.has('shader-f16'), reducedPrecision: false, software,
-      maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize, maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
+      subgroupSize: subgroupSize(device),
+      f16: device.features.has('shader-f16'),
+      reducedPrecision: false,
+      software,
+      maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
+      maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
     },
     pipelines: new Map(),
     compiling: { asked: 0, done: 0, listeners: new Set() },
-    lost: device.lost.then((info) => (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown'))),
+    lost: device.lost.then(
+      (info) =>
+        (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown')),
+    ),
     failure: undefined,
   };
-  device.onuncapturederror = (event) => { context.failure ??= new InternalError(`WebGPU: ${event.error.message}`); };
+  device.onuncapturederror = (event) => {
+    context.failure ??= new InternalError(`WebGPU: ${event.error.message}`);
+  };
   return context;
 }
 
@@ -89,7 +117,10 @@ export interface DeviceOptions {
 }
 
 /** Opens a device of its own. See `deviceOf` for several ranks on one context. */
-export async function createWebGpuDevice(gpu: GPU | undefined, options: GPURequestAdapterOptions & DeviceOptions = {}): Promise<Device> {
+export async function createWebGpuDevice(
+  gpu: GPU | undefined,
+  options: GPURequestAdapterOptions & DeviceOptions = {},
+): Promise<Device> {
   const { tuning, qualifier, reducedPrecision, ...adapterOptions } = options;
   return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning, qualifier, reducedPrecision });
 }
@@ -98,28 +129,44 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
   const { device } = context;
   const visibility = 4; // GPUShaderStage.COMPUTE
   const entries = Object.values(kernel.bindings).map((spec, binding) => ({
-    binding, visibility, buffer: { type: bindingAccess(spec) === 'read' ? 'read-only-storage' as const : 'storage' as const },
+    binding,
+    visibility,
+    buffer: { type: bindingAccess(spec) === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
   }));
   const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
   // The error of a broken shader belongs to this kernel, not to whatever is submitted next.
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ code: source, label });
-  void device.popErrorScope().catch(() => { /* the device is lost: the pipeline rejects too */ });
+  void device.popErrorScope().catch(() => {
+    /* the device is lost: the pipeline rejects too */
+  });
   return device.createComputePipelineAsync({ layout, label, compute: { module } }).catch(async (error: unknown) => {
     if (context.failure instanceof DeviceLostError) throw context.failure;
     const info = await module.getCompilationInfo();
-    const details = info.messages.map((message) => `${message.lineNum}:${message.linePos} ${message.message}`).join('; ');
+    const details = info.messages
+      .map((message) => `${message.lineNum}:${message.linePos} ${message.message}`)
+      .join('; ');
     throw new InternalError(`${label} does not compile: ${details || String(error)}`);
   });
 }
 
 /** Compiled once for a context: by kernel, variant and constants. */
-function pipelineOf(context: GpuContext, kernel: Kernel, { variant, constants }: Choice, counters: DeviceCounters): Promise<GPUComputePipeline> {
+function pipelineOf(
+  context: GpuContext,
+  kernel: Kernel,
+  { variant, constants }: Choice,
+  counters: DeviceCounters,
+): Promise<GPUComputePipeline> {
   const label = `${kernel.name}/${variant.name}`;
   const key = `${label} ${JSON.stringify(constants)}`;
   const known = context.pipelines.get(key);
   if (known) return known;
-  const pipeline = compile(context, kernel, specialise(variant.source, constants, variant.needs?.includes('f16')), label);
+  const pipeline = compile(
+    context,
+    kernel,
+    specialise(variant.source, constants, variant.needs?.includes('f16')),
+    label,
+  );
   context.pipelines.set(key, pipeline);
   counters.pipelines++;
   const { compiling } = context;
@@ -128,12 +175,19 @@ function pipelineOf(context: GpuContext, kernel: Kernel, { variant, constants }:
     for (const listener of compiling.listeners) listener({ asked: compiling.asked, done: compiling.done });
   };
   tell('asked');
-  void pipeline.finally(() => tell('done')).catch(() => { /* told to whoever asked for it */ });
+  void pipeline
+    .finally(() => tell('done'))
+    .catch(() => {
+      /* told to whoever asked for it */
+    });
   return pipeline;
 }
 
 function checkGrid(label: string, grid: GpuLaunch['grid'], most: number): GpuLaunch['grid'] {
-  if (grid.some((n) => n > most)) throw new LimitError(`${label}: ${grid.join(' x ')} workgroups, at most ${most} per dimension; use a smaller batch or context`);
+  if (grid.some((n) => n > most))
+    throw new LimitError(
+      `${label}: ${grid.join(' x ')} workgroups, at most ${most} per dimension; use a smaller batch or context`,
+    );
   return grid;
 }
 
@@ -149,7 +203,12 @@ function encode(pass: GPUComputePassEncoder, launches: readonly GpuLaunch[]): GP
 }
 
 /** Copies the ranges one behind the other into `target`. */
-function encodeCopies(encoder: GPUCommandEncoder, ranges: readonly Range[], gpuOf: (buffer: DeviceBuffer) => GPUBuffer, target: GPUBuffer): void {
+function encodeCopies(
+  encoder: GPUCommandEncoder,
+  ranges: readonly Range[],
+  gpuOf: (buffer: DeviceBuffer) => GPUBuffer,
+  target: GPUBuffer,
+): void {
   let at = 0;
   for (const range of ranges) {
     if (range.bytes) encoder.copyBufferToBuffer(gpuOf(range.buffer), range.offset, target, at, range.bytes);
@@ -165,18 +224,38 @@ class GpuBuffers {
   /** An allocation of this rank failed; other ranks of the context go on until they hear of it from their peer. */
   full: LimitError | undefined;
 
-  constructor(gpu: GPUDevice, memory: MemoryLedger) { this.#gpu = gpu; this.#memory = memory; }
+  constructor(gpu: GPUDevice, memory: MemoryLedger) {
+    this.#gpu = gpu;
+    this.#memory = memory;
+  }
 
   alloc(bytes: number, tag: MemoryTag, label: string): DeviceBuffer {
     const gpu = this.#gpu;
     const size = Math.max(16, Math.ceil(bytes / 4) * 4);
     const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
-    if (size > most) throw new LimitError(`buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`);
+    if (size > most)
+      throw new LimitError(
+        `buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`,
+      );
     gpu.pushErrorScope('out-of-memory');
-    const buffer: GpuBuffer = { bytes: size, tag, label, freed: false, gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }) };
-    void gpu.popErrorScope().then((error) => {
-      if (error) this.full ??= new LimitError(`buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`);
-    }, () => { /* the device is lost: `lost` and the next submit report it */ });
+    const buffer: GpuBuffer = {
+      bytes: size,
+      tag,
+      label,
+      freed: false,
+      gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }),
+    };
+    void gpu.popErrorScope().then(
+      (error) => {
+        if (error)
+          this.full ??= new LimitError(
+            `buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`,
+          );
+      },
+      () => {
+        /* the device is lost: `lost` and the next submit report it */
+      },
+    );
     this.#alive.add(buffer);
     this.#memory.add(tag, size);
     return buffer;
@@ -196,43 +275,77 @@ class GpuBuffers {
     return (buffer as GpuBuffer).gpu;
   }
 
-  destroy(): void { for (const buffer of [...this.#alive]) this.free(buffer); }
+  destroy(): void {
+    for (const buffer of [...this.#alive]) this.free(buffer);
+  }
 }
 
-/** A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers only. */
+/**
+ * A Device on `context`. With `owned`, destroy() also destroys the GPUDevice; otherwise it frees this rank's buffers
+ * only.
+ */
 export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?: boolean } = {}): Device {
   const { device: gpu } = context;
   const { qualifier } = options;
   const tuning = options.tuning ?? qualifier?.choose;
   const features = { ...context.features, reducedPrecision: options.reducedPrecision === true && context.features.f16 };
   let timer: GpuTimer | undefined;
-  const counters: DeviceCounters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
+  const counters: DeviceCounters = {
+    launches: 0,
+    submits: 0,
+    readbacks: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    pipelines: 0,
+  };
   const memory = new MemoryLedger();
   const buffers = new GpuBuffers(gpu, memory);
   const failureOf = (): Error | undefined => buffers.full ?? context.failure;
   const staging = new StagingRing(gpu, memory);
   const failed = async (error?: unknown): Promise<Error | undefined> =>
-    (error === undefined ? failureOf() : await lossOf(context) ?? new InternalError(`readback failed: ${String(error)}`));
+    error === undefined
+      ? failureOf()
+      : ((await lossOf(context)) ?? new InternalError(`readback failed: ${String(error)}`));
   const checkAlive = (): void => {
     const failure = failureOf();
     if (failure) throw failure;
   };
-  const later = qualifier?.isLater(context) ? new LaunchSwap({
-    improve: () => qualifier.improve(device), slices: () => qualifier.slices,
-    choose: (kernel, params) => chooseVariant(kernel, params, features, (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch)),
-    async compile(kernel, choice, grid) {
-      checkGrid(`${kernel.name}/${choice.variant.name}`, grid, gpu.limits.maxComputeWorkgroupsPerDimension);
-      return pipelineOf(context, kernel, choice, counters);
-    },
-    onProblem: (text) => qualifier.note(text),
-  }) : undefined;
+  const later = qualifier?.isLater(context)
+    ? new LaunchSwap({
+        improve: () => qualifier.improve(device),
+        slices: () => qualifier.slices,
+        choose: (kernel, params) =>
+          chooseVariant(
+            kernel,
+            params,
+            features,
+            (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch),
+          ),
+        async compile(kernel, choice, grid) {
+          checkGrid(`${kernel.name}/${choice.variant.name}`, grid, gpu.limits.maxComputeWorkgroupsPerDimension);
+          return pipelineOf(context, kernel, choice, counters);
+        },
+        onProblem: (text) => qualifier.note(text),
+      })
+    : undefined;
 
   const device: Device = {
-    kind: 'webgpu', adapter: context.adapter, features, counters, memory: memory.byTag, lost: context.lost,
+    kind: 'webgpu',
+    adapter: context.adapter,
+    features,
+    counters,
+    memory: memory.byTag,
+    lost: context.lost,
     alloc: (bytes, tag, label) => buffers.alloc(bytes, tag, label),
     free: (buffer) => buffers.free(buffer),
     write(buffer, offset, data) {
-      gpu.queue.writeBuffer(buffers.gpuOf(buffer), offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+      gpu.queue.writeBuffer(
+        buffers.gpuOf(buffer),
+        offset,
+        data.buffer as ArrayBuffer,
+        data.byteOffset,
+        data.byteLength,
+      );
       counters.bytesWritten += data.byteLength;
     },
     async prepare(kernel, params, io, choice) {
@@ -245,10 +358,17 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
       const entries = Object.keys(kernel.bindings).map((name, binding) => {
         const range = io[name];
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
-        return { binding, resource: { buffer: buffers.gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) } };
+        return {
+          binding,
+          resource: { buffer: buffers.gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) },
+        };
       });
       const launch: GpuLaunch = {
-        kernel: kernel.name, variant: variant.name, flops: kernel.cost(params).flops, pipeline: ready, grid,
+        kernel: kernel.name,
+        variant: variant.name,
+        flops: kernel.cost(params).flops,
+        pipeline: ready,
+        grid,
         bindings: gpu.createBindGroup({ layout: ready.getBindGroupLayout(0), entries, label }),
       };
       if (!choice) later?.track(kernel, params, chosen, launch);
@@ -265,7 +385,10 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
         gpu.queue.submit([encoder.finish()]);
         return readback.map(() => new ArrayBuffer(0));
       }
-      const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({ ranges, target: staging.take(bytesOf(ranges)) }));
+      const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({
+        ranges,
+        target: staging.take(bytesOf(ranges)),
+      }));
       for (const { ranges, target } of loads) encodeCopies(encoder, ranges, (buffer) => buffers.gpuOf(buffer), target);
       gpu.queue.submit([encoder.finish()]);
       counters.readbacks++;
@@ -282,9 +405,12 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
       checkAlive();
       counters.launches += repetitions;
       counters.submits++;
-      return timed(context, timer ??= new GpuTimer(gpu), launch as GpuLaunch, repetitions);
+      return timed(context, (timer ??= new GpuTimer(gpu)), launch as GpuLaunch, repetitions);
     },
-    async idle() { await gpu.queue.onSubmittedWorkDone(); checkAlive(); },
+    async idle() {
+      await gpu.queue.onSubmittedWorkDone();
+      checkAlive();
+    },
     destroy() {
       staging.destroy();
       timer?.destroy();
@@ -295,15 +421,26 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
   return device;
 }
 
-async function timed(context: GpuContext, timer: GpuTimer, launch: GpuLaunch, repetitions: number): Promise<number | undefined> {
+async function timed(
+  context: GpuContext,
+  timer: GpuTimer,
+  launch: GpuLaunch,
+  repetitions: number,
+): Promise<number | undefined> {
   try {
-    return await timer.run((pass) => void encode(pass, Array.from({ length: repetitions }, () => launch)));
+    return await timer.run(
+      (pass) =>
+        void encode(
+          pass,
+          Array.from({ length: repetitions }, () => launch),
+        ),
+    );
   } catch (error) {
-    throw await lossOf(context) ?? new InternalError(`timing failed: ${String(error)}`);
+    throw (await lossOf(context)) ?? new InternalError(`timing failed: ${String(error)}`);
   }
 }
 
 /** A lost device rejects a map a moment before `device.lost` resolves; the loss is the better news. */
 async function lossOf(context: GpuContext): Promise<Error | undefined> {
-  return context.failure ?? await Promise.race([context.lost, Promise.resolve(undefined)]);
+  return context.failure ?? (await Promise.race([context.lost, Promise.resolve(undefined)]));
 }

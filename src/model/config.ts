@@ -29,7 +29,9 @@ interface Common {
   readonly warnings: readonly string[];
 }
 
-export interface Gpt2Config extends Common { readonly family: 'gpt2' }
+export interface Gpt2Config extends Common {
+  readonly family: 'gpt2';
+}
 export interface LlamaConfig extends Common {
   readonly family: 'llama';
   readonly ropeTheta: number;
@@ -87,16 +89,25 @@ function gpt2(f: Fields): Gpt2Config {
   const hidden = f.natural('n_embd', 768);
   const heads = f.natural('n_head', 12);
   return {
-    family: 'gpt2', layers: f.natural('n_layer', 12, MAX_LAYERS), hidden, heads, kvHeads: heads,
-    headDim: f.divide('n_embd', hidden, 'n_head', heads), mlp: f.natural('n_inner', 4 * hidden),
+    family: 'gpt2',
+    layers: f.natural('n_layer', 12, MAX_LAYERS),
+    hidden,
+    heads,
+    kvHeads: heads,
+    headDim: f.divide('n_embd', hidden, 'n_head', heads),
+    mlp: f.natural('n_inner', 4 * hidden),
     vocab: f.natural('vocab_size', 50257),
-    maxPositions: f.natural('n_positions', 1024), normEps: f.number('layer_norm_epsilon', 1e-5, EPS),
-    tied: f.boolean('tie_word_embeddings', true), ...f.rest(),
+    maxPositions: f.natural('n_positions', 1024),
+    normEps: f.number('layer_norm_epsilon', 1e-5, EPS),
+    tied: f.boolean('tie_word_embeddings', true),
+    ...f.rest(),
   };
 }
 
-type Rotary = Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'>
-  & { readonly ropeTheta: number; readonly window: number };
+type Rotary = Omit<Common, 'tied' | 'initStd' | 'raw' | 'warnings'> & {
+  readonly ropeTheta: number;
+  readonly window: number;
+};
 
 /** The fields that Llama and Mixtral share. */
 function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions: number; theta: number }): Rotary {
@@ -105,18 +116,28 @@ function rotary(f: Fields, defaults: { kvHeads?: number; eps: number; positions:
   const hidden = f.natural('hidden_size');
   const heads = f.natural('num_attention_heads');
   // Null means one kv head per head, whatever the class has where the field is absent.
-  const kvHeads = f.natural('num_key_value_heads', f.raw.has('num_key_value_heads') ? heads : defaults.kvHeads ?? heads);
+  const kvHeads = f.natural(
+    'num_key_value_heads',
+    f.raw.has('num_key_value_heads') ? heads : (defaults.kvHeads ?? heads),
+  );
   if (heads % kvHeads) {
     throw new ConfigError('num_key_value_heads', `expected a divisor of num_attention_heads ${heads}, got ${kvHeads}`);
   }
-  const headDim = f.has('head_dim') ? f.natural('head_dim') : f.divide('hidden_size', hidden, 'num_attention_heads', heads);
+  const headDim = f.has('head_dim')
+    ? f.natural('head_dim')
+    : f.divide('hidden_size', hidden, 'num_attention_heads', heads);
   if (headDim % 2) {
     throw new ConfigError('head_dim', `rotary angles turn pairs, so expected an even number, got ${headDim}`);
   }
   const windowed = f.boolean('use_sliding_window', true);
   return {
-    layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS), hidden, heads, kvHeads, headDim,
-    mlp: f.natural('intermediate_size'), vocab: f.natural('vocab_size'),
+    layers: f.natural('num_hidden_layers', undefined, MAX_LAYERS),
+    hidden,
+    heads,
+    kvHeads,
+    headDim,
+    mlp: f.natural('intermediate_size'),
+    vocab: f.natural('vocab_size'),
     maxPositions: f.natural('max_position_embeddings', defaults.positions),
     normEps: f.number('rms_norm_eps', defaults.eps, EPS),
     ropeTheta: ropeTheta(f.raw, defaults.theta),
@@ -132,26 +153,51 @@ function llama(f: Fields, hybrid: boolean): LlamaConfig {
     throw new ConfigError('linear_attention_layers', `expected a list of layers from 0 to ${common.layers - 1}`);
   }
   const linearAttentionLayers = hybrid ? [...new Set(linear as readonly number[])].sort((a, b) => a - b) : [];
-  return { family: 'llama', ...common, linearAttentionLayers, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
+  return {
+    family: 'llama',
+    ...common,
+    linearAttentionLayers,
+    tied: f.boolean('tie_word_embeddings', false),
+    ...f.rest(),
+  };
 }
 
 function mixtral(f: Fields): MixtralConfig {
   const common = rotary(f, { kvHeads: 8, eps: 1e-5, positions: 131072, theta: 1e6 });
-  const coefficient = f.number('router_aux_loss_coef', 0.001, { what: 'a number of at least 0', least: 0, most: Number.MAX_VALUE });
+  const coefficient = f.number('router_aux_loss_coef', 0.001, {
+    what: 'a number of at least 0',
+    least: 0,
+    most: Number.MAX_VALUE,
+  });
   if (f.boolean('output_router_logits', false) && coefficient !== 0) {
-    throw new UnsupportedError('output_router_logits',
-      `only false is supported, got true with router_aux_loss_coef ${coefficient}: the router's auxiliary loss is not implemented`);
+    throw new UnsupportedError(
+      'output_router_logits',
+      `only false is supported, got true with router_aux_loss_coef ${coefficient}: the router's auxiliary loss is not implemented`,
+    );
   }
   const experts = f.natural('num_local_experts', 8, MAX_EXPERTS);
   const expertsPerToken = f.natural('num_experts_per_tok', 2);
   if (expertsPerToken > experts) {
-    throw new ConfigError('num_experts_per_tok',
-      `expected at most num_local_experts ${experts}, got ${expertsPerToken}`);
+    throw new ConfigError(
+      'num_experts_per_tok',
+      `expected at most num_local_experts ${experts}, got ${expertsPerToken}`,
+    );
   }
-  return { family: 'mixtral', ...common, experts, expertsPerToken, tied: f.boolean('tie_word_embeddings', false), ...f.rest() };
+  return {
+    family: 'mixtral',
+    ...common,
+    experts,
+    expertsPerToken,
+    tied: f.boolean('tie_word_embeddings', false),
+    ...f.rest(),
+  };
 }
 
-interface Bounds { readonly what: string; readonly least: number; readonly most: number }
+interface Bounds {
+  readonly what: string;
+  readonly least: number;
+  readonly most: number;
+}
 /** Kernels add it in f32, where less than this is 0 and no longer guards the division. */
 const EPS: Bounds = { what: 'a number from 1e-30 to 1', least: 1e-30, most: 1 };
 
@@ -172,18 +218,31 @@ class Fields {
       if (other === null) continue;
       if (own === null) this.#spelled.set(name, alias);
       else if (own !== other) {
-        throw new ConfigError(alias,
-          `is another name of ${name}, but is ${shorten(other)} where ${this.#name(name)} is ${shorten(own)}; remove the wrong one`);
+        throw new ConfigError(
+          alias,
+          `is another name of ${name}, but is ${shorten(other)} where ${this.#name(name)} is ${shorten(own)}; remove the wrong one`,
+        );
       }
     }
   }
 
-  #name(name: string): string { return this.#spelled.get(name) ?? name; }
-  #value(name: string): JsonValue { return this.raw.get(this.#name(name)) ?? null; }
+  #name(name: string): string {
+    return this.#spelled.get(name) ?? name;
+  }
+  #value(name: string): JsonValue {
+    return this.raw.get(this.#name(name)) ?? null;
+  }
 
-  has(name: string): boolean { return this.#value(name) !== null; }
+  has(name: string): boolean {
+    return this.#value(name) !== null;
+  }
 
-  #get<T extends JsonValue>(name: string, what: string, is: (value: JsonValue) => value is T, fallback: T | undefined): T {
+  #get<T extends JsonValue>(
+    name: string,
+    what: string,
+    is: (value: JsonValue) => value is T,
+    fallback: T | undefined,
+  ): T {
     const value = this.#value(name);
     if (value === null) {
       if (fallback !== undefined) return fallback;
@@ -225,7 +284,9 @@ class Fields {
     const rates = names.map((name) => [name, this.number(name, 0, bounds)] as const);
     const given = rates.filter(([, rate]) => rate > 0).map(([name, rate]) => `${name} ${rate}`);
     if (!given.length) return;
-    this.#warnings.push(`config.json asks for dropout (${given.join(', ')}), which is not applied: training here has none`);
+    this.#warnings.push(
+      `config.json asks for dropout (${given.join(', ')}), which is not applied: training here has none`,
+    );
   }
 
   divide(whole: string, a: number, part: string, b: number): number {

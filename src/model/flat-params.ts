@@ -1,6 +1,7 @@
-// All parameters of a stage in one flat buffer, gradients at the same places of another: AdamW is one launch where no other rank owns a part, a shard is a
-// range, a checkpoint is one download. Order: by segment, and the decayed parameters of all segments together; every parameter starts at a multiple of 64
-// elements (256 bytes, WebGPU's binding alignment). Padding stays zero.
+// All parameters of a stage in one flat buffer, gradients at the same places of another: AdamW is one launch where no
+// other rank owns a part, a shard is a range, a checkpoint is one download. Order: by segment, and the decayed
+// parameters of all segments together; every parameter starts at a multiple of 64 elements (256 bytes, WebGPU's binding
+// alignment). Padding stays zero.
 
 import { InternalError } from '../base/errors.ts';
 import { elements } from '../base/shape.ts';
@@ -9,11 +10,20 @@ import type { Param } from '../device/tensor.ts';
 import type { ParamSpec, Segment } from './param-spec.ts';
 
 export const ALIGNMENT = 64;
-/** The first one has its decayed parameters last, the others first; experts have no others, and the tied copy is not updated. */
+/**
+ * The first one has its decayed parameters last, the others first; experts have no others, and the tied copy is not
+ * updated.
+ */
 const SEGMENTS: readonly Segment[] = ['tensor', 'expert', 'replicated', 'tied'];
 
 /** Elements [start, end) of the flat buffer; [decayStart, decayEnd) decay. */
-export interface SegmentRange { readonly segment: Segment; readonly start: number; readonly decayStart: number; readonly decayEnd: number; readonly end: number }
+export interface SegmentRange {
+  readonly segment: Segment;
+  readonly start: number;
+  readonly decayStart: number;
+  readonly decayEnd: number;
+  readonly end: number;
+}
 
 export interface FlatLayout {
   readonly size: number;
@@ -59,10 +69,17 @@ export function createFlatParams(device: Device, layout: FlatLayout): FlatParams
   const params = new Map<string, Param>();
   for (const [name, { spec, start }] of layout.places) {
     const base = { shape: spec.shape, dtype: 'f32' as const, offset: start * 4, label: name };
-    params.set(name, { ...base, name, storage: { kind: 'fixed', buffer: values }, grad: { ...base, label: `d.${name}`, storage: { kind: 'fixed', buffer: grads } } });
+    params.set(name, {
+      ...base,
+      name,
+      storage: { kind: 'fixed', buffer: values },
+      grad: { ...base, label: `d.${name}`, storage: { kind: 'fixed', buffer: grads } },
+    });
   }
   return {
-    layout, values, grads,
+    layout,
+    values,
+    grads,
     get(name) {
       const param = params.get(name);
       if (!param) throw new InternalError(`no parameter ${name}`);

@@ -1,5 +1,6 @@
-// Forward only, one row of the full context, on the parameters of a training stage: hidden states to hand on, or the logits of one position on the
-// last stage. No key-value cache: every token recomputes its window, which is fine for the samples that a training run shows.
+// Forward only, one row of the full context, on the parameters of a training stage: hidden states to hand on, or the
+// logits of one position on the last stage. No key-value cache: every token recomputes its window, which is fine for
+// the samples that a training run shows.
 
 import { InternalError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
@@ -40,11 +41,24 @@ export class InferenceStage {
       fixed.push(buffer);
       return { shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer } };
     });
-    const context = { tape, config, parallelism, B: 1, T, posStart, rotary, param: (name: string) => stage.params.get(name) };
-    const input = range.first ? program.tensor([T], 'u32', 'tokens') : program.tensor([T, config.hidden], 'f32', 'hidden');
+    const context = {
+      tape,
+      config,
+      parallelism,
+      B: 1,
+      T,
+      posStart,
+      rotary,
+      param: (name: string) => stage.params.get(name),
+    };
+    const input = range.first
+      ? program.tensor([T], 'u32', 'tokens')
+      : program.tensor([T, config.hidden], 'f32', 'hidden');
     let x = range.first ? network.embed(context, input) : input;
     for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
-    const out = range.last ? parallelism.logits(tape, network.norm(context, x), stage.params.get(network.headName(config, range))) : x;
+    const out = range.last
+      ? parallelism.logits(tape, network.norm(context, x), stage.params.get(network.headName(config, range)))
+      : x;
     program.keep(input, out);
     const plans = await program.finish();
     return new InferenceStage(program, plans.get('forward')!, input, out, fixed);
@@ -57,16 +71,23 @@ export class InferenceStage {
     return out as Float32Array<ArrayBuffer>;
   }
 
-  /** The last stage: logits of local position `row`, the shards of the vocabulary one after the other (padding included). */
+  /**
+   * The last stage: logits of local position `row`, the shards of the vocabulary one after the other (padding
+   * included).
+   */
   async logits(input: TypedArray, row: number): Promise<Float32Array<ArrayBuffer>> {
     this.#program.write(this.#input, 0, input);
     const shape = this.#out.shape.length === 3 ? this.#out.shape : [1, ...this.#out.shape];
     const [shards, T, width] = shape;
     if (row < 0 || row >= T) throw new InternalError(`logits of row ${row} of ${T}`);
     const whole = this.#program.range(this.#out);
-    const parts = await this.#plan.run(0, Array.from({ length: shards }, (_, i) => ({
-      range: { buffer: whole.buffer, offset: whole.offset + (i * T + row) * width * 4, bytes: width * 4 }, dtype: 'f32' as const,
-    })));
+    const parts = await this.#plan.run(
+      0,
+      Array.from({ length: shards }, (_, i) => ({
+        range: { buffer: whole.buffer, offset: whole.offset + (i * T + row) * width * 4, bytes: width * 4 },
+        dtype: 'f32' as const,
+      })),
+    );
     const logits = new Float32Array(elements([shards, width]));
     parts.forEach((part, i) => logits.set(part as Float32Array, i * width));
     return logits;

@@ -1,5 +1,6 @@
-// Llama (LlamaForCausalLM): h = embed[token]; per layer h += o_proj(attention(rope(qkv(norm h)))), h += down(silu(gate(norm h)) * up(norm h));
-// logits = norm(h) head^T. Weights are [out, in], no biases. q, k, v and gate, up are each one product: their weights are glued row-wise on load.
+// Llama (LlamaForCausalLM): h = embed[token]; per layer h += o_proj(attention(rope(qkv(norm h)))), h +=
+// down(silu(gate(norm h)) * up(norm h)); logits = norm(h) head^T. Weights are [out, in], no biases. q, k, v and gate,
+// up are each one product: their weights are glued row-wise on load.
 
 import type { Tensor } from '../device/tensor.ts';
 import { rmsNorm } from '../ops/rms-norm.ts';
@@ -42,7 +43,12 @@ function mlpParams(config: ModelConfig, layer: number, { tp }: ShardPlace): read
 }
 
 /** Embedding, `layers` and head of a Llama-shaped network. */
-export function llamaParams(config: ModelConfig, range: StageRange, place: ShardPlace, layers: (layer: number) => readonly ParamSpec[]): readonly ParamSpec[] {
+export function llamaParams(
+  config: ModelConfig,
+  range: StageRange,
+  place: ShardPlace,
+  layers: (layer: number) => readonly ParamSpec[],
+): readonly ParamSpec[] {
   const { hidden: D, vocab: V, tied } = config;
   const specs: ParamSpec[] = [];
   if (range.first) specs.push(vocabMatrix('embed', 'model.embed_tokens.weight', V, D, place.tp, 'tensor'));
@@ -62,10 +68,28 @@ export function attentionBlock(c: NetworkContext, layer: number, x: Tensor): Ten
   const heads = config.heads / par.tp.size;
   const kvHeads = config.kvHeads / par.tp.size;
   const qkv = par.columnLinear(tape, norm(c, x, `h${layer}.norm1`), c.param(`h${layer}.qkv`));
-  const turned = tape.apply(rope, { x: qkv, cos: c.rotary!.cos, sin: c.rotary!.sin }, {}, {
-    T: c.T, heads: heads + 2 * kvHeads, rotaryHeads: heads + kvHeads, headDim, rotaryDim: headDim, interleaved: false,
+  const turned = tape.apply(
+    rope,
+    { x: qkv, cos: c.rotary!.cos, sin: c.rotary!.sin },
+    {},
+    {
+      T: c.T,
+      heads: heads + 2 * kvHeads,
+      rotaryHeads: heads + kvHeads,
+      headDim,
+      rotaryDim: headDim,
+      interleaved: false,
+    },
+  );
+  const attended = par.attention(tape, turned, {
+    B: c.B,
+    T: c.T,
+    heads,
+    kvHeads,
+    headDim,
+    causal: true,
+    scale: 1 / Math.sqrt(headDim),
   });
-  const attended = par.attention(tape, turned, { B: c.B, T: c.T, heads, kvHeads, headDim, causal: true, scale: 1 / Math.sqrt(headDim) });
   return par.rowLinear(tape, attended, c.param(`h${layer}.o`), undefined, x);
 }
 
@@ -74,12 +98,22 @@ export function norm(c: NetworkContext, x: Tensor, name: string): Tensor {
 }
 
 export const llama: Network = {
-  params: (config, range, place) => llamaParams(config, range, place, (layer) => [...attentionParams(config, layer, place), ...mlpParams(config, layer, place)]),
+  params: (config, range, place) =>
+    llamaParams(config, range, place, (layer) => [
+      ...attentionParams(config, layer, place),
+      ...mlpParams(config, layer, place),
+    ]),
   embed: (c, ids) => c.parallelism.embedding(c.tape, ids, c.param('embed')),
   block(c, layer, x) {
     const mid = attentionBlock(c, layer, x);
     const gateUp = c.parallelism.columnLinear(c.tape, norm(c, mid, `h${layer}.norm2`), c.param(`h${layer}.gateUp`));
-    return c.parallelism.rowLinear(c.tape, c.tape.apply(swiglu, { gateUp }, {}, null), c.param(`h${layer}.down`), undefined, mid);
+    return c.parallelism.rowLinear(
+      c.tape,
+      c.tape.apply(swiglu, { gateUp }, {}, null),
+      c.param(`h${layer}.down`),
+      undefined,
+      mid,
+    );
   },
   norm: (c, x) => norm(c, x, 'norm'),
   headName: (config, range) => (!config.tied ? 'head' : range.first ? 'embed' : 'tiedHead'),

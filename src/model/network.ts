@@ -1,4 +1,5 @@
-// What a family of networks provides: its parameters per stage, and its forward in three pieces that a stage strings together.
+// What a family of networks provides: its parameters per stage, and its forward in three pieces that a stage strings
+// together.
 
 import type { Param, Tensor } from '../device/tensor.ts';
 import type { Tape } from '../ops/tape.ts';
@@ -6,7 +7,10 @@ import type { ModelConfig } from './config.ts';
 import type { Parallelism, ShardPlace } from './parallelism.ts';
 import type { ParamSpec, StageRange } from './param-spec.ts';
 
-/** Everything a network needs while it records one stage. B rows of T local tokens, the first at position posStart; R = B * T. */
+/**
+ * Everything a network needs while it records one stage. B rows of T local tokens, the first at position posStart; R =
+ * B * T.
+ */
 export interface NetworkContext {
   readonly tape: Tape;
   readonly config: ModelConfig;

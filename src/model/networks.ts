@@ -12,8 +12,10 @@ const NETWORKS: Readonly<Record<ModelConfig['family'], Network>> = { gpt2, llama
 /** UnsupportedError for a config that can be read, but whose network is not implemented. */
 export function networkOf(config: ModelConfig): Network {
   if (config.family === 'llama' && config.linearAttentionLayers.length) {
-    throw new UnsupportedError('linear_attention_layers',
-      `only [] is supported, got [${config.linearAttentionLayers.join(',')}]: layers with linear attention are not implemented`);
+    throw new UnsupportedError(
+      'linear_attention_layers',
+      `only [] is supported, got [${config.linearAttentionLayers.join(',')}]: layers with linear attention are not implemented`,
+    );
   }
   return NETWORKS[config.family];
 }

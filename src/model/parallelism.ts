@@ -1,5 +1,6 @@
-// The seams of a model: where a layout may replace the plain op. A network calls these and never imports parallelism; `singleRank` below is the
-// plain form and the truth for every test. parallel/compose.ts builds the others from the mesh.
+// The seams of a model: where a layout may replace the plain op. A network calls these and never imports parallelism;
+// `singleRank` below is the plain form and the truth for every test. parallel/compose.ts builds the others from the
+// mesh.
 
 import { attention } from '../ops/attention.ts';
 import type { AttentionAttributes } from '../ops/attention.ts';
@@ -19,7 +20,11 @@ export interface ShardPlace {
   readonly ep: { readonly rank: number; readonly size: number };
 }
 
-export interface ExpertWeights { readonly gate: Param; readonly gateUp: Param; readonly down: Param }
+export interface ExpertWeights {
+  readonly gate: Param;
+  readonly gateUp: Param;
+  readonly down: Param;
+}
 
 export interface Parallelism extends ShardPlace {
   /** ids u32 [R] -> [R, C]; `table` holds this rank's rows of the vocabulary. */
@@ -42,7 +47,9 @@ export interface Parallelism extends ShardPlace {
 }
 
 export const singleRank: Parallelism = {
-  tp: { rank: 0, size: 1 }, sp: { rank: 0, size: 1 }, ep: { rank: 0, size: 1 },
+  tp: { rank: 0, size: 1 },
+  sp: { rank: 0, size: 1 },
+  ep: { rank: 0, size: 1 },
   embedding: (t, ids, table) => t.apply(embedding, { ids }, { table }, { vStart: 0 }),
   columnLinear: (t, x, w, b) => t.apply(linear, { x }, { w, b }, null),
   rowLinear: (t, x, w, b, residual) => t.apply(linear, { x, residual }, { w, b }, null),

@@ -1,13 +1,15 @@
-// How a rank's parameters are cut from Hugging Face weights. A parameter is a matrix [rows, cols] (y = x W^T everywhere, so [out, in]; vectors have one
-// column) glued from rectangular parts of named weights; GPT-2's Conv1D weights are [in, out] and are read transposed. The same parts put a
-// gathered shard back into place when a model is saved.
+// How a rank's parameters are cut from Hugging Face weights. A parameter is a matrix [rows, cols] (y = x W^T
+// everywhere, so [out, in]; vectors have one column) glued from rectangular parts of named weights; GPT-2's Conv1D
+// weights are [in, out] and are read transposed. The same parts put a gathered shard back into place when a model is
+// saved.
 
 import type { Shape } from '../base/shape.ts';
 import { elements } from '../base/shape.ts';
 
 /**
- * Who else holds these values, which decides how gradients are summed and updates are spread. `tensor`: cut over tp. `replicated`: the same on all tp
- * ranks, with the same gradient. `expert`: cut over ep. `tied`: the last stage's copy of the embedding, owned by the first stage.
+ * Who else holds these values, which decides how gradients are summed and updates are spread. `tensor`: cut over tp.
+ * `replicated`: the same on all tp ranks, with the same gradient. `expert`: cut over ep. `tied`: the last stage's copy
+ * of the embedding, owned by the first stage.
  */
 export type Segment = 'tensor' | 'replicated' | 'expert' | 'tied';
 
@@ -32,30 +34,70 @@ export interface ParamSpec {
 }
 
 /** Layers [firstLayer, endLayer) of the network; `first` has the embedding, `last` the final norm and the head. */
-export interface StageRange { readonly firstLayer: number; readonly endLayer: number; readonly first: boolean; readonly last: boolean }
+export interface StageRange {
+  readonly firstLayer: number;
+  readonly endLayer: number;
+  readonly first: boolean;
+  readonly last: boolean;
+}
 
 /** Stage `index` of `stages`: layers dealt as evenly as possible, the earlier stages get the shorter share. */
 export function stageRange(index: number, stages: number, layers: number): StageRange {
-  return { firstLayer: Math.floor((index * layers) / stages), endLayer: Math.floor(((index + 1) * layers) / stages), first: index === 0, last: index === stages - 1 };
+  return {
+    firstLayer: Math.floor((index * layers) / stages),
+    endLayer: Math.floor(((index + 1) * layers) / stages),
+    first: index === 0,
+    last: index === stages - 1,
+  };
 }
 
 /** Rows per vocabulary shard, padded up so that all shards are equal. */
-export function vocabRows(vocab: number, tp: number): number { return Math.ceil(vocab / tp); }
+export function vocabRows(vocab: number, tp: number): number {
+  return Math.ceil(vocab / tp);
+}
 
 /** A vector parameter: entries `from`.. of a one-dimensional weight. */
 export function vector(name: string, weight: string, length: number, segment: Segment, from = 0): ParamSpec {
-  return { name, shape: [length], segment, decays: false, parts: [{ weight, row: 0, rows: length, sourceRow: from, sourceCol: 0, transposed: false }] };
+  return {
+    name,
+    shape: [length],
+    segment,
+    decays: false,
+    parts: [{ weight, row: 0, rows: length, sourceRow: from, sourceCol: 0, transposed: false }],
+  };
 }
 
-export interface MatrixPart { readonly weight: string; readonly rows: number; readonly fromRow?: number; readonly fromCol?: number; readonly transposed?: boolean }
+export interface MatrixPart {
+  readonly weight: string;
+  readonly rows: number;
+  readonly fromRow?: number;
+  readonly fromCol?: number;
+  readonly transposed?: boolean;
+}
 
-/** A matrix parameter [sum of rows, cols] from parts stacked in order. `vectors` glues one-dimensional weights (cols = 1). */
-export function matrix(name: string, cols: number, segment: Segment, parts: readonly MatrixPart[], shape?: Shape): ParamSpec {
+/**
+ * A matrix parameter [sum of rows, cols] from parts stacked in order. `vectors` glues one-dimensional weights (cols =
+ * 1).
+ */
+export function matrix(
+  name: string,
+  cols: number,
+  segment: Segment,
+  parts: readonly MatrixPart[],
+  shape?: Shape,
+): ParamSpec {
   let row = 0;
   const placed = parts.map((part): WeightPart => {
     const at = row;
     row += part.rows;
-    return { weight: part.weight, row: at, rows: part.rows, sourceRow: part.fromRow ?? 0, sourceCol: part.fromCol ?? 0, transposed: part.transposed ?? false };
+    return {
+      weight: part.weight,
+      row: at,
+      rows: part.rows,
+      sourceRow: part.fromRow ?? 0,
+      sourceCol: part.fromCol ?? 0,
+      transposed: part.transposed ?? false,
+    };
   });
   return { name, shape: shape ?? [row, cols], segment, decays: true, parts: placed };
 }
@@ -67,16 +109,31 @@ export function gluedVector(name: string, segment: Segment, parts: readonly Matr
 }
 
 /** This rank's rows of a [vocab, cols] weight; padding rows stay zero. */
-export function vocabMatrix(name: string, weight: string, vocab: number, cols: number, tp: { rank: number; size: number }, segment: Segment): ParamSpec {
+export function vocabMatrix(
+  name: string,
+  weight: string,
+  vocab: number,
+  cols: number,
+  tp: { rank: number; size: number },
+  segment: Segment,
+): ParamSpec {
   const rows = vocabRows(vocab, tp.size);
   const from = Math.min(vocab, tp.rank * rows);
   return matrix(name, cols, segment, [{ weight, rows: Math.min(rows, vocab - from), fromRow: from }], [rows, cols]);
 }
 
-function columns(spec: ParamSpec): number { return spec.shape.length === 1 ? 1 : spec.shape[spec.shape.length - 1]; }
+function columns(spec: ParamSpec): number {
+  return spec.shape.length === 1 ? 1 : spec.shape[spec.shape.length - 1];
+}
 
-/** Copies the parts of `spec` out of whole weights (row-major, as stored) into `into`, which has the parameter's size. */
-export function readParts(spec: ParamSpec, weights: (name: string) => { shape: Shape; data: Float32Array }, into: Float32Array): void {
+/**
+ * Copies the parts of `spec` out of whole weights (row-major, as stored) into `into`, which has the parameter's size.
+ */
+export function readParts(
+  spec: ParamSpec,
+  weights: (name: string) => { shape: Shape; data: Float32Array },
+  into: Float32Array,
+): void {
   forEachRun(spec, weights, (data, from, step, to, count) => {
     if (step === 1) into.set(data.subarray(from, from + count), to);
     else for (let i = 0; i < count; i++) into[to + i] = data[from + i * step];
@@ -84,13 +141,21 @@ export function readParts(spec: ParamSpec, weights: (name: string) => { shape: S
 }
 
 /** The inverse of readParts: writes this shard into whole weights. */
-export function writeParts(spec: ParamSpec, values: Float32Array, weights: (name: string) => { shape: Shape; data: Float32Array }): void {
+export function writeParts(
+  spec: ParamSpec,
+  values: Float32Array,
+  weights: (name: string) => { shape: Shape; data: Float32Array },
+): void {
   forEachRun(spec, weights, (data, from, step, to, count) => {
     for (let i = 0; i < count; i++) data[from + i * step] = values[to + i];
   });
 }
 
-function forEachRun(spec: ParamSpec, weights: (name: string) => { shape: Shape; data: Float32Array }, visit: (data: Float32Array, from: number, step: number, to: number, count: number) => void): void {
+function forEachRun(
+  spec: ParamSpec,
+  weights: (name: string) => { shape: Shape; data: Float32Array },
+  visit: (data: Float32Array, from: number, step: number, to: number, count: number) => void,
+): void {
   const cols = columns(spec);
   for (const part of spec.parts) {
     const { shape, data } = weights(part.weight);

@@ -4,24 +4,71 @@
 import { ConfigError } from '../base/errors.ts';
 import { parseModelConfig, type ModelConfig } from './config.ts';
 
-interface Sizes { readonly layers: number; readonly hidden: number; readonly heads: number; readonly kvHeads: number; readonly context: number }
+interface Sizes {
+  readonly layers: number;
+  readonly hidden: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly context: number;
+}
 
 const GPT2 = (s: Sizes, vocab: number) => ({
-  architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', n_layer: s.layers, n_embd: s.hidden, n_head: s.heads, n_positions: s.context, n_ctx: s.context, n_inner: null,
-  activation_function: 'gelu_new', layer_norm_epsilon: 1e-5, initializer_range: 0.02, resid_pdrop: 0, embd_pdrop: 0, attn_pdrop: 0,
-  tie_word_embeddings: true, vocab_size: vocab, bos_token_id: null, eos_token_id: null, torch_dtype: 'float32',
+  architectures: ['GPT2LMHeadModel'],
+  model_type: 'gpt2',
+  n_layer: s.layers,
+  n_embd: s.hidden,
+  n_head: s.heads,
+  n_positions: s.context,
+  n_ctx: s.context,
+  n_inner: null,
+  activation_function: 'gelu_new',
+  layer_norm_epsilon: 1e-5,
+  initializer_range: 0.02,
+  resid_pdrop: 0,
+  embd_pdrop: 0,
+  attn_pdrop: 0,
+  tie_word_embeddings: true,
+  vocab_size: vocab,
+  bos_token_id: null,
+  eos_token_id: null,
+  torch_dtype: 'float32',
 });
 const ROTARY = (s: Sizes, vocab: number) => ({
-  num_hidden_layers: s.layers, hidden_size: s.hidden, num_attention_heads: s.heads, num_key_value_heads: s.kvHeads, max_position_embeddings: s.context,
-  hidden_act: 'silu', initializer_range: 0.02, rms_norm_eps: 1e-5, vocab_size: vocab, tie_word_embeddings: false, attention_dropout: 0,
-  bos_token_id: null, eos_token_id: null, torch_dtype: 'float32',
+  num_hidden_layers: s.layers,
+  hidden_size: s.hidden,
+  num_attention_heads: s.heads,
+  num_key_value_heads: s.kvHeads,
+  max_position_embeddings: s.context,
+  hidden_act: 'silu',
+  initializer_range: 0.02,
+  rms_norm_eps: 1e-5,
+  vocab_size: vocab,
+  tie_word_embeddings: false,
+  attention_dropout: 0,
+  bos_token_id: null,
+  eos_token_id: null,
+  torch_dtype: 'float32',
 });
 const LLAMA = (s: Sizes, vocab: number) => ({
-  architectures: ['LlamaForCausalLM'], model_type: 'llama', ...ROTARY(s, vocab), intermediate_size: 3 * s.hidden, rope_theta: 1e4, rope_scaling: null, attention_bias: false, mlp_bias: false,
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  ...ROTARY(s, vocab),
+  intermediate_size: 3 * s.hidden,
+  rope_theta: 1e4,
+  rope_scaling: null,
+  attention_bias: false,
+  mlp_bias: false,
 });
 const MIXTRAL = (s: Sizes, vocab: number) => ({
-  architectures: ['MixtralForCausalLM'], model_type: 'mixtral', ...ROTARY(s, vocab), intermediate_size: 2 * s.hidden, rope_theta: 1e4, num_local_experts: 4, num_experts_per_tok: 2,
-  output_router_logits: false, sliding_window: null,
+  architectures: ['MixtralForCausalLM'],
+  model_type: 'mixtral',
+  ...ROTARY(s, vocab),
+  intermediate_size: 2 * s.hidden,
+  rope_theta: 1e4,
+  num_local_experts: 4,
+  num_experts_per_tok: 2,
+  output_router_logits: false,
+  sliding_window: null,
 });
 
 const PRESETS = {
@@ -40,8 +87,16 @@ export function isPresetName(name: string): name is PresetName {
 }
 
 /** The config of preset `name` with `vocab` tokens. `context` and `layers` replace the preset's own. */
-export function presetConfig(name: string, vocab: number, change: { readonly context?: number; readonly layers?: number } = {}): ModelConfig {
-  if (!isPresetName(name)) throw new ConfigError('model', `expected a preset (${PRESET_NAMES.join(', ')}) or a model folder, got ${JSON.stringify(name)}`);
+export function presetConfig(
+  name: string,
+  vocab: number,
+  change: { readonly context?: number; readonly layers?: number } = {},
+): ModelConfig {
+  if (!isPresetName(name))
+    throw new ConfigError(
+      'model',
+      `expected a preset (${PRESET_NAMES.join(', ')}) or a model folder, got ${JSON.stringify(name)}`,
+    );
   const { make, sizes } = PRESETS[name];
   return parseModelConfig(JSON.stringify(make({ ...sizes, ...change }, vocab)));
 }

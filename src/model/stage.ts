@@ -1,6 +1,6 @@
-// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once and replayed per slot. A slot holds one
-// microbatch in flight. The first stage takes token ids, the others hidden states [R, hidden]; the last one takes targets and gives row losses.
-// Gradients add up in the flat gradient buffer until `zeroGradients`.
+// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once and replayed per slot. A
+// slot holds one microbatch in flight. The first stage takes token ids, the others hidden states [R, hidden]; the last
+// one takes targets and gives row losses. Gradients add up in the flat gradient buffer until `zeroGradients`.
 
 import { InternalError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
@@ -64,7 +64,14 @@ export class Stage {
   readonly #io: StageTensors;
   readonly #fixed: readonly DeviceBuffer[];
 
-  private constructor(options: StageOptions, params: FlatParams, program: Program, plans: ReadonlyMap<string, Plan>, io: StageTensors, fixed: readonly DeviceBuffer[]) {
+  private constructor(
+    options: StageOptions,
+    params: FlatParams,
+    program: Program,
+    plans: ReadonlyMap<string, Plan>,
+    io: StageTensors,
+    fixed: readonly DeviceBuffer[],
+  ) {
     this.options = options;
     this.params = params;
     this.plans = plans;
@@ -88,7 +95,19 @@ export class Stage {
     };
     const io = record(options, params, program, constant);
     const zero = program.recorder('zero');
-    zero.launch(fill, { out: { shape: [params.grads.bytes / 4], dtype: 'f32', label: 'grads', offset: 0, storage: { kind: 'fixed', buffer: params.grads } } }, { N: params.grads.bytes / 4, VALUE: 0 });
+    zero.launch(
+      fill,
+      {
+        out: {
+          shape: [params.grads.bytes / 4],
+          dtype: 'f32',
+          label: 'grads',
+          offset: 0,
+          storage: { kind: 'fixed', buffer: params.grads },
+        },
+      },
+      { N: params.grads.bytes / 4, VALUE: 0 },
+    );
     const plans = await program.finish();
     return new Stage(options, params, program, plans, io, fixed);
   }
@@ -103,7 +122,9 @@ export class Stage {
     if (flat.length) this.options.device.write(values, 0, flat);
   }
 
-  async zeroGradients(): Promise<void> { await this.#plan('zero').run(0); }
+  async zeroGradients(): Promise<void> {
+    await this.#plan('zero').run(0);
+  }
 
   /** Runs F in `slot`. */
   async forward(slot: number, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
@@ -119,16 +140,29 @@ export class Stage {
     return { out: result, ...(rowMax ? { predicted: Array.from(rowMax, (most, r) => targetLogit[r] === most) } : {}) };
   }
 
-  /** Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row loss counts 1). Resolves to the gradient of the hidden input. */
-  async backward(slot: number, dOut?: Float32Array<ArrayBuffer>, observe?: ObserveHost): Promise<Float32Array<ArrayBuffer> | undefined> {
+  /**
+   * Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row
+   * loss counts 1). Resolves to the gradient of the hidden input.
+   */
+  async backward(
+    slot: number,
+    dOut?: Float32Array<ArrayBuffer>,
+    observe?: ObserveHost,
+  ): Promise<Float32Array<ArrayBuffer> | undefined> {
     const { dOut: gradient, dHidden } = this.#io;
     if (!this.options.range.last) this.#program.write(gradient, slot, required(dOut, 'dOut'));
-    const [result] = await this.#plan('B').run(slot, dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : [], observe);
+    const [result] = await this.#plan('B').run(
+      slot,
+      dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : [],
+      observe,
+    );
     return result as Float32Array<ArrayBuffer> | undefined;
   }
 
   /** Runs W in `slot`; only when split. */
-  async weights(slot: number, observe?: ObserveHost): Promise<void> { await this.#plan('W').run(slot, [], observe); }
+  async weights(slot: number, observe?: ObserveHost): Promise<void> {
+    await this.#plan('W').run(slot, [], observe);
+  }
 
   dispose(): void {
     this.#program.dispose();
@@ -143,7 +177,9 @@ export class Stage {
 }
 
 interface StageTensors {
-  readonly tokens?: Tensor; readonly hidden?: Tensor; readonly targets?: Tensor;
+  readonly tokens?: Tensor;
+  readonly hidden?: Tensor;
+  readonly targets?: Tensor;
   /** Hidden states, or row losses on the last stage. */
   readonly out: Tensor;
   /** On the last stage. */
@@ -157,12 +193,26 @@ function required<T>(value: T | undefined, name: string): T {
   return value;
 }
 
-function record(options: StageOptions, params: FlatParams, program: Program, constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor): StageTensors {
+function record(
+  options: StageOptions,
+  params: FlatParams,
+  program: Program,
+  constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
+): StageTensors {
   const { config, range, parallelism, B, T, posStart, splitsWeights } = options;
   const network = networkOf(config);
   const R = B * T;
   const tape = new Tape(program.recorder('F'));
-  const context: NetworkContext = { tape, config, parallelism, B, T, posStart, param: (name) => params.get(name), rotary: rotaryTensors(options, constant) };
+  const context: NetworkContext = {
+    tape,
+    config,
+    parallelism,
+    B,
+    T,
+    posStart,
+    param: (name) => params.get(name),
+    rotary: rotaryTensors(options, constant),
+  };
   const tokens = range.first ? program.tensor([R], 'u32', 'tokens') : undefined;
   const hidden = range.first ? undefined : program.tensor([R, config.hidden], 'f32', 'hidden');
   const targets = range.last ? program.tensor([R], 'i32', 'targets') : undefined;
@@ -171,7 +221,9 @@ function record(options: StageOptions, params: FlatParams, program: Program, con
   const statistics = targets && lossStatistics(program.recorder('F'), R);
   const head = (): Param => params.get(network.headName(config, range));
   const out = targets ? parallelism.loss(tape, network.norm(context, x), head(), targets, config.vocab, statistics) : x;
-  const dOut = range.last ? constant('ones', [R], new Float32Array(R).fill(1)) : program.tensor([R, config.hidden], 'f32', 'dout');
+  const dOut = range.last
+    ? constant('ones', [R], new Float32Array(R).fill(1))
+    : program.tensor([R, config.hidden], 'f32', 'dout');
   const B_ = program.recorder('B');
   const W = splitsWeights ? program.recorder('W') : B_;
   const [dHidden] = tape.backward([[out, dOut]], hidden ? [hidden] : [], B_, W);
@@ -181,7 +233,10 @@ function record(options: StageOptions, params: FlatParams, program: Program, con
 }
 
 /** The rotary tables of a stage's positions, made by `constant`; undefined without RoPE. */
-export function rotaryTensors({ config, T, posStart }: StageOptions, constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor): NetworkContext['rotary'] {
+export function rotaryTensors(
+  { config, T, posStart }: StageOptions,
+  constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
+): NetworkContext['rotary'] {
   if (config.family === 'gpt2') return undefined;
   const { cos, sin } = rotaryTables(T, config.headDim, config.ropeTheta, posStart);
   return { cos: constant('cos', [T, config.headDim / 2], cos), sin: constant('sin', [T, config.headDim / 2], sin) };

@@ -1,13 +1,15 @@
 // Every weight of a model by its Hugging Face name and shape, with its first value and whether weight decay applies.
-// Layouts are those of the files: GPT-2's Conv1D is [in, out] with c_attn = q | k | v, the Linear of Llama and Mixtral is [out, in].
-// A tied model has no lm_head.weight of its own. How a file's tensors become these weights stands in huggingface/weights-file.ts.
+// Layouts are those of the files: GPT-2's Conv1D is [in, out] with c_attn = q | k | v, the Linear of Llama and Mixtral
+// is [out, in]. A tied model has no lm_head.weight of its own. How a file's tensors become these weights stands in
+// huggingface/weights-file.ts.
 
 import { LimitError } from '../base/errors.ts';
 import { fillNormal } from '../base/random.ts';
 import { elements, formatShape, type Shape } from '../base/shape.ts';
 import type { ModelConfig } from './config.ts';
 
-export type WeightInit = { readonly kind: 'normal'; readonly std: number } | { readonly kind: 'zeros' } | { readonly kind: 'ones' };
+export type WeightInit =
+  { readonly kind: 'normal'; readonly std: number } | { readonly kind: 'zeros' } | { readonly kind: 'ones' };
 
 export interface WeightSpec {
   /** As the LM-head class saves it, prefix included. */
@@ -25,12 +27,16 @@ const ZEROS: WeightInit = { kind: 'zeros' };
 export function weightSpecs(config: ModelConfig): readonly WeightSpec[] {
   const specs: WeightSpec[] = [];
   const add = (name: string, shape: Shape, init: WeightInit): void => {
-    if (elements(shape) >= 2 ** 31) throw new LimitError(`model: ${name} ${formatShape(shape)} has ${elements(shape)} elements; one tensor can hold less than 2^31`);
+    if (elements(shape) >= 2 ** 31)
+      throw new LimitError(
+        `model: ${name} ${formatShape(shape)} has ${elements(shape)} elements; one tensor can hold less than 2^31`,
+      );
     specs.push({ name, shape, init, decays: shape.length >= 2 });
   };
   const { layers, hidden: D, vocab: V, initStd } = config;
   const normal: WeightInit = { kind: 'normal', std: initStd };
-  // GPT-2's rule: 2 * layers projections add into the residual stream, so each starts smaller by the root of their number.
+  // GPT-2's rule: 2 * layers projections add into the residual stream, so each starts smaller by the root of their
+  // number.
   const residual: WeightInit = { kind: 'normal', std: initStd / Math.sqrt(2 * layers) };
 
   if (config.family === 'gpt2') {
@@ -90,14 +96,19 @@ export function countWeights(config: ModelConfig): number {
   return weightSpecs(config).reduce((sum, spec) => sum + elements(spec.shape), 0);
 }
 
-/** The first value of a whole weight. Element i depends on (seed, name, i) alone: see `fillInitialWeight` for a part. */
+/**
+ * The first value of a whole weight. Element i depends on (seed, name, i) alone: see `fillInitialWeight` for a part.
+ */
 export function initialWeight(spec: WeightSpec, seed: number): Float32Array<ArrayBuffer> {
   const out = new Float32Array(elements(spec.shape));
   fillInitialWeight(out, spec, seed, 0);
   return out;
 }
 
-/** Elements [firstIndex, firstIndex + out.length) of the whole weight in row-major order: what a shard fills, row by row. */
+/**
+ * Elements [firstIndex, firstIndex + out.length) of the whole weight in row-major order: what a shard fills, row by
+ * row.
+ */
 export function fillInitialWeight(out: Float32Array, spec: WeightSpec, seed: number, firstIndex: number): void {
   if (spec.init.kind === 'normal') fillNormal(out, seed, spec.name, firstIndex, spec.init.std);
   else out.fill(spec.init.kind === 'ones' ? 1 : 0);

@@ -1,4 +1,5 @@
-// a + b (+ row), with `row` [C] added to every row of a, b [R, C]; a recording, not an op (its gradient passes through unchanged).
+// a + b (+ row), with `row` [C] added to every row of a, b [R, C]; a recording, not an op (its gradient passes through
+// unchanged).
 
 import { elements } from '../base/shape.ts';
 import type { Recorder } from '../device/recorder.ts';

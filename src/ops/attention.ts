@@ -1,6 +1,7 @@
-// FlashAttention-2 style attention on a packed projection qkv [B*T, (H + 2 Hkv) * D] (columns Q | K | V, heads in order), out [B*T, H * D].
-// Online softmax, lse saved, no T x T buffer; the backward is two kernels (dQ by query owner, dK and dV by key owner), both into one packed
-// gradient. Source: Dao 2023 (FlashAttention-2), algorithms 1 and 2 with recomputed probabilities.
+// FlashAttention-2 style attention on a packed projection qkv [B*T, (H + 2 Hkv) * D] (columns Q | K | V, heads in
+// order), out [B*T, H * D]. Online softmax, lse saved, no T x T buffer; the backward is two kernels (dQ by query owner,
+// dK and dV by key owner), both into one packed gradient. Source: Dao 2023 (FlashAttention-2), algorithms 1 and 2 with
+// recomputed probabilities.
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
@@ -21,7 +22,12 @@ export interface AttentionAttributes {
 }
 
 /** Where one of q, k, v, out lies in its tensor: element index = off + b * batch + h * head + t * token + d. */
-export interface HeadLayout { readonly off: number; readonly batch: number; readonly head: number; readonly token: number }
+export interface HeadLayout {
+  readonly off: number;
+  readonly batch: number;
+  readonly head: number;
+  readonly token: number;
+}
 
 /** Heads side by side in rows of `width` elements, the first one at column `off`. */
 export function packedHeads(T: number, width: number, headDim: number, off: number): HeadLayout {
@@ -29,37 +35,94 @@ export function packedHeads(T: number, width: number, headDim: number, off: numb
 }
 
 export interface AttentionShape {
-  readonly B: number; readonly HQ: number; readonly HKV: number; readonly TQ: number; readonly TK: number; readonly D: number; readonly DV: number;
-  readonly scale: number; readonly causal: boolean; readonly qStart: number; readonly kStart: number;
-  readonly q: HeadLayout; readonly k: HeadLayout; readonly v: HeadLayout; readonly o: HeadLayout;
+  readonly B: number;
+  readonly HQ: number;
+  readonly HKV: number;
+  readonly TQ: number;
+  readonly TK: number;
+  readonly D: number;
+  readonly DV: number;
+  readonly scale: number;
+  readonly causal: boolean;
+  readonly qStart: number;
+  readonly kStart: number;
+  readonly q: HeadLayout;
+  readonly k: HeadLayout;
+  readonly v: HeadLayout;
+  readonly o: HeadLayout;
 }
 
 /** The kernel params of a shape. */
 export function attentionParams(s: AttentionShape) {
   return {
-    B: s.B, HQ: s.HQ, HKV: s.HKV, TQ: s.TQ, TK: s.TK, D: s.D, DV: s.DV, SCALE: s.scale, CAUSAL: s.causal ? 1 : 0, Q_START: s.qStart, K_START: s.kStart,
-    Q_OFF: s.q.off, Q_B: s.q.batch, Q_H: s.q.head, Q_T: s.q.token, K_OFF: s.k.off, K_B: s.k.batch, K_H: s.k.head, K_T: s.k.token,
-    V_OFF: s.v.off, V_B: s.v.batch, V_H: s.v.head, V_T: s.v.token, O_OFF: s.o.off, O_B: s.o.batch, O_H: s.o.head, O_T: s.o.token,
+    B: s.B,
+    HQ: s.HQ,
+    HKV: s.HKV,
+    TQ: s.TQ,
+    TK: s.TK,
+    D: s.D,
+    DV: s.DV,
+    SCALE: s.scale,
+    CAUSAL: s.causal ? 1 : 0,
+    Q_START: s.qStart,
+    K_START: s.kStart,
+    Q_OFF: s.q.off,
+    Q_B: s.q.batch,
+    Q_H: s.q.head,
+    Q_T: s.q.token,
+    K_OFF: s.k.off,
+    K_B: s.k.batch,
+    K_H: s.k.head,
+    K_T: s.k.token,
+    V_OFF: s.v.off,
+    V_B: s.v.batch,
+    V_H: s.v.head,
+    V_T: s.v.token,
+    O_OFF: s.o.off,
+    O_B: s.o.batch,
+    O_H: s.o.head,
+    O_T: s.o.token,
   };
 }
 
 /** delta[b,h,t] = sum over d of dOut * out. */
 export function recordDelta(r: Recorder, out: Tensor, dOut: Tensor, s: AttentionShape): Tensor {
   const delta = r.tensor([s.B, s.HQ, s.TQ], 'f32', 'delta');
-  r.launch(attentionDelta, { out, dOut, delta }, { B: s.B, HQ: s.HQ, TQ: s.TQ, DV: s.DV, O_OFF: s.o.off, O_B: s.o.batch, O_H: s.o.head, O_T: s.o.token });
+  r.launch(
+    attentionDelta,
+    { out, dOut, delta },
+    { B: s.B, HQ: s.HQ, TQ: s.TQ, DV: s.DV, O_OFF: s.o.off, O_B: s.o.batch, O_H: s.o.head, O_T: s.o.token },
+  );
   return delta;
 }
 
 export function packedShape({ B, T, heads, kvHeads, headDim, causal, scale }: AttentionAttributes): AttentionShape {
   const width = (heads + 2 * kvHeads) * headDim;
   return {
-    B, HQ: heads, HKV: kvHeads, TQ: T, TK: T, D: headDim, DV: headDim, scale, causal, qStart: 0, kStart: 0,
-    q: packedHeads(T, width, headDim, 0), k: packedHeads(T, width, headDim, heads * headDim), v: packedHeads(T, width, headDim, (heads + kvHeads) * headDim),
+    B,
+    HQ: heads,
+    HKV: kvHeads,
+    TQ: T,
+    TK: T,
+    D: headDim,
+    DV: headDim,
+    scale,
+    causal,
+    qStart: 0,
+    kStart: 0,
+    q: packedHeads(T, width, headDim, 0),
+    k: packedHeads(T, width, headDim, heads * headDim),
+    v: packedHeads(T, width, headDim, (heads + kvHeads) * headDim),
     o: packedHeads(T, heads * headDim, headDim, 0),
   };
 }
 
-export const attention = defineOp<{ qkv: Tensor }, Record<string, never>, AttentionAttributes, { qkv: Tensor; out: Tensor; lse: Tensor }>({
+export const attention = defineOp<
+  { qkv: Tensor },
+  Record<string, never>,
+  AttentionAttributes,
+  { qkv: Tensor; out: Tensor; lse: Tensor }
+>({
   name: 'attention',
   forward(r, { qkv }, _w, attrs) {
     const s = packedShape(attrs);
@@ -74,10 +137,22 @@ export const attention = defineOp<{ qkv: Tensor }, Record<string, never>, Attent
     const dQkv = r.tensor(qkv.shape, 'f32', 'dqkv');
     const io = { q: qkv, k: qkv, v: qkv, dOut, lse, delta };
     r.launch(attentionBackwardQuery, { ...io, dQ: dQkv }, { ...attentionParams(s), ACCUMULATE: 0 });
-    r.launch(attentionBackwardKeyValue, { ...io, dKV: dQkv }, {
-      ...attentionParams(s), ACCUMULATE: 0,
-      DK_OFF: s.k.off, DK_B: s.k.batch, DK_H: s.k.head, DK_T: s.k.token, DV_OFF: s.v.off, DV_B: s.v.batch, DV_H: s.v.head, DV_T: s.v.token,
-    });
+    r.launch(
+      attentionBackwardKeyValue,
+      { ...io, dKV: dQkv },
+      {
+        ...attentionParams(s),
+        ACCUMULATE: 0,
+        DK_OFF: s.k.off,
+        DK_B: s.k.batch,
+        DK_H: s.k.head,
+        DK_T: s.k.token,
+        DV_OFF: s.v.off,
+        DV_B: s.v.batch,
+        DV_H: s.v.head,
+        DV_T: s.v.token,
+      },
+    );
     return { qkv: dQkv };
   },
 });

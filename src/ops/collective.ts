@@ -1,5 +1,5 @@
-// Where the device meets the network: collectives as host steps of a plan (read tensors, await, write tensors). Their order in a plan is the
-// order of their sequence numbers in the group. A group of one rank records nothing.
+// Where the device meets the network: collectives as host steps of a plan (read tensors, await, write tensors). Their
+// order in a plan is the order of their sequence numbers in the group. A group of one rank records nothing.
 
 import { allReduce } from '../collectives/all-reduce.ts';
 import type { Group } from '../collectives/group.ts';
@@ -10,9 +10,11 @@ import type { Tensor } from '../device/tensor.ts';
 export function recordAllReduce(r: Recorder, group: Group, x: Tensor): Tensor {
   if (group.size === 1) return x;
   const out = r.tensor(x.shape, 'f32', 'reduced');
-  r.wait(r.host(`all-reduce ${group.name}`, [x], [out], async ([input], [output]) => {
-    (output as Float32Array).set(input as Float32Array);
-    await allReduce(group, output as Float32Array<ArrayBuffer>);
-  }));
+  r.wait(
+    r.host(`all-reduce ${group.name}`, [x], [out], async ([input], [output]) => {
+      (output as Float32Array).set(input as Float32Array);
+      await allReduce(group, output as Float32Array<ArrayBuffer>);
+    }),
+  );
   return out;
 }

@@ -1,5 +1,6 @@
-// y[r] = table[ids[r]]: rows of `table` [V, C] by token id; ids u32 [R], y [R, C]. A vocabulary shard holds rows vStart.. of the whole table and gives
-// zeros for ids that it does not own. W: dTable[id] += dY[r], without atomics: rows with the same id are linked into a list, its head adds them in order.
+// y[r] = table[ids[r]]: rows of `table` [V, C] by token id; ids u32 [R], y [R, C]. A vocabulary shard holds rows
+// vStart.. of the whole table and gives zeros for ids that it does not own. W: dTable[id] += dY[r], without atomics:
+// rows with the same id are linked into a list, its head adds them in order.
 
 import type { Param, Tensor } from '../device/tensor.ts';
 import { embeddingBackward } from '../../shaders/embedding-backward.ts';

@@ -1,7 +1,8 @@
-// Mixture of SwiGLU experts, dropless top-k (Mixtral): p = softmax(x gate^T) in f32, the k largest, g = p / sum p; y = sum_k g_k E_k(x) (+ residual),
-// E(x) = (silu(x w1^T) * (x w3^T)) w2^T. x, residual, y [N, D]; gate [E, D]; gateUp [El, 2F, D] (w1 | w3 rows); down [El, D, F].
-// Tokens are sorted by expert (A = N k rows), run through grouped products, and combined in fixed order: no float atomics, no capacity, nothing dropped.
-// With experts spread over ranks (El < E) `exchange` moves the sorted rows to the experts' owners and back.
+// Mixture of SwiGLU experts, dropless top-k (Mixtral): p = softmax(x gate^T) in f32, the k largest, g = p / sum p; y =
+// sum_k g_k E_k(x) (+ residual), E(x) = (silu(x w1^T) * (x w3^T)) w2^T. x, residual, y [N, D]; gate [E, D]; gateUp [El,
+// 2F, D] (w1 | w3 rows); down [El, D, F]. Tokens are sorted by expert (A = N k rows), run through grouped products, and
+// combined in fixed order: no float atomics, no capacity, nothing dropped. With experts spread over ranks (El < E)
+// `exchange` moves the sorted rows to the experts' owners and back.
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
@@ -19,8 +20,15 @@ import { swiglu } from '../../shaders/swiglu.ts';
 import { product } from './matmul.ts';
 import { defineOp } from './op.ts';
 
-/** Rows at their experts: [capacity, D], rows offsets[e]..offsets[e+1]-1 for local expert e. `counts` lets later exchanges repeat the routing. */
-export interface DispatchedRows { readonly rows: Tensor; readonly offsets: Tensor; readonly counts: Tensor }
+/**
+ * Rows at their experts: [capacity, D], rows offsets[e]..offsets[e+1]-1 for local expert e. `counts` lets later
+ * exchanges repeat the routing.
+ */
+export interface DispatchedRows {
+  readonly rows: Tensor;
+  readonly offsets: Tensor;
+  readonly counts: Tensor;
+}
 
 export interface ExpertExchange {
   /** Sends rows [A, D], sorted by global expert with boundaries `offsets` [E+1], to the ranks that own the experts. */
@@ -42,8 +50,17 @@ export interface ExpertsAttributes {
 
 type Weights = { gate: Param; gateUp: Param; down: Param };
 interface Saved {
-  readonly x: Tensor; readonly probs: Tensor; readonly index: Tensor; readonly gates: Tensor; readonly offsets: Tensor; readonly slotOf: Tensor; readonly source: Tensor;
-  readonly at: DispatchedRows; readonly hidden: Tensor; readonly active: Tensor; readonly y: Tensor;
+  readonly x: Tensor;
+  readonly probs: Tensor;
+  readonly index: Tensor;
+  readonly gates: Tensor;
+  readonly offsets: Tensor;
+  readonly slotOf: Tensor;
+  readonly source: Tensor;
+  readonly at: DispatchedRows;
+  readonly hidden: Tensor;
+  readonly active: Tensor;
+  readonly y: Tensor;
   gradients?: { readonly dY: Tensor; readonly dHidden: Tensor; readonly dLogits: Tensor };
 }
 
@@ -72,7 +89,11 @@ export const experts = defineOp<{ x: Tensor; residual?: Tensor }, Weights, Exper
     const yAt = reduce ? reduce(r, partial) : partial;
     const y = exchange ? exchange.collect(r, yAt, offsets, at.counts) : yAt;
     const out = r.tensor([N, D], 'f32', 'experts');
-    r.launch(moeCombine, { y, slotOf, gates, residual: residual ?? y, out }, { N, C: D, K, GATED: 1, RESIDUAL: residual ? 1 : 0 });
+    r.launch(
+      moeCombine,
+      { y, slotOf, gates, residual: residual ?? y, out },
+      { N, C: D, K, GATED: 1, RESIDUAL: residual ? 1 : 0 },
+    );
     return { out, saved: { x, probs, index, gates, offsets, slotOf, source, at, hidden, active, y } };
   },
   backwardInput(r, dOut, saved, { gate, gateUp, down }, { experts: E, perToken: K, renormalise, exchange, reduce }) {
@@ -82,18 +103,30 @@ export const experts = defineOp<{ x: Tensor; residual?: Tensor }, Weights, Exper
     const dGates = r.tensor([N, K], 'f32', 'dgates');
     r.launch(moeGateBackward, { dOut, y, slotOf, dGates }, { N, C: D, K });
     const dLogits = r.tensor([N, E], 'f32', 'dlogits');
-    r.launch(routerBackward, { probs, index, dGates, dProbs: probs, dLogits }, { N, E, K, RENORM: renormalise ? 1 : 0, HAS_DPROBS: 0 });
+    r.launch(
+      routerBackward,
+      { probs, index, dGates, dProbs: probs, dLogits },
+      { N, E, K, RENORM: renormalise ? 1 : 0, HAS_DPROBS: 0 },
+    );
     const dSorted = r.tensor([A, D], 'f32', 'dsorted');
     r.launch(moeCombineBackward, { dOut, source, gates, dY: dSorted }, { R: A, C: D, K });
     const dY = exchange ? exchange.redispatch(r, dSorted, offsets, at.counts) : dSorted;
     const dActive = grouped(r, dY, down, at.offsets, false, 'dactive');
     const dHidden = r.tensor(hidden.shape, 'f32', 'dhidden');
-    r.launch(swigluBackward, { gateUp: hidden, dOut: dActive, dGateUp: dHidden }, { R: hidden.shape[0], F: hidden.shape[1] / 2 });
+    r.launch(
+      swigluBackward,
+      { gateUp: hidden, dOut: dActive, dGateUp: dHidden },
+      { R: hidden.shape[0], F: hidden.shape[1] / 2 },
+    );
     const partial = grouped(r, dHidden, gateUp, at.offsets, false, 'drows');
     const dRows = reduce ? reduce(r, partial) : partial;
     const back = exchange ? exchange.collect(r, dRows, offsets, at.counts) : dRows;
     const dExperts = r.tensor([N, D], 'f32', 'dxExperts');
-    r.launch(moeCombine, { y: back, slotOf, gates, residual: back, out: dExperts }, { N, C: D, K, GATED: 0, RESIDUAL: 0 });
+    r.launch(
+      moeCombine,
+      { y: back, slotOf, gates, residual: back, out: dExperts },
+      { N, C: D, K, GATED: 0, RESIDUAL: 0 },
+    );
     const dX = product(r, dLogits, gate, { residual: dExperts, label: 'dx' });
     saved.gradients = { dY, dHidden, dLogits };
     return { x: dX, residual: dOut };
@@ -112,11 +145,19 @@ function grouped(r: Recorder, rows: Tensor, w: Tensor, offsets: Tensor, transpos
   const [E] = w.shape;
   const N = transposed ? w.shape[1] : w.shape[2];
   const out = r.tensor([R, N], 'f32', label);
-  r.launch(groupedMatmul, { a: rows, b: w, bias: rows, offsets, out }, { R, N, K, E, TRANS_B: transposed ? 1 : 0, BIAS: 0, ACCUMULATE: 0 });
+  r.launch(
+    groupedMatmul,
+    { a: rows, b: w, bias: rows, offsets, out },
+    { R, N, K, E, TRANS_B: transposed ? 1 : 0, BIAS: 0, ACCUMULATE: 0 },
+  );
   return out;
 }
 
 /** into[e] += a_e^T b_e over the rows of expert e. */
 function addGroupedProduct(r: Recorder, a: Tensor, b: Tensor, offsets: Tensor, into: Tensor): void {
-  r.launch(groupedMatmulWeight, { a, b, offsets, out: into }, { R: a.shape[0], M: a.shape[1], N: b.shape[1], E: into.shape[0], ACCUMULATE: 1 });
+  r.launch(
+    groupedMatmulWeight,
+    { a, b, offsets, out: into },
+    { R: a.shape[0], M: a.shape[1], N: b.shape[1], E: into.shape[0], ACCUMULATE: 1 },
+  );
 }

@@ -25,12 +25,30 @@ export function product(r: Recorder, a: Tensor, b: Tensor, options: ProductOptio
   const { transA = false, transB = false, bias, residual, into } = options;
   const [M, K] = transA ? [a.shape[1], a.shape[0]] : [a.shape[0], a.shape[1]];
   const [K2, N] = transB ? [b.shape[1], b.shape[0]] : [b.shape[0], b.shape[1]];
-  if (K !== K2) throw new ShapeError(`matmul: inner sizes of ${formatShape(a.shape)} and ${formatShape(b.shape)} (${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}) differ: ${K} and ${K2}`);
+  if (K !== K2)
+    throw new ShapeError(
+      `matmul: inner sizes of ${formatShape(a.shape)} and ${formatShape(b.shape)} (${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}) differ: ${K} and ${K2}`,
+    );
   const out = into ?? options.out ?? r.tensor([M, N], 'f32', options.label ?? 'product');
-  r.launch(kernel, { a, b, bias: bias ?? a, residual: residual ?? a, out }, {
-    BATCH: 1, M, N, K, TRANS_A: transA ? 1 : 0, TRANS_B: transB ? 1 : 0, A_BATCH: 0, B_BATCH: 0,
-    BIAS: bias ? 1 : 0, ACT: 0, RESIDUAL: residual ? 1 : 0, ACCUMULATE: into ? 1 : 0, SCALE: 1,
-  });
+  r.launch(
+    kernel,
+    { a, b, bias: bias ?? a, residual: residual ?? a, out },
+    {
+      BATCH: 1,
+      M,
+      N,
+      K,
+      TRANS_A: transA ? 1 : 0,
+      TRANS_B: transB ? 1 : 0,
+      A_BATCH: 0,
+      B_BATCH: 0,
+      BIAS: bias ? 1 : 0,
+      ACT: 0,
+      RESIDUAL: residual ? 1 : 0,
+      ACCUMULATE: into ? 1 : 0,
+      SCALE: 1,
+    },
+  );
   return out;
 }
 

@@ -1,5 +1,5 @@
-// y[r] = x[r] + table[posStart + r mod T]: learned positions; x, y [B*T, C] with T tokens per row of the batch, table [maxPositions, C].
-// posStart is the first position of this sequence shard.
+// y[r] = x[r] + table[posStart + r mod T]: learned positions; x, y [B*T, C] with T tokens per row of the batch, table
+// [maxPositions, C]. posStart is the first position of this sequence shard.
 
 import type { Param, Tensor } from '../device/tensor.ts';
 import { addPositionBackward } from '../../shaders/add-position-backward.ts';
@@ -14,7 +14,9 @@ export const positionEmbedding = defineOp<{ x: Tensor }, { table: Param }, { T: 
     r.launch(addPosition, { x, table, residual: x, out }, { R, C, T, POS_START: posStart, RESIDUAL: 0 });
     return { out, saved: null };
   },
-  backwardInput(_r, dOut) { return { x: dOut }; },
+  backwardInput(_r, dOut) {
+    return { x: dOut };
+  },
   backwardWeight(r, dOut, _saved, { table }, { T, posStart }) {
     const [R, C] = dOut.shape;
     r.launch(addPositionBackward, { dOut, dTable: table.grad }, { R, C, T, POS_START: posStart });

@@ -19,7 +19,11 @@ export const rmsNorm = defineOp<{ x: Tensor }, { w: Param }, { eps: number }, { 
   backwardInput(r, dOut, { x, rstd }, { w }, _attrs, _needs, { x: residual } = {}) {
     const [R, C] = x.shape;
     const dX = r.tensor([R, C], 'f32', 'dx');
-    r.launch(rmsNormBackward, { x, weight: w, rstd, dOut, residual: residual ?? dOut, dX }, { R, C, RESIDUAL: residual ? 1 : 0 });
+    r.launch(
+      rmsNormBackward,
+      { x, weight: w, rstd, dOut, residual: residual ?? dOut, dX },
+      { R, C, RESIDUAL: residual ? 1 : 0 },
+    );
     return { x: dX };
   },
   backwardWeight(r, dOut, { x, rstd }, { w }) {

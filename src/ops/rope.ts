@@ -1,5 +1,6 @@
-// Rotary positions on packed heads: x [R, heads * headDim], row r at position r mod T of the tables cos, sin [T, rotaryDim/2]. The first
-// `rotaryHeads` heads turn, the others (values) are copied. B turns back. Tables come from the host in f64: WGSL sin and cos may err by 2^-11.
+// Rotary positions on packed heads: x [R, heads * headDim], row r at position r mod T of the tables cos, sin [T,
+// rotaryDim/2]. The first `rotaryHeads` heads turn, the others (values) are copied. B turns back. Tables come from the
+// host in f64: WGSL sin and cos may err by 2^-11.
 
 import type { Tensor } from '../device/tensor.ts';
 import type { Recorder } from '../device/recorder.ts';
@@ -16,7 +17,12 @@ export interface RopeAttributes {
   readonly interleaved: boolean;
 }
 
-export const rope = defineOp<{ x: Tensor; cos: Tensor; sin: Tensor }, Record<string, never>, RopeAttributes, { cos: Tensor; sin: Tensor }>({
+export const rope = defineOp<
+  { x: Tensor; cos: Tensor; sin: Tensor },
+  Record<string, never>,
+  RopeAttributes,
+  { cos: Tensor; sin: Tensor }
+>({
   name: 'rope',
   forward(r, { x, cos, sin }, _w, attrs) {
     return { out: turn(r, x, cos, sin, attrs, 0), saved: { cos, sin } };
@@ -28,15 +34,30 @@ export const rope = defineOp<{ x: Tensor; cos: Tensor; sin: Tensor }, Record<str
 
 function turn(r: Recorder, x: Tensor, cos: Tensor, sin: Tensor, attrs: RopeAttributes, inverse: 0 | 1): Tensor {
   const out = r.tensor(x.shape, 'f32', inverse ? 'dx' : 'roped');
-  r.launch(kernel, { x, cos, sin, out }, {
-    R: x.shape[0], T: attrs.T, HEADS: attrs.heads, ROTARY_HEADS: attrs.rotaryHeads, HD: attrs.headDim,
-    ROTARY_DIM: attrs.rotaryDim, INTERLEAVED: attrs.interleaved ? 1 : 0, INVERSE: inverse,
-  });
+  r.launch(
+    kernel,
+    { x, cos, sin, out },
+    {
+      R: x.shape[0],
+      T: attrs.T,
+      HEADS: attrs.heads,
+      ROTARY_HEADS: attrs.rotaryHeads,
+      HD: attrs.headDim,
+      ROTARY_DIM: attrs.rotaryDim,
+      INTERLEAVED: attrs.interleaved ? 1 : 0,
+      INVERSE: inverse,
+    },
+  );
   return out;
 }
 
 /** cos and sin [T, rotaryDim/2] of position * theta^(-2i/rotaryDim), positions from `start`. */
-export function rotaryTables(T: number, rotaryDim: number, theta: number, start = 0): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
+export function rotaryTables(
+  T: number,
+  rotaryDim: number,
+  theta: number,
+  start = 0,
+): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
   const half = rotaryDim / 2;
   const cos = new Float32Array(T * half);
   const sin = new Float32Array(T * half);

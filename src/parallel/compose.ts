@@ -14,13 +14,23 @@ import { sequenceStrategy } from './sequence/registry.ts';
 import { columnLinear, rowLinear } from './tensor/megatron.ts';
 import { reduceStatistics, shardedEmbedding } from './vocab/sharded.ts';
 
-export interface ComposeOptions { readonly sequence?: string }
+export interface ComposeOptions {
+  readonly sequence?: string;
+}
 
 export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Parallelism {
   const tp = mesh.axis('tp');
   const sp = mesh.axis('sp');
   const ep = mesh.axis('ep');
-  const place = Object.fromEntries(([['tp', tp], ['sp', sp], ['ep', ep]] as const).map(([name, group]) => [name, { rank: group.rank, size: group.size }])) as Pick<Parallelism, 'tp' | 'sp' | 'ep'>;
+  const place = Object.fromEntries(
+    (
+      [
+        ['tp', tp],
+        ['sp', sp],
+        ['ep', ep],
+      ] as const
+    ).map(([name, group]) => [name, { rank: group.rank, size: group.size }]),
+  ) as Pick<Parallelism, 'tp' | 'sp' | 'ep'>;
   const sharded: Partial<Parallelism> = {};
 
   if (tp.size > 1) {
@@ -30,17 +40,33 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
     sharded.columnLinear = (t, x, w, b) => t.apply(column, { x }, { w, b }, null);
     sharded.rowLinear = (t, x, w, b, residual) => t.apply(row, { x, residual }, { w, b }, null);
     sharded.embedding = (t, ids, table) => t.apply(embed, { ids }, { table }, { vStart: tp.rank * table.shape[0] });
-    sharded.loss = (t, x, head, targets, vocab, statistics) => t.apply(linearCrossEntropy, { x, targets }, { w: head }, {
-      vStart: tp.rank * head.shape[0], vocab, statistics,
-      reduce: reduceStatistics(tp), reduceInput: (r, dX) => recordAllReduce(r, tp, dX),
-    });
+    sharded.loss = (t, x, head, targets, vocab, statistics) =>
+      t.apply(
+        linearCrossEntropy,
+        { x, targets },
+        { w: head },
+        {
+          vStart: tp.rank * head.shape[0],
+          vocab,
+          statistics,
+          reduce: reduceStatistics(tp),
+          reduceInput: (r, dX) => recordAllReduce(r, tp, dX),
+        },
+      );
     sharded.logits = (t, x, head) => {
       const own = product(t.recorder, x, head, { transB: true, label: 'logits' });
       const all = t.recorder.tensor([tp.size, ...own.shape], 'f32', 'allLogits');
       const part = own.shape[0] * own.shape[1];
-      t.recorder.wait(t.recorder.host(`all-gather ${tp.name}`, [own], [all], async ([mine], [into]) => {
-        await allGather(tp, mine, Array.from({ length: tp.size + 1 }, (_, i) => i * part), into);
-      }));
+      t.recorder.wait(
+        t.recorder.host(`all-gather ${tp.name}`, [own], [all], async ([mine], [into]) => {
+          await allGather(
+            tp,
+            mine,
+            Array.from({ length: tp.size + 1 }, (_, i) => i * part),
+            into,
+          );
+        }),
+      );
       return all;
     };
   }
@@ -51,8 +77,19 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
   if (ep.size > 1 || tp.size > 1) {
     sharded.experts = (t, x, w, attrs, residual) => {
       if (x.shape.length !== 2) throw new InternalError('experts want [tokens, hidden]');
-      const exchange = ep.size > 1 ? expertExchange(ep, { tokens: x.shape[0], width: x.shape[1], ...attrs }) : undefined;
-      return t.apply(experts, { x, residual }, { ...w }, { ...attrs, renormalise: true, exchange, reduce: tp.size > 1 ? (r, y) => recordAllReduce(r, tp, y) : undefined });
+      const exchange =
+        ep.size > 1 ? expertExchange(ep, { tokens: x.shape[0], width: x.shape[1], ...attrs }) : undefined;
+      return t.apply(
+        experts,
+        { x, residual },
+        { ...w },
+        {
+          ...attrs,
+          renormalise: true,
+          exchange,
+          reduce: tp.size > 1 ? (r, y) => recordAllReduce(r, tp, y) : undefined,
+        },
+      );
     };
   }
   return { ...singleRank, ...place, ...sharded };

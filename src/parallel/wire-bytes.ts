@@ -1,6 +1,7 @@
-// The payload bytes that a rank sends in one training step, by message kind, from the formulas alone: what the ledger must equal, exactly. The rows that
-// a router sends to other ranks' experts depend on the data and are not counted here; the counts that go with them are.
-// Source: parallelism.md section 0 (collective byte model), 10 (tensor), 11 (pipeline), and the headers of the strategies.
+// The payload bytes that a rank sends in one training step, by message kind, from the formulas alone: what the ledger
+// must equal, exactly. The rows that a router sends to other ranks' experts depend on the data and are not counted
+// here; the counts that go with them are. Source: parallelism.md section 0 (collective byte model), 10 (tensor), 11
+// (pipeline), and the headers of the strategies.
 
 import { AXES } from '../base/axis.ts';
 import type { AxisName, Layout } from '../base/axis.ts';
@@ -37,17 +38,29 @@ export function stepWireBytes(rank: number, shape: StepShape): WireBytes {
   const { model, layout } = shape;
   const at = coordinatesOf(rank, layout);
   const range = stageRange(at.pp, layout.pp, model.layers);
-  const place = { tp: { rank: at.tp, size: layout.tp }, sp: { rank: at.sp, size: layout.sp }, ep: { rank: at.ep, size: layout.ep } };
+  const place = {
+    tp: { rank: at.tp, size: layout.tp },
+    sp: { rank: at.sp, size: layout.sp },
+    ep: { rank: at.ep, size: layout.ep },
+  };
   const flat = layOut(networkOf(model).params(model, range, place));
   const sums: Record<string, number> = {};
-  const add = (kind: string, bytes: number): void => { if (bytes > 0) sums[kind] = (sums[kind] ?? 0) + bytes; };
+  const add = (kind: string, bytes: number): void => {
+    if (bytes > 0) sums[kind] = (sums[kind] ?? 0) + bytes;
+  };
   const rows = (shape.batch / (layout.dp * layout.ep) / shape.microbatches) * (shape.context / layout.sp);
 
   addPipeline(add, shape, range, rows);
   for (let microbatch = 0; microbatch < shape.microbatches; microbatch++) addMicrobatch(add, shape, at, range, rows);
   addUpdate(add, rank, shape, at, range, flat);
   const size = AXES.reduce((n, axis) => n * layout[axis], 1);
-  add('all-gather', allGatherBytes(rank, Array.from({ length: size + 1 }, (_, i) => i * shape.report)));
+  add(
+    'all-gather',
+    allGatherBytes(
+      rank,
+      Array.from({ length: size + 1 }, (_, i) => i * shape.report),
+    ),
+  );
   return sums;
 }
 
@@ -59,13 +72,24 @@ function addPipeline(add: Add, { model, microbatches }: StepShape, { first, last
   if (!first) add('gradient', boundary);
 }
 
-function addMicrobatch(add: Add, { model, layout, context, sequence }: StepShape, at: Layout, range: StageRange, rows: number): void {
+function addMicrobatch(
+  add: Add,
+  { model, layout, context, sequence }: StepShape,
+  at: Layout,
+  range: StageRange,
+  rows: number,
+): void {
   const reduce = (count: number): void => add('all-reduce', allReduceBytes(at.tp, layout.tp, count));
   const hidden = rows * model.hidden;
   if (range.first) reduce(hidden);
-  if (range.last) { reduce(rows); reduce(2 * rows); reduce(hidden); }
+  if (range.last) {
+    reduce(rows);
+    reduce(2 * rows);
+    reduce(hidden);
+  }
   for (let layer = range.firstLayer; layer < range.endLayer; layer++) {
-    // Attention: output projection forward, packed projection backward; then the same two of the MLP, or of the rows at the experts.
+    // Attention: output projection forward, packed projection backward; then the same two of the MLP, or of the rows at
+    // the experts.
     reduce(hidden);
     reduce(hidden);
     const rowsAtExperts = model.family === 'mixtral' ? expertRows(model, layout, rows) : rows;
@@ -73,7 +97,13 @@ function addMicrobatch(add: Add, { model, layout, context, sequence }: StepShape
     reduce(rowsAtExperts * model.hidden);
     if (layout.sp > 1) {
       const { forward, backward } = sequenceStrategy(sequence ?? 'ring').wireBytes(at.sp, layout.sp, {
-        B: rows / (context / layout.sp), T: context / layout.sp, heads: model.heads / layout.tp, kvHeads: model.kvHeads / layout.tp, headDim: model.headDim, causal: true, scale: 1,
+        B: rows / (context / layout.sp),
+        T: context / layout.sp,
+        heads: model.heads / layout.tp,
+        kvHeads: model.kvHeads / layout.tp,
+        headDim: model.headDim,
+        causal: true,
+        scale: 1,
       });
       add('ring-send', forward + backward);
     }
@@ -86,7 +116,14 @@ function expertRows(model: Extract<ModelConfig, { family: 'mixtral' }>, { ep }: 
   return ep === 1 ? rows * model.expertsPerToken : ep * rows * Math.min(model.expertsPerToken, model.experts / ep);
 }
 
-function addUpdate(add: Add, rank: number, { model, layout }: StepShape, at: Layout, range: StageRange, flat: FlatLayout): void {
+function addUpdate(
+  add: Add,
+  rank: number,
+  { model, layout }: StepShape,
+  at: Layout,
+  range: StageRange,
+  flat: FlatLayout,
+): void {
   for (const { segment, start, end } of flat.segments) {
     if (segment === 'tied') continue;
     const members = ranksAlong(at, layout, replicaAxes(segment) as AxisName[]);
@@ -97,5 +134,6 @@ function addUpdate(add: Add, rank: number, { model, layout }: StepShape, at: Lay
     }
     if (segment === 'replicated' && layout.tp > 1) add('broadcast', broadcastBytes(at.tp, layout.tp, 0, end - start));
   }
-  if (model.tied && layout.pp > 1 && (range.first || range.last)) add('tied', vocabRows(model.vocab, layout.tp) * model.hidden * 4);
+  if (model.tied && layout.pp > 1 && (range.first || range.last))
+    add('tied', vocabRows(model.vocab, layout.tp) * model.hidden * 4);
 }

@@ -1,5 +1,6 @@
-// The http server under everything that tabmesh serves. Whatever a handler throws or rejects with is caught here, in one place, and becomes an answer: no request
-// ends the server. Connections, headers and times are bounded, for all and for each address.
+// The http server under everything that tabmesh serves. Whatever a handler throws or rejects with is caught here, in
+// one place, and becomes an answer: no request ends the server. Connections, headers and times are bounded, for all and
+// for each address.
 
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -21,7 +22,10 @@ export interface FrontOptions {
 }
 
 const MAX_CONNECTIONS = 2000;
-/** Forty people behind one address, each with six connections and some web sockets. A proxy on this machine speaks for all. */
+/**
+ * Forty people behind one address, each with six connections and some web sockets. A proxy on this machine speaks for
+ * all.
+ */
 const MAX_PER_ADDRESS = 600;
 const MAX_HEADER_BYTES = 16 * 1024;
 const HEADERS_MS = 10_000;
@@ -32,18 +36,35 @@ const IDLE_MS = 120_000;
 /** What is read of a body that nobody wants, so that the sender gets to read the answer. */
 const UNWANTED_BYTES = 256 * 1024;
 /** Errors of a peer that went away. */
-const GONE = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED', 'ECONNABORTED', 'ABORT_ERR']);
+const GONE = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_DESTROYED',
+  'ECONNABORTED',
+  'ABORT_ERR',
+]);
 
 /** Resolves when it listens. Rejects with ServeError when the port cannot be had. */
 export async function openFront({ port, host, handle, upgrade, note }: FrontOptions): Promise<Server> {
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: 2000, noDelay: true });
+  const server = createServer({
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: HEADERS_MS,
+    requestTimeout: REQUEST_MS,
+    connectionsCheckingInterval: 2000,
+    noDelay: true,
+  });
   server.maxConnections = MAX_CONNECTIONS;
-  server.setTimeout(IDLE_MS, (socket) => { socket.destroy(); });
+  server.setTimeout(IDLE_MS, (socket) => {
+    socket.destroy();
+  });
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     request.on('error', ignore);
     response.on('error', ignore);
     // As a promise, so that a throw at once is caught like a later one.
-    Promise.resolve().then(() => handle(request, response)).catch((error: unknown) => fail(error, response, note));
+    Promise.resolve()
+      .then(() => handle(request, response))
+      .catch((error: unknown) => fail(error, response, note));
   };
   server.on('request', answer);
   // The handler decides whether the body is wanted before it is sent.
@@ -64,11 +85,26 @@ export async function openFront({ port, host, handle, upgrade, note }: FrontOpti
 }
 
 /** Answers with one sentence and does not wait for a body. */
-export function say(response: ServerResponse, status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
+export function say(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const { req: request } = response;
-  if (response.headersSent) { response.destroy(); return; }
-  const unread = !request.complete && (request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0);
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', ...(unread ? { connection: 'close' } : {}), ...headers });
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const unread =
+    !request.complete &&
+    (request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0);
+  response.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+    ...(unread ? { connection: 'close' } : {}),
+    ...headers,
+  });
   response.end(`${text}\n`);
   if (unread) drop(request);
 }
@@ -89,23 +125,45 @@ function drop(request: IncomingMessage): void {
 }
 
 function fail(error: unknown, response: ServerResponse, note: (text: string) => void): void {
-  if (GONE.has((error as NodeJS.ErrnoException | undefined)?.code ?? '')) { response.destroy(); return; }
+  if (GONE.has((error as NodeJS.ErrnoException | undefined)?.code ?? '')) {
+    response.destroy();
+    return;
+  }
   note(sentence(error));
   say(response, 500, 'this request could not be answered');
 }
 
 function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) { socket.destroy(); return; }
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
   endUpgrade(socket, status, 'expected an HTTP request');
 }
 
-const PHRASES: Readonly<Record<number, string>> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found', 408: 'Request Timeout', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable' };
+const PHRASES: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  404: 'Not Found',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+};
 
 function rawAnswer(status: number, text: string): string {
   const body = `${text}\n`;
-  const headers = { ...securityHeaders(''), 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', 'content-length': String(Buffer.byteLength(body)), 'connection': 'close' };
-  return `HTTP/1.1 ${status} ${PHRASES[status] ?? ''}\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`;
+  const headers = {
+    ...securityHeaders(''),
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  };
+  return `HTTP/1.1 ${status} ${PHRASES[status] ?? ''}\r\n${Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('')}\r\n${body}`;
 }
 
 function limitPerAddress(server: Server): void {
@@ -114,11 +172,15 @@ function limitPerAddress(server: Server): void {
     const address = plain(socket.remoteAddress ?? '');
     if (isLoopback(address)) return;
     const count = open.get(address) ?? 0;
-    if (count >= MAX_PER_ADDRESS) { socket.destroy(); return; }
+    if (count >= MAX_PER_ADDRESS) {
+      socket.destroy();
+      return;
+    }
     open.set(address, count + 1);
     socket.once('close', () => {
       const left = open.get(address)! - 1;
-      if (left === 0) open.delete(address); else open.set(address, left);
+      if (left === 0) open.delete(address);
+      else open.set(address, left);
     });
   });
 }
@@ -127,12 +189,23 @@ async function listen(server: Server, port: number, host: string | undefined): P
   try {
     await new Promise<void>((listening, failed) => {
       server.once('error', failed);
-      server.listen({ port, ...(host === undefined ? {} : { host }) }, () => { server.off('error', failed); listening(); });
+      server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+        server.off('error', failed);
+        listening();
+      });
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') throw new ServeError(`port ${port}: it is already in use; end the program that has it, or choose another with --port`, { cause: error });
-    if (code === 'EACCES') throw new ServeError(`port ${port}: this user may not listen on it (ports below 1024 belong to root); choose another with --port`, { cause: error });
+    if (code === 'EADDRINUSE')
+      throw new ServeError(
+        `port ${port}: it is already in use; end the program that has it, or choose another with --port`,
+        { cause: error },
+      );
+    if (code === 'EACCES')
+      throw new ServeError(
+        `port ${port}: this user may not listen on it (ports below 1024 belong to root); choose another with --port`,
+        { cause: error },
+      );
     throw new ServeError(`port ${port}: cannot listen on it (${message})`, { cause: error });
   }
 }
@@ -144,6 +217,10 @@ export function portOf(server: Server): number {
   return (address as AddressInfo).port;
 }
 
-function sentence(error: unknown): string { return error instanceof Error ? error.message : String(error); }
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
 
-function ignore(): void { /* the other end went away; 'close' follows */ }
+function ignore(): void {
+  /* the other end went away; 'close' follows */
+}

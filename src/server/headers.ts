@@ -1,11 +1,23 @@
-// The headers of every answer. Pages run no inline script, no text as code and nothing of other sites; they may open web sockets anywhere, because a link may name
-// a broker. They are isolated from pages of other sites (crossOriginIsolated).
+// The headers of every answer. Pages run no inline script, no text as code and nothing of other sites; they may open
+// web sockets anywhere, because a link may name a broker. They are isolated from pages of other sites
+// (crossOriginIsolated).
 
-/** WebAssembly is compiled by ONNX Runtime on the bench page alone; a worker goes by the headers of its own script, so scripts allow it as well. */
+/**
+ * WebAssembly is compiled by ONNX Runtime on the bench page alone; a worker goes by the headers of its own script, so
+ * scripts allow it as well.
+ */
 function policyOf(wasm: boolean): string {
   return [
-    "default-src 'none'", `script-src 'self'${wasm ? " 'wasm-unsafe-eval'" : ''}`, "style-src 'self'", "img-src 'self' data: blob:", "connect-src 'self' ws: wss:", "worker-src 'self'",
-    "frame-src 'self'", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'none'",
+    "default-src 'none'",
+    `script-src 'self'${wasm ? " 'wasm-unsafe-eval'" : ''}`,
+    "style-src 'self'",
+    "img-src 'self' data: blob:",
+    "connect-src 'self' ws: wss:",
+    "worker-src 'self'",
+    "frame-src 'self'",
+    "frame-ancestors 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
   ].join('; ');
 }
 

@@ -1,14 +1,23 @@
-// Who may ask: one rule over Host and Origin for pages, the broker's web socket, /ice and the files of runs. A page of another name that resolves to this machine
-// (DNS rebinding) and a page of another origin are refused. Host may be localhost, an address, or a name that --allow-host tells; Origin must be the one of Host, or
-// such a name: a proxy may give us another Host than the browser shows. X-Forwarded-Host is not believed, since whoever asks can write it.
+// Who may ask: one rule over Host and Origin for pages, the broker's web socket, /ice and the files of runs. A page of
+// another name that resolves to this machine (DNS rebinding) and a page of another origin are refused. Host may be
+// localhost, an address, or a name that --allow-host tells; Origin must be the one of Host, or such a name: a proxy may
+// give us another Host than the browser shows. X-Forwarded-Host is not believed, since whoever asks can write it.
 
 import { isIP } from 'node:net';
 
-export interface Refusal { readonly status: number; /** One sentence. */ readonly reason: string }
+export interface Refusal {
+  readonly status: number;
+  /** One sentence. */ readonly reason: string;
+}
 
-interface Site { /** In small letters, without a dot at the end; an IPv6 address in brackets. */ readonly host: string; readonly port: string }
+interface Site {
+  /** In small letters, without a dot at the end; an IPv6 address in brackets. */ readonly host: string;
+  readonly port: string;
+}
 
-export type AskedHeaders = Readonly<Partial<Record<'host' | 'origin' | 'sec-fetch-site', string | string[] | undefined>>>;
+export type AskedHeaders = Readonly<
+  Partial<Record<'host' | 'origin' | 'sec-fetch-site', string | string[] | undefined>>
+>;
 
 const WEB_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
@@ -37,16 +46,29 @@ export class HostRule {
   refuse(headers: AskedHeaders, personal: boolean): Refusal | undefined {
     const host = typeof headers.host === 'string' ? readHost(headers.host) : undefined;
     if (host === undefined) return { status: 400, reason: 'Host: expected a name or an address, perhaps with a port' };
-    if (!isAddress(host.host) && !isLocal(host.host) && !this.#told(host.host)) return { status: 403, reason: `Host ${host.host} is no name of this server; if a proxy of that name stands before it, start it with --allow-host ${host.host}` };
+    if (!isAddress(host.host) && !isLocal(host.host) && !this.#told(host.host))
+      return {
+        status: 403,
+        reason: `Host ${host.host} is no name of this server; if a proxy of that name stands before it, start it with --allow-host ${host.host}`,
+      };
     const { origin } = headers;
     if (origin !== undefined) {
       const from = typeof origin === 'string' ? readOrigin(origin) : undefined;
-      if (from === undefined) return { status: 403, reason: 'Origin: expected a page of this server; a page from a file or a sandbox has none' };
-      if (!sameSite(from, host) && !this.#told(from.site.host)) return { status: 403, reason: `Origin ${from.site.host} is not this server, which was asked as ${host.host}; if a proxy of that name stands before it, start it with --allow-host ${from.site.host}` };
+      if (from === undefined)
+        return {
+          status: 403,
+          reason: 'Origin: expected a page of this server; a page from a file or a sandbox has none',
+        };
+      if (!sameSite(from, host) && !this.#told(from.site.host))
+        return {
+          status: 403,
+          reason: `Origin ${from.site.host} is not this server, which was asked as ${host.host}; if a proxy of that name stands before it, start it with --allow-host ${from.site.host}`,
+        };
     }
     const site = headers['sec-fetch-site'];
     // Browsers say so even where they send no Origin. Behind a proxy, too, a page's own requests are same-origin.
-    if (personal && site !== undefined && site !== 'same-origin' && site !== 'none') return { status: 403, reason: 'only pages of this server may ask for this' };
+    if (personal && site !== undefined && site !== 'same-origin' && site !== 'none')
+      return { status: 403, reason: 'only pages of this server may ask for this' };
     return undefined;
   }
 
@@ -73,9 +95,15 @@ function readHost(text: string): Site | undefined {
   if (name === undefined || Number(port) > 65535 || !URL.canParse(`http://${name}`)) return undefined;
   // The parser of addresses writes names and addresses in the one form that browsers compare.
   const host = new URL(`http://${name}`).hostname.replace(/\.$/, '');
-  return /^(\[[\da-f:.]+\]|[\w-]+(\.[\w-]+)*)$/.test(host) ? { host, port: port === '' ? '' : String(Number(port)) } : undefined;
+  return /^(\[[\da-f:.]+\]|[\w-]+(\.[\w-]+)*)$/.test(host)
+    ? { host, port: port === '' ? '' : String(Number(port)) }
+    : undefined;
 }
 
-function isAddress(host: string): boolean { return host.startsWith('[') || isIP(host) === 4; }
+function isAddress(host: string): boolean {
+  return host.startsWith('[') || isIP(host) === 4;
+}
 
-function isLocal(host: string): boolean { return host === 'localhost' || host.endsWith('.localhost'); }
+function isLocal(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost');
+}

@@ -1,5 +1,6 @@
-// Everything that tabmesh serves, on one port: the built pages, the MQTT broker at `mqtt`, credentials for a TURN server at `ice`, and the files of runs below `run/`.
-// Nothing else of this machine can be reached. All addresses are relative to the page, so it also works below a path of a proxy.
+// Everything that tabmesh serves, on one port: the built pages, the MQTT broker at `mqtt`, credentials for a TURN
+// server at `ice`, and the files of runs below `run/`. Nothing else of this machine can be reached. All addresses are
+// relative to the page, so it also works below a path of a proxy.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { existsSync } from 'node:fs';
@@ -34,7 +35,10 @@ export interface PageServerOptions {
   readonly port?: number;
   /** true: all addresses of this machine. */
   readonly host?: string | true;
-  /** Names, besides addresses and localhost, under which browsers may ask: those of a proxy, as `normaliseName` returns them. */
+  /**
+   * Names, besides addresses and localhost, under which browsers may ask: those of a proxy, as `normaliseName` returns
+   * them.
+   */
   readonly allowedHosts?: readonly string[];
   /** What pages get at /ice; by default no servers. */
   readonly ice?: IceLender;
@@ -54,13 +58,26 @@ const MAX_NOTES = 50;
 
 /** Resolves when it listens. Rejects with ServeError when the port or the pages cannot be had. */
 export async function startPageServer(options: PageServerOptions = {}): Promise<PageServer> {
-  const { port = 0, host = 'localhost', allowedHosts = [], ice = { stun: [] }, base = '/', onStatus, onNote = () => undefined } = options;
-  const folder = options.pages ?? await ensurePages(onStatus);
-  if (!existsSync(join(folder, 'index.html'))) throw new ServeError(`pages: expected a build with index.html in ${folder}, found none; \`npm run build\` makes one in dist`);
+  const {
+    port = 0,
+    host = 'localhost',
+    allowedHosts = [],
+    ice = { stun: [] },
+    base = '/',
+    onStatus,
+    onNote = () => undefined,
+  } = options;
+  const folder = options.pages ?? (await ensurePages(onStatus));
+  if (!existsSync(join(folder, 'index.html')))
+    throw new ServeError(
+      `pages: expected a build with index.html in ${folder}, found none; \`npm run build\` makes one in dist`,
+    );
   const rule = new HostRule(allowedHosts);
   const runs = new Map<string, RunFiles>();
   const note = onceEach(onNote);
-  const tell = ({ status, reason }: Refusal): void => { if (status === 403) note(reason); };
+  const tell = ({ status, reason }: Refusal): void => {
+    if (status === 403) note(reason);
+  };
   const askIce = createIceEndpoint(ice);
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -69,38 +86,55 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
     for (const [name, value] of Object.entries(securityHeaders(path))) response.setHeader(name, value);
     const personal = /^(ice$|mqtt$|run\/|results?\/)/.test(path);
     const refusal = rule.refuse(request.headers, personal);
-    if (refusal) { tell(refusal); return say(response, refusal.status, refusal.reason); }
+    if (refusal) {
+      tell(refusal);
+      return say(response, refusal.status, refusal.reason);
+    }
     if (asked.trouble === 'malformed') return say(response, 400, 'expected the address of a page');
-    if (asked.trouble === 'no slash') return say(response, 308, `the pages lie below ${base}`, { location: `${base.split('/').at(-2)}/` });
+    if (asked.trouble === 'no slash')
+      return say(response, 308, `the pages lie below ${base}`, { location: `${base.split('/').at(-2)}/` });
     if (asked.trouble === 'outside') return say(response, 404, `everything lies below ${base}`);
     if (path === 'ice') return askIce(request, response);
-    if (path === 'mqtt') return say(response, 426, 'the broker speaks MQTT over a web socket', { connection: 'Upgrade', upgrade: 'websocket' });
+    if (path === 'mqtt')
+      return say(response, 426, 'the broker speaks MQTT over a web socket', {
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+      });
     const [, token, rest] = /^run\/([0-9a-f]{32})\/(.*)$/.exec(path) ?? [];
     if (token !== undefined) {
       const run = runs.get(token);
       return run ? run.handle(request, response, rest!) : say(response, 404, 'there is no such run; it may be over');
     }
-    if (/^(run|results?)(\/|$)/.test(path)) return say(response, 404, 'no run waits for this; its files and results have an address of their own');
+    if (/^(run|results?)(\/|$)/.test(path))
+      return say(response, 404, 'no run waits for this; its files and results have an address of their own');
     return sendPage(request, response, folder, asked.encoded);
   };
   const upgrade = (request: IncomingMessage, socket: Parameters<typeof endUpgrade>[0], head: Buffer): void => {
-    if (readPath(request.url ?? '', base).path !== 'mqtt') return endUpgrade(socket, 404, 'there is no web socket at this address');
+    if (readPath(request.url ?? '', base).path !== 'mqtt')
+      return endUpgrade(socket, 404, 'there is no web socket at this address');
     const refusal = rule.refuse(request.headers, false);
-    if (refusal) { tell(refusal); return endUpgrade(socket, refusal.status, refusal.reason); }
+    if (refusal) {
+      tell(refusal);
+      return endUpgrade(socket, refusal.status, refusal.reason);
+    }
     broker.take(request, socket, head);
   };
 
   const broker = await attachBroker(options.broker);
-  const server = await openFront({ port, host: host === true ? undefined : host, handle, upgrade, note }).catch(async (error: unknown) => {
-    await broker.close();
-    throw error;
-  });
+  const server = await openFront({ port, host: host === true ? undefined : host, handle, upgrade, note }).catch(
+    async (error: unknown) => {
+      await broker.close();
+      throw error;
+    },
+  );
   const at = portOf(server);
   return {
     url: `http://${host === true ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${at}${base}`,
     networkUrls: host === true ? networkAddresses().map((address) => `http://${address}:${at}${base}`) : [],
     openRun(limits) {
-      const run: RunFiles = new RunFiles(limits, () => { runs.delete(run.token); });
+      const run: RunFiles = new RunFiles(limits, () => {
+        runs.delete(run.token);
+      });
       runs.set(run.token, run);
       return run;
     },
@@ -108,7 +142,9 @@ export async function startPageServer(options: PageServerOptions = {}): Promise<
       for (const run of runs.values()) run.close();
       runs.clear();
       await broker.close();
-      const closed = new Promise<void>((resolve) => { server.close(() => resolve()); });
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
       server.closeAllConnections();
       await closed;
     },
@@ -139,7 +175,10 @@ function readPath(url: string, base: string): AskedPath {
 }
 
 function networkAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((found) => found ?? []).filter(({ family, internal }) => family === 'IPv4' && !internal).map(({ address }) => address);
+  return Object.values(networkInterfaces())
+    .flatMap((found) => found ?? [])
+    .filter(({ family, internal }) => family === 'IPv4' && !internal)
+    .map(({ address }) => address);
 }
 
 function onceEach(note: (text: string) => void): (text: string) => void {

@@ -14,4 +14,6 @@ export function packageRoot(from: string = fileURLToPath(import.meta.url)): stri
 }
 
 /** Whether `root` is a checkout, whose sources are used as they are; npm never publishes a package-lock.json. */
-export function isCheckout(root: string): boolean { return existsSync(join(root, 'package-lock.json')) && existsSync(join(root, 'src')); }
+export function isCheckout(root: string): boolean {
+  return existsSync(join(root, 'package-lock.json')) && existsSync(join(root, 'src'));
+}

@@ -1,5 +1,6 @@
-// The files of one run: what its tabs read, and what they hand back. Both lie under an address that nobody can guess and that works only as long as the run: whoever
-// else asks or posts is refused. Results are written to disk as they come, bounded in size and number, and removed with the run.
+// The files of one run: what its tabs read, and what they hand back. Both lie under an address that nobody can guess
+// and that works only as long as the run: whoever else asks or posts is refused. Results are written to disk as they
+// come, bounded in size and number, and removed with the run.
 
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -19,7 +20,11 @@ export interface RunLimits {
 }
 
 type Content = string | Uint8Array<ArrayBuffer> | { readonly path: string };
-interface Result { readonly file: string; readonly bytes: number; taken: boolean }
+interface Result {
+  readonly file: string;
+  readonly bytes: number;
+  taken: boolean;
+}
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 /** Results that were taken are kept for a rank that reports the same one later. */
@@ -51,10 +56,14 @@ export class RunFiles {
   }
 
   /** Prefix of the addresses of what was put, relative to the page. */
-  get files(): string { return `run/${this.token}/files`; }
+  get files(): string {
+    return `run/${this.token}/files`;
+  }
 
   /** Prefix of the addresses to which results are posted, relative to the page. */
-  get upload(): string { return `run/${this.token}/results`; }
+  get upload(): string {
+    return `run/${this.token}/results`;
+  }
 
   /** The bytes of a result that has arrived. Throws ServeError if it has not, or if its file cannot be read. */
   take(name: string): Uint8Array<ArrayBuffer> {
@@ -71,7 +80,8 @@ export class RunFiles {
   /** @param path below the run's own: 'files/NAME' or 'results/NAME'. */
   async handle(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
     const [kind, name = '', ...rest] = path.split('/');
-    if (rest.length > 0 || !NAME.test(name) || (kind !== 'files' && kind !== 'results')) return say(response, 404, 'this run has no such file');
+    if (rest.length > 0 || !NAME.test(name) || (kind !== 'files' && kind !== 'results'))
+      return say(response, 404, 'this run has no such file');
     if (kind === 'files') return this.#give(request, response, name);
     if (request.method !== 'POST') return say(response, 405, 'results are posted', { allow: 'POST' });
     return this.#receive(request, response, name.replace(/\.safetensors$/, ''));
@@ -91,10 +101,14 @@ export class RunFiles {
   async #give(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
     const content = this.#files.get(name);
     if (content === undefined) return say(response, 404, 'this run has no such file');
-    if (request.method !== 'GET' && request.method !== 'HEAD') return say(response, 405, 'files of a run are only read', { allow: 'GET, HEAD' });
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return say(response, 405, 'files of a run are only read', { allow: 'GET, HEAD' });
     response.setHeader('content-type', 'application/octet-stream');
     response.setHeader('cache-control', 'no-store');
-    if (request.method === 'HEAD') { response.end(); return; }
+    if (request.method === 'HEAD') {
+      response.end();
+      return;
+    }
     if (typeof content === 'string' || content instanceof Uint8Array) response.end(content);
     else await pipeline(createReadStream(content.path), response);
   }
@@ -102,13 +116,15 @@ export class RunFiles {
   async #receive(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
     const tooLong = `${name}: expected at most ${this.#maxBytes} bytes`;
     if (Number(request.headers['content-length'] ?? 0) > this.#maxBytes) return say(response, 413, tooLong);
-    if (!this.#makeRoom(name)) return say(response, 429, `${name}: expected at most ${this.#maxWaiting} results that wait to be taken`);
+    if (!this.#makeRoom(name))
+      return say(response, 429, `${name}: expected at most ${this.#maxWaiting} results that wait to be taken`);
     const file = join(this.#folderOf(), `${++this.#uploads}-${basename(name)}`);
     let bytes = 0;
     const count = new Transform({
       transform: (part: Buffer, _encoding, next) => {
         bytes += part.length;
-        if (bytes > this.#maxBytes) next(new LimitError(tooLong)); else next(null, part);
+        if (bytes > this.#maxBytes) next(new LimitError(tooLong));
+        else next(null, part);
       },
     });
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -119,12 +135,19 @@ export class RunFiles {
       rmSync(file, { force: true });
       if (error instanceof LimitError) return say(response, 413, tooLong);
       // A disk that is full is worth its own words; a sender that went away needs none.
-      if (this.#closed || !['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      if (
+        this.#closed ||
+        !['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '')
+      )
+        throw error;
       return say(response, 507, `${name}: it cannot be written to ${tmpdir()} (${(error as Error).message})`);
     } finally {
       this.#arriving--;
     }
-    if (this.#closed) { rmSync(file, { force: true }); return say(response, 404, 'this run is over'); }
+    if (this.#closed) {
+      rmSync(file, { force: true });
+      return say(response, 404, 'this run is over');
+    }
     const before = this.#results.get(name);
     if (before) rmSync(before.file, { force: true });
     this.#results.set(name, { file, bytes, taken: false });
@@ -157,7 +180,9 @@ const folders = new Set<string>();
 function removeAtExit(folder: string): void {
   if (folders.size === 0 && !watching) {
     watching = true;
-    process.once('exit', () => { for (const left of folders) rmSync(left, { recursive: true, force: true }); });
+    process.once('exit', () => {
+      for (const left of folders) rmSync(left, { recursive: true, force: true });
+    });
   }
   folders.add(folder);
 }

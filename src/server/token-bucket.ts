@@ -23,7 +23,10 @@ export class TokenBucket {
   }
 }
 
-/** A bucket for each key, such as an address. Forgets the longest unseen beyond `maxKeys`: a flood of keys must not fill memory. */
+/**
+ * A bucket for each key, such as an address. Forgets the longest unseen beyond `maxKeys`: a flood of keys must not fill
+ * memory.
+ */
 export class TokenBuckets {
   readonly #known = new Map<string, TokenBucket>();
   readonly #burst: number;

@@ -1,6 +1,7 @@
-// Where batches come from. batchAt(step) is I32 [batch, T + 1]: inputs are columns 0 to T - 1, targets columns 1 to T. It is a pure function of
-// (seed, step), row by row, so every rank and every layout sees the same batch and may draw only the rows that it needs.
-// Text: windows at random places of the training part; evaluation walks the last part window by window. Tasks are in tasks.ts.
+// Where batches come from. batchAt(step) is I32 [batch, T + 1]: inputs are columns 0 to T - 1, targets columns 1 to T.
+// It is a pure function of (seed, step), row by row, so every rank and every layout sees the same batch and may draw
+// only the rows that it needs. Text: windows at random places of the training part; evaluation walks the last part
+// window by window. Tasks are in tasks.ts.
 
 import { ConfigError, FormatError, InternalError, UnsupportedError } from '../base/errors.ts';
 import { RandomStream } from '../base/random.ts';
@@ -46,66 +47,115 @@ const WHOLE: readonly string[] = ['I32', 'I64', 'U64', 'U32', 'I16', 'U16', 'I8'
 /** More than any vocabulary in use; a stray id must not make a model of gigabytes. */
 const MAX_VOCAB = 2 ** 21;
 
-export function textDataset({ tokens, vocab, context: T, batch, seed, evalFraction = 0.1, evaluates = true }: TextOptions): Dataset {
+export function textDataset({
+  tokens,
+  vocab,
+  context: T,
+  batch,
+  seed,
+  evalFraction = 0.1,
+  evaluates = true,
+}: TextOptions): Dataset {
   checkSizes(T, batch);
-  if (!(evalFraction >= 0 && evalFraction < 1)) throw new ConfigError('evalFraction', `expected a share from 0 to below 1, got ${evalFraction}`);
+  if (!(evalFraction >= 0 && evalFraction < 1))
+    throw new ConfigError('evalFraction', `expected a share from 0 to below 1, got ${evalFraction}`);
   checkTokens(tokens, vocab, 'text');
   const share = Math.floor(tokens.length * evalFraction);
-  // Evaluated or not, a text that is long enough is cut alike: the batches do not depend on what is done beside the training.
+  // Evaluated or not, a text that is long enough is cut alike: the batches do not depend on what is done beside the
+  // training.
   const held = !evaluates && share < T + 1 ? 0 : share;
   const train = tokens.length - held;
-  if (train < T + 1) throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens, but the training text has ${train} of ${tokens.length}; use a longer text${train >= 2 ? ` or a context of at most ${train - 1}` : ''}`);
+  if (train < T + 1)
+    throw new ConfigError(
+      'context',
+      `a context of ${T} needs ${T + 1} tokens, but the training text has ${train} of ${tokens.length}; use a longer text${train >= 2 ? ` or a context of at most ${train - 1}` : ''}`,
+    );
   if (evaluates && evalFraction > 0 && held < T + 1) {
-    throw new ConfigError('context', `a context of ${T} needs ${T + 1} tokens to evaluate on, but the held-out text has ${held} of ${tokens.length}; ` +
-      `use a text of ${Math.ceil((T + 1) / evalFraction)} tokens or more, ${held >= 2 ? `a context of at most ${held - 1}` : 'a shorter context'}, or no evaluation (evalEvery 0)`);
+    throw new ConfigError(
+      'context',
+      `a context of ${T} needs ${T + 1} tokens to evaluate on, but the held-out text has ${held} of ${tokens.length}; ` +
+        `use a text of ${Math.ceil((T + 1) / evalFraction)} tokens or more, ${held >= 2 ? `a context of at most ${held - 1}` : 'a shorter context'}, or no evaluation (evalEvery 0)`,
+    );
   }
   const random = new RandomStream(seed, 'data.train');
   // Window w of the held-out part; neighbours share one token, which is target of one and input of the next.
   const windows = held < T + 1 ? 0 : Math.floor((held - 1) / T);
   return {
-    vocab, batch, context: T, steps: Infinity,
-    batchAt: (step) => rows(batch, T, (row) => {
-      const start = random.integer(checkIndex(step) * batch + row, train - T);
-      return tokens.subarray(start, start + T + 1);
-    }),
+    vocab,
+    batch,
+    context: T,
+    steps: Infinity,
+    batchAt: (step) =>
+      rows(batch, T, (row) => {
+        const start = random.integer(checkIndex(step) * batch + row, train - T);
+        return tokens.subarray(start, start + T + 1);
+      }),
     evalBatches: windows === 0 ? 0 : Math.max(1, Math.floor(windows / batch)),
-    evalAt: (index) => rows(batch, T, (row) => {
-      if (windows === 0) throw new InternalError('evalAt of a dataset without held-out rows');
-      const start = train + ((checkIndex(index) * batch + row) % windows) * T;
-      return tokens.subarray(start, start + T + 1);
-    }),
+    evalAt: (index) =>
+      rows(batch, T, (row) => {
+        if (windows === 0) throw new InternalError('evalAt of a dataset without held-out rows');
+        const start = train + ((checkIndex(index) * batch + row) % windows) * T;
+        return tokens.subarray(start, start + T + 1);
+      }),
   };
 }
 
 /**
- * Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is held out.
- * Without `vocab` it is one more than the largest token, and at least 2. Errors name the token by step, row and column.
+ * Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is
+ * held out. Without `vocab` it is one more than the largest token, and at least 2. Errors name the token by step, row
+ * and column.
  */
 export function tokensDataset(file: SafetensorsFile, vocab?: number): Dataset {
   const entry = file.tensors.get('tokens');
-  if (!entry) throw new FormatError('tokens.safetensors', `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`);
+  if (!entry)
+    throw new FormatError(
+      'tokens.safetensors',
+      `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`,
+    );
   const others = [...file.tensors.keys(), ...file.foreign.keys()].filter((name) => name !== 'tokens');
   if (others.length) {
-    throw new UnsupportedError('tokens.safetensors',
+    throw new UnsupportedError(
+      'tokens.safetensors',
       `expected the tensor tokens alone, got also ${others.slice(0, 5).join(', ')}: ` +
-      'documents, targets, positions and masks beside the tokens are not implemented, and without them the loss would be another one');
+        'documents, targets, positions and masks beside the tokens are not implemented, and without them the loss would be another one',
+    );
   }
   const [steps, batch, columns] = entry.shape;
-  if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2) throw new FormatError('tokens.safetensors', `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`);
-  if (!WHOLE.includes(entry.dtype)) throw new FormatError('tokens.safetensors', `tokens: expected whole numbers (I32), got ${entry.dtype}`);
+  if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2)
+    throw new FormatError(
+      'tokens.safetensors',
+      `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`,
+    );
+  if (!WHOLE.includes(entry.dtype))
+    throw new FormatError('tokens.safetensors', `tokens: expected whole numbers (I32), got ${entry.dtype}`);
   const tokens = toInt32(entry);
   const size = batch * columns;
-  const place = (i: number): string => `token ${i} (step ${Math.floor(i / size)}, row ${Math.floor((i % size) / columns)}, column ${i % columns})`;
+  const place = (i: number): string =>
+    `token ${i} (step ${Math.floor(i / size)}, row ${Math.floor((i % size) / columns)}, column ${i % columns})`;
   checkTokens(tokens, vocab ?? 2 ** 31, 'tokens.safetensors', place);
   const most = vocab ?? Math.max(2, tokens.reduce((a, b) => Math.max(a, b), 0) + 1);
-  if (most > MAX_VOCAB) throw new ConfigError('vocab', `tokens.safetensors: its largest token is ${most - 1}, which would need a vocabulary of ${most}; at most ${MAX_VOCAB} are accepted without a model folder`);
+  if (most > MAX_VOCAB)
+    throw new ConfigError(
+      'vocab',
+      `tokens.safetensors: its largest token is ${most - 1}, which would need a vocabulary of ${most}; at most ${MAX_VOCAB} are accepted without a model folder`,
+    );
   return {
-    vocab: most, batch, context: columns - 1, steps, evalBatches: 0,
+    vocab: most,
+    batch,
+    context: columns - 1,
+    steps,
+    evalBatches: 0,
     batchAt(step) {
-      if (checkIndex(step) >= steps) throw new ConfigError('steps', `tokens.safetensors has ${steps} steps, but step ${step} needs one; use steps ${steps} or less`);
+      if (checkIndex(step) >= steps)
+        throw new ConfigError(
+          'steps',
+          `tokens.safetensors has ${steps} steps, but step ${step} needs one; use steps ${steps} or less`,
+        );
       return tokens.slice(step * size, (step + 1) * size);
     },
-    evalAt() { throw new InternalError('evalAt of a dataset without held-out rows'); },
+    evalAt() {
+      throw new InternalError('evalAt of a dataset without held-out rows');
+    },
   };
 }
 
@@ -117,21 +167,36 @@ export function rows(batch: number, T: number, row: (index: number) => ArrayLike
 }
 
 export function checkSizes(T: number, batch: number): void {
-  for (const [name, value] of [['context', T], ['batch', batch]] as const) {
-    if (!(Number.isSafeInteger(value) && value >= 1)) throw new ConfigError(name, `expected a whole number of at least 1, got ${value}`);
+  for (const [name, value] of [
+    ['context', T],
+    ['batch', batch],
+  ] as const) {
+    if (!(Number.isSafeInteger(value) && value >= 1))
+      throw new ConfigError(name, `expected a whole number of at least 1, got ${value}`);
   }
 }
 
 export function checkIndex(index: number): number {
-  if (!(Number.isSafeInteger(index) && index >= 0)) throw new InternalError(`a step must be a whole number of at least 0, got ${index}`);
+  if (!(Number.isSafeInteger(index) && index >= 0))
+    throw new InternalError(`a step must be a whole number of at least 0, got ${index}`);
   return index;
 }
 
-function checkTokens(tokens: ArrayLike<number>, vocab: number, where: string, place = (i: number): string => `token ${i}`): void {
+function checkTokens(
+  tokens: ArrayLike<number>,
+  vocab: number,
+  where: string,
+  place = (i: number): string => `token ${i}`,
+): void {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
-    if (token === IGNORED) throw new UnsupportedError('vocab', `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`);
+    if (token === IGNORED)
+      throw new UnsupportedError(
+        'vocab',
+        `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`,
+      );
     if (token < 0) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}; expected 0 or more`);
-    if (token >= vocab) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}, but the model knows 0 to ${vocab - 1}`);
+    if (token >= vocab)
+      throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}, but the model knows 0 to ${vocab - 1}`);
   }
 }

@@ -1,5 +1,6 @@
-// Brings a model that is spread over the mesh together on rank 0 under its Hugging Face names: weights, summed gradients or AdamW moments. Every rank sends
-// the ranges that it owns, so each element travels once (values replicated over tp once per tp rank). Also the inverse for moments when a run resumes.
+// Brings a model that is spread over the mesh together on rank 0 under its Hugging Face names: weights, summed
+// gradients or AdamW moments. Every rank sends the ranges that it owns, so each element travels once (values replicated
+// over tp once per tp rank). Also the inverse for moments when a run resumes.
 
 import { coordinatesOf, ranksAlong } from '../collectives/mesh.ts';
 import type { Mesh } from '../collectives/mesh.ts';
@@ -21,13 +22,21 @@ import type { OwnedRange } from '../parallel/data/flat-sync.ts';
 import type { Trainer, WeightSource } from './trainer.ts';
 
 export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
-export type WholeWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
+export type WholeWeights = ReadonlyMap<
+  string,
+  { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
+>;
 
-const WORDS: Readonly<Record<Gathered, string>> = { weights: 'weights', gradients: 'gradients', m: 'first moments', v: 'second moments' };
+const WORDS: Readonly<Record<Gathered, string>> = {
+  weights: 'weights',
+  gradients: 'gradients',
+  m: 'first moments',
+  v: 'second moments',
+};
 
 /**
- * Resolves on rank 0 to whole tensors in the model's order, elsewhere to an empty map. `scale` multiplies every value. Rejects with PeerError `non-finite`
- * that names the rank where a value is NaN or infinite.
+ * Resolves on rank 0 to whole tensors in the model's order, elsewhere to an empty map. `scale` multiplies every value.
+ * Rejects with PeerError `non-finite` that names the rank where a value is NaN or infinite.
  */
 export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): Promise<WholeWeights> {
   const { mesh, model, device } = trainer.options;
@@ -37,7 +46,9 @@ export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): 
   const parts = await gather(mesh.world, part, 0, total);
   if (mesh.rank !== 0) return new Map();
   parts!.forEach((values, rank) => checkPart(values as Float32Array, rank, what));
-  const whole = new Map(weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]));
+  const whole = new Map(
+    weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]),
+  );
   const shards = collectShards(trainer, parts as Float32Array[]);
   for (const { layout, values, ep } of shards.values()) {
     for (const { spec, start } of layout.places.values()) {
@@ -52,7 +63,12 @@ export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): 
 
 function checkPart(values: Float32Array, rank: number, what: Gathered): void {
   const at = firstNonFinite(values);
-  if (at >= 0) throw new PeerError(rank, 'non-finite', `its ${WORDS[what]} hold ${values[at]}, so nothing is handed over; the last checkpoint stays`);
+  if (at >= 0)
+    throw new PeerError(
+      rank,
+      'non-finite',
+      `its ${WORDS[what]} hold ${values[at]}, so nothing is handed over; the last checkpoint stays`,
+    );
 }
 
 /** Fills this rank's moments from whole tensors. */
@@ -61,9 +77,16 @@ export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v',
     const { layout } = trainer.stages.get(index)!.params;
     for (const moment of ['m', 'v'] as const) {
       const flat = new Float32Array(layout.size);
-      for (const { spec, start } of layout.places.values()) readParts(spec, source[moment], flat.subarray(start, start + elements(spec.shape)));
-      if (moment === 'm') trainer.momentBound = flat.reduce((most, value) => Math.max(most, Math.abs(value)), trainer.momentBound);
-      for (const entry of optimizer.moments) trainer.options.device.write(entry[moment].buffer, entry[moment].offset, flat.subarray(entry.owned.start, entry.owned.end));
+      for (const { spec, start } of layout.places.values())
+        readParts(spec, source[moment], flat.subarray(start, start + elements(spec.shape)));
+      if (moment === 'm')
+        trainer.momentBound = flat.reduce((most, value) => Math.max(most, Math.abs(value)), trainer.momentBound);
+      for (const entry of optimizer.moments)
+        trainer.options.device.write(
+          entry[moment].buffer,
+          entry[moment].offset,
+          flat.subarray(entry.owned.start, entry.owned.end),
+        );
     }
   }
 }
@@ -74,17 +97,29 @@ async function ownValues(trainer: Trainer, what: Gathered, device: Device): Prom
     for (const { owned, m, v } of trainer.optimizers.get(index)!.moments) {
       const bytes = (owned.end - owned.start) * 4;
       if (what === 'm' || what === 'v') ranges.push(what === 'm' ? m : v);
-      else ranges.push({ buffer: what === 'weights' ? stage.params.values : stage.params.grads, offset: owned.start * 4, bytes });
+      else
+        ranges.push({
+          buffer: what === 'weights' ? stage.params.values : stage.params.grads,
+          offset: owned.start * 4,
+          bytes,
+        });
     }
   }
   const parts = ranges.length ? await device.submit([], ranges) : [];
   const values = new Float32Array(ranges.reduce((n, { bytes }) => n + bytes / 4, 0));
   let at = 0;
-  for (const part of parts) { values.set(new Float32Array(part), at); at += part.byteLength / 4; }
+  for (const part of parts) {
+    values.set(new Float32Array(part), at);
+    at += part.byteLength / 4;
+  }
   return values;
 }
 
-interface Shard { readonly layout: FlatLayout; readonly values: Float32Array; readonly ep: number }
+interface Shard {
+  readonly layout: FlatLayout;
+  readonly values: Float32Array;
+  readonly ep: number;
+}
 
 /** Puts every rank's owned ranges into the flat arrays of (stage, tp, ep). */
 function collectShards(trainer: Trainer, parts: readonly Float32Array[]): ReadonlyMap<string, Shard> {
@@ -107,17 +142,32 @@ function collectShards(trainer: Trainer, parts: readonly Float32Array[]): Readon
       const stage = trainer.options.schedule.stageOf(at.pp, chunk, trainer.shape);
       for (const own of ownedBy(shardOf(stage, at.tp, at.ep).layout, at, mesh)) {
         const length = own.end - own.start;
-        shardOf(stage, at.tp, own.segment === 'expert' ? at.ep : 0).values.set(part.subarray(from, from + length), own.start);
+        shardOf(stage, at.tp, own.segment === 'expert' ? at.ep : 0).values.set(
+          part.subarray(from, from + length),
+          own.start,
+        );
         from += length;
       }
     }
-    if (part.length !== from) throw mesh.world.accuse(rank, `it sent ${part.length} values of the model, where it owns ${from}`);
+    if (part.length !== from)
+      throw mesh.world.accuse(rank, `it sent ${part.length} values of the model, where it owns ${from}`);
   });
   return shards;
 }
 
-function stageLayout(model: ModelConfig, layout: Layout, stage: number, stages: number, tp: number, ep: number): FlatLayout {
-  const place = { tp: { rank: tp, size: layout.tp }, ep: { rank: ep, size: layout.ep }, sp: { rank: 0, size: layout.sp } };
+function stageLayout(
+  model: ModelConfig,
+  layout: Layout,
+  stage: number,
+  stages: number,
+  tp: number,
+  ep: number,
+): FlatLayout {
+  const place = {
+    tp: { rank: tp, size: layout.tp },
+    ep: { rank: ep, size: layout.ep },
+    sp: { rank: 0, size: layout.sp },
+  };
   return layOut(networkOf(model).params(model, stageRange(stage, stages, model.layers), place));
 }
 

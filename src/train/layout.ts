@@ -1,5 +1,6 @@
-// Layouts from text, and whether one fits a model, a batch and the ranks at hand. Every refusal is a LayoutError that says what would fit.
-// Splits: layers over pp; heads, kv heads and the MLP over tp; tokens over sp; experts over ep; rows over dp * ep and microbatches.
+// Layouts from text, and whether one fits a model, a batch and the ranks at hand. Every refusal is a LayoutError that
+// says what would fit. Splits: layers over pp; heads, kv heads and the MLP over tp; tokens over sp; experts over ep;
+// rows over dp * ep and microbatches.
 
 import { AXES, formatLayout, worldSize, type AxisName, type Layout } from '../base/axis.ts';
 import { LayoutError } from '../base/errors.ts';
@@ -15,8 +16,12 @@ export function parseLayout(text: string): Layout {
   for (const part of text.split(',')) {
     const [, name = '', size = ''] = /^\s*(\w+)\s*=\s*(\d+)\s*$/.exec(part) ?? [];
     const axis = AXES.find((a) => a === name);
-    if (axis === undefined) throw new LayoutError(`layout: expected axis=size parts with the axes ${AXES.join(', ')}, got ${quote(part.trim())}; write for example dp=2,pp=2`);
-    if (sizes.has(axis)) throw new LayoutError(`layout: the axis ${axis} stands twice in ${quote(text)}; name each axis once`);
+    if (axis === undefined)
+      throw new LayoutError(
+        `layout: expected axis=size parts with the axes ${AXES.join(', ')}, got ${quote(part.trim())}; write for example dp=2,pp=2`,
+      );
+    if (sizes.has(axis))
+      throw new LayoutError(`layout: the axis ${axis} stands twice in ${quote(text)}; name each axis once`);
     sizes.set(axis, Number(size));
   }
   return makeLayout(Object.fromEntries(sizes));
@@ -27,9 +32,13 @@ export function makeLayout(sizes: Partial<Layout>): Layout {
   const layout = { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1, ...sizes };
   for (const axis of AXES) {
     const size = layout[axis];
-    if (!(Number.isSafeInteger(size) && size >= 1 && size <= MAX_RANKS)) throw new LayoutError(`layout: ${axis}=${size} is not a size; expected a whole number from 1 to ${MAX_RANKS}`);
+    if (!(Number.isSafeInteger(size) && size >= 1 && size <= MAX_RANKS))
+      throw new LayoutError(`layout: ${axis}=${size} is not a size; expected a whole number from 1 to ${MAX_RANKS}`);
   }
-  if (worldSize(layout) > MAX_RANKS) throw new LayoutError(`layout: ${formatLayout(layout)} needs ${worldSize(layout)} ranks; expected at most ${MAX_RANKS}`);
+  if (worldSize(layout) > MAX_RANKS)
+    throw new LayoutError(
+      `layout: ${formatLayout(layout)} needs ${worldSize(layout)} ranks; expected at most ${MAX_RANKS}`,
+    );
   return layout;
 }
 
@@ -44,30 +53,61 @@ export interface RunShape {
 }
 
 /** LayoutError for the first thing that does not divide. */
-export function checkLayout(config: ModelConfig, layout: Layout, { batch, microbatches, context, chunks = 1 }: RunShape): void {
+export function checkLayout(
+  config: ModelConfig,
+  layout: Layout,
+  { batch, microbatches, context, chunks = 1 }: RunShape,
+): void {
   const { pp, dp, sp, ep, tp } = layout;
   const { layers, family } = config;
   if (pp * chunks > layers) {
     const stages = chunks === 1 ? `pp(${pp})` : `pp(${pp}) x ${chunks} chunks = ${pp * chunks} stages`;
     const fits = Math.floor(layers / chunks);
-    throw new LayoutError(`layers: ${stages} needs a layer per stage, but the model has ${layers}; use ${fits >= 1 ? `pp=${fits}` : 'fewer chunks'} or a deeper model`);
+    throw new LayoutError(
+      `layers: ${stages} needs a layer per stage, but the model has ${layers}; use ${fits >= 1 ? `pp=${fits}` : 'fewer chunks'} or a deeper model`,
+    );
   }
 
   const splits = (n: number): boolean => [config.heads, config.kvHeads, config.mlp].every((extent) => extent % n === 0);
-  for (const [what, extent] of [['heads', config.heads], ['kv heads', config.kvHeads], ['mlp width', config.mlp]] as const) {
-    if (extent % tp) throw new LayoutError(`${what}: tp(${tp}) does not divide ${extent}; use tp=${largestUpTo(tp, splits)}`);
+  for (const [what, extent] of [
+    ['heads', config.heads],
+    ['kv heads', config.kvHeads],
+    ['mlp width', config.mlp],
+  ] as const) {
+    if (extent % tp)
+      throw new LayoutError(`${what}: tp(${tp}) does not divide ${extent}; use tp=${largestUpTo(tp, splits)}`);
   }
 
-  if (ep > 1 && family !== 'mixtral') throw new LayoutError(`experts: ep(${ep}) splits experts, but ${family} has none; use dp=${dp * ep},ep=1 or a mixtral model`);
-  if (family === 'mixtral' && config.experts % ep) throw new LayoutError(`experts: ep(${ep}) does not divide ${config.experts}; use ep=${largestUpTo(ep, (n) => config.experts % n === 0)}`);
+  if (ep > 1 && family !== 'mixtral')
+    throw new LayoutError(
+      `experts: ep(${ep}) splits experts, but ${family} has none; use dp=${dp * ep},ep=1 or a mixtral model`,
+    );
+  if (family === 'mixtral' && config.experts % ep)
+    throw new LayoutError(
+      `experts: ep(${ep}) does not divide ${config.experts}; use ep=${largestUpTo(ep, (n) => config.experts % n === 0)}`,
+    );
 
-  if (context > config.maxPositions) throw new LayoutError(`context: ${context} tokens, but the model has ${config.maxPositions} positions; use context=${config.maxPositions} or less`);
-  if (context % sp) throw new LayoutError(`context: sp(${sp}) does not divide ${context}; use sp=${largestUpTo(sp, (n) => context % n === 0)} or context=${multiple(context, sp, config.maxPositions)}`);
+  if (context > config.maxPositions)
+    throw new LayoutError(
+      `context: ${context} tokens, but the model has ${config.maxPositions} positions; use context=${config.maxPositions} or less`,
+    );
+  if (context % sp)
+    throw new LayoutError(
+      `context: sp(${sp}) does not divide ${context}; use sp=${largestUpTo(sp, (n) => context % n === 0)} or context=${multiple(context, sp, config.maxPositions)}`,
+    );
 
   const parts = dp * ep * microbatches;
   if (batch % parts) {
-    const product = [dp > 1 ? `dp(${dp})` : '', ep > 1 ? `ep(${ep})` : '', `${microbatches} microbatch${microbatches === 1 ? '' : 'es'}`].filter(Boolean).join(' x ');
-    throw new LayoutError(`batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`);
+    const product = [
+      dp > 1 ? `dp(${dp})` : '',
+      ep > 1 ? `ep(${ep})` : '',
+      `${microbatches} microbatch${microbatches === 1 ? '' : 'es'}`,
+    ]
+      .filter(Boolean)
+      .join(' x ');
+    throw new LayoutError(
+      `batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`,
+    );
   }
 }
 

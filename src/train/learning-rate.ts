@@ -1,6 +1,7 @@
-// The learning rate of step s (0-based): a constant, a list with one value per step, or linear warm-up to a peak and then cosine or
-// linear decay to a floor. Warm-up of w steps gives peak (s + 1) / w at step s < w, so that step 0 already moves; the floor is reached
-// at the last step. Source of the cosine: Loshchilov and Hutter 2017, without restarts.
+// The learning rate of step s (0-based): a constant, a list with one value per step, or linear warm-up to a peak and
+// then cosine or linear decay to a floor. Warm-up of w steps gives peak (s + 1) / w at step s < w, so that step 0
+// already moves; the floor is reached at the last step. Source of the cosine: Loshchilov and Hutter 2017, without
+// restarts.
 
 import { ConfigError } from '../base/errors.ts';
 
@@ -17,7 +18,8 @@ export function learningRateAt(rate: LearningRate, step: number, steps: number):
   if (typeof rate === 'number') return rate;
   if (isList(rate)) {
     const value = rate[step];
-    if (value === undefined) throw new ConfigError('lr', `the list has ${rate.length} values, but step ${step} needs one`);
+    if (value === undefined)
+      throw new ConfigError('lr', `the list has ${rate.length} values, but step ${step} needs one`);
     return value;
   }
   const { peak, warmupSteps, decay, floor } = rate;
@@ -31,17 +33,22 @@ export function learningRateAt(rate: LearningRate, step: number, steps: number):
 /** ConfigError unless every step of the run has a finite rate of at least 0. */
 export function checkLearningRate(rate: LearningRate, steps: number): void {
   const check = (name: string, value: number): void => {
-    if (!(Number.isFinite(value) && value >= 0)) throw new ConfigError(name, `expected a number of at least 0, got ${value}`);
+    if (!(Number.isFinite(value) && value >= 0))
+      throw new ConfigError(name, `expected a number of at least 0, got ${value}`);
   };
   if (typeof rate === 'number') return check('lr', rate);
   if (isList(rate)) {
-    if (rate.length < steps) throw new ConfigError('lr', `the list has ${rate.length} values, but the run has ${steps} steps`);
+    if (rate.length < steps)
+      throw new ConfigError('lr', `the list has ${rate.length} values, but the run has ${steps} steps`);
     return rate.forEach((value, i) => check(`lr[${i}]`, value));
   }
   check('lr', rate.peak);
   check('minLr', rate.floor);
   if (rate.floor > rate.peak) throw new ConfigError('minLr', `expected at most lr ${rate.peak}, got ${rate.floor}`);
-  if (!(Number.isSafeInteger(rate.warmupSteps) && rate.warmupSteps >= 0 && rate.warmupSteps <= steps)) throw new ConfigError('warmup', `expected 0 to ${steps} steps, got ${rate.warmupSteps}`);
+  if (!(Number.isSafeInteger(rate.warmupSteps) && rate.warmupSteps >= 0 && rate.warmupSteps <= steps))
+    throw new ConfigError('warmup', `expected 0 to ${steps} steps, got ${rate.warmupSteps}`);
 }
 
-function isList(rate: LearningRate): rate is readonly number[] { return Array.isArray(rate); }
+function isList(rate: LearningRate): rate is readonly number[] {
+  return Array.isArray(rate);
+}

@@ -1,5 +1,6 @@
-// From the files of a run to its data: the tokenizer that fits model and settings, and the dataset that it makes of the text; or tokens, or a task.
-// A model folder speaks the language of its own tokenizer: nothing else is put in its place unless somebody asks for it by name.
+// From the files of a run to its data: the tokenizer that fits model and settings, and the dataset that it makes of the
+// text; or tokens, or a task. A model folder speaks the language of its own tokenizer: nothing else is put in its place
+// unless somebody asks for it by name.
 
 import { ConfigError, FormatError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
@@ -21,7 +22,9 @@ export interface PreparedData {
   readonly dataset: Dataset;
   /** Cuts and joins the text; undefined where tokens mean no text. */
   readonly tokenizer: Tokenizer | undefined;
-  /** What a saved model folder gets beside its weights, by name: the tokenizer's files, a folder's own byte for byte. */
+  /**
+   * What a saved model folder gets beside its weights, by name: the tokenizer's files, a folder's own byte for byte.
+   */
   readonly tokenizerFiles: ReadonlyMap<string, string>;
   /** What the run learns from, for checkpoints; see data-identity.ts. */
   readonly dataIdentity: string;
@@ -39,24 +42,38 @@ export interface DataOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-export function isTask(name: string): name is TaskName { return (TASK_NAMES as readonly string[]).includes(name); }
+export function isTask(name: string): name is TaskName {
+  return (TASK_NAMES as readonly string[]).includes(name);
+}
 
 export function prepareData(options: DataOptions): PreparedData {
   const { config, context } = options;
   if (config.data === 'tokens') return fromTokens(options);
   if (!isTask(config.data)) return fromText(options);
   const dataset = taskDataset({ task: config.data, context: context ?? 0, batch: config.batch, seed: config.seed });
-  return { dataset, tokenizer: undefined, tokenizerFiles: keptFiles(options.files), dataIdentity: taskIdentity(config.data), notes: [] };
+  return {
+    dataset,
+    tokenizer: undefined,
+    tokenizerFiles: keptFiles(options.files),
+    dataIdentity: taskIdentity(config.data),
+    notes: [],
+  };
 }
 
 function fromTokens({ config, files, folder }: DataOptions): PreparedData {
-  if (!files.tokens) throw new ConfigError('data', 'tokens: the file tokens.safetensors is missing; name it with --tokens');
+  if (!files.tokens)
+    throw new ConfigError('data', 'tokens: the file tokens.safetensors is missing; name it with --tokens');
   const dataset = tokensDataset(readSafetensors(files.tokens, { label: 'tokens.safetensors' }), folder?.vocab);
   if (dataset.steps < config.steps) {
-    throw new ConfigError('steps', `is ${config.steps}, but tokens.safetensors has ${dataset.steps} step${dataset.steps === 1 ? '' : 's'} ` +
-      `([${dataset.steps}, ${dataset.batch}, ${dataset.context + 1}]); use steps=${dataset.steps} or a file with more`);
+    throw new ConfigError(
+      'steps',
+      `is ${config.steps}, but tokens.safetensors has ${dataset.steps} step${dataset.steps === 1 ? '' : 's'} ` +
+        `([${dataset.steps}, ${dataset.batch}, ${dataset.context + 1}]); use steps=${dataset.steps} or a file with more`,
+    );
   }
-  const notes = folder ? [] : [`the vocabulary is ${dataset.vocab}: the largest id in tokens.safetensors is ${dataset.vocab - 1}`];
+  const notes = folder
+    ? []
+    : [`the vocabulary is ${dataset.vocab}: the largest id in tokens.safetensors is ${dataset.vocab - 1}`];
   let tokenizer: Tokenizer | undefined;
   try {
     tokenizer = files.tokenizer === undefined ? undefined : parseTokenizer(files.tokenizer, files.tokenizerConfig);
@@ -71,7 +88,11 @@ function fromTokens({ config, files, folder }: DataOptions): PreparedData {
 
 function fromText({ config, files, context, folder, onProgress }: DataOptions): PreparedData {
   const { data, batch, seed } = config;
-  if (files.text === undefined) throw new ConfigError('data', `"${data}" could not be read; expected moby-dick, ${TASK_NAMES.join(', ')}, tokens or a text file`);
+  if (files.text === undefined)
+    throw new ConfigError(
+      'data',
+      `"${data}" could not be read; expected moby-dick, ${TASK_NAMES.join(', ')}, tokens or a text file`,
+    );
   const own = files.tokenizer === undefined ? undefined : parseTokenizer(files.tokenizer, files.tokenizerConfig);
   const name = ownOrNamed(config, own, folder);
   const { text, notes } = name === 'bytes' ? { text: files.text, notes: [] } : textOf(files.text, data);
@@ -79,28 +100,62 @@ function fromText({ config, files, context, folder, onProgress }: DataOptions): 
   const tokenizer = own ?? makeTokenizer(name, text as string, onProgress);
   checkVocabulary(tokenizer, folder);
   const asked = /^bpe:(\d+)$/.exec(config.tokenizer)?.[1];
-  const fewer = asked !== undefined && tokenizer.vocab < Number(asked)
-    ? [`${config.tokenizer} is a vocabulary of ${tokenizer.vocab}: ${own ? "the model's own tokenizer has no more" : 'no further pair of tokens stands twice in this text'}`] : [];
+  const fewer =
+    asked !== undefined && tokenizer.vocab < Number(asked)
+      ? [
+          `${config.tokenizer} is a vocabulary of ${tokenizer.vocab}: ${own ? "the model's own tokenizer has no more" : 'no further pair of tokens stands twice in this text'}`,
+        ]
+      : [];
   const tokens = tokensOf(text, tokenizer);
-  if (tokens.length === 0) throw new ConfigError('data', `the tokenizer makes no token of '${data}'; choose another text or tokenizer`);
+  if (tokens.length === 0)
+    throw new ConfigError('data', `the tokenizer makes no token of '${data}'; choose another text or tokenizer`);
   return {
-    dataset: textDataset({ tokens, vocab: tokenizer.vocab, context: context ?? 0, batch, seed, evaluates: config.evalEvery > 0 }),
-    tokenizer, tokenizerFiles: own ? keptFiles(files) : tokenizerFiles(tokenizer), dataIdentity: textIdentity(text, tokenizer), notes: [...notes, ...fewer],
+    dataset: textDataset({
+      tokens,
+      vocab: tokenizer.vocab,
+      context: context ?? 0,
+      batch,
+      seed,
+      evaluates: config.evalEvery > 0,
+    }),
+    tokenizer,
+    tokenizerFiles: own ? keptFiles(files) : tokenizerFiles(tokenizer),
+    dataIdentity: textIdentity(text, tokenizer),
+    notes: [...notes, ...fewer],
   };
 }
 
-/** The kind of the model's own tokenizer, or the name of the one to make. ConfigError where it contradicts the settings, or nobody has chosen one. */
-function ownOrNamed({ tokenizer: name, model }: RunConfig, own: Tokenizer | undefined, folder: ModelConfig | undefined): string {
+/**
+ * The kind of the model's own tokenizer, or the name of the one to make. ConfigError where it contradicts the settings,
+ * or nobody has chosen one.
+ */
+function ownOrNamed(
+  { tokenizer: name, model }: RunConfig,
+  own: Tokenizer | undefined,
+  folder: ModelConfig | undefined,
+): string {
   if (own) {
     // Fewer merges than asked for are all that its text had.
-    const same = name === 'auto' || name === own.kind || (own.kind === 'bpe' && Number(/^bpe:(\d+)$/.exec(name)?.[1]) >= own.vocab);
-    if (!same) throw new ConfigError('tokenizer', `${quote(name)} contradicts the model's own tokenizer, ${describe(own)}; leave the setting out`);
+    const same =
+      name === 'auto' ||
+      name === own.kind ||
+      (own.kind === 'bpe' && Number(/^bpe:(\d+)$/.exec(name)?.[1]) >= own.vocab);
+    if (!same)
+      throw new ConfigError(
+        'tokenizer',
+        `${quote(name)} contradicts the model's own tokenizer, ${describe(own)}; leave the setting out`,
+      );
     return own.kind;
   }
   if (name !== 'auto') return name;
   if (!folder) return 'chars';
-  throw new ConfigError('tokenizer', `the model "${model}" has none (${TOKENIZER_JSON} or tokenizer.tabmesh.json), so its ${folder.vocab} tokens have no meaning here; ` +
-    (folder.vocab >= 256 ? 'put its tokenizer.json beside it, or train it on bytes with --tokenizer bytes' : `put its tokenizer.json beside it; --tokenizer bytes needs a vocabulary of 256`));
+  throw new ConfigError(
+    'tokenizer',
+    `the model "${model}" has none (${TOKENIZER_JSON} or tokenizer.tabmesh.json), so its ${folder.vocab} tokens have no meaning here; ` +
+      (folder.vocab >= 256
+        ? 'put its tokenizer.json beside it, or train it on bytes with --tokenizer bytes'
+        : `put its tokenizer.json beside it; --tokenizer bytes needs a vocabulary of 256`),
+  );
 }
 
 function textOf(text: string | Uint8Array, name: string): { readonly text: string; readonly notes: readonly string[] } {
@@ -110,16 +165,22 @@ function textOf(text: string | Uint8Array, name: string): { readonly text: strin
 }
 
 /** Bytes are their own tokens, whether they are a text or not. */
-function tokensOf(text: string | Uint8Array, tokenizer: Tokenizer): Tokens | Uint8Array { return typeof text === 'string' ? tokenizer.encode(text) : text; }
+function tokensOf(text: string | Uint8Array, tokenizer: Tokenizer): Tokens | Uint8Array {
+  return typeof text === 'string' ? tokenizer.encode(text) : text;
+}
 
 function checkVocabulary(tokenizer: Tokenizer | undefined, folder: ModelConfig | undefined): void {
   if (!tokenizer || !folder || tokenizer.vocab <= folder.vocab) return;
-  throw new ConfigError('tokenizer', `${describe(tokenizer)}, has more tokens than the model, whose vocabulary is ${folder.vocab} (vocab_size in config.json); ` +
-    'use the tokenizer that the model was trained with');
+  throw new ConfigError(
+    'tokenizer',
+    `${describe(tokenizer)}, has more tokens than the model, whose vocabulary is ${folder.vocab} (vocab_size in config.json); ` +
+      'use the tokenizer that the model was trained with',
+  );
 }
 
 function describe({ kind, vocab }: Tokenizer): string {
-  const name = kind === 'huggingface' ? TOKENIZER_JSON : kind === 'bytes' ? 'bytes' : kind === 'chars' ? 'characters' : 'BPE';
+  const name =
+    kind === 'huggingface' ? TOKENIZER_JSON : kind === 'bytes' ? 'bytes' : kind === 'chars' ? 'characters' : 'BPE';
   return `${name} with ${vocab} tokens`;
 }
 
@@ -130,6 +191,9 @@ function keptFiles({ tokenizer, tokenizerConfig }: RunFiles): ReadonlyMap<string
   } catch (error) {
     // What cannot be read here is copied all the same.
     if (!(error instanceof FormatError)) throw error;
-    return new Map([[TOKENIZER_JSON, tokenizer], ...(tokenizerConfig === undefined ? [] : [[TOKENIZER_CONFIG, tokenizerConfig] as const])]);
+    return new Map([
+      [TOKENIZER_JSON, tokenizer],
+      ...(tokenizerConfig === undefined ? [] : [[TOKENIZER_CONFIG, tokenizerConfig] as const]),
+    ]);
   }
 }

@@ -1,5 +1,6 @@
-// From a RunConfig and the files it names to what a trainer needs: model, data, tokenizer, weights. Reads no file itself: the page fetches, the
-// command line reads. Everything is checked here, before a device is touched; errors say which file or field.
+// From a RunConfig and the files it names to what a trainer needs: model, data, tokenizer, weights. Reads no file
+// itself: the page fetches, the command line reads. Everything is checked here, before a device is touched; errors say
+// which file or field.
 
 import { ConfigError, FormatError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
@@ -33,7 +34,10 @@ export interface RunFiles {
   readonly tokenizer?: string;
   /** tokenizer_config.json beside the former. */
   readonly tokenizerConfig?: string;
-  /** A checkpoint that the run goes on from. Model and tokenizer are its own; what is given of them, and the data, must agree with it. */
+  /**
+   * A checkpoint that the run goes on from. Model and tokenizer are its own; what is given of them, and the data, must
+   * agree with it.
+   */
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
 }
 
@@ -47,28 +51,60 @@ export interface PreparedRun extends PreparedData {
 
 /** Needed files: a text unless the data is a task or tokens; config.json and weights unless the model is a preset. */
 export function neededFiles(config: RunConfig): { text: boolean; tokens: boolean; model: boolean } {
-  return { text: !isTask(config.data) && config.data !== 'tokens', tokens: config.data === 'tokens', model: !isPresetName(config.model) };
+  return {
+    text: !isTask(config.data) && config.data !== 'tokens',
+    tokens: config.data === 'tokens',
+    model: !isPresetName(config.model),
+  };
 }
 
-/** Everything that a trainer needs. `onProgress` hears of what takes long. ConfigError or FormatError says which file or setting is wrong. */
+/**
+ * Everything that a trainer needs. `onProgress` hears of what takes long. ConfigError or FormatError says which file or
+ * setting is wrong.
+ */
 export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (text: string) => void): PreparedRun {
   const about = given.checkpoint && openCheckpoint(given.checkpoint);
-  const files = about ? { ...given, modelConfig: given.modelConfig ?? about.modelConfig, tokenizer: given.tokenizer ?? about.tokenizer } : given;
+  const files = about
+    ? { ...given, modelConfig: given.modelConfig ?? about.modelConfig, tokenizer: given.tokenizer ?? about.tokenizer }
+    : given;
   const needed = neededFiles(config);
-  if (needed.model && files.modelConfig === undefined) throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
+  if (needed.model && files.modelConfig === undefined)
+    throw new ConfigError('model', `"${config.model}" is no preset, and its folder has no config.json`);
   const folder = needed.model ? parseModelConfig(files.modelConfig!) : undefined;
   // A file of tokens says itself how long its rows are.
-  const wanted = config.context ?? (needed.tokens ? null : folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0));
+  const wanted =
+    config.context ??
+    (needed.tokens ? null : (folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0)));
   if (folder) checkImplemented(folder, wanted ?? 1);
-  const data = readable(about, () => prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) }));
+  const data = readable(about, () =>
+    prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) }),
+  );
   const { dataset } = data;
   const context = wanted ?? dataset.context;
   if (folder) checkImplemented(folder, context);
-  const model = folder ?? presetConfig(config.model, dataset.vocab, config.context === null && !needed.tokens ? {} : { context });
-  if (dataset.vocab > model.vocab) throw new ConfigError('data', `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use a model with more, or a preset`);
-  if (dataset.batch !== config.batch) throw new ConfigError('batch', `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`);
-  if (dataset.context !== context) throw new ConfigError('context', `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`);
-  checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks });
+  const model =
+    folder ?? presetConfig(config.model, dataset.vocab, config.context === null && !needed.tokens ? {} : { context });
+  if (dataset.vocab > model.vocab)
+    throw new ConfigError(
+      'data',
+      `has ${dataset.vocab} different tokens, but the model's vocabulary is ${model.vocab}; use a model with more, or a preset`,
+    );
+  if (dataset.batch !== config.batch)
+    throw new ConfigError(
+      'batch',
+      `is ${config.batch}, but the data has ${dataset.batch} rows a step; use batch=${dataset.batch}`,
+    );
+  if (dataset.context !== context)
+    throw new ConfigError(
+      'context',
+      `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`,
+    );
+  checkLayout(model, config.layout, {
+    batch: config.batch,
+    microbatches: config.microbatches,
+    context,
+    chunks: config.chunks,
+  });
   const notes = [...model.warnings, ...data.notes];
   if (about) {
     notes.push(...checkResumed(about, { config, model, dataIdentity: data.dataIdentity }));
@@ -85,7 +121,10 @@ function readable<T>(about: CheckpointAbout | undefined, work: () => T): T {
     return work();
   } catch (error) {
     if (!about || !(error instanceof FormatError)) throw error;
-    throw new ConfigError('data', `the tokenizer of the checkpoint cannot read it (${error.message}); give what it was trained on ("${about.config.data}")`);
+    throw new ConfigError(
+      'data',
+      `the tokenizer of the checkpoint cannot read it (${error.message}); give what it was trained on ("${about.config.data}")`,
+    );
   }
 }
 
@@ -94,14 +133,24 @@ function checkImplemented(model: ModelConfig, context: number): void {
   networkOf(model);
   // A window that no row outgrows hides nothing.
   if (model.family === 'gpt2' || context <= model.window) return;
-  throw new UnsupportedError('sliding_window',
-    `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`);
+  throw new UnsupportedError(
+    'sliding_window',
+    `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`,
+  );
 }
 
-function weightSource(config: RunConfig, model: ModelConfig, files: RunFiles, onNote: (text: string) => void): WeightSource {
+function weightSource(
+  config: RunConfig,
+  model: ModelConfig,
+  files: RunFiles,
+  onNote: (text: string) => void,
+): WeightSource {
   const shapes = new Map(weightSpecs(model).map((spec) => [spec.name, spec]));
-  const loaded = files.weights ? checkWeights(model, readSafetensors(files.weights, { label: 'model.safetensors' }), undefined, onNote) : undefined;
-  if (!loaded && neededFiles(config).model) throw new ConfigError('model', `"${config.model}" has no model.safetensors`);
+  const loaded = files.weights
+    ? checkWeights(model, readSafetensors(files.weights, { label: 'model.safetensors' }), undefined, onNote)
+    : undefined;
+  if (!loaded && neededFiles(config).model)
+    throw new ConfigError('model', `"${config.model}" has no model.safetensors`);
   const made = new Map<string, Float32Array>();
   return (name) => {
     const spec = shapes.get(name);

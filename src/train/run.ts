@@ -1,5 +1,6 @@
-// The life of one rank: build the trainer, train to the last step with evaluations, samples and checkpoints on the way, hand the results over.
-// Every rank runs this function; what a rank shows goes through its own events. Ends early when any rank asks to stop, or with the first error.
+// The life of one rank: build the trainer, train to the last step with evaluations, samples and checkpoints on the way,
+// hand the results over. Every rank runs this function; what a rank shows goes through its own events. Ends early when
+// any rank asks to stop, or with the first error.
 
 import { AbortedError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
@@ -29,7 +30,13 @@ import type { Requests, StepMetrics } from './trainer.ts';
 export type RunEvent =
   | { readonly kind: 'status'; readonly text: string }
   | { readonly kind: 'certificate'; readonly certificate: Certificate }
-  | { readonly kind: 'ready'; readonly parameters: number; readonly vocab: number; readonly launches: number; readonly memoryBytes: number }
+  | {
+      readonly kind: 'ready';
+      readonly parameters: number;
+      readonly vocab: number;
+      readonly launches: number;
+      readonly memoryBytes: number;
+    }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly memoryBytes: number }
   /**
    * `accuracy`: of a task, the share of its answers, 0 to 1, that the model predicts; one that ties for the largest
@@ -39,11 +46,19 @@ export type RunEvent =
   /** `prompt`: what somebody wrote, of which the text is the continuation. */
   | { readonly kind: 'sample'; readonly step: number; readonly text: string; readonly prompt?: string }
   | { readonly kind: 'gradients'; readonly bytes: Uint8Array<ArrayBuffer> }
-  | { readonly kind: 'checkpoint'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer>; readonly last: boolean }
+  | {
+      readonly kind: 'checkpoint';
+      readonly step: number;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+      readonly last: boolean;
+    }
   /** On the last rank, when the training has `copies`: the checkpoint that rank 0 told of, a little later. */
   | { readonly kind: 'copy'; readonly step: number; readonly content: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'model'; readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> }
-  /** What did not work beside the training, which goes on. The same on every rank, but for the reason. `step`: steps done. */
+  /**
+   * What did not work beside the training, which goes on. The same on every rank, but for the reason. `step`: steps
+   * done.
+   */
   | { readonly kind: 'note'; readonly step: number; readonly text: string }
   /** `steps` done in all, of which `from` were done before this run. */
   | { readonly kind: 'done'; readonly steps: number; readonly from: number; readonly stopped: boolean };
@@ -91,7 +106,8 @@ export async function runRank(options: RunOptions): Promise<void> {
   let step = 0;
   const tell = (event: RunEvent): void => telling.tell(event, step);
   for (const text of prepared.notes) tell({ kind: 'note', step: 0, text });
-  if (config.precision === 'f16' && !device.features.reducedPrecision) tell({ kind: 'note', step: 0, text: 'precision f16 is not used: this adapter has no f16, so products stay f32' });
+  if (config.precision === 'f16' && !device.features.reducedPrecision)
+    tell({ kind: 'note', step: 0, text: 'precision f16 is not used: this adapter has no f16, so products stay f32' });
   const doing = device.qualify && !device.later ? 'checking, measuring and compiling kernels' : 'compiling kernels';
   tell({ kind: 'status', text: doing });
   const stopCounting = countCompiled(device, world, (counted) => tell({ kind: 'status', text: `${doing} ${counted}` }));
@@ -103,10 +119,16 @@ export async function runRank(options: RunOptions): Promise<void> {
   let beside: Beside | undefined;
   try {
     if (prepared.resumed) resume(trainer, prepared.resumed);
-    const from = step = trainer.step;
+    const from = (step = trainer.step);
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
     beside = new Beside({
-      trainer, prepared, seed: config.seed, wantsSamples, sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS, takeAsk: () => options.takeAsk?.(), tell,
+      trainer,
+      prepared,
+      seed: config.seed,
+      wantsSamples,
+      sampleTokens: options.sampleTokens ?? SAMPLE_TOKENS,
+      takeAsk: () => options.takeAsk?.(),
+      tell,
       holdDuring: (work) => options.holdDuring?.(work) ?? work,
     });
     // What is measured before the training may share the GPU with nothing. A device that began at once measures later.
@@ -117,13 +139,27 @@ export async function runRank(options: RunOptions): Promise<void> {
     stopCounting();
     tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
-    tell({ kind: 'ready', parameters: countWeights(prepared.model), vocab: prepared.model.vocab, launches: launchCount(trainer), memoryBytes: memoryBytes(device) });
-    const copies = options.copies && mesh.size > 1 ? new CheckpointCopies(mesh, mostCheckpointBytes(prepared), (at, content) => tell({ kind: 'copy', step: at, content })) : undefined;
+    tell({
+      kind: 'ready',
+      parameters: countWeights(prepared.model),
+      vocab: prepared.model.vocab,
+      launches: launchCount(trainer),
+      memoryBytes: memoryBytes(device),
+    });
+    const copies =
+      options.copies && mesh.size > 1
+        ? new CheckpointCopies(mesh, mostCheckpointBytes(prepared), (at, content) =>
+            tell({ kind: 'copy', step: at, content }),
+          )
+        : undefined;
     const keep = async (): Promise<void> => {
       const checkpoint = await handOver(options, trainer, 'checkpoint', tell);
       await copies?.begin(trainer.step, checkpoint);
     };
-    const stopped = await trainSteps(options, trainer, beside, keep, (event) => { step = trainer.step; tell(event); });
+    const stopped = await trainSteps(options, trainer, beside, keep, (event) => {
+      step = trainer.step;
+      tell(event);
+    });
     if (options.wantModel) await handOver(options, trainer, 'model', tell);
     await copies?.settle();
     tell({ kind: 'done', steps: trainer.step, from, stopped });
@@ -140,10 +176,22 @@ export async function runRank(options: RunOptions): Promise<void> {
 async function createTrainer(options: RunOptions): Promise<Trainer> {
   const { device, mesh, ledger, world, config, prepared } = options;
   return Trainer.create({
-    device, mesh, ledger, world, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
-    batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights, requests: requestsOf(options),
+    device,
+    mesh,
+    ledger,
+    world,
+    model: prepared.model,
+    schedule: scheduleByName(config.schedule),
+    chunks: config.chunks,
+    microbatches: config.microbatches,
+    batch: config.batch,
+    context: prepared.context,
+    sequence: config.sequence,
+    weights: prepared.weights,
+    requests: requestsOf(options),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: (at) => learningRateAt(config.lr, at, config.steps), batchAt: (at) => prepared.dataset.batchAt(at),
+    lr: (at) => learningRateAt(config.lr, at, config.steps),
+    batchAt: (at) => prepared.dataset.batchAt(at),
   });
 }
 
@@ -156,7 +204,13 @@ function requestsOf({ requests, stop }: RunOptions): (() => Requests) | undefine
   };
 }
 
-async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside, keep: () => Promise<void>, tell: (event: RunEvent) => void): Promise<boolean> {
+async function trainSteps(
+  options: RunOptions,
+  trainer: Trainer,
+  beside: Beside,
+  keep: () => Promise<void>,
+  tell: (event: RunEvent) => void,
+): Promise<boolean> {
   const { config, device, mesh, prepared } = options;
   const every = (n: number): boolean => n > 0 && (trainer.step % n === 0 || trainer.step === config.steps);
   // What is known when the run ends is told, if it was not before.
@@ -174,20 +228,25 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
       if (device.later.settled) await tellLate();
     }
     const first = trainer.step === 0 && options.wantGradients;
-    const metrics = await trainer.trainStep(first ? async (tokens) => {
-      const whole = await gatherModel(trainer, 'gradients', tokens > 0 ? 1 / tokens : 1);
-      if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
-    } : undefined);
+    const metrics = await trainer.trainStep(
+      first
+        ? async (tokens) => {
+            const whole = await gatherModel(trainer, 'gradients', tokens > 0 ? 1 / tokens : 1);
+            if (mesh.rank === 0) tell({ kind: 'gradients', bytes: writeModel(whole) });
+          }
+        : undefined,
+    );
     tell({ kind: 'step', metrics, memoryBytes: memoryBytes(device) });
     if (done === 0) void beside.begin();
-    if (metrics.tokens === 0) tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
+    if (metrics.tokens === 0)
+      tell({ kind: 'note', step: trainer.step, text: 'no target of this batch counts, so the step changed nothing' });
     const { stop, save, sample, pause } = metrics.requests;
     if (every(config.evalEvery) && prepared.dataset.evalBatches > 0) await beside.evaluate();
     if (sample) await beside.asked();
     else if (prepared.tokenizer && every(config.sampleEvery)) await beside.sample();
     if (save || every(config.checkpointEvery)) await keep();
     const last = trainer.step === config.steps;
-    const stopped = stop || (pause === true && !last && await waitBetween(options, trainer, beside, true, keep));
+    const stopped = stop || (pause === true && !last && (await waitBetween(options, trainer, beside, true, keep)));
     if (stopped || last) {
       await tellLate();
       return stopped;
@@ -197,11 +256,20 @@ async function trainSteps(options: RunOptions, trainer: Trainer, beside: Beside,
 }
 
 /** All ranks wait between two steps, or after the last; resolves to whether somebody stopped the run meanwhile. */
-async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside, paused: boolean, keep: () => Promise<void>): Promise<boolean> {
+async function waitBetween(
+  options: RunOptions,
+  trainer: Trainer,
+  beside: Beside,
+  paused: boolean,
+  keep: () => Promise<void>,
+): Promise<boolean> {
   const { mesh, whileWaiting } = options;
   options.onWait?.(true);
   const stopped = await waitTogether({
-    world: mesh.world, failed: mesh.failed, next: async () => whileWaiting?.(paused) ?? 'go', requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
+    world: mesh.world,
+    failed: mesh.failed,
+    next: async () => whileWaiting?.(paused) ?? 'go',
+    requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
     serve: async ({ save, sample }) => {
       if (sample) await beside.asked();
       if (save) await keep();
@@ -213,17 +281,19 @@ async function waitBetween(options: RunOptions, trainer: Trainer, beside: Beside
 
 /** Serves on after the end of the run. */
 async function stay(options: RunOptions, trainer: Trainer, beside: Beside, keep: () => Promise<void>): Promise<void> {
-  while (!await waitBetween(options, trainer, beside, false, keep));
+  while (!(await waitBetween(options, trainer, beside, false, keep)));
 }
 
 /** '40 of 84' now and then; the returned function ends it. */
 function countCompiled(device: Device, world: World, tell: (counted: string) => void): () => void {
   let toldMs = -Infinity;
-  return device.onCompile?.(({ asked, done }) => {
-    if (world.now() - toldMs < TOLD_EVERY_MS) return;
-    toldMs = world.now();
-    tell(`${done} of ${asked}`);
-  }) ?? (() => {});
+  return (
+    device.onCompile?.(({ asked, done }) => {
+      if (world.now() - toldMs < TOLD_EVERY_MS) return;
+      toldMs = world.now();
+      tell(`${done} of ${asked}`);
+    }) ?? (() => {})
+  );
 }
 
 async function tellCertificate(device: Device, tell: (event: RunEvent) => void): Promise<void> {
@@ -232,7 +302,12 @@ async function tellCertificate(device: Device, tell: (event: RunEvent) => void):
 }
 
 /** Resolves on rank 0 to the checkpoint that it has told. */
-async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer, what: 'checkpoint' | 'model', tell: (event: RunEvent) => void): Promise<Uint8Array<ArrayBuffer> | undefined> {
+async function handOver(
+  { config, mesh, prepared }: RunOptions,
+  trainer: Trainer,
+  what: 'checkpoint' | 'model',
+  tell: (event: RunEvent) => void,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const weights = await gatherModel(trainer, 'weights');
   if (what === 'model') {
     if (mesh.rank === 0) tell({ kind: 'model', step: trainer.step, bytes: writeModel(weights) });
@@ -240,7 +315,17 @@ async function handOver({ config, mesh, prepared }: RunOptions, trainer: Trainer
   }
   const [m, v] = [await gatherModel(trainer, 'm'), await gatherModel(trainer, 'v')];
   if (mesh.rank !== 0) return undefined;
-  const bytes = writeCheckpoint({ step: trainer.step, updates: trainer.updates, weights, m, v, config, model: prepared.model, tokenizer: prepared.tokenizer, dataIdentity: prepared.dataIdentity });
+  const bytes = writeCheckpoint({
+    step: trainer.step,
+    updates: trainer.updates,
+    weights,
+    m,
+    v,
+    config,
+    model: prepared.model,
+    tokenizer: prepared.tokenizer,
+    dataIdentity: prepared.dataIdentity,
+  });
   tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
   return bytes;
 }

@@ -1,14 +1,20 @@
-// This rank's share of a batch: rows by replica (dp, then ep) and microbatch, columns by sequence shard. Targets are shifted before the cut,
-// so the last token of a shard predicts the first of the next.
+// This rank's share of a batch: rows by replica (dp, then ep) and microbatch, columns by sequence shard. Targets are
+// shifted before the cut, so the last token of a shard predicts the first of the next.
 
 export interface BatchPlace {
-  readonly replica: number; readonly replicas: number;
-  readonly sequence: number; readonly sequences: number;
+  readonly replica: number;
+  readonly replicas: number;
+  readonly sequence: number;
+  readonly sequences: number;
   readonly microbatches: number;
-  readonly batch: number; readonly context: number;
+  readonly batch: number;
+  readonly context: number;
 }
 
-export interface BatchSlice { readonly tokens: Uint32Array<ArrayBuffer>; readonly targets: Int32Array<ArrayBuffer> }
+export interface BatchSlice {
+  readonly tokens: Uint32Array<ArrayBuffer>;
+  readonly targets: Int32Array<ArrayBuffer>;
+}
 
 /** `batch` is I32 [rows, context + 1]; both results are [rows per microbatch * context / sp]. */
 export function sliceBatch(batch: Int32Array, place: BatchPlace, microbatch: number): BatchSlice {

@@ -1,8 +1,10 @@
-// One rank of a training run: its stages, data, schedule, gradient sums and optimiser. Every rank of the mesh makes the same calls in the same order.
-// A step: zero gradients; the schedule's actions; tied gradients to the first stage; gradients reduce-scattered to their owners; one all-gather of what every
-// rank reports (loss, tokens, squared norm, what was not finite); AdamW on owned ranges; bytes to the replicas; tied weights to the last stage. The loss is
-// sum(local) / count(global). Nothing is overwritten before all reports are in: a step with a loss, gradient or weight that is no number ends the run on
-// every rank with a PeerError `non-finite` that names the rank where it began, and leaves weights and moments as they were.
+// One rank of a training run: its stages, data, schedule, gradient sums and optimiser. Every rank of the mesh makes the
+// same calls in the same order. A step: zero gradients; the schedule's actions; tied gradients to the first stage;
+// gradients reduce-scattered to their owners; one all-gather of what every rank reports (loss, tokens, squared norm,
+// what was not finite); AdamW on owned ranges; bytes to the replicas; tied weights to the last stage. The loss is
+// sum(local) / count(global). Nothing is overwritten before all reports are in: a step with a loss, gradient or weight
+// that is no number ends the run on every rank with a PeerError `non-finite` that names the rank where it began, and
+// leaves weights and moments as they were.
 
 import { ConfigError, PeerError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
@@ -60,7 +62,12 @@ export interface TrainerOptions {
 }
 
 /** A stretch of this rank's time, ms of the world's clock. */
-export interface Span { readonly kind: SpanKind | 'optimizer'; readonly name: string; readonly startMs: number; readonly endMs: number }
+export interface Span {
+  readonly kind: SpanKind | 'optimizer';
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+}
 
 export interface StepMetrics {
   readonly step: number;
@@ -79,8 +86,16 @@ export interface StepMetrics {
   readonly requests: Requests;
 }
 
-/** Wishes that a rank adds to the exchange that ends a step, so that all ranks act on them at the same step. `pause`: all wait after it. */
-export interface Requests { readonly stop: boolean; readonly save: boolean; readonly sample: boolean; readonly pause?: boolean }
+/**
+ * Wishes that a rank adds to the exchange that ends a step, so that all ranks act on them at the same step. `pause`:
+ * all wait after it.
+ */
+export interface Requests {
+  readonly stop: boolean;
+  readonly save: boolean;
+  readonly sample: boolean;
+  readonly pause?: boolean;
+}
 
 export interface Evaluation {
   readonly loss: number;
@@ -113,7 +128,16 @@ export class Trainer {
   #evaluations = 0;
   #spans: Span[] = [];
 
-  private constructor(options: TrainerOptions, values: ValueWatch, shape: PipelineShape, place: BatchPlace, stages: ReadonlyMap<number, Stage>, syncs: ReadonlyMap<number, FlatSync>, optimizers: ReadonlyMap<number, AdamW>, tied: TiedWeights) {
+  private constructor(
+    options: TrainerOptions,
+    values: ValueWatch,
+    shape: PipelineShape,
+    place: BatchPlace,
+    stages: ReadonlyMap<number, Stage>,
+    syncs: ReadonlyMap<number, FlatSync>,
+    optimizers: ReadonlyMap<number, AdamW>,
+    tied: TiedWeights,
+  ) {
     this.options = options;
     this.#values = values;
     this.shape = shape;
@@ -136,8 +160,13 @@ export class Trainer {
     const shape: PipelineShape = { ranks: layout.pp, chunks, microbatches };
     schedule.check?.(shape);
     const place: BatchPlace = {
-      replica: mesh.coordinate('dp') * layout.ep + mesh.coordinate('ep'), replicas: layout.dp * layout.ep,
-      sequence: mesh.coordinate('sp'), sequences: layout.sp, microbatches, batch, context,
+      replica: mesh.coordinate('dp') * layout.ep + mesh.coordinate('ep'),
+      replicas: layout.dp * layout.ep,
+      sequence: mesh.coordinate('sp'),
+      sequences: layout.sp,
+      microbatches,
+      batch,
+      context,
     };
     const parallelism = composeParallelism(mesh, { sequence: options.sequence });
     const slots = slotsOf(schedule, mesh.coordinate('pp'), shape);
@@ -145,9 +174,15 @@ export class Trainer {
     for (let chunk = 0; chunk < chunks; chunk++) {
       const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
       const stage = await Stage.create({
-        device, config: model, range: stageRange(index, layout.pp * chunks, model.layers), parallelism,
-        B: batch / place.replicas / microbatches, T: context / layout.sp, posStart: (mesh.coordinate('sp') * context) / layout.sp,
-        slots: slots[chunk], splitsWeights: schedule.splitsWeights,
+        device,
+        config: model,
+        range: stageRange(index, layout.pp * chunks, model.layers),
+        parallelism,
+        B: batch / place.replicas / microbatches,
+        T: context / layout.sp,
+        posStart: (mesh.coordinate('sp') * context) / layout.sp,
+        slots: slots[chunk],
+        splitsWeights: schedule.splitsWeights,
       });
       stage.load(options.weights);
       stages.set(index, stage);
@@ -156,15 +191,29 @@ export class Trainer {
     const optimizers = new Map<number, AdamW>();
     for (const [index, stage] of stages) {
       // Values replicated over tp are counted by tp rank 0 alone.
-      const counts = ({ segment }: { segment: string }): boolean => segment !== 'replicated' || mesh.coordinate('tp') === 0;
-      optimizers.set(index, await AdamW.create(device, stage.params, syncs.get(index)!.owned, counts, squareGroup(model)));
+      const counts = ({ segment }: { segment: string }): boolean =>
+        segment !== 'replicated' || mesh.coordinate('tp') === 0;
+      optimizers.set(
+        index,
+        await AdamW.create(device, stage.params, syncs.get(index)!.owned, counts, squareGroup(model)),
+      );
     }
-    return new Trainer(options, values, shape, place, stages, syncs, optimizers, await TiedWeights.create(device, mesh, model, schedule, shape, stages));
+    return new Trainer(
+      options,
+      values,
+      shape,
+      place,
+      stages,
+      syncs,
+      optimizers,
+      await TiedWeights.create(device, mesh, model, schedule, shape, stages),
+    );
   }
 
   /**
-   * One training step on batch `this.step`. Resolves on every rank with the same loss and norm. `beforeUpdate` sees the summed gradients. Rejects with
-   * PeerError `non-finite`, or ConfigError for settings with which the update would leave f32; then no weight and no moment has changed.
+   * One training step on batch `this.step`. Resolves on every rank with the same loss and norm. `beforeUpdate` sees the
+   * summed gradients. Rejects with PeerError `non-finite`, or ConfigError for settings with which the update would
+   * leave f32; then no weight and no moment has changed.
    */
   async trainStep(beforeUpdate?: (tokens: number) => Promise<void>): Promise<StepMetrics> {
     const { mesh, world, ledger } = this.options;
@@ -180,8 +229,15 @@ export class Trainer {
     end();
     const measured = await Promise.all([...this.optimizers.values()].map((optimizer) => optimizer.measure()));
     const reports = await shareReports(mesh.world, {
-      lossSum, tokens: count, squares: addSquares(measured.map(({ squares }) => squares)), most: Math.max(0, ...measured.map(({ most }) => most)),
-      moment: this.momentBound, beyond: measured.some(({ beyond }) => beyond), first: this.#values.first, settled: this.options.device.later?.settled ?? true, ...(this.options.requests?.() ?? NO_REQUESTS),
+      lossSum,
+      tokens: count,
+      squares: addSquares(measured.map(({ squares }) => squares)),
+      most: Math.max(0, ...measured.map(({ most }) => most)),
+      moment: this.momentBound,
+      beyond: measured.some(({ beyond }) => beyond),
+      first: this.#values.first,
+      settled: this.options.device.later?.settled ?? true,
+      ...(this.options.requests?.() ?? NO_REQUESTS),
     });
     const fault = blame(reports);
     if (fault) throw await this.#nonFinite(fault);
@@ -195,7 +251,17 @@ export class Trainer {
     const step = this.step++;
     const asked = (wish: keyof Requests): boolean => reports.some((report) => report[wish] === true);
     const requests = { stop: asked('stop'), save: asked('save'), sample: asked('sample'), pause: asked('pause') };
-    return { requests, step, loss, gradNorm, lr, tokens, ms: world.now() - startMs, bytesSent: difference(ledger.sentByKind(), before), spans: this.#spans };
+    return {
+      requests,
+      step,
+      loss,
+      gradNorm,
+      lr,
+      tokens,
+      ms: world.now() - startMs,
+      bytesSent: difference(ledger.sentByKind(), before),
+      spans: this.#spans,
+    };
   }
 
   async #update(reports: readonly StepReport[], tokens: number, gradNorm: number, lr: number): Promise<void> {
@@ -206,7 +272,12 @@ export class Trainer {
     const [t, largest] = [this.updates + 1, new Float32Array(Uint32Array.of(most).buffer)[0]!];
     const problem = updateProblem({ largest, scale, moment, t, lr, hyper });
     if (problem?.kind === 'setting') throw new ConfigError(`step ${this.step}`, problem.text);
-    if (problem) throw new PeerError(reports.findIndex((report) => report.most === most), 'non-finite', `in step ${this.step} ${problem.text}; nothing was changed by it`);
+    if (problem)
+      throw new PeerError(
+        reports.findIndex((report) => report.most === most),
+        'non-finite',
+        `in step ${this.step} ${problem.text}; nothing was changed by it`,
+      );
     const end = this.#trace('optimizer', 'update');
     for (const optimizer of this.optimizers.values()) await optimizer.step(t, lr, scale, hyper);
     this.updates = t;
@@ -218,7 +289,9 @@ export class Trainer {
 
   async #nonFinite({ culprit, onTheWay }: Blame): Promise<PeerError> {
     const { device, mesh } = this.options;
-    const words = await culpritsWords(mesh.world, culprit, () => confess(device, [...this.stages.values()], this.#values, onTheWay));
+    const words = await culpritsWords(mesh.world, culprit, () =>
+      confess(device, [...this.stages.values()], this.#values, onTheWay),
+    );
     return new PeerError(culprit, 'non-finite', `in step ${this.step} ${words}; nothing was changed by it`);
   }
 
@@ -246,7 +319,10 @@ export class Trainer {
   }
 
   async #run(
-    batch: Int32Array<ArrayBuffer>, keep: (kind: string) => boolean, step: number, forwardGroup: Group,
+    batch: Int32Array<ArrayBuffer>,
+    keep: (kind: string) => boolean,
+    step: number,
+    forwardGroup: Group,
     answers?: Int32Array<ArrayBuffer>,
   ): Promise<Score> {
     const { schedule, mesh } = this.options;
@@ -264,7 +340,13 @@ export class Trainer {
     const all = schedule.actions(mesh.coordinate('pp'), this.shape);
     const actions = all.filter(({ kind }) => keep(kind));
     const run = {
-      schedule, shape: this.shape, stages: this.stages, forwardGroup, backwardGroup: this.#backwardGroup, step, input,
+      schedule,
+      shape: this.shape,
+      stages: this.stages,
+      forwardGroup,
+      backwardGroup: this.#backwardGroup,
+      step,
+      input,
       onLoss: (microbatch: number, rowLosses: Float32Array, predicted?: readonly boolean[]) => {
         const { targets } = slices[microbatch];
         this.#values.check(rowLosses, `the loss of microbatch ${microbatch} was not finite`);
@@ -277,7 +359,9 @@ export class Trainer {
           if (predicted?.[r]) score.correct++;
         }
       },
-      onAction: (action: Action) => { this.#values.order = orderOf(action, last); },
+      onAction: (action: Action) => {
+        this.#values.order = orderOf(action, last);
+      },
       trace: (kind: SpanKind, name: string) => this.#trace(kind, name),
     };
     await runActions(actions, { ...run, releaseAfterForward: actions.length < all.length });
@@ -287,7 +371,9 @@ export class Trainer {
 
   #trace(kind: Span['kind'], name: string): () => void {
     const startMs = this.options.world.now();
-    return () => { this.#spans.push({ kind, name, startMs, endMs: this.options.world.now() }); };
+    return () => {
+      this.#spans.push({ kind, name, startMs, endMs: this.options.world.now() });
+    };
   }
 }
 
@@ -303,6 +389,13 @@ function orderOf({ kind, microbatch, stage }: Action, last: number): number {
   return 1 + (microbatch * 3 + phase) * (last + 1) + (kind === 'F' ? stage : last - stage);
 }
 
-function difference(after: Readonly<Record<string, number>>, before: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(after).map(([kind, bytes]) => [kind, bytes - (before[kind] ?? 0)] as const).filter(([, bytes]) => bytes > 0));
+function difference(
+  after: Readonly<Record<string, number>>,
+  before: Readonly<Record<string, number>>,
+): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(after)
+      .map(([kind, bytes]) => [kind, bytes - (before[kind] ?? 0)] as const)
+      .filter(([, bytes]) => bytes > 0),
+  );
 }

@@ -1,8 +1,10 @@
-// Frames: the only bytes that links exchange. Header of 36 bytes, little-endian, then payload up to the frame size that the sender chose, at most 256 KiB in all
-// (Chromium closes a data channel that sends more). Unless tuned, a frame has 64 KiB, so that four fill a 256 KiB window:
-//   0 magic u16 | 2 version u8 | 3 type u8 | 4 kind u8 | 5 dtype u8 | 6 arguments u16 | 8 run | 12 view | 16 group | 20 seq | 24 chunk | 28 total | 32 offset (u32 each)
-// `total` and `offset` are bytes of the whole message. Magic and version keep their place in every protocol version.
-// decodeFrame is total: any bytes give a frame or a FormatError, in constant time and without copying the payload.
+// Frames: the only bytes that links exchange. Header of 36 bytes, little-endian, then payload up to the frame size that
+// the sender chose, at most 256 KiB in all (Chromium closes a data channel that sends more). Unless tuned, a frame has
+// 64 KiB, so that four fill a 256 KiB window:
+// 0 magic u16 | 2 version u8 | 3 type u8 | 4 kind u8 | 5 dtype u8 | 6 arguments u16 | 8 run | 12 view | 16 group | 20
+// seq | 24 chunk | 28 total | 32 offset (u32 each) `total` and `offset` are bytes of the whole message. Magic and
+// version keep their place in every protocol version. decodeFrame is total: any bytes give a frame or a FormatError, in
+// constant time and without copying the payload.
 
 import { FormatError } from '../base/errors.ts';
 import type { DType } from '../base/shape.ts';
@@ -19,17 +21,40 @@ export const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - HEADER_BYTES;
 const MAGIC = 0x4d54; // 'TM'
 
 /**
- * data: a piece of a message. announce: a message too large to be sent unasked waits at the sender. grant: the receiver asks for it.
- * credit: small messages consumed so far. The others speak of the link itself; probe, probed and tuned belong to the tuner (tune-link.ts).
+ * data: a piece of a message. announce: a message too large to be sent unasked waits at the sender. grant: the receiver
+ * asks for it. credit: small messages consumed so far. The others speak of the link itself; probe, probed and tuned
+ * belong to the tuner (tune-link.ts).
  */
-export const FRAME_TYPES = ['data', 'announce', 'grant', 'credit', 'heartbeat', 'abort', 'leave', 'hello', 'probe', 'probed', 'tuned'] as const;
+export const FRAME_TYPES = [
+  'data',
+  'announce',
+  'grant',
+  'credit',
+  'heartbeat',
+  'abort',
+  'leave',
+  'hello',
+  'probe',
+  'probed',
+  'tuned',
+] as const;
 export type FrameType = (typeof FRAME_TYPES)[number];
 
 export const DTYPES = ['f32', 'u32', 'i32'] as const satisfies readonly DType[];
 
 /** Payload bytes that each type may carry. */
 const PAYLOAD_RANGE: Readonly<Record<FrameType, readonly [min: number, max: number]>> = {
-  data: [0, MAX_PAYLOAD_BYTES], announce: [0, 0], grant: [0, 0], credit: [16, 16], heartbeat: [28, 28], abort: [8, 1032], leave: [0, 0], hello: [20, 20], probe: [8, MAX_PAYLOAD_BYTES], probed: [4, 4], tuned: [16, 16],
+  data: [0, MAX_PAYLOAD_BYTES],
+  announce: [0, 0],
+  grant: [0, 0],
+  credit: [16, 16],
+  heartbeat: [28, 28],
+  abort: [8, 1032],
+  leave: [0, 0],
+  hello: [20, 20],
+  probe: [8, MAX_PAYLOAD_BYTES],
+  probed: [4, 4],
+  tuned: [16, 16],
 };
 const ABOUT_A_MESSAGE: readonly FrameType[] = ['data', 'announce', 'grant'];
 
@@ -50,9 +75,14 @@ export interface FrameHeader {
   readonly offset: number;
 }
 
-export interface Frame extends FrameHeader { readonly payload: Uint8Array<ArrayBuffer> }
+export interface Frame extends FrameHeader {
+  readonly payload: Uint8Array<ArrayBuffer>;
+}
 
-/** Header bytes that a message of `payloadBytes` costs in frames of `frameBytes`; an empty message still takes one frame. */
+/**
+ * Header bytes that a message of `payloadBytes` costs in frames of `frameBytes`; an empty message still takes one
+ * frame.
+ */
 export function framingBytes(payloadBytes: number, frameBytes = FRAME_BYTES): number {
   return HEADER_BYTES * Math.max(1, Math.ceil(payloadBytes / (frameBytes - HEADER_BYTES)));
 }
@@ -83,8 +113,26 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
 }
 
 /** A frame that speaks of the link itself: the message fields are zero. */
-export function linkFrame(type: FrameType, run: number, view: number, payload: Uint8Array<ArrayBuffer> = new Uint8Array(0)): Frame {
-  return { type, run, view, group: 0, seq: 0, chunk: 0, kind: MESSAGE_KINDS[0], dtype: DTYPES[0], args: 0, total: 0, offset: 0, payload };
+export function linkFrame(
+  type: FrameType,
+  run: number,
+  view: number,
+  payload: Uint8Array<ArrayBuffer> = new Uint8Array(0),
+): Frame {
+  return {
+    type,
+    run,
+    view,
+    group: 0,
+    seq: 0,
+    chunk: 0,
+    kind: MESSAGE_KINDS[0],
+    dtype: DTYPES[0],
+    args: 0,
+    total: 0,
+    offset: 0,
+    payload,
+  };
 }
 
 /** The protocol version that `message` claims, or undefined when it is no frame of any version. */
@@ -96,7 +144,8 @@ export function claimedVersion(message: Uint8Array<ArrayBuffer>): number | undef
 /** Reads one frame; `payload` is a view of `message`. Throws FormatError for anything that breaks the format. */
 export function decodeFrame(message: Uint8Array<ArrayBuffer>): Frame {
   const bytes = message.length;
-  if (bytes < HEADER_BYTES || bytes > MAX_FRAME_BYTES) throw bad(`expected ${HEADER_BYTES} to ${MAX_FRAME_BYTES} bytes, got ${bytes}`);
+  if (bytes < HEADER_BYTES || bytes > MAX_FRAME_BYTES)
+    throw bad(`expected ${HEADER_BYTES} to ${MAX_FRAME_BYTES} bytes, got ${bytes}`);
   const version = claimedVersion(message);
   if (version === undefined) throw bad('expected the magic number, got other bytes');
   if (version !== PROTOCOL_VERSION) throw bad(`expected protocol version ${PROTOCOL_VERSION}, got ${version}`);
@@ -108,9 +157,17 @@ export function decodeFrame(message: Uint8Array<ArrayBuffer>): Frame {
   if (kind === undefined) throw bad(`unknown message kind ${head.getUint8(4)}`);
   if (dtype === undefined) throw bad(`unknown dtype ${head.getUint8(5)}`);
   const frame: Frame = {
-    type, kind, dtype, args: head.getUint16(6, true),
-    run: head.getUint32(8, true), view: head.getUint32(12, true), group: head.getUint32(16, true), seq: head.getUint32(20, true),
-    chunk: head.getUint32(24, true), total: head.getUint32(28, true), offset: head.getUint32(32, true),
+    type,
+    kind,
+    dtype,
+    args: head.getUint16(6, true),
+    run: head.getUint32(8, true),
+    view: head.getUint32(12, true),
+    group: head.getUint32(16, true),
+    seq: head.getUint32(20, true),
+    chunk: head.getUint32(24, true),
+    total: head.getUint32(28, true),
+    offset: head.getUint32(32, true),
     payload: message.subarray(HEADER_BYTES),
   };
   checkLengths(frame);
@@ -128,9 +185,20 @@ function checkLengths(frame: Frame): void {
     if (offset + length > total) throw bad(`bytes ${offset} to ${offset + length} lie outside a message of ${total}`);
     if (length === 0 && total !== 0) throw bad(`no payload at byte ${offset} of ${total}`);
   } else if (offset !== 0) throw bad(`a frame of type ${type} has offset ${offset}`);
-  if (!ABOUT_A_MESSAGE.includes(type) && (total || frame.group || frame.seq || frame.chunk || frame.args || frame.kind !== MESSAGE_KINDS[0] || frame.dtype !== DTYPES[0])) {
+  if (
+    !ABOUT_A_MESSAGE.includes(type) &&
+    (total ||
+      frame.group ||
+      frame.seq ||
+      frame.chunk ||
+      frame.args ||
+      frame.kind !== MESSAGE_KINDS[0] ||
+      frame.dtype !== DTYPES[0])
+  ) {
     throw bad(`a frame of type ${type} speaks of no message, yet names one`);
   }
 }
 
-function bad(detail: string): FormatError { return new FormatError('frame', detail); }
+function bad(detail: string): FormatError {
+  return new FormatError('frame', detail);
+}

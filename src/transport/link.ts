@@ -1,15 +1,38 @@
-// A Link over any lanes: hello, tagged messages, heartbeats, and failures that name their culprit. The same code serves every transport.
-// Start: both say hello (version, ranks, lanes); nothing but hello and heartbeats leaves before the peer's hello came, so a late peer loses nothing. Then, if both
-// allow it time, the tuner has the bulk lane for itself.
-// End: closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on all lanes, so that it precedes any close.
-// A leave counts when it has come on every lane that carries data, behind the data that was sent before it.
+// A Link over any lanes: hello, tagged messages, heartbeats, and failures that name their culprit. The same code serves
+// every transport. Start: both say hello (version, ranks, lanes); nothing but hello and heartbeats leaves before the
+// peer's hello came, so a late peer loses nothing. Then, if both allow it time, the tuner has the bulk lane for itself.
+// End: closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on all lanes, so
+// that it precedes any close. A leave counts when it has come on every lane that carries data, behind the data that was
+// sent before it.
 
 import { ConfigError, FormatError, PeerError } from '../base/errors.ts';
 import type { Evidence } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
 import type { World } from '../base/world.ts';
-import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, decodeProbe, decodeProbed, decodeTuned, encodeAbort, encodeCredit, encodeHeartbeat, encodeHello, encodeProbed, encodeTuned } from './control.ts';
-import { FRAME_BYTES, HEADER_BYTES, PROTOCOL_VERSION, claimedVersion, decodeFrame, encodeFrame, linkFrame } from './frame.ts';
+import {
+  decodeAbort,
+  decodeCredit,
+  decodeHeartbeat,
+  decodeHello,
+  decodeProbe,
+  decodeProbed,
+  decodeTuned,
+  encodeAbort,
+  encodeCredit,
+  encodeHeartbeat,
+  encodeHello,
+  encodeProbed,
+  encodeTuned,
+} from './control.ts';
+import {
+  FRAME_BYTES,
+  HEADER_BYTES,
+  PROTOCOL_VERSION,
+  claimedVersion,
+  decodeFrame,
+  encodeFrame,
+  linkFrame,
+} from './frame.ts';
 import type { Frame } from './frame.ts';
 import { Inbox, describe } from './inbox.ts';
 import { Outbox } from './outbox.ts';
@@ -30,15 +53,27 @@ export interface LinkOptions {
   /** Silence after which the peer counts as dead. */
   readonly silentMs?: number;
   readonly heartbeatMs?: number;
-  /** Most bytes handed to the wire and not yet sent, unless the tuner finds better; 256 KiB was fastest on data channels. */
+  /**
+   * Most bytes handed to the wire and not yet sent, unless the tuner finds better; 256 KiB was fastest on data
+   * channels.
+   */
   readonly windowBytes?: number;
-  /** Longest that the tuner may take before the first data, for both directions; the shorter of both ends' counts, 0 (the default) turns it off. */
+  /**
+   * Longest that the tuner may take before the first data, for both directions; the shorter of both ends' counts, 0
+   * (the default) turns it off.
+   */
   readonly tuneMs?: number;
-  /** Kind of the ICE candidate that the packets take, if somebody knows it or will: host, srflx, prflx or relay. For the report. */
+  /**
+   * Kind of the ICE candidate that the packets take, if somebody knows it or will: host, srflx, prflx or relay. For the
+   * report.
+   */
   readonly path?: string | (() => string | undefined);
   /** Longest wait of one receive from a peer that still gives signs of life; unlimited by default. */
   readonly deadlineMs?: number;
-  /** Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that holds up the others and not a fellow victim. */
+  /**
+   * Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that
+   * holds up the others and not a fellow victim.
+   */
   readonly waitsFor?: () => number | undefined;
   /** From the rank whose message is overdue to the one at fault, by what heartbeats told. */
   readonly blame?: (peer: number) => number;
@@ -46,17 +81,30 @@ export interface LinkOptions {
   readonly worldSize?: number;
 }
 
-/** A peer that has not heard us says hello anew for each link that it starts; more answers than this would fill our control lane at its will. */
+/**
+ * A peer that has not heard us says hello anew for each link that it starts; more answers than this would fill our
+ * control lane at its will.
+ */
 const MAX_HELLOS = 64;
 
-export function createLink(options: LinkOptions): Link { return new LaneLink(options); }
+export function createLink(options: LinkOptions): Link {
+  return new LaneLink(options);
+}
 
 class LaneLink implements Link {
   readonly peer: number;
   readonly kind: string;
   readonly failed: Promise<PeerError>;
   readonly tuned: Promise<void>;
-  readonly stats = { payloadSent: 0, framingSent: 0, payloadReceived: 0, framingReceived: 0, dropped: 0, roundTripMs: NaN, peerWaitsFor: undefined } satisfies LinkStats as Mutable<LinkStats>;
+  readonly stats = {
+    payloadSent: 0,
+    framingSent: 0,
+    payloadReceived: 0,
+    framingReceived: 0,
+    dropped: 0,
+    roundTripMs: NaN,
+    peerWaitsFor: undefined,
+  } satisfies LinkStats as Mutable<LinkStats>;
   readonly #self: number;
   readonly #run: number;
   readonly #view: number;
@@ -93,13 +141,33 @@ class LaneLink implements Link {
   #echo = { sentAt: NaN, at: NaN };
 
   constructor(options: LinkOptions) {
-    const { lanes, peer, self, run, view, world, silentMs = 6000, heartbeatMs = 1000, windowBytes = 256 * 1024, deadlineMs = Infinity, tuneMs = 0 } = options;
+    const {
+      lanes,
+      peer,
+      self,
+      run,
+      view,
+      world,
+      silentMs = 6000,
+      heartbeatMs = 1000,
+      windowBytes = 256 * 1024,
+      deadlineMs = Infinity,
+      tuneMs = 0,
+    } = options;
     this.#waitsFor = options.waitsFor ?? (() => undefined);
     this.#blame = options.blame ?? ((waited) => waited);
     this.#worldSize = options.worldSize ?? Infinity;
-    this.#useless = { stale: new Strikes(STALE), idle: new Strikes(IDLE), heartbeat: new Strikes(heartbeatLimit(heartbeatMs, silentMs)) };
+    this.#useless = {
+      stale: new Strikes(STALE),
+      idle: new Strikes(IDLE),
+      heartbeat: new Strikes(heartbeatLimit(heartbeatMs, silentMs)),
+    };
     const minimum = minimumWindow(FRAME_BYTES);
-    if (windowBytes < minimum) throw new ConfigError('windowBytes', `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`);
+    if (windowBytes < minimum)
+      throw new ConfigError(
+        'windowBytes',
+        `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`,
+      );
     this.peer = peer;
     this.kind = lanes.bulk.kind;
     this.#self = self;
@@ -115,8 +183,12 @@ class LaneLink implements Link {
     this.#path = typeof path === 'function' ? path : () => path;
     const { bulk, latency } = lanes;
     this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
-    this.failed = new Promise((resolve) => { this.#resolveFailed = resolve; });
-    this.tuned = new Promise((resolve) => { this.#resolveTuned = resolve; });
+    this.failed = new Promise((resolve) => {
+      this.#resolveFailed = resolve;
+    });
+    this.tuned = new Promise((resolve) => {
+      this.#resolveTuned = resolve;
+    });
     const fault = (evidence: Evidence, detail: string): void => this.#fail(new PeerError(peer, evidence, detail), true);
     this.#inbox = new Inbox(self, peer, {
       fault,
@@ -124,32 +196,50 @@ class LaneLink implements Link {
       credit: (consumed) => this.#whenOpen(linkFrame('credit', run, view, encodeCredit(consumed))),
       now: () => world.now(),
     });
-    this.#outbox = new Outbox({ bulk, latency: this.#dataWires[1] }, { run, view, choice: { frameBytes: FRAME_BYTES, windowBytes } }, {
-      fault,
-      announce: (tag, dtype, total) => this.#whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
-      sent: (payload, framing) => {
-        this.stats.payloadSent += payload;
-        this.stats.framingSent += framing;
-        this.#rates.sending.add(payload, world.now());
+    this.#outbox = new Outbox(
+      { bulk, latency: this.#dataWires[1] },
+      { run, view, choice: { frameBytes: FRAME_BYTES, windowBytes } },
+      {
+        fault,
+        announce: (tag, dtype, total) => this.#whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
+        sent: (payload, framing) => {
+          this.stats.payloadSent += payload;
+          this.stats.framingSent += framing;
+          this.#rates.sending.add(payload, world.now());
+        },
       },
-    });
+    );
     this.#lastHeard = world.now();
     this.#nextTick = this.#lastHeard;
     for (const wire of this.#wires()) this.#listen(wire);
-    for (const wire of this.#dataWires) wire.onDrain = () => { if (this.#tuner) this.#tuner.pump(); this.#outbox.pump(); };
+    for (const wire of this.#dataWires)
+      wire.onDrain = () => {
+        if (this.#tuner) this.#tuner.pump();
+        this.#outbox.pump();
+      };
     this.#sendHello();
     this.#arm();
   }
 
-  send(tag: Tag, data: TypedArray): Promise<void> { return this.#outbox.send(tag, data); }
+  send(tag: Tag, data: TypedArray): Promise<void> {
+    return this.#outbox.send(tag, data);
+  }
 
-  recv(tag: Tag, out: TypedArray): Promise<void> { return this.#inbox.recv(tag, out) as Promise<unknown> as Promise<void>; }
+  recv(tag: Tag, out: TypedArray): Promise<void> {
+    return this.#inbox.recv(tag, out) as Promise<unknown> as Promise<void>;
+  }
 
-  recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> { return this.#inbox.recvUpTo(tag, dtype, maxCount); }
+  recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> {
+    return this.#inbox.recvUpTo(tag, dtype, maxCount);
+  }
 
-  note(called: Called): void { this.#inbox.note(called); }
+  note(called: Called): void {
+    this.#inbox.note(called);
+  }
 
-  abort(error: PeerError): void { this.#fail(error, true); }
+  abort(error: PeerError): void {
+    this.#fail(error, true);
+  }
 
   allowSilence(silentMs: number): void {
     this.#silentMs = silentMs;
@@ -168,21 +258,34 @@ class LaneLink implements Link {
     const { sending, receiving } = this.#probed;
     const path = this.#path();
     return {
-      peer, kind, route: routeOf(kind, path), path: path ?? kind, roundTripMs: this.stats.roundTripMs,
-      sending: { probed: sending > 0 ? sending / 1000 : NaN, observed: this.#rates.sending.mbs }, receiving: { probed: receiving > 0 ? receiving / 1000 : NaN, observed: this.#rates.receiving.mbs },
+      peer,
+      kind,
+      route: routeOf(kind, path),
+      path: path ?? kind,
+      roundTripMs: this.stats.roundTripMs,
+      sending: { probed: sending > 0 ? sending / 1000 : NaN, observed: this.#rates.sending.mbs },
+      receiving: { probed: receiving > 0 ? receiving / 1000 : NaN, observed: this.#rates.receiving.mbs },
       ...this.#outbox.choice,
     };
   }
 
-  #wires(): Wire[] { return [...new Set([this.#lanes.control, ...this.#dataWires])]; }
+  #wires(): Wire[] {
+    return [...new Set([this.#lanes.control, ...this.#dataWires])];
+  }
 
   #listen(wire: Wire): void {
     wire.onMessage = (message) => this.#receive(message, wire);
     wire.onClose = (reason, broken) => {
-      if (broken) { this.#fail(new PeerError(this.peer, 'corrupt', reason), true); return; }
+      if (broken) {
+        this.#fail(new PeerError(this.peer, 'corrupt', reason), true);
+        return;
+      }
       // The lanes of a leaving peer close one by one; its last data may still be on another.
       if (this.#leftOn.has(wire)) return;
-      this.#fail(new PeerError(this.peer, 'closed', `${reason}; its tab was closed, reloaded or lost the connection`), true);
+      this.#fail(
+        new PeerError(this.peer, 'closed', `${reason}; its tab was closed, reloaded or lost the connection`),
+        true,
+      );
     };
   }
 
@@ -207,29 +310,60 @@ class LaneLink implements Link {
       if (!(error instanceof FormatError)) throw error;
       const version = claimedVersion(message);
       if (version !== undefined && version !== PROTOCOL_VERSION) {
-        this.#fail(new PeerError(this.peer, 'version', `it speaks protocol version ${version}, this tab ${PROTOCOL_VERSION}; reload both tabs`), true);
+        this.#fail(
+          new PeerError(
+            this.peer,
+            'version',
+            `it speaks protocol version ${version}, this tab ${PROTOCOL_VERSION}; reload both tabs`,
+          ),
+          true,
+        );
       } else this.#fail(new PeerError(this.peer, 'corrupt', error.message), true);
     }
   }
 
   #dispatch(frame: Frame, wire: Wire): void {
     switch (frame.type) {
-      case 'data': this.#inbox.data(frame); return;
-      case 'announce': this.#inbox.announce(frame); return;
-      case 'grant': this.#outbox.grant(frame); return;
-      case 'credit': this.#outbox.credit(decodeCredit(frame.payload)); return;
-      case 'heartbeat': this.#heartbeat(frame); return;
-      case 'abort': this.#aborted(decodeAbort(frame.payload, this.peer)); return;
+      case 'data':
+        this.#inbox.data(frame);
+        return;
+      case 'announce':
+        this.#inbox.announce(frame);
+        return;
+      case 'grant':
+        this.#outbox.grant(frame);
+        return;
+      case 'credit':
+        this.#outbox.credit(decodeCredit(frame.payload));
+        return;
+      case 'heartbeat':
+        this.#heartbeat(frame);
+        return;
+      case 'abort':
+        this.#aborted(decodeAbort(frame.payload, this.peer));
+        return;
       case 'leave':
         if (this.#leftOn.has(wire)) this.#strike('idle', 'goodbyes that it has said');
         this.#leftOn.add(wire);
-        if (this.#dataWires.every((lane) => this.#leftOn.has(lane))) this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
+        if (this.#dataWires.every((lane) => this.#leftOn.has(lane)))
+          this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
         return;
-      case 'hello': this.#hello(frame); return;
-      case 'probe': this.#probe(frame); return;
-      case 'probed': if (!this.#tuner?.probed(decodeProbed(frame.payload))) this.#strike('idle', 'answers to probes that nobody sent'); return;
-      case 'tuned': if (!this.#tuner?.tuned(decodeTuned(frame.payload))) this.#strike('idle', 'results of a tuner that nobody runs'); return;
-      default: frame.type satisfies never;
+      case 'hello':
+        this.#hello(frame);
+        return;
+      case 'probe':
+        this.#probe(frame);
+        return;
+      case 'probed':
+        if (!this.#tuner?.probed(decodeProbed(frame.payload)))
+          this.#strike('idle', 'answers to probes that nobody sent');
+        return;
+      case 'tuned':
+        if (!this.#tuner?.tuned(decodeTuned(frame.payload)))
+          this.#strike('idle', 'results of a tuner that nobody runs');
+        return;
+      default:
+        frame.type satisfies never;
     }
   }
 
@@ -238,18 +372,40 @@ class LaneLink implements Link {
     const strikes = this.#useless[kind];
     if (!strikes.add(this.#world.now())) return;
     const { most, perSecond } = strikes.limit;
-    this.#fail(new PeerError(this.peer, 'corrupt', `it floods the link with ${what}: more than ${most} at once, where ${perSecond} a second are borne`), true);
+    this.#fail(
+      new PeerError(
+        this.peer,
+        'corrupt',
+        `it floods the link with ${what}: more than ${most} at once, where ${perSecond} a second are borne`,
+      ),
+      true,
+    );
   }
 
   #aborted(error: PeerError): void {
     if (error.culprit < this.#worldSize) this.#fail(error, false);
-    else this.#fail(new PeerError(this.peer, 'corrupt', `it ends the run for the fault of rank ${error.culprit}, of ${this.#worldSize} ranks`), true);
+    else
+      this.#fail(
+        new PeerError(
+          this.peer,
+          'corrupt',
+          `it ends the run for the fault of rank ${error.culprit}, of ${this.#worldSize} ranks`,
+        ),
+        true,
+      );
   }
 
   #hello(frame: Frame): void {
     const { sender, receiver, heard, lanes, tuneMs } = decodeHello(frame.payload);
     if (sender !== this.peer || receiver !== this.#self) {
-      this.#fail(new PeerError(this.peer, 'corrupt', `it says that it is rank ${sender} and speaks to rank ${receiver}, expected ${this.peer} and ${this.#self}`), true);
+      this.#fail(
+        new PeerError(
+          this.peer,
+          'corrupt',
+          `it says that it is rank ${sender} and speaks to rank ${receiver}, expected ${this.peer} and ${this.#self}`,
+        ),
+        true,
+      );
       return;
     }
     if (++this.#hellos > MAX_HELLOS) {
@@ -257,7 +413,14 @@ class LaneLink implements Link {
       return;
     }
     if (lanes !== this.#dataWires.length) {
-      this.#fail(new PeerError(this.peer, 'corrupt', `it has ${lanes} lanes for data, this tab ${this.#dataWires.length}; both ends must open the same channels`), true);
+      this.#fail(
+        new PeerError(
+          this.peer,
+          'corrupt',
+          `it has ${lanes} lanes for data, this tab ${this.#dataWires.length}; both ends must open the same channels`,
+        ),
+        true,
+      );
       return;
     }
     const first = !this.#open;
@@ -278,7 +441,11 @@ class LaneLink implements Link {
     const { bulk } = this.#lanes;
     const [run, view] = [this.#run, this.#view];
     this.#tuner = new LinkTuner({
-      world: this.#world, budgetMs, first: this.#self < this.peer, choice: this.#outbox.choice, buffered: () => bulk.bufferedAmount,
+      world: this.#world,
+      budgetMs,
+      first: this.#self < this.peer,
+      choice: this.#outbox.choice,
+      buffered: () => bulk.bufferedAmount,
       probe: (payload) => this.#transmit(bulk, linkFrame('probe', run, view, payload)),
       tell: (tuned) => this.#transmit(this.#lanes.control, linkFrame('tuned', run, view, encodeTuned(tuned))),
       done: ({ choice, sending, receiving }) => {
@@ -296,12 +463,34 @@ class LaneLink implements Link {
     this.#probed.bytes += frame.payload.length;
     if (left === 0) this.#probed.bursts++;
     if (!this.#tuner || this.#probed.bytes > MAX_PROBE_BYTES || this.#probed.bursts > MAX_BURSTS) {
-      this.#fail(new PeerError(this.peer, 'corrupt', `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${this.#tuner ? MAX_PROBE_BYTES : 0} in ${this.#tuner ? MAX_BURSTS : 0}`), true);
-    } else if (left === 0) this.#transmit(this.#lanes.control, linkFrame('probed', this.#run, this.#view, encodeProbed(burst)));
+      this.#fail(
+        new PeerError(
+          this.peer,
+          'corrupt',
+          `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${this.#tuner ? MAX_PROBE_BYTES : 0} in ${this.#tuner ? MAX_BURSTS : 0}`,
+        ),
+        true,
+      );
+    } else if (left === 0)
+      this.#transmit(this.#lanes.control, linkFrame('probed', this.#run, this.#view, encodeProbed(burst)));
   }
 
   #sendHello(): void {
-    this.#transmit(this.#lanes.control, linkFrame('hello', this.#run, this.#view, encodeHello({ sender: this.#self, receiver: this.peer, heard: this.#open, lanes: this.#dataWires.length, tuneMs: this.#tuneMs })));
+    this.#transmit(
+      this.#lanes.control,
+      linkFrame(
+        'hello',
+        this.#run,
+        this.#view,
+        encodeHello({
+          sender: this.#self,
+          receiver: this.peer,
+          heard: this.#open,
+          lanes: this.#dataWires.length,
+          tuneMs: this.#tuneMs,
+        }),
+      ),
+    );
   }
 
   #whenOpen(frame: Frame): void {
@@ -316,7 +505,12 @@ class LaneLink implements Link {
 
   #sendHeartbeat(): void {
     const now = this.#world.now();
-    const payload = encodeHeartbeat({ sentAt: now, echo: this.#echo.sentAt, heldMs: now - this.#echo.at, waitsFor: this.#waitsFor() });
+    const payload = encodeHeartbeat({
+      sentAt: now,
+      echo: this.#echo.sentAt,
+      heldMs: now - this.#echo.at,
+      waitsFor: this.#waitsFor(),
+    });
     this.#transmit(this.#lanes.control, linkFrame('heartbeat', this.#run, this.#view, payload));
   }
 
@@ -325,7 +519,10 @@ class LaneLink implements Link {
     this.#strike('heartbeat', 'heartbeats');
     if (this.#error) return;
     if (waitsFor !== undefined && waitsFor >= this.#worldSize) {
-      this.#fail(new PeerError(this.peer, 'corrupt', `it waits for rank ${waitsFor}, of ${this.#worldSize} ranks`), true);
+      this.#fail(
+        new PeerError(this.peer, 'corrupt', `it waits for rank ${waitsFor}, of ${this.#worldSize} ranks`),
+        true,
+      );
       return;
     }
     this.stats.peerWaitsFor = waitsFor;
@@ -344,21 +541,36 @@ class LaneLink implements Link {
     const now = this.#world.now();
     const lateMs = now - this.#nextTick;
     if (lateMs > 2 * this.#heartbeatMs) {
-      // This tab itself was frozen or busy: what the peer sent meanwhile is still in our queues, so give it two heartbeats to show.
+      // This tab itself was frozen or busy: what the peer sent meanwhile is still in our queues, so give it two
+      // heartbeats to show.
       this.#lastHeard = Math.max(this.#lastHeard, now - this.#silentMs + 2 * this.#heartbeatMs);
       this.#inbox.excuse(lateMs + 2 * this.#heartbeatMs);
       this.#nextTick = now;
     }
     const quietMs = now - this.#lastHeard;
     if (quietMs > this.#silentMs) {
-      this.#fail(new PeerError(this.peer, 'silent', `nothing came from it for ${Math.round(quietMs)} ms, more than ${this.#silentMs} ms`), true);
+      this.#fail(
+        new PeerError(
+          this.peer,
+          'silent',
+          `nothing came from it for ${Math.round(quietMs)} ms, more than ${this.#silentMs} ms`,
+        ),
+        true,
+      );
       return;
     }
     const oldest = this.#deadlineMs < Infinity ? this.#inbox.oldest() : undefined;
     if (oldest && now - oldest.since > this.#deadlineMs) {
       const culprit = this.#blame(this.peer);
       const sender = culprit === this.peer ? 'it' : `rank ${this.peer}, which waits in turn,`;
-      this.#fail(new PeerError(culprit, 'slow', `${describe(oldest.tag)}: ${sender} did not send ${oldest.signature} within ${this.#deadlineMs} ms (last heard ${Math.round(quietMs)} ms ago)`), true);
+      this.#fail(
+        new PeerError(
+          culprit,
+          'slow',
+          `${describe(oldest.tag)}: ${sender} did not send ${oldest.signature} within ${this.#deadlineMs} ms (last heard ${Math.round(quietMs)} ms ago)`,
+        ),
+        true,
+      );
       return;
     }
     this.#sendHeartbeat();
@@ -388,7 +600,9 @@ class LaneLink implements Link {
 function routeOf(kind: string, path: string | undefined): LinkRoute {
   if (path === 'relay') return 'relayed';
   if (path === 'host' || path === 'srflx' || path === 'prflx') return 'direct';
-  return kind === 'same browser' || kind === 'message-port' || kind === 'broadcast-channel' ? 'same browser' : 'unknown';
+  return kind === 'same browser' || kind === 'message-port' || kind === 'broadcast-channel'
+    ? 'same browser'
+    : 'unknown';
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

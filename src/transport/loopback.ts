@@ -1,5 +1,6 @@
-// Wires inside one process: each message is copied and handed over in order, in a microtask, or after a simulated delay and bandwidth by the World's timers.
-// loopbackMesh joins N ranks all to all; it serves tests, the simulator and several ranks in one tab.
+// Wires inside one process: each message is copied and handed over in order, in a microtask, or after a simulated delay
+// and bandwidth by the World's timers. loopbackMesh joins N ranks all to all; it serves tests, the simulator and
+// several ranks in one tab.
 
 import type { World } from '../base/world.ts';
 import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
@@ -26,13 +27,22 @@ class LoopbackWire extends BaseWire {
   #busyUntil = 0;
   #lent: Uint8Array<ArrayBuffer> | undefined;
 
-  constructor(options: LoopbackOptions) { super(); this.#options = options; }
+  constructor(options: LoopbackOptions) {
+    super();
+    this.#options = options;
+  }
 
-  get bufferedAmount(): number { return this.#buffered; }
+  get bufferedAmount(): number {
+    return this.#buffered;
+  }
 
-  connect(peer: LoopbackWire): void { this.#peer = peer; }
+  connect(peer: LoopbackWire): void {
+    this.#peer = peer;
+  }
 
-  lend(bytes: number): Uint8Array<ArrayBuffer> { return (this.#lent = new Uint8Array(bytes)); }
+  lend(bytes: number): Uint8Array<ArrayBuffer> {
+    return (this.#lent = new Uint8Array(bytes));
+  }
 
   send(message: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
@@ -90,14 +100,20 @@ class LoopbackWire extends BaseWire {
     const next = this.#queue.shift();
     const peer = this.#peer!;
     if (next === undefined || peer.#closed) return;
-    if (next instanceof Uint8Array) { peer.deliver(next); return; }
+    if (next instanceof Uint8Array) {
+      peer.deliver(next);
+      return;
+    }
     peer.#closed = true;
     peer.closed(next.close);
   }
 }
 
 /** Two ends of one pipe, and `cut`, which ends it as a crash would. */
-export interface LoopbackPair { readonly ends: readonly [Wire, Wire]; cut(reason: string): void }
+export interface LoopbackPair {
+  readonly ends: readonly [Wire, Wire];
+  cut(reason: string): void;
+}
 
 export function loopbackPair(options: LoopbackOptions = {}): LoopbackPair {
   const a = new LoopbackWire(options);
@@ -133,11 +149,22 @@ export function loopbackMesh(size: number, world: World, options: LoopbackMeshOp
   const pairs = Array.from({ length: size }, () => [] as LoopbackPair[]);
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
-      const [control, bulk, latency] = [0, 1, 2].map(() => loopbackPair({ ...options, world })) as [LoopbackPair, LoopbackPair, LoopbackPair];
+      const [control, bulk, latency] = [0, 1, 2].map(() => loopbackPair({ ...options, world })) as [
+        LoopbackPair,
+        LoopbackPair,
+        LoopbackPair,
+      ];
       pairs[a]!.push(control, bulk, latency);
       pairs[b]!.push(control, bulk, latency);
-      for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) {
-        const lanes: Lanes = { control: wrap(control.ends[end], self, peer, 'control'), bulk: wrap(bulk.ends[end], self, peer, 'bulk'), latency: wrap(latency.ends[end], self, peer, 'latency') };
+      for (const [end, self, peer] of [
+        [0, a, b],
+        [1, b, a],
+      ] as const) {
+        const lanes: Lanes = {
+          control: wrap(control.ends[end], self, peer, 'control'),
+          bulk: wrap(bulk.ends[end], self, peer, 'bulk'),
+          latency: wrap(latency.ends[end], self, peer, 'latency'),
+        };
         links[self]!.set(peer, createLink({ lanes, peer, self, run, view, world, worldSize: size, ...options.link }));
       }
     }
@@ -145,7 +172,11 @@ export function loopbackMesh(size: number, world: World, options: LoopbackMeshOp
   return links.map((own, rank) => ({
     rank,
     links: own,
-    kill: (reason = 'the loopback wire was cut') => { for (const pair of pairs[rank]!) pair.cut(reason); },
-    leave: () => { for (const link of own.values()) link.leave(); },
+    kill: (reason = 'the loopback wire was cut') => {
+      for (const pair of pairs[rank]!) pair.cut(reason);
+    },
+    leave: () => {
+      for (const link of own.values()) link.leave();
+    },
   }));
 }

@@ -1,7 +1,9 @@
-// A Wire over a MessagePort: between two workers, a worker and its page, or two tabs of one browser. Each message travels as a transferred buffer.
-// A port tells nothing about its queue, so the receiver acknowledges: on the port, an ArrayBuffer is a message, a number is the bytes handed
-// over since the last number, a string is the reason for closing, a list of one string the same for a peer that broke the rules. Cost: one copy per message (the caller keeps its bytes), none for one that was lent.
-// relayChannel is the page's half for browsers that cannot transfer a data channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
+// A Wire over a MessagePort: between two workers, a worker and its page, or two tabs of one browser. Each message
+// travels as a transferred buffer. A port tells nothing about its queue, so the receiver acknowledges: on the port, an
+// ArrayBuffer is a message, a number is the bytes handed over since the last number, a string is the reason for
+// closing, a list of one string the same for a peer that broke the rules. Cost: one copy per message (the caller keeps
+// its bytes), none for one that was lent. relayChannel is the page's half for browsers that cannot transfer a data
+// channel: it pumps channel <-> port and lets acknowledgements wait for the channel.
 
 import { BaseWire, LOW_WATER_BYTES } from './base-wire.ts';
 import type { Port } from './pipes/pipes.ts';
@@ -9,12 +11,18 @@ import type { Wire } from './transport.ts';
 import { channelWire } from './webrtc.ts';
 
 /**
- * `kind` says what lies behind the port: 'message-port', 'same browser' for another tab, or 'webrtc relay' when the page relays a data channel. `gone` aborts when the
- * other end is known to be gone, from whoever can tell: a browser may not tell it of the port.
+ * `kind` says what lies behind the port: 'message-port', 'same browser' for another tab, or 'webrtc relay' when the
+ * page relays a data channel. `gone` aborts when the other end is known to be gone, from whoever can tell: a browser
+ * may not tell it of the port.
  */
-export function messagePortWire(port: Port, kind = 'message-port', gone?: AbortSignal): Wire { return new PortWire(port, kind, gone); }
+export function messagePortWire(port: Port, kind = 'message-port', gone?: AbortSignal): Wire {
+  return new PortWire(port, kind, gone);
+}
 
-/** Most that a page passes on to a worker that has not taken it: a sound worker is never so late that a sound peer gets there. */
+/**
+ * Most that a page passes on to a worker that has not taken it: a sound worker is never so late that a sound peer gets
+ * there.
+ */
 export const MAX_RELAYED_BYTES = 128 * 1024 * 1024;
 export const MAX_RELAYED_MESSAGES = 65_536;
 /** Of what the other end gives as a reason. */
@@ -38,13 +46,19 @@ class PortWire extends BaseWire {
     port.addEventListener('messageerror', () => this.#end('a message on the port could not be read'));
     port.addEventListener('close', () => this.#end('the port was closed'));
     // The other end may live much longer than this port.
-    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the port is gone'), { signal: this.#ended.signal });
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the port is gone'), {
+      signal: this.#ended.signal,
+    });
     port.start();
   }
 
-  get bufferedAmount(): number { return this.#buffered; }
+  get bufferedAmount(): number {
+    return this.#buffered;
+  }
 
-  lend(bytes: number): Uint8Array<ArrayBuffer> { return (this.#lent = new Uint8Array(bytes)); }
+  lend(bytes: number): Uint8Array<ArrayBuffer> {
+    return (this.#lent = new Uint8Array(bytes));
+  }
 
   send(message: Uint8Array<ArrayBuffer>): void {
     if (this.#closed) return;
@@ -75,7 +89,13 @@ class PortWire extends BaseWire {
       this.#buffered -= data;
       if (before >= LOW_WATER_BYTES && this.#buffered < LOW_WATER_BYTES) this.drained();
     } else if (typeof data === 'string') this.#end(data.slice(0, MAX_REASON));
-    else this.#end(Array.isArray(data) && typeof data[0] === 'string' ? data[0].slice(0, MAX_REASON) : 'it broke the protocol of the port', true);
+    else
+      this.#end(
+        Array.isArray(data) && typeof data[0] === 'string'
+          ? data[0].slice(0, MAX_REASON)
+          : 'it broke the protocol of the port',
+        true,
+      );
   }
 
   #end(reason: string, broken = false): void {
@@ -87,12 +107,18 @@ class PortWire extends BaseWire {
   }
 }
 
-/** Joins a data channel of this page to a port whose other end a worker holds as `messagePortWire(port, 'webrtc relay')`. Either end's close closes both. */
+/**
+ * Joins a data channel of this page to a port whose other end a worker holds as `messagePortWire(port, 'webrtc
+ * relay')`. Either end's close closes both.
+ */
 export function relayChannel(channel: RTCDataChannel, port: MessagePort): void {
   relayWire(channelWire(channel), port);
 }
 
-/** The pump behind relayChannel, over any wire. What the worker has not taken is counted: nothing can hold a data channel back, so a peer that sends more is cut off. */
+/**
+ * The pump behind relayChannel, over any wire. What the worker has not taken is counted: nothing can hold a data
+ * channel back, so a peer that sends more is cut off.
+ */
 export function relayWire(wire: Wire, port: MessagePort): void {
   let owed = 0;
   const untaken = { bytes: 0, messages: 0 };
@@ -129,7 +155,10 @@ export function relayWire(wire: Wire, port: MessagePort): void {
   wire.onMessage = (message) => {
     untaken.bytes += message.byteLength;
     if (++untaken.messages > MAX_RELAYED_MESSAGES || untaken.bytes > MAX_RELAYED_BYTES) {
-      end(`it sent ${untaken.bytes} bytes in ${untaken.messages} messages that this tab could not take yet; at most ${MAX_RELAYED_BYTES} and ${MAX_RELAYED_MESSAGES} are kept`, true);
+      end(
+        `it sent ${untaken.bytes} bytes in ${untaken.messages} messages that this tab could not take yet; at most ${MAX_RELAYED_BYTES} and ${MAX_RELAYED_MESSAGES} are kept`,
+        true,
+      );
       return;
     }
     const whole = message.byteLength === message.buffer.byteLength ? message.buffer : message.slice().buffer;

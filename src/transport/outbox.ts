@@ -1,9 +1,11 @@
-// The sending half of a link: cuts messages into frames, at most `windowBytes` handed to the wire and not yet sent, refilled by the wire's drain event.
-// A message up to EAGER_BYTES goes at once while at most 16 MiB or 4096 of them are unconsumed at the receiver; a larger one is announced and goes when granted.
-// So the receiver never buffers more than it allowed, and a send that nobody awaits yet holds up no other that somebody awaits (small before large).
-// A tiny message, up to TINY_BYTES, goes by the latency lane if there is one and first by the bulk lane if not; so it never waits behind frames of others, nor,
-// up to 4 MiB of such, for their credit.
-// Cost: one copy of the payload per frame, behind the header: into a buffer that the wire lends and gives away, or into one that is used again.
+// The sending half of a link: cuts messages into frames, at most `windowBytes` handed to the wire and not yet sent,
+// refilled by the wire's drain event. A message up to EAGER_BYTES goes at once while at most 16 MiB or 4096 of them are
+// unconsumed at the receiver; a larger one is announced and goes when granted. So the receiver never buffers more than
+// it allowed, and a send that nobody awaits yet holds up no other that somebody awaits (small before large). A tiny
+// message, up to TINY_BYTES, goes by the latency lane if there is one and first by the bulk lane if not; so it never
+// waits behind frames of others, nor, up to 4 MiB of such, for their credit.
+// Cost: one copy of the payload per frame, behind the header: into a buffer that the wire lends and gives away, or into
+// one that is used again.
 
 import { InternalError } from '../base/errors.ts';
 import type { PeerError } from '../base/errors.ts';
@@ -17,7 +19,10 @@ import type { Choice } from './tune-link.ts';
 
 /** Largest message of the latency lane. */
 export const TINY_BYTES = 16 * 1024;
-/** What may be unconsumed at the receiver, of all and of others than tiny messages; well within what it takes (inbox.ts). */
+/**
+ * What may be unconsumed at the receiver, of all and of others than tiny messages; well within what it takes
+ * (inbox.ts).
+ */
 const MAX_UNCONSUMED = { bytes: 20 * 1024 * 1024, messages: 4096 } as const;
 const MAX_UNCONSUMED_SMALL = { bytes: 16 * 1024 * 1024, messages: 3072 } as const;
 /** Of the latency lane: the low-water mark and four messages. */
@@ -46,7 +51,10 @@ export class Outbox {
   readonly #view: number;
   #choice: Choice;
   #scratch: Uint8Array<ArrayBuffer>;
-  /** Tiny and small messages on their way, those that wait for credit, granted large ones, large ones that wait for a grant. */
+  /**
+   * Tiny and small messages on their way, those that wait for credit, granted large ones, large ones that wait for a
+   * grant.
+   */
   readonly #tiny: Outgoing[] = [];
   readonly #small: Outgoing[] = [];
   readonly #heldTiny: Outgoing[] = [];
@@ -60,7 +68,11 @@ export class Outbox {
   #open: 'no' | 'latency' | 'all' = 'no';
   #error: PeerError | undefined;
 
-  constructor(lanes: { readonly bulk: Wire; readonly latency?: Wire | undefined }, identity: { run: number; view: number; choice: Choice }, events: OutboxEvents) {
+  constructor(
+    lanes: { readonly bulk: Wire; readonly latency?: Wire | undefined },
+    identity: { run: number; view: number; choice: Choice },
+    events: OutboxEvents,
+  ) {
     this.#bulk = lanes.bulk;
     this.#latency = lanes.latency;
     this.#run = identity.run;
@@ -76,11 +88,16 @@ export class Outbox {
     this.#scratch = new Uint8Array(choice.frameBytes);
   }
 
-  get choice(): Choice { return this.#choice; }
+  get choice(): Choice {
+    return this.#choice;
+  }
 
   send(tag: Tag, data: TypedArray): Promise<void> {
     const { promise, resolve, reject } = withResolvers<void>();
-    if (this.#error) { reject(this.#error); return promise; }
+    if (this.#error) {
+      reject(this.#error);
+      return promise;
+    }
     const message: Outgoing = { tag, dtype: dtypeOf(data), bytes: bytesOf(data), offset: 0, resolve, reject };
     if (message.bytes.length <= EAGER_BYTES) {
       (message.bytes.length <= TINY_BYTES ? this.#heldTiny : this.#held).push(message);
@@ -103,15 +120,24 @@ export class Outbox {
       this.#parked.delete(key);
       this.#large.push(message);
       this.pump();
-    } else if (this.#grants.has(key) || this.#grants.size >= MAX_EARLY_FRAMES) this.#events.fault('corrupt', `it asked for ${describe(frame)} too often`);
+    } else if (this.#grants.has(key) || this.#grants.size >= MAX_EARLY_FRAMES)
+      this.#events.fault('corrupt', `it asked for ${describe(frame)} too often`);
     else this.#grants.add(key);
   }
 
   credit(consumed: Credit): void {
     const { bytes, messages } = this.#consumed;
     // A credit that gives nothing serves nothing: the receiver tells only of what it has consumed since.
-    if (consumed.bytes < bytes || consumed.messages <= messages || consumed.bytes > this.#started.bytes || consumed.messages > this.#started.messages) {
-      this.#events.fault('corrupt', `it says that it consumed ${consumed.bytes} bytes in ${consumed.messages} messages, of ${this.#started.bytes} in ${this.#started.messages}`);
+    if (
+      consumed.bytes < bytes ||
+      consumed.messages <= messages ||
+      consumed.bytes > this.#started.bytes ||
+      consumed.messages > this.#started.messages
+    ) {
+      this.#events.fault(
+        'corrupt',
+        `it says that it consumed ${consumed.bytes} bytes in ${consumed.messages} messages, of ${this.#started.bytes} in ${this.#started.messages}`,
+      );
       return;
     }
     this.#consumed = consumed;
@@ -121,7 +147,15 @@ export class Outbox {
 
   fail(error: PeerError): void {
     this.#error = error;
-    for (const message of [...this.#tiny, ...this.#small, ...this.#heldTiny, ...this.#held, ...this.#large, ...this.#parked.values()]) message.reject(error);
+    for (const message of [
+      ...this.#tiny,
+      ...this.#small,
+      ...this.#heldTiny,
+      ...this.#held,
+      ...this.#large,
+      ...this.#parked.values(),
+    ])
+      message.reject(error);
     this.#tiny.length = this.#small.length = this.#heldTiny.length = this.#held.length = this.#large.length = 0;
     this.#parked.clear();
     this.#grants.clear();
@@ -132,7 +166,12 @@ export class Outbox {
     if (this.#open === 'no' || this.#error) return;
     const { windowBytes } = this.#choice;
     if (this.#latency) this.#drain(this.#latency, LATENCY_WINDOW_BYTES, [this.#tiny]);
-    if (this.#open === 'all') this.#drain(this.#bulk, windowBytes, this.#latency ? [this.#small, this.#large] : [this.#tiny, this.#small, this.#large]);
+    if (this.#open === 'all')
+      this.#drain(
+        this.#bulk,
+        windowBytes,
+        this.#latency ? [this.#small, this.#large] : [this.#tiny, this.#small, this.#large],
+      );
   }
 
   #drain(wire: Wire, windowBytes: number, queues: readonly Outgoing[][]): void {
@@ -153,8 +192,14 @@ export class Outbox {
 
   #sendLarge(message: Outgoing): void {
     const key = keyOf(message.tag);
-    if (this.#grants.delete(key)) { this.#large.push(message); return; }
-    if (this.#parked.has(key)) { message.reject(new InternalError(`two sends of ${describe(message.tag)}`)); return; }
+    if (this.#grants.delete(key)) {
+      this.#large.push(message);
+      return;
+    }
+    if (this.#parked.has(key)) {
+      message.reject(new InternalError(`two sends of ${describe(message.tag)}`));
+      return;
+    }
     this.#parked.set(key, message);
     this.#events.announce(message.tag, message.dtype, message.bytes.length);
   }
@@ -168,7 +213,11 @@ export class Outbox {
     while (held.length > 0) {
       const { length } = held[0]!.bytes;
       const { bytes, messages } = this.#started;
-      if (bytes + length - this.#consumed.bytes > limit.bytes || messages + 1 - this.#consumed.messages > limit.messages) return;
+      if (
+        bytes + length - this.#consumed.bytes > limit.bytes ||
+        messages + 1 - this.#consumed.messages > limit.messages
+      )
+        return;
       this.#started = { bytes: bytes + length, messages: messages + 1 };
       queue.push(held.shift()!);
     }
@@ -178,7 +227,17 @@ export class Outbox {
     const { tag, dtype, bytes, offset } = message;
     const frame = wire.lend?.(HEADER_BYTES + size) ?? this.#scratch.subarray(0, HEADER_BYTES + size);
     writeHeader(new DataView(frame.buffer, frame.byteOffset, HEADER_BYTES), {
-      type: 'data', run: this.#run, view: this.#view, group: tag.group, seq: tag.seq, chunk: tag.chunk, kind: tag.kind, dtype, args: tag.args ?? 0, total: bytes.length, offset,
+      type: 'data',
+      run: this.#run,
+      view: this.#view,
+      group: tag.group,
+      seq: tag.seq,
+      chunk: tag.chunk,
+      kind: tag.kind,
+      dtype,
+      args: tag.args ?? 0,
+      total: bytes.length,
+      offset,
     });
     frame.set(bytes.subarray(offset, offset + size), HEADER_BYTES);
     wire.send(frame);

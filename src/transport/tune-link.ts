@@ -1,9 +1,12 @@
-// The link tuner: real frames over the bulk lane, once, before its first data, find frame size and window for each direction of one pair and the MB/s that they give.
-// Order: the lower rank probes, says `tuned`, then the higher one probes and says `tuned`; data waits until both are done or the time is up (control and latency
-// lanes do not wait). Time: half of what both ends allow, for each direction. A burst counts when the receiver says that its last byte came. After the first burst
-// it is known how many candidates can be measured ROUNDS times; none, on a link of 20 MB/s with 300 ms. A challenger must beat the default clearly in every round: one lucky
-// burst changes nothing. Bounds: at most MAX_BURSTS bursts and MAX_PROBE_BYTES from a peer, nothing of them is kept.
-// Measured between two Chromium tabs (2 cores, SCTP in one machine): 2 or 4 channels and 2 connections carry what one channel carries, so there is one bulk wire.
+// The link tuner: real frames over the bulk lane, once, before its first data, find frame size and window for each
+// direction of one pair and the MB/s that they give. Order: the lower rank probes, says `tuned`, then the higher one
+// probes and says `tuned`; data waits until both are done or the time is up (control and latency lanes do not wait).
+// Time: half of what both ends allow, for each direction. A burst counts when the receiver says that its last byte
+// came. After the first burst it is known how many candidates can be measured ROUNDS times; none, on a link of 20 MB/s
+// with 300 ms. A challenger must beat the default clearly in every round: one lucky burst changes nothing. Bounds: at
+// most MAX_BURSTS bursts and MAX_PROBE_BYTES from a peer, nothing of them is kept. Measured between two Chromium tabs
+// (2 cores, SCTP in one machine): 2 or 4 channels and 2 connections carry what one channel carries, so there is one
+// bulk wire.
 
 import type { World } from '../base/world.ts';
 import { LOW_WATER_BYTES } from './base-wire.ts';
@@ -11,12 +14,19 @@ import { writeProbe } from './control.ts';
 import type { Tuned } from './control.ts';
 import { FRAME_BYTES, HEADER_BYTES, MAX_FRAME_BYTES } from './frame.ts';
 
-export interface Choice { readonly frameBytes: number; readonly windowBytes: number }
+export interface Choice {
+  readonly frameBytes: number;
+  readonly windowBytes: number;
+}
 
 const KIB = 1024;
 export const DEFAULT_CHOICE: Choice = { frameBytes: FRAME_BYTES, windowBytes: 256 * KIB };
 /** The most promising first: a short time drops the last ones. */
-export const CHALLENGERS: readonly Choice[] = [{ frameBytes: MAX_FRAME_BYTES, windowBytes: 512 * KIB }, { frameBytes: 64 * KIB, windowBytes: 512 * KIB }, { frameBytes: 16 * KIB, windowBytes: 128 * KIB }];
+export const CHALLENGERS: readonly Choice[] = [
+  { frameBytes: MAX_FRAME_BYTES, windowBytes: 512 * KIB },
+  { frameBytes: 64 * KIB, windowBytes: 512 * KIB },
+  { frameBytes: 16 * KIB, windowBytes: 128 * KIB },
+];
 export const ROUNDS = 3;
 /** A challenger's rate must be that much higher than the default's of the same round. */
 export const CLEARLY = 1.15;
@@ -27,16 +37,27 @@ export const MAX_BURSTS = 1 + ROUNDS * (1 + CHALLENGERS.length);
 /** With the heads of last frames that are shorter than a head. */
 export const MAX_PROBE_BYTES = WARM_UP_BYTES + (MAX_BURSTS - 1) * BURST_BYTES + 8 * MAX_BURSTS;
 
-/** The smallest window that a wire with LOW_WATER_BYTES can drain: with a smaller one a blocked frame may wait for an event that has already been. */
-export function minimumWindow(frameBytes: number): number { return LOW_WATER_BYTES + frameBytes; }
+/**
+ * The smallest window that a wire with LOW_WATER_BYTES can drain: with a smaller one a blocked frame may wait for an
+ * event that has already been.
+ */
+export function minimumWindow(frameBytes: number): number {
+  return LOW_WATER_BYTES + frameBytes;
+}
 
-/** Index of the candidate to use. `rounds[r][i]` is the rate of candidate i in round r, 0 being the default: the best of those that beat it clearly in every round. */
+/**
+ * Index of the candidate to use. `rounds[r][i]` is the rate of candidate i in round r, 0 being the default: the best of
+ * those that beat it clearly in every round.
+ */
 export function chooseCandidate(rounds: readonly (readonly number[])[]): number {
   const gains = (rounds[0] ?? []).map((_, i) => Math.min(...rounds.map((rates) => rates[i]! / rates[0]!)));
   return gains.reduce((best, gain, i) => (gain >= CLEARLY && gain > gains[best]! ? i : best), 0);
 }
 
-/** How many challengers can be measured ROUNDS times beside the default, when a burst of the default takes `burstMs` and the first of them is done. */
+/**
+ * How many challengers can be measured ROUNDS times beside the default, when a burst of the default takes `burstMs` and
+ * the first of them is done.
+ */
 export function affordable(leftMs: number, burstMs: number): number {
   const bursts = Math.floor(leftMs / burstMs) + 1;
   return Math.max(0, Math.min(CHALLENGERS.length, Math.floor(bursts / ROUNDS) - 1));
@@ -64,7 +85,14 @@ export interface Tuning {
   readonly receiving: number;
 }
 
-interface Burst { readonly id: number; readonly candidate: number; readonly choice: Choice; readonly startedMs: number; readonly bytes: number; left: number }
+interface Burst {
+  readonly id: number;
+  readonly candidate: number;
+  readonly choice: Choice;
+  readonly startedMs: number;
+  readonly bytes: number;
+  left: number;
+}
 
 export class LinkTuner {
   readonly #options: TunerOptions;
@@ -156,7 +184,10 @@ export class LinkTuner {
 
   #next(): void {
     if (this.#queue.length === 0) {
-      if (this.#rounds.length === ROUNDS || (this.#rounds.length > 0 && this.#candidates.length === 1)) { this.#conclude(); return; }
+      if (this.#rounds.length === ROUNDS || (this.#rounds.length > 0 && this.#candidates.length === 1)) {
+        this.#conclude();
+        return;
+      }
       this.#rounds.push([]);
       this.#queue = this.#candidates.map((_, i) => i);
       // Forth and back: what comes and goes during the rounds favours nobody.
@@ -179,14 +210,20 @@ export class LinkTuner {
     this.#burst = undefined;
     const complete = this.#rounds.filter((rates) => rates.filter(Number.isFinite).length === this.#candidates.length);
     const chosen = complete.length === ROUNDS ? chooseCandidate(complete) : 0;
-    const rates = this.#rounds.map((round) => round[chosen] ?? NaN).filter(Number.isFinite).sort((a, b) => a - b);
+    const rates = this.#rounds
+      .map((round) => round[chosen] ?? NaN)
+      .filter(Number.isFinite)
+      .sort((a, b) => a - b);
     this.#own = { ...this.#candidates[chosen]!, bytesPerMs: rates[rates.length >> 1] ?? this.#partial(unfinished) };
     this.#options.tell(this.#own);
     if (this.#peer) this.#finish();
     else this.#wait();
   }
 
-  /** What a burst had moved when its time was up. The first, short one only opens SCTP's congestion window and measures nothing. */
+  /**
+   * What a burst had moved when its time was up. The first, short one only opens SCTP's congestion window and measures
+   * nothing.
+   */
   #partial(burst: Burst | undefined): number {
     if (!burst || burst.candidate < 0) return 0;
     const ms = this.#options.world.now() - burst.startedMs;
@@ -197,6 +234,10 @@ export class LinkTuner {
     if (this.#over) return;
     this.stop();
     const { frameBytes, windowBytes } = this.#own ?? this.#options.choice;
-    this.#options.done({ choice: { frameBytes, windowBytes }, sending: this.#own?.bytesPerMs ?? 0, receiving: this.#peer?.bytesPerMs ?? 0 });
+    this.#options.done({
+      choice: { frameBytes, windowBytes },
+      sending: this.#own?.bytesPerMs ?? 0,
+      receiving: this.#peer?.bytesPerMs ?? 0,
+    });
   }
 }

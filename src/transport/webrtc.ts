@@ -1,14 +1,20 @@
-// A Wire over an open or opening RTCDataChannel (ordered, reliable), on the page or in a worker that the channel was transferred to.
-// Traps. Chromium closes a channel that sends more than 256 KiB at once and throws when 16 MiB are queued; a bufferedAmountLowThreshold at or above
-// the sender's window never fires. The link has 64 KiB frames and a 256 KiB window unless its tuner finds better (tune-link.ts).
+// A Wire over an open or opening RTCDataChannel (ordered, reliable), on the page or in a worker that the channel was
+// transferred to. Traps. Chromium closes a channel that sends more than 256 KiB at once and throws when 16 MiB are
+// queued; a bufferedAmountLowThreshold at or above the sender's window never fires. The link has 64 KiB frames and a
+// 256 KiB window unless its tuner finds better (tune-link.ts).
 
 import { LimitError } from '../base/errors.ts';
 import { BaseWire, LOW_WATER_BYTES, MAX_MESSAGE_BYTES } from './base-wire.ts';
 import type { ChannelMaker, DataChannel, StatsSource } from './pipes/pipes.ts';
 import type { Wire } from './transport.ts';
 
-/** `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. `gone` aborts when the tab at the other end is known to be gone. */
-export function channelWire(channel: DataChannel, kind = 'webrtc page', gone?: AbortSignal): Wire { return new ChannelWire(channel, kind, gone); }
+/**
+ * `kind` tells people where the channel lives: 'webrtc page' or 'webrtc worker'. `gone` aborts when the tab at the
+ * other end is known to be gone.
+ */
+export function channelWire(channel: DataChannel, kind = 'webrtc page', gone?: AbortSignal): Wire {
+  return new ChannelWire(channel, kind, gone);
+}
 
 class ChannelWire extends BaseWire {
   readonly kind: string;
@@ -17,7 +23,10 @@ class ChannelWire extends BaseWire {
   #opening: Uint8Array<ArrayBuffer>[] = [];
   #openingBytes = 0;
   #fault: string | undefined;
-  /** Aborts when the wire has ended. Chromium keeps a channel with listeners, and with it the connection, for as long as it has not told of its close: for ever if it never does. */
+  /**
+   * Aborts when the wire has ended. Chromium keeps a channel with listeners, and with it the connection, for as long as
+   * it has not told of its close: for ever if it never does.
+   */
   readonly #ended = new AbortController();
 
   constructor(channel: DataChannel, kind: string, gone?: AbortSignal) {
@@ -38,16 +47,25 @@ class ChannelWire extends BaseWire {
     });
     on('bufferedamountlow', () => this.drained());
     on('open', () => this.#flush());
-    on('error', (event: Event) => { this.#fault = faultOf(event); });
+    on('error', (event: Event) => {
+      this.#fault = faultOf(event);
+    });
     on('close', () => this.#end(this.#closeReason()));
-    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'), { signal });
+    gone?.addEventListener('abort', () => this.#end('the tab at the other end of the data channel is gone'), {
+      signal,
+    });
     if (channel.readyState === 'closed' || channel.readyState === 'closing') this.#end(this.#closeReason());
   }
 
-  get bufferedAmount(): number { return this.#channel.bufferedAmount + this.#openingBytes; }
+  get bufferedAmount(): number {
+    return this.#channel.bufferedAmount + this.#openingBytes;
+  }
 
   send(message: Uint8Array<ArrayBuffer>): void {
-    if (message.length > MAX_MESSAGE_BYTES) throw new LimitError(`data channel: expected a message of at most ${MAX_MESSAGE_BYTES} bytes, got ${message.length}; send it in pieces`);
+    if (message.length > MAX_MESSAGE_BYTES)
+      throw new LimitError(
+        `data channel: expected a message of at most ${MAX_MESSAGE_BYTES} bytes, got ${message.length}; send it in pieces`,
+      );
     const { readyState } = this.#channel;
     if (readyState === 'open' && this.#opening.length === 0) this.#put(message);
     else if (readyState === 'connecting' || readyState === 'open') {
@@ -75,7 +93,9 @@ class ChannelWire extends BaseWire {
     try {
       this.#channel.send(message);
     } catch (error) {
-      this.#end(`the data channel refused ${message.length} bytes with ${this.#channel.bufferedAmount} queued (${error instanceof Error ? error.message : String(error)})`);
+      this.#end(
+        `the data channel refused ${message.length} bytes with ${this.#channel.bufferedAmount} queued (${error instanceof Error ? error.message : String(error)})`,
+      );
     }
   }
 
@@ -85,7 +105,9 @@ class ChannelWire extends BaseWire {
     this.closed(reason, broken);
   }
 
-  #closeReason(): string { return this.#fault === undefined ? 'the data channel was closed' : `the data channel failed (${this.#fault})`; }
+  #closeReason(): string {
+    return this.#fault === undefined ? 'the data channel was closed' : `the data channel failed (${this.#fault})`;
+  }
 }
 
 /** What an RTCErrorEvent says; a worker's global scope may not know the class. */
@@ -96,8 +118,9 @@ function faultOf(event: Event): string {
 }
 
 /**
- * The three channels to one peer. Both sides create them under fixed ids (negotiated), before the connection negotiates, so that nothing is said in band.
- * A channel may be transferred to a worker only in the task that created it.
+ * The three channels to one peer. Both sides create them under fixed ids (negotiated), before the connection
+ * negotiates, so that nothing is said in band. A channel may be transferred to a worker only in the task that created
+ * it.
  */
 export function openLanes<C extends DataChannel>(pc: ChannelMaker<C>): { control: C; bulk: C; latency: C } {
   const open = (label: string, id: number): C => {
@@ -112,8 +135,13 @@ export function openLanes<C extends DataChannel>(pc: ChannelMaker<C>): { control
 /** Whose channels are whose: a channel itself does not tell its connection. */
 const connections = new WeakMap<DataChannel, StatsSource>();
 
-/** The connection that `openLanes` made this channel on; undefined for other channels, and where the channel was transferred to. */
-export function connectionOf(channel: DataChannel): StatsSource | undefined { return connections.get(channel); }
+/**
+ * The connection that `openLanes` made this channel on; undefined for other channels, and where the channel was
+ * transferred to.
+ */
+export function connectionOf(channel: DataChannel): StatsSource | undefined {
+  return connections.get(channel);
+}
 
 let transferable: boolean | undefined;
 

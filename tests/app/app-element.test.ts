@@ -11,8 +11,12 @@ import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 /** As much of a lit template as tells what it draws. */
-interface Template { readonly strings: readonly string[]; readonly values: readonly unknown[] }
-const isTemplate = (value: unknown): value is Template => typeof value === 'object' && value !== null && 'strings' in value;
+interface Template {
+  readonly strings: readonly string[];
+  readonly values: readonly unknown[];
+}
+const isTemplate = (value: unknown): value is Template =>
+  typeof value === 'object' && value !== null && 'strings' in value;
 
 /** What is given to the attributes or properties called `name`, in all templates within. */
 function givenTo(drawn: unknown, name: string): unknown[] {
@@ -33,7 +37,10 @@ function page(state: Partial<PageState>, busy = false): TabmeshApp {
   const app = new TabmeshApp();
   const settings = { auto: false, backend: 'cpu', ice: { iceServers: [], relayOnly: false } };
   return Object.assign(app, {
-    settings, controller: { busy }, past: { runs: [], trouble: '' }, state: { ...EMPTY_STATE, ...state },
+    settings,
+    controller: { busy },
+    past: { runs: [], trouble: '' },
+    state: { ...EMPTY_STATE, ...state },
   }) as TabmeshApp;
 }
 

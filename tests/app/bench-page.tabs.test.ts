@@ -1,5 +1,5 @@
-// The bench page as a person and as a program meets it, in real Chromium: a run with another library, rows and files, a stop midway, a run by link beside
-// the saved one, and what it says when a library, the GPU or a file fails.
+// The bench page as a person and as a program meets it, in real Chromium: a run with another library, rows and files, a
+// stop midway, a run by link beside the saved one, and what it says when a library, the GPU or a file fails.
 
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
@@ -13,10 +13,18 @@ import { PageDriver } from './page-driver.ts';
 const TINY = 'bench.html#only=matmul&rounds=1&tune=0';
 
 let driver: PageDriver;
-beforeAll(async () => { driver = await PageDriver.start(); });
+beforeAll(async () => {
+  driver = await PageDriver.start();
+});
 afterAll(() => driver.close());
 
-interface Program { readonly state: BenchState; readonly report?: Report; readonly comparison?: Comparison; readonly json?: string; readonly markdown?: string }
+interface Program {
+  readonly state: BenchState;
+  readonly report?: Report;
+  readonly comparison?: Comparison;
+  readonly json?: string;
+  readonly markdown?: string;
+}
 function read<K extends keyof Program>(page: Page, name: K): Promise<Program[K]> {
   return page.evaluate((key) => (window as unknown as { tabmeshBench: Program }).tabmeshBench[key as K], name);
 }
@@ -36,8 +44,13 @@ describe('a run', () => {
     expect(browser).toMatch(/Chrom\w+ \d+\.\d+/);
     expect(problems).toEqual([]);
     const report = (await read(page, 'report'))!;
-    expect(report.results.map(({ shape, library }) => `${shape} ${library}`).toSorted()).toEqual(['256x256x256', '256x384x1536', '6x256x64x256'].flatMap((shape) => [`${shape} jax-js`, `${shape} tabmesh`]));
-    for (const row of [...report.results, ...report.cases]) { expect(row.correct, `${row.workload} ${row.shape} ${row.library}`).toBe(true); expect(row.medianMs).toBeGreaterThan(0); }
+    expect(report.results.map(({ shape, library }) => `${shape} ${library}`).toSorted()).toEqual(
+      ['256x256x256', '256x384x1536', '6x256x64x256'].flatMap((shape) => [`${shape} jax-js`, `${shape} tabmesh`]),
+    );
+    for (const row of [...report.results, ...report.cases]) {
+      expect(row.correct, `${row.workload} ${row.shape} ${row.library}`).toBe(true);
+      expect(row.medianMs).toBeGreaterThan(0);
+    }
     expect(report.cases.length).toBeGreaterThan(1);
     expect(report.missing.map(({ library }) => library)).toEqual(['tfjs', 'tfjs', 'tfjs']);
     const table = page.getByRole('region', { name: 'Results of matmul' });
@@ -46,7 +59,10 @@ describe('a run', () => {
     expect(await table.locator('tr.why[data-library=tfjs]').first().innerText()).toMatch(/TensorFlow\.js\s+\S+/);
     expect(await page.locator('.roofline .point').count()).toBe(6);
     await page.setViewportSize({ width: 390, height: 800 });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), 'width of the page on a phone').toBeLessThanOrEqual(390);
+    expect(
+      await page.evaluate(() => document.documentElement.scrollWidth),
+      'width of the page on a phone',
+    ).toBeLessThanOrEqual(390);
     await page.setViewportSize({ width: 1280, height: 1000 });
     const download = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Download JSON' }).click();
@@ -63,9 +79,15 @@ describe('a run', () => {
     expect(comparison.differences).toEqual([]);
     expect(comparison.unmatched).toEqual({ now: 0, before: 3 + report.cases.length });
     await again.getByRole('columnheader', { name: 'vs saved' }).waitFor();
-    const load = (text: string) => again.getByLabel('Load a JSON file').setInputFiles({ name: 'old.json', mimeType: 'application/json', buffer: Buffer.from(text) });
+    const load = (text: string) =>
+      again
+        .getByLabel('Load a JSON file')
+        .setInputFiles({ name: 'old.json', mimeType: 'application/json', buffer: Buffer.from(text) });
     await load(JSON.stringify({ ...report, results: [{ ...report.results[0], medianMs: 'fast' }] }));
-    await again.getByRole('alert').getByText('saved run: at results[0].medianMs: expected milliseconds above 0, got "fast"').waitFor();
+    await again
+      .getByRole('alert')
+      .getByText('saved run: at results[0].medianMs: expected milliseconds above 0, got "fast"')
+      .waitFor();
     expect((await read(again, 'comparison'))!.rows).toHaveLength(3);
     await load(JSON.stringify({ ...report, adapter: 'another gpu' }));
     await again.getByText(`The adapter is another one: ${adapter} now, another gpu in the saved run.`).waitFor();

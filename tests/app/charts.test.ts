@@ -1,7 +1,16 @@
 // The arithmetic of the charts, and what a run's view adds up for them.
 
 import { describe, expect, it } from 'vitest';
-import { duration, figure, indexAt, positive, smoothed, tickLabel, valueAt, zoomed } from '../../src/app/charts/curve.ts';
+import {
+  duration,
+  figure,
+  indexAt,
+  positive,
+  smoothed,
+  tickLabel,
+  valueAt,
+  zoomed,
+} from '../../src/app/charts/curve.ts';
 import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
@@ -29,8 +38,22 @@ it('zooms around a step, and back to everything', () => {
 
 it('writes figures and times for people', () => {
   expect(positive([1, 0, -2, 3])).toEqual([1, null, null, 3]);
-  expect([figure(0), figure(2.34567), figure(1234.5), figure(0.0002, 5), figure(0.002, 5), figure(3e-9), figure(12345678), figure(7.6, 0)]).toEqual(['0', '2.346', '1,235', '2.00e-4', '0.00200', '3.00e-9', '1.23e7', '8']);
-  expect([duration(400), duration(89_000), duration(125_000), duration(2 * 3600_000 + 5 * 60_000)]).toEqual(['0 s', '89 s', '2 min', '2 h 5 min']);
+  expect([
+    figure(0),
+    figure(2.34567),
+    figure(1234.5),
+    figure(0.0002, 5),
+    figure(0.002, 5),
+    figure(3e-9),
+    figure(12345678),
+    figure(7.6, 0),
+  ]).toEqual(['0', '2.346', '1,235', '2.00e-4', '0.00200', '3.00e-9', '1.23e7', '8']);
+  expect([duration(400), duration(89_000), duration(125_000), duration(2 * 3600_000 + 5 * 60_000)]).toEqual([
+    '0 s',
+    '89 s',
+    '2 min',
+    '2 h 5 min',
+  ]);
 });
 
 it('labels an axis so that no two labels are alike', () => {
@@ -45,8 +68,19 @@ it('labels an axis so that no two labels are alike', () => {
 });
 
 describe('the view of a run', () => {
-  const metrics = (step: number): StepMetrics => ({ step, loss: 2, gradNorm: 3, lr: 0.1, tokens: 100, ms: 50, bytesSent: {}, spans: [], requests: { stop: false, save: false, sample: false } });
-  const at = (run: RunView, step: number, ms: number): void => run.apply(0, { kind: 'step', metrics: metrics(step), memoryBytes: 1 }, ms);
+  const metrics = (step: number): StepMetrics => ({
+    step,
+    loss: 2,
+    gradNorm: 3,
+    lr: 0.1,
+    tokens: 100,
+    ms: 50,
+    bytesSent: {},
+    spans: [],
+    requests: { stop: false, save: false, sample: false },
+  });
+  const at = (run: RunView, step: number, ms: number): void =>
+    run.apply(0, { kind: 'step', metrics: metrics(step), memoryBytes: 1 }, ms);
   const begin = (): RunView => {
     const run = new RunView(parseRunConfig([['steps', 10]]));
     run.opened(0, { kind: 'cpu', adapter: { vendor: '', architecture: '', description: 'cpu', software: true } });
@@ -70,8 +104,32 @@ describe('the view of a run', () => {
   it('takes over what was before the step that it goes on from', () => {
     const run = begin();
     const curve = { x: [1, 2, 3, 4], y: [9, 8, 7, 6] };
-    run.recall({ curves: { loss: curve, evaluation: { x: [2, 4], y: [1, 2] }, tokensPerSecond: curve, gradNorm: curve, learningRate: curve }, samples: [{ step: 2, text: 'a' }, { step: 4, text: 'b' }], step: 4, tokens: 400, elapsedMs: 5000 }, 3);
-    expect([run.loss.x, run.evaluation.x, run.samples, run.step, run.tokens]).toEqual([[1, 2, 3], [2], [{ step: 2, text: 'a' }], 3, 300]);
+    run.recall(
+      {
+        curves: {
+          loss: curve,
+          evaluation: { x: [2, 4], y: [1, 2] },
+          tokensPerSecond: curve,
+          gradNorm: curve,
+          learningRate: curve,
+        },
+        samples: [
+          { step: 2, text: 'a' },
+          { step: 4, text: 'b' },
+        ],
+        step: 4,
+        tokens: 400,
+        elapsedMs: 5000,
+      },
+      3,
+    );
+    expect([run.loss.x, run.evaluation.x, run.samples, run.step, run.tokens]).toEqual([
+      [1, 2, 3],
+      [2],
+      [{ step: 2, text: 'a' }],
+      3,
+      300,
+    ]);
     at(run, 3, 100);
     expect([run.loss.x, run.tokens]).toEqual([[1, 2, 3, 4], 400]);
     // Those of step 4, which comes again, are counted once.

@@ -8,12 +8,14 @@ import { RoomFiles } from '../../src/app/room/files/room-files.ts';
 import { EMPTY_STATE, roomAt } from '../../src/app/room/page-state.ts';
 import type { PageState } from '../../src/app/room/page-state.ts';
 
-beforeEach(() => { 
+beforeEach(() => {
   vi.stubGlobal('sessionStorage', { getItem: () => null, setItem: () => {}, removeItem: () => {} });
   // A browser that stores nothing.
   vi.stubGlobal('navigator', {});
 });
-afterEach(() => { vi.unstubAllGlobals(); });
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 /** A page in a room, in run 9. */
 class Lab {
@@ -23,17 +25,24 @@ class Lab {
   readonly keeper: CheckpointKeeper;
 
   constructor() {
-    const change = (change: Partial<PageState>): void => { this.state = { ...this.state, ...change }; };
+    const change = (change: Partial<PageState>): void => {
+      this.state = { ...this.state, ...change };
+    };
     const files = new RoomFiles({ change, answer: () => {} }, new FileShelf(0));
     this.keeper = new CheckpointKeeper({
-      state: () => this.state, change, announce: (holds) => this.told.push(holds),
+      state: () => this.state,
+      change,
+      announce: (holds) => this.told.push(holds),
       files: {
         keep: async (name, bytes) => {
           const file = await files.keep(name, bytes);
           this.pinned.add(file.hash);
           return file;
         },
-        drop: (hash) => { this.pinned.delete(hash); files.drop(hash); },
+        drop: (hash) => {
+          this.pinned.delete(hash);
+          files.drop(hash);
+        },
       },
     });
   }
@@ -45,7 +54,9 @@ class Lab {
 
   /** When all that was begun is over: the hashes that stay. */
   async kept(): Promise<readonly string[]> {
-    await new Promise((resolve) => { setTimeout(resolve); });
+    await new Promise((resolve) => {
+      setTimeout(resolve);
+    });
     return [...this.pinned];
   }
 }

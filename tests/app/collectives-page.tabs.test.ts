@@ -1,4 +1,5 @@
-// The collectives page as a person meets it, in real Chromium: tabs opened by hand, ranks in frames, a stop midway, a tab that is closed, files to take away.
+// The collectives page as a person meets it, in real Chromium: tabs opened by hand, ranks in frames, a stop midway, a
+// tab that is closed, files to take away.
 
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -8,10 +9,16 @@ import { alsoTest } from '../support/sample.ts';
 import { PageDriver } from './page-driver.ts';
 
 let driver: PageDriver;
-beforeAll(async () => { driver = await PageDriver.start(); });
+beforeAll(async () => {
+  driver = await PageDriver.start();
+});
 afterAll(() => driver.close());
 
-function state(page: Page): Promise<CollectivesState> { return page.evaluate(() => (window as unknown as { tabmeshCollectives: { state: CollectivesState } }).tabmeshCollectives.state); }
+function state(page: Page): Promise<CollectivesState> {
+  return page.evaluate(
+    () => (window as unknown as { tabmeshCollectives: { state: CollectivesState } }).tabmeshCollectives.state,
+  );
+}
 async function until(page: Page, what: string, fits: (state: CollectivesState) => boolean): Promise<CollectivesState> {
   await expect.poll(async () => fits(await state(page)), { interval: 100, message: what }).toBe(true);
   return state(page);
@@ -32,9 +39,17 @@ it('three tabs, opened by hand: rows, chart, summary, Markdown and JSON; run aga
   const done = await until(page, 'the end', ({ phase, status }) => phase === 'ready' && status === 'done');
   expect(done.problems).toEqual([]);
   expect(done.rows.map(({ collective, bytes, wrong, ranks }) => [collective, bytes, wrong, ranks])).toEqual([
-    ['all-reduce', 4096, 0, 3], ['all-reduce', 65536, 0, 3], ['all-to-all', 4092, 0, 3], ['all-to-all', 65532, 0, 3], ['barrier', 0, 0, 3],
+    ['all-reduce', 4096, 0, 3],
+    ['all-reduce', 65536, 0, 3],
+    ['all-to-all', 4092, 0, 3],
+    ['all-to-all', 65532, 0, 3],
+    ['barrier', 0, 0, 3],
   ]);
-  expect(done.report).toMatchObject({ ranks: 3, adapter: expect.stringMatching(/\w/), browser: expect.stringMatching(/Chrom\w+ \d/) });
+  expect(done.report).toMatchObject({
+    ranks: 3,
+    adapter: expect.stringMatching(/\w/),
+    browser: expect.stringMatching(/Chrom\w+ \d/),
+  });
   expect(await page.locator('tr[data-collective] td.yes').count()).toBe(5);
   await page.locator('bandwidth-chart[curves="3"]').waitFor();
   await page.getByText('every element of every result was exactly right').waitFor();
@@ -43,20 +58,31 @@ it('three tabs, opened by hand: rows, chart, summary, Markdown and JSON; run aga
   expect(JSON.parse(await page.evaluate(() => navigator.clipboard.readText()))).toEqual(done.report);
   await button(page, 'Copy Markdown').click();
   await page.getByText('the Markdown is in the clipboard').waitFor();
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(/- 3 tabs, links: webrtc worker\n[^]*\| all-reduce \| 64 KiB \| tabmesh \|/);
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toMatch(
+    /- 3 tabs, links: webrtc worker\n[^]*\| all-reduce \| 64 KiB \| tabmesh \|/,
+  );
   await page.setViewportSize({ width: 390, height: 800 });
-  expect(await page.evaluate(() => document.documentElement.scrollWidth), 'width of the page on a phone').toBeLessThanOrEqual(390);
+  expect(
+    await page.evaluate(() => document.documentElement.scrollWidth),
+    'width of the page on a phone',
+  ).toBeLessThanOrEqual(390);
 
   // A reload loses nothing.
   await page.reload();
   const again = await until(page, 'the last run', ({ rows }) => rows.length > 0);
-  expect(again).toMatchObject({ phase: 'ready', report: done.report, status: expect.stringMatching(/^ready; below is the last run of this browser/) });
+  expect(again).toMatchObject({
+    phase: 'ready',
+    report: done.report,
+    status: expect.stringMatching(/^ready; below is the last run of this browser/),
+  });
   expect(await page.locator('tr[data-collective] td.yes').count()).toBe(5);
 
   // The tabs are still there; one goes away midway.
   const rank = context.pages()[1];
   await rank.getByText('this tab waits for the next').waitFor();
-  await page.evaluate(() => { location.hash = 'tabs=3&sizes=1MiB&only=all-reduce&rounds=100&run=1'; });
+  await page.evaluate(() => {
+    location.hash = 'tabs=3&sizes=1MiB&only=all-reduce&rounds=100&run=1';
+  });
   await page.getByText('waiting for 2 more tabs').waitFor();
   for (const missing of [2, 1]) {
     await page.getByText(`waiting for ${missing} more tab`).waitFor();
@@ -96,13 +122,19 @@ alsoTest('a guest that crashes ends the run with what was measured, within 10 s'
   expect(kept!.results).toEqual(failed.rows);
   await button(page, 'Copy Markdown').click();
   await page.getByText('the Markdown is in the clipboard').waitFor();
-  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain(`- failed: ${failed.problems[0]!}; the rows until then`);
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain(
+    `- failed: ${failed.problems[0]!}; the rows until then`,
+  );
 });
 
 alsoTest('tabs of two browsers meet by the broker, after a click in the one that was invited', async () => {
-  const { page } = await (await driver.profile()).open('collectives.html#tabs=2&sizes=4KiB&only=all-reduce,barrier&rounds=1&meet=broker&run=1');
+  const { page } = await (
+    await driver.profile()
+  ).open('collectives.html#tabs=2&sizes=4KiB&only=all-reduce,barrier&rounds=1&meet=broker&run=1');
   await page.getByText('waiting for 1 more tab').waitFor();
-  const link = await page.evaluate(() => (window as unknown as { tabmeshCollectives: { joinUrl: string } }).tabmeshCollectives.joinUrl);
+  const link = await page.evaluate(
+    () => (window as unknown as { tabmeshCollectives: { joinUrl: string } }).tabmeshCollectives.joinUrl,
+  );
   expect(link).toMatch(/#join=[0-9a-f]{12}&key=[\w-]{22}$/);
   // Another profile shares no channel, lock or storage with the first.
   const guest = (await (await driver.profile()).open(link.slice(driver.address.length))).page;
@@ -111,7 +143,10 @@ alsoTest('tabs of two browsers meet by the broker, after a click in the one that
   await button(guest, 'Join').click();
   const done = await until(page, 'the end', ({ phase }) => phase === 'ready');
   expect(done.problems).toEqual([]);
-  expect(done.rows.map(({ collective, wrong }) => [collective, wrong])).toEqual([['all-reduce', 0], ['barrier', 0]]);
+  expect(done.rows.map(({ collective, wrong }) => [collective, wrong])).toEqual([
+    ['all-reduce', 0],
+    ['barrier', 0],
+  ]);
   await guest.getByText('this tab waits for the next').waitFor();
   // The guest stays for the next run.
   await page.evaluate(() => (window as unknown as { tabmeshCollectives: { run(): void } }).tabmeshCollectives.run());
@@ -119,11 +154,17 @@ alsoTest('tabs of two browsers meet by the broker, after a click in the one that
 });
 
 alsoTest('ranks in frames, stopped midway: what was measured stays', async () => {
-  const { page } = await (await driver.profile()).open('collectives.html#tabs=2&sizes=4KiB,4MiB&only=send,all-reduce&rounds=50&frames=1&run=1');
+  const { page } = await (
+    await driver.profile()
+  ).open('collectives.html#tabs=2&sizes=4KiB,4MiB&only=send,all-reduce&rounds=50&frames=1&run=1');
   await until(page, 'the first row', ({ rows }) => rows.length > 0);
   await button(page, 'Stop').click();
   const stopped = await until(page, 'the stop', ({ phase }) => phase === 'ready');
-  expect(stopped).toMatchObject({ status: 'stopped; the results so far are below', problems: [], report: { end: 'stopped' } });
+  expect(stopped).toMatchObject({
+    status: 'stopped; the results so far are below',
+    problems: [],
+    report: { end: 'stopped' },
+  });
   expect(stopped.rows[0]).toMatchObject({ collective: 'send', bytes: 4096, wrong: 0 });
 });
 

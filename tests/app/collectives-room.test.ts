@@ -12,15 +12,24 @@ import type { Carrier } from '../../src/cluster/rendezvous.ts';
 vi.mock('../../src/app/collectives-bench/rank-page.ts', () => ({ RankPage: class {} }));
 vi.mock('../../src/app/room.ts', () => ({ chooseCarrier: vi.fn() }));
 
-beforeEach(() => { vi.stubGlobal('addEventListener', () => undefined); });
-afterEach(() => { vi.unstubAllGlobals(); });
+beforeEach(() => {
+  vi.stubGlobal('addEventListener', () => undefined);
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 const settings = { tuneMs: 0, transport: 'webrtc', meet: 'broker' } as const;
 
 describe('a stop while the room is opened', () => {
   it('ends the wait at once; the room is left when it opens after all, and the next run opens another', async () => {
     const open: ((talk: Talk) => void)[] = [];
-    const host = new Host(() => new Promise((resolve) => { open.push(resolve); }));
+    const host = new Host(
+      () =>
+        new Promise((resolve) => {
+          open.push(resolve);
+        }),
+    );
     const [first, second] = [new AbortController(), new AbortController()];
     const close = vi.fn();
     const talk = { over: 'a broker', tell: () => undefined, close };
@@ -41,7 +50,12 @@ describe('a stop while the room is opened', () => {
 
 describe('a room of the broker that cannot be joined', () => {
   it('is not looked for any more', async () => {
-    const refused = { name: 'none', graceMs: 0, open: () => Promise.reject(new RoomError('broker', 'no broker')), close: async () => undefined };
+    const refused = {
+      name: 'none',
+      graceMs: 0,
+      open: () => Promise.reject(new RoomError('broker', 'no broker')),
+      close: async () => undefined,
+    };
     vi.mocked(chooseCarrier).mockResolvedValue(refused as unknown as Carrier);
     const events = { onMessage: () => undefined, onPeer: () => undefined, onGone: () => undefined };
     const talk = openTalk('broker', { room: 'r1', key: 'AAAAAAAAAAAAAAAAAAAAAA' }, 'me', events);

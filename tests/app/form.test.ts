@@ -1,11 +1,23 @@
-// The form without a browser: what it holds, what it refuses, what it changes along with a layout, and what it says before a run begins.
+// The form without a browser: what it holds, what it refuses, what it changes along with a layout, and what it says
+// before a run begins.
 
 import { describe, expect, it } from 'vitest';
 import { formatLayout } from '../../src/base/axis.ts';
 import { draftOf, edit, problemsOf, valueOf } from '../../src/app/form/draft.ts';
 import type { Draft } from '../../src/app/form/draft.ts';
 import { GROUPS } from '../../src/app/form/fields.ts';
-import { adaptTo, faultsOf, fittingLayouts, fittingMicrobatches, layoutFor, LAYOUTS, MOBY_DICK_CHARACTERS, NO_FACTS, sharesOf, vocabularyOf } from '../../src/app/form/fit.ts';
+import {
+  adaptTo,
+  faultsOf,
+  fittingLayouts,
+  fittingMicrobatches,
+  layoutFor,
+  LAYOUTS,
+  MOBY_DICK_CHARACTERS,
+  NO_FACTS,
+  sharesOf,
+  vocabularyOf,
+} from '../../src/app/form/fit.ts';
 import { describe as describeForecast } from '../../src/app/form/forecast.ts';
 import { pictureOf } from '../../src/app/form/picture.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
@@ -16,7 +28,8 @@ import { parseLayout } from '../../src/train/layout.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 const config = (...given: [string, unknown][]) => parseRunConfig(given);
-const write = (draft: Draft, ...fields: [string, string][]): Draft => fields.reduce((now, [name, value]) => edit(now, name, value, NO_FACTS), draft);
+const write = (draft: Draft, ...fields: [string, string][]): Draft =>
+  fields.reduce((now, [name, value]) => edit(now, name, value, NO_FACTS), draft);
 const fields = (draft: Draft): string[] => problemsOf(draft, NO_FACTS).map(({ field }) => field);
 
 describe('a draft', () => {
@@ -24,13 +37,19 @@ describe('a draft', () => {
     const start = draftOf(config(['steps', 100]));
     const wrong = write(start, ['steps', 'many']);
     expect(valueOf(wrong, 'steps')).toBe('many');
-    expect(problemsOf(wrong, NO_FACTS)).toEqual([{ field: 'steps', text: 'steps: expected a whole number from 1 to 10000000, got "many"' }]);
+    expect(problemsOf(wrong, NO_FACTS)).toEqual([
+      { field: 'steps', text: 'steps: expected a whole number from 1 to 10000000, got "many"' },
+    ]);
     expect(wrong.config.steps).toBe(100);
     const mended = write(wrong, ['steps', '7']);
     expect([fields(mended), mended.config.steps, valueOf(mended, 'steps')]).toEqual([[], 7, '7']);
   });
 
-  it.each(GROUPS.flatMap(({ fields: all }) => all).filter(({ kind }) => kind === 'number').map(({ name }) => name))('refuses nonsense in %s by its field', (name) => {
+  it.each(
+    GROUPS.flatMap(({ fields: all }) => all)
+      .filter(({ kind }) => kind === 'number')
+      .map(({ name }) => name),
+  )('refuses nonsense in %s by its field', (name) => {
     expect(fields(write(draftOf(config()), [name, 'x1']))).toEqual([name]);
   });
 
@@ -49,13 +68,27 @@ describe('a draft', () => {
   });
 
   it('shapes the learning rate from four fields, and back to one number', () => {
-    const shaped = write(draftOf(config(['lr', 0.01], ['steps', 50])), ['warmup', '5'], ['decay', 'cosine'], ['minLr', '0.001']);
+    const shaped = write(
+      draftOf(config(['lr', 0.01], ['steps', 50])),
+      ['warmup', '5'],
+      ['decay', 'cosine'],
+      ['minLr', '0.001'],
+    );
     expect(shaped.config.lr).toEqual({ peak: 0.01, warmupSteps: 5, decay: 'cosine', floor: 0.001 });
-    expect(write(shaped, ['lr', '0.02']).config.lr).toEqual({ peak: 0.02, warmupSteps: 5, decay: 'cosine', floor: 0.001 });
+    expect(write(shaped, ['lr', '0.02']).config.lr).toEqual({
+      peak: 0.02,
+      warmupSteps: 5,
+      decay: 'cosine',
+      floor: 0.001,
+    });
     expect(write(shaped, ['warmup', '0'], ['decay', 'none'], ['minLr', '0']).config.lr).toBe(0.01);
     expect(problemsOf(write(shaped, ['minLr', '1']), NO_FACTS)[0]!.text).toContain('expected at most lr 0.01, got 1');
     expect(fields(write(shaped, ['warmup', '51']))).toEqual(['warmup']);
-    expect(write(shaped, ['gradClip', 'none'], ['weightDecay', '0'], ['precision', 'f16']).config).toMatchObject({ gradClip: null, weightDecay: 0, precision: 'f16' });
+    expect(write(shaped, ['gradClip', 'none'], ['weightDecay', '0'], ['precision', 'f16']).config).toMatchObject({
+      gradClip: null,
+      weightDecay: 0,
+      precision: 'f16',
+    });
   });
 
   it('marks the field that does not fit another', () => {
@@ -64,17 +97,22 @@ describe('a draft', () => {
     expect(fields(write(draftOf(config(['layout', 'pp=2'])), ['chunks', '2']))).toEqual(['layout', 'chunks']);
     expect(fields(write(draftOf(config(['layout', 'sp=2'])), ['context', '15']))).toEqual(['context']);
     expect(fields(draftOf(config(['model', 'my-folder'])))).toEqual(['model']);
-    expect(fields(write(draftOf(config(['layout', 'ep=4'], ['model', 'mixtral-nano'])), ['model', 'gpt2-nano']))).toEqual(['layout']);
+    expect(
+      fields(write(draftOf(config(['layout', 'ep=4'], ['model', 'mixtral-nano'])), ['model', 'gpt2-nano'])),
+    ).toEqual(['layout']);
   });
 });
 
 describe('a layout', () => {
-  it.each(PRESET_NAMES.flatMap((model) => LAYOUTS.map((layout) => [model, layout] as const)))('%s with %s is offered only when it can be trained', (model, layout) => {
-    const before = config(['model', model], ['batch', 6], ['microbatches', 3]);
-    const offered = fittingLayouts(before, NO_FACTS).includes(layout);
-    if (!offered) expect(() => adaptTo(parseLayout(layout), before, NO_FACTS)).toThrow(/layers|experts|heads/);
-    else expect(faultsOf(adaptTo(parseLayout(layout), before, NO_FACTS).config, NO_FACTS)).toEqual([]);
-  });
+  it.each(PRESET_NAMES.flatMap((model) => LAYOUTS.map((layout) => [model, layout] as const)))(
+    '%s with %s is offered only when it can be trained',
+    (model, layout) => {
+      const before = config(['model', model], ['batch', 6], ['microbatches', 3]);
+      const offered = fittingLayouts(before, NO_FACTS).includes(layout);
+      if (!offered) expect(() => adaptTo(parseLayout(layout), before, NO_FACTS)).toThrow(/layers|experts|heads/);
+      else expect(faultsOf(adaptTo(parseLayout(layout), before, NO_FACTS).config, NO_FACTS)).toEqual([]);
+    },
+  );
   it('brings the rows along and says so', () => {
     const { config: adapted, said } = adaptTo(parseLayout('dp=3'), config(['microbatches', 2]), NO_FACTS);
     expect([adapted.batch, adapted.microbatches]).toEqual([6, 2]);
@@ -95,7 +133,12 @@ describe('a layout', () => {
     expect(formatLayout(layoutFor(4, config(), NO_FACTS).config.layout)).toBe('dp=2,pp=2');
   });
   it('cuts the rows of a checkpoint into as many microbatches as it can', () => {
-    expect([fittingMicrobatches(4, 6), fittingMicrobatches(2, 8), fittingMicrobatches(4, 7), fittingMicrobatches(2, 2.5)]).toEqual([3, 2, 1, 2]);
+    expect([
+      fittingMicrobatches(4, 6),
+      fittingMicrobatches(2, 8),
+      fittingMicrobatches(4, 7),
+      fittingMicrobatches(2, 2.5),
+    ]).toEqual([3, 2, 1, 2]);
   });
 });
 
@@ -110,19 +153,36 @@ describe('before a run', () => {
     expect(vocabularyOf(config(['data', 'b.txt']), NO_FACTS)).toBe(undefined);
   });
   it('says who gets what', () => {
-    expect(sharesOf(config(['layout', 'dp=2,pp=2'], ['microbatches', 2]), NO_FACTS)).toEqual(['1 of 2 layers (pp)', '4 of 8 rows (dp) in 2 microbatches']);
-    expect(sharesOf(config(['layout', 'tp=2']), NO_FACTS)[0]).toBe('2 of 4 heads and 128 of 256 channels of the MLP (tp)');
+    expect(sharesOf(config(['layout', 'dp=2,pp=2'], ['microbatches', 2]), NO_FACTS)).toEqual([
+      '1 of 2 layers (pp)',
+      '4 of 8 rows (dp) in 2 microbatches',
+    ]);
+    expect(sharesOf(config(['layout', 'tp=2']), NO_FACTS)[0]).toBe(
+      '2 of 4 heads and 128 of 256 channels of the MLP (tp)',
+    );
     expect(sharesOf(presetConfig(PRESETS[5]!), NO_FACTS)).toEqual(['1 of 4 experts (ep)', '2 of 8 rows (ep)']);
   });
   it('says how much memory, of the device that needs most', () => {
     const memory = { param: 1e6, grad: 1e6, optimizer: 2e6, activation: 5e5, input: 0, staging: 0 };
-    const said = describeForecast({ parameters: 250_000, ranks: [memory, { ...memory, param: 2e6 }] }, config(), NO_FACTS);
-    expect(said).toMatchObject({ parameters: '250,000 parameters', memory: '4.5 MB to 5.5 MB per device (5.0 MB weights, gradients and moments, 500 kB activations)' });
-    expect(describeForecast({ parameters: 1000, ranks: [memory] }, config(['data', 'x.txt']), NO_FACTS).parameters).toBe('about 1,000 parameters');
+    const said = describeForecast(
+      { parameters: 250_000, ranks: [memory, { ...memory, param: 2e6 }] },
+      config(),
+      NO_FACTS,
+    );
+    expect(said).toMatchObject({
+      parameters: '250,000 parameters',
+      memory: '4.5 MB to 5.5 MB per device (5.0 MB weights, gradients and moments, 500 kB activations)',
+    });
+    expect(
+      describeForecast({ parameters: 1000, ranks: [memory] }, config(['data', 'x.txt']), NO_FACTS).parameters,
+    ).toBe('about 1,000 parameters');
   });
   it('a dropped model is known by its own config', () => {
     const model = modelOf('llama-nano', 99);
-    const facts = { ...NO_FACTS, models: new Map([['mine', parseModelConfig(JSON.stringify(Object.fromEntries(model.raw)))]]) };
+    const facts = {
+      ...NO_FACTS,
+      models: new Map([['mine', parseModelConfig(JSON.stringify(Object.fromEntries(model.raw)))]]),
+    };
     expect(vocabularyOf(config(['model', 'mine']), facts)).toBe(99);
     expect(faultsOf(config(['model', 'mine'], ['layout', 'tp=2']), facts)).toEqual([]);
     expect(faultsOf(config(['model', 'mine'], ['layout', 'tp=4']), facts)[0]!.text).toContain('kv heads');
@@ -130,16 +190,26 @@ describe('before a run', () => {
 });
 
 describe('the picture of a layout', () => {
-  it.each(PRESETS.map((preset) => [preset.name, preset] as const))('%s: every device once, joined along every axis, with what travels', (_, preset) => {
-    const settings = presetConfig(preset);
-    const { boxes, lines, travels, columns, rows } = pictureOf(settings, NO_FACTS)!;
-    const axes = Object.entries(settings.layout).filter(([, size]) => size > 1).map(([axis]) => axis);
-    expect(new Set(boxes.map(({ column, row }) => `${column} ${row}`)).size).toBe(columns * rows);
-    expect(new Set(lines.map(({ axis }) => axis))).toEqual(new Set(axes));
-    expect(travels.map(({ axis }) => axis).sort()).toEqual(axes.sort());
-  });
+  it.each(PRESETS.map((preset) => [preset.name, preset] as const))(
+    '%s: every device once, joined along every axis, with what travels',
+    (_, preset) => {
+      const settings = presetConfig(preset);
+      const { boxes, lines, travels, columns, rows } = pictureOf(settings, NO_FACTS)!;
+      const axes = Object.entries(settings.layout)
+        .filter(([, size]) => size > 1)
+        .map(([axis]) => axis);
+      expect(new Set(boxes.map(({ column, row }) => `${column} ${row}`)).size).toBe(columns * rows);
+      expect(new Set(lines.map(({ axis }) => axis))).toEqual(new Set(axes));
+      expect(travels.map(({ axis }) => axis).sort()).toEqual(axes.sort());
+    },
+  );
   it('says what each device holds', () => {
-    expect(pictureOf(presetConfig(PRESETS[0]!), NO_FACTS)!.boxes.map(({ holds }) => holds)).toEqual([['layer 1', 'rows 1 to 4'], ['layer 1', 'rows 5 to 8'], ['layer 2', 'rows 1 to 4'], ['layer 2', 'rows 5 to 8']]);
+    expect(pictureOf(presetConfig(PRESETS[0]!), NO_FACTS)!.boxes.map(({ holds }) => holds)).toEqual([
+      ['layer 1', 'rows 1 to 4'],
+      ['layer 1', 'rows 5 to 8'],
+      ['layer 2', 'rows 1 to 4'],
+      ['layer 2', 'rows 5 to 8'],
+    ]);
     expect(pictureOf(presetConfig(PRESETS[4]!), NO_FACTS)!.boxes[3]!.holds).toEqual(['all layers', 'tokens 49 to 64']);
     expect(pictureOf(config(['layout', 'dp=17'], ['batch', 17]), NO_FACTS)).toBe(undefined);
   });

@@ -12,9 +12,16 @@ import { RunView } from '../../src/app/run-view.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
-afterEach(() => { vi.unstubAllGlobals(); });
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
-interface Lab { readonly history: History; readonly stored: Map<string, KeptRun>; at(ms: number): void; refuse(error: Error | undefined): void }
+interface Lab {
+  readonly history: History;
+  readonly stored: Map<string, KeptRun>;
+  at(ms: number): void;
+  refuse(error: Error | undefined): void;
+}
 
 function lab(): Lab {
   const stored = new Map<string, KeptRun>();
@@ -22,27 +29,90 @@ function lab(): Lab {
   let refusal: Error | undefined;
   const ask = <T>(work: () => T): Promise<T> => (refusal ? Promise.reject(refusal) : Promise.resolve(work()));
   const history = new History({
-    store: { all: () => ask(() => [...stored.values()].reverse()), put: (run) => ask(() => { stored.set(run.id, structuredClone(run)); }), delete: (gone) => ask(() => { stored.delete(gone); }) },
-    world: { now: () => now, timer: () => () => undefined, randomBytes: (length) => { const bytes = new Uint8Array(length); new DataView(bytes.buffer).setUint32(0, ++id); return bytes; } },
-    date: () => 1_000_000 + now, digest: (bytes) => Promise.resolve(`hash ${bytes.join()}`), onChange: () => undefined,
+    store: {
+      all: () => ask(() => [...stored.values()].reverse()),
+      put: (run) =>
+        ask(() => {
+          stored.set(run.id, structuredClone(run));
+        }),
+      delete: (gone) =>
+        ask(() => {
+          stored.delete(gone);
+        }),
+    },
+    world: {
+      now: () => now,
+      timer: () => () => undefined,
+      randomBytes: (length) => {
+        const bytes = new Uint8Array(length);
+        new DataView(bytes.buffer).setUint32(0, ++id);
+        return bytes;
+      },
+    },
+    date: () => 1_000_000 + now,
+    digest: (bytes) => Promise.resolve(`hash ${bytes.join()}`),
+    onChange: () => undefined,
   });
-  return { history, stored, at: (ms) => { now = ms; }, refuse: (error) => { refusal = error; } };
+  return {
+    history,
+    stored,
+    at: (ms) => {
+      now = ms;
+    },
+    refuse: (error) => {
+      refusal = error;
+    },
+  };
 }
 
-function trained(steps: number, from = 0, run = new RunView(parseRunConfig([['steps', 100], ['layout', 'dp=2']]))): RunView {
+function trained(
+  steps: number,
+  from = 0,
+  run = new RunView(
+    parseRunConfig([
+      ['steps', 100],
+      ['layout', 'dp=2'],
+    ]),
+  ),
+): RunView {
   run.opened(0, { kind: 'cpu', adapter: { vendor: '', architecture: '', description: 'a processor', software: true } });
   for (let step = from; step < steps; step++) {
-    run.apply(0, { kind: 'step', metrics: { step, loss: 5 - step / 100, gradNorm: 1, lr: 0.1, tokens: 10, ms: 5, bytesSent: {}, spans: [], requests: { stop: false, save: false, sample: false } }, memoryBytes: 1 }, step);
+    run.apply(
+      0,
+      {
+        kind: 'step',
+        metrics: {
+          step,
+          loss: 5 - step / 100,
+          gradNorm: 1,
+          lr: 0.1,
+          tokens: 10,
+          ms: 5,
+          bytesSent: {},
+          spans: [],
+          requests: { stop: false, save: false, sample: false },
+        },
+        memoryBytes: 1,
+      },
+      step,
+    );
   }
   return run;
 }
-const state = (run: RunView, phase: PageState['phase'], more: Partial<PageState> = {}): PageState => ({ ...EMPTY_STATE, run, phase, ...more });
+const state = (run: RunView, phase: PageState['phase'], more: Partial<PageState> = {}): PageState => ({
+  ...EMPTY_STATE,
+  run,
+  phase,
+  ...more,
+});
 
 /** As much of an IDBDatabase as reading everything takes. */
 class FakeDatabase {
   closed = false;
   onversionchange = (): void => undefined;
-  close(): void { this.closed = true; }
+  close(): void {
+    this.closed = true;
+  }
   transaction(): unknown {
     if (this.closed) throw new Error('the database is closed');
     const transaction = { oncomplete: () => undefined, objectStore: () => ({ getAll: () => ({ result: [] }) }) };
@@ -67,7 +137,14 @@ describe('the history', () => {
     history.show(state(trained(4, 3, run), 'done'));
     await history.settled();
     const [kept] = [...stored.values()];
-    expect(kept).toMatchObject({ step: 4, outcome: 'done', name: 'gpt2-nano, moby-dick, dp=2', adapter: 'a processor', tokens: 40, config: { layout: 'dp=2', steps: 100 } });
+    expect(kept).toMatchObject({
+      step: 4,
+      outcome: 'done',
+      name: 'gpt2-nano, moby-dick, dp=2',
+      adapter: 'a processor',
+      tokens: 40,
+      config: { layout: 'dp=2', steps: 100 },
+    });
     expect(kept!.curves.loss.x).toEqual([1, 2, 3, 4]);
     expect(isKeptRun(kept)).toBe(true);
     // A run that never made a step, and one that is watched, are none of ours.
@@ -172,7 +249,16 @@ describe('the history', () => {
       history.show({ ...EMPTY_STATE, phase: 'idle' });
     }
     await ask();
-    expect(next(parseRunConfig([['steps', 100], ['layout', 'dp=2'], ['seed', 7]])), 'of somebody else').toEqual([]);
+    expect(
+      next(
+        parseRunConfig([
+          ['steps', 100],
+          ['layout', 'dp=2'],
+          ['seed', 7],
+        ]),
+      ),
+      'of somebody else',
+    ).toEqual([]);
     expect(next()).toEqual([1, 2, 3, 4]);
     history.show({ ...EMPTY_STATE, phase: 'starting' });
     expect(next(), 'formed anew').toEqual([1, 2, 3, 4]);
@@ -186,8 +272,13 @@ describe('the history', () => {
     let told = 0;
     const refuse = (): Promise<never> => Promise.reject(new Error('no memory'));
     const history = new History({
-      store: { all: refuse, put: refuse, delete: refuse }, world: realWorld, date: () => 0, digest: refuse,
-      onChange: () => { told++; },
+      store: { all: refuse, put: refuse, delete: refuse },
+      world: realWorld,
+      date: () => 0,
+      digest: refuse,
+      onChange: () => {
+        told++;
+      },
     });
     const run = new RunView(parseRunConfig([]));
     for (let i = 0; i < 2; i++) await history.goOnFrom(new Uint8Array([4]), 4, run.config);
@@ -226,7 +317,10 @@ describe('the history', () => {
     };
     const gone = (id: string): Promise<void> => Promise.resolve(void stored.delete(id));
     const history = new History({
-      store: { all: () => Promise.resolve([]), put, delete: gone }, world: realWorld, date: () => 0, digest: hashOf,
+      store: { all: () => Promise.resolve([]), put, delete: gone },
+      world: realWorld,
+      date: () => 0,
+      digest: hashOf,
       onChange: () => undefined,
     });
     for (let i = 0; i < MOST_RUNS + 2; i++) history.show(state(trained(1), 'done'));
@@ -236,12 +330,14 @@ describe('the history', () => {
 
   it('opens its store anew after another tab had it closed', async () => {
     const databases: FakeDatabase[] = [];
-    vi.stubGlobal('indexedDB', { open: () => {
-      const request = { result: new FakeDatabase(), onsuccess: () => undefined };
-      databases.push(request.result);
-      queueMicrotask(() => request.onsuccess());
-      return request;
-    } });
+    vi.stubGlobal('indexedDB', {
+      open: () => {
+        const request = { result: new FakeDatabase(), onsuccess: () => undefined };
+        databases.push(request.result);
+        queueMicrotask(() => request.onsuccess());
+        return request;
+      },
+    });
     expect(await historyStore.all()).toEqual([]);
     expect(await historyStore.all()).toEqual([]);
     expect(databases).toHaveLength(1);
@@ -268,7 +364,9 @@ describe('the history', () => {
     await history.load();
     history.show(state(trained(2), 'done'));
     await history.settled();
-    expect(history.trouble).toMatch(/^this browser keeps no history \(the storage is full\); what you see is gone with this page$/);
+    expect(history.trouble).toMatch(
+      /^this browser keeps no history \(the storage is full\); what you see is gone with this page$/,
+    );
     expect(history.runs).toHaveLength(1);
     refuse(undefined);
     history.rename(history.runs[0]!.id, 'again');
@@ -278,7 +376,21 @@ describe('the history', () => {
 
   it('thins long curves to their shape and keeps the last point', () => {
     const { history } = lab();
-    history.show(state(trained(3001, 0, new RunView(parseRunConfig([['steps', 5000], ['layout', 'dp=2']]))), 'done'));
+    history.show(
+      state(
+        trained(
+          3001,
+          0,
+          new RunView(
+            parseRunConfig([
+              ['steps', 5000],
+              ['layout', 'dp=2'],
+            ]),
+          ),
+        ),
+        'done',
+      ),
+    );
     const { x } = history.runs[0]!.curves.loss;
     expect(x.length).toBeLessThanOrEqual(1001);
     expect([x.length > 500, x.at(-1)]).toEqual([true, 3001]);
@@ -289,20 +401,37 @@ describe('the history', () => {
     const run = trained(2);
     run.apply(0, { kind: 'evaluation', step: 2, loss: 4.5 }, 0);
     history.show(state(run, 'done'));
-    expect(toCsv(history.runs[0]!)).toBe('step,loss,held_out_loss,tokens_per_second,gradient_norm,learning_rate\r\n1,5,,2000,1,0.1\r\n2,4.99,4.5,2000,1,0.1\r\n');
-    expect(JSON.parse(toJson(history.runs[0]!))).toMatchObject({ format: 'tabmesh-run/1', step: 2, curves: { loss: { y: [5, 4.99] } } });
+    expect(toCsv(history.runs[0]!)).toBe(
+      'step,loss,held_out_loss,tokens_per_second,gradient_norm,learning_rate\r\n1,5,,2000,1,0.1\r\n2,4.99,4.5,2000,1,0.1\r\n',
+    );
+    expect(JSON.parse(toJson(history.runs[0]!))).toMatchObject({
+      format: 'tabmesh-run/1',
+      step: 2,
+      curves: { loss: { y: [5, 4.99] } },
+    });
   });
 
   it('keeps the accuracy of a task, and runs that were kept before there was one', async () => {
     const { history } = lab();
-    const run = trained(2, 0, new RunView(parseRunConfig([['steps', 100], ['layout', 'dp=2'], ['data', 'copy']])));
+    const run = trained(
+      2,
+      0,
+      new RunView(
+        parseRunConfig([
+          ['steps', 100],
+          ['layout', 'dp=2'],
+          ['data', 'copy'],
+        ]),
+      ),
+    );
     run.apply(0, { kind: 'evaluation', step: 2, loss: 4.5, accuracy: 0.25 }, 0);
     history.show(state(run, 'done'));
     await history.settled();
     const [kept] = history.runs;
     expect(toCsv(kept!).split('\r\n').slice(0, 3)).toEqual([
       'step,loss,held_out_loss,held_out_accuracy,tokens_per_second,gradient_norm,learning_rate',
-      '1,5,,,2000,1,0.1', '2,4.99,4.5,0.25,2000,1,0.1',
+      '1,5,,,2000,1,0.1',
+      '2,4.99,4.5,0.25,2000,1,0.1',
     ]);
     const resumed = new RunView(run.config);
     resumed.recall(kept!, 2);

@@ -8,17 +8,37 @@ import { RunView } from '../../src/app/run-view.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
-const member = (name: string, more: Partial<Presence> = {}): Presence => ({ id: name, name, address: name.padEnd(16, '0'), order: 1, protocolVersion: 3, adapter: '', software: false, role: 'trainer', ...more });
-const config = parseRunConfig([['layout', 'dp=2'], ['steps', 100], ['context', 64]]);
-const line = (invite: ReturnType<typeof inviteOf>, name: string): string | undefined => invite.lines.find(([known]) => known === name)?.[1];
+const member = (name: string, more: Partial<Presence> = {}): Presence => ({
+  id: name,
+  name,
+  address: name.padEnd(16, '0'),
+  order: 1,
+  protocolVersion: 3,
+  adapter: '',
+  software: false,
+  role: 'trainer',
+  ...more,
+});
+const config = parseRunConfig([
+  ['layout', 'dp=2'],
+  ['steps', 100],
+  ['context', 64],
+]);
+const line = (invite: ReturnType<typeof inviteOf>, name: string): string | undefined =>
+  invite.lines.find(([known]) => known === name)?.[1];
 
 describe('an invite', () => {
   it('names who asks, the model, the download, and what is shared', () => {
-    const invite = inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: makePlan(config) } }), member('Bo')], undefined);
+    const invite = inviteOf(
+      [member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: makePlan(config) } }), member('Bo')],
+      undefined,
+    );
     expect(invite.config).toEqual(config);
     expect(line(invite, 'who asks')).toBe('Ann wants to train');
     expect(line(invite, 'model')).toBe('gpt2-nano as dp=2, 100 steps of 8 rows');
-    expect(line(invite, 'download')).toBe('Moby Dick, 1.2 MB from this page’s server; no weights: it starts from nothing');
+    expect(line(invite, 'download')).toBe(
+      'Moby Dick, 1.2 MB from this page’s server; no weights: it starts from nothing',
+    );
     expect(line(invite, 'time left')).toBe('not begun');
     expect(line(invite, 'they see')).toContain('network address');
   });
@@ -36,10 +56,17 @@ describe('an invite', () => {
     const run = new RunView(config);
     const invite = inviteOf([], Object.assign(run, { config: sly }));
     expect([line(invite, 'model'), line(invite, 'download')]).toEqual([
-      'mineevil as dp=2, 100 steps of 8 rows', 'a.txt, from the tab that has it; the weights of mineevil']);
+      'mineevil as dp=2, 100 steps of 8 rows',
+      'a.txt, from the tab that has it; the weights of mineevil',
+    ]);
   });
   it('shows nothing of a plan that cannot be read, and says when nobody is here', () => {
-    expect(inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: { config: { steps: 'x' } } } })], undefined).config).toBe(undefined);
+    expect(
+      inviteOf(
+        [member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: { config: { steps: 'x' } } } })],
+        undefined,
+      ).config,
+    ).toBe(undefined);
     expect(line(inviteOf([], undefined), 'who asks')).toBe('nobody is here yet');
   });
 });
@@ -48,11 +75,16 @@ describe('the name of a tab', () => {
   it('is tidied, bounded, and made of what can be seen', () => {
     expect(readTabName('  Ann’s   laptop ')).toBe('Ann’s laptop');
     expect(readTabName('')).toBe('');
-    expect(() => readTabName('x'.repeat(MOST_NAME + 1))).toThrow(`name: has ${MOST_NAME + 1} characters; expected at most ${MOST_NAME}`);
-    for (const unseen of ['a\u202eb', 'a\u0007b', 'a\u2028b', 'a\u200bb', 'a\nb']) expect(() => readTabName(unseen), JSON.stringify(unseen)).toThrow('cannot be seen');
+    expect(() => readTabName('x'.repeat(MOST_NAME + 1))).toThrow(
+      `name: has ${MOST_NAME + 1} characters; expected at most ${MOST_NAME}`,
+    );
+    for (const unseen of ['a\u202eb', 'a\u0007b', 'a\u2028b', 'a\u200bb', 'a\nb'])
+      expect(() => readTabName(unseen), JSON.stringify(unseen)).toThrow('cannot be seen');
   });
   it('lasts without storage', () => {
-    const refused = (): never => { throw new DOMException('no', 'SecurityError'); };
+    const refused = (): never => {
+      throw new DOMException('no', 'SecurityError');
+    };
     expect(tabName(refused)).toBe('');
     expect(tabName(() => ({ getItem: () => 'a\u202eb' }))).toBe('');
     keepTabName('Bo', refused);

@@ -9,9 +9,15 @@ class Thing {
   isConnected = true;
   focused = 0;
   readonly disabled: boolean;
-  constructor(disabled = false) { this.disabled = disabled; }
-  matches(selector: string): boolean { return selector === ':disabled' && this.disabled; }
-  focus(): void { this.focused++; }
+  constructor(disabled = false) {
+    this.disabled = disabled;
+  }
+  matches(selector: string): boolean {
+    return selector === ':disabled' && this.disabled;
+  }
+  focus(): void {
+    this.focused++;
+  }
 }
 
 /** Draws `after` in the place of `before`, of which `had` has the focus. */

@@ -1,4 +1,5 @@
-// A link in a browser that nobody drives: nothing happens before a click, and the page says what would. A tab that this person adds begins by itself.
+// A link in a browser that nobody drives: nothing happens before a click, and the page says what would. A tab that this
+// person adds begins by itself.
 
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
@@ -22,16 +23,25 @@ afterAll(async () => {
   await server?.close();
 });
 
-interface State { readonly phase: string; readonly run?: { readonly step: number }; readonly members?: readonly unknown[] }
-const state = (page: Page): Promise<State> => page.evaluate(() => JSON.parse(JSON.stringify((window as unknown as { tabmesh: { state: unknown } }).tabmesh.state)));
+interface State {
+  readonly phase: string;
+  readonly run?: { readonly step: number };
+  readonly members?: readonly unknown[];
+}
+const state = (page: Page): Promise<State> =>
+  page.evaluate(() => JSON.parse(JSON.stringify((window as unknown as { tabmesh: { state: unknown } }).tabmesh.state)));
 const card = (page: Page) => page.getByRole('alertdialog', { name: 'What this link asks for' });
 
 it('a link of anybody that begins and sends asks before it does', async () => {
   const page = await (await browser.newContext()).newPage();
   const workers: string[] = [];
   page.on('worker', (worker) => workers.push(worker.url()));
-  await page.goto(`${server.url}#auto=1&backend=cpu&upload=${run.upload}&plan=${tinyPlan({ layout: 'dp=1', steps: 3, checkpointEvery: 1 })}`);
-  await card(page).getByText(/^train "gpt2-nano" on "copy" for 3 steps/).waitFor();
+  await page.goto(
+    `${server.url}#auto=1&backend=cpu&upload=${run.upload}&plan=${tinyPlan({ layout: 'dp=1', steps: 3, checkpointEvery: 1 })}`,
+  );
+  await card(page)
+    .getByText(/^train "gpt2-nano" on "copy" for 3 steps/)
+    .waitFor();
   const sends = `send checkpoints, weights and gradients of what this tab trains to "${run.upload}"`;
   expect(await card(page).innerText()).toContain(sends);
   await page.getByRole('button', { name: 'Do not begin' }).click();
@@ -49,7 +59,15 @@ it('a link of anybody that begins and sends asks before it does', async () => {
   await page.keyboard.press('Enter');
   await expect.poll(async () => (await state(page)).phase).toBe('done');
   expect(await card(page).count()).toBe(0);
-  await expect.poll(() => { try { return run.take('checkpoint-3').length > 0; } catch { return false; } }).toBe(true);
+  await expect
+    .poll(() => {
+      try {
+        return run.take('checkpoint-3').length > 0;
+      } catch {
+        return false;
+      }
+    })
+    .toBe(true);
   await page.context().close();
 });
 
@@ -64,7 +82,9 @@ it('a tab that the person adds joins by itself; the same link in another browser
   expect(await card(added).count()).toBe(0);
   const stranger = await (await browser.newContext()).newPage();
   await stranger.goto(added.url());
-  await card(stranger).getByText(/^join the room /).waitFor();
+  await card(stranger)
+    .getByText(/^join the room /)
+    .waitFor();
   expect((await state(page)).members).toHaveLength(2);
   // On a phone nothing of it is cut.
   await stranger.setViewportSize({ width: 390, height: 800 });

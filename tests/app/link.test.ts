@@ -9,10 +9,17 @@ import { realWorld } from '../../src/base/world.ts';
 
 function browser(first?: string) {
   let kept = first ?? null;
-  const storage = { getItem: () => kept, setItem: (_name: string, value: string) => { kept = value; } };
+  const storage = {
+    getItem: () => kept,
+    setItem: (_name: string, value: string) => {
+      kept = value;
+    },
+  };
   return { kept: () => storage, text: () => kept };
 }
-const refused = (): never => { throw new DOMException('denied', 'SecurityError'); };
+const refused = (): never => {
+  throw new DOMException('denied', 'SecurityError');
+};
 const DAY_MS = 24 * 3600_000;
 const read = (hash: string): PageSettings => readFragment(hash, 'https://x.example/');
 const home = read('#room=r1&key=k&broker=none&backend=cpu&ice=turn:t.example:3478&turnuser=bob&turnpass=sesame');
@@ -33,7 +40,8 @@ describe('a token of this browser', () => {
     expect(isVouched(tabOf(token), here.kept, 3000)).toBe(true);
     expect(isVouched(tabOf(token), here.kept, 1000 + DAY_MS)).toBe(false);
     expect(isVouched(tabOf(token), browser().kept, 3000)).toBe(false);
-    for (const guess of [undefined, '', '0'.repeat(32), token.toUpperCase(), '__proto__', 'constructor']) expect(isVouched(tabOf(guess), here.kept, 3000), String(guess)).toBe(false);
+    for (const guess of [undefined, '', '0'.repeat(32), token.toUpperCase(), '__proto__', 'constructor'])
+      expect(isVouched(tabOf(guess), here.kept, 3000), String(guess)).toBe(false);
   });
   it('speaks for the one link that it was made for', () => {
     const here = browser();
@@ -41,8 +49,14 @@ describe('a token of this browser', () => {
     expect(here.text()).not.toMatch(/"k"|sesame|r1/);
     const plan = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy' }, files: {} }));
     const others = [
-      'room=r2&key=k&broker=none', 'room=r1&key=other&broker=none', 'room=r1&key=k&broker=ws://evil.example/',
-      'room=r1&key=k', 'devices=2', `plan=${plan}`, `room=r1&key=k&broker=none&plan=${plan}`, 'upload=run/t/results',
+      'room=r2&key=k&broker=none',
+      'room=r1&key=other&broker=none',
+      'room=r1&key=k&broker=ws://evil.example/',
+      'room=r1&key=k',
+      'devices=2',
+      `plan=${plan}`,
+      `room=r1&key=k&broker=none&plan=${plan}`,
+      'upload=run/t/results',
       'room=r1&key=k&broker=none&upload=run/t/results',
     ];
     for (const other of others) {
@@ -64,25 +78,33 @@ describe('a token of this browser', () => {
     const token = newToken(refused, 0);
     expect(isVouched(tabOf(token), refused, 0)).toBe(false);
     const values = ['"soon"', 'true', 'null', '9e9'].map((value) => `{"${token}":${value}}`);
-    for (const nonsense of ['{', '[]', 'null', ...values]) expect(isVouched(tabOf(token), browser(nonsense).kept, 0), nonsense).toBe(false);
+    for (const nonsense of ['{', '[]', 'null', ...values])
+      expect(isVouched(tabOf(token), browser(nonsense).kept, 0), nonsense).toBe(false);
   });
 });
 
 describe('what a link would have a tab do', () => {
-  const plan = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy', layout: 'dp=2', steps: 30 }, files: { checkpoint: 'run/x/files/c' } }));
+  const plan = encodeURIComponent(
+    JSON.stringify({
+      config: { model: 'gpt2-nano', data: 'copy', layout: 'dp=2', steps: 30 },
+      files: { checkpoint: 'run/x/files/c' },
+    }),
+  );
   const wishes = (hash: string) => wishesOfLink(readFragment(hash, 'https://x.example/'));
   it('is said, each thing in a sentence', () => {
     expect(wishes(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`)).toEqual([
       `join the room "r1" over this page's server: its members see your network address`,
       "lend this device's GPU to what the room trains",
-      'propose to the room to train "gpt2-nano" on "copy" for 30 steps (dp=2, 2 ranks), '
-        + "loading checkpoint from this page's server",
+      'propose to the room to train "gpt2-nano" on "copy" for 30 steps (dp=2, 2 ranks), ' +
+        "loading checkpoint from this page's server",
       `send checkpoints, weights and gradients of what this tab trains to "run/t/results" on this page's server`,
     ]);
     expect(wishes('#auto=1&room=r1&key=k&broker=ws://b.example/mqtt&backend=cpu')[0]).toBe(
       'join the room "r1" over the broker "ws://b.example/mqtt": its members see your network address',
     );
-    expect(wishes('#auto=1&devices=4&backend=cpu')).toEqual(["train the default model on 4 virtual devices, with this machine's processor"]);
+    expect(wishes('#auto=1&devices=4&backend=cpu')).toEqual([
+      "train the default model on 4 virtual devices, with this machine's processor",
+    ]);
     expect(wishes(`#auto=1&plan=${plan}`)[0]).toMatch(/^train "gpt2-nano" on "copy" for 30 steps/);
     expect(wishes('#upload=run/t/results')).toHaveLength(1);
   });
@@ -104,6 +126,7 @@ describe('what a link would have a tab do', () => {
     }
   });
   it('is nothing where it only fills in the page', () => {
-    for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2']) expect(wishes(hash), hash).toEqual([]);
+    for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2'])
+      expect(wishes(hash), hash).toEqual([]);
   });
 });

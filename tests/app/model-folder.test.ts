@@ -9,17 +9,34 @@ import { runInProcess } from '../../src/cli/in-process.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { goldenModel } from '../support/local-run.ts';
 
-const dropped = (path: string, content: string | Uint8Array<ArrayBuffer>): DroppedFile => ({ path, file: new File([content], path.split('/').at(-1)!) });
-const golden = (file: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(`${goldenModel('gpt2-tiny')}/${file}`));
-const folder = (name = 'mine/'): DroppedFile[] => [dropped(`${name}config.json`, golden('config.json')), dropped(`${name}model.safetensors`, golden('model.safetensors'))];
+const dropped = (path: string, content: string | Uint8Array<ArrayBuffer>): DroppedFile => ({
+  path,
+  file: new File([content], path.split('/').at(-1)!),
+});
+const golden = (file: string): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(readFileSync(`${goldenModel('gpt2-tiny')}/${file}`));
+const folder = (name = 'mine/'): DroppedFile[] => [
+  dropped(`${name}config.json`, golden('config.json')),
+  dropped(`${name}model.safetensors`, golden('model.safetensors')),
+];
 const TEXT = 'call me ishmael. some years ago, never mind how long. '.repeat(10);
 
 describe('a dropped model folder', () => {
   it('is known by its config, with weights and tokenizer', async () => {
-    const files = [...folder(), dropped('mine/tokenizer.json', '{}'), dropped('mine/tokenizer_config.json', '{"a":1}'), dropped('mine/README.md', 'x')];
+    const files = [
+      ...folder(),
+      dropped('mine/tokenizer.json', '{}'),
+      dropped('mine/tokenizer_config.json', '{"a":1}'),
+      dropped('mine/README.md', 'x'),
+    ];
     expect([isModelFolder(files), isModelFolder([dropped('a.txt', 'x')])]).toEqual([true, false]);
     const { name, model, files: contents } = await readModelFolder(files);
-    expect([name, model.family, contents.tokenizer, contents.tokenizerConfig]).toEqual(['mine', 'gpt2', '{}', '{"a":1}']);
+    expect([name, model.family, contents.tokenizer, contents.tokenizerConfig]).toEqual([
+      'mine',
+      'gpt2',
+      '{}',
+      '{"a":1}',
+    ]);
     expect(contents.weights).toEqual(golden('model.safetensors'));
   });
   it('may be files without a folder, and never takes the name of a preset', async () => {
@@ -28,17 +45,42 @@ describe('a dropped model folder', () => {
   });
   it.each([
     [[folder()[0]!], 'model: "mine" has no model.safetensors; drop the folder with its weights'],
-    [[folder()[0]!, dropped('mine/model.safetensors.index.json', '{}')], 'weights in several files are read by the command line alone'],
-    [[...folder('a/'), ...folder('b/')], '2 folders with a config.json ("a/config.json", "b/config.json"); drop one of them'],
+    [
+      [folder()[0]!, dropped('mine/model.safetensors.index.json', '{}')],
+      'weights in several files are read by the command line alone',
+    ],
+    [
+      [...folder('a/'), ...folder('b/')],
+      '2 folders with a config.json ("a/config.json", "b/config.json"); drop one of them',
+    ],
     [[dropped('m/config.json', '{"model_type":"bert"}'), folder('m/')[1]!], 'model_type'],
-  ])('case %#: %s is refused', async (files, reason) => { await expect(readModelFolder(files as DroppedFile[])).rejects.toThrow(reason); });
+  ])('case %#: %s is refused', async (files, reason) => {
+    await expect(readModelFolder(files as DroppedFile[])).rejects.toThrow(reason);
+  });
 });
 
 it('comes back from a checkpoint without the optimizer, and trains on', async () => {
   const train = async (files: Parameters<typeof runInProcess>[0]['files']): Promise<Uint8Array<ArrayBuffer>> => {
     let checkpoint: Uint8Array<ArrayBuffer> | undefined;
-    const model = parseRunConfig([['model', 'mine'], ['data', 'a.txt'], ['tokenizer', 'chars'], ['context', 8], ['batch', 2], ['steps', 1], ['evalEvery', 0], ['sampleEvery', 0], ['checkpointEvery', 1]]);
-    await runInProcess({ backend: 'cpu', config: model, files, onEvent: (_, event) => { if (event.kind === 'checkpoint') checkpoint = event.bytes; } });
+    const model = parseRunConfig([
+      ['model', 'mine'],
+      ['data', 'a.txt'],
+      ['tokenizer', 'chars'],
+      ['context', 8],
+      ['batch', 2],
+      ['steps', 1],
+      ['evalEvery', 0],
+      ['sampleEvery', 0],
+      ['checkpointEvery', 1],
+    ]);
+    await runInProcess({
+      backend: 'cpu',
+      config: model,
+      files,
+      onEvent: (_, event) => {
+        if (event.kind === 'checkpoint') checkpoint = event.bytes;
+      },
+    });
     return checkpoint!;
   };
   const { files } = await readModelFolder(folder());

@@ -7,7 +7,10 @@ import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 function told(data: string, accuracy?: number): RunView {
-  const config = parseRunConfig([['data', data], ['layout', 'dp=2']]);
+  const config = parseRunConfig([
+    ['data', data],
+    ['layout', 'dp=2'],
+  ]);
   const run = new RunView(config);
   run.evaluation.push(2, 1.5);
   if (accuracy !== undefined) run.accuracy.push(2, accuracy);
@@ -19,7 +22,11 @@ it('a history and progress have the accuracy of a task, once a step', () => {
   const progress = { kind: 'progress', step: 4, loss: 1, tokensPerSecond: 1, evaluation: [4, 1.2], accuracy: [4, 0.5] };
   applyProgress(view, progress);
   applyProgress(view, progress);
-  expect([view.accuracy.x, view.accuracy.y, view.evaluation.y]).toEqual([[2, 4], [0.25, 0.5], [1.5, 1.2]]);
+  expect([view.accuracy.x, view.accuracy.y, view.evaluation.y]).toEqual([
+    [2, 4],
+    [0.25, 0.5],
+    [1.5, 1.2],
+  ]);
   expect(() => applyProgress(view, { ...progress, accuracy: 0.5 })).toThrow('expected `accuracy` to be a list');
 });
 

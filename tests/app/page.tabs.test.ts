@@ -1,4 +1,5 @@
-// The page as a person and as a program meets it, in real Chromium on the references: virtual devices, rooms, buttons, files, and what it says when things go wrong.
+// The page as a person and as a program meets it, in real Chromium on the references: virtual devices, rooms, buttons,
+// files, and what it says when things go wrong.
 
 import { readFile, writeFile, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,12 +32,18 @@ describe('virtual devices', () => {
     await expect.poll(() => chart.getAttribute('points')).toBe('8');
     const after = await pixelsNear(tab.page, await chart.screenshot(), ACCENT);
     expect(after - before, 'pixels in the colour of the curve').toBeGreaterThan(300);
-    expect(await pixelsNear(tab.page, await tab.page.locator('step-timeline canvas').screenshot(), ACCENT), 'pixels of compute bars').toBeGreaterThan(300);
+    expect(
+      await pixelsNear(tab.page, await tab.page.locator('step-timeline canvas').screenshot(), ACCENT),
+      'pixels of compute bars',
+    ).toBeGreaterThan(300);
     const cards = tab.page.locator('mesh-map li');
     expect(await cards.count()).toBe(2);
     expect(await cards.nth(1).innerText()).toMatch(/PP\(1\)[\s\S]*f64 references on the CPU[\s\S]*message-port/);
     await tab.page.setViewportSize({ width: 400, height: 800 });
-    expect(await tab.page.evaluate(() => document.documentElement.scrollWidth), 'width of the page on a phone').toBeLessThanOrEqual(400);
+    expect(
+      await tab.page.evaluate(() => document.documentElement.scrollWidth),
+      'width of the page on a phone',
+    ).toBeLessThanOrEqual(400);
   });
 
   it('pause, go on, save, stop, and resume from the saved file', async () => {
@@ -50,7 +57,11 @@ describe('virtual devices', () => {
     await expect.poll(async () => (await tab.state()).phase).toBe('paused');
     // A rank inside a step finishes it, then nothing comes; that nothing comes can only be watched for a while.
     const steps = () => tab.losses(0).length;
-    const grownWithin = async (ms: number): Promise<number> => { const before = steps(); await page.waitForTimeout(ms); return steps() - before; };
+    const grownWithin = async (ms: number): Promise<number> => {
+      const before = steps();
+      await page.waitForTimeout(ms);
+      return steps() - before;
+    };
     await expect.poll(() => grownWithin(1000)).toBe(0);
     expect(await grownWithin(1500)).toBe(0);
     const saved = page.waitForEvent('download');
@@ -63,19 +74,26 @@ describe('virtual devices', () => {
     await button('Stop').click();
     await tab.done(0);
     expect((await tab.state()).status).toMatch(/^stopped after \d+ steps?$|^checkpoint of step/);
-    const { step } = (await tab.until('checkpoint', ({ event }) => event?.kind === 'checkpoint')).event as unknown as { step: number };
-    const again = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: step + 3, layout: 'dp=2' })}`);
+    const { step } = (await tab.until('checkpoint', ({ event }) => event?.kind === 'checkpoint')).event as unknown as {
+      step: number;
+    };
+    const again = await (
+      await driver.profile()
+    ).open(`#backend=cpu&plan=${tinyPlan({ steps: step + 3, layout: 'dp=2' })}`);
     await again.page.getByLabel('Load a file').setInputFiles(file);
     await again.page.getByRole('button', { name: `Resume from step ${step}` }).click();
     await again.done(0);
     // The browser keeps the last one too: another tab of the same profile offers it.
     const kept = await profile.open('#backend=cpu');
     await kept.page.getByRole('button', { name: /^Resume from step \d+$/ }).waitFor();
-    expect((await again.state()).status).toMatch(new RegExp(`^trained 3 steps, ${step + 3} in all$|^checkpoint of step`));
+    expect((await again.state()).status).toMatch(
+      new RegExp(`^trained 3 steps, ${step + 3} in all$|^checkpoint of step`),
+    );
     // It goes on where it ended, on another layout, with the losses that the first run saw.
     expect(again.reports.find(({ event }) => event?.kind === 'step')!.event!.metrics!.step).toBe(step);
     expect(again.losses(0)).toHaveLength(3);
-    for (const [i, loss] of again.losses(0).entries()) if (i + step < tab.losses(0).length) expect(loss).toBeCloseTo(tab.losses(0)[i + step]!, 4);
+    for (const [i, loss] of again.losses(0).entries())
+      if (i + step < tab.losses(0).length) expect(loss).toBeCloseTo(tab.losses(0)[i + step]!, 4);
   });
 
   it('train on a text from a file, and refuse what is none', async () => {
@@ -89,7 +107,13 @@ describe('virtual devices', () => {
     await tab.page.getByLabel('Load a file').setInputFiles(text);
     await tab.page.getByText('gpt2-nano, song.txt, dp=2,pp=2').waitFor();
     await tab.page.locator('summary').click();
-    for (const [name, value] of [['layout', 'dp=1'], ['microbatches', '1'], ['batch', '2'], ['context', '16'], ['steps', '2']]) {
+    for (const [name, value] of [
+      ['layout', 'dp=1'],
+      ['microbatches', '1'],
+      ['batch', '2'],
+      ['context', '16'],
+      ['steps', '2'],
+    ]) {
       const field = tab.page.locator(`run-form input[name=${name}]`);
       await field.fill(value!);
       await field.press('Tab');
@@ -124,10 +148,14 @@ describe('rooms', () => {
     expect(solo.losses(0)).toHaveLength(5);
     expect(first.losses(one.rank!)).toEqual(solo.losses(0));
     expect(second.losses(two.rank!)).toEqual(solo.losses(0));
-    const links = first.reports.find(({ event }) => event?.kind === 'links')!.event as unknown as { links: { kind: string }[] };
+    const links = first.reports.find(({ event }) => event?.kind === 'links')!.event as unknown as {
+      links: { kind: string }[];
+    };
     // Tabs of one browser take its ports without being asked.
     expect(links.links[0]!.kind).toBe('same browser');
-    expect(first.reports.filter(({ type }) => type === 'session').map(({ event }) => event!.type)).toEqual(expect.arrayContaining(['roster', 'status', 'forming', 'started']));
+    expect(first.reports.filter(({ type }) => type === 'session').map(({ event }) => event!.type)).toEqual(
+      expect.arrayContaining(['roster', 'status', 'forming', 'started']),
+    );
   });
 
   alsoTest('train alike where the browser cannot transfer data channels: the page relays them', async () => {
@@ -135,7 +163,8 @@ describe('rooms', () => {
     const refuseChannels = (): void => {
       const post = MessagePort.prototype.postMessage as (message: unknown, transfer?: unknown) => void;
       MessagePort.prototype.postMessage = function (this: MessagePort, message: unknown, transfer?: unknown) {
-        if (message instanceof RTCDataChannel) throw new DOMException('RTCDataChannel is not transferable', 'DataCloneError');
+        if (message instanceof RTCDataChannel)
+          throw new DOMException('RTCDataChannel is not transferable', 'DataCloneError');
         post.call(this, message, transfer);
       };
     };
@@ -143,9 +172,12 @@ describe('rooms', () => {
     const second = await profile.open(`${room('relay')}&lane=webrtc`, refuseChannels);
     await first.until('end', ({ event }) => event?.kind === 'done');
     await second.until('end', ({ event }) => event?.kind === 'done');
-    const kind = (tab: typeof first) => (tab.reports.find(({ event }) => event?.kind === 'links')!.event as unknown as { links: { kind: string }[] }).links[0]!.kind;
+    const kind = (tab: typeof first) =>
+      (tab.reports.find(({ event }) => event?.kind === 'links')!.event as unknown as { links: { kind: string }[] })
+        .links[0]!.kind;
     expect([kind(first), kind(second)]).toEqual(['webrtc worker', 'webrtc relay']);
-    const losses = (tab: typeof first) => tab.reports.flatMap(({ event }) => (event?.metrics ? [event.metrics.loss] : []));
+    const losses = (tab: typeof first) =>
+      tab.reports.flatMap(({ event }) => (event?.metrics ? [event.metrics.loss] : []));
     expect(losses(first)).toHaveLength(3);
     expect(losses(second)).toEqual(losses(first));
   });
@@ -158,7 +190,10 @@ describe('rooms', () => {
     const second = await profile.open(`${room('leaver')}&plan=${tinyPlan({ steps: 5000 })}`);
     await Promise.all([first.step(1), second.step(1)]);
     await second.page.close({ runBeforeUnload: false });
-    await first.page.getByRole('alert').getByText(/rank 1 (left|closed).*train again when enough tabs are in the room/).waitFor();
+    await first.page
+      .getByRole('alert')
+      .getByText(/rank 1 (left|closed).*train again when enough tabs are in the room/)
+      .waitFor();
     expect((await first.state()).phase).toBe('failed');
   });
 
@@ -167,7 +202,8 @@ describe('rooms', () => {
     const first = await profile.open(room('locked'));
     await first.until('roster', ({ event }) => event?.type === 'roster');
     const stranger = await profile.open(room('locked', 'B'.repeat(22)));
-    for (const { page } of [first, stranger]) await page.getByText('somebody in this room has a different key and is not heard').waitFor();
+    for (const { page } of [first, stranger])
+      await page.getByText('somebody in this room has a different key and is not heard').waitFor();
     expect((await first.state()).problems).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
-// Virtual devices of a real page begin at once on a software adapter, check and tune it between their steps, and a second visit of the same profile finds
-// everything in IndexedDB. A stop while kernels compile, and while they are measured, is heard at once.
+// Virtual devices of a real page begin at once on a software adapter, check and tune it between their steps, and a
+// second visit of the same profile finds everything in IndexedDB. A stop while kernels compile, and while they are
+// measured, is heard at once.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Certificate, Decision } from '../../src/device/tune/certificate.ts';
@@ -9,12 +10,15 @@ import { PageDriver, tinyPlan } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
 let driver: PageDriver;
-beforeAll(async () => { driver = await PageDriver.start(); });
+beforeAll(async () => {
+  driver = await PageDriver.start();
+});
 afterAll(() => driver.close());
 
 const RANKS = [0, 1];
 const STOP_MS = 2000;
-const plan = (more: Readonly<Record<string, unknown>> = {}): string => `#plan=${tinyPlan({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
+const plan = (more: Readonly<Record<string, unknown>> = {}): string =>
+  `#plan=${tinyPlan({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
 
 const click = (tab: Tab, name: string): Promise<void> => tab.page.getByRole('button', { name, exact: true }).click();
 
@@ -23,7 +27,14 @@ const nameOf = ({ kernel, shapeClass }: Decision): string => `${kernel} ${shapeC
 /** Trains until both ranks have told what they found, and stops. */
 async function certificates(tab: Tab): Promise<readonly Certificate[]> {
   await click(tab, 'Train now');
-  const both = await Promise.all(RANKS.map((rank) => tab.until(`certificate of rank ${rank}`, (report) => report.rank === rank && report.event?.kind === 'certificate')));
+  const both = await Promise.all(
+    RANKS.map((rank) =>
+      tab.until(
+        `certificate of rank ${rank}`,
+        (report) => report.rank === rank && report.event?.kind === 'certificate',
+      ),
+    ),
+  );
   await click(tab, 'Stop');
   await Promise.all(RANKS.map((rank) => tab.done(rank)));
   return both.map(({ event }) => event!['certificate'] as Certificate);
@@ -43,9 +54,13 @@ it('two devices of one tab begin at once, qualify between steps, and a second vi
   const kinds = first.reports.filter(({ rank }) => rank === 0).map(({ event }) => event?.kind);
   expect(kinds.indexOf('certificate')).toBeGreaterThan(kinds.indexOf('step'));
   // Two ranks with equal plans compile each pipeline once, and the status counts them.
-  const counted = first.reports.flatMap(({ event }) => (event?.kind === 'status' ? /^compiling kernels (\d+) of (\d+)$/.exec(String(event['text'])) ?? [] : []));
+  const counted = first.reports.flatMap(({ event }) =>
+    event?.kind === 'status' ? (/^compiling kernels (\d+) of (\d+)$/.exec(String(event['text'])) ?? []) : [],
+  );
   expect(counted.length).toBeGreaterThan(0);
-  expect(await first.page.locator('mesh-map li').first().innerText()).toMatch(/qualified \d+ kernel variants \(worst error 0\.\d+ of the tolerance\)/);
+  expect(await first.page.locator('mesh-map li').first().innerText()).toMatch(
+    /qualified \d+ kernel variants \(worst error 0\.\d+ of the tolerance\)/,
+  );
   await first.page.close();
   const complete = new Set(both[0]!.decisions.filter((decision) => decision.complete).map(nameOf));
   for (const { checks, decisions } of await certificates(await profile.open(plan()))) {
@@ -54,15 +69,27 @@ it('two devices of one tab begin at once, qualify between steps, and a second vi
     expect(decisions.filter((decision) => complete.has(nameOf(decision)) && !decision.remembered)).toEqual([]);
     // Nothing that the first visit found is lost.
     const tried = new Map(decisions.map((decision) => [nameOf(decision), decision.candidates.length]));
-    for (const decision of both[0]!.decisions) expect(tried.get(nameOf(decision))).toBeGreaterThanOrEqual(decision.candidates.length);
+    for (const decision of both[0]!.decisions)
+      expect(tried.get(nameOf(decision))).toBeGreaterThanOrEqual(decision.candidates.length);
   }
 });
 
-it.each(sample([
-  ['while kernels compile', ({ rank, event }: Tab['reports'][number]) => rank === 0 && event?.kind === 'status' && /^compiling kernels [1-9]/.test(String(event['text']))],
-  ['while they are measured', ({ rank, event }: Tab['reports'][number]) => rank === 1 && event?.kind === 'step'],
-] as const, 1))('a stop %s ends all ranks within 2 s', async (_, when) => {
-  const tab = await (await driver.profile()).open(plan({ model: 'gpt2-nano', context: 64, layout: 'dp=2,pp=2', batch: 8, microbatches: 2, tune: 20 }));
+it.each(
+  sample(
+    [
+      [
+        'while kernels compile',
+        ({ rank, event }: Tab['reports'][number]) =>
+          rank === 0 && event?.kind === 'status' && /^compiling kernels [1-9]/.test(String(event['text'])),
+      ],
+      ['while they are measured', ({ rank, event }: Tab['reports'][number]) => rank === 1 && event?.kind === 'step'],
+    ] as const,
+    1,
+  ),
+)('a stop %s ends all ranks within 2 s', async (_, when) => {
+  const tab = await (
+    await driver.profile()
+  ).open(plan({ model: 'gpt2-nano', context: 64, layout: 'dp=2,pp=2', batch: 8, microbatches: 2, tune: 20 }));
   const limitMs = scaledLimit(STOP_MS);
   await click(tab, 'Train now');
   await tab.until('the moment', when);

@@ -16,7 +16,9 @@ function hosted() {
   const api = {
     start: (_: RankSetup, events: MessagePort) => {
       port = events;
-      return new Promise<void>((resolve) => { end = resolve; });
+      return new Promise<void>((resolve) => {
+        end = resolve;
+      });
     },
     leave: async () => {},
   };
@@ -25,7 +27,10 @@ function hosted() {
 }
 
 /** What was posted before is delivered. */
-const turn = (): Promise<void> => new Promise((resolve) => { setTimeout(resolve, 20); });
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, 20);
+  });
 
 test('a rank that stays and fails is heard, though its call returns first; not once it is closed', async () => {
   const { host, end, tell } = hosted();

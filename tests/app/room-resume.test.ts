@@ -1,4 +1,5 @@
-// Who lets a room go on after a loss, from where, and what is shown meanwhile; what the page keeps of a run that goes on; files by their hash.
+// Who lets a room go on after a loss, from where, and what is shown meanwhile; what the page keeps of a run that goes
+// on; files by their hash.
 
 import { describe, expect, it } from 'vitest';
 import type { Presence } from '../../src/cluster/presence.ts';
@@ -18,9 +19,14 @@ import { describeFile, parseSharedFile } from '../../src/cluster/files/shared-fi
 import { presence } from '../cluster/support.ts';
 
 const HASH = 'ab'.repeat(32);
-const config = parseRunConfig([['layout', 'dp=2'], ['data', 'copy'], ['steps', 100]]);
+const config = parseRunConfig([
+  ['layout', 'dp=2'],
+  ['data', 'copy'],
+  ['steps', 100],
+]);
 const PLAN: Plan = { ...makePlan(config), onLoss: 'resume' };
-const keeper = (n: number, step: number, fields: Partial<Presence> = {}): Presence => presence(n, { holds: { run: 9, step, hash: HASH, bytes: 1000 }, ...fields });
+const keeper = (n: number, step: number, fields: Partial<Presence> = {}): Presence =>
+  presence(n, { holds: { run: 9, step, hash: HASH, bytes: 1000 }, ...fields });
 
 /** One page, tab `n`, that was in run 9. */
 class Lab {
@@ -32,8 +38,19 @@ class Lab {
   constructor(n: number, plan = PLAN) {
     const lab = this;
     this.resume = new RoomResume({
-      session: () => ({ get members() { return lab.members; }, get me() { return lab.members.find(({ id }) => id === `tab-${n}`)!; } }), state: () => this.state,
-      change: (change) => { this.state = { ...this.state, ...change }; }, propose: (wanted) => this.proposed.push(wanted),
+      session: () => ({
+        get members() {
+          return lab.members;
+        },
+        get me() {
+          return lab.members.find(({ id }) => id === `tab-${n}`)!;
+        },
+      }),
+      state: () => this.state,
+      change: (change) => {
+        this.state = { ...this.state, ...change };
+      },
+      propose: (wanted) => this.proposed.push(wanted),
     });
     this.resume.know({ run: 9, plan, view: new RunView(config) });
   }
@@ -59,7 +76,15 @@ describe('after a loss', () => {
     const room = [presence(0), keeper(1, 30), keeper(2, 40), keeper(3, 40)];
     expect([1, 2, 3].map((n) => at(n).see(...room).proposed.length)).toEqual([0, 1, 0]);
     const [wanted] = at(2).see(...room).proposed;
-    expect(wanted).toMatchObject({ worldSize: 2, run: 9, plan: { from: { run: 9, step: 40 }, onLoss: 'resume', shared: { checkpoint: { hash: HASH, bytes: 1000, name: 'checkpoint of step 40' } } } });
+    expect(wanted).toMatchObject({
+      worldSize: 2,
+      run: 9,
+      plan: {
+        from: { run: 9, step: 40 },
+        onLoss: 'resume',
+        shared: { checkpoint: { hash: HASH, bytes: 1000, name: 'checkpoint of step 40' } },
+      },
+    });
     expect(parsePlan(JSON.stringify(wanted!.plan))).toEqual(wanted!.plan);
     // Somebody wants it already.
     const wish = { wants: { wish: 5, run: 9, worldSize: 2, plan: wanted!.plan } };
@@ -76,7 +101,9 @@ describe('after a loss', () => {
       lab.resume.ended(loss);
       return lab;
     };
-    expect(at(2, 'tab-1', 'tab-2').see(presence(0), keeper(1, 30), keeper(2, 40), lie).proposed).toMatchObject([{ plan: { from: { run: 9, step: 40 }, shared: { checkpoint: { hash: HASH } } } }]);
+    expect(at(2, 'tab-1', 'tab-2').see(presence(0), keeper(1, 30), keeper(2, 40), lie).proposed).toMatchObject([
+      { plan: { from: { run: 9, step: 40 }, shared: { checkpoint: { hash: HASH } } } },
+    ]);
     // The group that formed it again may be another.
     const again = at(2, 'tab-1', 'tab-2');
     again.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group: ['tab-2', 'tab-3'] });
@@ -92,7 +119,12 @@ describe('after a loss', () => {
     const session = (): never => ({ members, me: members.find(({ id }) => id === 'tab-2'), tell: () => {} }) as never;
     const none = (): never[] => [];
     const parts = createRoomParts({
-      state: () => ({ ...EMPTY_STATE, phase: 'failed' }), change: () => {}, session, hosts: none, takeHosts: none, propose: (wanted) => proposed.push(wanted),
+      state: () => ({ ...EMPTY_STATE, phase: 'failed' }),
+      change: () => {},
+      session,
+      hosts: none,
+      takeHosts: none,
+      propose: (wanted) => proposed.push(wanted),
     });
     const room = [presence(0), keeper(2, 40)];
     const lose = (): void => {
@@ -121,7 +153,8 @@ describe('after a loss', () => {
     };
     expect(quiet(loss)).toEqual([1, 40]);
     expect(quiet(loss, makePlan(config))).toEqual([0, 40]);
-    for (const evidence of ['corrupt', 'non-finite', 'wrong-signature', 'version', undefined] as const) expect(quiet({ evidence })).toEqual([0, 40]);
+    for (const evidence of ['corrupt', 'non-finite', 'wrong-signature', 'version', undefined] as const)
+      expect(quiet({ evidence })).toEqual([0, 40]);
     expect(quiet(loss, PLAN, 100)).toEqual([0, undefined]);
   });
 
@@ -154,7 +187,10 @@ describe('a run that goes on', () => {
   it('keeps its curve and samples up to the step from which it goes on, and none twice', () => {
     const before = new RunView(config);
     for (let step = 1; step <= 47; step++) before.loss.push(step, 100 - step);
-    before.samples = [{ step: 20, text: 'a' }, { step: 45, text: 'b' }];
+    before.samples = [
+      { step: 20, text: 'a' },
+      { step: 45, text: 'b' },
+    ];
     const plan = resumed(PLAN, { run: 9, step: 40, hash: HASH, bytes: 1000 });
     const run = runOfPlace(plan, { members: [presence(1), presence(2)] }, before);
     expect(run.loss.x).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
@@ -165,34 +201,51 @@ describe('a run that goes on', () => {
 
   it('takes weights and tokenizer from its checkpoint, and the text from whoever has it', () => {
     const file = { name: 'x', bytes: 5, hash: HASH };
-    const plan = resumed({ ...PLAN, files: { tokens: 'tokens.safetensors', weights: 'a' }, shared: { text: file, weights: file } }, { run: 9, step: 40, hash: HASH, bytes: 1000 });
+    const plan = resumed(
+      { ...PLAN, files: { tokens: 'tokens.safetensors', weights: 'a' }, shared: { text: file, weights: file } },
+      { run: 9, step: 40, hash: HASH, bytes: 1000 },
+    );
     expect([plan.files, Object.keys(plan.shared!)]).toEqual([{ tokens: 'tokens.safetensors' }, ['text', 'checkpoint']]);
   });
 });
 
 describe('shared files of a plan', () => {
   const file = { name: 'map.txt', bytes: 5, hash: HASH };
-  const own = makePlan(parseRunConfig([['layout', 'dp=2'], ['data', 'map.txt']]));
+  const own = makePlan(
+    parseRunConfig([
+      ['layout', 'dp=2'],
+      ['data', 'map.txt'],
+    ]),
+  );
 
   it('are read strictly, and count as the files that a run needs', async () => {
     const plan = { ...own, shared: { text: file } };
     expect(parsePlan(JSON.stringify(plan))).toEqual(plan);
     const page = 'http://localhost/';
     expect(checkPlan({ worldSize: 2, plan }, page)).toBeUndefined();
-    expect(checkPlan({ worldSize: 2, plan: own }, page)).toMatch(/^data: the plan has no file for "map.txt"; drop that text file/);
+    expect(checkPlan({ worldSize: 2, plan: own }, page)).toMatch(
+      /^data: the plan has no file for "map.txt"; drop that text file/,
+    );
     await expect(fetchContents(plan, page, {}, () => {})).resolves.toEqual({});
     for (const [bad, sentence] of [
-      [{ shared: { texts: file } }, 'plan.shared: unknown file "texts"'], [{ shared: { text: { ...file, hash: 'x' } } }, 'plan.shared.text: expected a hash of 64 hex digits'],
-      [{ shared: { text: file }, files: { text: 'a.txt' } }, 'plan.shared.text: has an address too'], [{ shared: { text: { ...file, bytes: 2 ** 31 + 1 } } }, 'files: expected at most 2.1 GB in all'],
-      [{ from: { run: 1 } }, 'plan.from: expected the numbers'], [{ onLoss: 'stop' }, "plan.onLoss: expected 'resume'"],
-    ] as const) expect(() => parsePlan({ ...own, ...bad })).toThrow(sentence);
+      [{ shared: { texts: file } }, 'plan.shared: unknown file "texts"'],
+      [{ shared: { text: { ...file, hash: 'x' } } }, 'plan.shared.text: expected a hash of 64 hex digits'],
+      [{ shared: { text: file }, files: { text: 'a.txt' } }, 'plan.shared.text: has an address too'],
+      [{ shared: { text: { ...file, bytes: 2 ** 31 + 1 } } }, 'files: expected at most 2.1 GB in all'],
+      [{ from: { run: 1 } }, 'plan.from: expected the numbers'],
+      [{ onLoss: 'stop' }, "plan.onLoss: expected 'resume'"],
+    ] as const)
+      expect(() => parsePlan({ ...own, ...bad })).toThrow(sentence);
   });
 
   it('are described when a page gives them, and found again by their hash', async () => {
     const files = new RoomFiles({ change: () => {}, answer: () => {} });
     const text = new TextEncoder().encode('there she blows');
     const plan = await files.share(own, { text, tokenizer: '{}' });
-    expect(plan.shared).toMatchObject({ text: { name: 'map.txt', bytes: 15 }, tokenizer: { name: 'tokenizer.json', bytes: 2 } });
+    expect(plan.shared).toMatchObject({
+      text: { name: 'map.txt', bytes: 15 },
+      tokenizer: { name: 'tokenizer.json', bytes: 2 },
+    });
     const { files: listed, held } = files.of(plan, ['a', 'b'])!;
     expect(listed.map(({ field }) => field)).toEqual(['text', 'tokenizer']);
     expect(held.get(plan.shared!.text!.hash)).toBe(text);
@@ -207,7 +260,9 @@ describe('shared files of a plan', () => {
     const files = new RoomFiles({ change: (change) => changes.push(change), answer: (agreed) => answers.push(agreed) });
     files.begin('Ada');
     expect(files.took({ kind: 'download', files: ['text.txt', 'model.safetensors'], total: 63_000_000 })).toBe(true);
-    expect(changes.at(-1)!.question).toBe("Ada's run needs 63 MB that other tabs have: text.txt, model.safetensors. Download?");
+    expect(changes.at(-1)!.question).toBe(
+      "Ada's run needs 63 MB that other tabs have: text.txt, model.safetensors. Download?",
+    );
     files.answer(false);
     expect([answers, changes.at(-1)!.question, files.declined]).toEqual([[false], undefined, true]);
     files.begin('Ada');

@@ -1,4 +1,5 @@
-// The life of a page, without a browser: who leaves a room while it is joined is not in it afterwards, whatever the page does next.
+// The life of a page, without a browser: who leaves a room while it is joined is not in it afterwards, whatever the
+// page does next.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -26,8 +27,13 @@ const at = (room: string) => ({ room, key: ROOM_KEY, broker: 'none' });
 /** A page; `on` hears of every change of its state. */
 function page(on: (state: PageState) => void = () => {}): RunController {
   const controller = new RunController({
-    settings: { auto: false, backend: 'cpu', ice: NO_ICE, lane: 'webrtc' }, page: 'http://localhost/', onChange: (state) => on(state),
-    reporter: createReporter(() => {}, () => undefined),
+    settings: { auto: false, backend: 'cpu', ice: NO_ICE, lane: 'webrtc' },
+    page: 'http://localhost/',
+    onChange: (state) => on(state),
+    reporter: createReporter(
+      () => {},
+      () => undefined,
+    ),
   });
   open.push({ close: () => controller.leaveRoom() });
   return controller;
@@ -38,7 +44,14 @@ async function neighbour(room: string): Promise<SessionEvents> {
   const events = new SessionEvents();
   const carrier = broadcastChannelCarrier({ world: realWorld });
   const session = await joinRoom({
-    world: realWorld, carrier, room, key: ROOM_KEY, me: introduction(1), onEvent: events.push, page: null, createMesh: fakeMesh(),
+    world: realWorld,
+    carrier,
+    room,
+    key: ROOM_KEY,
+    me: introduction(1),
+    onEvent: events.push,
+    page: null,
+    createMesh: fakeMesh(),
   });
   open.push(session);
   return events;
@@ -54,7 +67,12 @@ async function membersOf(room: string): Promise<number> {
 describe('a page that leaves its room while it joins', () => {
   const moments: readonly (readonly [string, (controller: RunController) => Promise<void>])[] = [
     ['before it knows its identity', () => Promise.resolve()],
-    ['while it listens who is there', async (controller) => { await expect.poll(() => controller.state.room?.carrier).not.toBe(''); }],
+    [
+      'while it listens who is there',
+      async (controller) => {
+        await expect.poll(() => controller.state.room?.carrier).not.toBe('');
+      },
+    ],
   ];
   for (const leave of ['stop', 'leaveRoom'] as const) {
     it.each(moments)(`is in no room afterwards: ${leave} %s`, async (moment, reached) => {
@@ -76,7 +94,11 @@ describe('a page that leaves its room while it joins', () => {
     await controller.leaveRoom();
     const second = controller.join(at('second'), undefined, 'observer');
     await Promise.all([first, second]);
-    expect(controller.state).toMatchObject({ phase: 'idle', problems: [], room: { address: { room: 'second' }, joined: true } });
+    expect(controller.state).toMatchObject({
+      phase: 'idle',
+      problems: [],
+      room: { address: { room: 'second' }, joined: true },
+    });
     await (await neighbour('second')).members(2);
     expect(await membersOf('first')).toBe(1);
   });

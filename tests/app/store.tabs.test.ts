@@ -1,5 +1,5 @@
-// The checkpoint that the page keeps in the browser: when the browser's quota runs out, the one before stays whole, it is told for as long as it is so, and
-// the training goes on.
+// The checkpoint that the page keeps in the browser: when the browser's quota runs out, the one before stays whole, it
+// is told for as long as it is so, and the training goes on.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
@@ -7,7 +7,9 @@ import { readSafetensors } from '../../src/base/safetensors.ts';
 import { PageDriver, tinyPlan } from './page-driver.ts';
 
 let driver: PageDriver;
-beforeAll(async () => { driver = await PageDriver.start(); });
+beforeAll(async () => {
+  driver = await PageDriver.start();
+});
 afterAll(() => driver.close());
 
 /** The step of the stored checkpoint; reading it fails where the file is not whole. */
@@ -21,13 +23,19 @@ async function stored(page: Page): Promise<number> {
 
 it('is kept when the quota runs out, and told until one fits again', async () => {
   const { open, context } = await driver.profile();
-  const tab = await open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 100_000, layout: 'dp=1', microbatches: 1, checkpointEvery: 3 })}`);
+  const tab = await open(
+    `#auto=1&backend=cpu&plan=${tinyPlan({ steps: 100_000, layout: 'dp=1', microbatches: 1, checkpointEvery: 3 })}`,
+  );
   await expect.poll(() => stored(tab.page).catch(() => 0)).toBeGreaterThan(0);
   const cdp = await context.newCDPSession(tab.page);
   const origin = new URL(driver.address).origin;
   await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1_300_000 });
   const told = async (): Promise<string[]> => (await tab.state()).problems;
-  await expect.poll(told).toEqual([expect.stringMatching(/^the checkpoint of step \d+ is not kept in this browser \(.*; what it kept before stays/)]);
+  await expect
+    .poll(told)
+    .toEqual([
+      expect.stringMatching(/^the checkpoint of step \d+ is not kept in this browser \(.*; what it kept before stays/),
+    ]);
   const kept = await stored(tab.page);
   expect(kept).toBeGreaterThan(0);
   // Told once, not once per checkpoint, and the training goes on.

@@ -1,4 +1,5 @@
-// The name of a tab: the copy of a tab that lives is told at once, and a reload waits for its old self, however late that ends.
+// The name of a tab: the copy of a tab that lives is told at once, and a reload waits for its old self, however late
+// that ends.
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { hold } from '../../src/app/room/identity.ts';
@@ -17,48 +18,63 @@ class Page {
   }
 
   /** It runs no more, but keeps its locks: as one that a busy browser has yet to end. */
-  freeze(): void { this.listeners = []; }
+  freeze(): void {
+    this.listeners = [];
+  }
 }
 
 let current: Page;
 /** As the next page, with what this browser has. */
 function open({ locks = true, channels = true } = {}): Page {
-  const page = current = new Page();
+  const page = (current = new Page());
   Page.living.push(page);
-  vi.stubGlobal('BroadcastChannel', class {
-    onmessage?: (event: { data: unknown }) => void;
-    constructor() {
-      if (!channels) throw new DOMException('refused', 'SecurityError');
-      page.listeners.push(this);
-    }
-    postMessage(data: unknown): void {
-      for (const other of Page.living) for (const listener of other.listeners) if (listener !== this) queueMicrotask(() => listener.onmessage?.({ data }));
-    }
-    close(): void { page.listeners = page.listeners.filter((one) => one !== this); }
-  });
+  vi.stubGlobal(
+    'BroadcastChannel',
+    class {
+      onmessage?: (event: { data: unknown }) => void;
+      constructor() {
+        if (!channels) throw new DOMException('refused', 'SecurityError');
+        page.listeners.push(this);
+      }
+      postMessage(data: unknown): void {
+        for (const other of Page.living)
+          for (const listener of other.listeners)
+            if (listener !== this) queueMicrotask(() => listener.onmessage?.({ data }));
+      }
+      close(): void {
+        page.listeners = page.listeners.filter((one) => one !== this);
+      }
+    },
+  );
   vi.stubGlobal('navigator', { locks: locks ? { request: requestFor(page) } : undefined });
   return page;
 }
 
-const requestFor = (page: Page) => (name: string, { signal }: { signal: AbortSignal }, work: () => unknown) => new Promise((resolve, reject) => {
-  const one = {
-    name, page,
-    grant(): void {
-      Page.queue = Page.queue.filter((other) => other !== one);
-      const result = work();
-      if (result === undefined) resolve(undefined);
-      else Page.held.push({ name, page });
-    },
-  };
-  signal.addEventListener('abort', () => {
-    Page.queue = Page.queue.filter((other) => other !== one);
-    reject(new DOMException('aborted', 'AbortError'));
-  });
-  Page.queue.push(one);
-  if (!Page.held.some((other) => other.name === name)) one.grant();
-});
+const requestFor =
+  (page: Page) =>
+  (name: string, { signal }: { signal: AbortSignal }, work: () => unknown) =>
+    new Promise((resolve, reject) => {
+      const one = {
+        name,
+        page,
+        grant(): void {
+          Page.queue = Page.queue.filter((other) => other !== one);
+          const result = work();
+          if (result === undefined) resolve(undefined);
+          else Page.held.push({ name, page });
+        },
+      };
+      signal.addEventListener('abort', () => {
+        Page.queue = Page.queue.filter((other) => other !== one);
+        reject(new DOMException('aborted', 'AbortError'));
+      });
+      Page.queue.push(one);
+      if (!Page.held.some((other) => other.name === name)) one.grant();
+    });
 
-beforeEach(() => { vi.useFakeTimers(); });
+beforeEach(() => {
+  vi.useFakeTimers();
+});
 afterEach(() => {
   Object.assign(Page, { living: [], held: [], queue: [] });
   vi.unstubAllGlobals();
@@ -68,12 +84,17 @@ afterEach(() => {
 /** What it resolves to within `ms`; undefined if it does not. */
 async function within(ms: number, answer: Promise<boolean>): Promise<boolean | undefined> {
   let said: boolean | undefined;
-  void answer.then((ours) => { said = ours; });
+  void answer.then((ours) => {
+    said = ours;
+  });
   await vi.advanceTimersByTimeAsync(ms);
   return said;
 }
 
-it.each([['with locks', {}], ['without locks', { locks: false }]])('%s, the copy of a tab that lives hears of it at once', async (_, has) => {
+it.each([
+  ['with locks', {}],
+  ['without locks', { locks: false }],
+])('%s, the copy of a tab that lives hears of it at once', async (_, has) => {
   open(has);
   expect(await within(600, hold('a'))).toBe(true);
   open(has);

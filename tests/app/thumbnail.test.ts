@@ -24,6 +24,26 @@ it.each(PRESETS.map((preset) => [preset.name, presetConfig(preset)] as const))('
 });
 
 it('too many devices to draw are not drawn', () => {
-  expect(drawn(thumbnail(parseRunConfig([['layout', 'dp=16'], ['batch', '16']]), NO_FACTS))).toHaveLength(2);
-  expect((thumbnail(parseRunConfig([['layout', 'dp=32'], ['batch', '32']]), NO_FACTS) as { values?: unknown }).values).toBeUndefined();
+  expect(
+    drawn(
+      thumbnail(
+        parseRunConfig([
+          ['layout', 'dp=16'],
+          ['batch', '16'],
+        ]),
+        NO_FACTS,
+      ),
+    ),
+  ).toHaveLength(2);
+  expect(
+    (
+      thumbnail(
+        parseRunConfig([
+          ['layout', 'dp=32'],
+          ['batch', '32'],
+        ]),
+        NO_FACTS,
+      ) as { values?: unknown }
+    ).values,
+  ).toBeUndefined();
 });

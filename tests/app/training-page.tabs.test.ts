@@ -1,19 +1,23 @@
-// The training page under a person's hands, in real Chromium on the references: a form that blocks what it cannot train, buttons by keyboard alone, charts.
+// The training page under a person's hands, in real Chromium on the references: a form that blocks what it cannot
+// train, buttons by keyboard alone, charts.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
 import { PageDriver, tinyPlan } from './page-driver.ts';
 
 let driver: PageDriver;
-beforeAll(async () => { driver = await PageDriver.start(); });
+beforeAll(async () => {
+  driver = await PageDriver.start();
+});
 afterAll(() => driver.close());
 
 const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
 /** Text of the button that has the focus; undefined when none has. */
-const focused = (page: Page): Promise<string | undefined> => page.evaluate(() => {
-  const element = document.querySelector('tabmesh-app')!.shadowRoot!.activeElement;
-  return element?.tagName === 'BUTTON' ? element.textContent!.trim() : undefined;
-});
+const focused = (page: Page): Promise<string | undefined> =>
+  page.evaluate(() => {
+    const element = document.querySelector('tabmesh-app')!.shadowRoot!.activeElement;
+    return element?.tagName === 'BUTTON' ? element.textContent!.trim() : undefined;
+  });
 
 describe('the form', () => {
   it('marks what it cannot train, says why, and begins nothing until it is mended', async () => {
@@ -27,7 +31,9 @@ describe('the form', () => {
     const steps = page.locator('run-form input[name=steps]');
     expect(await steps.getAttribute('aria-invalid')).toBe('true');
     expect(await steps.inputValue()).toBe('many');
-    expect(await page.locator('#steps-wrong').innerText()).toMatch(/expected a whole number from 1 to 10000000, got "many"/);
+    expect(await page.locator('#steps-wrong').innerText()).toMatch(
+      /expected a whole number from 1 to 10000000, got "many"/,
+    );
     expect(await button(page, 'Train now').isDisabled()).toBe(true);
     await page.getByText('Nothing begins before this is mended: steps: expected a whole number').waitFor();
     // Clicking straight out of a wrong value begins nothing either: the field is read first.
@@ -37,19 +43,26 @@ describe('the form', () => {
     const box = (await button(page, 'Train now').boundingBox())!;
     await page.mouse.click(box.x + 5, box.y + 5);
     expect(await page.locator('run-form input[name=batch]').getAttribute('aria-invalid')).toBe('true');
-    expect(await page.evaluate(() => (window as unknown as { tabmesh: { state: { phase: string } } }).tabmesh.state.phase)).toBe('idle');
+    expect(
+      await page.evaluate(() => (window as unknown as { tabmesh: { state: { phase: string } } }).tabmesh.state.phase),
+    ).toBe('idle');
     // A layout brings the rows along, and says so; what it takes is there before Train.
     await write('layout', 'dp=3');
     await page.getByText(/rows per step is now \d+ instead of 7, so that dp=3/).waitFor();
     expect(await button(page, 'Train now').isEnabled()).toBe(true);
-    await page.getByLabel('What it takes').getByText(/^[\d,]+ parameters$/).waitFor();
+    await page
+      .getByLabel('What it takes')
+      .getByText(/^[\d,]+ parameters$/)
+      .waitFor();
     expect(await page.getByLabel('What it takes').innerText()).toMatch(/MB per device .*rows \(dp\)/);
   });
 });
 
 describe('the buttons', () => {
   it('take a double click as one, and work by keyboard alone', async () => {
-    const tab = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    const tab = await (
+      await driver.profile()
+    ).open(`#backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
     const { page } = tab;
     await button(page, 'Train now').dblclick();
     await tab.step(2);
@@ -93,7 +106,9 @@ describe('the buttons', () => {
 
 describe('the charts', () => {
   it('say the value at a step by keyboard and pointer, and keep a zoom while steps come', async () => {
-    const tab = await (await driver.profile()).open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    const tab = await (
+      await driver.profile()
+    ).open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
     const { page } = tab;
     await tab.step(12);
     const plot = page.locator('line-chart.loss .plot');
@@ -105,7 +120,8 @@ describe('the charts', () => {
     await page.keyboard.press('ArrowRight');
     expect(await said()).toContain(`step 2: training ${loss(1)}`);
     await page.keyboard.press('+');
-    const zoom = () => page.locator('line-chart.loss').evaluate((chart) => (chart as unknown as { zoom?: [number, number] }).zoom);
+    const zoom = () =>
+      page.locator('line-chart.loss').evaluate((chart) => (chart as unknown as { zoom?: [number, number] }).zoom);
     const before = await zoom();
     expect(before).toBeDefined();
     await tab.step(25);
@@ -115,12 +131,17 @@ describe('the charts', () => {
     expect(await zoom()).toBe(undefined);
     const box = (await plot.boundingBox())!;
     await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
-    await page.locator('line-chart.loss').getByText(/^at step \d+$/).waitFor();
+    await page
+      .locator('line-chart.loss')
+      .getByText(/^at step \d+$/)
+      .waitFor();
     await page.getByLabel('Log axis').check();
     await page.getByLabel('Smooth').fill('0.9');
     await expect.poll(() => page.locator('line-chart.loss canvas').count()).toBe(1);
     for (const name of ['elapsed', 'time left', 'tokens seen', 'gradient norm', 'learning rate']) {
-      expect(await page.locator('.stats div', { hasText: name }).locator('b').innerText(), name).toMatch(/^[\d,.e-]+( s| min)?$/);
+      expect(await page.locator('.stats div', { hasText: name }).locator('b').innerText(), name).toMatch(
+        /^[\d,.e-]+( s| min)?$/,
+      );
     }
     // On a phone the loss is on the first screen.
     await page.setViewportSize({ width: 390, height: 844 });
@@ -133,7 +154,9 @@ describe('the charts', () => {
 describe('the model of a run', () => {
   it('writes on from a prompt while it trains, while it is paused and after the end; the history keeps the run', async () => {
     const profile = await driver.profile();
-    const tab = await profile.open(`#backend=cpu&plan=${tinyPlan({ data: 'moby-dick', steps: 5000, batch: 2, microbatches: 1 })}`);
+    const tab = await profile.open(
+      `#backend=cpu&plan=${tinyPlan({ data: 'moby-dick', steps: 5000, batch: 2, microbatches: 1 })}`,
+    );
     const { page } = tab;
     const write = async (prompt: string): Promise<void> => {
       await page.getByLabel('Prompt', { exact: true }).fill(prompt);
@@ -172,7 +195,9 @@ describe('the model of a run', () => {
     await page.reload();
     expect(await name.inputValue()).toBe('first try');
     expect(await history.innerText()).toMatch(new RegExp(`stopped at step ${step} of 5000, loss \\d`));
-    expect(await saved(() => page.getByRole('button', { name: 'CSV of first try' }).click())).toMatch(/^tabmesh-first-try-\d{4}-\d\d-\d\d\.csv$/);
+    expect(await saved(() => page.getByRole('button', { name: 'CSV of first try' }).click())).toMatch(
+      /^tabmesh-first-try-\d{4}-\d\d-\d\d\.csv$/,
+    );
     await page.getByLabel('Draw the loss of first try').check();
     await page.locator('line-chart.loss .key', { hasText: 'first try' }).waitFor();
     // What goes on from its checkpoint has its curve and its samples.
@@ -197,7 +222,9 @@ describe('a room', () => {
     await button(page, 'Look first').click();
     const said = page.getByLabel('What joining means');
     await said.getByText(/^Ann \w{3} wants to train$/).waitFor();
-    expect(await said.innerText()).toMatch(/gpt2-nano as dp=2[\s\S]*no text: a task[\s\S]*not begun[\s\S]*network address/);
+    expect(await said.innerText()).toMatch(
+      /gpt2-nano as dp=2[\s\S]*no text: a task[\s\S]*not begun[\s\S]*network address/,
+    );
     await said.getByText(/MB per device/).waitFor();
     await page.getByLabel('Name of this tab').fill('a\u202eb');
     await page.keyboard.press('Enter');
@@ -206,6 +233,8 @@ describe('a room', () => {
     await first.until('end', ({ event }) => event?.kind === 'done');
     // The card of a rank in another tab has its state, its memory and the link to it.
     const other = first.page.locator('mesh-map li', { hasNotText: '(this one)' });
-    await expect.poll(() => other.innerText()).toMatch(/state\s+done[\s\S]*memory\s+about [\d.]+ [kM]B[\s\S]*same browser/);
+    await expect
+      .poll(() => other.innerText())
+      .toMatch(/state\s+done[\s\S]*memory\s+about [\d.]+ [kM]B[\s\S]*same browser/);
   });
 });

@@ -9,7 +9,10 @@ import { RunView } from '../../src/app/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { presence } from '../cluster/support.ts';
 
-const config = parseRunConfig([['layout', 'dp=2'], ['data', 'copy']]);
+const config = parseRunConfig([
+  ['layout', 'dp=2'],
+  ['data', 'copy'],
+]);
 const known = { view: new RunView(config), plan: makePlan(config) };
 const holds = (run: number): Presence['holds'] => ({ run, step: 5, hash: 'ab'.repeat(32), bytes: 100 });
 const work = { run: 9, wish: 1, view: 1, rank: 0, size: 2, phase: 'training' } as const;
@@ -19,8 +22,11 @@ function taken(me: Presence, ...others: readonly Presence[]): readonly number[] 
   const runs: number[] = [];
   const teller = presence(5, { holds: holds(7) });
   const watch = new RoomWatch({
-    session: () => ({ me, members: [me, ...others, teller], ask: () => {}, tell: () => {} }), now: () => 0,
-    own: (run) => (run === 9 ? known : undefined), onKnown: ({ run }) => runs.push(run), onWatched: () => {},
+    session: () => ({ me, members: [me, ...others, teller], ask: () => {}, tell: () => {} }),
+    now: () => 0,
+    own: (run) => (run === 9 ? known : undefined),
+    onKnown: ({ run }) => runs.push(run),
+    onWatched: () => {},
   });
   watch.news(7, historyOf(known.view, known.plan), teller);
   return runs;

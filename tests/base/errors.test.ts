@@ -1,4 +1,5 @@
-// Errors say their name whatever a bundler calls their class: a program that gets one from a minified page still finds `error.name === 'PeerError'`.
+// Errors say their name whatever a bundler calls their class: a program that gets one from a minified page still finds
+// `error.name === 'PeerError'`.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,10 +18,12 @@ type Errors = Readonly<Record<string, new (...given: never[]) => Error>>;
 const GIVEN = ['where', {}, 'detail'] as never[];
 
 function namesOf(classes: Errors): Record<string, readonly [name: string, stack: string, isError: boolean]> {
-  return Object.fromEntries(Object.entries(classes).map(([exported, Kind]) => {
-    const error = new Kind(...GIVEN);
-    return [exported, [error.name, String(error).split(':')[0], error instanceof Error] as const];
-  }));
+  return Object.fromEntries(
+    Object.entries(classes).map(([exported, Kind]) => {
+      const error = new Kind(...GIVEN);
+      return [exported, [error.name, String(error).split(':')[0], error instanceof Error] as const];
+    }),
+  );
 }
 
 const EXPECTED = Object.fromEntries(Object.keys(errors).map((name) => [name, [name, name, true]]));
@@ -32,12 +35,22 @@ it('has a name of its own for each class', () => {
 
 it('keeps the names in minified code', async () => {
   await build({
-    configFile: false, logLevel: 'error', publicDir: false,
-    build: { outDir: folder, minify: true, lib: { entry: fileURLToPath(new URL('../../src/base/errors.ts', import.meta.url)), formats: ['es'], fileName: () => 'errors.mjs' } },
+    configFile: false,
+    logLevel: 'error',
+    publicDir: false,
+    build: {
+      outDir: folder,
+      minify: true,
+      lib: {
+        entry: fileURLToPath(new URL('../../src/base/errors.ts', import.meta.url)),
+        formats: ['es'],
+        fileName: () => 'errors.mjs',
+      },
+    },
   });
   const file = join(folder, 'errors.mjs');
   // The minifier has renamed the classes, or this would prove nothing.
   expect(readFileSync(file, 'utf8')).not.toMatch(/class \w+Error\b/);
-  const minified = await import(/* @vite-ignore */ pathToFileURL(file).href) as Errors;
+  const minified = (await import(/* @vite-ignore */ pathToFileURL(file).href)) as Errors;
   expect(namesOf(minified)).toEqual(EXPECTED);
 });

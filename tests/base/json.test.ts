@@ -7,24 +7,63 @@ const parse = (text: string): unknown => toPlain(parseJson(text, { format: 'test
 
 describe('parseJson', () => {
   it('agrees with JSON.parse on JSON, spaced or not', () => {
-    fc.assert(fc.property(fc.json({ maxDepth: 5 }), fc.constantFrom(0, 2, '\t'), (text, space) => {
-      const value = JSON.parse(text) as unknown;
-      const spaced = JSON.stringify(value, null, space);
-      // Half a surrogate pair is the one thing that JSON.parse takes and we do not.
-      if (/\\ud[89a-f]/i.test(spaced)) return;
-      expect(parse(spaced)).toEqual(value);
-    }), { numRuns: 3000, seed: 1 });
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 5 }), fc.constantFrom(0, 2, '\t'), (text, space) => {
+        const value = JSON.parse(text) as unknown;
+        const spaced = JSON.stringify(value, null, space);
+        // Half a surrogate pair is the one thing that JSON.parse takes and we do not.
+        if (/\\ud[89a-f]/i.test(spaced)) return;
+        expect(parse(spaced)).toEqual(value);
+      }),
+      { numRuns: 3000, seed: 1 },
+    );
   });
 
   it('refuses what JSON.parse refuses', () => {
-    const alphabet = fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '"a"', '\\', '1', '-', '.', 'e', '0', 'true', 'null', ' ', '\n', '\u00a0', '\u0000');
-    fc.assert(fc.property(fc.array(alphabet, { maxLength: 9 }).map((parts) => parts.join('')), (text) => {
-      let ours: unknown, theirs: unknown;
-      try { ours = parse(text); } catch (error) { if (!(error instanceof FormatError)) throw error; ours = error; }
-      try { theirs = JSON.parse(text); } catch (error) { theirs = error; }
-      if (theirs instanceof Error) expect(ours).toBeInstanceOf(FormatError);
-      else if (!(ours instanceof Error && /stands twice/.test(ours.message))) expect(ours).toEqual(theirs);
-    }), { numRuns: 20_000, seed: 2 });
+    const alphabet = fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"',
+      '"a"',
+      '\\',
+      '1',
+      '-',
+      '.',
+      'e',
+      '0',
+      'true',
+      'null',
+      ' ',
+      '\n',
+      '\u00a0',
+      '\u0000',
+    );
+    fc.assert(
+      fc.property(
+        fc.array(alphabet, { maxLength: 9 }).map((parts) => parts.join('')),
+        (text) => {
+          let ours: unknown, theirs: unknown;
+          try {
+            ours = parse(text);
+          } catch (error) {
+            if (!(error instanceof FormatError)) throw error;
+            ours = error;
+          }
+          try {
+            theirs = JSON.parse(text);
+          } catch (error) {
+            theirs = error;
+          }
+          if (theirs instanceof Error) expect(ours).toBeInstanceOf(FormatError);
+          else if (!(ours instanceof Error && /stands twice/.test(ours.message))) expect(ours).toEqual(theirs);
+        },
+      ),
+      { numRuns: 20_000, seed: 2 },
+    );
   });
 
   it('keeps every escape', () => {
@@ -39,8 +78,12 @@ describe('parseJson', () => {
   });
 
   it('says where', () => {
-    expect(() => parseJson('{"a":1,"a":2}', { format: 'control message' })).toThrow('control message: JSON at character 10: the key "a" stands twice in one object');
-    expect(() => parseJson('[[[]]]', { format: 'x', maxDepth: 2 })).toThrow('x: JSON at character 2: nested deeper than 2 levels');
+    expect(() => parseJson('{"a":1,"a":2}', { format: 'control message' })).toThrow(
+      'control message: JSON at character 10: the key "a" stands twice in one object',
+    );
+    expect(() => parseJson('[[[]]]', { format: 'x', maxDepth: 2 })).toThrow(
+      'x: JSON at character 2: nested deeper than 2 levels',
+    );
   });
 });
 

@@ -13,7 +13,9 @@ describe('text of other people', () => {
     ['too many marks', `o${'\u0301'.repeat(50)}`, `o${'\u0301'.repeat(4)}`],
     ['a lone surrogate', 'a\ud800b', 'ab'],
     ['other scripts and pictures', 'Ünïcode 日本 עברית 🦊', 'Ünïcode 日本 עברית 🦊'],
-  ])('loses %s', (_, text, plain) => { expect(plainText(text, 64)).toBe(plain); });
+  ])('loses %s', (_, text, plain) => {
+    expect(plainText(text, 64)).toBe(plain);
+  });
 
   test('is cut to its length, not in the middle of a character', () => {
     expect(plainText('abcdef', 5)).toBe('abcd…');
@@ -27,16 +29,23 @@ describe('text of other people', () => {
   });
 
   test('whatever it is: short, visible, and the same when it is made plain again', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 100 }), fc.integer({ min: 1, max: 64 }), (text, most) => {
-      const plain = plainText(text, most);
-      expect(plain.length).toBeLessThanOrEqual(most);
-      expect(plain).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
-      expect(plainText(plain, most)).toBe(plain);
-    }), { numRuns: 300 });
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 100 }), fc.integer({ min: 1, max: 64 }), (text, most) => {
+        const plain = plainText(text, most);
+        expect(plain.length).toBeLessThanOrEqual(most);
+        expect(plain).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+        expect(plainText(plain, most)).toBe(plain);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('as JSON shows what is invisible', () => {
     expect(visibleJson('a\u009b\u202e"\u{e0041}')).toBe('"a\\u009b\\u202e\\"\\udb40\\udc41"');
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => { expect(JSON.parse(visibleJson(text))).toBe(text); }));
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(JSON.parse(visibleJson(text))).toBe(text);
+      }),
+    );
   });
 });

@@ -1,11 +1,33 @@
 import { describe, expect, it } from 'vitest';
-import { fillNormal, naturalLog, normalAt, philox, philox4x32, RandomStream, sineOfTurn, streamId, uniformAt } from '../../src/base/random.ts';
+import {
+  fillNormal,
+  naturalLog,
+  normalAt,
+  philox,
+  philox4x32,
+  RandomStream,
+  sineOfTurn,
+  streamId,
+  uniformAt,
+} from '../../src/base/random.ts';
 
 // The known answers of Philox4x32-10 in Random123's kat_vectors: counter, key, output.
 const KNOWN: readonly (readonly [readonly number[], readonly number[], readonly number[]])[] = [
-  [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
-  [[0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff], [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]],
-  [[0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0], [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]],
+  [
+    [0, 0, 0, 0],
+    [0, 0],
+    [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+  ],
+  [
+    [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+    [0xffffffff, 0xffffffff],
+    [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+  ],
+  [
+    [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+    [0xa4093822, 0x299f31d0],
+    [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+  ],
 ];
 
 describe('philox4x32', () => {
@@ -18,8 +40,14 @@ describe('philox4x32', () => {
   it('agrees with arithmetic in BigInt on 500 random blocks', () => {
     const big = (c: number[], k: number[]): number[] => {
       for (let round = 0; round < 10; round++) {
-        const p0 = 0xd2511f53n * BigInt(c[0]!), p1 = 0xcd9e8d57n * BigInt(c[2]!);
-        c = [Number((p1 >> 32n) ^ BigInt(c[1]!) ^ BigInt(k[0]!)), Number(p1 & 0xffffffffn), Number((p0 >> 32n) ^ BigInt(c[3]!) ^ BigInt(k[1]!)), Number(p0 & 0xffffffffn)];
+        const p0 = 0xd2511f53n * BigInt(c[0]!),
+          p1 = 0xcd9e8d57n * BigInt(c[2]!);
+        c = [
+          Number((p1 >> 32n) ^ BigInt(c[1]!) ^ BigInt(k[0]!)),
+          Number(p1 & 0xffffffffn),
+          Number((p0 >> 32n) ^ BigInt(c[3]!) ^ BigInt(k[1]!)),
+          Number(p0 & 0xffffffffn),
+        ];
         k = [(k[0]! + 0x9e3779b9) >>> 0, (k[1]! + 0xbb67ae85) >>> 0];
       }
       return c;
@@ -27,7 +55,14 @@ describe('philox4x32', () => {
     const random = new RandomStream(3, 'test blocks');
     const out = new Uint32Array(4);
     for (let i = 0; i < 500; i++) {
-      const [c0, c1, c2, c3, k0, k1] = Array.from({ length: 6 }, (_, j) => random.u32(6 * i + j)) as [number, number, number, number, number, number];
+      const [c0, c1, c2, c3, k0, k1] = Array.from({ length: 6 }, (_, j) => random.u32(6 * i + j)) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
       philox4x32(out, c0, c1, c2, c3, k0, k1);
       expect([...out]).toEqual(big([c0, c1, c2, c3], [k0, k1]));
     }
@@ -55,12 +90,22 @@ describe('streams', () => {
   });
 
   it('other seeds (also above 2^32) and other names give other bits', () => {
-    const heads = [[1, 'a'], [2, 'a'], [1 + 2 ** 32, 'a'], [1, 'b'], [1, 'aa'], [1, '']].map(([seed, name]) => [...philox(seed as number, name as string, 0)].join());
+    const heads = [
+      [1, 'a'],
+      [2, 'a'],
+      [1 + 2 ** 32, 'a'],
+      [1, 'b'],
+      [1, 'aa'],
+      [1, ''],
+    ].map(([seed, name]) => [...philox(seed as number, name as string, 0)].join());
     expect(new Set(heads).size).toBe(heads.length);
   });
 
   it('2,000 names like those of weights have 2,000 ids, in each half of the id too', () => {
-    const names = Array.from({ length: 2000 }, (_, i) => `transformer.h.${i >> 2}.${['ln_1', 'ln_2', 'attn.c_attn', 'mlp.c_fc'][i & 3]}.weight`);
+    const names = Array.from(
+      { length: 2000 },
+      (_, i) => `transformer.h.${i >> 2}.${['ln_1', 'ln_2', 'attn.c_attn', 'mlp.c_fc'][i & 3]}.weight`,
+    );
     for (const half of [0, 1]) expect(new Set(names.map((name) => streamId(name)[half])).size).toBe(2000);
   });
 
@@ -116,7 +161,14 @@ describe('distributions', () => {
     expect(Math.abs(moment(3))).toBeLessThan(5 * Math.sqrt(15 / N));
     expect(Math.abs(moment(4) - 3)).toBeLessThan(5 * Math.sqrt(96 / N));
     const below = (z: number): number => x.findIndex((v) => v > z) / N;
-    for (const [z, p] of [[-2, 0.0227501], [-1, 0.1586553], [0, 0.5], [0.5, 0.6914625], [1.5, 0.9331928]] as const) expect(below(z)).toBeCloseTo(p, 2.3);
+    for (const [z, p] of [
+      [-2, 0.0227501],
+      [-1, 0.1586553],
+      [0, 0.5],
+      [0.5, 0.6914625],
+      [1.5, 0.9331928],
+    ] as const)
+      expect(below(z)).toBeCloseTo(p, 2.3);
   });
 
   it('the two halves of a Box-Muller pair and neighbours in a block are uncorrelated', () => {

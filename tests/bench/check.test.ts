@@ -21,10 +21,34 @@ describe('a sample', () => {
     expect(verify(samples, { out: right() })).toMatchObject({ correct: true, worst: expect.any(Number) });
   });
   it.each([
-    ['a wrong sampled element', (out: Float32Array) => { out[999] += 0.02; }, /^out\[999\] is 99\.91\d*, expected 99\.9$/],
-    ['NaN where nobody looked', (out: Float32Array) => { out[out.findIndex((_, i) => !samples.out.at.includes(i))] = NaN; }, /^out\[\d+\] is NaN$/],
-    ['infinity', (out: Float32Array) => { out[0] = Infinity; }, /^out\[0\] is Infinity$/],
-    ['zeros', (out: Float32Array) => { out.fill(0); }, /is 0, expected/],
+    [
+      'a wrong sampled element',
+      (out: Float32Array) => {
+        out[999] += 0.02;
+      },
+      /^out\[999\] is 99\.91\d*, expected 99\.9$/,
+    ],
+    [
+      'NaN where nobody looked',
+      (out: Float32Array) => {
+        out[out.findIndex((_, i) => !samples.out.at.includes(i))] = NaN;
+      },
+      /^out\[\d+\] is NaN$/,
+    ],
+    [
+      'infinity',
+      (out: Float32Array) => {
+        out[0] = Infinity;
+      },
+      /^out\[0\] is Infinity$/,
+    ],
+    [
+      'zeros',
+      (out: Float32Array) => {
+        out.fill(0);
+      },
+      /is 0, expected/,
+    ],
   ])('finds %s', (_, spoil, text) => {
     const out = right();
     spoil(out);
@@ -32,7 +56,10 @@ describe('a sample', () => {
   });
   it('finds what is missing or of another length', () => {
     expect(verify(samples, {})).toMatchObject({ correct: false, text: 'out is missing' });
-    expect(verify(samples, { out: new Float32Array(999) })).toMatchObject({ correct: false, text: 'out has 999 elements, expected 1000' });
+    expect(verify(samples, { out: new Float32Array(999) })).toMatchObject({
+      correct: false,
+      text: 'out has 999 elements, expected 1000',
+    });
   });
 });
 
@@ -43,16 +70,33 @@ it('attention in f64 has the gradients of finite differences', () => {
   const results = attendHead(given, T, D);
   expect([...results.out.subarray(0, D)]).toEqual([...given.v.subarray(0, D)]);
   const value = (at: typeof given) => attendHead(at, T, D).out.reduce((sum, x, i) => sum + x * given.dOut[i], 0);
-  for (const [name, gradient] of [['q', results.dQ], ['k', results.dK], ['v', results.dV]] as const) {
+  for (const [name, gradient] of [
+    ['q', results.dQ],
+    ['k', results.dK],
+    ['v', results.dV],
+  ] as const) {
     for (const place of [0, 4, 14]) {
-      const [up, down] = [0.01, -0.01].map((step) => { const moved = given[name].slice(); moved[place] += step; return { at: moved[place], value: value({ ...given, [name]: moved }) }; });
+      const [up, down] = [0.01, -0.01].map((step) => {
+        const moved = given[name].slice();
+        moved[place] += step;
+        return { at: moved[place], value: value({ ...given, [name]: moved }) };
+      });
       expect((up.value - down.value) / (up.at - down.at), `d${name}[${place}]`).toBeCloseTo(gradient[place], 3);
     }
   }
 });
 
 it('losses in f64 follow the formula', () => {
-  const { lse, loss } = rowStatistics((r) => [[Math.log(1), Math.log(3)], [5, 5]][r], Int32Array.of(1, 0), 2, 2);
+  const { lse, loss } = rowStatistics(
+    (r) =>
+      [
+        [Math.log(1), Math.log(3)],
+        [5, 5],
+      ][r],
+    Int32Array.of(1, 0),
+    2,
+    2,
+  );
   expect(lse[0]).toBeCloseTo(Math.log(4));
   expect(loss).toBeCloseTo((Math.log(4 / 3) + Math.log(2)) / 2);
 });
@@ -73,10 +117,22 @@ it('heads are swapped and swapped back', () => {
 });
 
 it('memory is counted from outside, reused buffers and freed ones too', () => {
-  class FakeBuffer { size: number; usage: number; constructor(size: number, usage: number) { this.size = size; this.usage = usage; } destroy() {} }
+  class FakeBuffer {
+    size: number;
+    usage: number;
+    constructor(size: number, usage: number) {
+      this.size = size;
+      this.usage = usage;
+    }
+    destroy() {}
+  }
   class FakeDevice {
-    queue = new (class { writeBuffer() {} })();
-    createBuffer({ size, usage }: { size: number; usage: number }) { return new FakeBuffer(size, usage); }
+    queue = new (class {
+      writeBuffer() {}
+    })();
+    createBuffer({ size, usage }: { size: number; usage: number }) {
+      return new FakeBuffer(size, usage);
+    }
     createBindGroup() {}
   }
   const device = new FakeDevice();
@@ -88,7 +144,9 @@ it('memory is counted from outside, reused buffers and freed ones too', () => {
   first.destroy();
   device.createBuffer({ size: 7, usage: 128 });
   expect(meter.peakBytes).toBe(10);
-  (device.createBindGroup as (descriptor: unknown) => void)({ entries: [{ resource: { buffer: before } }, { resource: { buffer: before } }] });
+  (device.createBindGroup as (descriptor: unknown) => void)({
+    entries: [{ resource: { buffer: before } }, { resource: { buffer: before } }],
+  });
   expect(meter.peakBytes).toBe(1007);
   meter.stop();
   device.createBuffer({ size: 9999, usage: 128 });

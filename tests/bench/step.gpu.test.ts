@@ -1,4 +1,5 @@
-// TensorFlow.js and tabmesh train the same model in the same way on Dawn: the condition under which their times may be compared.
+// TensorFlow.js and tabmesh train the same model in the same way on Dawn: the condition under which their times may be
+// compared.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -12,7 +13,13 @@ import type { TensorFlow } from '../../src/bench/peers/tfjs.ts';
 
 const TEXT = 'it is not down in any map; true places never are. '.repeat(20);
 // Large rates, so that every part of the update shows in the third loss.
-const config = stepConfig([['data', 'text.txt'], ['batch', 2], ['context', 8], ['lr', 0.01], ['weightDecay', 5]]);
+const config = stepConfig([
+  ['data', 'text.txt'],
+  ['batch', 2],
+  ['context', 8],
+  ['lr', 0.01],
+  ['weightDecay', 5],
+]);
 let tf: TensorFlow;
 let device: Device;
 
@@ -23,12 +30,21 @@ beforeAll(async () => {
 afterAll(() => device.destroy());
 
 function measure(peerChange: Partial<typeof config>): Promise<StepMeasured> {
-  return benchStep({ device, config, files: { text: TEXT }, rounds: 1, peers: [{ library: 'tfjs', make: (own, prepared) => tfjsRunner(tf, { ...own, ...peerChange }, prepared) }] });
+  return benchStep({
+    device,
+    config,
+    files: { text: TEXT },
+    rounds: 1,
+    peers: [{ library: 'tfjs', make: (own, prepared) => tfjsRunner(tf, { ...own, ...peerChange }, prepared) }],
+  });
 }
 
 it('the losses of the first steps agree', async () => {
   const before = tf.memory().numTensors;
-  const { results: [own, peer], ratios } = await measure({});
+  const {
+    results: [own, peer],
+    ratios,
+  } = await measure({});
   peer.losses.forEach((loss, step) => expect(Math.abs(loss - own.losses[step]), `step ${step}`).toBeLessThan(1e-4));
   expect([own.correct, peer.correct]).toEqual([true, true]);
   expect(peer).toMatchObject({ library: 'tfjs', readbacks: 1, shape: own.shape });
@@ -37,7 +53,10 @@ it('the losses of the first steps agree', async () => {
   expect(tf.memory().numTensors).toBe(before);
 });
 
-it.each([['no weight decay', { weightDecay: 0 }], ['another beta', { betas: [0.9, 0.5] as const }]])('a peer with %s is found out', async (_, change) => {
+it.each([
+  ['no weight decay', { weightDecay: 0 }],
+  ['another beta', { betas: [0.9, 0.5] as const }],
+])('a peer with %s is found out', async (_, change) => {
   const { results } = await measure(change);
   expect(results.map(({ correct }) => correct)).toEqual([false, false]);
 });

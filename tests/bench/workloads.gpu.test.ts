@@ -1,4 +1,5 @@
-// Every workload on Dawn at a tiny size: tabmesh, tfjs and jax-js give what f64 gives, and a device that computes nothing is found out.
+// Every workload on Dawn at a tiny size: tabmesh, tfjs and jax-js give what f64 gives, and a device that computes
+// nothing is found out.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Dims, Peer, PeerSession, Problem, Runner } from '../../src/bench/problem.ts';
@@ -10,12 +11,19 @@ import { nodeGpu } from '../../src/device/node-gpu.ts';
 import { createWebGpuDevice } from '../../src/device/webgpu.ts';
 
 const TINY: Readonly<Record<string, Dims>> = {
-  'matmul': { B: 2, M: 5, K: 7, N: 9 }, 'attention-forward': { H: 2, T: 9, D: 8 }, 'attention-forward-backward': { H: 2, T: 9, D: 8 }, 'cross-entropy': { R: 5, V: 33 },
-  'linear-cross-entropy': { R: 4, D: 64, V: 96 }, 'adamw': { N: 300 }, 'gpt-step': { L: 1, D: 16, H: 2, T: 8, B: 2, V: 32 },
+  matmul: { B: 2, M: 5, K: 7, N: 9 },
+  'attention-forward': { H: 2, T: 9, D: 8 },
+  'attention-forward-backward': { H: 2, T: 9, D: 8 },
+  'cross-entropy': { R: 5, V: 33 },
+  'linear-cross-entropy': { R: 4, D: 64, V: 96 },
+  adamw: { N: 300 },
+  'gpt-step': { L: 1, D: 16, H: 2, T: 8, B: 2, V: 32 },
 };
 
 let device: Device;
-beforeAll(async () => { device = await createWebGpuDevice(await nodeGpu()); });
+beforeAll(async () => {
+  device = await createWebGpuDevice(await nodeGpu());
+});
 afterAll(() => device.destroy());
 
 async function outputs(problem: Problem, runner: Runner): Promise<Awaited<ReturnType<Runner['read']>>> {
@@ -29,10 +37,20 @@ async function outputs(problem: Problem, runner: Runner): Promise<Awaited<Return
 
 describe.each(WORKLOADS)('$name', ({ name, problem: make, prepare }) => {
   it('is right, and leaves nothing behind', async () => {
-    const before = JSON.stringify(Object.entries(device.memory).filter(([tag]) => tag !== 'staging').map(([, { now }]) => now));
+    const before = JSON.stringify(
+      Object.entries(device.memory)
+        .filter(([tag]) => tag !== 'staging')
+        .map(([, { now }]) => now),
+    );
     const problem = make(TINY[name]);
     expect(problem.check(await outputs(problem, await prepare(device, problem)))).toMatchObject({ correct: true });
-    expect(JSON.stringify(Object.entries(device.memory).filter(([tag]) => tag !== 'staging').map(([, { now }]) => now))).toBe(before);
+    expect(
+      JSON.stringify(
+        Object.entries(device.memory)
+          .filter(([tag]) => tag !== 'staging')
+          .map(([, { now }]) => now),
+      ),
+    ).toBe(before);
   });
   // Two lazy steps of a trainer agree with each other, so there a second library is what finds out (below).
   if (name === 'gpt-step') return;
@@ -45,7 +63,9 @@ describe.each(WORKLOADS)('$name', ({ name, problem: make, prepare }) => {
 
 describe.each(PEERS.filter(({ library }) => library !== 'onnxruntime-web'))('$library', ({ open }: Peer) => {
   let session: PeerSession;
-  beforeAll(async () => { session = await open(nodeLoaders); });
+  beforeAll(async () => {
+    session = await open(nodeLoaders);
+  });
   it.each(WORKLOADS)('is right at $name', async ({ name, problem: make, prepare }) => {
     const problem = make(TINY[name]);
     const peer = session.workloads[name];
@@ -54,12 +74,23 @@ describe.each(PEERS.filter(({ library }) => library !== 'onnxruntime-web'))('$li
     expect(problem.check(found)).toMatchObject({ correct: true });
     if (!problem.agree) return;
     const own = await outputs(problem, await prepare(device, problem));
-    expect([...problem.agree(new Map([['tabmesh', own], ['peer', found]])).values()]).toEqual([true, true]);
+    expect([
+      ...problem
+        .agree(
+          new Map([
+            ['tabmesh', own],
+            ['peer', found],
+          ]),
+        )
+        .values(),
+    ]).toEqual([true, true]);
   });
 });
 
 it('onnxruntime-web says why it is not there', async () => {
-  await expect(PEERS.find(({ library }) => library === 'onnxruntime-web')!.open(nodeLoaders)).rejects.toThrow('has no WebGPU in Node');
+  await expect(PEERS.find(({ library }) => library === 'onnxruntime-web')!.open(nodeLoaders)).rejects.toThrow(
+    'has no WebGPU in Node',
+  );
 });
 
 it('ceilings are finite and positive', async () => {

@@ -1,4 +1,5 @@
-// Progress for a terminal and for a log: a status that only counts on takes one line of a log, and no note is lost to it.
+// Progress for a terminal and for a log: a status that only counts on takes one line of a log, and no note is lost to
+// it.
 
 import { expect, it } from 'vitest';
 import type { CommandIo } from '../../src/cli/command.ts';
@@ -6,7 +7,19 @@ import { ProgressLine } from '../../src/cli/progress-line.ts';
 
 function lineOf(terminal: boolean): { readonly line: ProgressLine; readonly said: string[] } {
   const said: string[] = [];
-  const io = { err: (text: string) => { said.push(text); }, ...(terminal ? { redraw: (text: string) => { said.push(`over: ${text}`); }, columns: 80 } : {}) };
+  const io = {
+    err: (text: string) => {
+      said.push(text);
+    },
+    ...(terminal
+      ? {
+          redraw: (text: string) => {
+            said.push(`over: ${text}`);
+          },
+          columns: 80,
+        }
+      : {}),
+  };
   return { line: new ProgressLine(10, io as unknown as CommandIo), said };
 }
 
@@ -20,14 +33,24 @@ function compile({ line }: { readonly line: ProgressLine }): void {
 it('a log has one line for a status that counts on, and another when it begins anew', () => {
   const log = lineOf(false);
   compile(log);
-  expect(log.said).toEqual(['compiling kernels', 'compiling kernels 1 of 37', 'waiting for the other ranks', 'compiling kernels 1 of 5']);
+  expect(log.said).toEqual([
+    'compiling kernels',
+    'compiling kernels 1 of 37',
+    'waiting for the other ranks',
+    'compiling kernels 1 of 5',
+  ]);
 });
 
 it('a terminal draws it over, and what follows begins a line', () => {
   const terminal = lineOf(true);
   compile(terminal);
   expect(terminal.said).toEqual([
-    'compiling kernels', 'over: compiling kernels 1 of 37', 'over: compiling kernels 20 of 37', 'over: compiling kernels 37 of 37', '', 'waiting for the other ranks',
+    'compiling kernels',
+    'over: compiling kernels 1 of 37',
+    'over: compiling kernels 20 of 37',
+    'over: compiling kernels 37 of 37',
+    '',
+    'waiting for the other ranks',
     'over: compiling kernels 1 of 5',
   ]);
 });

@@ -4,7 +4,17 @@ import { expect, it } from 'vitest';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
-const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['layout', 'dp=2'], ['batch', '4'], ['context', '8'], ['steps', '4'], ['evalEvery', '0'], ['sampleEvery', '0'], ['tune', 'none']]);
+const config = parseRunConfig([
+  ['model', 'gpt2-nano'],
+  ['data', 'copy'],
+  ['layout', 'dp=2'],
+  ['batch', '4'],
+  ['context', '8'],
+  ['steps', '4'],
+  ['evalEvery', '0'],
+  ['sampleEvery', '0'],
+  ['tune', 'none'],
+]);
 
 it('a rank that throws in its second step ends the run with a timeline of both ranks', async () => {
   const told: string[] = [];
@@ -13,7 +23,16 @@ it('a rank that throws in its second step ends the run with a timeline of both r
     if (rank === 1 && ++asked[rank]! === 2) throw new Error('the disk is full');
     return { stop: false, save: false, sample: false };
   };
-  await expect(runInProcess({ backend: 'cpu', config, files: {}, onEvent: () => undefined, requests, onTimeline: (text) => told.push(text) })).rejects.toThrow();
+  await expect(
+    runInProcess({
+      backend: 'cpu',
+      config,
+      files: {},
+      onEvent: () => undefined,
+      requests,
+      onTimeline: (text) => told.push(text),
+    }),
+  ).rejects.toThrow();
   expect(told.length).toBe(1);
   expect(told[0]).toMatch(/first to diverge: rank 1 \(missing\) in world \d+: it did not call all-gather u32\[48\]/);
   expect(told[0]).toContain('the disk is full');
@@ -21,6 +40,12 @@ it('a rank that throws in its second step ends the run with a timeline of both r
 
 it('a run that ends well shows none', async () => {
   const told: string[] = [];
-  await runInProcess({ backend: 'cpu', config: { ...config, steps: 1 }, files: {}, onEvent: () => undefined, onTimeline: (text) => told.push(text) });
+  await runInProcess({
+    backend: 'cpu',
+    config: { ...config, steps: 1 },
+    files: {},
+    onEvent: () => undefined,
+    onTimeline: (text) => told.push(text),
+  });
   expect(told).toEqual([]);
 });

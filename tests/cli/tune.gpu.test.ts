@@ -8,15 +8,24 @@ import { run } from '../../src/cli/main.ts';
 
 const before = process.env['XDG_CACHE_HOME'];
 let cache: string;
-beforeAll(() => { process.env['XDG_CACHE_HOME'] = cache = mkdtempSync(join(tmpdir(), 'tabmesh-tune-')); });
+beforeAll(() => {
+  process.env['XDG_CACHE_HOME'] = cache = mkdtempSync(join(tmpdir(), 'tabmesh-tune-'));
+});
 afterAll(() => {
   rmSync(cache, { recursive: true, force: true });
-  if (before === undefined) delete process.env['XDG_CACHE_HOME']; else process.env['XDG_CACHE_HOME'] = before;
+  if (before === undefined) delete process.env['XDG_CACHE_HOME'];
+  else process.env['XDG_CACHE_HOME'] = before;
 });
 
 async function tabmesh(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const lines = { out: [] as string[], err: [] as string[] };
-  const code = await run(args, { out: (line) => lines.out.push(line), err: (line) => lines.err.push(line), signal: new AbortController().signal, interactive: false, columns: 100 });
+  const code = await run(args, {
+    out: (line) => lines.out.push(line),
+    err: (line) => lines.err.push(line),
+    signal: new AbortController().signal,
+    interactive: false,
+    columns: 100,
+  });
   return { code, out: lines.out.join('\n'), err: lines.err.join('\n') };
 }
 

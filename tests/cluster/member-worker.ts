@@ -8,8 +8,17 @@ import { introduction } from './support.ts';
 onmessage = ({ data }: MessageEvent<{ room: string; key: string }>) => {
   const quiet = (): void => {};
   const joined = joinRendezvous(
-    { world: realWorld, carrier: broadcastChannelCarrier({ world: realWorld }), ...data, me: introduction(9), settleMs: 100 },
+    {
+      world: realWorld,
+      carrier: broadcastChannelCarrier({ world: realWorld }),
+      ...data,
+      me: introduction(9),
+      settleMs: 100,
+    },
     { onPeers: quiet, onSignal: quiet, onNotice: () => {}, onStatus: quiet, onFatal: quiet },
   );
-  joined.then(() => postMessage('joined'), (error: unknown) => postMessage(String(error)));
+  joined.then(
+    () => postMessage('joined'),
+    (error: unknown) => postMessage(String(error)),
+  );
 };

@@ -22,9 +22,11 @@ export class Host {
       this.sockets.set(socket.remotePort ?? 0, socket);
       socket.on('close', () => this.sockets.delete(socket.remotePort ?? 0));
     });
-    const broker = this.broker = await attachBroker(options);
+    const broker = (this.broker = await attachBroker(options));
     server.on('upgrade', (request, socket, head: Buffer) => broker.take(request, socket, head));
-    await new Promise<void>((listening) => { server.listen(this.port, '127.0.0.1', listening); });
+    await new Promise<void>((listening) => {
+      server.listen(this.port, '127.0.0.1', listening);
+    });
     this.port = (server.address() as AddressInfo).port;
   }
 
@@ -32,12 +34,17 @@ export class Host {
     await this.broker?.close();
     for (const socket of this.sockets.values()) socket.destroy();
     const { server } = this;
-    if (server) await new Promise<void>((closed) => { server.close(() => closed()); });
+    if (server)
+      await new Promise<void>((closed) => {
+        server.close(() => closed());
+      });
     this.server = undefined;
     this.broker = undefined;
   }
 
-  get url(): string { return `ws://127.0.0.1:${this.port}/mqtt`; }
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}/mqtt`;
+  }
 }
 
 const hosts: Host[] = [];
@@ -56,7 +63,12 @@ export async function stopHosts(): Promise<void> {
 }
 
 export async function rawClient(host: Host, clientId: string, origin?: string): Promise<MqttClient> {
-  const client = connect(host.url, { clientId, protocolVersion: 4, reconnectPeriod: 0, ...(origin ? { wsOptions: { headers: { origin } } } : {}) });
+  const client = connect(host.url, {
+    clientId,
+    protocolVersion: 4,
+    reconnectPeriod: 0,
+    ...(origin ? { wsOptions: { headers: { origin } } } : {}),
+  });
   clients.push(client);
   await new Promise<void>((connected, refused) => {
     client.once('connect', () => connected());
@@ -67,4 +79,7 @@ export async function rawClient(host: Host, clientId: string, origin?: string): 
   return client;
 }
 
-export const closed = (client: MqttClient): Promise<void> => new Promise((resolve) => { client.once('close', () => resolve()); });
+export const closed = (client: MqttClient): Promise<void> =>
+  new Promise((resolve) => {
+    client.once('close', () => resolve());
+  });

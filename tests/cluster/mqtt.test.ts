@@ -15,7 +15,12 @@ import { newHost, stopHosts } from './mqtt-host.ts';
 import type { Host } from './mqtt-host.ts';
 import { Events, introduction, OTHER_KEY, ROOM_KEY } from './support.ts';
 
-type Seen = { readonly peers: readonly Presence[] } | { readonly from: string; readonly text: string } | { readonly status: string } | { readonly notice: string } | { readonly fatal: Error };
+type Seen =
+  | { readonly peers: readonly Presence[] }
+  | { readonly from: string; readonly text: string }
+  | { readonly status: string }
+  | { readonly notice: string }
+  | { readonly fatal: Error };
 
 const open: Rendezvous[] = [];
 afterEach(async () => {
@@ -23,23 +28,38 @@ afterEach(async () => {
   await stopHosts();
 });
 
-async function join(host: Pick<Host, 'url'>, n: number, options: Partial<RendezvousOptions> = {}, mqtt: Partial<MqttOptions> = {}): Promise<{ rendezvous: Rendezvous; events: Events<Seen> }> {
+async function join(
+  host: Pick<Host, 'url'>,
+  n: number,
+  options: Partial<RendezvousOptions> = {},
+  mqtt: Partial<MqttOptions> = {},
+): Promise<{ rendezvous: Rendezvous; events: Events<Seen> }> {
   const events = new Events<Seen>();
   const carrier = mqttCarrier({ world: realWorld, url: host.url, graceMs: 100, reconnectMs: 50, ...mqtt });
-  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 200, ...options }, {
-    onPeers: (peers) => events.push({ peers }), onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
-    onStatus: (status) => events.push({ status }), onNotice: (notice) => events.push({ notice }), onFatal: (fatal) => events.push({ fatal }),
-  });
+  const rendezvous = await joinRendezvous(
+    { world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 200, ...options },
+    {
+      onPeers: (peers) => events.push({ peers }),
+      onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
+      onStatus: (status) => events.push({ status }),
+      onNotice: (notice) => events.push({ notice }),
+      onFatal: (fatal) => events.push({ fatal }),
+    },
+  );
   open.push(rendezvous);
   return { rendezvous, events };
 }
 
 type Member = Awaited<ReturnType<typeof join>>;
-const namesOf = (event: Seen): string | undefined => ('peers' in event ? event.peers.map(({ name }) => name).join(', ') : undefined);
+const namesOf = (event: Seen): string | undefined =>
+  'peers' in event ? event.peers.map(({ name }) => name).join(', ') : undefined;
 const sees = (member: Member, names: string): Promise<Seen> => member.events.find((event) => namesOf(event) === names);
 /** The roster counts from here on. */
-const forget = (member: Member): void => { member.events.all.length = 0; };
-const status = (member: Member, pattern: RegExp): Promise<Seen> => member.events.find((event) => 'status' in event && pattern.test(event.status));
+const forget = (member: Member): void => {
+  member.events.all.length = 0;
+};
+const status = (member: Member, pattern: RegExp): Promise<Seen> =>
+  member.events.find((event) => 'status' in event && pattern.test(event.status));
 
 describe('presence', () => {
   test('a newcomer has the roster in one round trip; a clean leave is seen at once', async () => {
@@ -84,11 +104,18 @@ describe('presence', () => {
   });
 
   test('the hello makes a roster on a broker that retains nothing', async () => {
-    const forgetful = await Aedes.createBroker({ authorizePublish: (_, packet, done) => { packet.retain = false; done(null); } });
+    const forgetful = await Aedes.createBroker({
+      authorizePublish: (_, packet, done) => {
+        packet.retain = false;
+        done(null);
+      },
+    });
     const server = createServer();
     const sockets = new WebSocketServer({ server });
     sockets.on('connection', (socket) => forgetful.handle(createWebSocketStream(socket)));
-    await new Promise<void>((listening) => { server.listen(0, '127.0.0.1', listening); });
+    await new Promise<void>((listening) => {
+      server.listen(0, '127.0.0.1', listening);
+    });
     const host = { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/` };
     const [a, b] = [await join(host, 0), await join(host, 1)];
     for (const member of [a, b]) await sees(member, 'Tab 0, Tab 1');
@@ -96,8 +123,12 @@ describe('presence', () => {
     await sees(a, 'Tab 0');
     await a.rendezvous.close();
     sockets.close();
-    await new Promise<void>((done) => { forgetful.close(done); });
-    await new Promise<void>((done) => { server.close(() => done()); });
+    await new Promise<void>((done) => {
+      forgetful.close(done);
+    });
+    await new Promise<void>((done) => {
+      server.close(() => done());
+    });
   });
 
   test('an address in capitals is one too, and its password is shown to nobody', async () => {
@@ -118,7 +149,8 @@ describe('presence', () => {
     const host = await newHost();
     const a = await join(host, 0);
     const stranger = await join(host, 1, { key: OTHER_KEY });
-    for (const member of [a, stranger]) await member.events.find((event) => 'notice' in event && /different key/.test(event.notice));
+    for (const member of [a, stranger])
+      await member.events.find((event) => 'notice' in event && /different key/.test(event.notice));
     for (const member of [a, stranger]) expect(member.events.all.some((event) => 'fatal' in event)).toBe(false);
   });
 
@@ -136,7 +168,10 @@ describe('the broker', () => {
     const host = await newHost();
     await host.stop();
     await expect(join(host, 0, {}, { connectTimeoutMs: 300 })).rejects.toThrow(
-      new RegExp(`^room: expected an MQTT broker at ws://127\\.0\\.0\\.1:${host.port}/mqtt, none answered within 300 ms \\(.*ECONNREFUSED.*\\); start one with \`tabmesh serve\`, or use tabs of one browser$`));
+      new RegExp(
+        `^room: expected an MQTT broker at ws://127\\.0\\.0\\.1:${host.port}/mqtt, none answered within 300 ms \\(.*ECONNREFUSED.*\\); start one with \`tabmesh serve\`, or use tabs of one browser$`,
+      ),
+    );
   });
 
   test('that goes away is told; when it is back, with nothing in its store, the room is whole again', async () => {
@@ -144,7 +179,8 @@ describe('the broker', () => {
     const [a, b] = [await join(host, 0), await join(host, 1)];
     for (const member of [a, b]) await sees(member, 'Tab 0, Tab 1');
     await host.stop();
-    for (const member of [a, b]) await status(member, /^broker ws:.*: the broker is gone.*; trying again, open connections go on$/);
+    for (const member of [a, b])
+      await status(member, /^broker ws:.*: the broker is gone.*; trying again, open connections go on$/);
     for (const member of [a, b]) forget(member);
     await host.start();
     for (const member of [a, b]) await status(member, /connected again/);

@@ -1,4 +1,5 @@
-// Which offers a member takes: of one that has proven itself, of what may be trained here, and, where the owner says who may wish, of such a wish alone.
+// Which offers a member takes: of one that has proven itself, of what may be trained here, and, where the owner says
+// who may wish, of such a wish alone.
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -17,17 +18,40 @@ const STRICT = { propose: 'owner', act: 'owner', remove: 'owner' } as const;
 const REFUSED = /^an offer of 'Tab 9' was refused: it is not what was asked for$/;
 
 let [ada, bob, eve]: Identity[] = [];
-beforeAll(async () => { [ada, bob, eve] = await Promise.all([0, 1, 2].map(async () => identityOf(await newKeyPair()))); });
+beforeAll(async () => {
+  [ada, bob, eve] = await Promise.all([0, 1, 2].map(async () => identityOf(await newKeyPair())));
+});
 const open: { close(): Promise<void> }[] = [];
-afterEach(async () => { await Promise.all(open.splice(0).map((member) => member.close())); });
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((member) => member.close()));
+});
 
-interface Tab { readonly session: Session; readonly events: SessionEvents }
+interface Tab {
+  readonly session: Session;
+  readonly events: SessionEvents;
+}
 
-async function join(hub: MemoryHub, n: number, identity: Identity, options: Partial<SessionOptions> = {}): Promise<Tab> {
+async function join(
+  hub: MemoryHub,
+  n: number,
+  identity: Identity,
+  options: Partial<SessionOptions> = {},
+): Promise<Tab> {
   const events = new SessionEvents();
   const session = await joinRoom({
-    world: realWorld, carrier: hub.carrier(), room: 'test', key: ROOM_KEY, me: introduction(n), identity, owner: ada!.id,
-    onEvent: events.push, page: null, createMesh: fakeMesh(), settleMs: 150, deadlineMs: 3000, ...options,
+    world: realWorld,
+    carrier: hub.carrier(),
+    room: 'test',
+    key: ROOM_KEY,
+    me: introduction(n),
+    identity,
+    owner: ada!.id,
+    onEvent: events.push,
+    page: null,
+    createMesh: fakeMesh(),
+    settleMs: 150,
+    deadlineMs: 3000,
+    ...options,
   });
   open.push(session);
   return { session, events };
@@ -35,7 +59,11 @@ async function join(hub: MemoryHub, n: number, identity: Identity, options: Part
 
 /** Joins, and trains once it sees these tabs: it is younger than they are, however long it takes to hear of them. */
 async function joinBehind(
-  names: readonly string[], hub: MemoryHub, n: number, identity: Identity, options: Partial<SessionOptions> = {},
+  names: readonly string[],
+  hub: MemoryHub,
+  n: number,
+  identity: Identity,
+  options: Partial<SessionOptions> = {},
 ): Promise<Tab> {
   const tab = await join(hub, n, identity, { me: { ...introduction(n), role: 'observer' }, ...options });
   for (const name of names) await sees(tab, name);
@@ -43,11 +71,21 @@ async function joinBehind(
   return tab;
 }
 
-/** A tab that keeps to no rules of the room: it says what the test wants, and trains only behind the tab that is `before`. */
+/**
+ * A tab that keeps to no rules of the room: it says what the test wants, and trains only behind the tab that is
+ * `before`.
+ */
 async function joinLawless(hub: MemoryHub, role: 'trainer' | 'observer', before?: string): Promise<Rendezvous> {
   const peers = new Events<readonly Presence[]>();
   const quiet = { onPeers: peers.push, onSignal: () => {}, onStatus: () => {}, onNotice: () => {}, onFatal: () => {} };
-  const options = { world: realWorld, carrier: hub.carrier(), room: 'test', key: ROOM_KEY, identity: eve!, settleMs: 150 };
+  const options = {
+    world: realWorld,
+    carrier: hub.carrier(),
+    room: 'test',
+    key: ROOM_KEY,
+    identity: eve!,
+    settleMs: 150,
+  };
   const me = { ...introduction(9), role: before === undefined ? role : 'observer' } as const;
   const rendezvous = await joinRendezvous({ ...options, me }, quiet);
   open.push(rendezvous);
@@ -59,12 +97,15 @@ async function joinLawless(hub: MemoryHub, role: 'trainer' | 'observer', before?
 
 function offer(from: Rendezvous, to: Session, view: Partial<View>): void {
   const members = [from.me.address, to.me.address];
-  from.signal(to.me.address, encodeMessage({ type: 'offer', view: { view: 1, run: 5, wish: 5, members, plan: 'hers', ...view } }));
+  from.signal(
+    to.me.address,
+    encodeMessage({ type: 'offer', view: { view: 1, run: 5, wish: 5, members, plan: 'hers', ...view } }),
+  );
 }
 
 const forms = ({ events }: Tab): boolean => events.all.some(({ type }) => type === 'forming');
-const sees = ({ events }: Tab, name: string): Promise<unknown> => (
-  events.find((event) => event.type === 'roster' && event.members.some((member) => member.name === name)));
+const sees = ({ events }: Tab, name: string): Promise<unknown> =>
+  events.find((event) => event.type === 'roster' && event.members.some((member) => member.name === name));
 
 describe('where the owner alone may wish', () => {
   test('another plan under the number of its wish, announced by an older tab, keeps nobody from the run', async () => {
@@ -108,19 +149,27 @@ describe('where the owner alone may wish', () => {
     const lawless = await joinLawless(hub, 'trainer', 'Tab 3');
     const owner = await join(hub, 0, ada!, { me: { ...introduction(0), role: 'observer' } });
     const judged: unknown[] = [];
-    const check: SessionOptions['check'] = ({ plan }) => { judged.push(plan); return undefined; };
+    const check: SessionOptions['check'] = ({ plan }) => {
+      judged.push(plan);
+      return undefined;
+    };
     const member = await joinBehind(['Tab 3', 'Tab 9', 'Tab 0'], hub, 1, bob!, { check });
     offer(lawless, member.session, { plan: 'mine' });
     await expect.poll(() => judged).toEqual(['mine']);
     owner.session.decree(STRICT);
     await member.events.find(({ type }) => type === 'rules');
     await first.session.close();
-    await member.events.status(/^an offer of 'Tab 9' was refused: it is not what was asked for; forming the group anew/);
+    await member.events.status(
+      /^an offer of 'Tab 9' was refused: it is not what was asked for; forming the group anew/,
+    );
     expect(forms(member)).toBe(false);
   });
 });
 
-test.each([['all may wish', undefined], ['the owner alone may', STRICT]])('an offer of one that has not proven itself waits until it has, and is judged then, where %s', async (_, rules) => {
+test.each([
+  ['all may wish', undefined],
+  ['the owner alone may', STRICT],
+])('an offer of one that has not proven itself waits until it has, and is judged then, where %s', async (_, rules) => {
   const hub = new MemoryHub();
   let [hidden, secret] = [true, ''];
   hub.tamper = (kind, bytes, from) => (hidden && from === secret && kind === 'presence' ? undefined : bytes);
@@ -142,6 +191,8 @@ test.each([['all may wish', undefined], ['the owner alone may', STRICT]])('an of
   hidden = false;
   lawless.update({ name: 'Tab 9' });
   await sees(member, 'Tab 9');
-  await member.events.status(/^an offer of 'Tab 9' was refused: (plan: expected an object|it is not what was asked for)$/);
+  await member.events.status(
+    /^an offer of 'Tab 9' was refused: (plan: expected an object|it is not what was asked for)$/,
+  );
   expect(forms(member)).toBe(false);
 });

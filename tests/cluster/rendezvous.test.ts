@@ -9,27 +9,44 @@ import type { Carrier, Rendezvous, RendezvousOptions } from '../../src/cluster/r
 import { twoCarriers } from '../../src/cluster/room/two-carriers.ts';
 import { Events, introduction, MemoryHub, OTHER_KEY, ROOM_KEY } from './support.ts';
 
-type Seen = { readonly peers: readonly Presence[] } | { readonly from: string; readonly text: string } | { readonly status: string } | { readonly notice: string } | { readonly fatal: Error };
-interface Member { readonly rendezvous: Rendezvous; readonly events: Events<Seen> }
+type Seen =
+  | { readonly peers: readonly Presence[] }
+  | { readonly from: string; readonly text: string }
+  | { readonly status: string }
+  | { readonly notice: string }
+  | { readonly fatal: Error };
+interface Member {
+  readonly rendezvous: Rendezvous;
+  readonly events: Events<Seen>;
+}
 
 const open: Rendezvous[] = [];
-afterEach(async () => { await Promise.all(open.splice(0).map((rendezvous) => rendezvous.close())); });
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((rendezvous) => rendezvous.close()));
+});
 
 async function join(carrier: Carrier, n: number, options: Partial<RendezvousOptions> = {}): Promise<Member> {
   const events = new Events<Seen>();
-  const rendezvous = await joinRendezvous({ world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 250, ...options }, {
-    onPeers: (peers) => events.push({ peers }),
-    onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
-    onStatus: (status) => events.push({ status }), onNotice: (notice) => events.push({ notice }),
-    onFatal: (fatal) => events.push({ fatal }),
-  });
+  const rendezvous = await joinRendezvous(
+    { world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), settleMs: 250, ...options },
+    {
+      onPeers: (peers) => events.push({ peers }),
+      onSignal: (from, payload) => events.push({ from, text: new TextDecoder().decode(payload) }),
+      onStatus: (status) => events.push({ status }),
+      onNotice: (notice) => events.push({ notice }),
+      onFatal: (fatal) => events.push({ fatal }),
+    },
+  );
   open.push(rendezvous);
   return { rendezvous, events };
 }
 
-const sees = (member: Member, names: readonly string[]): Promise<Seen> => (
-  member.events.find((event) => 'peers' in event && JSON.stringify(event.peers.map(({ name }) => name)) === JSON.stringify(names)));
-const notice = (member: Member, pattern: RegExp): Promise<Seen> => member.events.find((event) => 'notice' in event && pattern.test(event.notice));
+const sees = (member: Member, names: readonly string[]): Promise<Seen> =>
+  member.events.find(
+    (event) => 'peers' in event && JSON.stringify(event.peers.map(({ name }) => name)) === JSON.stringify(names),
+  );
+const notice = (member: Member, pattern: RegExp): Promise<Seen> =>
+  member.events.find((event) => 'notice' in event && pattern.test(event.notice));
 const says = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
 /** The contract of every carrier that lives in this process. */
@@ -54,7 +71,11 @@ function contract(name: string, newRoom: () => () => Carrier): void {
       c.rendezvous.signal(b.rendezvous.me.address, says('from c'));
       await b.events.find((event) => 'text' in event && event.text === 'signal 29');
       await b.events.find((event) => 'text' in event && event.text === 'from c');
-      expect(b.events.all.flatMap((event) => ('text' in event && event.from === a.rendezvous.me.address ? [event.text] : []))).toEqual(texts);
+      expect(
+        b.events.all.flatMap((event) =>
+          'text' in event && event.from === a.rendezvous.me.address ? [event.text] : [],
+        ),
+      ).toEqual(texts);
       expect(c.events.all.some((event) => 'text' in event)).toBe(false);
     });
 
@@ -62,7 +83,11 @@ function contract(name: string, newRoom: () => () => Carrier): void {
       const carrier = newRoom();
       const a = await join(carrier(), 0);
       const stranger = await join(carrier(), 1, { key: OTHER_KEY });
-      for (const member of [a, stranger]) await notice(member, /^somebody in this room has a different key and is not heard .* copy the whole link from one of their tabs$/);
+      for (const member of [a, stranger])
+        await notice(
+          member,
+          /^somebody in this room has a different key and is not heard .* copy the whole link from one of their tabs$/,
+        );
       const b = await join(carrier(), 2);
       for (const member of [a, b]) await sees(member, ['Tab 0', 'Tab 2']);
       await sees(stranger, ['Tab 1']);
@@ -77,11 +102,13 @@ contract('in memory', () => {
 });
 
 let rooms = 0;
-const channelsOf = (room: string) => (name: string): Channel => {
-  const channel = new BroadcastChannel(`${room}/${name}`) as unknown as Channel & { unref(): void };
-  channel.unref();
-  return channel;
-};
+const channelsOf =
+  (room: string) =>
+  (name: string): Channel => {
+    const channel = new BroadcastChannel(`${room}/${name}`) as unknown as Channel & { unref(): void };
+    channel.unref();
+    return channel;
+  };
 contract('BroadcastChannel with heartbeats', () => {
   const openChannel = channelsOf(`contract-${rooms++}`);
   return () => broadcastChannelCarrier({ world: realWorld, locks: null, openChannel });
@@ -92,18 +119,31 @@ class MemoryLocks {
   readonly #queues = new Map<string, { tab: object; grant: () => void }[]>();
   of(tab: object): Locks {
     return {
-      request: (name, { signal }, held) => new Promise((resolve, reject) => {
-        const queue = this.#queues.get(name) ?? [];
-        this.#queues.set(name, queue);
-        const entry = { tab, grant: () => { void held().then(() => { this.#remove(name, entry); resolve(undefined); }); } };
-        signal?.addEventListener('abort', () => { this.#remove(name, entry); reject(new DOMException('aborted', 'AbortError')); });
-        queue.push(entry);
-        if (queue[0] === entry) entry.grant();
-      }),
+      request: (name, { signal }, held) =>
+        new Promise((resolve, reject) => {
+          const queue = this.#queues.get(name) ?? [];
+          this.#queues.set(name, queue);
+          const entry = {
+            tab,
+            grant: () => {
+              void held().then(() => {
+                this.#remove(name, entry);
+                resolve(undefined);
+              });
+            },
+          };
+          signal?.addEventListener('abort', () => {
+            this.#remove(name, entry);
+            reject(new DOMException('aborted', 'AbortError'));
+          });
+          queue.push(entry);
+          if (queue[0] === entry) entry.grant();
+        }),
     };
   }
   kill(tab: object): void {
-    for (const [name, queue] of this.#queues) for (const entry of [...queue]) if (entry.tab === tab) this.#remove(name, entry);
+    for (const [name, queue] of this.#queues)
+      for (const entry of [...queue]) if (entry.tab === tab) this.#remove(name, entry);
   }
   #remove(name: string, entry: { tab: object; grant: () => void }): void {
     const queue = this.#queues.get(name)!;
@@ -136,16 +176,39 @@ describe('heartbeats stand in for locks', () => {
     const room = `beat-${rooms++}`;
     const world = new VirtualWorld();
     const gone: string[] = [];
-    const carrier = broadcastChannelCarrier({ world, locks: null, openChannel: channelsOf(room), heartbeatMs: 1000, silentMs: 5000 });
+    const carrier = broadcastChannelCarrier({
+      world,
+      locks: null,
+      openChannel: channelsOf(room),
+      heartbeatMs: 1000,
+      silentMs: 5000,
+    });
     const nothing = (): void => {};
-    const handlers = { onHello: nothing, onPresence: nothing, onBye: nothing, onGone: (from: string) => gone.push(from), onSignal: nothing, onDown: nothing, onUp: nothing };
+    const handlers = {
+      onHello: nothing,
+      onPresence: nothing,
+      onBye: nothing,
+      onGone: (from: string) => gone.push(from),
+      onSignal: nothing,
+      onDown: nothing,
+      onUp: nothing,
+    };
     await carrier.open('test', 'a'.repeat(16), handlers);
     const other = channelsOf(room)('tabmesh/test');
-    const heard = new Promise<void>((resolve) => { handlers.onHello = resolve; });
+    const heard = new Promise<void>((resolve) => {
+      handlers.onHello = resolve;
+    });
     other.postMessage({ kind: 'hello', from: 'b'.repeat(16), bytes: new Uint8Array(1) });
     await heard;
     carrier.watch('b'.repeat(16));
-    return { world, gone, close: async () => { other.close(); await carrier.close(); } };
+    return {
+      world,
+      gone,
+      close: async () => {
+        other.close();
+        await carrier.close();
+      },
+    };
   };
 
   test('a silent tab is gone after silentMs', async () => {
@@ -196,16 +259,23 @@ test('what was changed on the way is dropped, and the sender is named', async ()
 test('an entry of the store whose owner does not answer is on no roster', async () => {
   const hub = new MemoryHub();
   const stored: { readonly from: string; readonly bytes: Parameters<Carrier['announce']>[0] }[] = [];
-  hub.tamper = (kind, bytes, from) => { if (kind === 'presence') stored.push({ from, bytes }); return bytes; };
+  hub.tamper = (kind, bytes, from) => {
+    if (kind === 'presence') stored.push({ from, bytes });
+    return bytes;
+  };
   const ghost = await join(hub.carrier(), 7);
   await sees(ghost, ['Tab 7']);
   // The broker of the second room still holds what the ghost said in the first.
   const other = new MemoryHub();
   const carrier = other.carrier();
   let hellos = 0;
-  other.tamper = (kind, bytes) => { if (kind === 'hello') hellos++; return bytes; };
+  other.tamper = (kind, bytes) => {
+    if (kind === 'hello') hellos++;
+    return bytes;
+  };
   const replaying: Carrier = {
-    ...carrier, open: async (room, address, handlers) => {
+    ...carrier,
+    open: async (room, address, handlers) => {
       await carrier.open(room, address, handlers);
       for (const { from, bytes } of stored) handlers.onPresence(from, bytes, false);
     },
@@ -214,7 +284,10 @@ test('an entry of the store whose owner does not answer is on no roster', async 
   const c = await join(other.carrier(), 2);
   await sees(b, ['Tab 1', 'Tab 2']);
   await expect.poll(() => hellos, { timeout: 10_000 }).toBeGreaterThan(2);
-  for (const { events } of [b, c]) expect(events.all.some((event) => 'peers' in event && event.peers.some(({ name }) => name === 'Tab 7'))).toBe(false);
+  for (const { events } of [b, c])
+    expect(events.all.some((event) => 'peers' in event && event.peers.some(({ name }) => name === 'Tab 7'))).toBe(
+      false,
+    );
 });
 
 test('a join that fails leaves nothing open, and tells what failed first', async () => {
@@ -224,7 +297,9 @@ test('a join that fails leaves nothing open, and tells what failed first', async
   const closed: string[] = [];
   const both = twoCarriers({ near, far: Promise.resolve(far), waits: true });
   const failing: Carrier = {
-    ...hub.carrier(), open: (...how) => both.open(...how), close: async (bye) => {
+    ...hub.carrier(),
+    open: (...how) => both.open(...how),
+    close: async (bye) => {
       await both.close(bye);
       closed.push('closed');
       throw new Error('what follows from it');
@@ -232,7 +307,7 @@ test('a join that fails leaves nothing open, and tells what failed first', async
   };
   let address = '';
   const open: Carrier['open'] = near.open;
-  near.open = (room, mine, handlers) => open(room, address = mine, handlers);
+  near.open = (room, mine, handlers) => open(room, (address = mine), handlers);
   await expect(join(failing, 0)).rejects.toBe(lost);
   expect([closed, hub.handlersOf(address)]).toEqual([['closed'], undefined]);
 });

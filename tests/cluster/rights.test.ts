@@ -1,4 +1,5 @@
-// Who may do what in a room: the owner's rules hold for all, also while it is away, and whom somebody removed stays out; statements of others change nothing.
+// Who may do what in a room: the owner's rules hold for all, also while it is away, and whom somebody removed stays
+// out; statements of others change nothing.
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -12,15 +13,35 @@ import type { Session, SessionOptions } from '../../src/cluster/session.ts';
 import { fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
 
 let [ada, bob, eve]: Identity[] = [];
-beforeAll(async () => { [ada, bob, eve] = await Promise.all([0, 1, 2].map(async () => identityOf(await newKeyPair()))); });
+beforeAll(async () => {
+  [ada, bob, eve] = await Promise.all([0, 1, 2].map(async () => identityOf(await newKeyPair())));
+});
 const sessions: Session[] = [];
-afterEach(async () => { await Promise.all(sessions.splice(0).map((session) => session.close())); });
+afterEach(async () => {
+  await Promise.all(sessions.splice(0).map((session) => session.close()));
+});
 
-async function open(hub: MemoryHub, n: number, identity: Identity, options: Partial<SessionOptions> = {}): Promise<{ session: Session; events: SessionEvents }> {
+async function open(
+  hub: MemoryHub,
+  n: number,
+  identity: Identity,
+  options: Partial<SessionOptions> = {},
+): Promise<{ session: Session; events: SessionEvents }> {
   const events = new SessionEvents();
   const session = await joinRoom({
-    world: realWorld, carrier: hub.carrier(), room: 'test', key: ROOM_KEY, me: introduction(n), identity, owner: ada!.id, onEvent: events.push, page: null,
-    createMesh: fakeMesh(), settleMs: 150, deadlineMs: 3000, ...options,
+    world: realWorld,
+    carrier: hub.carrier(),
+    room: 'test',
+    key: ROOM_KEY,
+    me: introduction(n),
+    identity,
+    owner: ada!.id,
+    onEvent: events.push,
+    page: null,
+    createMesh: fakeMesh(),
+    settleMs: 150,
+    deadlineMs: 3000,
+    ...options,
   });
   sessions.push(session);
   return { session, events };
@@ -29,14 +50,23 @@ async function open(hub: MemoryHub, n: number, identity: Identity, options: Part
 const STRICT = { propose: 'owner', act: 'owner', remove: 'owner' } as const;
 
 describe('laws', () => {
-  test('are the owner\'s, in the order of their numbers, and of one room', async () => {
-    const [owner, other, elsewhere] = [new Laws('room', ada!.id), new Laws('room', ada!.id), new Laws('other', ada!.id)];
+  test("are the owner's, in the order of their numbers, and of one room", async () => {
+    const [owner, other, elsewhere] = [
+      new Laws('room', ada!.id),
+      new Laws('room', ada!.id),
+      new Laws('other', ada!.id),
+    ];
     await owner.decree(ada!, STRICT);
     const first = owner.law!;
     await owner.decree(ada!, { ...STRICT, act: [bob!.id] });
     await other.learn(owner.law!);
     expect(other.rules.act).toEqual([bob!.id]);
-    expect([other.may('act', bob!.id), other.may('act', eve!.id), other.may('act', ada!.id), other.may('propose', bob!.id)]).toEqual([true, false, true, false]);
+    expect([
+      other.may('act', bob!.id),
+      other.may('act', eve!.id),
+      other.may('act', ada!.id),
+      other.may('propose', bob!.id),
+    ]).toEqual([true, false, true, false]);
     await other.learn(first);
     expect(other.rules.act, 'older rules').toEqual([bob!.id]);
     await elsewhere.learn(first);
@@ -56,12 +86,19 @@ describe('laws', () => {
 
   test('name somebody wherever they name anybody, and nowhere else', async () => {
     const rules = { propose: [], act: 'all', remove: [bob!.id] } as const;
-    expect(withName(rules, eve!.id, true)).toEqual({ propose: [bob!.id, eve!.id], act: 'all', remove: [bob!.id, eve!.id] });
+    expect(withName(rules, eve!.id, true)).toEqual({
+      propose: [bob!.id, eve!.id],
+      act: 'all',
+      remove: [bob!.id, eve!.id],
+    });
     expect(withName(rules, bob!.id, false)).toEqual({ propose: [], act: 'all', remove: [] });
     expect(namedIn(withName(withName(rules, bob!.id, true), bob!.id, true))).toEqual([bob!.id]);
     const laws = new Laws('room', ada!.id);
     await laws.decree(ada!, withName(rules, eve!.id, true));
-    expect([bob!, eve!].map(({ id }) => [laws.may('propose', id), laws.may('remove', id)])).toEqual([[true, true], [true, true]]);
+    expect([bob!, eve!].map(({ id }) => [laws.may('propose', id), laws.may('remove', id)])).toEqual([
+      [true, true],
+      [true, true],
+    ]);
     await laws.decree(ada!, withName(laws.rules, eve!.id, false));
     expect([laws.may('propose', eve!.id), laws.may('propose', bob!.id)]).toEqual([false, true]);
   });
@@ -92,13 +129,16 @@ describe('in a room', () => {
     owner.session.decree(STRICT);
     for (const { events } of [owner, b, c]) await events.find((event) => event.type === 'rules');
     expect([owner, b].map(({ session }) => session.may('propose'))).toEqual([true, false]);
-    expect(() => b.session.propose({ worldSize: 2, plan: 'mine' })).toThrow('room: only the owner of this room (Tab 0) may ask for runs');
+    expect(() => b.session.propose({ worldSize: 2, plan: 'mine' })).toThrow(
+      'room: only the owner of this room (Tab 0) may ask for runs',
+    );
     owner.session.propose({ worldSize: 3, plan: 'hers' });
     for (const { events } of [owner, b, c]) await events.started();
     b.session.act('stop');
     await b.events.status(/^only the owner of this room \(Tab 0\) may pause, resume and stop runs$/);
     owner.session.act('pause');
-    for (const { events } of [owner, b, c]) expect(await events.find((event) => event.type === 'act')).toMatchObject({ act: 'pause', by: { name: 'Tab 0' } });
+    for (const { events } of [owner, b, c])
+      expect(await events.find((event) => event.type === 'act')).toMatchObject({ act: 'pause', by: { name: 'Tab 0' } });
     await owner.session.close();
     const d = await open(hub, 3, await identityOf(await newKeyPair()));
     await d.events.find((event) => event.type === 'rules');
@@ -119,7 +159,8 @@ describe('in a room', () => {
     owner.session.propose({ worldSize: 3, plan: 'hers' });
     for (const { events } of [owner, b, lawless]) await events.started();
     lawless.session.act('stop');
-    for (const { events } of [owner, b]) await events.status(/^'Tab 2' wanted to stop the run; only the owner of this room \(Tab 0\) may/);
+    for (const { events } of [owner, b])
+      await events.status(/^'Tab 2' wanted to stop the run; only the owner of this room \(Tab 0\) may/);
     for (const { events } of [owner, b]) expect(events.all.some((event) => event.type === 'act')).toBe(false);
   });
 
@@ -130,8 +171,18 @@ describe('in a room', () => {
     b.session.remove(c.session.me.address);
     await b.events.status(/^only the owner of this room \(Tab 0\) may remove others$/);
     owner.session.remove(c.session.me.address);
-    expect(await c.events.failed()).toMatchObject({ fatal: true, error: { trouble: 'removed', message: expect.stringMatching(/^room: 'Tab 0' removed this tab from the room/) as string } });
-    for (const { events } of [owner, b]) expect(await events.find((event) => event.type === 'removed')).toMatchObject({ who: { name: 'Tab 2' }, by: { name: 'Tab 0' } });
+    expect(await c.events.failed()).toMatchObject({
+      fatal: true,
+      error: {
+        trouble: 'removed',
+        message: expect.stringMatching(/^room: 'Tab 0' removed this tab from the room/) as string,
+      },
+    });
+    for (const { events } of [owner, b])
+      expect(await events.find((event) => event.type === 'removed')).toMatchObject({
+        who: { name: 'Tab 2' },
+        by: { name: 'Tab 0' },
+      });
     for (const { session } of [owner, b]) await expect.poll(() => session.members.length).toBe(2);
     await owner.session.close();
     // Long enough to hear the other, who alone remembers now.
@@ -157,8 +208,8 @@ describe('in a room', () => {
     const lies = ({ name, run }: Presence): boolean => name === 'Tab 2' && run?.rank === 1;
     await owner.events.find((event) => event.type === 'roster' && event.members.some(lies));
     owner.session.remove(liar.me.address);
-    const removed = (id: string): Promise<unknown> => (
-      owner.events.find((event) => event.type === 'removed' && event.id === id));
+    const removed = (id: string): Promise<unknown> =>
+      owner.events.find((event) => event.type === 'removed' && event.id === id);
     expect(await removed(eve!.id)).toMatchObject({ who: { name: 'Tab 2', run: { rank: 1 } }, rank: -1 });
     owner.session.remove(b.session.me.address);
     expect(await removed(bob!.id)).toMatchObject({ who: { name: 'Tab 1' }, rank: 1 });

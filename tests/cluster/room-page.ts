@@ -1,5 +1,5 @@
 // A tab for rooms.tabs.test.ts and turn.tabs.test.ts: the address says how to join, `window.member` says what happened.
-//   room-page.html?carrier=mqtt|tabs&n=0&worldSize=2&deadlineMs=10000&maxAttempts=3#room=x&key=y&ice=...&turnuser=...&turnpass=...&relay=only
+// room-page.html?carrier=mqtt|tabs&n=0&worldSize=2&deadlineMs=10000&maxAttempts=3#room=x&key=y&ice=...&turnuser=...&turnpass=...&relay=only
 
 import { realWorld } from '../../src/base/world.ts';
 import { broadcastChannelCarrier } from '../../src/cluster/broadcast-channel.ts';
@@ -12,19 +12,38 @@ import { introduction, SessionEvents } from './support.ts';
 const query = new URLSearchParams(location.search);
 const fragment = new URLSearchParams(location.hash.slice(1));
 const events = new SessionEvents();
-const carrier = query.get('carrier') === 'mqtt' ? mqttCarrier({ world: realWorld, url: `ws://${location.host}/mqtt`, graceMs: 500 }) : broadcastChannelCarrier({ world: realWorld });
+const carrier =
+  query.get('carrier') === 'mqtt'
+    ? mqttCarrier({ world: realWorld, url: `ws://${location.host}/mqtt`, graceMs: 500 })
+    : broadcastChannelCarrier({ world: realWorld });
 const worldSize = Number(query.get('worldSize'));
 const given = (name: string): string | undefined => fragment.get(name) ?? undefined;
-const ice = readIce({ ice: given('ice'), turnuser: given('turnuser'), turnpass: given('turnpass'), relay: given('relay') });
+const ice = readIce({
+  ice: given('ice'),
+  turnuser: given('turnuser'),
+  turnpass: given('turnpass'),
+  relay: given('relay'),
+});
 
 const joined = joinRoom({
-  world: realWorld, carrier, room: fragment.get('room') ?? '', key: fragment.get('key') ?? '', me: introduction(Number(query.get('n'))), onEvent: events.push, ice: () => ice,
-  deadlineMs: Number(query.get('deadlineMs') ?? 60_000), maxAttempts: Number(query.get('maxAttempts') ?? 3),
+  world: realWorld,
+  carrier,
+  room: fragment.get('room') ?? '',
+  key: fragment.get('key') ?? '',
+  me: introduction(Number(query.get('n'))),
+  onEvent: events.push,
+  ice: () => ice,
+  deadlineMs: Number(query.get('deadlineMs') ?? 60_000),
+  maxAttempts: Number(query.get('maxAttempts') ?? 3),
   ...(worldSize > 0 ? { wanted: { worldSize, plan: 'tabs' } } : {}),
 });
 
 const member = {
-  joined: () => joined.then((session) => session.me.order, (error: Error) => error.message),
+  joined: () =>
+    joined.then(
+      (session) => session.me.order,
+      (error: Error) => error.message,
+    ),
   roster: async (names: string) => {
     await events.find((event) => event.type === 'roster' && event.members.map(({ name }) => name).join(', ') === names);
   },
@@ -32,13 +51,20 @@ const member = {
   /** Sends `text` to every other rank and resolves with what came from them, in rank order. */
   exchange: async (text: string) => {
     const { wires } = await events.started();
-    const inbox = [...wires].sort(([a], [b]) => a - b).map(([, { bulk }]) => new Promise<string>((resolve) => { bulk.onMessage = (bytes) => resolve(new TextDecoder().decode(bytes)); }));
+    const inbox = [...wires]
+      .sort(([a], [b]) => a - b)
+      .map(
+        ([, { bulk }]) =>
+          new Promise<string>((resolve) => {
+            bulk.onMessage = (bytes) => resolve(new TextDecoder().decode(bytes));
+          }),
+      );
     for (const { bulk } of wires.values()) bulk.send(new TextEncoder().encode(text));
     return Promise.all(inbox);
   },
   /** What the connection doctor says of the other ranks now. */
   examine: async () => {
-    await (await joined as Session).examine();
+    await ((await joined) as Session).examine();
     const last = events.all.findLast((event) => event.type === 'connections');
     return last?.type === 'connections' ? [...last.diagnoses.values()] : [];
   },
@@ -55,5 +81,9 @@ const member = {
     return { message: error.message, fatal };
   },
 };
-declare global { interface Window { member: typeof member } }
+declare global {
+  interface Window {
+    member: typeof member;
+  }
+}
 window.member = member;

@@ -1,4 +1,5 @@
-// The fast lane's meeting without a browser: two meshes that meet, that miss each other, and whose pipe works one way only. WebRTC is a list of what was asked of it.
+// The fast lane's meeting without a browser: two meshes that meet, that miss each other, and whose pipe works one way
+// only. WebRTC is a list of what was asked of it.
 
 import { describe, expect, it } from 'vitest';
 import { VirtualWorld } from '../../src/base/world.ts';
@@ -8,47 +9,92 @@ import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
 
 /** Two ends of a pipe under the virtual clock's microtasks; `mute` loses what the first end says. */
 function talkPair(mute = false): readonly [Talk & { closed: boolean }, Talk & { closed: boolean }] {
-  const end = () => ({ onmessage: null, closed: false, postMessage: (): void => undefined, close() { this.closed = true; } }) as Talk & { closed: boolean };
+  const end = () =>
+    ({
+      onmessage: null,
+      closed: false,
+      postMessage: (): void => undefined,
+      close() {
+        this.closed = true;
+      },
+    }) as Talk & { closed: boolean };
   const [a, b] = [end(), end()];
-  const carry = (to: Talk) => (data: unknown): void => queueMicrotask(() => to.onmessage?.({ data } as MessageEvent));
+  const carry =
+    (to: Talk) =>
+    (data: unknown): void =>
+      queueMicrotask(() => to.onmessage?.({ data } as MessageEvent));
   a.postMessage = mute ? () => undefined : carry(b);
   b.postMessage = carry(a);
   return [a, b];
 }
 
-interface Hall { readonly meet: (name: string, signal: AbortSignal) => Promise<Met>; readonly names: string[]; readonly talks: (Talk & { closed: boolean })[] }
+interface Hall {
+  readonly meet: (name: string, signal: AbortSignal) => Promise<Met>;
+  readonly names: string[];
+  readonly talks: (Talk & { closed: boolean })[];
+}
 
 /** Where the two meet: the second who comes to a name lets both in. */
 function hall(mute = false): Hall {
   const waiting = new Map<string, (met: Met) => void>();
   const [names, talks] = [[] as string[], [] as (Talk & { closed: boolean })[]];
   return {
-    names, talks,
-    meet: (name) => new Promise((resolve) => {
-      names.push(name);
-      const other = waiting.get(name);
-      if (!other) { waiting.set(name, resolve); return; }
-      const [a, b] = talkPair(mute);
-      talks.push(a, b);
-      other({ kind: 'broadcast', name, talk: a });
-      resolve({ kind: 'broadcast', name, talk: b });
-    }),
+    names,
+    talks,
+    meet: (name) =>
+      new Promise((resolve) => {
+        names.push(name);
+        const other = waiting.get(name);
+        if (!other) {
+          waiting.set(name, resolve);
+          return;
+        }
+        const [a, b] = talkPair(mute);
+        talks.push(a, b);
+        other({ kind: 'broadcast', name, talk: a });
+        resolve({ kind: 'broadcast', name, talk: b });
+      }),
   };
 }
 
-interface Seat { readonly mesh: Mesh; readonly log: string[] }
+interface Seat {
+  readonly mesh: Mesh;
+  readonly log: string[];
+}
 
-function seat(rank: number, world: VirtualWorld, meet: Hall['meet'], name = '1 a b', here: (address: string) => Promise<Way | undefined> = async () => 'channel'): Seat {
+function seat(
+  rank: number,
+  world: VirtualWorld,
+  meet: Hall['meet'],
+  name = '1 a b',
+  here: (address: string) => Promise<Way | undefined> = async () => 'channel',
+): Seat {
   const log: string[] = [];
   const fallback = (): Mesh => ({
-    connect: ({ peer, attempt }) => log.push(`webrtc ${peer} ${attempt}`), signal: (peer, attempt) => log.push(`signal ${peer} ${attempt}`), lanes: () => new Map(), routes: async () => new Map(),
-    examine: async () => new Map(), close: () => log.push('closed'),
+    connect: ({ peer, attempt }) => log.push(`webrtc ${peer} ${attempt}`),
+    signal: (peer, attempt) => log.push(`signal ${peer} ${attempt}`),
+    lanes: () => new Map(),
+    routes: async () => new Map(),
+    examine: async () => new Map(),
+    close: () => log.push('closed'),
   });
-  const options = { name, members: ['a', 'b', 'c'], rank, onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`) } as unknown as MeshOptions;
+  const options = {
+    name,
+    members: ['a', 'b', 'c'],
+    rank,
+    onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`),
+  } as unknown as MeshOptions;
   const mesh = createSameBrowserMesh(options, {
-    world, fallback, here,
-    meet: (place, signal) => { log.push('meet'); return meet(place, signal); },
-    adopt: async (peer) => { log.push(`adopted ${peer}`); },
+    world,
+    fallback,
+    here,
+    meet: (place, signal) => {
+      log.push('meet');
+      return meet(place, signal);
+    },
+    adopt: async (peer) => {
+      log.push(`adopted ${peer}`);
+    },
   });
   return { mesh, log };
 }
@@ -60,7 +106,8 @@ async function checkOneWay(of: (rank: number, world: VirtualWorld, meet: Hall['m
   const seats = [of(0, world, meet), of(1, world, meet)];
   seats.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
   await world.advance(3000);
-  for (const [rank, { log }] of seats.entries()) expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `webrtc ${1 - rank} 1`]);
+  for (const [rank, { log }] of seats.entries())
+    expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `webrtc ${1 - rank} 1`]);
 }
 
 describe('the same-browser lane', () => {
@@ -72,7 +119,7 @@ describe('the same-browser lane', () => {
     await world.advance(10);
     for (const [rank, { log, mesh }] of seats.entries()) {
       expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `adopted ${1 - rank}`, `open ${1 - rank}`]);
-      expect([...await mesh.routes()]).toEqual([[1 - rank, 'same browser']]);
+      expect([...(await mesh.routes())]).toEqual([[1 - rank, 'same browser']]);
     }
     expect(place.names).toEqual(['1 a b 0 1', '1 a b 0 1']);
     await world.advance(5000); // the wait of 3 s is over: nothing more happens
@@ -97,11 +144,16 @@ describe('the same-browser lane', () => {
   });
 
   it('leaves a peer that is elsewhere, or wants WebRTC alone, to WebRTC without a wait', async () => {
-    const refused = async (): Promise<never> => { throw new Error('no locks here'); };
+    const refused = async (): Promise<never> => {
+      throw new Error('no locks here');
+    };
     for (const here of [async () => undefined, refused]) {
       const world = new VirtualWorld();
       const asked: string[] = [];
-      const { log, mesh } = seat(0, world, hall().meet, '1 a b', (address) => { asked.push(address); return here(); });
+      const { log, mesh } = seat(0, world, hall().meet, '1 a b', (address) => {
+        asked.push(address);
+        return here();
+      });
       mesh.connect({ peer: 1, attempt: 1 });
       await world.advance(0);
       expect(log).toEqual(['connecting 1', 'webrtc 1 1']);
@@ -137,18 +189,21 @@ describe('the same-browser lane', () => {
     await world.advance(10);
     pair[0]!.mesh.signal(1, 1, { type: 'offer', sdp: '' });
     expect(pair[0]!.log.slice(-2)).toEqual(['open 1', 'signal 1 1']);
-    expect([...await pair[0]!.mesh.routes()]).toEqual([]);
+    expect([...(await pair[0]!.mesh.routes())]).toEqual([]);
   });
 
-  it('is not taken where the pipe works one way only', async () => { await checkOneWay(seat); });
+  it('is not taken where the pipe works one way only', async () => {
+    await checkOneWay(seat);
+  });
 
   it('catches a lane that is taken without a greeting (seeded defect: the pipe greets itself)', async () => {
-    const trusting = (rank: number, world: VirtualWorld, meet: Hall['meet']): Seat => seat(rank, world, async (name, signal) => {
-      const met = await meet(name, signal);
-      const [own, echo] = talkPair();
-      void greet(echo, world);
-      return { ...met, talk: own };
-    });
+    const trusting = (rank: number, world: VirtualWorld, meet: Hall['meet']): Seat =>
+      seat(rank, world, async (name, signal) => {
+        const met = await meet(name, signal);
+        const [own, echo] = talkPair();
+        void greet(echo, world);
+        return { ...met, talk: own };
+      });
     await expect(checkOneWay(trusting)).rejects.toThrow();
   });
 

@@ -12,19 +12,37 @@ import { introduction, SessionEvents } from './support.ts';
 const key = newRoomKey(realWorld);
 let rooms = 0;
 const sessions: Session[] = [];
-afterEach(async () => { await Promise.all(sessions.splice(0).map((session) => session.close())); });
+afterEach(async () => {
+  await Promise.all(sessions.splice(0).map((session) => session.close()));
+});
 
-async function open(room: string, n: number, options: Partial<SessionOptions> = {}): Promise<{ session: Session; events: SessionEvents }> {
+async function open(
+  room: string,
+  n: number,
+  options: Partial<SessionOptions> = {},
+): Promise<{ session: Session; events: SessionEvents }> {
   const events = new SessionEvents();
   const session = await joinRoom({
-    world: realWorld, carrier: broadcastChannelCarrier({ world: realWorld }), room, key, me: introduction(n), onEvent: events.push, settleMs: 100, ...options,
+    world: realWorld,
+    carrier: broadcastChannelCarrier({ world: realWorld }),
+    room,
+    key,
+    me: introduction(n),
+    onEvent: events.push,
+    settleMs: 100,
+    ...options,
   });
   sessions.push(session);
   return { session, events };
 }
 
-const received = (wire: Wire): Promise<Uint8Array> => new Promise((resolve) => { wire.onMessage = resolve; });
-const wanted = (worldSize: number): { wanted: { worldSize: number; plan: unknown } } => ({ wanted: { worldSize, plan: { steps: 3 } } });
+const received = (wire: Wire): Promise<Uint8Array> =>
+  new Promise((resolve) => {
+    wire.onMessage = resolve;
+  });
+const wanted = (worldSize: number): { wanted: { worldSize: number; plan: unknown } } => ({
+  wanted: { worldSize, plan: { steps: 3 } },
+});
 
 test('two sessions meet, connect over WebRTC and exchange bytes on both lanes', async () => {
   const room = `browser-${rooms++}`;
@@ -32,13 +50,23 @@ test('two sessions meet, connect over WebRTC and exchange bytes on both lanes', 
   const b = await open(room, 1);
   const [first, second] = await Promise.all([a.events.started(), b.events.started()]);
   expect([first.place.rank, second.place.rank]).toEqual([0, 1]);
-  expect(second.place).toMatchObject({ worldSize: 2, plan: { steps: 3 }, run: first.place.run, view: first.place.view });
-  for (const [event, peer] of [[first, 1], [second, 0]] as const) {
+  expect(second.place).toMatchObject({
+    worldSize: 2,
+    plan: { steps: 3 },
+    run: first.place.run,
+    view: first.place.view,
+  });
+  for (const [event, peer] of [
+    [first, 1],
+    [second, 0],
+  ] as const) {
     const { control, bulk } = event.lanes.get(peer)!;
     expect([control.label, control.id, bulk.label, bulk.id]).toEqual(['control', 10, 'bulk', 11]);
-    expect([control, bulk].map((channel) => [channel.readyState, channel.ordered, channel.negotiated, channel.binaryType])).toEqual(Array(2).fill(['open', true, true, 'arraybuffer']));
+    expect(
+      [control, bulk].map((channel) => [channel.readyState, channel.ordered, channel.negotiated, channel.binaryType]),
+    ).toEqual(Array(2).fill(['open', true, true, 'arraybuffer']));
   }
-  expect([...await a.session.routes()]).toEqual([[1, expect.stringMatching(/^(host|prflx)$/)]]);
+  expect([...(await a.session.routes())]).toEqual([[1, expect.stringMatching(/^(host|prflx)$/)]]);
   const payload = crypto.getRandomValues(new Uint8Array(64 * 1024));
   for (const lane of ['control', 'bulk'] as const) {
     const [there, back] = [received(second.wires.get(0)![lane]), received(first.wires.get(1)![lane])];
@@ -54,7 +82,8 @@ test('four sessions connect all to all', async () => {
   const group = await Promise.all([0, 1, 2, 3].map((n) => open(room, n, wanted(4))));
   const started = await Promise.all(group.map(({ events }) => events.started()));
   expect(started.map(({ place }) => place.rank).sort()).toEqual([0, 1, 2, 3]);
-  for (const { place, wires } of started) expect([...wires.keys()].sort()).toEqual([0, 1, 2, 3].filter((rank) => rank !== place.rank));
+  for (const { place, wires } of started)
+    expect([...wires.keys()].sort()).toEqual([0, 1, 2, 3].filter((rank) => rank !== place.rank));
 });
 
 describe('leaving', () => {
@@ -62,7 +91,9 @@ describe('leaving', () => {
     const room = `browser-${rooms++}`;
     const [a, b] = [await open(room, 0, wanted(2)), await open(room, 1)];
     const [{ wires }] = await Promise.all([a.events.started(), b.events.started()]);
-    const closed = new Promise<string>((resolve) => { wires.get(1)!.control.onClose = resolve; });
+    const closed = new Promise<string>((resolve) => {
+      wires.get(1)!.control.onClose = resolve;
+    });
     await b.session.close();
     expect(await closed).toMatch(/Close called|closed/);
     expect(await a.events.find((event) => event.type === 'lost')).toMatchObject({ rank: 1, member: { name: 'Tab 1' } });
@@ -86,7 +117,11 @@ describe('leaving', () => {
 });
 
 describe('moving the channels to a worker', () => {
-  const worker = (): { worker: Worker; adopt: NonNullable<SessionOptions['adopt']>; echo: (bytes: Uint8Array<ArrayBuffer>) => Promise<unknown> } => {
+  const worker = (): {
+    worker: Worker;
+    adopt: NonNullable<SessionOptions['adopt']>;
+    echo: (bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>;
+  } => {
     const code = `
       const channels = [];
       onmessage = ({ data }) => {
@@ -99,14 +134,20 @@ describe('moving the channels to a worker', () => {
         else channel.onopen = () => postMessage({ open: true });
       };`;
     const thread = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
-    const told = new SessionEvents() as unknown as { push(event: unknown): void; all: unknown[]; find(check: (event: unknown) => boolean): Promise<unknown> };
+    const told = new SessionEvents() as unknown as {
+      push(event: unknown): void;
+      all: unknown[];
+      find(check: (event: unknown) => boolean): Promise<unknown>;
+    };
     thread.onmessage = ({ data }) => told.push(data);
     return {
       worker: thread,
       adopt: (_, { control, bulk }) => {
         // In the task of their creation, or the browser refuses.
         for (const channel of [control, bulk]) thread.postMessage({ channel }, [channel as unknown as Transferable]);
-        return told.find(() => told.all.filter((event) => (event as { open?: true }).open).length === 2).then(() => undefined);
+        return told
+          .find(() => told.all.filter((event) => (event as { open?: true }).open).length === 2)
+          .then(() => undefined);
       },
       echo: (bytes) => {
         thread.postMessage({ send: bytes });
@@ -133,11 +174,16 @@ test('channels handed to a worker too late are refused by the browser, and every
   const room = `browser-${rooms++}`;
   const thread = new Worker(URL.createObjectURL(new Blob([''], { type: 'text/javascript' })));
   const late: SessionOptions['adopt'] = async (_, { control }) => {
-    await new Promise((opened) => { control.addEventListener('open', opened, { once: true }); });
+    await new Promise((opened) => {
+      control.addEventListener('open', opened, { once: true });
+    });
     thread.postMessage({ control }, [control as unknown as Transferable]);
   };
   const [a, b] = [await open(room, 0, { ...wanted(2), adopt: late }), await open(room, 1, { adopt: late })];
-  for (const { events } of [a, b]) expect((await events.failed()).error.message).toMatch(/^room: 3 attempts to connect failed: rank 0 \(Tab 0\) <-> rank 1 \(Tab 1\): /);
+  for (const { events } of [a, b])
+    expect((await events.failed()).error.message).toMatch(
+      /^room: 3 attempts to connect failed: rank 0 \(Tab 0\) <-> rank 1 \(Tab 1\): /,
+    );
   await a.events.status(/no longer transferable/);
   thread.terminate();
 });
@@ -145,9 +191,13 @@ test('channels handed to a worker too late are refused by the browser, and every
 test('an attempt whose signals are all lost is repeated by the barrier, and then succeeds', async () => {
   const room = `browser-${rooms++}`;
   const { createPeerMesh } = await import('../../src/cluster/peer-mesh.ts');
-  const muted: SessionOptions['createMesh'] = (options) => createPeerMesh({
-    ...options, onSignal: (peer, attempt, data) => { if (attempt > 1) options.onSignal(peer, attempt, data); },
-  });
+  const muted: SessionOptions['createMesh'] = (options) =>
+    createPeerMesh({
+      ...options,
+      onSignal: (peer, attempt, data) => {
+        if (attempt > 1) options.onSignal(peer, attempt, data);
+      },
+    });
   const a = await open(room, 0, { ...wanted(2), createMesh: muted, deadlineMs: 1500 });
   const b = await open(room, 1, { createMesh: muted, deadlineMs: 1500 });
   await a.events.status(/attempt 2 of 3/);

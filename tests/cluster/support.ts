@@ -1,4 +1,5 @@
-// Rooms for tests: presences, a carrier in memory (everything in order, no broker), a mesh without WebRTC whose pairs fail on demand, and a recorder of events.
+// Rooms for tests: presences, a carrier in memory (everything in order, no broker), a mesh without WebRTC whose pairs
+// fail on demand, and a recorder of events.
 
 import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
 import { PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
@@ -12,30 +13,51 @@ export const OTHER_KEY = 'zzzzzzzzzzzzzzzzzzzzzw';
 
 export function presence(n: number, fields: Partial<Presence> = {}): Presence {
   return {
-    id: `tab-${n}`, name: `Tab ${n}`, address: n.toString(16).padStart(16, '0'), order: n + 1, protocolVersion: PROTOCOL_VERSION, adapter: 'test', software: true, role: 'trainer', ...fields,
+    id: `tab-${n}`,
+    name: `Tab ${n}`,
+    address: n.toString(16).padStart(16, '0'),
+    order: n + 1,
+    protocolVersion: PROTOCOL_VERSION,
+    adapter: 'test',
+    software: true,
+    role: 'trainer',
+    ...fields,
   };
 }
 
-export const introduction = (n: number): { name: string; adapter: string; software: boolean; role: 'trainer' | 'observer' } => (
-  { name: `Tab ${n}`, adapter: 'test', software: true, role: 'trainer' }
-);
+export const introduction = (
+  n: number,
+): { name: string; adapter: string; software: boolean; role: 'trainer' | 'observer' } => ({
+  name: `Tab ${n}`,
+  adapter: 'test',
+  software: true,
+  role: 'trainer',
+});
 
 /** All members of one room in one process. */
 export class MemoryHub {
   readonly #members = new Map<string, CarrierHandlers>();
   /** What reaches the member of this address; for those who speak in the names of others. */
-  handlersOf(address: string): CarrierHandlers { return this.#members.get(address)!; }
+  handlersOf(address: string): CarrierHandlers {
+    return this.#members.get(address)!;
+  }
   /** Sees every payload; returning undefined loses it. */
-  tamper: (kind: 'hello' | 'presence' | 'signal' | 'bye', bytes: Bytes, from: string) => Bytes | undefined = (_, bytes) => bytes;
+  tamper: (kind: 'hello' | 'presence' | 'signal' | 'bye', bytes: Bytes, from: string) => Bytes | undefined = (
+    _,
+    bytes,
+  ) => bytes;
 
   carrier(): Carrier & { die(): void } {
     let address = '';
     const others = (tell: (handlers: CarrierHandlers) => void): void => {
       for (const [member, handlers] of this.#members) if (member !== address) tell(handlers);
     };
-    const gone = (tell: (handlers: CarrierHandlers) => void): void => { if (this.#members.delete(address)) others(tell); };
+    const gone = (tell: (handlers: CarrierHandlers) => void): void => {
+      if (this.#members.delete(address)) others(tell);
+    };
     return {
-      name: 'memory', graceMs: 0,
+      name: 'memory',
+      graceMs: 0,
       open: (_room, mine, handlers) => {
         address = mine;
         this.#members.set(mine, handlers);
@@ -57,7 +79,9 @@ export class MemoryHub {
       unwatch: () => {},
       close: (sealed) => {
         const bytes = sealed && this.tamper('bye', sealed, address);
-        gone((handlers) => { if (bytes) handlers.onBye(address, bytes); });
+        gone((handlers) => {
+          if (bytes) handlers.onBye(address, bytes);
+        });
         return Promise.resolve();
       },
       die: () => gone((handlers) => handlers.onGone(address, 'certain')),
@@ -66,7 +90,9 @@ export class MemoryHub {
 }
 
 /** Connects by an offer and an answer through the signals; `refuse` gives the reason why an attempt of a pair fails. */
-export function fakeMesh(refuse: (low: number, high: number, attempt: number) => string | undefined = () => undefined): (options: MeshOptions) => Mesh {
+export function fakeMesh(
+  refuse: (low: number, high: number, attempt: number) => string | undefined = () => undefined,
+): (options: MeshOptions) => Mesh {
   return ({ rank, onLink, onSignal }) => {
     const attempts = new Map<number, number>();
     let closed = false;
@@ -90,7 +116,9 @@ export function fakeMesh(refuse: (low: number, high: number, attempt: number) =>
       lanes: () => new Map(),
       routes: () => Promise.resolve(new Map()),
       examine: () => Promise.resolve(new Map()),
-      close() { closed = true; },
+      close() {
+        closed = true;
+      },
     };
     return mesh;
   };
@@ -125,7 +153,10 @@ export class Events<E> {
 
 export class SessionEvents extends Events<SessionEvent> {
   started(view?: number): Promise<Extract<SessionEvent, { type: 'started' }>> {
-    return this.find((event): event is Extract<SessionEvent, { type: 'started' }> => event.type === 'started' && (view === undefined || event.place.view === view));
+    return this.find(
+      (event): event is Extract<SessionEvent, { type: 'started' }> =>
+        event.type === 'started' && (view === undefined || event.place.view === view),
+    );
   }
   failed(): Promise<Extract<SessionEvent, { type: 'failed' }>> {
     return this.find((event): event is Extract<SessionEvent, { type: 'failed' }> => event.type === 'failed');

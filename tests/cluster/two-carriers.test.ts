@@ -1,4 +1,5 @@
-// A room over two carriers at once: whoever has only one of them is met all the same, everything counts once, and the second may come later.
+// A room over two carriers at once: whoever has only one of them is met all the same, everything counts once, and the
+// second may come later.
 
 import { afterEach, expect, test } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -9,12 +10,23 @@ import type { Session } from '../../src/cluster/session.ts';
 import { fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
 
 const sessions: Session[] = [];
-afterEach(async () => { await Promise.all(sessions.splice(0).map((session) => session.close())); });
+afterEach(async () => {
+  await Promise.all(sessions.splice(0).map((session) => session.close()));
+});
 
 async function open(carrier: Carrier, n: number, worldSize = 0): Promise<{ session: Session; events: SessionEvents }> {
   const events = new SessionEvents();
   const session = await joinRoom({
-    world: realWorld, carrier, room: 'test', key: ROOM_KEY, me: introduction(n), onEvent: events.push, page: null, createMesh: fakeMesh(), settleMs: 150, deadlineMs: 3000,
+    world: realWorld,
+    carrier,
+    room: 'test',
+    key: ROOM_KEY,
+    me: introduction(n),
+    onEvent: events.push,
+    page: null,
+    createMesh: fakeMesh(),
+    settleMs: 150,
+    deadlineMs: 3000,
     ...(worldSize ? { wanted: { worldSize, plan: 'both' } } : {}),
   });
   sessions.push(session);
@@ -44,9 +56,17 @@ function browserOf(hub: MemoryHub): Carrier {
     ...carrier,
     open: (room, address, handlers) => {
       gone = (from) => handlers.onGone(from, 'certain');
-      return carrier.open(room, address, { ...handlers, onPresence: (from, sealed, live) => { here.add(from); handlers.onPresence(from, sealed, live); } });
+      return carrier.open(room, address, {
+        ...handlers,
+        onPresence: (from, sealed, live) => {
+          here.add(from);
+          handlers.onPresence(from, sealed, live);
+        },
+      });
     },
-    watch: (address) => { if (!here.has(address)) gone(address); },
+    watch: (address) => {
+      if (!here.has(address)) gone(address);
+    },
   };
 }
 
@@ -62,8 +82,19 @@ test('a tab without the broker is found by the others when it answers later; it 
   const [near, far] = [new MemoryHub(), new MemoryHub()];
   let answers = (_: Carrier): void => {};
   const told: string[] = [];
-  const late = twoCarriers({ near: near.carrier(), far: new Promise<Carrier>((resolve) => { answers = resolve; }), waits: false, onFar: ({ name }, failure) => told.push(failure === undefined ? name : 'failed') });
-  const [first, neighbour, distant] = [await open(late, 0), await open(near.carrier(), 1), await open(far.carrier(), 2)];
+  const late = twoCarriers({
+    near: near.carrier(),
+    far: new Promise<Carrier>((resolve) => {
+      answers = resolve;
+    }),
+    waits: false,
+    onFar: ({ name }, failure) => told.push(failure === undefined ? name : 'failed'),
+  });
+  const [first, neighbour, distant] = [
+    await open(late, 0),
+    await open(near.carrier(), 1),
+    await open(far.carrier(), 2),
+  ];
   await first.events.members(2);
   expect(distant.session.members).toHaveLength(1);
   const { address } = first.session.me;
@@ -82,9 +113,19 @@ test('a tab without the broker is found by the others when it answers later; it 
 test('a broker that cannot be opened is told, and the room goes on without; one that must be there fails the join', async () => {
   const near = new MemoryHub();
   const told: unknown[] = [];
-  const alone = await open(twoCarriers({ near: near.carrier(), far: Promise.resolve(refusing()), waits: false, onFar: (_, failure) => told.push(failure) }), 0);
+  const alone = await open(
+    twoCarriers({
+      near: near.carrier(),
+      far: Promise.resolve(refusing()),
+      waits: false,
+      onFar: (_, failure) => told.push(failure),
+    }),
+    0,
+  );
   await expect.poll(() => told).toEqual([new Error('refused')]);
   await open(near.carrier(), 1);
   await alone.events.members(2);
-  await expect(open(twoCarriers({ near: near.carrier(), far: Promise.resolve(refusing()), waits: true }), 2)).rejects.toThrow('refused');
+  await expect(
+    open(twoCarriers({ near: near.carrier(), far: Promise.resolve(refusing()), waits: true }), 2),
+  ).rejects.toThrow('refused');
 });

@@ -1,4 +1,5 @@
-// Who is watched by the lock of its tab: peers of this browser, once connected, and nobody else. The mesh below is a list of what was asked of it.
+// Who is watched by the lock of its tab: peers of this browser, once connected, and nobody else. The mesh below is a
+// list of what was asked of it.
 
 import { expect, it } from 'vitest';
 import { createWitnessedMesh } from '../../src/cluster/witness.ts';
@@ -6,25 +7,45 @@ import type { Witness } from '../../src/cluster/witness.ts';
 import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
 
 /** One tab of a browser whose locks are `held`; `open(peer)` is what its connection tells. */
-function tab(rank: number, held: Set<string>, { name, ...edit }: { readonly name?: string } & Partial<Witness> = { name: 'view 7' }) {
+function tab(
+  rank: number,
+  held: Set<string>,
+  { name, ...edit }: { readonly name?: string } & Partial<Witness> = { name: 'view 7' },
+) {
   const log: string[] = [];
   let inner: MeshOptions | undefined;
   const make = (options: MeshOptions): Mesh => {
     inner = options;
     return {
-      connect: ({ peer }) => log.push(`connect with ${held.size} locks to ${peer}`), signal: (peer) => log.push(`signal ${peer}`), lanes: () => new Map(),
-      routes: async () => new Map([[1, 'host']]), examine: async () => new Map(), close: () => log.push('close'),
+      connect: ({ peer }) => log.push(`connect with ${held.size} locks to ${peer}`),
+      signal: (peer) => log.push(`signal ${peer}`),
+      lanes: () => new Map(),
+      routes: async () => new Map([[1, 'host']]),
+      examine: async () => new Map(),
+      close: () => log.push('close'),
     };
   };
   const witness: Witness = {
-    holdLock: async (lock) => { held.add(lock); return () => held.delete(lock); }, isHeld: async (lock) => held.has(lock), watch: (peer, lock) => log.push(`watch ${peer}: ${lock}`), ...edit,
+    holdLock: async (lock) => {
+      held.add(lock);
+      return () => held.delete(lock);
+    },
+    isHeld: async (lock) => held.has(lock),
+    watch: (peer, lock) => log.push(`watch ${peer}: ${lock}`),
+    ...edit,
   };
-  const options = { ...(name === undefined ? {} : { name }), rank, onLink: (peer: number, { state }: { state: string }) => log.push(`${state} ${peer}`) } as unknown as MeshOptions;
+  const options = {
+    ...(name === undefined ? {} : { name }),
+    rank,
+    onLink: (peer: number, { state }: { state: string }) => log.push(`${state} ${peer}`),
+  } as unknown as MeshOptions;
   const mesh = createWitnessedMesh(options, witness, make);
   return { mesh, log, open: (peer: number) => inner!.onLink(peer, { state: 'open', attempt: 1 }) };
 }
 
-const settle = async (): Promise<void> => { for (let i = 0; i < 10; i++) await Promise.resolve(); };
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 10; i++) await Promise.resolve();
+};
 
 it('watches a connected peer whose tab is of this browser, and gives its own lock back', async () => {
   const held = new Set<string>();
@@ -47,7 +68,10 @@ it('watches a connected peer whose tab is of this browser, and gives its own loc
 
 it('leaves a peer of another browser to silence', async () => {
   const [here, there] = [tab(0, new Set()), tab(1, new Set())];
-  for (const [peer, one] of [[1, here], [0, there]] as const) {
+  for (const [peer, one] of [
+    [1, here],
+    [0, there],
+  ] as const) {
     one.open(peer);
     await settle();
     expect(one.log).toEqual([`open ${peer}`]);
@@ -55,7 +79,9 @@ it('leaves a peer of another browser to silence', async () => {
 });
 
 it('connects without locks, where the browser has none or the view has no name', async () => {
-  const refused = async (): Promise<never> => { throw new Error('refused'); };
+  const refused = async (): Promise<never> => {
+    throw new Error('refused');
+  };
   for (const one of [tab(0, new Set(), { name: 'x', holdLock: refused, isHeld: refused }), tab(0, new Set())]) {
     one.mesh.connect({ peer: 1, attempt: 1 });
     await settle();
@@ -63,7 +89,7 @@ it('connects without locks, where the browser has none or the view has no name',
     one.mesh.signal(1, 1, { type: 'offer', sdp: '' });
     await settle();
     expect(one.log.slice(1)).toEqual(['open 1', 'signal 1']);
-    expect([...await one.mesh.routes()]).toEqual([[1, 'host']]);
+    expect([...(await one.mesh.routes())]).toEqual([[1, 'host']]);
   }
   const nameless = tab(0, new Set(), {});
   nameless.mesh.connect({ peer: 1, attempt: 1 });

@@ -1,5 +1,6 @@
-// The examples in real tabs, served by their own server from the packed package: without a server tabs find each other, agree on the sum, send the bytes of the formula,
-// and name a tab that is closed; over WebRTC pages that the server introduced do.
+// The examples in real tabs, served by their own server from the packed package: without a server tabs find each other,
+// agree on the sum, send the bytes of the formula, and name a tab that is closed; over WebRTC pages that the server
+// introduced do.
 
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -18,8 +19,15 @@ let url: string;
 let browser: Browser;
 beforeAll(async () => {
   cpSync(join(ROOT, 'examples', 'collectives'), folder, { recursive: true });
-  execFileSync(process.execPath, [join(ROOT, 'bin', 'build-collectives.mjs'), join(folder, 'node_modules', '@tabmesh', 'collectives', 'dist')]);
-  server = spawn(process.execPath, ['server.mjs'], { cwd: folder, env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+  execFileSync(process.execPath, [
+    join(ROOT, 'bin', 'build-collectives.mjs'),
+    join(folder, 'node_modules', '@tabmesh', 'collectives', 'dist'),
+  ]);
+  server = spawn(process.execPath, ['server.mjs'], {
+    cwd: folder,
+    env: { ...process.env, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   url = await new Promise<string>((resolve, reject) => {
     server.once('exit', (code) => reject(new Error(`the server of the example ended with ${code}`)));
     server.stdout!.setEncoding('utf8').once('data', (line: string) => resolve(line.trim().replace('webrtc.html', '')));
@@ -36,15 +44,19 @@ async function open(size: number, query: string): Promise<{ pages: Page[]; rank:
   const context = await browser.newContext();
   const pages = await Promise.all(Array.from({ length: size }, () => context.newPage()));
   await Promise.all(pages.map((page) => page.goto(`${url}?tabs=${size}&${query}`)));
-  const texts = await Promise.all(pages.map(async (page) => {
-    await page.waitForSelector('#log[data-sum]');
-    return (await page.textContent('#log'))!;
-  }));
+  const texts = await Promise.all(
+    pages.map(async (page) => {
+      await page.waitForSelector('#log[data-sum]');
+      return (await page.textContent('#log'))!;
+    }),
+  );
   const rank = texts.map((text) => Number(/^rank (\d+)/.exec(text)![1]));
   expect([...rank].sort()).toEqual(Array.from({ length: size }, (_, i) => i));
   for (const [i, text] of texts.entries()) {
     const bytes = allReduceBytes(rank[i], size, 1_000_000, { wire: query.includes('int8') ? 'int8' : 'f32' });
-    expect(text).toBe(`rank ${rank[i]} of ${size}: the sum is ${await pages[i].getAttribute('#log', 'data-sum')}, sent ${bytes} bytes`);
+    expect(text).toBe(
+      `rank ${rank[i]} of ${size}: the sum is ${await pages[i].getAttribute('#log', 'data-sum')}, sent ${bytes} bytes`,
+    );
   }
   return { pages, rank };
 }
@@ -79,14 +91,18 @@ test('four tabs in int8: all have the same sum, near the true one', async () => 
 test('over WebRTC: three pages that the server introduced, and one that goes', async () => {
   const pages = await Promise.all(Array.from({ length: 3 }, async () => (await browser.newContext()).newPage()));
   await Promise.all(pages.map((page) => page.goto(`${url}webrtc.html?size=3&room=d`)));
-  const ranks = await Promise.all(pages.map(async (page) => {
-    await page.waitForSelector('#log[data-sum="6"]');
-    // The browser knows the route a moment after the link is open; a later round shows it.
-    await page.waitForFunction(() => document.querySelector('#log')!.textContent!.includes('routes: direct, direct'));
-    const [, rank, routes] = /^rank (\d) of 3: the sum is 6 in round \d+, routes: (.*)$/.exec((await page.textContent('#log'))!)!;
-    expect(routes).toBe('direct, direct');
-    return Number(rank);
-  }));
+  const ranks = await Promise.all(
+    pages.map(async (page) => {
+      await page.waitForSelector('#log[data-sum="6"]');
+      // The browser knows the route a moment after the link is open; a later round shows it.
+      await page.waitForFunction(() => document.querySelector('#log')!.textContent!.includes('routes: direct, direct'));
+      const [, rank, routes] = /^rank (\d) of 3: the sum is 6 in round \d+, routes: (.*)$/.exec(
+        (await page.textContent('#log'))!,
+      )!;
+      expect(routes).toBe('direct, direct');
+      return Number(rank);
+    }),
+  );
   expect([...ranks].sort()).toEqual([0, 1, 2]);
   await pages[2].goto('about:blank');
   for (const page of [pages[0], pages[1]]) {

@@ -1,4 +1,5 @@
-// A meeting of tabs: who gives up or is gone is not counted, whatever came before, and one that goes after all were known ends it for the others at once.
+// A meeting of tabs: who gives up or is gone is not counted, whatever came before, and one that goes after all were
+// known ends it for the others at once.
 
 import { afterEach, expect, it } from 'vitest';
 import { connectTabs } from '../../src/collectives/library/connect-tabs.ts';
@@ -6,9 +7,17 @@ import { meet } from '../../src/collectives/library/meeting.ts';
 import type { Meeting } from '../../src/collectives/library/meeting.ts';
 
 const rooms: BroadcastChannel[] = [];
-afterEach(() => { for (const room of rooms.splice(0)) room.close(); });
+afterEach(() => {
+  for (const room of rooms.splice(0)) room.close();
+});
 
-interface Tab { readonly met: Promise<readonly string[]>; readonly id: string; expire(): void; vanish(id: string): void; said(word: string): Promise<void> }
+interface Tab {
+  readonly met: Promise<readonly string[]>;
+  readonly id: string;
+  expire(): void;
+  vanish(id: string): void;
+  said(word: string): Promise<void>;
+}
 
 let numbers = 0;
 
@@ -29,15 +38,35 @@ function tab(name: string, size: number): Tab {
     waiting.get(word)?.();
   });
   const meeting: Meeting = {
-    room, me: id, size, timeoutMs: 1000, known: () => undefined,
-    timer: (_, fire) => { expire = fire; return () => undefined; },
-    whenGone: (other, signal, then) => { watched.set(other, () => { if (!signal.aborted) then(); }); },
+    room,
+    me: id,
+    size,
+    timeoutMs: 1000,
+    known: () => undefined,
+    timer: (_, fire) => {
+      expire = fire;
+      return () => undefined;
+    },
+    whenGone: (other, signal, then) => {
+      watched.set(other, () => {
+        if (!signal.aborted) then();
+      });
+    },
   };
   const met = meet(meeting);
-  met.catch(() => { /* looked at by the test */ });
+  met.catch(() => {
+    /* looked at by the test */
+  });
   return {
-    id, met, expire: () => expire(), vanish: (other) => watched.get(other)!(),
-    said: (word) => new Promise((resolve) => { if (heard.has(word)) resolve(); else waiting.set(word, resolve); }),
+    id,
+    met,
+    expire: () => expire(),
+    vanish: (other) => watched.get(other)!(),
+    said: (word) =>
+      new Promise((resolve) => {
+        if (heard.has(word)) resolve();
+        else waiting.set(word, resolve);
+      }),
   };
 }
 
@@ -102,5 +131,6 @@ it('says how many were ready when all came and time ran out', async () => {
 });
 
 it('takes only a number of tabs', async () => {
-  for (const size of [0, -1, 1.5, NaN]) await expect(connectTabs('none', size)).rejects.toThrow(`size: expected a number of tabs, got ${size}`);
+  for (const size of [0, -1, 1.5, NaN])
+    await expect(connectTabs('none', size)).rejects.toThrow(`size: expected a number of tabs, got ${size}`);
 });

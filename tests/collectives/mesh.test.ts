@@ -14,14 +14,18 @@ import { mergeTimeline } from '../../src/collectives/record/timeline.ts';
 import { evenParts } from '../../src/collectives/parts.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 
-function layoutOf(sizes: Partial<Layout>): Layout { return { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1, ...sizes }; }
+function layoutOf(sizes: Partial<Layout>): Layout {
+  return { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1, ...sizes };
+}
 
 function meshes(sizes: Partial<Layout>): { all: Mesh[]; leave(): void } {
   const layout = layoutOf(sizes);
   const nodes = loopbackMesh(worldSize(layout), realWorld);
   return {
     all: nodes.map(({ rank, links }) => createMesh({ layout, rank, links, ledger: createLedger() })),
-    leave: () => { for (const node of nodes) node.leave(); },
+    leave: () => {
+      for (const node of nodes) node.leave();
+    },
   };
 }
 
@@ -51,7 +55,14 @@ describe('mesh', () => {
 
   it('gives all members of a group one id, different groups different ids', () => {
     const { all, leave } = meshes({ pp: 2, dp: 2 });
-    const ids = (mesh: Mesh): number[] => [mesh.axis('pp').id, mesh.axis('dp').id, mesh.group(['pp', 'dp']).id, mesh.world.id, mesh.dedicated('forward', ['pp']).id, mesh.dedicated('backward', ['pp']).id];
+    const ids = (mesh: Mesh): number[] => [
+      mesh.axis('pp').id,
+      mesh.axis('dp').id,
+      mesh.group(['pp', 'dp']).id,
+      mesh.world.id,
+      mesh.dedicated('forward', ['pp']).id,
+      mesh.dedicated('backward', ['pp']).id,
+    ];
     const [first, ...others] = all.map(ids);
     expect(new Set(first).size).toBe(6);
     for (const other of others) expect(other).toEqual(first);
@@ -61,14 +72,28 @@ describe('mesh', () => {
 
   it('never mixes the streams of different groups, whatever the order between them', async () => {
     const { all, leave } = meshes({ dp: 2, tp: 3 });
-    const results = await Promise.all(all.map(async (mesh) => {
-      const [dp, tp, both] = [0, 1, 2].map(() => new Float32Array(50).fill(10 ** mesh.rank));
-      const calls = [() => allReduce(mesh.axis('dp'), dp!), () => allReduce(mesh.axis('tp'), tp!), () => allReduce(mesh.group(['dp', 'tp']), both!), () => allReduce(mesh.dedicated('extra', ['dp']), new Float32Array(9))];
-      if (mesh.rank % 2) calls.reverse(); // the order counts within a group only
-      await Promise.all(calls.map((call) => call()));
-      return [dp![49], tp![0], both![7]];
-    }));
-    expect(results).toEqual([[1001, 111, 111111], [10010, 111, 111111], [100100, 111, 111111], [1001, 111000, 111111], [10010, 111000, 111111], [100100, 111000, 111111]]);
+    const results = await Promise.all(
+      all.map(async (mesh) => {
+        const [dp, tp, both] = [0, 1, 2].map(() => new Float32Array(50).fill(10 ** mesh.rank));
+        const calls = [
+          () => allReduce(mesh.axis('dp'), dp!),
+          () => allReduce(mesh.axis('tp'), tp!),
+          () => allReduce(mesh.group(['dp', 'tp']), both!),
+          () => allReduce(mesh.dedicated('extra', ['dp']), new Float32Array(9)),
+        ];
+        if (mesh.rank % 2) calls.reverse(); // the order counts within a group only
+        await Promise.all(calls.map((call) => call()));
+        return [dp![49], tp![0], both![7]];
+      }),
+    );
+    expect(results).toEqual([
+      [1001, 111, 111111],
+      [10010, 111, 111111],
+      [100100, 111, 111111],
+      [1001, 111000, 111111],
+      [10010, 111000, 111111],
+      [100100, 111000, 111111],
+    ]);
     leave();
   });
 
@@ -82,18 +107,40 @@ describe('mesh', () => {
   it('records the operations of all its groups where a recorder is given', async () => {
     const nodes = loopbackMesh(4, realWorld);
     const recorders = nodes.map(({ rank }) => createFlightRecorder(rank, realWorld));
-    const all = nodes.map(({ rank, links }) => createMesh({ layout: layoutOf({ dp: 2, tp: 2 }), rank, links, ledger: createLedger(), recorder: recorders[rank] }));
-    await Promise.all(all.flatMap((mesh) => [allReduce(mesh.axis('dp'), new Float32Array(9)), allReduce(mesh.axis('tp'), new Float32Array(5))]));
-    for (const mesh of all) void allReduce(mesh.axis('tp'), new Float32Array(mesh.rank === 3 ? 6 : 7)).catch(() => undefined);
+    const all = nodes.map(({ rank, links }) =>
+      createMesh({
+        layout: layoutOf({ dp: 2, tp: 2 }),
+        rank,
+        links,
+        ledger: createLedger(),
+        recorder: recorders[rank],
+      }),
+    );
+    await Promise.all(
+      all.flatMap((mesh) => [
+        allReduce(mesh.axis('dp'), new Float32Array(9)),
+        allReduce(mesh.axis('tp'), new Float32Array(5)),
+      ]),
+    );
+    for (const mesh of all)
+      void allReduce(mesh.axis('tp'), new Float32Array(mesh.rank === 3 ? 6 : 7)).catch(() => undefined);
     await Promise.all(all.map((mesh) => mesh.failed));
     const { entries, diverged } = mergeTimeline(recorders.map((recorder) => recorder.dump('test')));
-    expect(entries.map(({ group, seq, steps }) => [group, seq, steps.map(({ rank }) => rank)])).toEqual([['dp', 0, [0, 2]], ['tp', 0, [0, 1]], ['tp', 1, [0, 1]], ['dp', 0, [1, 3]], ['tp', 0, [2, 3]], ['tp', 1, [2, 3]]]);
+    expect(entries.map(({ group, seq, steps }) => [group, seq, steps.map(({ rank }) => rank)])).toEqual([
+      ['dp', 0, [0, 2]],
+      ['tp', 0, [0, 1]],
+      ['tp', 1, [0, 1]],
+      ['dp', 0, [1, 3]],
+      ['tp', 0, [2, 3]],
+      ['tp', 1, [2, 3]],
+    ]);
     expect(diverged).toMatchObject({ kind: 'mismatch', group: 'tp', seq: 1 });
   });
 
   it('refuses a layout that does not fit the world', () => {
     const [node] = loopbackMesh(3, realWorld);
-    const make = (): Mesh => createMesh({ layout: layoutOf({ dp: 2, tp: 2 }), rank: 0, links: node!.links, ledger: createLedger() });
+    const make = (): Mesh =>
+      createMesh({ layout: layoutOf({ dp: 2, tp: 2 }), rank: 0, links: node!.links, ledger: createLedger() });
     expect(make).toThrow(LayoutError);
     expect(make).toThrow('mesh: dp=2,tp=2 needs 4 ranks, but the world has 3');
     node!.leave();

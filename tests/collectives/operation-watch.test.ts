@@ -15,19 +15,49 @@ import type { Lanes } from '../../src/transport/transport.ts';
 const DEADLINE_MS = 120_000;
 
 /** `size` ranks in virtual time, as workers/rank.ts makes them. */
-function ranks(size: number, world: VirtualWorld): { own: WatchedLinks; errors: PeerError[]; call: () => Promise<void> }[] {
+function ranks(
+  size: number,
+  world: VirtualWorld,
+): { own: WatchedLinks; errors: PeerError[]; call: () => Promise<void> }[] {
   const lanes = Array.from({ length: size }, () => new Map<number, Lanes>());
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
       const [control, bulk] = [loopbackPair(), loopbackPair()];
-      for (const [end, self, peer] of [[0, a, b], [1, b, a]] as const) lanes[self]!.set(peer, { control: control.ends[end], bulk: bulk.ends[end] });
+      for (const [end, self, peer] of [
+        [0, a, b],
+        [1, b, a],
+      ] as const)
+        lanes[self]!.set(peer, { control: control.ends[end], bulk: bulk.ends[end] });
     }
   }
   return lanes.map((given, rank) => {
     const errors: PeerError[] = [];
-    const own = createWatchedLinks({ rank, lanes: given, run: 1, view: 1, world, operationMs: DEADLINE_MS, expired: (error) => { errors.push(error); for (const link of own.links.values()) link.abort(error); } });
-    const group = createGroup({ id: 0, name: 'world', ranks: lanes.map((_, i) => i), self: rank, links: own.links, ledger: createLedger(), recorder: own.recorder, watch: own.watch });
-    const call = (): Promise<void> => barrier(group).catch((error: PeerError) => { errors.push(error); });
+    const own = createWatchedLinks({
+      rank,
+      lanes: given,
+      run: 1,
+      view: 1,
+      world,
+      operationMs: DEADLINE_MS,
+      expired: (error) => {
+        errors.push(error);
+        for (const link of own.links.values()) link.abort(error);
+      },
+    });
+    const group = createGroup({
+      id: 0,
+      name: 'world',
+      ranks: lanes.map((_, i) => i),
+      self: rank,
+      links: own.links,
+      ledger: createLedger(),
+      recorder: own.recorder,
+      watch: own.watch,
+    });
+    const call = (): Promise<void> =>
+      barrier(group).catch((error: PeerError) => {
+        errors.push(error);
+      });
     return { own, errors, call };
   });
 }
@@ -67,7 +97,11 @@ describe('a rank that lives but does not call', () => {
     const { own } = all[2]!;
     let compiled = (): void => {};
     own.hold(true);
-    const work = own.holdDuring(new Promise<void>((resolve) => { compiled = resolve; }));
+    const work = own.holdDuring(
+      new Promise<void>((resolve) => {
+        compiled = resolve;
+      }),
+    );
     await world.advance(2000);
     for (const { call } of all.slice(0, 2)) void call();
     // Whichever ends first, the other still holds.
@@ -97,17 +131,48 @@ describe('a rank that lives but does not call', () => {
 });
 
 describe('the watch', () => {
-  function watched(excused?: (rank: number) => boolean): { world: VirtualWorld; expired: PeerError[]; watch: ReturnType<typeof createOperationWatch>; sleep: (ms: number) => void } {
+  function watched(excused?: (rank: number) => boolean): {
+    world: VirtualWorld;
+    expired: PeerError[];
+    watch: ReturnType<typeof createOperationWatch>;
+    sleep: (ms: number) => void;
+  } {
     const world = new VirtualWorld();
     const expired: PeerError[] = [];
     let asleep = 0;
     // A frozen tab: its clock goes on, its timers come late.
-    const frozen = { now: () => world.now(), randomBytes: () => new Uint8Array(0), timer: (ms: number, fire: () => void) => world.timer(ms, () => { if (asleep > world.now()) world.timer(asleep - world.now(), fire); else fire(); }) };
-    const watch = createOperationWatch({ world: frozen, self: 0, operationMs: DEADLINE_MS, expired: (error) => { expired.push(error); }, ...(excused ? { excused } : {}) });
-    return { world, expired, watch, sleep: (ms) => { asleep = world.now() + ms; } };
+    const frozen = {
+      now: () => world.now(),
+      randomBytes: () => new Uint8Array(0),
+      timer: (ms: number, fire: () => void) =>
+        world.timer(ms, () => {
+          if (asleep > world.now()) world.timer(asleep - world.now(), fire);
+          else fire();
+        }),
+    };
+    const watch = createOperationWatch({
+      world: frozen,
+      self: 0,
+      operationMs: DEADLINE_MS,
+      expired: (error) => {
+        expired.push(error);
+      },
+      ...(excused ? { excused } : {}),
+    });
+    return {
+      world,
+      expired,
+      watch,
+      sleep: (ms) => {
+        asleep = world.now() + ms;
+      },
+    };
   }
 
-  it.each([['with', () => false], ['without', undefined]] as const)('does not count the time in which its own tab was frozen, %s excuses', async (_, excused) => {
+  it.each([
+    ['with', () => false],
+    ['without', undefined],
+  ] as const)('does not count the time in which its own tab was frozen, %s excuses', async (_, excused) => {
     const { world, expired, watch, sleep } = watched(excused);
     watch.started('dp', 'barrier', 0, 1);
     await world.advance(1000);

@@ -1,4 +1,5 @@
-// Send and receive, ring-send both ways, scatter, and the sparse pair: results, steps, bytes by the formula, in every wire format, and their refusals.
+// Send and receive, ring-send both ways, scatter, and the sparse pair: results, steps, bytes by the formula, in every
+// wire format, and their refusals.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -23,7 +24,8 @@ import { ALL } from '../support/sample.ts';
 type F32 = Float32Array<ArrayBuffer>;
 
 const sentBytes = (c: Cluster, kind: string): number[] => c.ledgers.map((ledger) => ledger.sentByKind()[kind] ?? 0);
-const messages = (c: Cluster, kind: string): number[] => c.ledgers.map((ledger) => ledger.rows().reduce((n, row) => (row.kind === kind ? n + row.messages : n), 0));
+const messages = (c: Cluster, kind: string): number[] =>
+  c.ledgers.map((ledger) => ledger.rows().reduce((n, row) => (row.kind === kind ? n + row.messages : n), 0));
 
 describe.each(SIZES)('of %i ranks', (size) => {
   it('scatter, even and uneven parts, from every root, in place at the root', async () => {
@@ -33,12 +35,18 @@ describe.each(SIZES)('of %i ranks', (size) => {
           for (const wire of ['f32', 'bf16'] as const) {
             const c = cluster(size);
             const x = values(root, count);
-            const outs = c.groups.map((_, r) => (r === root ? x.subarray(offsets[r], offsets[r + 1]) : new Float32Array(offsets[r + 1] - offsets[r])));
-            await Promise.all(c.groups.map((group, r) => scatter(group, r === root ? x : undefined, offsets, outs[r], root, { wire })));
+            const outs = c.groups.map((_, r) =>
+              r === root ? x.subarray(offsets[r], offsets[r + 1]) : new Float32Array(offsets[r + 1] - offsets[r]),
+            );
+            await Promise.all(
+              c.groups.map((group, r) => scatter(group, r === root ? x : undefined, offsets, outs[r], root, { wire })),
+            );
             // The small numbers of the contract are exact in bf16.
-            for (let r = 0; r < size; r++) expect(firstDifference(outs[r], values(root, count).subarray(offsets[r], offsets[r + 1]))).toBe(-1);
+            for (let r = 0; r < size; r++)
+              expect(firstDifference(outs[r], values(root, count).subarray(offsets[r], offsets[r + 1]))).toBe(-1);
             expect(sentBytes(c, 'scatter')).toEqual(c.groups.map((_, r) => scatterBytes(r, root, offsets, { wire })));
-            if (wire === 'f32') expect(sentBytes(c, 'scatter')[root]).toBe(4 * (count - (offsets[root + 1] - offsets[root])));
+            if (wire === 'f32')
+              expect(sentBytes(c, 'scatter')[root]).toBe(4 * (count - (offsets[root + 1] - offsets[root])));
             expect(messages(c, 'scatter')).toEqual(c.groups.map((_, r) => (r === root ? size - 1 : 0))); // one step
             c.leave();
           }
@@ -51,7 +59,15 @@ describe.each(SIZES)('of %i ranks', (size) => {
     for (const count of [...counts(size), 70_000]) {
       const c = cluster(size);
       const [up, down] = [c.groups.map(() => new Float32Array(count)), c.groups.map(() => new Float32Array(2 * count))];
-      await Promise.all(c.groups.map((group, r) => ringSendBoth(group, { data: values(r, count), out: up[r] }, { data: values(r + 50, 2 * count), out: down[r] })));
+      await Promise.all(
+        c.groups.map((group, r) =>
+          ringSendBoth(
+            group,
+            { data: values(r, count), out: up[r] },
+            { data: values(r + 50, 2 * count), out: down[r] },
+          ),
+        ),
+      );
       for (let r = 0; r < size; r++) {
         expect(firstDifference(up[r], values((r - 1 + size) % size, count))).toBe(-1);
         expect(firstDifference(down[r], values(((r + 1) % size) + 50, 2 * count))).toBe(-1);
@@ -67,22 +83,28 @@ describe('send and recv', () => {
   it('number themselves by pair and disturb no collective of others', async () => {
     const c = cluster(3);
     const got: number[][] = [];
-    await Promise.all(c.groups.map(async (group, r) => {
-      const x = Float32Array.of(r + 1);
-      if (r === 0) for (let i = 0; i < 5; i++) void send(group, 2, Float32Array.of(i, 10 * i));
-      await allReduce(group, x);
-      if (r === 2) {
-        for (let i = 0; i < 5; i++) {
-          const out = new Float32Array(2);
-          await recv(group, 0, out);
-          got.push([...out]);
+    await Promise.all(
+      c.groups.map(async (group, r) => {
+        const x = Float32Array.of(r + 1);
+        if (r === 0) for (let i = 0; i < 5; i++) void send(group, 2, Float32Array.of(i, 10 * i));
+        await allReduce(group, x);
+        if (r === 2) {
+          for (let i = 0; i < 5; i++) {
+            const out = new Float32Array(2);
+            await recv(group, 0, out);
+            got.push([...out]);
+          }
+          await send(group, 0, new Uint32Array([7]));
         }
-        await send(group, 0, new Uint32Array([7]));
-      }
-      if (r === 0) { const out = new Uint32Array(1); await recv(group, 2, out); expect(out[0]).toBe(7); }
-      await barrier(group);
-      expect(x[0]).toBe(6);
-    }));
+        if (r === 0) {
+          const out = new Uint32Array(1);
+          await recv(group, 2, out);
+          expect(out[0]).toBe(7);
+        }
+        await barrier(group);
+        expect(x[0]).toBe(6);
+      }),
+    );
     expect(got).toEqual([0, 1, 2, 3, 4].map((i) => [i, 10 * i]));
     expect(sentBytes(c, 'send')).toEqual([5 * sendBytes(2), 0, sendBytes(1)]);
     c.leave();
@@ -102,7 +124,7 @@ describe('send and recv', () => {
     }
   });
 
-  it('refuse a member that is not there and a length that is not the sender\'s', async () => {
+  it("refuse a member that is not there and a length that is not the sender's", async () => {
     const c = cluster(2);
     await expect(send(c.groups[0], 0, values(0, 1))).rejects.toThrow('has no link to member 0');
     await expect(send(c.groups[0], 7, values(0, 1))).rejects.toThrow('has no link to member 7');
@@ -113,44 +135,88 @@ describe('send and recv', () => {
 
 describe('sparse all-gather and reduce-scatter', () => {
   /** Any owners, any holders. */
-  const placements = fc.integer({ min: 1, max: 7 }).chain((size) => fc.record({
-    size: fc.constant(size),
-    chunks: fc.array(fc.record({ owner: fc.nat(size - 1), others: fc.subarray(Array.from({ length: size }, (_, i) => i)), count: fc.oneof(fc.nat(9), fc.constant(70_000)) }), { maxLength: 8 }),
-  }));
+  const placements = fc
+    .integer({ min: 1, max: 7 })
+    .chain((size) =>
+      fc.record({
+        size: fc.constant(size),
+        chunks: fc.array(
+          fc.record({
+            owner: fc.nat(size - 1),
+            others: fc.subarray(Array.from({ length: size }, (_, i) => i)),
+            count: fc.oneof(fc.nat(9), fc.constant(70_000)),
+          }),
+          { maxLength: 8 },
+        ),
+      }),
+    );
   const placementOf = (chunks: readonly { owner: number; others: readonly number[] }[]): Placement => ({
-    owners: chunks.map(({ owner }) => owner), holders: chunks.map(({ owner, others }) => [...new Set([...others, owner])].sort((a, b) => a - b)),
+    owners: chunks.map(({ owner }) => owner),
+    holders: chunks.map(({ owner, others }) => [...new Set([...others, owner])].sort((a, b) => a - b)),
   });
 
-  async function check(size: number, placement: Placement, countsOf: readonly number[], wire: 'f32' | 'f16'): Promise<void> {
+  async function check(
+    size: number,
+    placement: Placement,
+    countsOf: readonly number[],
+    wire: 'f32' | 'f16',
+  ): Promise<void> {
     const c = cluster(size);
-    const held = c.groups.map((_, r) => countsOf.map((count, chunk) => {
-      if (!placement.holders[chunk].includes(r)) return undefined;
-      return placement.owners[chunk] === r ? values(chunk, count) : new Float32Array(count).fill(-1);
-    }));
+    const held = c.groups.map((_, r) =>
+      countsOf.map((count, chunk) => {
+        if (!placement.holders[chunk].includes(r)) return undefined;
+        return placement.owners[chunk] === r ? values(chunk, count) : new Float32Array(count).fill(-1);
+      }),
+    );
     await Promise.all(c.groups.map((group, r) => sparseAllGather(group, placement, held[r], { wire })));
-    for (const own of held) for (const [chunk, data] of own.entries()) if (data) expect(firstDifference(data, values(chunk, countsOf[chunk]))).toBe(-1);
-    expect(sentBytes(c, 'sparse-all-gather')).toEqual(c.groups.map((_, r) => sparseAllGatherBytes(r, placement, countsOf, { wire })));
+    for (const own of held)
+      for (const [chunk, data] of own.entries())
+        if (data) expect(firstDifference(data, values(chunk, countsOf[chunk]))).toBe(-1);
+    expect(sentBytes(c, 'sparse-all-gather')).toEqual(
+      c.groups.map((_, r) => sparseAllGatherBytes(r, placement, countsOf, { wire })),
+    );
 
-    const grads = c.groups.map((_, r) => countsOf.map((count, chunk): F32 | undefined => (placement.holders[chunk].includes(r) ? values(r + chunk, count) : undefined)));
+    const grads = c.groups.map((_, r) =>
+      countsOf.map((count, chunk): F32 | undefined =>
+        placement.holders[chunk].includes(r) ? values(r + chunk, count) : undefined,
+      ),
+    );
     await Promise.all(c.groups.map((group, r) => sparseReduceScatter(group, placement, grads[r], { wire })));
     for (const [chunk, owner] of placement.owners.entries()) {
       const sum = new Float32Array(countsOf[chunk]);
-      for (const holder of placement.holders[chunk]) for (const [i, value] of values(holder + chunk, sum.length).entries()) sum[i] += value;
+      for (const holder of placement.holders[chunk])
+        for (const [i, value] of values(holder + chunk, sum.length).entries()) sum[i] += value;
       expect(firstDifference(grads[owner][chunk]!, sum)).toBe(-1);
-      for (const holder of placement.holders[chunk]) if (holder !== owner) expect(firstDifference(grads[holder][chunk]!, values(holder + chunk, sum.length))).toBe(-1); // only read
+      for (const holder of placement.holders[chunk])
+        if (holder !== owner)
+          expect(firstDifference(grads[holder][chunk]!, values(holder + chunk, sum.length))).toBe(-1); // only read
     }
-    expect(sentBytes(c, 'sparse-reduce-scatter')).toEqual(c.groups.map((_, r) => sparseReduceScatterBytes(r, placement, countsOf, { wire })));
+    expect(sentBytes(c, 'sparse-reduce-scatter')).toEqual(
+      c.groups.map((_, r) => sparseReduceScatterBytes(r, placement, countsOf, { wire })),
+    );
     if (wire === 'f32') {
-      const replicas = placement.holders.reduce((bytes, holders, chunk) => bytes + 4 * countsOf[chunk] * (holders.length - 1), 0);
-      for (const kind of ['sparse-all-gather', 'sparse-reduce-scatter']) expect(sentBytes(c, kind).reduce((a, b) => a + b, 0)).toBe(replicas);
+      const replicas = placement.holders.reduce(
+        (bytes, holders, chunk) => bytes + 4 * countsOf[chunk] * (holders.length - 1),
+        0,
+      );
+      for (const kind of ['sparse-all-gather', 'sparse-reduce-scatter'])
+        expect(sentBytes(c, kind).reduce((a, b) => a + b, 0)).toBe(replicas);
     }
     c.leave();
   }
 
   it('any placement: exact results, chunk bytes times the replicas on the wire', async () => {
-    await fc.assert(fc.asyncProperty(placements, fc.constantFrom('f32' as const, 'f16' as const), async ({ size, chunks }, wire) => {
-      await check(size, placementOf(chunks), chunks.map(({ count }) => count), wire);
-    }), { numRuns: ALL ? 150 : 50 });
+    await fc.assert(
+      fc.asyncProperty(placements, fc.constantFrom('f32' as const, 'f16' as const), async ({ size, chunks }, wire) => {
+        await check(
+          size,
+          placementOf(chunks),
+          chunks.map(({ count }) => count),
+          wire,
+        );
+      }),
+      { numRuns: ALL ? 150 : 50 },
+    );
   });
 
   it('owners alone send nothing; everywhere is an all-gather', async () => {
@@ -173,11 +239,16 @@ describe('sparse all-gather and reduce-scatter', () => {
   it('refuse an owner that does not hold, members twice or outside, and a missing array', async () => {
     const { groups, leave } = cluster(2);
     const refusals: [Placement, string][] = [
-      [{ owners: [0], holders: [[1]] }, 'the owner 0 of chunk 0 is not among its holders [1]'], [{ owners: [0], holders: [[0, 0]] }, 'ascending members'],
-      [{ owners: [0], holders: [[0, 2]] }, 'a group of 2'], [{ owners: [0, 1], holders: [[0]] }, '2 owners for the holders of 1 chunks'],
+      [{ owners: [0], holders: [[1]] }, 'the owner 0 of chunk 0 is not among its holders [1]'],
+      [{ owners: [0], holders: [[0, 0]] }, 'ascending members'],
+      [{ owners: [0], holders: [[0, 2]] }, 'a group of 2'],
+      [{ owners: [0, 1], holders: [[0]] }, '2 owners for the holders of 1 chunks'],
     ];
-    for (const [placement, words] of refusals) await expect(sparseAllGather(groups[0], placement, [values(0, 3)])).rejects.toThrow(words);
-    await expect(sparseReduceScatter(groups[0], everywhere([1], 2), [undefined])).rejects.toThrow('member 0 holds chunk 0, but no array was given');
+    for (const [placement, words] of refusals)
+      await expect(sparseAllGather(groups[0], placement, [values(0, 3)])).rejects.toThrow(words);
+    await expect(sparseReduceScatter(groups[0], everywhere([1], 2), [undefined])).rejects.toThrow(
+      'member 0 holds chunk 0, but no array was given',
+    );
     leave();
   });
 });
@@ -185,17 +256,32 @@ describe('sparse all-gather and reduce-scatter', () => {
 describe('members that name different roots', () => {
   it('fail at once, with both sides, where a member receives from one that thinks otherwise', async () => {
     const c = cluster(3);
-    const errors = await Promise.all(c.groups.map((group, r) => rejection(broadcast(group, new Float32Array(8), r === 0 ? 0 : 2).then(() => barrier(group)))));
+    const errors = await Promise.all(
+      c.groups.map((group, r) =>
+        rejection(broadcast(group, new Float32Array(8), r === 0 ? 0 : 2).then(() => barrier(group))),
+      ),
+    );
     for (const error of errors) expect(error.evidence).toBe('wrong-signature');
     expect(errors[1]!.message).toContain('root');
   });
 
-  it.each([8, 200_000])('fail where each is a root that only sends, in the next operation at the latest; arrays of %i', async (count) => {
-    const c = cluster(2);
-    const errors = await Promise.all(c.groups.map((group, r) => rejection(broadcast(group, new Float32Array(count), r).then(() => barrier(group)).then(() => barrier(group)))));
-    for (const error of errors) {
-      expect(error.evidence).toBe('wrong-signature');
-      for (const word of ['root 0', 'root 1']) expect(error.message).toContain(word);
-    }
-  });
+  it.each([8, 200_000])(
+    'fail where each is a root that only sends, in the next operation at the latest; arrays of %i',
+    async (count) => {
+      const c = cluster(2);
+      const errors = await Promise.all(
+        c.groups.map((group, r) =>
+          rejection(
+            broadcast(group, new Float32Array(count), r)
+              .then(() => barrier(group))
+              .then(() => barrier(group)),
+          ),
+        ),
+      );
+      for (const error of errors) {
+        expect(error.evidence).toBe('wrong-signature');
+        for (const word of ['root 0', 'root 1']) expect(error.message).toContain(word);
+      }
+    },
+  );
 });

@@ -1,4 +1,5 @@
-// Flight recorder and timeline: a ring of 1,000, dumps that survive JSON, and the first rank that diverged, for each way to diverge.
+// Flight recorder and timeline: a ring of 1,000, dumps that survive JSON, and the first rank that diverged, for each
+// way to diverge.
 
 import { expect, it } from 'vitest';
 import { VirtualWorld } from '../../src/base/world.ts';
@@ -12,7 +13,8 @@ import { culpritOf } from '../../src/collectives/record/operation-watch.ts';
 import { formatTimeline, mergeTimeline } from '../../src/collectives/record/timeline.ts';
 import { simulate } from '../support/collective-simulator.ts';
 
-const dumps = (all: readonly Communicator[]): FlightDump[] => JSON.parse(JSON.stringify(all.map((own) => own.flightRecord()))) as FlightDump[];
+const dumps = (all: readonly Communicator[]): FlightDump[] =>
+  JSON.parse(JSON.stringify(all.map((own) => own.flightRecord()))) as FlightDump[];
 
 it('keeps the last 1,000 operations in place', () => {
   const recorder = createFlightRecorder(0, { now: () => 5 });
@@ -21,7 +23,12 @@ it('keeps the last 1,000 operations in place', () => {
   for (let seq = 1; seq < 2500; seq++) recorder.begin(7, 'all-reduce', seq, false);
   recorder.posted(first, 1, true, 4); // its place has another owner: nothing happens
   const dump = recorder.dump('test');
-  expect([dump.records.length, dump.dropped, dump.records[0].seq, dump.records.at(-1)!.seq]).toEqual([FLIGHT_RECORDS, 1500, 1500, 2499]);
+  expect([dump.records.length, dump.dropped, dump.records[0].seq, dump.records.at(-1)!.seq]).toEqual([
+    FLIGHT_RECORDS,
+    1500,
+    1500,
+    2499,
+  ]);
   expect(dump.records.every(({ sends, bytesSent }) => sends === 0 && bytesSent === 0)).toBe(true);
 });
 
@@ -31,13 +38,19 @@ it('names a rank that called something else', async () => {
   await Promise.allSettled(all.map((own, r) => allReduce(own, new Float32Array(r === 1 ? 31 : 30))));
   const { diverged } = mergeTimeline(dumps(all));
   expect(diverged).toMatchObject({ kind: 'mismatch', rank: 1, group: 'world', seq: 1 });
-  expect(formatTimeline(mergeTimeline(dumps(all)))).toContain('first to diverge: rank 1 (mismatch) in world 1: it called all-reduce f32[31] (sum, exchange), 2 of 3 called all-reduce f32[30] (sum, exchange)');
+  expect(formatTimeline(mergeTimeline(dumps(all)))).toContain(
+    'first to diverge: rank 1 (mismatch) in world 1: it called all-reduce f32[31] (sum, exchange), 2 of 3 called all-reduce f32[30] (sum, exchange)',
+  );
 });
 
 it('names a rank that did not call, and all of them name it too', async () => {
   const world = new VirtualWorld();
   const all = connectLoopback(4, { world });
-  const running = all.map(async (own, r) => { await barrier(own); await allReduce(own, new Float32Array(100)); if (r !== 2) await barrier(own); });
+  const running = all.map(async (own, r) => {
+    await barrier(own);
+    await allReduce(own, new Float32Array(100));
+    if (r !== 2) await barrier(own);
+  });
   void Promise.allSettled(running);
   await world.advance(60_000);
   const errors = await Promise.all(all.map((own) => own.failed));
@@ -50,23 +63,71 @@ it('names a rank that did not call, and all of them name it too', async () => {
 });
 
 it('names a rank whose message is missing, and the chain that waits for it', () => {
-  const record = (over: object) => ({ groupId: 1, kind: 'all-gather', seq: 4, point: false, call: 'f32[8]', startMs: 0, endMs: 10, sends: 1, sendsEnded: 1, receives: 1, receivesEnded: 0, bytesSent: 32, failed: true, waitsFor: -1, ...over });
+  const record = (over: object) => ({
+    groupId: 1,
+    kind: 'all-gather',
+    seq: 4,
+    point: false,
+    call: 'f32[8]',
+    startMs: 0,
+    endMs: 10,
+    sends: 1,
+    sendsEnded: 1,
+    receives: 1,
+    receivesEnded: 0,
+    bytesSent: 32,
+    failed: true,
+    waitsFor: -1,
+    ...over,
+  });
   const groups = [{ id: 1, name: 'dp', ranks: [5, 6, 7] }];
   const all: FlightDump[] = [
     { rank: 5, atMs: 900, reason: 'rank 7 slow', dropped: 0, groups, records: [record({ waitsFor: 7 })] },
     { rank: 6, atMs: 900, reason: 'rank 7 slow', dropped: 0, groups, records: [record({ waitsFor: 5 })] },
-    { rank: 7, atMs: 70, reason: 'rank 7 slow', dropped: 0, groups, records: [record({ receivesEnded: 1, failed: false })] },
+    {
+      rank: 7,
+      atMs: 70,
+      reason: 'rank 7 slow',
+      dropped: 0,
+      groups,
+      records: [record({ receivesEnded: 1, failed: false })],
+    },
   ];
-  expect(mergeTimeline(all).diverged).toMatchObject({ kind: 'stalled', rank: 7, what: 'holds up rank 5, rank 7 in all-gather f32[8]'.replace('rank 5, rank 7', 'rank 5') });
+  expect(mergeTimeline(all).diverged).toMatchObject({
+    kind: 'stalled',
+    rank: 7,
+    what: 'holds up rank 5, rank 7 in all-gather f32[8]'.replace('rank 5, rank 7', 'rank 5'),
+  });
   expect(mergeTimeline([])).toEqual({ entries: [], passages: [], diverged: undefined, reasons: [] });
 });
 
 it('groups of one number with other members are different groups', () => {
   const at = (rank: number, ranks: number[], seqs: number[]): FlightDump => ({
-    rank, atMs: 9, reason: '', dropped: 0, groups: [{ id: 3, name: 'tp', ranks }],
-    records: seqs.map((seq) => ({ groupId: 3, kind: 'barrier', seq, point: false, call: 'u32[0]', startMs: 0, endMs: 1, sends: 1, sendsEnded: 1, receives: 1, receivesEnded: 1, bytesSent: 0, failed: false, waitsFor: -1 })),
+    rank,
+    atMs: 9,
+    reason: '',
+    dropped: 0,
+    groups: [{ id: 3, name: 'tp', ranks }],
+    records: seqs.map((seq) => ({
+      groupId: 3,
+      kind: 'barrier',
+      seq,
+      point: false,
+      call: 'u32[0]',
+      startMs: 0,
+      endMs: 1,
+      sends: 1,
+      sendsEnded: 1,
+      receives: 1,
+      receivesEnded: 1,
+      bytesSent: 0,
+      failed: false,
+      waitsFor: -1,
+    })),
   });
-  expect(mergeTimeline([at(0, [0, 1], [0, 1]), at(1, [0, 1], [0, 1]), at(2, [2, 3], [0]), at(3, [2, 3], [0])]).diverged).toBeUndefined();
+  expect(
+    mergeTimeline([at(0, [0, 1], [0, 1]), at(1, [0, 1], [0, 1]), at(2, [2, 3], [0]), at(3, [2, 3], [0])]).diverged,
+  ).toBeUndefined();
 });
 
 it('a pipeline that stalls: messages that callers number are no operations that others did not call', () => {

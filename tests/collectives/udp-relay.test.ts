@@ -9,13 +9,21 @@ import { UdpRelay } from '../support/udp-relay.ts';
 import { CLEAR, RelayPath } from '../support/udp-relay-path.ts';
 import type { PathRules } from '../support/udp-relay-path.ts';
 
-interface Arrival { readonly n: number; readonly atMs: number }
+interface Arrival {
+  readonly n: number;
+  readonly atMs: number;
+}
 
 /** Sends `count` packets of `bytes`, one every `gapMs`, and returns what arrives, in order. */
-async function traffic(rules: Partial<PathRules>, { seed = 1, count = 100, bytes = 1000, gapMs = 1 } = {}): Promise<{ arrived: Arrival[]; path: RelayPath }> {
+async function traffic(
+  rules: Partial<PathRules>,
+  { seed = 1, count = 100, bytes = 1000, gapMs = 1 } = {},
+): Promise<{ arrived: Arrival[]; path: RelayPath }> {
   const world = new VirtualWorld();
   const arrived: Arrival[] = [];
-  const path = new RelayPath(seed, world, (packet) => { arrived.push({ n: new DataView(packet.buffer).getUint32(0), atMs: world.now() }); });
+  const path = new RelayPath(seed, world, (packet) => {
+    arrived.push({ n: new DataView(packet.buffer).getUint32(0), atMs: world.now() });
+  });
   path.rules = { ...CLEAR, ...rules };
   for (let n = 0; n < count; n++) {
     const packet = new Uint8Array(bytes);
@@ -52,7 +60,11 @@ describe('a path', () => {
     expect(await lost({ delayMs: 30, reorder: 0.5, duplicate: 0.5 })).toEqual(plain);
   });
 
-  it.each([['drop', 'dropped'], ['duplicate', 'doubled'], ['reorder', 'late']] as const)('%s strikes at the stated rate', async (rule, count) => {
+  it.each([
+    ['drop', 'dropped'],
+    ['duplicate', 'doubled'],
+    ['reorder', 'late'],
+  ] as const)('%s strikes at the stated rate', async (rule, count) => {
     const { path } = await traffic({ [rule]: 0.02 }, { count: 20_000, gapMs: 0 });
     // Four standard deviations of 20,000 draws at 2 %.
     expect(Math.abs(path.counts[count] / 20_000 - 0.02)).toBeLessThan(0.004);
@@ -69,7 +81,10 @@ describe('a path', () => {
   });
 
   it('carries no more than its rate, and drops what would wait too long', async () => {
-    const { arrived, path } = await traffic({ bytesPerSecond: 100_000, queueMs: Infinity }, { count: 100, bytes: 1000, gapMs: 1 });
+    const { arrived, path } = await traffic(
+      { bytesPerSecond: 100_000, queueMs: Infinity },
+      { count: 100, bytes: 1000, gapMs: 1 },
+    );
     expect(arrived.length).toBe(100);
     expect(arrived.at(-1)!.atMs).toBeCloseTo(1000, 6);
     expect(path.counts.overflowed).toBe(0);
@@ -81,7 +96,9 @@ describe('a path', () => {
   it('passes nothing once cut, also of what is under way, and goes on afterwards', async () => {
     const world = new VirtualWorld();
     let arrived = 0;
-    const path = new RelayPath(1, world, () => { arrived++; });
+    const path = new RelayPath(1, world, () => {
+      arrived++;
+    });
     path.rules = { ...CLEAR, delayMs: 10 };
     path.send(new Uint8Array(4));
     path.rules = { ...path.rules, cut: true };
@@ -96,17 +113,31 @@ describe('a path', () => {
 
 describe('the relay on sockets', () => {
   const closing: (() => Promise<unknown>)[] = [];
-  afterEach(async () => { await Promise.all(closing.splice(0).map((close) => close())); });
+  afterEach(async () => {
+    await Promise.all(closing.splice(0).map((close) => close()));
+  });
 
   async function end(): Promise<Socket> {
     const socket = createSocket('udp4');
-    closing.push(() => new Promise<void>((resolve) => { socket.close(() => resolve()); }));
+    closing.push(
+      () =>
+        new Promise<void>((resolve) => {
+          socket.close(() => resolve());
+        }),
+    );
     socket.bind(0, '127.0.0.1');
     await once(socket, 'listening');
     return socket;
   }
 
-  const candidate = (type: string, protocol = 'udp') => ({ type: 'candidate' as const, candidate: { candidate: `candidate:1 1 ${protocol} 2122260223 b1946ac9.local 54321 typ ${type} generation 0`, sdpMid: '0', sdpMLineIndex: 0 } });
+  const candidate = (type: string, protocol = 'udp') => ({
+    type: 'candidate' as const,
+    candidate: {
+      candidate: `candidate:1 1 ${protocol} 2122260223 b1946ac9.local 54321 typ ${type} generation 0`,
+      sdpMid: '0',
+      sdpMLineIndex: 0,
+    },
+  });
   const portIn = (relay: UdpRelay, from: number, to: number): number => {
     const told = relay.signal(from, to, candidate('host'));
     if (told?.type !== 'candidate') throw new Error('no candidate');
@@ -120,14 +151,17 @@ describe('the relay on sockets', () => {
     const [bSeenByA, aSeenByB] = [portIn(relay, 1, 0), portIn(relay, 0, 1)];
     // Nobody has spoken to the relay as b: the first packet is lost, and tells where a is.
     a.send('knock', bSeenByA, '127.0.0.1');
-    while (relay.path(0, 1).counts.sent === 0) await new Promise((resolve) => { setImmediate(resolve); });
+    while (relay.path(0, 1).counts.sent === 0)
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
     const atA = once(a, 'message');
     b.send('hello a', aSeenByB, '127.0.0.1');
-    const [toA, fromB] = await atA as [Buffer, { port: number }];
+    const [toA, fromB] = (await atA) as [Buffer, { port: number }];
     expect([String(toA), fromB.port]).toEqual(['hello a', bSeenByA]);
     const atB = once(b, 'message');
     a.send('hello b', bSeenByA, '127.0.0.1');
-    const [toB, fromA] = await atB as [Buffer, { port: number }];
+    const [toB, fromA] = (await atB) as [Buffer, { port: number }];
     expect([String(toB), fromA.port]).toEqual(['hello b', aSeenByB]);
     expect([relay.path(0, 1).counts.sent, relay.path(1, 0).counts.sent]).toEqual([2, 1]);
   });

@@ -1,5 +1,5 @@
-// What the collective contract is made of: clusters over loopback and ports, data whose sums are exact in f32, and one check per collective against a one-line
-// reference and its byte formula.
+// What the collective contract is made of: clusters over loopback and ports, data whose sums are exact in f32, and one
+// check per collective against a one-line reference and its byte formula.
 
 import { expect } from 'vitest';
 import type { TypedArray } from '../../src/base/shape.ts';
@@ -21,13 +21,34 @@ import { messagePortWire } from '../../src/transport/message-port.ts';
 import type { Link, Wire } from '../../src/transport/transport.ts';
 import { firstDifference, tapped } from './transport-contract.ts';
 
-export interface Cluster { readonly groups: Group[]; readonly ledgers: LedgerBook[]; readonly nodes: LoopbackNode[]; leave(): void }
+export interface Cluster {
+  readonly groups: Group[];
+  readonly ledgers: LedgerBook[];
+  readonly nodes: LoopbackNode[];
+  leave(): void;
+}
 
 export function cluster(size: number, options: LoopbackMeshOptions = {}, world = realWorld): Cluster {
   const nodes = loopbackMesh(size, world, options);
   const ledgers = nodes.map(() => createLedger());
-  const groups = nodes.map(({ rank, links }) => createGroup({ id: 1, name: 'dp', ranks: nodes.map((node) => node.rank), self: rank, links, ledger: ledgers[rank]! }));
-  return { groups, ledgers, nodes, leave: () => { for (const node of nodes) node.leave(); } };
+  const groups = nodes.map(({ rank, links }) =>
+    createGroup({
+      id: 1,
+      name: 'dp',
+      ranks: nodes.map((node) => node.rank),
+      self: rank,
+      links,
+      ledger: ledgers[rank]!,
+    }),
+  );
+  return {
+    groups,
+    ledgers,
+    nodes,
+    leave: () => {
+      for (const node of nodes) node.leave();
+    },
+  };
 }
 
 export const SIZES = [1, 2, 3, 4, 5, 8];
@@ -43,7 +64,10 @@ export function values(rank: number, count: number): Float32Array<ArrayBuffer> {
 export function concatenated(parts: readonly TypedArray[]): Float32Array<ArrayBuffer> {
   const out = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
   let at = 0;
-  for (const part of parts) { out.set(part, at); at += part.length; }
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 }
 
@@ -59,7 +83,10 @@ export function delayed(wire: Wire, turns: number): Wire {
   return tapped(wire, (message, pass) => {
     const copy = message.slice();
     last = last.then(async () => {
-      for (let i = 0; i < turns; i++) await new Promise<void>((resolve) => { setImmediate(resolve); });
+      for (let i = 0; i < turns; i++)
+        await new Promise<void>((resolve) => {
+          setImmediate(resolve);
+        });
       pass(copy);
     });
   });
@@ -71,15 +98,25 @@ export function portMesh(size: number): { groups: Group[]; leave(): void } {
   for (let a = 0; a < size; a++) {
     for (let b = a + 1; b < size; b++) {
       const [control, bulk] = [new MessageChannel(), new MessageChannel()];
-      for (const [self, peer, end] of [[a, b, 'port1'], [b, a, 'port2']] as const) {
+      for (const [self, peer, end] of [
+        [a, b, 'port1'],
+        [b, a, 'port2'],
+      ] as const) {
         const lanes = { control: messagePortWire(control[end]), bulk: messagePortWire(bulk[end]) };
         links[self]!.set(peer, createLink({ lanes, self, peer, run: 1, view: 1, world: realWorld }));
       }
     }
   }
   const ranks = links.map((_, rank) => rank);
-  const groups = links.map((own, self) => createGroup({ id: 1, name: 'dp', ranks, self, links: own, ledger: createLedger() }));
-  return { groups, leave: () => { for (const own of links) for (const link of own.values()) link.leave(); } };
+  const groups = links.map((own, self) =>
+    createGroup({ id: 1, name: 'dp', ranks, self, links: own, ledger: createLedger() }),
+  );
+  return {
+    groups,
+    leave: () => {
+      for (const own of links) for (const link of own.values()) link.leave();
+    },
+  };
 }
 
 export type Run = (groups: readonly Group[]) => Promise<void>;
@@ -87,7 +124,9 @@ export type Run = (groups: readonly Group[]) => Promise<void>;
 export async function checkAllReduce(groups: readonly Group[], count: number): Promise<void> {
   const xs = groups.map((_, r) => values(r, count));
   const maxima = groups.map((_, r) => values(r, count));
-  await Promise.all(groups.flatMap((group, r) => [allReduce(group, xs[r]!), allReduce(group, maxima[r]!, { reduction: 'max' })]));
+  await Promise.all(
+    groups.flatMap((group, r) => [allReduce(group, xs[r]!), allReduce(group, maxima[r]!, { reduction: 'max' })]),
+  );
   const inputs = groups.map((_, r) => values(r, count));
   const sum = Float32Array.from({ length: count }, (_, i) => inputs.reduce((s, x) => s + x[i]!, 0));
   const max = Float32Array.from({ length: count }, (_, i) => Math.max(...inputs.map((x) => x[i]!)));
@@ -120,7 +159,12 @@ export async function checkRingSend(groups: readonly Group[], count: number): Pr
   // Both directions at once; at size 2 both neighbours are the same rank.
   const down = groups.map(() => new Float32Array(count));
   const up = groups.map(() => new Float32Array(count));
-  await Promise.all(groups.flatMap((group, r) => [ringSend(group, values(r, count), down[r]!, 1), ringSend(group, values(r + 100, count), up[r]!, -1)]));
+  await Promise.all(
+    groups.flatMap((group, r) => [
+      ringSend(group, values(r, count), down[r]!, 1),
+      ringSend(group, values(r + 100, count), up[r]!, -1),
+    ]),
+  );
   for (let r = 0; r < size; r++) {
     expect(firstDifference(down[r]!, values((r - 1 + size) % size, count))).toBe(-1);
     expect(firstDifference(up[r]!, values(((r + 1) % size) + 100, count))).toBe(-1);
@@ -132,12 +176,19 @@ export async function checkAllToAll(groups: readonly Group[], block: number): Pr
   const outs = groups.map(() => new Float32Array(block * size));
   await Promise.all(groups.map((group, r) => allToAll(group, values(r, block * size), outs[r]!)));
   for (let r = 0; r < size; r++) {
-    const expected = concatenated(groups.map((_, from) => values(from, block * size).subarray(r * block, (r + 1) * block)));
+    const expected = concatenated(
+      groups.map((_, from) => values(from, block * size).subarray(r * block, (r + 1) * block)),
+    );
     expect(firstDifference(outs[r]!, expected)).toBe(-1);
   }
 }
 
-export async function checkBroadcast(groups: readonly Group[], count: number, root: number, route: 'chain' | 'direct'): Promise<void> {
+export async function checkBroadcast(
+  groups: readonly Group[],
+  count: number,
+  root: number,
+  route: 'chain' | 'direct',
+): Promise<void> {
   const xs = groups.map((_, r) => values(r, count));
   await Promise.all(groups.map((group, r) => broadcast(group, xs[r]!, root, { route })));
   for (const x of xs) expect(firstDifference(x, values(root, count))).toBe(-1);

@@ -1,4 +1,5 @@
-// The contract of every file in src/cli/commands: its name is its file's name, it explains itself, and bad options end with exit code 2.
+// The contract of every file in src/cli/commands: its name is its file's name, it explains itself, and bad options end
+// with exit code 2.
 
 import { describe, expect, it } from 'vitest';
 import type { Command, CommandIo } from '../../src/cli/command.ts';
@@ -9,10 +10,24 @@ import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 
 const files = import.meta.glob<Command>('../../src/cli/commands/*.ts', { import: 'command' });
 
-function recorder(signal = new AbortController().signal): CommandIo & { readonly stdout: string[]; readonly stderr: string[] } {
+function recorder(
+  signal = new AbortController().signal,
+): CommandIo & { readonly stdout: string[]; readonly stderr: string[] } {
   const stdout: string[] = [];
   const stderr: string[] = [];
-  return { stdout, stderr, out: (line) => { stdout.push(line); }, err: (line) => { stderr.push(line); }, signal, interactive: false, columns: 120 };
+  return {
+    stdout,
+    stderr,
+    out: (line) => {
+      stdout.push(line);
+    },
+    err: (line) => {
+      stderr.push(line);
+    },
+    signal,
+    interactive: false,
+    columns: 120,
+  };
 }
 
 describe.each(Object.entries(files))('%s', (path, load) => {
@@ -32,7 +47,10 @@ describe.each(Object.entries(files))('%s', (path, load) => {
   it('names in its help every value that an option knows by name, and a default or what happens without one', async () => {
     const { help } = await load();
     const names: Readonly<Record<string, readonly string[]>> = {
-      '--model': PRESET_NAMES, '--schedule': [...schedules.keys()], '--sequence': [...sequenceStrategies.keys()], '--backend': ['chromium', 'node'],
+      '--model': PRESET_NAMES,
+      '--schedule': [...schedules.keys()],
+      '--sequence': [...sequenceStrategies.keys()],
+      '--backend': ['chromium', 'node'],
     };
     for (const [option, values] of Object.entries(names)) {
       const line = help.match(new RegExp(`^  ${option} [^\n]*(\n {6,}[^\n]*)?`, 'm'))?.[0];
@@ -53,13 +71,16 @@ describe('tabmesh', () => {
   it('lists all commands, for --help with exit code 0 and without arguments with 2', async () => {
     const io = recorder();
     expect(await run(['--help'], io)).toBe(0);
-    for (const path of Object.keys(files)) expect(io.stdout.join('\n')).toContain(`  ${path.split('/').at(-1)!.replace('.ts', '')} `);
+    for (const path of Object.keys(files))
+      expect(io.stdout.join('\n')).toContain(`  ${path.split('/').at(-1)!.replace('.ts', '')} `);
     expect(await run([], recorder())).toBe(2);
   });
   it('refuses an unknown command and names those there are', async () => {
     const io = recorder();
     expect(await run(['simulat'], io)).toBe(2);
-    expect(io.stderr[0]).toMatch(/^tabmesh: unknown command 'simulat'; did you mean simulate\? the commands are .*simulate/);
+    expect(io.stderr[0]).toMatch(
+      /^tabmesh: unknown command 'simulat'; did you mean simulate\? the commands are .*simulate/,
+    );
   });
   it('ends with 130 once it was stopped', async () => {
     const stop = new AbortController();

@@ -21,6 +21,8 @@ const contract = {
 };
 
 declare global {
-  interface Window { contract: typeof contract }
+  interface Window {
+    contract: typeof contract;
+  }
 }
 window.contract = contract;

@@ -3,4 +3,9 @@
 import { describeKernels } from '../support/kernel-suite.ts';
 import { ALL } from '../support/sample.ts';
 
-describeKernels('the browser', () => navigator.gpu, (line) => console.info(line), ALL ? 1 : 4);
+describeKernels(
+  'the browser',
+  () => navigator.gpu,
+  (line) => console.info(line),
+  ALL ? 1 : 4,
+);

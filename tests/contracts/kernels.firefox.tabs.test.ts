@@ -1,5 +1,6 @@
-// The kernel contract in Firefox on lavapipe: naga, a second compiler of WGSL, and a second driver. Only in `npm run test:all`: it takes minutes.
-// Firefox tells pages nothing of their adapter; lavapipe is the only driver that it is given.
+// The kernel contract in Firefox on lavapipe: naga, a second compiler of WGSL, and a second driver. Only in `npm run
+// test:all`: it takes minutes. Firefox tells pages nothing of their adapter; lavapipe is the only driver that it is
+// given.
 
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,12 @@ import { kernels } from '../support/kernels.ts';
 import { openTestPages } from '../support/test-pages.ts';
 import type { TestPages } from '../support/test-pages.ts';
 
-const PREFERENCES = { 'dom.webgpu.enabled': true, 'dom.webgpu.workers.enabled': true, 'gfx.webgpu.ignore-blocklist': true, 'dom.webgpu.allow-in-parent': true };
+const PREFERENCES = {
+  'dom.webgpu.enabled': true,
+  'dom.webgpu.workers.enabled': true,
+  'gfx.webgpu.ignore-blocklist': true,
+  'dom.webgpu.allow-in-parent': true,
+};
 
 let pages: TestPages;
 let firefox: Firefox;
@@ -21,12 +27,17 @@ let loader: string;
 let tab: FirefoxTab;
 beforeAll(async () => {
   const icd = ensureLavapipe(console.log);
-  // Firefox looks for the loader by its name alone; the rest of the folder where it lies may shadow libraries of Firefox.
+  // Firefox looks for the loader by its name alone; the rest of the folder where it lies may shadow libraries of
+  // Firefox.
   loader = mkdtempSync(join(tmpdir(), 'tabmesh-vulkan-'));
   symlinkSync(findVulkanLoader()!.path, join(loader, 'libvulkan.so.1'));
   pages = await openTestPages();
   firefox = await Firefox.launch(PREFERENCES, {
-    VK_DRIVER_FILES: icd, VK_ICD_FILENAMES: icd, LD_LIBRARY_PATH: loader, GALLIVM_PERF: 'nopt', LP_NATIVE_VECTOR_WIDTH: '128',
+    VK_DRIVER_FILES: icd,
+    VK_ICD_FILENAMES: icd,
+    LD_LIBRARY_PATH: loader,
+    GALLIVM_PERF: 'nopt',
+    LP_NATIVE_VECTOR_WIDTH: '128',
   });
   tab = await firefox.open(`${pages.url}tests/contracts/kernels-page.html`);
   await tab.page.waitForFunction(() => 'contract' in window);
@@ -38,7 +49,9 @@ afterAll(async () => {
 });
 
 it('every kernel is on the page', async () => {
-  expect(await tab.page.evaluate(() => window.contract.cases)).toEqual(kernels.map(({ name, cases }) => [name, cases.length]));
+  expect(await tab.page.evaluate(() => window.contract.cases)).toEqual(
+    kernels.map(({ name, cases }) => [name, cases.length]),
+  );
 });
 
 it.each(kernels.map(({ name, cases }) => [name, cases.length] as const))('%s', async (name, count) => {

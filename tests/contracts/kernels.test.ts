@@ -1,12 +1,19 @@
-// What can be known of a kernel without a GPU: its WGSL and its contract agree, its reference keeps to its arrays and runs on the cpu device,
-// its cases cover every variant, its grids fit WebGPU.
+// What can be known of a kernel without a GPU: its WGSL and its contract agree, its reference keeps to its arrays and
+// runs on the cpu device, its cases cover every variant, its grids fit WebGPU.
 
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { constantsOf, isSupported } from '../../src/device/variant.ts';
 import { matmul } from '../../shaders/matmul.ts';
-import { caseArrays, checkKernel, compare, contractTarget, expectedArrays, tunings } from '../support/kernel-contract.ts';
+import {
+  caseArrays,
+  checkKernel,
+  compare,
+  contractTarget,
+  expectedArrays,
+  tunings,
+} from '../support/kernel-contract.ts';
 import { DEFECTS, mutate } from '../support/kernel-defects.ts';
 import { kernels, wgslFiles } from '../support/kernels.ts';
 import { disagreements, leftovers } from '../support/wgsl-shape.ts';
@@ -32,7 +39,13 @@ for (const kernel of kernels) {
     });
 
     it('specialises completely, for every case and tuning', () => {
-      const found = kernel.cases.flatMap((params) => supporting(kernel, params).flatMap((variant) => tunings(variant).flatMap((constants) => leftovers(kernel, variant, constantsOf(variant, params, FEATURES, constants)))));
+      const found = kernel.cases.flatMap((params) =>
+        supporting(kernel, params).flatMap((variant) =>
+          tunings(variant).flatMap((constants) =>
+            leftovers(kernel, variant, constantsOf(variant, params, FEATURES, constants)),
+          ),
+        ),
+      );
       expect(found).toEqual([]);
     });
 
@@ -48,7 +61,11 @@ for (const kernel of kernels) {
       for (const params of kernel.cases) {
         for (const variant of supporting(kernel, params)) {
           for (const constants of tunings(variant)) {
-            for (const n of variant.grid(params, constantsOf(variant, params, FEATURES, constants))) expect(Number.isInteger(n) && n >= 1 && n <= 65535, `${variant.name} ${JSON.stringify(params)}: ${n}`).toBe(true);
+            for (const n of variant.grid(params, constantsOf(variant, params, FEATURES, constants)))
+              expect(
+                Number.isInteger(n) && n >= 1 && n <= 65535,
+                `${variant.name} ${JSON.stringify(params)}: ${n}`,
+              ).toBe(true);
           }
         }
       }
@@ -79,19 +96,39 @@ function supporting(kernel: Kernel, params: Params): Kernel['variants'] {
 }
 
 describe('the checks catch', () => {
-  const broken = (edit: (text: string) => string): Kernel => ({ ...matmul, variants: matmul.variants.map((variant) => ({ ...variant, source: edit(variant.source) })) });
+  const broken = (edit: (text: string) => string): Kernel => ({
+    ...matmul,
+    variants: matmul.variants.map((variant) => ({ ...variant, source: edit(variant.source) })),
+  });
   const small = matmul.cases[0];
 
   it('two bindings that changed places', () => {
-    expect(disagreements(matmul, broken((text) => text.replace('@binding(0)', '@binding(9)').replace('@binding(1)', '@binding(0)').replace('@binding(9)', '@binding(1)')).variants[0])).not.toEqual([]);
+    expect(
+      disagreements(
+        matmul,
+        broken((text) =>
+          text
+            .replace('@binding(0)', '@binding(9)')
+            .replace('@binding(1)', '@binding(0)')
+            .replace('@binding(9)', '@binding(1)'),
+        ).variants[0],
+      ),
+    ).not.toEqual([]);
   });
 
   it('an integer where the contract has floats', () => {
-    expect(disagreements(matmul, broken((text) => text.replace('bias: array<vec4<f32>>', 'bias: array<vec4<u32>>')).variants[0])).not.toEqual([]);
+    expect(
+      disagreements(
+        matmul,
+        broken((text) => text.replace('bias: array<vec4<f32>>', 'bias: array<vec4<u32>>')).variants[0],
+      ),
+    ).not.toEqual([]);
   });
 
   it('a param that the WGSL does not have', () => {
-    expect(disagreements(matmul, broken((text) => text.replace('const SCALE: f32', 'const FACTOR: f32')).variants[0])).toEqual(['matmul/registers-vec4-8x8: no line "const SCALE: u32 = 1u;" to replace']);
+    expect(
+      disagreements(matmul, broken((text) => text.replace('const SCALE: f32', 'const FACTOR: f32')).variants[0]),
+    ).toEqual(['matmul/registers-vec4-8x8: no line "const SCALE: u32 = 1u;" to replace']);
   });
 
   it('a register array that is indexed by a rolled loop', () => {
@@ -100,13 +137,21 @@ describe('the checks catch', () => {
   });
 
   it('a reference that reads past its arrays', () => {
-    const short: Kernel = { ...matmul, sizes: (params) => ({ ...matmul.sizes(params), a: Math.max(1, params['M'] * params['K'] - 1) }) };
+    const short: Kernel = {
+      ...matmul,
+      sizes: (params) => ({ ...matmul.sizes(params), a: Math.max(1, params['M'] * params['K'] - 1) }),
+    };
     const params = matmul.cases.find(({ M, K }) => M * K === 4)!;
     expect(() => expectedArrays(short, params, caseArrays(short, params))).toThrow('a[3] is outside 3 elements');
   });
 
   it('a reference that changes an input', () => {
-    const greedy: Kernel = { ...matmul, reference: ({ a }) => { a[0] += 1; } };
+    const greedy: Kernel = {
+      ...matmul,
+      reference: ({ a }) => {
+        a[0] += 1;
+      },
+    };
     expect(() => expectedArrays(greedy, small, caseArrays(greedy, small))).toThrow('changed an input');
   });
 
@@ -122,6 +167,9 @@ describe('the checks catch', () => {
   });
 
   it('mutations of text that is there: every seeded defect still applies', () => {
-    for (const defect of DEFECTS) expect(mutate(defect).variants[0].source).not.toBe(defect.kernel.variants.find((variant) => variant.name === defect.variant)!.source);
+    for (const defect of DEFECTS)
+      expect(mutate(defect).variants[0].source).not.toBe(
+        defect.kernel.variants.find((variant) => variant.name === defect.variant)!.source,
+      );
   });
 });

@@ -1,6 +1,6 @@
-// Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W may run late (in a plan
-// of its own, after another slot's forward and backward) but counts once; an addend that B takes is added and left as it is. Runs on the references; the
-// kernels have a contract of their own.
+// Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W
+// may run late (in a plan of its own, after another slot's forward and backward) but counts once; an addend that B
+// takes is added and left as it is. Runs on the references; the kernels have a contract of their own.
 
 import { expect, test } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
@@ -27,84 +27,201 @@ import { swiglu } from '../../src/ops/swiglu.ts';
 
 // The contract erases the ops' own types: it treats inputs and weights by name.
 type AnyOp = Op<Record<string, Tensor>, Record<string, Param>, unknown, unknown>;
-interface Input { readonly shape: Shape; readonly dtype?: DType; readonly data?: TypedArray; readonly constant?: boolean }
+interface Input {
+  readonly shape: Shape;
+  readonly dtype?: DType;
+  readonly data?: TypedArray;
+  readonly constant?: boolean;
+}
 /** `flat`: the weights lie one behind the other in one buffer, their gradients in another, as in a model. */
-interface Case { readonly op: AnyOp; readonly inputs: Readonly<Record<string, Input>>; readonly weights?: Readonly<Record<string, Shape>>; readonly attrs?: unknown; readonly flat?: boolean }
+interface Case {
+  readonly op: AnyOp;
+  readonly inputs: Readonly<Record<string, Input>>;
+  readonly weights?: Readonly<Record<string, Shape>>;
+  readonly attrs?: unknown;
+  readonly flat?: boolean;
+}
 
 const erase = (op: unknown): AnyOp => op as AnyOp;
 const { cos, sin } = rotaryTables(3, 4, 100);
 
 const CASES: Readonly<Record<string, Case>> = {
   add: { op: erase(add), inputs: { a: { shape: [3, 5] }, b: { shape: [3, 5] } }, attrs: null },
-  linear: { op: erase(linear), inputs: { x: { shape: [4, 3] }, residual: { shape: [4, 5] } }, weights: { w: [5, 3], b: [5] }, attrs: null },
-  'layer-norm': { op: erase(layerNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6], b: [6] }, attrs: { eps: 1e-5 } },
-  'layer-norm in flat buffers': { op: erase(layerNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6], b: [6] }, attrs: { eps: 1e-5 }, flat: true },
+  linear: {
+    op: erase(linear),
+    inputs: { x: { shape: [4, 3] }, residual: { shape: [4, 5] } },
+    weights: { w: [5, 3], b: [5] },
+    attrs: null,
+  },
+  'layer-norm': {
+    op: erase(layerNorm),
+    inputs: { x: { shape: [3, 6] } },
+    weights: { w: [6], b: [6] },
+    attrs: { eps: 1e-5 },
+  },
+  'layer-norm in flat buffers': {
+    op: erase(layerNorm),
+    inputs: { x: { shape: [3, 6] } },
+    weights: { w: [6], b: [6] },
+    attrs: { eps: 1e-5 },
+    flat: true,
+  },
   'rms-norm': { op: erase(rmsNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6] }, attrs: { eps: 1e-5 } },
   'gelu tanh': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: true } },
   'gelu erf': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: false } },
   swiglu: { op: erase(swiglu), inputs: { gateUp: { shape: [3, 8] } }, attrs: null },
-  embedding: { op: erase(embedding), inputs: { ids: { shape: [6], dtype: 'u32', data: new Uint32Array([1, 0, 3, 1, 4, 1]), constant: true } }, weights: { table: [5, 3] }, attrs: { vStart: 0 } },
-  'embedding shard': { op: erase(embedding), inputs: { ids: { shape: [4], dtype: 'u32', data: new Uint32Array([1, 5, 6, 5]), constant: true } }, weights: { table: [3, 2] }, attrs: { vStart: 4 } },
-  'position-embedding': { op: erase(positionEmbedding), inputs: { x: { shape: [6, 4] } }, weights: { table: [5, 4] }, attrs: { T: 3, posStart: 1 } },
-  rope: {
-    op: erase(rope), attrs: { T: 3, heads: 3, rotaryHeads: 2, headDim: 4, rotaryDim: 4, interleaved: false },
-    inputs: { x: { shape: [6, 12] }, cos: { shape: [3, 2], data: cos, constant: true }, sin: { shape: [3, 2], data: sin, constant: true } },
+  embedding: {
+    op: erase(embedding),
+    inputs: { ids: { shape: [6], dtype: 'u32', data: new Uint32Array([1, 0, 3, 1, 4, 1]), constant: true } },
+    weights: { table: [5, 3] },
+    attrs: { vStart: 0 },
   },
-  'attention causal, grouped heads': { op: erase(attention), inputs: { qkv: { shape: [10, 24] } }, attrs: { B: 2, T: 5, heads: 4, kvHeads: 2, headDim: 3, causal: true, scale: 0.6 } },
-  'attention full': { op: erase(attention), inputs: { qkv: { shape: [4, 12] } }, attrs: { B: 1, T: 4, heads: 2, kvHeads: 2, headDim: 2, causal: false, scale: 1 } },
+  'embedding shard': {
+    op: erase(embedding),
+    inputs: { ids: { shape: [4], dtype: 'u32', data: new Uint32Array([1, 5, 6, 5]), constant: true } },
+    weights: { table: [3, 2] },
+    attrs: { vStart: 4 },
+  },
+  'position-embedding': {
+    op: erase(positionEmbedding),
+    inputs: { x: { shape: [6, 4] } },
+    weights: { table: [5, 4] },
+    attrs: { T: 3, posStart: 1 },
+  },
+  rope: {
+    op: erase(rope),
+    attrs: { T: 3, heads: 3, rotaryHeads: 2, headDim: 4, rotaryDim: 4, interleaved: false },
+    inputs: {
+      x: { shape: [6, 12] },
+      cos: { shape: [3, 2], data: cos, constant: true },
+      sin: { shape: [3, 2], data: sin, constant: true },
+    },
+  },
+  'attention causal, grouped heads': {
+    op: erase(attention),
+    inputs: { qkv: { shape: [10, 24] } },
+    attrs: { B: 2, T: 5, heads: 4, kvHeads: 2, headDim: 3, causal: true, scale: 0.6 },
+  },
+  'attention full': {
+    op: erase(attention),
+    inputs: { qkv: { shape: [4, 12] } },
+    attrs: { B: 1, T: 4, heads: 2, kvHeads: 2, headDim: 2, causal: false, scale: 1 },
+  },
   'linear-cross-entropy': {
-    op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 3] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 0, -100, 4]), constant: true } },
-    weights: { w: [6, 3] }, attrs: { vStart: 0, vocab: 5 },
+    op: erase(linearCrossEntropy),
+    inputs: {
+      x: { shape: [4, 3] },
+      targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 0, -100, 4]), constant: true },
+    },
+    weights: { w: [6, 3] },
+    attrs: { vStart: 0, vocab: 5 },
   },
   'linear-cross-entropy in chunks': {
-    op: erase(linearCrossEntropy), inputs: { x: { shape: [4, 4] }, targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 66, -100, 64]), constant: true } },
-    weights: { w: [70, 4] }, attrs: { vStart: 0, vocab: 69, chunk: 64 },
+    op: erase(linearCrossEntropy),
+    inputs: {
+      x: { shape: [4, 4] },
+      targets: { shape: [4], dtype: 'i32', data: new Int32Array([2, 66, -100, 64]), constant: true },
+    },
+    weights: { w: [70, 4] },
+    attrs: { vStart: 0, vocab: 69, chunk: 64 },
   },
-  experts: { op: erase(experts), inputs: { x: { shape: [5, 4] }, residual: { shape: [5, 4] } }, weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] }, attrs: { experts: 3, perToken: 2, renormalise: true } },
+  experts: {
+    op: erase(experts),
+    inputs: { x: { shape: [5, 4] }, residual: { shape: [5, 4] } },
+    weights: { gate: [3, 4], gateUp: [3, 6, 4], down: [3, 4, 3] },
+    attrs: { experts: 3, perToken: 2, renormalise: true },
+  },
 };
 
 interface Built {
-  readonly program: Program; readonly run: (slot: number, plans: readonly string[]) => Promise<void>;
-  readonly inputs: ReadonlyMap<string, Tensor>; readonly weights: ReadonlyMap<string, Param>; readonly out: Tensor; readonly dOut: Tensor; readonly dInputs: ReadonlyMap<string, Tensor>; readonly addends: ReadonlyMap<string, Tensor>;
+  readonly program: Program;
+  readonly run: (slot: number, plans: readonly string[]) => Promise<void>;
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly weights: ReadonlyMap<string, Param>;
+  readonly out: Tensor;
+  readonly dOut: Tensor;
+  readonly dInputs: ReadonlyMap<string, Tensor>;
+  readonly addends: ReadonlyMap<string, Tensor>;
 }
 
-async function build({ op, inputs, weights = {}, attrs, flat }: Case, { broken = false, together = false, addends = [] }: { broken?: boolean; together?: boolean; addends?: readonly string[] } = {}): Promise<Built> {
+async function build(
+  { op, inputs, weights = {}, attrs, flat }: Case,
+  {
+    broken = false,
+    together = false,
+    addends = [],
+  }: { broken?: boolean; together?: boolean; addends?: readonly string[] } = {},
+): Promise<Built> {
   const device = createCpuDevice();
   const program = new Program(device, 2);
-  const tensors = new Map(Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]));
-  const fixed = (shape: Shape, label: string): Tensor => ({ shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(elements(shape) * 4, 'param', label) } });
-  const shared = Object.keys(weights).length ? [fixed([1024], 'weights'), fixed([1024], 'grads')].map(({ storage }) => storage) : [];
-  const params = new Map(Object.entries(weights).map(([name, shape], i): [string, Param] => {
-    const [value, grad] = [fixed(shape, name), fixed(shape, `d.${name}`)].map((own, which) => (flat ? { ...own, storage: { ...shared[which] }, offset: 256 * i } : own));
-    return [name, { ...value, name, grad }];
-  }));
+  const tensors = new Map(
+    Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]),
+  );
+  const fixed = (shape: Shape, label: string): Tensor => ({
+    shape,
+    dtype: 'f32',
+    label,
+    offset: 0,
+    storage: { kind: 'fixed', buffer: device.alloc(elements(shape) * 4, 'param', label) },
+  });
+  const shared = Object.keys(weights).length
+    ? [fixed([1024], 'weights'), fixed([1024], 'grads')].map(({ storage }) => storage)
+    : [];
+  const params = new Map(
+    Object.entries(weights).map(([name, shape], i): [string, Param] => {
+      const [value, grad] = [fixed(shape, name), fixed(shape, `d.${name}`)].map((own, which) =>
+        flat ? { ...own, storage: { ...shared[which] }, offset: 256 * i } : own,
+      );
+      return [name, { ...value, name, grad }];
+    }),
+  );
   const [F, B, W] = ['F', 'B', 'W'].map((name) => program.recorder(name));
   const [x, w] = [Object.fromEntries(tensors), Object.fromEntries(params)];
   const { out, saved } = op.forward(F, x, w, attrs);
   const dOut = program.tensor(out.shape, 'f32', 'dOut');
   const needs = Object.fromEntries(Object.entries(inputs).map(([name, { constant }]) => [name, !constant]));
   const added = new Map(addends.map((name) => [name, program.tensor(inputs[name].shape, 'f32', `${name} addend`)]));
-  const gradients = (together ? op.backward!(B, dOut, saved, w, attrs, needs) : op.backwardInput?.(B, dOut, saved, w, attrs, needs, Object.fromEntries(added))) ?? {};
+  const gradients =
+    (together
+      ? op.backward!(B, dOut, saved, w, attrs, needs)
+      : op.backwardInput?.(B, dOut, saved, w, attrs, needs, Object.fromEntries(added))) ?? {};
   if (!together) op.backwardWeight?.(broken ? twice(W) : W, dOut, saved, w, attrs);
-  const dInputs = new Map(Object.entries(gradients).filter(([name, tensor]) => tensor && needs[name]) as [string, Tensor][]);
+  const dInputs = new Map(
+    Object.entries(gradients).filter(([name, tensor]) => tensor && needs[name]) as [string, Tensor][],
+  );
   program.keep(...tensors.values(), out, dOut, ...dInputs.values(), ...added.values());
   const plans = await program.finish();
   return {
-    program, inputs: tensors, weights: params, out, dOut, dInputs, addends: added,
-    run: async (slot, names) => { for (const name of names) await plans.get(name)?.run(slot); },
+    program,
+    inputs: tensors,
+    weights: params,
+    out,
+    dOut,
+    dInputs,
+    addends: added,
+    run: async (slot, names) => {
+      for (const name of names) await plans.get(name)?.run(slot);
+    },
   };
 }
 
 /** The seeded defect: every launch of W is recorded twice. */
 function twice(r: Recorder): Recorder {
-  return { ...r, launch(kernel, io, params) { r.launch(kernel, io, params); r.launch(kernel, io, params); } };
+  return {
+    ...r,
+    launch(kernel, io, params) {
+      r.launch(kernel, io, params);
+      r.launch(kernel, io, params);
+    },
+  };
 }
 
 function fill(built: Built, { inputs, weights = {} }: Case, slot: number, stream: string): Map<string, TypedArray> {
   const random = new RandomStream(7, stream);
   let drawn = 0;
   const values = new Map<string, TypedArray>();
-  const draw = (shape: Shape): Float32Array<ArrayBuffer> => Float32Array.from({ length: elements(shape) }, () => random.normal(drawn++));
+  const draw = (shape: Shape): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: elements(shape) }, () => random.normal(drawn++));
   for (const [name, { shape, data }] of Object.entries(inputs)) values.set(name, data ?? draw(shape));
   for (const [name, shape] of Object.entries(weights)) values.set(name, draw(shape));
   values.set('dOut', draw(built.dOut.shape));
@@ -115,7 +232,14 @@ function fill(built: Built, { inputs, weights = {} }: Case, slot: number, stream
 }
 
 /** sum of out * dOut with one element moved by `by`. */
-async function objective(built: Built, tensor: Tensor, values: TypedArray, dOut: TypedArray, at: number, by: number): Promise<number> {
+async function objective(
+  built: Built,
+  tensor: Tensor,
+  values: TypedArray,
+  dOut: TypedArray,
+  at: number,
+  by: number,
+): Promise<number> {
   const moved = values.slice() as Float32Array<ArrayBuffer>;
   moved[at] += by;
   built.program.write(tensor, 0, moved);
@@ -130,7 +254,10 @@ async function worstGradient(c: Case, broken = false): Promise<number> {
   const values = fill(built, c, 0, 'first');
   await built.run(0, ['F', 'B', 'W']);
   const names = [...built.dInputs.keys(), ...built.weights.keys()];
-  const got = await readTensors(built.program, names.map((name) => built.dInputs.get(name) ?? built.weights.get(name)!.grad));
+  const got = await readTensors(
+    built.program,
+    names.map((name) => built.dInputs.get(name) ?? built.weights.get(name)!.grad),
+  );
   const step = 1e-2;
   let worst = 0;
   for (const [n, name] of names.entries()) {
@@ -138,7 +265,9 @@ async function worstGradient(c: Case, broken = false): Promise<number> {
     const own = values.get(name)!;
     const most = (got[n] as Float32Array).reduce((a, b) => Math.max(a, Math.abs(b)), 0.1);
     for (let i = 0; i < own.length; i++) {
-      const difference = (await objective(built, tensor, own, values.get('dOut')!, i, step)) - (await objective(built, tensor, own, values.get('dOut')!, i, -step));
+      const difference =
+        (await objective(built, tensor, own, values.get('dOut')!, i, step)) -
+        (await objective(built, tensor, own, values.get('dOut')!, i, -step));
       worst = Math.max(worst, Math.abs(difference / (2 * step) - got[n][i]) / most);
     }
   }
@@ -149,19 +278,31 @@ test.each(Object.entries(CASES))('%s: B and W equal central differences', async 
   expect(await worstGradient(c)).toBeLessThan(2e-3);
 });
 
-test.each(Object.entries(CASES).filter(([, { weights }]) => weights))('%s: W may run late, and adds', async (_name, c) => {
-  const [early, late] = [await build(c), await build(c)];
-  for (const built of [early, late]) { fill(built, c, 0, 'first'); fill(built, c, 1, 'second'); }
-  await early.run(0, ['F', 'B', 'W']);
-  await early.run(1, ['F', 'B', 'W']);
-  await late.run(0, ['F', 'B']);
-  await late.run(1, ['F', 'B', 'W']);
-  await late.run(0, ['W']);
-  const grads = async (built: Built) => (await readTensors(built.program, [...built.weights.values()].map(({ grad }) => grad))).map((grad) => [...grad]);
-  const [a, b] = [await grads(early), await grads(late)];
-  a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
-  expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
-});
+test.each(Object.entries(CASES).filter(([, { weights }]) => weights))(
+  '%s: W may run late, and adds',
+  async (_name, c) => {
+    const [early, late] = [await build(c), await build(c)];
+    for (const built of [early, late]) {
+      fill(built, c, 0, 'first');
+      fill(built, c, 1, 'second');
+    }
+    await early.run(0, ['F', 'B', 'W']);
+    await early.run(1, ['F', 'B', 'W']);
+    await late.run(0, ['F', 'B']);
+    await late.run(1, ['F', 'B', 'W']);
+    await late.run(0, ['W']);
+    const grads = async (built: Built) =>
+      (
+        await readTensors(
+          built.program,
+          [...built.weights.values()].map(({ grad }) => grad),
+        )
+      ).map((grad) => [...grad]);
+    const [a, b] = [await grads(early), await grads(late)];
+    a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
+    expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
+  },
+);
 
 test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds what it is given', async (_name, c) => {
   const names = c.op.adds!;
@@ -170,8 +311,16 @@ test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds wha
   const given = names.map((name) => Float32Array.from({ length: elements(c.inputs[name].shape) }, (_, i) => i - 3));
   names.forEach((name, i) => adding.program.write(adding.addends.get(name)!, 0, given[i]));
   for (const built of [alone, adding]) await built.run(0, ['F', 'B']);
-  const read = (built: Built, tensors: ReadonlyMap<string, Tensor>): Promise<readonly TypedArray[]> => readTensors(built.program, names.map((name) => tensors.get(name)!));
-  const [before, after, left] = [await read(alone, alone.dInputs), await read(adding, adding.dInputs), await read(adding, adding.addends)];
+  const read = (built: Built, tensors: ReadonlyMap<string, Tensor>): Promise<readonly TypedArray[]> =>
+    readTensors(
+      built.program,
+      names.map((name) => tensors.get(name)!),
+    );
+  const [before, after, left] = [
+    await read(alone, alone.dInputs),
+    await read(adding, adding.dInputs),
+    await read(adding, adding.addends),
+  ];
   names.forEach((_, n) => given[n].forEach((value, i) => expect(after[n][i]).toBeCloseTo(before[n][i] + value, 5)));
   expect(left).toEqual(given);
 });
@@ -179,7 +328,13 @@ test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds wha
 test('a tape lets a norm add the gradient of the residual, and adds itself where an op cannot', async () => {
   const device = createCpuDevice();
   const program = new Program(device);
-  const fixed = (label: string): Tensor => ({ shape: [4], dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(16, 'param', label) } });
+  const fixed = (label: string): Tensor => ({
+    shape: [4],
+    dtype: 'f32',
+    label,
+    offset: 0,
+    storage: { kind: 'fixed', buffer: device.alloc(16, 'param', label) },
+  });
   const w: Param = { ...fixed('w'), name: 'w', grad: fixed('dw') };
   const [x, dOut] = [program.tensor([2, 4], 'f32', 'x'), program.tensor([2, 4], 'f32', 'dOut')];
   const gradientOf = (name: string, apply: (tape: Tape, x: Tensor) => Tensor): Tensor => {
@@ -207,25 +362,46 @@ test('a tape lets a norm add the gradient of the residual, and adds itself where
   [1, 2, 3, 4].forEach((value, i) => expect(normX[4 + i] / (value * (1 + 1 / Math.sqrt(1e-5)))).toBeCloseTo(1, 4));
 });
 
-test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))('%s: both in one equal B and then W', async (_name, c) => {
-  const [apart, together] = [await build(c), await build(c, { together: true })];
-  const results = await Promise.all([apart, together].map(async (built) => {
-    fill(built, c, 0, 'first');
-    await built.run(0, ['F', 'B', 'W']);
-    return (await readTensors(built.program, [...built.dInputs.values(), ...[...built.weights.values()].map(({ grad }) => grad)])).map((values) => [...values]);
-  }));
-  expect(results[1]).toEqual(results[0]);
-  expect(results[0].flat().some((value) => value !== 0)).toBe(true);
-});
+test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))(
+  '%s: both in one equal B and then W',
+  async (_name, c) => {
+    const [apart, together] = [await build(c), await build(c, { together: true })];
+    const results = await Promise.all(
+      [apart, together].map(async (built) => {
+        fill(built, c, 0, 'first');
+        await built.run(0, ['F', 'B', 'W']);
+        return (
+          await readTensors(built.program, [
+            ...built.dInputs.values(),
+            ...[...built.weights.values()].map(({ grad }) => grad),
+          ])
+        ).map((values) => [...values]);
+      }),
+    );
+    expect(results[1]).toEqual(results[0]);
+    expect(results[0].flat().some((value) => value !== 0)).toBe(true);
+  },
+);
 
 test('a vocabulary in chunks never has its logits whole in memory', async () => {
   const rows = 512;
   const device = createCpuDevice();
   const program = new Program(device);
-  const fixed = (label: string): Tensor => ({ shape: [1000, 4], dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer: device.alloc(16_000, 'param', label) } });
+  const fixed = (label: string): Tensor => ({
+    shape: [1000, 4],
+    dtype: 'f32',
+    label,
+    offset: 0,
+    storage: { kind: 'fixed', buffer: device.alloc(16_000, 'param', label) },
+  });
   const [x, targets] = [program.tensor([rows, 4]), program.tensor([rows], 'i32')];
   const tape = new Tape(program.recorder('F'));
-  const out = tape.apply(linearCrossEntropy, { x, targets }, { w: { ...fixed('w'), name: 'w', grad: fixed('dw') } }, { vStart: 0, vocab: 1000, chunk: 128 });
+  const out = tape.apply(
+    linearCrossEntropy,
+    { x, targets },
+    { w: { ...fixed('w'), name: 'w', grad: fixed('dw') } },
+    { vStart: 0, vocab: 1000, chunk: 128 },
+  );
   const dOut = program.tensor([rows], 'f32');
   const B = program.recorder('B');
   tape.backward([[out, dOut]], [x], B, B);
@@ -254,5 +430,9 @@ test('every op file has a case', () => {
   const files = Object.keys(import.meta.glob('../../src/ops/*.ts')).map((path) => path.replace(/^.*\/(.*)\.ts$/, '$1'));
   const recordings = ['op', 'tape', 'matmul', 'collective', 'add-row', 'copy-columns', 'transfer'];
   const tested = new Set(Object.values(CASES).map(({ op }) => op.name));
-  expect(files.filter((name) => !recordings.includes(name) && !tested.has(name === 'cross-entropy' ? 'linear-cross-entropy' : name))).toEqual([]);
+  expect(
+    files.filter(
+      (name) => !recordings.includes(name) && !tested.has(name === 'cross-entropy' ? 'linear-cross-entropy' : name),
+    ),
+  ).toEqual([]);
 });

@@ -1,5 +1,6 @@
-// The contract of every file in src/parallel/pipeline/schedules: valid lists, no deadlock under any latency or channel capacity, the promised bubble
-// and memory exactly, and a golden picture. A new schedule is covered at once; it has to bring its promise and its picture.
+// The contract of every file in src/parallel/pipeline/schedules: valid lists, no deadlock under any latency or channel
+// capacity, the promised bubble and memory exactly, and a golden picture. A new schedule is covered at once; it has to
+// bring its promise and its picture.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -12,17 +13,31 @@ import { simulate, trySimulate } from '../../src/parallel/pipeline/simulate.ts';
 import { validate } from '../../src/parallel/pipeline/validate.ts';
 import { randomNumbers } from '../support/random-numbers.ts';
 
-/** What a schedule promises: idle time of a rank over its ideal time (for F, B, W of equal length), and activations in flight. */
-interface Promised { bubble(shape: PipelineShape): number; peak(rank: number, shape: PipelineShape): number }
+/**
+ * What a schedule promises: idle time of a rank over its ideal time (for F, B, W of equal length), and activations in
+ * flight.
+ */
+interface Promised {
+  bubble(shape: PipelineShape): number;
+  peak(rank: number, shape: PipelineShape): number;
+}
 
 const PROMISED: Readonly<Record<string, Promised>> = {
   gpipe: { bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m, peak: (_, { microbatches: m }) => m },
-  '1f1b': { bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m, peak: (r, { ranks: p, microbatches: m }) => Math.min(m, p - r) },
+  '1f1b': {
+    bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m,
+    peak: (r, { ranks: p, microbatches: m }) => Math.min(m, p - r),
+  },
 };
 
 /** Microbatches fewer than, as many as, and not a multiple of the ranks; one rank; one microbatch. */
-const SHAPES: readonly PipelineShape[] = [1, 2].flatMap((chunks) => [1, 2, 3, 4, 8].flatMap((ranks) => [...new Set([1, Math.ceil(ranks / 2), ranks - 1, ranks, ranks + 1, 2 * ranks, 4 * ranks])]
-  .filter((m) => m > 0).map((microbatches) => ({ ranks, chunks, microbatches }))));
+const SHAPES: readonly PipelineShape[] = [1, 2].flatMap((chunks) =>
+  [1, 2, 3, 4, 8].flatMap((ranks) =>
+    [...new Set([1, Math.ceil(ranks / 2), ranks - 1, ranks, ranks + 1, 2 * ranks, 4 * ranks])]
+      .filter((m) => m > 0)
+      .map((microbatches) => ({ ranks, chunks, microbatches })),
+  ),
+);
 
 function supported(schedule: Schedule): readonly PipelineShape[] {
   return SHAPES.filter((shape) => {
@@ -39,7 +54,10 @@ function supported(schedule: Schedule): readonly PipelineShape[] {
 const named = ({ ranks, chunks, microbatches }: PipelineShape) => `p=${ranks} v=${chunks} m=${microbatches}`;
 
 function picture(schedule: Schedule, shape: PipelineShape): string {
-  return [`${schedule.name} ${named(shape)}`, ...renderSimulation(schedule, shape, simulate(schedule, shape, { F: 1, B: 1, W: 1 }))].join('\n');
+  return [
+    `${schedule.name} ${named(shape)}`,
+    ...renderSimulation(schedule, shape, simulate(schedule, shape, { F: 1, B: 1, W: 1 })),
+  ].join('\n');
 }
 
 it('finds the schedules in the folder', () => {
@@ -55,24 +73,32 @@ describe.each([...schedules.values()])('schedule $name', (schedule) => {
     expect(promised, `add the promise of ${schedule.name}`).toBeDefined();
   });
 
-  it.each(shapes.map((shape) => [named(shape), shape] as const))('is valid and keeps its promise exactly: %s', (_, shape) => {
-    expect(validate(schedule, shape, { maxInFlight: (rank) => promised.peak(rank, shape) })).toEqual([]);
-    const result = simulate(schedule, shape, { F: 1, B: 1, W: 1 });
-    expect(result.bubble).toBe(promised.bubble(shape));
-    for (let rank = 0; rank < shape.ranks; rank++) {
-      expect(result.peakLive[rank], `in flight on rank ${rank}`).toBe(promised.peak(rank, shape));
-      expect(slotsOf(schedule, rank, shape).reduce((sum, slots) => sum + slots, 0)).toBeGreaterThanOrEqual(result.peakLive[rank]);
-      expect(result.idle[rank] + result.busy[rank]).toBe(result.makespan);
-      expect(result.busy[rank]).toBe(3 * shape.chunks * shape.microbatches);
-    }
-  });
+  it.each(shapes.map((shape) => [named(shape), shape] as const))(
+    'is valid and keeps its promise exactly: %s',
+    (_, shape) => {
+      expect(validate(schedule, shape, { maxInFlight: (rank) => promised.peak(rank, shape) })).toEqual([]);
+      const result = simulate(schedule, shape, { F: 1, B: 1, W: 1 });
+      expect(result.bubble).toBe(promised.bubble(shape));
+      for (let rank = 0; rank < shape.ranks; rank++) {
+        expect(result.peakLive[rank], `in flight on rank ${rank}`).toBe(promised.peak(rank, shape));
+        expect(slotsOf(schedule, rank, shape).reduce((sum, slots) => sum + slots, 0)).toBeGreaterThanOrEqual(
+          result.peakLive[rank],
+        );
+        expect(result.idle[rank] + result.busy[rank]).toBe(result.makespan);
+        expect(result.busy[rank]).toBe(3 * shape.chunks * shape.microbatches);
+      }
+    },
+  );
 
   it('sums weight gradients in microbatch order, as a single rank does', () => {
     const kind = schedule.splitsWeights ? 'W' : 'B';
     for (const shape of shapes) {
       for (let rank = 0; rank < shape.ranks; rank++) {
         for (let stage = 0; stage < shape.ranks * shape.chunks; stage++) {
-          const order = schedule.actions(rank, shape).filter((action) => action.kind === kind && action.stage === stage).map((action) => action.microbatch);
+          const order = schedule
+            .actions(rank, shape)
+            .filter((action) => action.kind === kind && action.stage === stage)
+            .map((action) => action.microbatch);
           expect(order).toEqual(order.map((__, i) => i));
         }
       }
@@ -86,17 +112,30 @@ describe.each([...schedules.values()])('schedule $name', (schedule) => {
       const shape = candidates[trial % candidates.length];
       // One message in ten is slow by a factor of fifty.
       const comm = () => random() * (random() < 0.1 ? 50 : 1);
-      const outcome = trySimulate(schedule, shape, { F: random(), B: random(), W: random(), comm, capacity: 1 + Math.floor(random() * 3) });
+      const outcome = trySimulate(schedule, shape, {
+        F: random(),
+        B: random(),
+        W: random(),
+        comm,
+        capacity: 1 + Math.floor(random() * 3),
+      });
       if (!outcome.ok) throw new Error(`${named(shape)}, trial ${trial}: ${outcome.stuck.join('; ')}`);
       expect(outcome.simulation.messages).toBe(2 * (shape.ranks * shape.chunks - 1) * shape.microbatches);
-      for (let rank = 0; rank < shape.ranks; rank++) expect(outcome.simulation.peakLive[rank]).toBe(promised.peak(rank, shape));
+      for (let rank = 0; rank < shape.ranks; rank++)
+        expect(outcome.simulation.peakLive[rank]).toBe(promised.peak(rank, shape));
     }
   });
 
   it('looks like its golden picture', () => {
     const golden = new URL(`../golden/schedules/${schedule.name}.txt`, import.meta.url);
-    const text = `${shapes.filter(({ ranks: p, microbatches: m }) => p === 4 && (m === 2 || m === 8)).map((shape) => picture(schedule, shape)).join('\n\n')}\n`;
-    expect(existsSync(golden), `check this picture by hand and save it as tests/golden/schedules/${schedule.name}.txt:\n${text}`).toBe(true);
+    const text = `${shapes
+      .filter(({ ranks: p, microbatches: m }) => p === 4 && (m === 2 || m === 8))
+      .map((shape) => picture(schedule, shape))
+      .join('\n\n')}\n`;
+    expect(
+      existsSync(golden),
+      `check this picture by hand and save it as tests/golden/schedules/${schedule.name}.txt:\n${text}`,
+    ).toBe(true);
     expect(text).toBe(readFileSync(golden, 'utf8'));
   });
 });
@@ -104,49 +143,99 @@ describe.each([...schedules.values()])('schedule $name', (schedule) => {
 describe('the contract catches seeded defects', () => {
   const shape = { ranks: 4, chunks: 1, microbatches: 8 };
   const good = schedules.get('1f1b')!;
-  const changed = (change: (actions: Action[], rank: number) => Action[]): Schedule => ({ ...good, actions: (rank, s) => change([...good.actions(rank, s)], rank) });
-  const swap = (actions: Action[], i: number, j: number) => { [actions[i], actions[j]] = [actions[j], actions[i]]; return actions; };
+  const changed = (change: (actions: Action[], rank: number) => Action[]): Schedule => ({
+    ...good,
+    actions: (rank, s) => change([...good.actions(rank, s)], rank),
+  });
+  const swap = (actions: Action[], i: number, j: number) => {
+    [actions[i], actions[j]] = [actions[j], actions[i]];
+    return actions;
+  };
   const lists = (...text: string[]): Schedule => ({
     ...good,
-    actions: (rank) => text[rank].split(' ').map((word): Action => ({ kind: word[0] as 'F', stage: rank, microbatch: Number(word.slice(1)) })),
+    actions: (rank) =>
+      text[rank]
+        .split(' ')
+        .map((word): Action => ({ kind: word[0] as 'F', stage: rank, microbatch: Number(word.slice(1)) })),
   });
 
   it('accepts the schedule it changes', () => {
     expect(validate(good, shape)).toEqual([]);
   });
   it('a lost action', () => {
-    expect(validate(changed((actions, rank) => (rank === 2 ? actions.filter(({ kind, microbatch }) => kind !== 'B' || microbatch !== 5) : actions)), shape)).toEqual(['rank 2 never runs B5@2']);
+    expect(
+      validate(
+        changed((actions, rank) =>
+          rank === 2 ? actions.filter(({ kind, microbatch }) => kind !== 'B' || microbatch !== 5) : actions,
+        ),
+        shape,
+      ),
+    ).toEqual(['rank 2 never runs B5@2']);
   });
   it('an action listed twice', () => {
-    expect(validate(changed((actions, rank) => (rank === 0 ? [...actions, actions[3]] : actions)), shape)).toEqual(['rank 0 lists F3@0 twice']);
+    expect(
+      validate(
+        changed((actions, rank) => (rank === 0 ? [...actions, actions[3]] : actions)),
+        shape,
+      ),
+    ).toEqual(['rank 0 lists F3@0 twice']);
   });
   it('an action of another rank', () => {
-    expect(validate(changed((actions, rank) => (rank === 1 ? [...actions, { kind: 'F', stage: 3, microbatch: 0 }] : actions)), shape)).toEqual(['rank 1 lists F0@3: it holds only stage 1']);
+    expect(
+      validate(
+        changed((actions, rank) => (rank === 1 ? [...actions, { kind: 'F', stage: 3, microbatch: 0 }] : actions)),
+        shape,
+      ),
+    ).toEqual(['rank 1 lists F0@3: it holds only stage 1']);
   });
   it('a microbatch that does not exist, and a kind that the schedule does not have', () => {
-    expect(validate(changed((actions, rank) => (rank === 1 ? [...actions, { kind: 'F', stage: 1, microbatch: 8 }, { kind: 'W', stage: 1, microbatch: 0 }] : actions)), shape))
-      .toEqual(['rank 1 lists F8@1: there are 8 microbatches', 'rank 1 lists W0@1: this schedule has only F, B']);
+    expect(
+      validate(
+        changed((actions, rank) =>
+          rank === 1
+            ? [...actions, { kind: 'F', stage: 1, microbatch: 8 }, { kind: 'W', stage: 1, microbatch: 0 }]
+            : actions,
+        ),
+        shape,
+      ),
+    ).toEqual(['rank 1 lists F8@1: there are 8 microbatches', 'rank 1 lists W0@1: this schedule has only F, B']);
   });
   it('a backward before its forward', () => {
-    expect(validate(changed((actions, rank) => (rank === 3 ? swap(actions, 0, 1) : actions)), shape)).toEqual(['rank 3 lists B0@3 before what it needs']);
+    expect(
+      validate(
+        changed((actions, rank) => (rank === 3 ? swap(actions, 0, 1) : actions)),
+        shape,
+      ),
+    ).toEqual(['rank 3 lists B0@3 before what it needs']);
   });
   it('a stage held twice and one held by nobody', () => {
-    expect(validate({ ...good, stageOf: (rank) => Math.min(rank, 2) }, shape)[0]).toBe('stage 2 is held twice: by chunk 0 of rank 2 and chunk 0 of rank 3');
-    expect(validate({ ...good, stageOf: (rank) => rank + 1 }, shape)[0]).toBe('chunk 0 of rank 3 holds stage 4: expected 0 to 3');
+    expect(validate({ ...good, stageOf: (rank) => Math.min(rank, 2) }, shape)[0]).toBe(
+      'stage 2 is held twice: by chunk 0 of rank 2 and chunk 0 of rank 3',
+    );
+    expect(validate({ ...good, stageOf: (rank) => rank + 1 }, shape)[0]).toBe(
+      'chunk 0 of rank 3 holds stage 4: expected 0 to 3',
+    );
   });
   it('a deadlock between two ranks whose lists are each in order', () => {
     const problems = validate(lists('F0 B0 F1 B1', 'F0 F1 B0 B1'), { ranks: 2, chunks: 1, microbatches: 2 });
-    expect(problems).toEqual(['deadlock: rank 0 waits with B0@0 for B0@1', 'deadlock: rank 1 waits with F1@1 for F1@0']);
+    expect(problems).toEqual([
+      'deadlock: rank 0 waits with B0@0 for B0@1',
+      'deadlock: rank 1 waits with F1@1 for F1@0',
+    ]);
   });
   it('a deadlock that needs a full channel', () => {
     const crossed = lists('F0 F1 F2 B0 B1 B2', 'F2 F0 F1 B0 B1 B2');
     const small = { ranks: 2, chunks: 1, microbatches: 3 };
     expect(validate(crossed, small, { capacity: 3 })).toEqual([]);
-    expect(validate(crossed, small, { capacity: 1 })[0]).toContain('deadlock: rank 0 waits for room to send F1@0 to rank 1');
+    expect(validate(crossed, small, { capacity: 1 })[0]).toContain(
+      'deadlock: rank 0 waits for room to send F1@0 to rank 1',
+    );
   });
   it('one warm-up forward too many: memory', () => {
     const greedy = lists('F0 F1 F2 B0 B1 B2', 'F0 B0 F1 B1 F2 B2');
-    expect(validate(greedy, { ranks: 2, chunks: 1, microbatches: 3 }, { maxInFlight: (rank) => 2 - rank })).toEqual(['rank 0 keeps 3 microbatches in flight: at most 2 expected']);
+    expect(validate(greedy, { ranks: 2, chunks: 1, microbatches: 3 }, { maxInFlight: (rank) => 2 - rank })).toEqual([
+      'rank 0 keeps 3 microbatches in flight: at most 2 expected',
+    ]);
   });
   it('one warm-up forward too few: time', () => {
     const late = lists('F0 B0 F1 B1 F2 B2 F3 B3', 'F0 B0 F1 B1 F2 B2 F3 B3');

@@ -1,5 +1,6 @@
-// Contract of every sequence strategy (found by the registry): attention of a sequence that is cut over P ranks equals attention of the whole, forward and
-// backward, causal and full, with grouped heads; and every rank's bytes equal the strategy's own formula. On the references, over loopback.
+// Contract of every sequence strategy (found by the registry): attention of a sequence that is cut over P ranks equals
+// attention of the whole, forward and backward, causal and full, with grouped heads; and every rank's bytes equal the
+// strategy's own formula. On the references, over loopback.
 
 import { describe, expect, test } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
@@ -18,7 +19,10 @@ import { makeLayout } from '../../src/train/layout.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
-interface Result { readonly out: F32; readonly dQkv: F32 }
+interface Result {
+  readonly out: F32;
+  readonly dQkv: F32;
+}
 
 /** Records the op's forward and backward, runs both on `qkv` with the upstream gradient `dOut`. */
 async function run(op: AttentionOp, attrs: AttentionAttributes, qkv: F32, dOut: F32): Promise<Result> {
@@ -42,13 +46,22 @@ async function run(op: AttentionOp, attrs: AttentionAttributes, qkv: F32, dOut: 
 function slice(whole: F32, B: number, T: number, P: number, rank: number): F32 {
   const width = whole.length / (B * T * P);
   const part = new Float32Array(B * T * width);
-  for (let b = 0; b < B; b++) part.set(whole.subarray((b * P + rank) * T * width, (b * P + rank + 1) * T * width), b * T * width);
+  for (let b = 0; b < B; b++)
+    part.set(whole.subarray((b * P + rank) * T * width, (b * P + rank + 1) * T * width), b * T * width);
   return part;
 }
 
-interface Setting { readonly P: number; readonly causal: boolean; readonly kvHeads: number }
+interface Setting {
+  readonly P: number;
+  readonly causal: boolean;
+  readonly kvHeads: number;
+}
 
-async function worst(name: string, { P, causal, kvHeads }: Setting, change: (group: Group) => Group = (group) => group): Promise<{ error: number; bytes: number[]; formula: number[] }> {
+async function worst(
+  name: string,
+  { P, causal, kvHeads }: Setting,
+  change: (group: Group) => Group = (group) => group,
+): Promise<{ error: number; bytes: number[]; formula: number[] }> {
   const strategy = sequenceStrategies.get(name)!;
   const local: AttentionAttributes = { B: 2, T: 3, heads: 4, kvHeads, headDim: 5, causal, scale: 0.4 };
   const random = new RandomStream(3, `${name} ${P}`);
@@ -59,21 +72,43 @@ async function worst(name: string, { P, causal, kvHeads }: Setting, change: (gro
   const want = await run(attention as unknown as AttentionOp, { ...local, T: local.T * P }, qkv, dOut);
   const nodes = loopbackMesh(P, realWorld);
   const ledgers = nodes.map(() => createLedger());
-  const got = await Promise.all(nodes.map(({ rank, links }) => {
-    const group = change(createMesh({ layout: makeLayout({ sp: P }), rank, links, ledger: ledgers[rank] }).axis('sp'));
-    return run(strategy.attention(group), local, slice(qkv, local.B, local.T, P, rank), slice(dOut, local.B, local.T, P, rank));
-  }));
+  const got = await Promise.all(
+    nodes.map(({ rank, links }) => {
+      const group = change(
+        createMesh({ layout: makeLayout({ sp: P }), rank, links, ledger: ledgers[rank] }).axis('sp'),
+      );
+      return run(
+        strategy.attention(group),
+        local,
+        slice(qkv, local.B, local.T, P, rank),
+        slice(dOut, local.B, local.T, P, rank),
+      );
+    }),
+  );
   for (const node of nodes) node.leave();
   let error = 0;
   for (const key of ['out', 'dQkv'] as const) {
     const most = want[key].reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-    got.forEach((result, rank) => slice(want[key], local.B, local.T, P, rank).forEach((value, i) => { error = Math.max(error, Math.abs(result[key][i] - value) / most); }));
+    got.forEach((result, rank) =>
+      slice(want[key], local.B, local.T, P, rank).forEach((value, i) => {
+        error = Math.max(error, Math.abs(result[key][i] - value) / most);
+      }),
+    );
   }
-  const formula = got.map((_, rank) => { const { forward, backward } = strategy.wireBytes(rank, P, local); return forward + backward; });
-  return { error, bytes: ledgers.map((ledger) => Object.values(ledger.sentByKind()).reduce((a, b) => a + b, 0)), formula };
+  const formula = got.map((_, rank) => {
+    const { forward, backward } = strategy.wireBytes(rank, P, local);
+    return forward + backward;
+  });
+  return {
+    error,
+    bytes: ledgers.map((ledger) => Object.values(ledger.sentByKind()).reduce((a, b) => a + b, 0)),
+    formula,
+  };
 }
 
-const SETTINGS: readonly Setting[] = [2, 3, 4, 5].flatMap((P) => [true, false].flatMap((causal) => [4, 2, 1].map((kvHeads) => ({ P, causal, kvHeads }))));
+const SETTINGS: readonly Setting[] = [2, 3, 4, 5].flatMap((P) =>
+  [true, false].flatMap((causal) => [4, 2, 1].map((kvHeads) => ({ P, causal, kvHeads }))),
+);
 
 describe.each([...sequenceStrategies.keys()])('%s', (name) => {
   test.each(SETTINGS)('equals attention of the whole sequence, bytes equal the formula: %o', async (setting) => {
@@ -88,7 +123,11 @@ describe.each([...sequenceStrategies.keys()])('%s', (name) => {
       begin(kind, seq) {
         const operation = group.begin(kind, seq);
         const mirror = (other: number): number => (2 * group.rank - other + group.size) % group.size;
-        return { ...operation, send: (to, chunk, data) => operation.send(mirror(to), chunk, data), recv: (from, chunk, out) => operation.recv(mirror(from), chunk, out) } satisfies Operation;
+        return {
+          ...operation,
+          send: (to, chunk, data) => operation.send(mirror(to), chunk, data),
+          recv: (from, chunk, out) => operation.recv(mirror(from), chunk, out),
+        } satisfies Operation;
       },
     });
     expect((await worst(name, { P: 3, causal: false, kvHeads: 4 }, backwards)).error).toBeLessThan(2e-5);
@@ -100,11 +139,19 @@ describe.each([...sequenceStrategies.keys()])('%s', (name) => {
       ...group,
       begin(kind, seq) {
         const operation = group.begin(kind, seq);
-        return { ...operation, recv: async (from, chunk, out) => { await operation.recv(from, chunk, out); out[0] += 1; } } satisfies Operation;
+        return {
+          ...operation,
+          recv: async (from, chunk, out) => {
+            await operation.recv(from, chunk, out);
+            out[0] += 1;
+          },
+        } satisfies Operation;
       },
     });
     expect((await worst(name, { P: 2, causal: false, kvHeads: 2 }, damaged)).error).toBeGreaterThan(1e-3);
   });
 });
 
-test('there is a strategy', () => { expect([...sequenceStrategies.keys()]).toContain('ring'); });
+test('there is a strategy', () => {
+  expect([...sequenceStrategies.keys()]).toContain('ring');
+});

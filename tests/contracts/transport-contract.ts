@@ -1,5 +1,6 @@
-// What every transport must hold, as one function: called with a maker of two connected pairs of lanes. The wires first, then the links over them.
-// Each link check is a function of the lanes, so that a seeded defect can be put between and must be caught.
+// What every transport must hold, as one function: called with a maker of two connected pairs of lanes. The wires
+// first, then the links over them. Each link check is a function of the lanes, so that a seeded defect can be put
+// between and must be caught.
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { PeerError } from '../../src/base/errors.ts';
@@ -12,7 +13,11 @@ import { createLink } from '../../src/transport/link.ts';
 import type { LinkOptions } from '../../src/transport/link.ts';
 import type { Lanes, Link, MessageKind, Tag, Wire } from '../../src/transport/transport.ts';
 
-export interface LanesPair { readonly a: Lanes; readonly b: Lanes; close?(): void }
+export interface LanesPair {
+  readonly a: Lanes;
+  readonly b: Lanes;
+  close?(): void;
+}
 
 export const RUN = 7;
 export const VIEW = 3;
@@ -20,15 +25,34 @@ export const WINDOW_BYTES = 256 * 1024;
 const PAYLOAD_BYTES = FRAME_BYTES - HEADER_BYTES;
 const PEERS = { a: 4, b: 9 } as const;
 
-export function tag(seq: number, chunk = 0, kind: MessageKind = 'gradient', group = 1): Tag { return { group, seq, chunk, kind }; }
-
-export function link(lanes: Lanes, side: 'a' | 'b', options: Partial<LinkOptions> = {}, world: World = realWorld): Link {
-  return createLink({ lanes, self: PEERS[side], peer: PEERS[side === 'a' ? 'b' : 'a'], run: RUN, view: VIEW, world, ...options });
+export function tag(seq: number, chunk = 0, kind: MessageKind = 'gradient', group = 1): Tag {
+  return { group, seq, chunk, kind };
 }
 
-export function links({ a, b }: LanesPair, options: Partial<LinkOptions> = {}): { a: Link; b: Link } { return { a: link(a, 'a', options), b: link(b, 'b', options) }; }
+export function link(
+  lanes: Lanes,
+  side: 'a' | 'b',
+  options: Partial<LinkOptions> = {},
+  world: World = realWorld,
+): Link {
+  return createLink({
+    lanes,
+    self: PEERS[side],
+    peer: PEERS[side === 'a' ? 'b' : 'a'],
+    run: RUN,
+    view: VIEW,
+    world,
+    ...options,
+  });
+}
 
-export function ramp(count: number, start = 0): Float32Array<ArrayBuffer> { return Float32Array.from({ length: count }, (_, i) => (start + i) % 65521); }
+export function links({ a, b }: LanesPair, options: Partial<LinkOptions> = {}): { a: Link; b: Link } {
+  return { a: link(a, 'a', options), b: link(b, 'b', options) };
+}
+
+export function ramp(count: number, start = 0): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: count }, (_, i) => (start + i) % 65521);
+}
 
 /** First index where the arrays differ in length or value, or -1. Much faster than toEqual on long arrays. */
 export function firstDifference(a: TypedArray, b: TypedArray): number {
@@ -38,34 +62,71 @@ export function firstDifference(a: TypedArray, b: TypedArray): number {
 }
 
 export async function rejection(promise: Promise<unknown>): Promise<PeerError> {
-  const error: unknown = await promise.then(() => new Error('expected a rejection, got a value'), (reason: unknown) => reason);
+  const error: unknown = await promise.then(
+    () => new Error('expected a rejection, got a value'),
+    (reason: unknown) => reason,
+  );
   if (!(error instanceof PeerError)) throw error;
   return error;
 }
 
 /** The wire with `send` replaced, for faults and for counting. */
-export function tapped(wire: Wire, send: (message: Uint8Array<ArrayBuffer>, pass: (message: Uint8Array<ArrayBuffer>) => void) => void): Wire {
+export function tapped(
+  wire: Wire,
+  send: (message: Uint8Array<ArrayBuffer>, pass: (message: Uint8Array<ArrayBuffer>) => void) => void,
+): Wire {
   return {
     kind: wire.kind,
-    get bufferedAmount() { return wire.bufferedAmount; },
+    get bufferedAmount() {
+      return wire.bufferedAmount;
+    },
     send: (message) => send(message, (passed) => wire.send(passed)),
     close: () => wire.close(),
-    get onDrain() { return wire.onDrain; }, set onDrain(handler) { wire.onDrain = handler; },
-    get onMessage() { return wire.onMessage; }, set onMessage(handler) { wire.onMessage = handler; },
-    get onClose() { return wire.onClose; }, set onClose(handler) { wire.onClose = handler; },
+    get onDrain() {
+      return wire.onDrain;
+    },
+    set onDrain(handler) {
+      wire.onDrain = handler;
+    },
+    get onMessage() {
+      return wire.onMessage;
+    },
+    set onMessage(handler) {
+      wire.onMessage = handler;
+    },
+    get onClose() {
+      return wire.onClose;
+    },
+    set onClose(handler) {
+      wire.onClose = handler;
+    },
   };
 }
 
 /** The n-th message and close of a wire, in order. */
-function recorder(wire: Wire): { messages: Uint8Array<ArrayBuffer>[]; until(count: number): Promise<void>; closed: Promise<string> } {
+function recorder(wire: Wire): {
+  messages: Uint8Array<ArrayBuffer>[];
+  until(count: number): Promise<void>;
+  closed: Promise<string>;
+} {
   const messages: Uint8Array<ArrayBuffer>[] = [];
   let waiting: { count: number; resolve: () => void } | undefined;
   wire.onMessage = (message) => {
     messages.push(message);
     if (waiting && messages.length >= waiting.count) waiting.resolve();
   };
-  const closed = new Promise<string>((resolve) => { wire.onClose = resolve; });
-  return { messages, closed, until: (count) => new Promise((resolve) => { if (messages.length >= count) resolve(); else waiting = { count, resolve }; }) };
+  const closed = new Promise<string>((resolve) => {
+    wire.onClose = resolve;
+  });
+  return {
+    messages,
+    closed,
+    until: (count) =>
+      new Promise((resolve) => {
+        if (messages.length >= count) resolve();
+        else waiting = { count, resolve };
+      }),
+  };
 }
 
 /** A frame of an older view must not touch the message that the receiver awaits in this view. */
@@ -75,7 +136,10 @@ export async function checkOtherViewsAreDropped({ a, b }: LanesPair): Promise<vo
   const out = new Float32Array(8000);
   const received = pair.b.recv(tag(1), out);
   const stale = new Uint8Array(new Float32Array(8000).fill(666).buffer);
-  for (const [run, view] of [[RUN, VIEW - 1], [RUN + 1, VIEW]] as const) {
+  for (const [run, view] of [
+    [RUN, VIEW - 1],
+    [RUN + 1, VIEW],
+  ] as const) {
     a.bulk.send(encodeFrame({ ...linkFrame('data', run, view, stale), ...tag(1), dtype: 'f32', total: stale.length }));
   }
   await pair.a.send(tag(1), ramp(8000));
@@ -85,7 +149,11 @@ export async function checkOtherViewsAreDropped({ a, b }: LanesPair): Promise<vo
   pair.a.leave();
 }
 
-export function transportContract(name: string, connect: () => Promise<LanesPair>, options: { bigBytes?: number } = {}): void {
+export function transportContract(
+  name: string,
+  connect: () => Promise<LanesPair>,
+  options: { bigBytes?: number } = {},
+): void {
   describe(`transport ${name}`, () => {
     const made: LanesPair[] = [];
     async function lanes(): Promise<LanesPair> {
@@ -118,7 +186,10 @@ function wireChecks(lanes: () => Promise<LanesPair>): void {
     }
     const { messages, until } = recorder(b.bulk);
     await until(count);
-    for (let i = 0; i < count; i++) expect(messages[i]!.length === i + 1 && messages[i]!.every((byte) => byte === (i & 255)), `message ${i}`).toBe(true);
+    for (let i = 0; i < count; i++)
+      expect(messages[i]!.length === i + 1 && messages[i]!.every((byte) => byte === (i & 255)), `message ${i}`).toBe(
+        true,
+      );
   });
 
   it('moves the largest message whole, both ways at once', async () => {
@@ -127,13 +198,20 @@ function wireChecks(lanes: () => Promise<LanesPair>): void {
     a.bulk.send(new Uint8Array(MAX_MESSAGE_BYTES).fill(1));
     b.bulk.send(new Uint8Array(MAX_MESSAGE_BYTES).fill(2));
     await Promise.all([atA.until(1), atB.until(1)]);
-    expect([atA.messages[0]!.length, atA.messages[0]![9], atB.messages[0]!.length, atB.messages[0]![9]]).toEqual([MAX_MESSAGE_BYTES, 2, MAX_MESSAGE_BYTES, 1]);
+    expect([atA.messages[0]!.length, atA.messages[0]![9], atB.messages[0]!.length, atB.messages[0]![9]]).toEqual([
+      MAX_MESSAGE_BYTES,
+      2,
+      MAX_MESSAGE_BYTES,
+      1,
+    ]);
   });
 
   it('counts what is buffered and tells when it has drained', async () => {
     const { a, b } = await lanes();
     recorder(b.bulk);
-    const drained = new Promise<number>((resolve) => { a.bulk.onDrain = () => resolve(a.bulk.bufferedAmount); });
+    const drained = new Promise<number>((resolve) => {
+      a.bulk.onDrain = () => resolve(a.bulk.bufferedAmount);
+    });
     for (let i = 0; i < 16; i++) a.bulk.send(new Uint8Array(65536));
     expect(a.bulk.bufferedAmount).toBeGreaterThanOrEqual(LOW_WATER_BYTES);
     expect(await drained).toBeLessThan(LOW_WATER_BYTES);
@@ -153,9 +231,21 @@ function wireChecks(lanes: () => Promise<LanesPair>): void {
 function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void {
   it('matches messages by tag, not by order', async () => {
     const { a, b } = links(await lanes());
-    const sent: TypedArray[] = [ramp(5), new Uint32Array([1, 2 ** 32 - 1]), new Int32Array([-1]), new Float32Array(0), ramp(40000)];
+    const sent: TypedArray[] = [
+      ramp(5),
+      new Uint32Array([1, 2 ** 32 - 1]),
+      new Int32Array([-1]),
+      new Float32Array(0),
+      ramp(40000),
+    ];
     const sends = sent.map((data, i) => a.send(tag(i % 2, i), data));
-    const outs = [new Float32Array(5), new Uint32Array(2), new Int32Array(1), new Float32Array(0), new Float32Array(40000)];
+    const outs = [
+      new Float32Array(5),
+      new Uint32Array(2),
+      new Int32Array(1),
+      new Float32Array(0),
+      new Float32Array(40000),
+    ];
     for (const i of [4, 2, 3, 0, 1]) await b.recv(tag(i % 2, i), outs[i]!);
     await Promise.all(sends);
     expect(outs.map((out, i) => firstDifference(out, sent[i]!))).toEqual([-1, -1, -1, -1, -1]);
@@ -176,11 +266,19 @@ function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void 
   it(`moves ${bigBytes >> 20} MiB each way with at most ${WINDOW_BYTES} bytes in flight`, async () => {
     const { a, b } = await lanes();
     let most = 0;
-    const bulk = tapped(a.bulk, (message, pass) => { pass(message); most = Math.max(most, a.bulk.bufferedAmount); });
+    const bulk = tapped(a.bulk, (message, pass) => {
+      pass(message);
+      most = Math.max(most, a.bulk.bufferedAmount);
+    });
     const pair = links({ a: { ...a, bulk }, b });
     const data = ramp(bigBytes / 4);
     const [outA, outB] = [new Float32Array(data.length), new Float32Array(data.length)];
-    await Promise.all([pair.a.recv(tag(0), outA), pair.b.recv(tag(0), outB), pair.a.send(tag(0), data), pair.b.send(tag(0), data)]);
+    await Promise.all([
+      pair.a.recv(tag(0), outA),
+      pair.b.recv(tag(0), outB),
+      pair.a.send(tag(0), data),
+      pair.b.send(tag(0), data),
+    ]);
     expect([firstDifference(outA, data), firstDifference(outB, data)]).toEqual([-1, -1]);
     expect(most).toBeLessThanOrEqual(WINDOW_BYTES);
     expect(most).toBeGreaterThan(WINDOW_BYTES / 2);
@@ -190,7 +288,9 @@ function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void 
   it('lets a large message wait at the sender without holding up a small one', async () => {
     const { a, b } = links(await lanes());
     let sent = false;
-    const big = a.send(tag(1), ramp(3_000_000)).then(() => { sent = true; });
+    const big = a.send(tag(1), ramp(3_000_000)).then(() => {
+      sent = true;
+    });
     await a.send(tag(2), ramp(10));
     const small = new Float32Array(10);
     await b.recv(tag(2), small);
@@ -219,8 +319,14 @@ function messageChecks(lanes: () => Promise<LanesPair>, bigBytes: number): void 
 
 function failureChecks(lanes: () => Promise<LanesPair>): void {
   it('prints both signatures when the ends disagree', async () => {
-    for (const [data, out, kind] of [[ramp(10), ramp(9), 'gradient'], [ramp(10), new Uint32Array(10), 'gradient'], [ramp(10), ramp(10), 'barrier'],
-      [ramp(200_000), ramp(10), 'gradient'], [ramp(10), ramp(200_000), 'gradient'], [ramp(200_000), ramp(200_001), 'gradient']] as const) {
+    for (const [data, out, kind] of [
+      [ramp(10), ramp(9), 'gradient'],
+      [ramp(10), new Uint32Array(10), 'gradient'],
+      [ramp(10), ramp(10), 'barrier'],
+      [ramp(200_000), ramp(10), 'gradient'],
+      [ramp(10), ramp(200_000), 'gradient'],
+      [ramp(200_000), ramp(200_001), 'gradient'],
+    ] as const) {
       const { a, b } = links(await lanes());
       const sent = a.send(tag(5), data);
       const error = await rejection(b.recv(tag(5, 0, kind), out));
@@ -241,12 +347,14 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
       pair.a[lane].send(new Uint8Array([1, 2, 3, 4, 5]));
       const error = await received;
       expect([error.evidence, error.culprit]).toEqual(['corrupt', PEERS.a]);
-      expect((await rejection(b.recv(tag(2), ramp(1))))).toBe(error); // at once, with the same error
-      expect((await rejection(b.send(tag(2), ramp(1))))).toBe(error);
+      expect(await rejection(b.recv(tag(2), ramp(1)))).toBe(error); // at once, with the same error
+      expect(await rejection(b.send(tag(2), ramp(1)))).toBe(error);
     }
   });
 
-  it('drops and counts frames of another run or view', async () => { await checkOtherViewsAreDropped(await lanes()); });
+  it('drops and counts frames of another run or view', async () => {
+    await checkOtherViewsAreDropped(await lanes());
+  });
 
   it('catches a missing view check (seeded defect: the view of every frame is overwritten with ours)', async () => {
     const { a, b } = await lanes();
@@ -277,7 +385,11 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
     const sent = rejection(b.send(tag(2), ramp(1_000_000)));
     pair.a.bulk.close();
     pair.a.control.close();
-    expect([(await received).evidence, (await received).culprit, (await sent).evidence]).toEqual(['closed', PEERS.a, 'closed']);
+    expect([(await received).evidence, (await received).culprit, (await sent).evidence]).toEqual([
+      'closed',
+      PEERS.a,
+      'closed',
+    ]);
   });
 
   it('carries culprit, evidence and text of an abort, ahead of the bulk', async () => {
@@ -310,14 +422,24 @@ function failureChecks(lanes: () => Promise<LanesPair>): void {
 
   it('strikes a peer that sends what nobody awaits beyond the caps, or large messages unasked', async () => {
     const full = new Uint8Array(PAYLOAD_BYTES);
-    const floods: [count: number, payload: Uint8Array<ArrayBuffer>, total: number][] = [[9000, new Uint8Array(0), 0], [540, full, full.length], [1, new Uint8Array(4), 0xfffffffc]];
+    const floods: [count: number, payload: Uint8Array<ArrayBuffer>, total: number][] = [
+      [9000, new Uint8Array(0), 0],
+      [540, full, full.length],
+      [1, new Uint8Array(4), 0xfffffffc],
+    ];
     for (const [count, payload, total] of floods) {
       const pair = await lanes();
       const b = link(pair.b, 'b');
       const { bulk } = pair.a;
       for (let i = 0; i < count; i++) {
         bulk.send(encodeFrame({ ...linkFrame('data', RUN, VIEW, payload), ...tag(i), dtype: 'f32', total }));
-        if (bulk.bufferedAmount > WINDOW_BYTES) await Promise.race([b.failed, new Promise<void>((resolve) => { bulk.onDrain = resolve; })]);
+        if (bulk.bufferedAmount > WINDOW_BYTES)
+          await Promise.race([
+            b.failed,
+            new Promise<void>((resolve) => {
+              bulk.onDrain = resolve;
+            }),
+          ]);
       }
       const error = await b.failed;
       expect([error.evidence, error.culprit]).toEqual(['corrupt', PEERS.a]);

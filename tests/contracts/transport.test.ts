@@ -1,4 +1,5 @@
-// The transport contract over the wires that Node has, and what needs a virtual clock: silence, freezes, deadlines, late hellos.
+// The transport contract over the wires that Node has, and what needs a virtual clock: silence, freezes, deadlines,
+// late hellos.
 
 import { describe, expect, it } from 'vitest';
 import { ConfigError, PeerError } from '../../src/base/errors.ts';
@@ -9,7 +10,18 @@ import { encodeFrame, linkFrame } from '../../src/transport/frame.ts';
 import { loopbackMesh, loopbackPair } from '../../src/transport/loopback.ts';
 import { messagePortWire, relayWire } from '../../src/transport/message-port.ts';
 import type { Wire } from '../../src/transport/transport.ts';
-import { RUN, VIEW, WINDOW_BYTES, link, links, ramp, rejection, tag, tapped, transportContract } from './transport-contract.ts';
+import {
+  RUN,
+  VIEW,
+  WINDOW_BYTES,
+  link,
+  links,
+  ramp,
+  rejection,
+  tag,
+  tapped,
+  transportContract,
+} from './transport-contract.ts';
 import type { LanesPair } from './transport-contract.ts';
 
 function pairOf(make: () => readonly [Wire, Wire]): LanesPair {
@@ -31,17 +43,27 @@ function relayed(): readonly [Wire, Wire] {
 }
 
 transportContract('loopback', async () => pairOf(() => loopbackPair().ends));
-transportContract('loopback with delay and bandwidth', async () => pairOf(() => loopbackPair({ world: realWorld, delayMs: 1, bytesPerMs: 500_000 }).ends), { bigBytes: 8 << 20 });
+transportContract(
+  'loopback with delay and bandwidth',
+  async () => pairOf(() => loopbackPair({ world: realWorld, delayMs: 1, bytesPerMs: 500_000 }).ends),
+  { bigBytes: 8 << 20 },
+);
 transportContract('message-port', async () => pairOf(ports));
 transportContract('webrtc relay through a port', async () => pairOf(relayed), { bigBytes: 8 << 20 });
 
 it('a relay lets the worker feel the backpressure of the channel', async () => {
   const slow = loopbackPair({ world: realWorld, bytesPerMs: 50_000 });
   let most = 0;
-  const channel = tapped(slow.ends[0], (message, pass) => { pass(message); most = Math.max(most, slow.ends[0].bufferedAmount); });
+  const channel = tapped(slow.ends[0], (message, pass) => {
+    pass(message);
+    most = Math.max(most, slow.ends[0].bufferedAmount);
+  });
   const [control, { port1, port2 }] = [loopbackPair(), new MessageChannel()];
   relayWire(channel, port2);
-  const { a, b } = links({ a: { control: control.ends[0], bulk: messagePortWire(port1, 'webrtc relay') }, b: { control: control.ends[1], bulk: slow.ends[1] } });
+  const { a, b } = links({
+    a: { control: control.ends[0], bulk: messagePortWire(port1, 'webrtc relay') },
+    b: { control: control.ends[1], bulk: slow.ends[1] },
+  });
   const out = new Float32Array(1_000_000);
   await Promise.all([a.send(tag(0), ramp(1_000_000)), b.recv(tag(0), out)]);
   expect(most).toBeLessThanOrEqual(WINDOW_BYTES + LOW_WATER_BYTES);
@@ -53,7 +75,10 @@ describe('link under a virtual clock', () => {
   function quietPair(): { pair: LanesPair; quiet: { now: boolean } } {
     const quiet = { now: false };
     const pair = pairOf(() => loopbackPair().ends);
-    const mute = (wire: Wire): Wire => tapped(wire, (message, pass) => { if (!quiet.now) pass(message); });
+    const mute = (wire: Wire): Wire =>
+      tapped(wire, (message, pass) => {
+        if (!quiet.now) pass(message);
+      });
     return { pair: { a: { control: mute(pair.a.control), bulk: mute(pair.a.bulk) }, b: pair.b }, quiet };
   }
 
@@ -62,7 +87,9 @@ describe('link under a virtual clock', () => {
     const pair = pairOf(() => loopbackPair({ world, delayMs: 40 }).ends);
     const [a, b] = [link(pair.a, 'a', {}, world), link(pair.b, 'b', {}, world)];
     let failed = false;
-    void b.failed.then(() => { failed = true; });
+    void b.failed.then(() => {
+      failed = true;
+    });
     await world.advance(120_000);
     expect(failed).toBe(false);
     expect(a.stats.roundTripMs).toBe(80);
@@ -79,7 +106,9 @@ describe('link under a virtual clock', () => {
     const [, b] = [link(pair.a, 'a', {}, world), link(pair.b, 'b', {}, world)];
     const received = rejection(b.recv(tag(1), ramp(1)));
     let failed = false;
-    void b.failed.then(() => { failed = true; });
+    void b.failed.then(() => {
+      failed = true;
+    });
     await world.advance(3000);
     quiet.now = true;
     await world.advance(5900);
@@ -94,11 +123,17 @@ describe('link under a virtual clock', () => {
     for (const peerLives of [true, false]) {
       let skewMs = 0;
       const virtual = new VirtualWorld();
-      const own = { now: () => virtual.now() + skewMs, timer: virtual.timer.bind(virtual), randomBytes: virtual.randomBytes.bind(virtual) };
+      const own = {
+        now: () => virtual.now() + skewMs,
+        timer: virtual.timer.bind(virtual),
+        randomBytes: virtual.randomBytes.bind(virtual),
+      };
       const { pair, quiet } = quietPair();
       const [, b] = [link(pair.a, 'a', {}, virtual), link(pair.b, 'b', {}, own)];
       let evidence = 'none';
-      void b.failed.then((error) => { evidence = error.evidence; });
+      void b.failed.then((error) => {
+        evidence = error.evidence;
+      });
       await virtual.advance(2500);
       skewMs = 60_000; // the clock of b jumps: its tab slept for a minute
       quiet.now = !peerLives;
@@ -112,7 +147,11 @@ describe('link under a virtual clock', () => {
   it('does not count its own freeze towards the deadline of a receive', async () => {
     let skewMs = 0;
     const virtual = new VirtualWorld();
-    const own = { now: () => virtual.now() + skewMs, timer: virtual.timer.bind(virtual), randomBytes: virtual.randomBytes.bind(virtual) };
+    const own = {
+      now: () => virtual.now() + skewMs,
+      timer: virtual.timer.bind(virtual),
+      randomBytes: virtual.randomBytes.bind(virtual),
+    };
     const pair = pairOf(() => loopbackPair().ends);
     const [a, b] = [link(pair.a, 'a', {}, virtual), link(pair.b, 'b', { deadlineMs: 15_000 }, own)];
     const [first, second] = [new Float32Array(2), new Float32Array(2)];
@@ -136,7 +175,9 @@ describe('link under a virtual clock', () => {
     await world.advance(3000);
     const error = await received;
     expect(error.evidence).toBe('slow');
-    expect(error.message).toMatch(/group 1, operation 12, message 2: it did not send all-gather f32\[8\] within 15000 ms \(last heard \d+ ms ago\)/);
+    expect(error.message).toMatch(
+      /group 1, operation 12, message 2: it did not send all-gather f32\[8\] within 15000 ms \(last heard \d+ ms ago\)/,
+    );
   });
 
   it('joins with a peer whose link starts late, after our hello was lost in its older view', async () => {
@@ -158,8 +199,14 @@ describe('link under a virtual clock', () => {
     const pair = pairOf(() => loopbackPair().ends);
     const b = link(pair.b, 'b');
     void b.recv(tag(1), ramp(1));
-    await expect(b.recv(tag(1), ramp(1))).rejects.toThrow('internal: two receives of group 1, operation 1, message 0 from rank 4');
-    pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 5, receiver: 9, heard: false, lanes: 1, tuneMs: 0 }))));
+    await expect(b.recv(tag(1), ramp(1))).rejects.toThrow(
+      'internal: two receives of group 1, operation 1, message 0 from rank 4',
+    );
+    pair.a.control.send(
+      encodeFrame(
+        linkFrame('hello', RUN, VIEW, encodeHello({ sender: 5, receiver: 9, heard: false, lanes: 1, tuneMs: 0 })),
+      ),
+    );
     expect((await b.failed).message).toContain('it says that it is rank 5');
     expect(() => link(pair.a, 'a', { windowBytes: 65536 })).toThrow(ConfigError);
   });
@@ -167,8 +214,22 @@ describe('link under a virtual clock', () => {
   it('answers a peer that says hello without end only so often', async () => {
     const pair = pairOf(() => loopbackPair().ends);
     let answers = 0;
-    const b = link({ control: tapped(pair.b.control, (message, pass) => { answers++; pass(message); }), bulk: pair.b.bulk }, 'b');
-    for (let i = 0; i < 200; i++) pair.a.control.send(encodeFrame(linkFrame('hello', RUN, VIEW, encodeHello({ sender: 4, receiver: 9, heard: false, lanes: 1, tuneMs: 0 }))));
+    const b = link(
+      {
+        control: tapped(pair.b.control, (message, pass) => {
+          answers++;
+          pass(message);
+        }),
+        bulk: pair.b.bulk,
+      },
+      'b',
+    );
+    for (let i = 0; i < 200; i++)
+      pair.a.control.send(
+        encodeFrame(
+          linkFrame('hello', RUN, VIEW, encodeHello({ sender: 4, receiver: 9, heard: false, lanes: 1, tuneMs: 0 })),
+        ),
+      );
     expect((await b.failed).message).toContain('it said hello more than 64 times');
     expect(answers).toBeLessThan(70);
   });
@@ -189,7 +250,8 @@ describe('link under a virtual clock', () => {
 describe('loopbackMesh', () => {
   it('links every rank to every other and lets a rank be killed', async () => {
     const nodes = loopbackMesh(4, realWorld);
-    for (const { rank, links: own } of nodes) expect([...own.keys()].sort()).toEqual([0, 1, 2, 3].filter((peer) => peer !== rank));
+    for (const { rank, links: own } of nodes)
+      expect([...own.keys()].sort()).toEqual([0, 1, 2, 3].filter((peer) => peer !== rank));
     nodes[2]!.kill();
     for (const rank of [0, 1, 3]) {
       const error = await nodes[rank]!.links.get(2)!.failed;
@@ -204,7 +266,12 @@ describe('loopbackMesh', () => {
     const out = new Float32Array(250_000);
     let doneAt = 0;
     void nodes[0]!.links.get(1)!.send(tag(0), ramp(250_000));
-    void nodes[1]!.links.get(0)!.recv(tag(0), out).then(() => { doneAt = world.now(); });
+    void nodes[1]!.links
+      .get(0)!
+      .recv(tag(0), out)
+      .then(() => {
+        doneAt = world.now();
+      });
     await world.advance(3000);
     expect(out.at(-1)).toBe(249_999 % 65521);
     expect(doneAt).toBeGreaterThan(1000 + 10); // 1 MB at 1000 bytes per ms, and the way

@@ -6,8 +6,12 @@ import type { Kernel } from '../../src/device/kernel.ts';
 
 /** out += 1, said to be expensive. */
 const increment = {
-  name: 'increment', bindings: { out: 'rw' }, cost: () => ({ flops: 1e9, bytes: 4 }),
-  reference: ({ out }: Record<string, Float32Array>) => { out[0]++; },
+  name: 'increment',
+  bindings: { out: 'rw' },
+  cost: () => ({ flops: 1e9, bytes: 4 }),
+  reference: ({ out }: Record<string, Float32Array>) => {
+    out[0]++;
+  },
 } as unknown as Kernel;
 
 async function counter() {
@@ -23,7 +27,10 @@ test('a long submit lets other tasks of the thread in', async () => {
   const { device, launches, range } = await counter();
   let tasks = 0;
   let over = false;
-  const count = (): void => { tasks++; if (!over) setImmediate(count); };
+  const count = (): void => {
+    tasks++;
+    if (!over) setImmediate(count);
+  };
   setImmediate(count);
   expect(value(await device.submit(launches, [range]))).toBe(10);
   over = true;

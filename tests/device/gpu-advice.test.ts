@@ -8,7 +8,8 @@ const CHROME = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0';
 
 describe('advice', () => {
-  const all = (agent: string): string => [withoutWebGpu(agent, true), withoutAdapter(agent), whySoftware(agent), namelessAdapter(agent)].join('\n');
+  const all = (agent: string): string =>
+    [withoutWebGpu(agent, true), withoutAdapter(agent), whySoftware(agent), namelessAdapter(agent)].join('\n');
   it('speaks of Firefox in Firefox, and of Chrome elsewhere', () => {
     expect(all(FIREFOX)).toMatch(/dom\.webgpu\.enabled[^]*about:support/);
     expect(all(FIREFOX)).not.toMatch(/chrome|Firefox 141/i);
@@ -16,11 +17,16 @@ describe('advice', () => {
     expect(all(CHROME)).not.toMatch(/about:/);
   });
   it('names the way without a GPU in every browser, and not where there is no page', () => {
-    for (const agent of [FIREFOX, CHROME]) for (const text of [withoutWebGpu(agent, true), withoutAdapter(agent)]) expect(text).toMatch(/#backend=cpu in the link$/);
+    for (const agent of [FIREFOX, CHROME])
+      for (const text of [withoutWebGpu(agent, true), withoutAdapter(agent)])
+        expect(text).toMatch(/#backend=cpu in the link$/);
     expect(withoutAdapter('')).not.toContain('#');
   });
   it('says that http is why', () => {
-    for (const agent of [FIREFOX, CHROME]) expect(withoutWebGpu(agent, false)).toBe('device: this page has no WebGPU, because it came over http; use https or localhost');
+    for (const agent of [FIREFOX, CHROME])
+      expect(withoutWebGpu(agent, false)).toBe(
+        'device: this page has no WebGPU, because it came over http; use https or localhost',
+      );
   });
 });
 
@@ -28,7 +34,11 @@ describe('waits for the GPU', () => {
   const took = (...waits: number[]) => {
     let nowMs = 0;
     let asked = 0;
-    const device = { idle: async () => { nowMs += waits[asked++ % waits.length]!; } };
+    const device = {
+      idle: async () => {
+        nowMs += waits[asked++ % waits.length]!;
+      },
+    };
     return coarseWaitMs(device, { now: () => nowMs }).then((ms) => ({ ms, asked }));
   };
   it('are coarse where even the shortest of several is long', async () => {

@@ -1,5 +1,5 @@
-// A software adapter that begins at once: what runs first compiles quickly, everything else waits for the steps, nothing runs unchecked but that, and what was
-// decided is not measured again.
+// A software adapter that begins at once: what runs first compiles quickly, everything else waits for the steps,
+// nothing runs unchecked but that, and what was decided is not measured again.
 
 import { expect, test } from 'vitest';
 import { ComputedWronglyError, SelfCheckError } from '../../src/base/errors.ts';
@@ -22,8 +22,10 @@ function bench(options: Partial<QualifierOptions> = {}) {
   const qualifier = new Qualifier({ world, version: 'test', tuneMs: 20_000, later: true, ...options });
   const device = fakeDevice(world, qualifier);
   const plan = (kernel: Kernel, params: Params = PARAMS) => device.qualify!([{ kernel, params, count: 1 }]);
-  const begins = (kernel: Kernel, params: Params = PARAMS): string => chooseVariant(kernel, params, device.features, qualifier.choose).variant.name;
-  const better = (kernel: Kernel, params: Params = PARAMS): string | undefined => qualifier.better(kernel, params)?.variant;
+  const begins = (kernel: Kernel, params: Params = PARAMS): string =>
+    chooseVariant(kernel, params, device.features, qualifier.choose).variant.name;
+  const better = (kernel: Kernel, params: Params = PARAMS): string | undefined =>
+    qualifier.better(kernel, params)?.variant;
   /** Slices until nothing is left; how many there were. */
   const improve = async (): Promise<number> => {
     for (let slices = 1; slices < 1000; slices++) if (await qualifier.improve(device)) return slices;
@@ -34,8 +36,17 @@ function bench(options: Partial<QualifierOptions> = {}) {
 
 /** `large` is the guess, `small` compiles quickly. */
 function twoTiles(large: Partial<Behaviour> = {}, small: Partial<Behaviour> = {}, name = 'fake'): Kernel {
-  const kernel = fakeKernel({ large: { runMs: 3, compileMs: 175, ...large }, small: { runMs: 9, compileMs: 60, ...small } }, {}, name);
-  return { ...kernel, variants: kernel.variants.map((variant) => (variant.name === 'small' ? { ...variant, quick: () => true } : variant)) };
+  const kernel = fakeKernel(
+    { large: { runMs: 3, compileMs: 175, ...large }, small: { runMs: 9, compileMs: 60, ...small } },
+    {},
+    name,
+  );
+  return {
+    ...kernel,
+    variants: kernel.variants.map((variant) =>
+      variant.name === 'small' ? { ...variant, quick: () => true } : variant,
+    ),
+  };
 }
 
 /** A GPU that takes everything and computes nothing. */
@@ -43,17 +54,39 @@ function fakeGpu(maxComputeWorkgroupsPerDimension: number): GpuContext {
   const nothing = () => ({});
   const device = {
     limits: { maxBufferSize: 1e9, maxStorageBufferBindingSize: 1e9, maxComputeWorkgroupsPerDimension },
-    pushErrorScope: nothing, popErrorScope: async () => null, createBuffer: nothing, createBindGroupLayout: nothing, createPipelineLayout: nothing,
-    createShaderModule: nothing, createBindGroup: nothing, createComputePipelineAsync: async () => ({ getBindGroupLayout: nothing }),
+    pushErrorScope: nothing,
+    popErrorScope: async () => null,
+    createBuffer: nothing,
+    createBindGroupLayout: nothing,
+    createPipelineLayout: nothing,
+    createShaderModule: nothing,
+    createBindGroup: nothing,
+    createComputePipelineAsync: async () => ({ getBindGroupLayout: nothing }),
   };
   const { adapter, features } = fakeDevice(new ClockWorld());
   const compiling = { asked: 0, done: 0, listeners: new Set() };
-  return { device, adapter, features, pipelines: new Map(), compiling, lost: new Promise(() => {}), failure: undefined } as unknown as GpuContext;
+  return {
+    device,
+    adapter,
+    features,
+    pipelines: new Map(),
+    compiling,
+    lost: new Promise(() => {}),
+    failure: undefined,
+  } as unknown as GpuContext;
 }
 
 function memoryStore(): TuneStore & { readonly texts: Map<string, string> } {
   const texts = new Map<string, string>();
-  return { texts, async read(key) { return texts.get(key); }, async write(key, text) { texts.set(key, text); } };
+  return {
+    texts,
+    async read(key) {
+      return texts.get(key);
+    },
+    async write(key, text) {
+      texts.set(key, text);
+    },
+  };
 }
 
 test('nothing is checked, measured or compiled before the first step; then what is faster and right wins', async () => {
@@ -100,7 +133,9 @@ test('what was decided is not measured again, though nothing was gained', async 
   await second.plan(kernel);
   expect(await second.improve()).toBe(1);
   expect(second.device.ran).toEqual([]);
-  expect((await second.device.qualify!([])).decisions).toMatchObject([{ variant: 'small', remembered: true, complete: true }]);
+  expect((await second.device.qualify!([])).decisions).toMatchObject([
+    { variant: 'small', remembered: true, complete: true },
+  ]);
 });
 
 test('what was found is applied at once on the next visit, without running anything', async () => {
@@ -152,7 +187,10 @@ test('a kernel of which every variant is known to be wrong is refused before the
 test('while another tab works nothing is done, and then its result is taken', async () => {
   const store = memoryStore();
   let busy = true;
-  const { plan, qualifier, device, better } = bench({ store, turn: (work) => (busy ? Promise.resolve(undefined) : work()) });
+  const { plan, qualifier, device, better } = bench({
+    store,
+    turn: (work) => (busy ? Promise.resolve(undefined) : work()),
+  });
   await plan(twoTiles());
   expect(await qualifier.improve(device)).toBe(false);
   expect(device.ran).toEqual([]);
@@ -192,13 +230,21 @@ test('launches that are planned later are checked too', async () => {
 test('times of a browser that answers every wait late decide nothing, which is told once', async () => {
   const { plan, better, improve, device, world } = bench();
   let waits = 0;
-  device.idle = async () => { waits++; world.ms += 100; };
+  device.idle = async () => {
+    waits++;
+    world.ms += 100;
+  };
   await plan(twoTiles());
   await improve();
   await plan(twoTiles({}, {}, 'late'));
   await improve();
   const { checks, decisions, notes } = await device.qualify!([]);
-  expect([better(twoTiles()), checks.map(({ variant }) => variant), decisions, waits]).toEqual(['small', ['small', 'small'], [], 3]);
+  expect([better(twoTiles()), checks.map(({ variant }) => variant), decisions, waits]).toEqual([
+    'small',
+    ['small', 'small'],
+    [],
+    3,
+  ]);
   expect(notes).toEqual([expect.stringContaining('after 100 ms at the earliest, so its times decide nothing')]);
 });
 
@@ -216,8 +262,14 @@ test('a swap changes launches in place, once everything is compiled', async () =
   let left = 2;
   const problems: string[] = [];
   const swap = new LaunchSwap({
-    improve: async () => --left <= 0, slices: () => 2, choose: () => choice('large'), onProblem: (text) => problems.push(text),
-    compile: () => new Promise((resolve) => { compiled = () => resolve(becomes); }),
+    improve: async () => --left <= 0,
+    slices: () => 2,
+    choose: () => choice('large'),
+    onProblem: (text) => problems.push(text),
+    compile: () =>
+      new Promise((resolve) => {
+        compiled = () => resolve(becomes);
+      }),
   });
   const launches: SwappableLaunch[] = [0, 1].map(() => ({ variant: 'small', pipeline: began, grid: [1, 1, 1] }));
   for (const launch of launches) swap.track(kernel, PARAMS, choice('small'), launch);
@@ -241,8 +293,13 @@ test('a better variant that cannot be compiled is left out and told', async () =
   const problems: string[] = [];
   let slices = 0;
   const swap = new LaunchSwap({
-    improve: async () => true, slices: () => slices++, choose: () => choice('large'), onProblem: (text) => problems.push(text),
-    compile: async () => { throw new Error('too long'); },
+    improve: async () => true,
+    slices: () => slices++,
+    choose: () => choice('large'),
+    onProblem: (text) => problems.push(text),
+    compile: async () => {
+      throw new Error('too long');
+    },
   });
   const launch: SwappableLaunch = { variant: 'small', pipeline: {} as GPUComputePipeline, grid: [1, 1, 1] };
   swap.track(kernel, PARAMS, choice('small'), launch);
@@ -255,21 +312,32 @@ test('a better variant that cannot be compiled is left out and told', async () =
 
 test('a better variant with more workgroups than the adapter can run is left out and told', async () => {
   const plain = twoTiles();
-  const variants = plain.variants.map((one) => (one.name === 'large' ? { ...one, grid: ({ N }: Params) => [N, 1, 1] as const } : one));
+  const variants = plain.variants.map((one) =>
+    one.name === 'large' ? { ...one, grid: ({ N }: Params) => [N, 1, 1] as const } : one,
+  );
   const kernel: Kernel = { ...plain, variants };
   const problems: string[] = [];
   const qualifier = {
-    isLater: () => true, choose: () => ({ variant: 'small' }), note: (text: string) => problems.push(text),
-    improve: async () => true, slices: 1, better: () => ({ variant: 'large' }),
+    isLater: () => true,
+    choose: () => ({ variant: 'small' }),
+    note: (text: string) => problems.push(text),
+    improve: async () => true,
+    slices: 1,
+    better: () => ({ variant: 'large' }),
   };
   const device = deviceOf(fakeGpu(500), { qualifier: qualifier as unknown as Qualifier });
   const buffer = device.alloc(4, 'input', 'x');
   const io = { x: { buffer, offset: 0, bytes: 4 }, out: { buffer, offset: 0, bytes: 4 } };
-  const [large, fits] = [await device.prepare(kernel, PARAMS, io), await device.prepare(kernel, { ...PARAMS, N: 500 }, io)];
+  const [large, fits] = [
+    await device.prepare(kernel, PARAMS, io),
+    await device.prepare(kernel, { ...PARAMS, N: 500 }, io),
+  ];
   await device.later!.work();
   await expect.poll(() => device.later!.settled).toBe(true);
   expect([device.later!.swap(), large.variant, fits.variant]).toEqual([1, 'small', 'large']);
-  expect(problems).toEqual([expect.stringMatching(/^fake goes on as it began: .*fake\/large: 1000 x 1 x 1 workgroups, at most 500/)]);
+  expect(problems).toEqual([
+    expect.stringMatching(/^fake goes on as it began: .*fake\/large: 1000 x 1 x 1 workgroups, at most 500/),
+  ]);
 });
 
 test('choices are made anew only after a slice of any rank, or for new launches', async () => {
@@ -277,13 +345,25 @@ test('choices are made anew only after a slice of any rank, or for new launches'
   const [mine, theirs] = [twoTiles({}, {}, 'mine'), twoTiles({}, {}, 'theirs')];
   await plan(mine);
   const other = fakeDevice(world, qualifier);
-  const choice = (kernel: Kernel, variant: string) => chooseVariant(kernel, PARAMS, other.features, () => ({ variant }));
+  const choice = (kernel: Kernel, variant: string) =>
+    chooseVariant(kernel, PARAMS, other.features, () => ({ variant }));
   let asked = 0;
   const swap = new LaunchSwap({
-    improve: () => qualifier.improve(other), slices: () => qualifier.slices, compile: async () => ({}) as GPUComputePipeline, onProblem: () => {},
-    choose(kernel) { asked++; return choice(kernel, qualifier.better(kernel, PARAMS)?.variant ?? 'small'); },
+    improve: () => qualifier.improve(other),
+    slices: () => qualifier.slices,
+    compile: async () => ({}) as GPUComputePipeline,
+    onProblem: () => {},
+    choose(kernel) {
+      asked++;
+      return choice(kernel, qualifier.better(kernel, PARAMS)?.variant ?? 'small');
+    },
   });
-  const track = (kernel: Kernel): void => swap.track(kernel, PARAMS, choice(kernel, 'small'), { variant: 'small', pipeline: {} as GPUComputePipeline, grid: [1, 1, 1] });
+  const track = (kernel: Kernel): void =>
+    swap.track(kernel, PARAMS, choice(kernel, 'small'), {
+      variant: 'small',
+      pipeline: {} as GPUComputePipeline,
+      grid: [1, 1, 1],
+    });
   const settle = async (): Promise<void> => {
     for (let step = 0; step < 3; step++) await swap.work();
     await expect.poll(() => swap.settled).toBe(true);

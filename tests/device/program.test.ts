@@ -1,4 +1,5 @@
-// Programs and plans on the references: slots, pooled tensors, host steps beside the device, and memory that comes back.
+// Programs and plans on the references: slots, pooled tensors, host steps beside the device, and memory that comes
+// back.
 
 import { describe, expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
@@ -25,7 +26,11 @@ describe('slots', () => {
     program.keep(x, out);
     const plans = await program.finish();
     for (const slot of [0, 1]) {
-      program.write(x, slot, Float32Array.from([1, 2, 3, 4], (v) => v * (slot + 1)));
+      program.write(
+        x,
+        slot,
+        Float32Array.from([1, 2, 3, 4], (v) => v * (slot + 1)),
+      );
       await plans.get('F')!.run(slot);
     }
     for (const slot of [0, 1]) await plans.get('B')!.run(slot);
@@ -48,27 +53,54 @@ describe('pool', () => {
   test('tensors take turns, but never while both live', () => {
     const steps: Step[] = [];
     let id = 0;
-    const tensor = (): Tensor => ({ shape: [64], dtype: 'f32', label: 't', offset: 0, storage: { kind: 'auto', id: id++, bytes: 256, label: 't' } });
+    const tensor = (): Tensor => ({
+      shape: [64],
+      dtype: 'f32',
+      label: 't',
+      offset: 0,
+      storage: { kind: 'auto', id: id++, bytes: 256, label: 't' },
+    });
     const chain = Array.from({ length: 6 }, tensor);
-    for (let i = 0; i + 1 < chain.length; i++) steps.push({ kind: 'launch', kernel: add as never, io: { a: chain[i], b: chain[i], out: chain[i + 1] }, params: {} });
+    for (let i = 0; i + 1 < chain.length; i++)
+      steps.push({
+        kind: 'launch',
+        kernel: add as never,
+        io: { a: chain[i], b: chain[i], out: chain[i + 1] },
+        params: {},
+      });
     const { pool, poolSizes, perSlot } = placeTensors(new Map([['F', steps]]), new Set());
     expect(perSlot.size).toBe(0);
     expect(poolSizes).toEqual([256, 256]);
-    for (let i = 0; i + 1 < chain.length; i++) expect(pool.get(chain[i].storage)).not.toBe(pool.get(chain[i + 1].storage));
+    for (let i = 0; i + 1 < chain.length; i++)
+      expect(pool.get(chain[i].storage)).not.toBe(pool.get(chain[i + 1].storage));
   });
 
   test('what a host step writes is not given away before its wait', () => {
     let id = 0;
-    const tensor = (): Tensor => ({ shape: [64], dtype: 'f32', label: 't', offset: 0, storage: { kind: 'auto', id: id++, bytes: 256, label: 't' } });
+    const tensor = (): Tensor => ({
+      shape: [64],
+      dtype: 'f32',
+      label: 't',
+      offset: 0,
+      storage: { kind: 'auto', id: id++, bytes: 256, label: 't' },
+    });
     const [x, received, a, b] = [tensor(), tensor(), tensor(), tensor()];
     const ticket = { id: 99, name: 'ring' };
-    const { pool } = placeTensors(new Map([['F', [
-      { kind: 'host', ticket, reads: [x], writes: [received], run: async () => {} },
-      { kind: 'launch', kernel: add as never, io: { a: x, b: x, out: a }, params: {} },
-      { kind: 'launch', kernel: add as never, io: { a, b: a, out: b }, params: {} },
-      { kind: 'wait', ticket },
-      { kind: 'launch', kernel: add as never, io: { a: received, b, out: b }, params: {} },
-    ] satisfies Step[]]]), new Set());
+    const { pool } = placeTensors(
+      new Map([
+        [
+          'F',
+          [
+            { kind: 'host', ticket, reads: [x], writes: [received], run: async () => {} },
+            { kind: 'launch', kernel: add as never, io: { a: x, b: x, out: a }, params: {} },
+            { kind: 'launch', kernel: add as never, io: { a, b: a, out: b }, params: {} },
+            { kind: 'wait', ticket },
+            { kind: 'launch', kernel: add as never, io: { a: received, b, out: b }, params: {} },
+          ] satisfies Step[],
+        ],
+      ]),
+      new Set(),
+    );
     const own = pool.get(received.storage);
     for (const other of [a, b]) expect(pool.get(other.storage)).not.toBe(own);
   });
@@ -81,10 +113,21 @@ describe('host steps', () => {
     const r = program.recorder('F');
     const seen: string[] = [];
     let release = (): void => {};
-    const gate = new Promise<void>((resolve) => { release = resolve; });
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const [first, second] = [program.tensor([4]), program.tensor([4])];
-    const slow = r.host('slow', [x], [first], async ([data], [out]) => { seen.push('slow starts'); await gate; out.set(data); seen.push('slow ends'); });
-    const quick = r.host('quick', [x], [second], async ([data], [out]) => { seen.push('quick'); out.set(data); release(); });
+    const slow = r.host('slow', [x], [first], async ([data], [out]) => {
+      seen.push('slow starts');
+      await gate;
+      out.set(data);
+      seen.push('slow ends');
+    });
+    const quick = r.host('quick', [x], [second], async ([data], [out]) => {
+      seen.push('quick');
+      out.set(data);
+      release();
+    });
     r.wait(quick);
     r.wait(slow);
     const out = sum(r, first, second);
@@ -100,7 +143,11 @@ describe('host steps', () => {
     const program = new Program(createCpuDevice());
     const x = program.tensor([4]);
     const r = program.recorder('F');
-    r.wait(r.host('broken', [x], [], async () => { throw new Error('the link is down'); }));
+    r.wait(
+      r.host('broken', [x], [], async () => {
+        throw new Error('the link is down');
+      }),
+    );
     program.keep(x);
     const plans = await program.finish();
     await expect(plans.get('F')!.run()).rejects.toThrow('the link is down');

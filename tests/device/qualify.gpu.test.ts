@@ -17,19 +17,40 @@ import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 const context = await openGpu(await nodeGpu());
 afterAll(() => context.device.destroy());
 
-const plain = { BATCH: 1, TRANS_A: 0, TRANS_B: 0, A_BATCH: 0, B_BATCH: 0, BIAS: 0, ACT: 0, RESIDUAL: 0, ACCUMULATE: 0, SCALE: 1 };
-const shapes = [{ ...plain, M: 256, N: 256, K: 64 }, { ...plain, TRANS_B: 1, M: 64, N: 64, K: 64 }];
+const plain = {
+  BATCH: 1,
+  TRANS_A: 0,
+  TRANS_B: 0,
+  A_BATCH: 0,
+  B_BATCH: 0,
+  BIAS: 0,
+  ACT: 0,
+  RESIDUAL: 0,
+  ACCUMULATE: 0,
+  SCALE: 1,
+};
+const shapes = [
+  { ...plain, M: 256, N: 256, K: 64 },
+  { ...plain, TRANS_B: 1, M: 64, N: 64, K: 64 },
+];
 
 test('tunes matmul on two shapes and chooses what was measured and right', async () => {
   const kernel: Kernel = matmul;
-  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: scaledLimit(1500), checkMs: PATIENCE_MS });
+  const qualifier = new Qualifier({
+    world: realWorld,
+    version: 'test',
+    tuneMs: scaledLimit(1500),
+    checkMs: PATIENCE_MS,
+  });
   const device = deviceOf(context, { qualifier });
   const certificate = await device.qualify!(shapes.map((params) => ({ kernel, params, count: 1 })));
   expect(certificate.decisions.length).toBeGreaterThan(0);
   for (const decision of certificate.decisions) {
     expect(decision.candidates.some((one) => samePick(one, decision))).toBe(true);
     expect(decision.refused.some((one) => samePick(one, decision))).toBe(false);
-    expect(chooseVariant(kernel, decision.params, device.features, qualifier.choose).variant.name).toBe(decision.variant);
+    expect(chooseVariant(kernel, decision.params, device.features, qualifier.choose).variant.name).toBe(
+      decision.variant,
+    );
   }
   expect(certificate.checks.every(({ error }) => error <= 1)).toBe(true);
   expect(certificate.unchecked).toEqual([]);
@@ -49,7 +70,9 @@ const N: u32 = 1u;
   out[id.x] = x[id.x] + 1.0 + 0.0 * sum;
 }`;
 
-/** The same, plus what lane 0 of a subgroup has less what it should have: right only if a subgroup has SUBGROUP lanes. */
+/**
+ * The same, plus what lane 0 of a subgroup has less what it should have: right only if a subgroup has SUBGROUP lanes.
+ */
 const grouped = `enable subgroups;
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
@@ -63,9 +86,16 @@ const SUBGROUP: u32 = 4u;
 
 function plusOne(name: string, variants: readonly Variant[]): Kernel {
   return defineKernel({
-    name, bindings: { x: 'read', out: 'read_write' }, params: { N: 'elements' }, variants, cost: ({ N }) => ({ flops: N, bytes: 8 * N }),
-    reference({ x, out }, { N }) { for (let i = 0; i < N; i++) out[i] = x[i] + 1; },
-    sizes: ({ N }) => ({ x: N, out: N }), cases: [{ N: 1 }, { N: 65 }],
+    name,
+    bindings: { x: 'read', out: 'read_write' },
+    params: { N: 'elements' },
+    variants,
+    cost: ({ N }) => ({ flops: N, bytes: 8 * N }),
+    reference({ x, out }, { N }) {
+      for (let i = 0; i < N; i++) out[i] = x[i] + 1;
+    },
+    sizes: ({ N }) => ({ x: N, out: N }),
+    cases: [{ N: 1 }, { N: 65 }],
   }) as unknown as Kernel;
 }
 
@@ -74,9 +104,18 @@ const slow: Variant = { name: 'slow', source: right(50), grid };
 const wrong: Variant = { name: 'wrong', source: right(1).replace('+ 1.0', '+ 1.1'), grid };
 const nan: Variant = { name: 'nan', source: right(1).replace('0.0 * sum', 'sqrt(-1.0 - abs(sum))'), grid };
 
-async function qualify(kernel: Kernel, tuneMs: number, subgroupSize = context.features.subgroupSize): Promise<{ certificate: Certificate; chosen: string }> {
+async function qualify(
+  kernel: Kernel,
+  tuneMs: number,
+  subgroupSize = context.features.subgroupSize,
+): Promise<{ certificate: Certificate; chosen: string }> {
   const features = { ...context.features, subgroupSize };
-  const qualifier = new Qualifier({ world: realWorld, version: 'test', tuneMs: tuneMs && scaledLimit(tuneMs), checkMs: PATIENCE_MS });
+  const qualifier = new Qualifier({
+    world: realWorld,
+    version: 'test',
+    tuneMs: tuneMs && scaledLimit(tuneMs),
+    checkMs: PATIENCE_MS,
+  });
   const device = deviceOf({ ...context, features }, { qualifier });
   try {
     const certificate = await device.qualify!([{ kernel, params: { N: 1000 }, count: 1 }]);
@@ -97,7 +136,9 @@ test.each([500, 0])('what is faster but wrong, or no number, is refused with %i 
 test('if all variants are wrong the device may not join, and says why', async () => {
   const kernel = plusOne('plus one', [wrong, nan]);
   await expect(qualify(kernel, 500)).rejects.toThrow(SelfCheckError);
-  await expect(qualify(kernel, 0)).rejects.toThrow(/computes plus one wrongly in every variant \(wrong: its result is .* off; nan: .* no numbers\)/);
+  await expect(qualify(kernel, 0)).rejects.toThrow(
+    /computes plus one wrongly in every variant \(wrong: its result is .* off; nan: .* no numbers\)/,
+  );
 });
 
 test('an adapter that lies about its subgroup size runs no variant that depends on it', async () => {
@@ -114,7 +155,9 @@ test('an adapter that lies about its subgroup size runs no variant that depends 
 });
 
 test('a device that is lost while it measures says so', async () => {
-  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: PATIENCE_MS }) });
+  const device = await createWebGpuDevice(await nodeGpu(), {
+    qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: PATIENCE_MS }),
+  });
   const time = device.time!.bind(device);
   let measurements = 0;
   // Lost while its second measurement is under way.
@@ -125,6 +168,8 @@ test('a device that is lost while it measures says so', async () => {
       return running;
     },
   });
-  await expect(device.qualify!(shapes.map((params) => ({ kernel: matmul, params, count: 1 })))).rejects.toThrow(DeviceLostError);
+  await expect(device.qualify!(shapes.map((params) => ({ kernel: matmul, params, count: 1 })))).rejects.toThrow(
+    DeviceLostError,
+  );
   expect(measurements).toBe(2);
 });

@@ -1,4 +1,5 @@
-// The tuner and the self-check on a device with a clock of its own: what is measured decides, what is wrong never runs, and a store costs nothing but time.
+// The tuner and the self-check on a device with a clock of its own: what is measured decides, what is wrong never runs,
+// and a store costs nothing but time.
 
 import { expect, test } from 'vitest';
 import { DeviceLostError, SelfCheckError } from '../../src/base/errors.ts';
@@ -18,8 +19,10 @@ function bench(options: Partial<QualifierOptions> = {}) {
   const world = new ClockWorld();
   const qualifier = new Qualifier({ world, version: 'test', tuneMs: 2000, ...options });
   const device = fakeDevice(world, qualifier);
-  const qualify = (kernel: Kernel, params: Params = PARAMS): Promise<Certificate> => device.qualify!([{ kernel, params, count: 1 }]);
-  const chosen = (kernel: Kernel, params: Params = PARAMS): string => chooseVariant(kernel, params, device.features, qualifier.choose).variant.name;
+  const qualify = (kernel: Kernel, params: Params = PARAMS): Promise<Certificate> =>
+    device.qualify!([{ kernel, params, count: 1 }]);
+  const chosen = (kernel: Kernel, params: Params = PARAMS): string =>
+    chooseVariant(kernel, params, device.features, qualifier.choose).variant.name;
   return { world, device, qualifier, qualify, chosen };
 }
 
@@ -28,7 +31,9 @@ test('the fastest right variant runs, and says why', async () => {
   const { qualify, chosen } = bench();
   const certificate = await qualify(kernel);
   expect(chosen(kernel)).toBe('quick');
-  expect(explain(certificate.decisions[0])).toBe("fake takes quick (3.00 ms by the wall clock) instead of slow (9.00 ms by the wall clock): 3.00 times as fast.");
+  expect(explain(certificate.decisions[0])).toBe(
+    'fake takes quick (3.00 ms by the wall clock) instead of slow (9.00 ms by the wall clock): 3.00 times as fast.',
+  );
   expect(summary(certificate)).toContain('tuned 1 shapes');
 });
 
@@ -59,16 +64,22 @@ test.each([0, 2000])('if all are wrong the device may not join (%i ms to tune)',
   const { qualify, qualifier } = bench({ tuneMs });
   const error = await qualify(kernel).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(SelfCheckError);
-  expect((error as SelfCheckError).message).toMatch(/^self-check: this adapter computes fake wrongly in every variant \(one: .*times the allowed error off; two: .*no numbers\); update/);
+  expect((error as SelfCheckError).message).toMatch(
+    /^self-check: this adapter computes fake wrongly in every variant \(one: .*times the allowed error off; two: .*no numbers\); update/,
+  );
   expect((error as SelfCheckError).reasons).toHaveProperty('two');
   // The next caller's turn comes all the same.
   const other = fakeKernel({ fine: { runMs: 1 } }, {}, 'other');
-  expect((await qualifier.qualify(fakeDevice(new ClockWorld()), [{ kernel: other, params: PARAMS, count: 1 }])).checks).toHaveLength(1);
+  expect(
+    (await qualifier.qualify(fakeDevice(new ClockWorld()), [{ kernel: other, params: PARAMS, count: 1 }])).checks,
+  ).toHaveLength(1);
 });
 
 test('a device that is lost in the middle says so', async () => {
   const { qualify } = bench();
-  await expect(qualify(fakeKernel({ slow: { runMs: 9 }, bad: { runMs: 3, wrong: 'lost' } }))).rejects.toThrow(DeviceLostError);
+  await expect(qualify(fakeKernel({ slow: { runMs: 9 }, bad: { runMs: 3, wrong: 'lost' } }))).rejects.toThrow(
+    DeviceLostError,
+  );
 });
 
 test('the time is kept: nothing is compiled after it, and most work comes first', async () => {
@@ -76,7 +87,10 @@ test('the time is kept: nothing is compiled after it, and most work comes first'
   const [big, small] = [fakeKernel(variants, {}, 'big'), fakeKernel(variants, {}, 'small')];
   const { qualifier, device, world } = bench({ tuneMs: 1000 });
   const startMs = world.now();
-  const certificate = await qualifier.qualify(device, [{ kernel: small, params: { N: 1000, FACTOR: 2 }, count: 1 }, { kernel: big, params: { N: 9000, FACTOR: 2 }, count: 9 }]);
+  const certificate = await qualifier.qualify(device, [
+    { kernel: small, params: { N: 1000, FACTOR: 2 }, count: 1 },
+    { kernel: big, params: { N: 9000, FACTOR: 2 }, count: 9 },
+  ]);
   expect(device.compiled.filter((name) => name.startsWith('big')).length).toBeGreaterThan(1);
   expect(certificate.decisions.map(({ kernel, complete }) => [kernel, complete])).toEqual([['big', false]]);
   // The budget, the defaults of both (which the plan compiles anyway), and one more compile with its measurement.
@@ -88,7 +102,9 @@ test('a candidate that is far too slow is measured once', async () => {
   const kernel = fakeKernel({ quick: { runMs: 10 }, awful: { runMs: 500 } });
   const { qualify, world, chosen } = bench();
   const startMs = world.now();
-  const { decisions: [{ candidates }] } = await qualify(kernel);
+  const {
+    decisions: [{ candidates }],
+  } = await qualify(kernel);
   expect(candidates[1]).toMatchObject({ variant: 'awful', abandoned: true, samples: 1 });
   expect(world.now() - startMs).toBeLessThan(1200);
   expect(chosen(kernel)).toBe('quick');
@@ -98,9 +114,15 @@ test('timestamps decide only where the wall clock does not contradict them', asy
   const lying = fakeKernel({ honest: { runMs: 5, gpuMs: 4 }, liar: { runMs: 9, gpuMs: 0.5 } });
   const zero = fakeKernel({ slow: { runMs: 5, gpuMs: 0 }, quick: { runMs: 3, gpuMs: 0 } });
   const clear = fakeKernel({ slow: { runMs: 5, gpuMs: 4 }, quick: { runMs: 4.9, gpuMs: 1 } });
-  for (const [kernel, variant, clock] of [[lying, 'honest', 'gpu'], [zero, 'quick', 'wall'], [clear, 'quick', 'gpu']] as const) {
+  for (const [kernel, variant, clock] of [
+    [lying, 'honest', 'gpu'],
+    [zero, 'quick', 'wall'],
+    [clear, 'quick', 'gpu'],
+  ] as const) {
     const { qualify, chosen } = bench();
-    const { decisions: [{ candidates }] } = await qualify(kernel);
+    const {
+      decisions: [{ candidates }],
+    } = await qualify(kernel);
     expect(chosen(kernel)).toBe(variant);
     expect(candidates.map((one) => one.clock)).toEqual([clock, clock]);
   }
@@ -110,9 +132,15 @@ test('timestamps decide only where the wall clock does not contradict them', asy
 function memoryStore(text?: string): TuneStore & { texts: Map<string, string>; reads: number } {
   const texts = new Map<string, string>();
   const store = {
-    texts, reads: 0,
-    async read(key: string) { store.reads++; return texts.get(key) ?? text; },
-    async write(key: string, value: string) { texts.set(key, value); },
+    texts,
+    reads: 0,
+    async read(key: string) {
+      store.reads++;
+      return texts.get(key) ?? text;
+    },
+    async write(key: string, value: string) {
+      texts.set(key, value);
+    },
   };
   return store;
 }
@@ -145,7 +173,9 @@ test('a changed source is measured and checked anew', async () => {
 
 test('measuring goes on where the last session stopped', async () => {
   const store = memoryStore();
-  const kernel = fakeKernel(Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])));
+  const kernel = fakeKernel(
+    Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])),
+  );
   const measured: number[] = [];
   let complete = false;
   for (let session = 0; session < 8 && !complete; session++) {
@@ -177,10 +207,16 @@ test.each([
 });
 
 test('a store that cannot be read or is full costs a note', async () => {
-  const store: TuneStore = { read: () => Promise.reject(new Error('blocked')), write: () => Promise.reject(new Error('quota exceeded')) };
+  const store: TuneStore = {
+    read: () => Promise.reject(new Error('blocked')),
+    write: () => Promise.reject(new Error('quota exceeded')),
+  };
   const { qualify, chosen } = bench({ store });
   const { notes } = await qualify(quickSlow());
-  expect(notes).toEqual(['what was remembered could not be read (Error: blocked), so it was measured anew', 'the result could not be kept (Error: quota exceeded), so the next start measures again']);
+  expect(notes).toEqual([
+    'what was remembered could not be read (Error: blocked), so it was measured anew',
+    'the result could not be kept (Error: quota exceeded), so the next start measures again',
+  ]);
   expect(chosen(quickSlow())).toBe('quick');
 });
 
@@ -196,10 +232,21 @@ test('a remembered variant that this launch does not support, or that is gone, i
 
 test('who waited for the lock takes the choices of the one who measured', async () => {
   const store = memoryStore();
-  const kernel = fakeKernel(Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])));
+  const kernel = fakeKernel(
+    Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`v${i}`, { runMs: 9 - i, compileMs: 200 }])),
+  );
   await bench({ store, tuneMs: 500 }).qualify(kernel);
   const world = new ClockWorld();
-  const qualifier = new Qualifier({ world, version: 'test', tuneMs: 500, store, lock: (work) => { world.ms += 400; return work(); } });
+  const qualifier = new Qualifier({
+    world,
+    version: 'test',
+    tuneMs: 500,
+    store,
+    lock: (work) => {
+      world.ms += 400;
+      return work();
+    },
+  });
   const device = fakeDevice(world, qualifier);
   const { decisions } = await device.qualify!([{ kernel, params: PARAMS, count: 1 }]);
   expect(decisions).toMatchObject([{ remembered: true }]);
@@ -209,7 +256,9 @@ test('who waited for the lock takes the choices of the one who measured', async 
 test('whether waits are coarse is found out once, whatever is planned', async () => {
   const { qualify, device, world, chosen } = bench();
   let waits = 0;
-  device.idle = async () => { world.ms += 100 + waits++; };
+  device.idle = async () => {
+    world.ms += 100 + waits++;
+  };
   const [one, two] = ['one', 'two'].map((name) => fakeKernel({ slow: { runMs: 9 }, quick: { runMs: 3 } }, {}, name));
   await qualify(one);
   const { decisions, notes } = await qualify(two);
@@ -239,9 +288,18 @@ test('each call may check a little, though earlier ones used up the time', async
   const { qualifier, device, world } = bench({ tuneMs: 0, checkMs: 100 });
   const plain = fakeKernel({ only: { runMs: 1 } }, {}, 'slow');
   // A slow reference: what the device itself takes is the plan's own.
-  const slow: Kernel = { ...plain, reference(io, params) { world.ms += 500; plain.reference(io, params); } };
+  const slow: Kernel = {
+    ...plain,
+    reference(io, params) {
+      world.ms += 500;
+      plain.reference(io, params);
+    },
+  };
   const optimizer = fakeKernel({ only: { runMs: 1 } }, {}, 'optimizer');
-  const first = await qualifier.qualify(device, Array.from({ length: 3 }, (_, i) => ({ kernel: { ...slow, name: `slow${i}` }, params: PARAMS, count: 1 })));
+  const first = await qualifier.qualify(
+    device,
+    Array.from({ length: 3 }, (_, i) => ({ kernel: { ...slow, name: `slow${i}` }, params: PARAMS, count: 1 })),
+  );
   expect(first.unchecked).toHaveLength(2);
   const { checks, checkMs } = await qualifier.qualify(device, [{ kernel: optimizer, params: PARAMS, count: 1 }]);
   expect(checks.map(({ kernel }) => kernel)).toEqual(['slow0', 'optimizer']);
@@ -259,11 +317,24 @@ test('a launch that is too large for the bench is checked on a case of its contr
 });
 
 test('what did well on one shape is tried first on the next, and what was made for other adapters not at all', async () => {
-  const kernel = fakeKernel({ guess: { runMs: 9, compileMs: 10 }, bad: { runMs: 20, compileMs: 10 }, good: { runMs: 3, compileMs: 10 }, gpu: { runMs: 1 } });
-  const made: Kernel = { ...kernel, variants: kernel.variants.map((variant) => (variant.name === 'gpu' ? { ...variant, madeFor: 'hardware' } : variant)) };
+  const kernel = fakeKernel({
+    guess: { runMs: 9, compileMs: 10 },
+    bad: { runMs: 20, compileMs: 10 },
+    good: { runMs: 3, compileMs: 10 },
+    gpu: { runMs: 1 },
+  });
+  const made: Kernel = {
+    ...kernel,
+    variants: kernel.variants.map((variant) =>
+      variant.name === 'gpu' ? { ...variant, madeFor: 'hardware' } : variant,
+    ),
+  };
   const { qualifier, device } = bench();
   const launch = (N: number) => ({ kernel: made, params: { N, FACTOR: 2 }, count: 1 });
   await qualifier.qualify(device, [launch(1000)]);
   const { decisions } = await qualifier.qualify(device, [launch(5000)]);
-  expect(decisions.map(({ candidates }) => candidates.map(({ variant }) => variant))).toEqual([['guess', 'bad', 'good'], ['guess', 'good', 'bad']]);
+  expect(decisions.map(({ candidates }) => candidates.map(({ variant }) => variant))).toEqual([
+    ['guess', 'bad', 'good'],
+    ['guess', 'good', 'bad'],
+  ]);
 });

@@ -7,8 +7,13 @@ const squeeze = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
 describe('constants', () => {
   test('u32, i32 and f32 literals replace the values of named lines only', () => {
-    const text = specialise('const N: u32 = 1u;\nconst K: i32 = 1;\nconst S: f32 = 1.0;\nconst M: u32 = N * 2u;\nlet N2 = N;', { N: 7, K: -3, S: 0.5 });
-    expect(text).toBe('const N: u32 = 7u;\nconst K: i32 = -3i;\nconst S: f32 = 0.5;\nconst M: u32 = N * 2u;\nlet N2 = N;');
+    const text = specialise(
+      'const N: u32 = 1u;\nconst K: i32 = 1;\nconst S: f32 = 1.0;\nconst M: u32 = N * 2u;\nlet N2 = N;',
+      { N: 7, K: -3, S: 0.5 },
+    );
+    expect(text).toBe(
+      'const N: u32 = 7u;\nconst K: i32 = -3i;\nconst S: f32 = 0.5;\nconst M: u32 = N * 2u;\nlet N2 = N;',
+    );
   });
 
   test('whole f32 values stay floating-point, tiny ones keep their exponent', () => {
@@ -16,15 +21,30 @@ describe('constants', () => {
     expect(Number(/= ([^;]+);/.exec(specialise('const S: f32 = 1.0;', { S: 1e-8 }))![1])).toBe(Math.fround(1e-8));
   });
 
-  test.each([['2u * 3u + 1u', 7], ['(N - 1u) / 4u', 2], ['N % 4u', 1], ['-N + 10u', 1], ['N * x', undefined], ['N +', undefined], ['a[0]', undefined]])('%s', (expression, value) => {
+  test.each([
+    ['2u * 3u + 1u', 7],
+    ['(N - 1u) / 4u', 2],
+    ['N % 4u', 1],
+    ['-N + 10u', 1],
+    ['N * x', undefined],
+    ['N +', undefined],
+    ['a[0]', undefined],
+  ])('%s', (expression, value) => {
     expect(evaluate(expression, new Map([['N', 9]]))).toBe(value);
   });
 });
 
 describe('unrolling', () => {
   test('a marked loop becomes a block per turn, nested ones too', () => {
-    const text = specialise('const T: u32 = 2u;\nfn main() { for (var i = 0u; i < T; i++) { // unroll\n for (var j = i; j < 4u; j += 2u) { // unroll\n f(i, j); } } }', { T: 2 });
-    expect(squeeze(text)).toBe('const T: u32 = 2u; fn main() { { {f(0u, 0u); } {f(0u, 2u); } } { {f(1u, 1u); } {f(1u, 3u); } } }'.replace(/\{f/g, '{ f').replace(/\{ \{/g, '{ {'));
+    const text = specialise(
+      'const T: u32 = 2u;\nfn main() { for (var i = 0u; i < T; i++) { // unroll\n for (var j = i; j < 4u; j += 2u) { // unroll\n f(i, j); } } }',
+      { T: 2 },
+    );
+    expect(squeeze(text)).toBe(
+      'const T: u32 = 2u; fn main() { { {f(0u, 0u); } {f(0u, 2u); } } { {f(1u, 1u); } {f(1u, 3u); } } }'
+        .replace(/\{f/g, '{ f')
+        .replace(/\{ \{/g, '{ {'),
+    );
   });
 
   test('an unmarked loop stays', () => {
@@ -39,7 +59,9 @@ describe('unrolling', () => {
 
 test('f16 storage turns the alias and enables the extension; without it the text stays', () => {
   const source = 'alias scalar = f32;\nvar<workgroup> tile: array<vec4<scalar>, 4>;';
-  expect(specialise(source, {}, true)).toBe('enable f16;\nalias scalar = f16;\nvar<workgroup> tile: array<vec4<scalar>, 4>;');
+  expect(specialise(source, {}, true)).toBe(
+    'enable f16;\nalias scalar = f16;\nvar<workgroup> tile: array<vec4<scalar>, 4>;',
+  );
   expect(specialise(source, {})).toBe(source);
 });
 
@@ -49,7 +71,10 @@ describe('branches', () => {
     ['if (A != 1u) { x(); } else { y(); }', '{ y(); }'],
     ['if (A > 1u) { x(); } z();', 'z();'],
     ['if (A == 2u) { x(); } else if (B % 4u == 3u) { y(); } else { z(); }', '{ { y(); } }'],
-    ['if (A == 2u) { x(); } else if (n == 3u) { y(); } else { z(); } w();', '{ if (n == 3u) { y(); } else { z(); } } w();'],
+    [
+      'if (A == 2u) { x(); } else if (n == 3u) { y(); } else { z(); } w();',
+      '{ if (n == 3u) { y(); } else { z(); } } w();',
+    ],
     ['if (n == 2u) { x(); } else if (A == 1u) { y(); }', 'if (n == 2u) { x(); } else { y(); }'],
     ['if (A == 1u) { if (B == 7u) { x(); } }', '{ { x(); } }'],
     ['if ((A == 2u) | (n == 1u)) { x(); }', 'if ((A == 2u) | (n == 1u)) { x(); }'],
@@ -58,27 +83,38 @@ describe('branches', () => {
     ['if (S == 1.0) { x(); }', 'if (S == 1.0) { x(); }'],
   ])('%s', (source, expected) => {
     const head = 'const A: u32 = 1u; const S: f32 = 1.0;\nconst B: u32 = 7u;\n';
-    expect(squeeze(specialise(head.replace('; const S', ';\nconst S') + source, {}))).toBe(squeeze(head.replace('; const S', ';\nconst S') + expected));
+    expect(squeeze(specialise(head.replace('; const S', ';\nconst S') + source, {}))).toBe(
+      squeeze(head.replace('; const S', ';\nconst S') + expected),
+    );
   });
 
   test('of an unrolled loop see the number of the turn', () => {
-    expect(squeeze(specialise('for (var i = 0u; i < 2u; i++) { // unroll\n if (i == 0u) { x(); } else { y(); } }', {}))).toBe('{ { x(); } } { { y(); } }');
+    expect(
+      squeeze(specialise('for (var i = 0u; i < 2u; i++) { // unroll\n if (i == 0u) { x(); } else { y(); } }', {})),
+    ).toBe('{ { x(); } } { { y(); } }');
   });
 });
 
 describe('registers', () => {
   test('constant indices become names', () => {
-    const text = specialise('const T: u32 = 2u;\nfn main() { var acc: array<f32, T * T>; // registers\n for (var i = 0u; i < T; i++) { // unroll\n acc[i * T + 1u] += acc[i * T]; } }', { T: 2 });
+    const text = specialise(
+      'const T: u32 = 2u;\nfn main() { var acc: array<f32, T * T>; // registers\n for (var i = 0u; i < T; i++) { // unroll\n acc[i * T + 1u] += acc[i * T]; } }',
+      { T: 2 },
+    );
     expect(squeeze(text)).toContain('var acc_0: f32; var acc_1: f32; var acc_2: f32; var acc_3: f32;');
     expect(squeeze(text)).toContain('acc_1 += acc_0;');
     expect(squeeze(text)).toContain('acc_3 += acc_2;');
   });
 
   test('an index that is not constant keeps the array', () => {
-    expect(squeeze(specialise('fn main() { var acc: array<f32, 4>; // registers\n acc[lane] = 1.0; }', {}))).toBe('fn main() { var acc: array<f32, 4>; acc[lane] = 1.0; }');
+    expect(squeeze(specialise('fn main() { var acc: array<f32, 4>; // registers\n acc[lane] = 1.0; }', {}))).toBe(
+      'fn main() { var acc: array<f32, 4>; acc[lane] = 1.0; }',
+    );
   });
 
   test('a member of the same name is no use of the array', () => {
-    expect(squeeze(specialise('fn main() { var x: array<f32, 1>; // registers\n x[0] = v.x; }', {}))).toBe('fn main() { var x_0: f32; x_0 = v.x; }');
+    expect(squeeze(specialise('fn main() { var x: array<f32, 1>; // registers\n x[0] = v.x; }', {}))).toBe(
+      'fn main() { var x_0: f32; x_0 = v.x; }',
+    );
   });
 });

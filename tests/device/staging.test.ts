@@ -21,7 +21,12 @@ describe('packReadbacks', () => {
   it('keeps the order, loses nothing, and makes no run larger than a buffer can be', () => {
     const sizes = [60, 40, 100, 0, 1, 99, 1, 30];
     const runs = packReadbacks(ranges(...sizes), 100);
-    expect(runs.map((run) => run.map(({ bytes }) => bytes))).toEqual([[60, 40], [100, 0], [1, 99], [1, 30]]);
+    expect(runs.map((run) => run.map(({ bytes }) => bytes))).toEqual([
+      [60, 40],
+      [100, 0],
+      [1, 99],
+      [1, 30],
+    ]);
     expect(Math.max(...runs.map(bytesOf))).toBeLessThanOrEqual(100);
     expect(packReadbacks(ranges(1, 2, 3), 2 ** 28)).toHaveLength(1);
   });

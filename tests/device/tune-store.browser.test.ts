@@ -1,4 +1,5 @@
-// The store of tuned choices in a browser's IndexedDB: it survives its own closing, keeps adapters apart, and rejects where there is no database.
+// The store of tuned choices in a browser's IndexedDB: it survives its own closing, keeps adapters apart, and rejects
+// where there is no database.
 
 import { expect, test } from 'vitest';
 import { indexedDbTuneStore } from '../../src/device/tune/indexed-db-store.ts';
@@ -11,6 +12,10 @@ test('keeps a text per adapter', async () => {
 });
 
 test('rejects where the database cannot be opened', async () => {
-  const broken = { open: () => { throw new DOMException('private mode', 'SecurityError'); } } as unknown as IDBFactory;
+  const broken = {
+    open: () => {
+      throw new DOMException('private mode', 'SecurityError');
+    },
+  } as unknown as IDBFactory;
   await expect(indexedDbTuneStore(broken).read('one')).rejects.toThrow('private mode');
 });

@@ -17,7 +17,11 @@ test('runs a kernel and packs several readbacks into one', async () => {
   const whole = (buffer: typeof a) => ({ buffer, offset: 0, bytes: 16 });
   device.write(a, 0, new Float32Array([1, 2, 3, 4]));
   device.write(b, 0, new Float32Array([10, 20, 30, 40]));
-  const launch = await device.prepare(add, { N: 4, ALPHA: 1, BETA: 0.5 }, { a: whole(a), b: whole(b), out: whole(out) });
+  const launch = await device.prepare(
+    add,
+    { N: 4, ALPHA: 1, BETA: 0.5 },
+    { a: whole(a), b: whole(b), out: whole(out) },
+  );
   const [sum, first] = await device.submit([launch], [whole(out), { buffer: a, offset: 4, bytes: 8 }]);
   expect([...new Float32Array(sum)]).toEqual([6, 12, 18, 24]);
   expect([...new Float32Array(first)]).toEqual([2, 3]);
@@ -46,8 +50,16 @@ test('a buffer beyond the limits is a LimitError with numbers', () => {
 test('a kernel that does not compile says where', async () => {
   const own = deviceOf(await openGpu(await nodeGpu()), { owned: true });
   const broken = defineKernel({
-    name: 'broken', bindings: { out: 'read_write' }, params: { N: 'elements' }, variants: [{ name: 'only', source: 'fn main( {', grid: () => [1, 1, 1] }],
-    cost: () => ({ flops: 0, bytes: 0 }), sizes: () => ({ out: 1 }), reference() { /* never runs */ }, cases: [{ N: 1 }],
+    name: 'broken',
+    bindings: { out: 'read_write' },
+    params: { N: 'elements' },
+    variants: [{ name: 'only', source: 'fn main( {', grid: () => [1, 1, 1] }],
+    cost: () => ({ flops: 0, bytes: 0 }),
+    sizes: () => ({ out: 1 }),
+    reference() {
+      /* never runs */
+    },
+    cases: [{ N: 1 }],
   });
   await expect(own.prepare(broken, { N: 1 }, {})).rejects.toThrow(/broken\/only does not compile/);
   own.destroy();

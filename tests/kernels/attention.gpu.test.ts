@@ -1,4 +1,5 @@
-// Attention on Dawn: the same properties as on the cpu device, and that hidden keys and queries are skipped rather than masked.
+// Attention on Dawn: the same properties as on the cpu device, and that hidden keys and queries are skipped rather than
+// masked.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -11,7 +12,9 @@ import { attentionBackwardQuery } from '../../shaders/attention-backward-query.t
 import { allFinite, describeAttention, randomInputs, runSteps, step, unwritten } from './attention-properties.ts';
 
 let device: Device;
-beforeAll(async () => { device = await createWebGpuDevice(await nodeGpu()); });
+beforeAll(async () => {
+  device = await createWebGpuDevice(await nodeGpu());
+});
 afterAll(() => device?.destroy());
 
 describeAttention(() => device);
@@ -19,7 +22,10 @@ describeAttention(() => device);
 /** The kernel without its early end (or late start). */
 function withoutSkip(kernel: unknown): Kernel {
   const { name, variants, ...rest } = kernel as Kernel;
-  const edited = variants.map((variant) => ({ ...variant, source: variant.source.replace('if (CAUSAL == 1u) {', 'if (CAUSAL == 2u) {') }));
+  const edited = variants.map((variant) => ({
+    ...variant,
+    source: variant.source.replace('if (CAUSAL == 1u) {', 'if (CAUSAL == 2u) {'),
+  }));
   return { ...rest, name: `${name} without skip`, variants: edited };
 }
 
@@ -33,7 +39,9 @@ describe('the hidden half is never read', () => {
     const { q, k, v } = randomInputs(early, 'skip');
     k.fill(NaN, 8 * 8);
     v.fill(NaN, 8 * 8);
-    const got = await runSteps(device, { q, k, v, out: unwritten(64), lse: unwritten(8) }, [step(kernel, early, { q: 'q', k: 'k', v: 'v', out: 'out', lse: 'lse' })]);
+    const got = await runSteps(device, { q, k, v, out: unwritten(64), lse: unwritten(8) }, [
+      step(kernel, early, { q: 'q', k: 'k', v: 'v', out: 'out', lse: 'lse' }),
+    ]);
     return allFinite(got['out'], got['lse']);
   };
   const query = async (kernel: unknown) => {
@@ -41,7 +49,11 @@ describe('the hidden half is never read', () => {
     k.fill(NaN, 8 * 8);
     v.fill(NaN, 8 * 8);
     const got = await runSteps(device, { q, k, v, dOut, lse: rows(8), delta: rows(8), dQ: unwritten(64) }, [
-      step(kernel, { ...early, ACCUMULATE: 0 }, { q: 'q', k: 'k', v: 'v', dOut: 'dOut', lse: 'lse', delta: 'delta', dQ: 'dQ' }),
+      step(
+        kernel,
+        { ...early, ACCUMULATE: 0 },
+        { q: 'q', k: 'k', v: 'v', dOut: 'dOut', lse: 'lse', delta: 'delta', dQ: 'dQ' },
+      ),
     ]);
     return allFinite(got['dQ']);
   };
@@ -50,7 +62,15 @@ describe('the hidden half is never read', () => {
     q.fill(NaN, 0, 56 * 8);
     dOut.fill(NaN, 0, 56 * 8);
     const got = await runSteps(device, { q, k, v, dOut, lse: rows(64), delta: rows(64), dKV: unwritten(128) }, [
-      step(kernel, denseKeyValue(late), { q: 'q', k: 'k', v: 'v', dOut: 'dOut', lse: 'lse', delta: 'delta', dKV: 'dKV' }),
+      step(kernel, denseKeyValue(late), {
+        q: 'q',
+        k: 'k',
+        v: 'v',
+        dOut: 'dOut',
+        lse: 'lse',
+        delta: 'delta',
+        dKV: 'dKV',
+      }),
     ]);
     return allFinite(got['dKV']);
   };

@@ -1,4 +1,5 @@
-// Attention on the cpu device (the f64 references): the properties that every device must have, finite differences, no quadratic memory.
+// Attention on the cpu device (the f64 references): the properties that every device must have, finite differences, no
+// quadratic memory.
 
 import { describe, expect, it } from 'vitest';
 import type { TypedArray } from '../../src/base/shape.ts';
@@ -20,9 +21,17 @@ describe('gradients equal finite differences in f64', () => {
   const zeros = (length: number) => f64(new Array<number>(length).fill(0));
 
   function gradients(p: AttentionParams, deltaScale = 1) {
-    const { q, k, v, dOut } = Object.fromEntries(Object.entries(randomInputs(p, 'differences')).map(([name, array]) => [name, f64(array)])) as Record<'q' | 'k' | 'v' | 'dOut', TypedArray>;
+    const { q, k, v, dOut } = Object.fromEntries(
+      Object.entries(randomInputs(p, 'differences')).map(([name, array]) => [name, f64(array)]),
+    ) as Record<'q' | 'k' | 'v' | 'dOut', TypedArray>;
     const size = inputSizes(p);
-    const [out, lse, delta, dQ, dKV] = [zeros(size.out), zeros(size.rows), zeros(size.rows), zeros(size.q), zeros(size.k + size.v)];
+    const [out, lse, delta, dQ, dKV] = [
+      zeros(size.out),
+      zeros(size.rows),
+      zeros(size.rows),
+      zeros(size.q),
+      zeros(size.k + size.v),
+    ];
     const loss = () => {
       attention.reference({ q, k, v, out, lse }, p);
       let sum = 0;
@@ -36,10 +45,17 @@ describe('gradients equal finite differences in f64', () => {
     attentionBackwardQuery.reference({ ...io, dQ }, { ...p, ACCUMULATE: 0 });
     attentionBackwardKeyValue.reference({ ...io, dKV }, denseKeyValue(p));
     let worst = 0;
-    for (const [x, dX] of [[q, dQ], [k, dKV.subarray(0, size.k)], [v, dKV.subarray(size.k)]] as const) {
+    for (const [x, dX] of [
+      [q, dQ],
+      [k, dKV.subarray(0, size.k)],
+      [v, dKV.subarray(size.k)],
+    ] as const) {
       for (let i = 0; i < x.length; i++) {
         const kept = x[i];
-        const at = (shift: number) => { x[i] = kept + shift; return loss(); };
+        const at = (shift: number) => {
+          x[i] = kept + shift;
+          return loss();
+        };
         const h = 1e-3;
         const slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
         x[i] = kept;
@@ -64,7 +80,13 @@ describe('cost', () => {
   it('no binding grows with TQ x TK', () => {
     const at = (T: number) => {
       const p = denseAttention({ HQ: 2, TQ: T, D: 64, CAUSAL: 1 });
-      const all = [attention.sizes(p), attentionDelta.sizes(rowParams(p)), attentionBackwardQuery.sizes({ ...p, ACCUMULATE: 0 }), attentionBackwardKeyValue.sizes(denseKeyValue(p)), attentionMerge.sizes(rowParams(p))];
+      const all = [
+        attention.sizes(p),
+        attentionDelta.sizes(rowParams(p)),
+        attentionBackwardQuery.sizes({ ...p, ACCUMULATE: 0 }),
+        attentionBackwardKeyValue.sizes(denseKeyValue(p)),
+        attentionMerge.sizes(rowParams(p)),
+      ];
       return all.flatMap((sizes) => Object.values(sizes)).reduce((sum, n) => sum + n, 0);
     };
     expect(at(4096)).toBe(2 * at(2048));

@@ -36,17 +36,27 @@ export function describeGolden(title: string, open: () => Promise<Device>): void
   describe(title, () => {
     const cases = goldenCases(Object.keys(recipes));
     let device: Device;
-    beforeAll(async () => { device = await open(); });
+    beforeAll(async () => {
+      device = await open();
+    });
     afterAll(() => device?.destroy());
 
-    it('has cases of every op', () => expect(new Set(cases.map(({ op }) => op))).toEqual(new Set(Object.keys(recipes))));
-    for (const golden of cases) it(golden.name, async () => expect(await differences(golden, runOn(device))).toEqual([]));
+    it('has cases of every op', () =>
+      expect(new Set(cases.map(({ op }) => op))).toEqual(new Set(Object.keys(recipes))));
+    for (const golden of cases)
+      it(golden.name, async () => expect(await differences(golden, runOn(device))).toEqual([]));
 
     for (const [name, change, caseName] of DEFECTS) {
       it(`${caseName} catches ${name} with ${JSON.stringify(change)}`, async () => {
         const right = runOn(device);
-        const wrong: RunKernel = (kernel, io, params) => right(kernel, io, kernel.name === name ? { ...params, ...change } : params);
-        expect(await differences(cases.find((golden) => golden.name === caseName)!, wrong)).not.toEqual([]);
+        const wrong: RunKernel = (kernel, io, params) =>
+          right(kernel, io, kernel.name === name ? { ...params, ...change } : params);
+        expect(
+          await differences(
+            cases.find((golden) => golden.name === caseName)!,
+            wrong,
+          ),
+        ).not.toEqual([]);
       });
     }
   });

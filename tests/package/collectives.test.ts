@@ -1,4 +1,5 @@
-// @tabmesh/collectives as its users get it: packed, unpacked in a project of its own, run as plain JavaScript, minified, and compiled against by old and new TypeScript.
+// @tabmesh/collectives as its users get it: packed, unpacked in a project of its own, run as plain JavaScript,
+// minified, and compiled against by old and new TypeScript.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -21,7 +22,9 @@ beforeAll(() => {
   folder = unpack(packed, project, '@tabmesh/collectives');
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
 }, 180_000);
-afterAll(() => { for (const each of [copy, project]) if (each) rmSync(each, { recursive: true, force: true }); });
+afterAll(() => {
+  for (const each of [copy, project]) if (each) rmSync(each, { recursive: true, force: true });
+});
 
 const run = (script: string): string => {
   writeFileSync(join(project, 'run.mjs'), script);
@@ -39,26 +42,48 @@ for (const own of all) own.leave();
 console.log(xs.map((x) => x[0]).join(), error.name, error instanceof PeerError, error.culprit);`;
 
 it('holds the module, its declarations and the licence, and depends on nothing', () => {
-  expect([...packed.files].sort()).toEqual(['LICENSE', 'README.md', 'dist/index.d.ts', 'dist/index.js', 'dist/ts5.5/index.d.ts', 'package.json']);
+  expect([...packed.files].sort()).toEqual([
+    'LICENSE',
+    'README.md',
+    'dist/index.d.ts',
+    'dist/index.js',
+    'dist/ts5.5/index.d.ts',
+    'package.json',
+  ]);
   const { license, version, ...manifest } = readJson<Record<string, unknown>>(join(folder, 'package.json'));
   expect(manifest).not.toHaveProperty('dependencies');
-  expect({ license, version }).toEqual({ license: 'Apache-2.0', version: readJson<{ version: string }>(join(ROOT, 'package.json')).version });
+  expect({ license, version }).toEqual({
+    license: 'Apache-2.0',
+    version: readJson<{ version: string }>(join(ROOT, 'package.json')).version,
+  });
   expect(readFileSync(join(folder, 'LICENSE'), 'utf8')).toBe(readFileSync(join(ROOT, 'LICENSE'), 'utf8'));
   expect(packed.unpackedBytes).toBeLessThan(300_000);
   expect(readFileSync(join(folder, 'dist', 'index.js'), 'utf8')).not.toMatch(/^import |import\(/m);
 });
 
-it('runs as plain JavaScript', () => { expect(run(SUM)).toBe('3,3,3 PeerError true 2'); });
+it('runs as plain JavaScript', () => {
+  expect(run(SUM)).toBe('3,3,3 PeerError true 2');
+});
 
 it('keeps the names of its errors in a minified bundle', async () => {
   writeFileSync(join(project, 'sum.js'), SUM);
   const outDir = join(project, 'bundle');
   await build({
-    root: project, configFile: false, logLevel: 'error', publicDir: false,
-    build: { outDir, minify: true, target: 'es2022', rolldownOptions: { input: join(project, 'sum.js'), output: { entryFileNames: 'sum.js', format: 'es' } } },
+    root: project,
+    configFile: false,
+    logLevel: 'error',
+    publicDir: false,
+    build: {
+      outDir,
+      minify: true,
+      target: 'es2022',
+      rolldownOptions: { input: join(project, 'sum.js'), output: { entryFileNames: 'sum.js', format: 'es' } },
+    },
   });
   expect(readFileSync(join(outDir, 'sum.js'), 'utf8')).not.toContain('class PeerError');
-  expect(execFileSync(process.execPath, [join(outDir, 'sum.js')], { encoding: 'utf8' }).trim()).toBe('3,3,3 PeerError true 2');
+  expect(execFileSync(process.execPath, [join(outDir, 'sum.js')], { encoding: 'utf8' }).trim()).toBe(
+    '3,3,3 PeerError true 2',
+  );
 });
 
 const ANYWHERE = `
@@ -100,13 +125,29 @@ export const world = connectPorts(0, new Map([[1, new MessageChannel().port1]]))
 type TypeScript = typeof import('typescript');
 const compiler = (from: string): TypeScript => createRequire(join(from, 'package.json'))('typescript') as TypeScript;
 
-describe.each([['5.5', 'tests/package/ts5.5'], ['5.7', 'tests/package/ts5.7'], ['5.9', '.']])('TypeScript %s', (version, from) => {
+describe.each([
+  ['5.5', 'tests/package/ts5.5'],
+  ['5.7', 'tests/package/ts5.7'],
+  ['5.9', '.'],
+])('TypeScript %s', (version, from) => {
   const ts = compiler(join(ROOT, from));
   const libraries = new Map<string, import('typescript').SourceFile>();
 
   const problems = (name: string, text: string, options: Record<string, unknown>): string[] => {
     writeFileSync(join(project, name), text);
-    const { options: parsed, errors } = ts.convertCompilerOptionsFromJson({ strict: true, noEmit: true, skipLibCheck: false, skipDefaultLibCheck: true, exactOptionalPropertyTypes: true, target: 'es2022', types: [], ...options }, project);
+    const { options: parsed, errors } = ts.convertCompilerOptionsFromJson(
+      {
+        strict: true,
+        noEmit: true,
+        skipLibCheck: false,
+        skipDefaultLibCheck: true,
+        exactOptionalPropertyTypes: true,
+        target: 'es2022',
+        types: [],
+        ...options,
+      },
+      project,
+    );
     const host = ts.createCompilerHost(parsed);
     const { getSourceFile } = host;
     // The libraries are the same in all programs of a version; the rest is not.
@@ -118,19 +159,30 @@ describe.each([['5.5', 'tests/package/ts5.5'], ['5.7', 'tests/package/ts5.7'], [
       return known;
     };
     const program = ts.createProgram([join(project, name)], parsed, host);
-    return [...errors, ...ts.getPreEmitDiagnostics(program)].map(({ messageText, file }) => `${file?.fileName ?? ''}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`);
+    return [...errors, ...ts.getPreEmitDiagnostics(program)].map(
+      ({ messageText, file }) => `${file?.fileName ?? ''}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
+    );
   };
   const anywhere = ANYWHERE.replace('<BUFFER>', version === '5.5' ? '' : '<ArrayBuffer>');
 
-  it('is the version that it says', () => { expect(ts.version.startsWith(`${version}.`)).toBe(true); });
+  it('is the version that it says', () => {
+    expect(ts.version.startsWith(`${version}.`)).toBe(true);
+  });
 
   it.each([
-    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }], ['node16', { module: 'node16', moduleResolution: 'node16' }],
-    ['nodenext', { module: 'nodenext', moduleResolution: 'nodenext' }], ['node10', { module: 'esnext', moduleResolution: 'node10' }],
-  ])('compiles with %s and without dom', (_, options) => { expect(problems('anywhere.ts', anywhere, { ...options, lib: ['es2022'] })).toEqual([]); });
+    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }],
+    ['node16', { module: 'node16', moduleResolution: 'node16' }],
+    ['nodenext', { module: 'nodenext', moduleResolution: 'nodenext' }],
+    ['node10', { module: 'esnext', moduleResolution: 'node10' }],
+  ])('compiles with %s and without dom', (_, options) => {
+    expect(problems('anywhere.ts', anywhere, { ...options, lib: ['es2022'] })).toEqual([]);
+  });
 
   it('compiles in pages and workers', () => {
-    for (const lib of [['es2022', 'dom'], ['esnext', 'webworker']]) {
+    for (const lib of [
+      ['es2022', 'dom'],
+      ['esnext', 'webworker'],
+    ]) {
       const text = lib.includes('dom') ? anywhere + BROWSER : anywhere;
       expect(problems('page.ts', text, { module: 'esnext', moduleResolution: 'bundler', lib })).toEqual([]);
     }
@@ -140,7 +192,15 @@ describe.each([['5.5', 'tests/package/ts5.5'], ['5.7', 'tests/package/ts5.7'], [
   it('compiles in Node, whose ports fit', () => {
     const types = join(project, 'node_modules', '@types');
     if (!existsSync(types)) symlinkSync(join(ROOT, 'node_modules', '@types'), types);
-    expect(problems('node.ts', anywhere + NODE, { module: 'nodenext', moduleResolution: 'nodenext', lib: ['es2023'], types: ['node'], skipLibCheck: true })).toEqual([]);
+    expect(
+      problems('node.ts', anywhere + NODE, {
+        module: 'nodenext',
+        moduleResolution: 'nodenext',
+        lib: ['es2023'],
+        types: ['node'],
+        skipLibCheck: true,
+      }),
+    ).toEqual([]);
   });
 });
 
@@ -150,5 +210,10 @@ it('is documented by an example that is there, word for word', () => {
   const page = /<script type="module">\n([^]*?)<\/script>/.exec(read('examples/collectives/webrtc.html'))![1]!;
   expect(docs).toContain(`\`\`\`js\n${page.trimEnd()}\n\`\`\``);
   expect(docs).toContain(`\`\`\`js\n${read('examples/collectives/server.mjs').trimEnd()}\n\`\`\``);
-  expect(readdirSync(join(ROOT, 'examples/collectives')).sort()).toEqual(['index.html', 'package.json', 'server.mjs', 'webrtc.html']);
+  expect(readdirSync(join(ROOT, 'examples/collectives')).sort()).toEqual([
+    'index.html',
+    'package.json',
+    'server.mjs',
+    'webrtc.html',
+  ]);
 });

@@ -1,4 +1,5 @@
-// Vite's servers, for whoever works on the pages: for this machine alone, with the broker, and without the client that reloads pages.
+// Vite's servers, for whoever works on the pages: for this machine alone, with the broker, and without the client that
+// reloads pages.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,11 +17,19 @@ afterEach(async () => {
   pages = undefined;
 });
 
-const upgrade = (path: string, protocol: string, origin?: string): Promise<string> => new Promise((resolve) => {
-  const socket = new WebSocket(new URL(path, pages!.url).href.replace(/^http/, 'ws'), protocol, origin === undefined ? {} : { origin });
-  socket.on('error', (error) => resolve(error.message.replace(/^.*: /, '')));
-  socket.on('open', () => { socket.terminate(); resolve('open'); });
-});
+const upgrade = (path: string, protocol: string, origin?: string): Promise<string> =>
+  new Promise((resolve) => {
+    const socket = new WebSocket(
+      new URL(path, pages!.url).href.replace(/^http/, 'ws'),
+      protocol,
+      origin === undefined ? {} : { origin },
+    );
+    socket.on('error', (error) => resolve(error.message.replace(/^.*: /, '')));
+    socket.on('open', () => {
+      socket.terminate();
+      resolve('open');
+    });
+  });
 
 it('pages have no client of Vite, the broker keeps to the rule, and there is no socket over which a page could be reloaded', async () => {
   pages = await openTestPages();
@@ -30,13 +39,25 @@ it('pages have no client of Vite, the broker keeps to the rule, and there is no 
     expect(html, page).not.toContain('@vite/client');
   }
   expect(await (await fetch(new URL('ice', pages.url))).json()).toMatchObject({ iceServers: [] });
-  expect(await Promise.all([upgrade('mqtt', 'mqtt'), upgrade('mqtt', 'mqtt', 'https://evil.example'), upgrade('', 'vite-hmr'), upgrade('x', 'mqtt')])).toEqual(['open', '403', '404', '404']);
+  expect(
+    await Promise.all([
+      upgrade('mqtt', 'mqtt'),
+      upgrade('mqtt', 'mqtt', 'https://evil.example'),
+      upgrade('', 'vite-hmr'),
+      upgrade('x', 'mqtt'),
+    ]),
+  ).toEqual(['open', '403', '404', '404']);
 });
 
 it('is refused to other machines, and a preview without a build, in a sentence', async () => {
   const root = mkdtempSync(`${tmpdir()}/tabmesh-dev-`);
   const config: InlineConfig = { root, configFile: false, logLevel: 'silent', plugins: [devPlugin()] };
-  for (const host of ['0.0.0.0', '192.0.2.1', true] as const) await expect(createServer({ ...config, server: { host } })).rejects.toThrow(/^--host: the dev server gives away every file of this checkout.*`tabmesh serve` serves the pages to others$/);
-  await expect(preview({ ...config, preview: { port: 0 } })).rejects.toThrow('preview: expected a build in dist, found none; run `npm run build` first');
+  for (const host of ['0.0.0.0', '192.0.2.1', true] as const)
+    await expect(createServer({ ...config, server: { host } })).rejects.toThrow(
+      /^--host: the dev server gives away every file of this checkout.*`tabmesh serve` serves the pages to others$/,
+    );
+  await expect(preview({ ...config, preview: { port: 0 } })).rejects.toThrow(
+    'preview: expected a build in dist, found none; run `npm run build` first',
+  );
   rmSync(root, { recursive: true });
 });

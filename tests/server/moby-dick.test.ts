@@ -19,17 +19,29 @@ describe('readMobyDick', () => {
     expect(text).not.toContain('\r');
   });
 
-  it('has a small alphabet', () => { expect(new Set(text).size).toBeLessThan(100); });
+  it('has a small alphabet', () => {
+    expect(new Set(text).size).toBeLessThan(100);
+  });
 });
 
 describe('mobyDickPlugin', () => {
   let root: string;
-  const config = (): InlineConfig => ({ root, configFile: false, logLevel: 'silent', plugins: [mobyDickPlugin()], build: { outDir: 'out' }, server: { port: 0, host: '127.0.0.1' }, preview: { port: 0, host: '127.0.0.1' } });
+  const config = (): InlineConfig => ({
+    root,
+    configFile: false,
+    logLevel: 'silent',
+    plugins: [mobyDickPlugin()],
+    build: { outDir: 'out' },
+    server: { port: 0, host: '127.0.0.1' },
+    preview: { port: 0, host: '127.0.0.1' },
+  });
   beforeAll(() => {
     root = mkdtempSync(join(tmpdir(), 'moby-'));
     writeFileSync(join(root, 'index.html'), '<!doctype html><title>x</title>');
   });
-  afterAll(() => { rmSync(root, { recursive: true }); });
+  afterAll(() => {
+    rmSync(root, { recursive: true });
+  });
 
   async function expectBook(server: { httpServer: { address(): unknown } | null }): Promise<void> {
     const { port } = server.httpServer!.address() as AddressInfo;

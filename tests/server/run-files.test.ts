@@ -22,14 +22,26 @@ afterAll(() => {
 afterEach(stopServers);
 
 const folders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('tabmesh-run-'));
-const post = (port: number, path: string, body: Buffer | string, headers = {}) => ask(port, path, { method: 'POST', headers }, body);
+const post = (port: number, path: string, body: Buffer | string, headers = {}) =>
+  ask(port, path, { method: 'POST', headers }, body);
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 
 /** A post that has begun and is not over; resolves once the server works on it. */
 async function begin(server: PageServer & { port: number }, path: string, length: number): Promise<ClientRequest> {
-  const slow = request({ port: server.port, host: 'localhost', path, method: 'POST', headers: { 'content-length': length, 'expect': '100-continue' } });
-  slow.on('error', () => { /* broken off on purpose */ });
-  await new Promise<void>((going) => { slow.once('continue', going); slow.flushHeaders(); });
+  const slow = request({
+    port: server.port,
+    host: 'localhost',
+    path,
+    method: 'POST',
+    headers: { 'content-length': length, expect: '100-continue' },
+  });
+  slow.on('error', () => {
+    /* broken off on purpose */
+  });
+  await new Promise<void>((going) => {
+    slow.once('continue', going);
+    slow.flushHeaders();
+  });
   slow.write('abc');
   return slow;
 }
@@ -40,7 +52,11 @@ it('a run gives its files and takes results; both are gone with it', async () =>
   const run = server.openRun();
   expect(run.put('text', 'Call me')).toBe(`run/${run.token}/files/text`);
   run.put('weights', new Uint8Array([1, 2, 3]));
-  expect(await ask(server.port, `/${run.files}/text`)).toMatchObject({ status: 200, body: 'Call me', headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } });
+  expect(await ask(server.port, `/${run.files}/text`)).toMatchObject({
+    status: 200,
+    body: 'Call me',
+    headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' },
+  });
   expect((await ask(server.port, `/${run.files}/other`)).status).toBe(404);
   expect(await post(server.port, `/${run.upload}/checkpoint-3.safetensors`, 'weights')).toMatchObject({ status: 200 });
   expect(run.take('checkpoint-3')).toEqual(bytesOf('weights'));
@@ -52,7 +68,8 @@ it('a run gives its files and takes results; both are gone with it', async () =>
   expect(folders()).toHaveLength(before.length + 1);
   run.close();
   expect(folders()).toEqual(before);
-  for (const path of [`/${run.files}/text`, `/${run.upload}/checkpoint-5.safetensors`]) expect((await post(server.port, path, 'x')).status).toBe(404);
+  for (const path of [`/${run.files}/text`, `/${run.upload}/checkpoint-5.safetensors`])
+    expect((await post(server.port, path, 'x')).status).toBe(404);
   expect(folders()).toEqual(before);
 });
 
@@ -61,26 +78,67 @@ it('nobody else can post or read', async () => {
   const run = server.openRun();
   run.put('text', 'mine');
   const other = '0'.repeat(32);
-  for (const path of ['/result/x', '/results/x', '/run/x', '/run/', '/run', `/run/${other}/results/x`, `/run/${run.token.toUpperCase()}x/results/x`, `/run/${run.token}`, `/run/${run.token}/`, `/run/${run.token}/results`, `/run/${run.token}/results/`,
-    `/run/${run.token}/results/a/b`, `/run/${run.token}/results/..%2f..%2fx`, `/run/${run.token}/results/.x`, `/run/${run.token}/results/${'a'.repeat(101)}`, `/run/${run.token}/files/../results/x`]) {
-    expect(await post(server.port, path, 'x'), path).toMatchObject({ status: 404, body: expect.stringMatching(/\w+ \w+/) });
+  for (const path of [
+    '/result/x',
+    '/results/x',
+    '/run/x',
+    '/run/',
+    '/run',
+    `/run/${other}/results/x`,
+    `/run/${run.token.toUpperCase()}x/results/x`,
+    `/run/${run.token}`,
+    `/run/${run.token}/`,
+    `/run/${run.token}/results`,
+    `/run/${run.token}/results/`,
+    `/run/${run.token}/results/a/b`,
+    `/run/${run.token}/results/..%2f..%2fx`,
+    `/run/${run.token}/results/.x`,
+    `/run/${run.token}/results/${'a'.repeat(101)}`,
+    `/run/${run.token}/files/../results/x`,
+  ]) {
+    expect(await post(server.port, path, 'x'), path).toMatchObject({
+      status: 404,
+      body: expect.stringMatching(/\w+ \w+/),
+    });
   }
-  for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }, { host: 'evil.example' }]) {
+  for (const headers of [
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { host: 'evil.example' },
+  ]) {
     expect((await post(server.port, `/${run.upload}/x`, 'x', headers)).status, JSON.stringify(headers)).toBe(403);
     expect((await ask(server.port, `/${run.files}/text`, { headers })).status, JSON.stringify(headers)).toBe(403);
   }
-  for (const method of ['GET', 'PUT', 'DELETE', 'PATCH']) expect((await ask(server.port, `/${run.upload}/x`, { method })).status).toBe(405);
-  for (const method of ['POST', 'PUT', 'DELETE']) expect((await ask(server.port, `/${run.files}/text`, { method })).status).toBe(405);
+  for (const method of ['GET', 'PUT', 'DELETE', 'PATCH'])
+    expect((await ask(server.port, `/${run.upload}/x`, { method })).status).toBe(405);
+  for (const method of ['POST', 'PUT', 'DELETE'])
+    expect((await ask(server.port, `/${run.files}/text`, { method })).status).toBe(405);
   expect(() => run.take('x')).toThrow('did not upload it');
 });
 
 it('results are capped in size, told or not, and in number', async () => {
   const server = await newServer();
   const run = server.openRun({ maxBytes: 1000, maxWaiting: 3 });
-  expect(await post(server.port, `/${run.upload}/a`, Buffer.alloc(1001))).toMatchObject({ status: 413, body: 'a: expected at most 1000 bytes\n' });
-  expect(await ask(server.port, `/${run.upload}/a`, { method: 'POST', headers: { 'transfer-encoding': 'chunked' } }, Buffer.alloc(100_000))).toMatchObject({ status: 413 });
-  for (const name of ['a', 'b', 'c']) expect((await post(server.port, `/${run.upload}/${name}`, Buffer.alloc(1000))).status).toBe(200);
-  expect(await post(server.port, `/${run.upload}/d`, 'x')).toMatchObject({ status: 429, body: expect.stringContaining('expected at most 3 results that wait') });
+  expect(await post(server.port, `/${run.upload}/a`, Buffer.alloc(1001))).toMatchObject({
+    status: 413,
+    body: 'a: expected at most 1000 bytes\n',
+  });
+  expect(
+    await ask(
+      server.port,
+      `/${run.upload}/a`,
+      { method: 'POST', headers: { 'transfer-encoding': 'chunked' } },
+      Buffer.alloc(100_000),
+    ),
+  ).toMatchObject({ status: 413 });
+  for (const name of ['a', 'b', 'c'])
+    expect((await post(server.port, `/${run.upload}/${name}`, Buffer.alloc(1000))).status).toBe(200);
+  expect(await post(server.port, `/${run.upload}/d`, 'x')).toMatchObject({
+    status: 429,
+    body: expect.stringContaining('expected at most 3 results that wait'),
+  });
   // The same again takes no more room; what was taken makes room.
   expect((await post(server.port, `/${run.upload}/c`, 'x')).status).toBe(200);
   run.take('a');
@@ -104,14 +162,18 @@ it('an upload that is under way when its run or the server ends leaves nothing',
   const server = await newServer();
   const run = server.openRun();
   const slow = await begin(server, `/${run.upload}/a`, 1_000_000);
-  const over = new Promise((closed) => { slow.on('close', closed); });
+  const over = new Promise((closed) => {
+    slow.on('close', closed);
+  });
   run.close();
   slow.end(Buffer.alloc(999_997));
   await over;
   expect(folders()).toEqual(before);
   const late = server.openRun();
   const cut = await begin(server, `/${late.upload}/a`, 1000);
-  const gone = new Promise((closed) => { cut.on('close', closed); });
+  const gone = new Promise((closed) => {
+    cut.on('close', closed);
+  });
   await server.close();
   await gone;
   expect(folders()).toEqual(before);
@@ -120,6 +182,17 @@ it('an upload that is under way when its run or the server ends leaves nothing',
 it('whoever sends without being asked gets an answer and no place', async () => {
   const server = await newServer();
   // curl asks first; a refusal comes before the body.
-  expect(await sendRaw(server.port, `POST /result/x HTTP/1.1\r\nHost: localhost:${server.port}\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n`)).toMatch(/^HTTP\/1\.1 404 /);
-  expect(await sendRaw(server.port, `POST /result/x HTTP/1.1\r\nHost: localhost:${server.port}\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(1000)}`, 'wait')).toMatch(/^HTTP\/1\.1 404 [^]*connection: close/i);
+  expect(
+    await sendRaw(
+      server.port,
+      `POST /result/x HTTP/1.1\r\nHost: localhost:${server.port}\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n`,
+    ),
+  ).toMatch(/^HTTP\/1\.1 404 /);
+  expect(
+    await sendRaw(
+      server.port,
+      `POST /result/x HTTP/1.1\r\nHost: localhost:${server.port}\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(1000)}`,
+      'wait',
+    ),
+  ).toMatch(/^HTTP\/1\.1 404 [^]*connection: close/i);
 });

@@ -11,7 +11,9 @@ import type { PageServer, PageServerOptions } from '../../src/server/page-server
 
 const cleanUp: (() => unknown)[] = [];
 
-export async function stopServers(): Promise<void> { for (const clean of cleanUp.splice(0).reverse()) await clean(); }
+export async function stopServers(): Promise<void> {
+  for (const clean of cleanUp.splice(0).reverse()) await clean();
+}
 
 export const HASHED = 'assets/part-AbCd_-12.js';
 
@@ -28,21 +30,29 @@ export function pagesFolder(): string {
   return folder;
 }
 
-export async function newServer(options: PageServerOptions = {}): Promise<PageServer & { readonly notes: readonly string[]; readonly port: number }> {
+export async function newServer(
+  options: PageServerOptions = {},
+): Promise<PageServer & { readonly notes: readonly string[]; readonly port: number }> {
   const notes: string[] = [];
   const server = await startPageServer({ pages: pagesFolder(), onNote: (note) => notes.push(note), ...options });
   cleanUp.push(() => server.close());
   return Object.assign(server, { notes, port: Number(new URL(server.url).port) });
 }
 
-export interface Answer { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string }
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
 
 /** A path goes out as it is written. */
 export function ask(port: number, path: string, options: RequestOptions = {}, body?: Buffer | string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ port, host: 'localhost', path, agent: false, ...options }, (response) => {
       let text = '';
-      response.on('data', (part: Buffer) => { text += part.toString(); });
+      response.on('data', (part: Buffer) => {
+        text += part.toString();
+      });
       response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body: text }));
       response.on('error', reject);
     });
@@ -52,7 +62,11 @@ export function ask(port: number, path: string, options: RequestOptions = {}, bo
 }
 
 /** Sends bytes and resolves to all that comes back until the other end closes. `end`: what to do after sending. */
-export function sendRaw(port: number, text: string | Buffer, end: 'wait' | 'finish' | 'reset' = 'finish'): Promise<string> {
+export function sendRaw(
+  port: number,
+  text: string | Buffer,
+  end: 'wait' | 'finish' | 'reset' = 'finish',
+): Promise<string> {
   return new Promise((resolve) => {
     let got = '';
     const socket = connect(port, 'localhost', () => {
@@ -61,8 +75,12 @@ export function sendRaw(port: number, text: string | Buffer, end: 'wait' | 'fini
         else if (end === 'reset') socket.resetAndDestroy();
       });
     });
-    socket.on('data', (part: Buffer) => { got += part.toString('latin1'); });
-    socket.on('error', () => { /* the other end may close while we send */ });
+    socket.on('data', (part: Buffer) => {
+      got += part.toString('latin1');
+    });
+    socket.on('error', () => {
+      /* the other end may close while we send */
+    });
     socket.on('close', () => resolve(got));
   });
 }

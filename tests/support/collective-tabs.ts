@@ -1,4 +1,5 @@
-// Real tabs with the collectives library in a worker each, joined over WebRTC, directly or through the UDP relay; the signals pass through this process.
+// Real tabs with the collectives library in a worker each, joined over WebRTC, directly or through the UDP relay; the
+// signals pass through this process.
 
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { CollectiveReport, Program } from '../tabs/collective-program.ts';
@@ -11,7 +12,9 @@ import type { Signal } from './udp-relay.ts';
 export type Failed = Extract<CollectiveReport, { kind: 'failed' }>;
 
 export interface CollectiveTabsOptions {
-  readonly server: Pick<TestPages, 'url'>; readonly browser: Browser; readonly size: number;
+  readonly server: Pick<TestPages, 'url'>;
+  readonly browser: Browser;
+  readonly size: number;
   /** Seed of a relay between all tabs; without it they speak directly. */
   readonly relaySeed?: number;
   /** Tabs say good-bye when their page goes away. */
@@ -26,7 +29,14 @@ export class CollectiveTabs {
   readonly #browser: Browser;
   readonly #waiting: Set<() => void>;
 
-  private constructor(browser: Browser, context: BrowserContext, pages: readonly Page[], relay: UdpRelay | undefined, reports: CollectiveReport[][], waiting: Set<() => void>) {
+  private constructor(
+    browser: Browser,
+    context: BrowserContext,
+    pages: readonly Page[],
+    relay: UdpRelay | undefined,
+    reports: CollectiveReport[][],
+    waiting: Set<() => void>,
+  ) {
     this.#browser = browser;
     this.#context = context;
     this.pages = pages;
@@ -36,7 +46,13 @@ export class CollectiveTabs {
   }
 
   /** Resolves when every tab is joined to every other. */
-  static async open({ server, browser, size, relaySeed, leave = false }: CollectiveTabsOptions): Promise<CollectiveTabs> {
+  static async open({
+    server,
+    browser,
+    size,
+    relaySeed,
+    leave = false,
+  }: CollectiveTabsOptions): Promise<CollectiveTabs> {
     const relay = relaySeed === undefined ? undefined : await UdpRelay.open(size, relaySeed);
     const context = await browser.newContext();
     const reports: CollectiveReport[][] = Array.from({ length: size }, () => []);
@@ -53,7 +69,9 @@ export class CollectiveTabs {
         const told = relay ? relay.signal(rank, to, signal) : signal;
         if (told) await pages[to]!.evaluate(([from, data]) => window.tab.hear(from, data), [rank, told] as const);
       });
-      await page.goto(`${server.url}tests/tabs/collective-page.html?rank=${rank}&size=${size}${leave ? '&leave=1' : ''}`);
+      await page.goto(
+        `${server.url}tests/tabs/collective-page.html?rank=${rank}&size=${size}${leave ? '&leave=1' : ''}`,
+      );
       await page.waitForFunction(() => 'tab' in window);
       pages.push(page);
     }
@@ -67,18 +85,39 @@ export class CollectiveTabs {
     await Promise.all(this.pages.map((page) => page.evaluate((given) => window.tab.run(given), program)));
   }
 
-  /** Resolves with what `found` returns for each of `ranks`, once it does for all; rejects after `timeoutMs` with what each said last. */
-  all<T>(what: string, timeoutMs: number, found: (own: readonly CollectiveReport[]) => T | undefined, ranks: readonly number[] = this.reports.map((_, rank) => rank)): Promise<T[]> {
+  /**
+   * Resolves with what `found` returns for each of `ranks`, once it does for all; rejects after `timeoutMs` with what
+   * each said last.
+   */
+  all<T>(
+    what: string,
+    timeoutMs: number,
+    found: (own: readonly CollectiveReport[]) => T | undefined,
+    ranks: readonly number[] = this.reports.map((_, rank) => rank),
+  ): Promise<T[]> {
     return new Promise((resolve, reject) => {
       const end = (settle: () => void): void => {
         clearTimeout(timer);
         this.#waiting.delete(check);
         settle();
       };
-      const timer = setTimeout(() => end(() => reject(new Error(`not within ${timeoutMs} ms: ${what} on ranks ${ranks.join(', ')}; they said last ${JSON.stringify(this.reports.map((own) => own.at(-1))).slice(0, 3000)}`))), timeoutMs);
+      const timer = setTimeout(
+        () =>
+          end(() =>
+            reject(
+              new Error(
+                `not within ${timeoutMs} ms: ${what} on ranks ${ranks.join(', ')}; they said last ${JSON.stringify(this.reports.map((own) => own.at(-1))).slice(0, 3000)}`,
+              ),
+            ),
+          ),
+        timeoutMs,
+      );
       const check = (): void => {
         const broken = this.reports.flat().find((report) => report.kind === 'error');
-        if (broken?.kind === 'error') { end(() => reject(new Error(broken.message))); return; }
+        if (broken?.kind === 'error') {
+          end(() => reject(new Error(broken.message)));
+          return;
+        }
         const values = ranks.map((rank) => found(this.reports[rank]!));
         if (values.every((value) => value !== undefined)) end(() => resolve(values as T[]));
       };
@@ -88,10 +127,17 @@ export class CollectiveTabs {
   }
 
   failures(ranks: readonly number[], timeoutMs: number): Promise<Failed[]> {
-    return this.all('a failure', timeoutMs, (own) => own.find((report): report is Failed => report.kind === 'failed'), ranks);
+    return this.all(
+      'a failure',
+      timeoutMs,
+      (own) => own.find((report): report is Failed => report.kind === 'failed'),
+      ranks,
+    );
   }
 
-  rendererPid(rank: number): Promise<number> { return rendererPidOf(this.#browser, this.pages[rank]!); }
+  rendererPid(rank: number): Promise<number> {
+    return rendererPidOf(this.#browser, this.pages[rank]!);
+  }
 
   async close(): Promise<void> {
     await this.#context.close();

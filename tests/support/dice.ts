@@ -1,4 +1,5 @@
-// Seeded randomness for tests that draw millions of numbers: mulberry32, with the draws that fuzzers and simulators want.
+// Seeded randomness for tests that draw millions of numbers: mulberry32, with the draws that fuzzers and simulators
+// want.
 
 export interface Dice {
   /** 32 random bits. */

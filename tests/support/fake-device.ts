@@ -1,5 +1,6 @@
-// A device without a GPU for tests of the tuner and the self-check: its launches run the kernel's reference, then whatever the chosen variant does wrong, and
-// every compile and launch moves the clock of its world by what the variant says. A variant's behaviour stands in its source, as JSON.
+// A device without a GPU for tests of the tuner and the self-check: its launches run the kernel's reference, then
+// whatever the chosen variant does wrong, and every compile and launch moves the clock of its world by what the variant
+// says. A variant's behaviour stands in its source, as JSON.
 
 import type { World } from '../../src/base/world.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
@@ -19,19 +20,44 @@ export interface Behaviour {
 
 export class ClockWorld implements World {
   ms = 1000;
-  now(): number { return this.ms; }
-  timer(): () => void { return () => { /* never fires */ }; }
-  randomBytes(): Uint8Array<ArrayBuffer> { throw new Error('no randomness here'); }
+  now(): number {
+    return this.ms;
+  }
+  timer(): () => void {
+    return () => {
+      /* never fires */
+    };
+  }
+  randomBytes(): Uint8Array<ArrayBuffer> {
+    throw new Error('no randomness here');
+  }
 }
 
 /** out[i] = FACTOR * x[i], with variants by name that behave as told. */
-export function fakeKernel(variants: Readonly<Record<string, Behaviour>>, more: Partial<Variant> = {}, name = 'fake'): Kernel {
+export function fakeKernel(
+  variants: Readonly<Record<string, Behaviour>>,
+  more: Partial<Variant> = {},
+  name = 'fake',
+): Kernel {
   return defineKernel({
-    name, bindings: { x: 'read', out: 'read_write' }, params: { N: 'elements', FACTOR: 'factor' },
-    variants: Object.entries(variants).map(([variant, behaviour]) => ({ name: variant, source: JSON.stringify(behaviour), grid: () => [1, 1, 1] as const, ...more })),
+    name,
+    bindings: { x: 'read', out: 'read_write' },
+    params: { N: 'elements', FACTOR: 'factor' },
+    variants: Object.entries(variants).map(([variant, behaviour]) => ({
+      name: variant,
+      source: JSON.stringify(behaviour),
+      grid: () => [1, 1, 1] as const,
+      ...more,
+    })),
     cost: ({ N }) => ({ flops: N, bytes: 8 * N }),
-    reference({ x, out }, { N, FACTOR }) { for (let i = 0; i < N; i++) out[i] = FACTOR * x[i]; },
-    sizes: ({ N }) => ({ x: N, out: N }), cases: [{ N: 1, FACTOR: 2 }, { N: 100, FACTOR: 3 }],
+    reference({ x, out }, { N, FACTOR }) {
+      for (let i = 0; i < N; i++) out[i] = FACTOR * x[i];
+    },
+    sizes: ({ N }) => ({ x: N, out: N }),
+    cases: [
+      { N: 1, FACTOR: 2 },
+      { N: 100, FACTOR: 3 },
+    ],
   }) as unknown as Kernel;
 }
 
@@ -48,7 +74,10 @@ export function fakeDevice(world: ClockWorld, qualifier?: Qualifier): FakeDevice
   const known = new Set<string>();
   const behaviours = new Map<Launch, { readonly behaviour: Behaviour; readonly out: Range }>();
   const device: FakeDevice = {
-    ...cpu, kind: 'webgpu', compiled, ran,
+    ...cpu,
+    kind: 'webgpu',
+    compiled,
+    ran,
     ...(qualifier ? { qualify: (launches) => qualifier.qualify(device, launches) } : {}),
     async prepare(kernel: Kernel, params: Params, io, choice) {
       const { variant, constants } = choice ?? chooseVariant(kernel, params, cpu.features, qualifier?.choose);
@@ -60,7 +89,7 @@ export function fakeDevice(world: ClockWorld, qualifier?: Qualifier): FakeDevice
         world.ms += behaviour.compileMs ?? 0;
       }
       if (behaviour.wrong === 'compile') throw new Error(`${variant.name} does not compile`);
-      const launch = { ...await cpu.prepare(kernel, params, io), variant: variant.name };
+      const launch = { ...(await cpu.prepare(kernel, params, io)), variant: variant.name };
       behaviours.set(launch, { behaviour, out: io['out'] });
       return launch;
     },
@@ -71,7 +100,8 @@ export function fakeDevice(world: ClockWorld, qualifier?: Qualifier): FakeDevice
         world.ms += behaviour.runMs;
         if (behaviour.wrong === 'lost') cpu.destroy();
         await cpu.submit([launch]);
-        if (behaviour.wrong) cpu.write(out.buffer, out.offset, new Float32Array([behaviour.wrong === 'nan' ? NaN : 1e6]));
+        if (behaviour.wrong)
+          cpu.write(out.buffer, out.offset, new Float32Array([behaviour.wrong === 'nan' ? NaN : 1e6]));
       }
       return cpu.submit([], readback);
     },

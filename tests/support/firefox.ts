@@ -1,4 +1,5 @@
-// Firefox for a test: the installed one, headless, driven over WebDriver BiDi, and pages whose reports come as those of Chromium's do (tests/app/page-driver.ts).
+// Firefox for a test: the installed one, headless, driven over WebDriver BiDi, and pages whose reports come as those of
+// Chromium's do (tests/app/page-driver.ts).
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,9 +13,14 @@ import { PATIENCE_MS } from './patience.ts';
 
 /** Nothing of it asks servers of Mozilla or of anybody else. */
 const QUIET = {
-  'app.update.disabledForTesting': true, 'app.normandy.enabled': false, 'network.captive-portal-service.enabled': false,
-  'network.connectivity-service.enabled': false, 'toolkit.telemetry.enabled': false, 'datareporting.policy.dataSubmissionEnabled': false,
-  'services.settings.server': 'http://localhost:1/', 'network.trr.mode': 5,
+  'app.update.disabledForTesting': true,
+  'app.normandy.enabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'toolkit.telemetry.enabled': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'services.settings.server': 'http://localhost:1/',
+  'network.trr.mode': 5,
 };
 
 export type Preferences = Readonly<Record<string, boolean | number | string>>;
@@ -29,13 +35,22 @@ export class FirefoxTab extends TabReports {
 
   /** What `window.tabmesh.state` of the training page holds. */
   state(): Promise<{ phase: string; status: string; problems: string[] }> {
-    return this.page.evaluate(() => JSON.parse(JSON.stringify((globalThis as unknown as { tabmesh: { state: unknown } }).tabmesh.state)));
+    return this.page.evaluate(() =>
+      JSON.parse(JSON.stringify((globalThis as unknown as { tabmesh: { state: unknown } }).tabmesh.state)),
+    );
   }
 
   /** Presses a button of an element of the page, once it is there. */
   async press(element: string, button: string): Promise<void> {
-    const there = await this.page.waitForFunction((name, text) => [...document.querySelector(name)?.shadowRoot?.querySelectorAll('button') ?? []]
-      .find((one) => one.textContent!.trim() === text), {}, element, button);
+    const there = await this.page.waitForFunction(
+      (name, text) =>
+        [...(document.querySelector(name)?.shadowRoot?.querySelectorAll('button') ?? [])].find(
+          (one) => one.textContent!.trim() === text,
+        ),
+      {},
+      element,
+      button,
+    );
     await (there as ElementHandle<HTMLButtonElement>).click();
   }
 
@@ -67,10 +82,17 @@ export class Firefox {
     const home = mkdtempSync(join(tmpdir(), 'tabmesh-firefox-'));
     try {
       const browser = await puppeteer.launch({
-        browser: 'firefox', executablePath, headless: true, timeout: PATIENCE_MS, protocolTimeout: PATIENCE_MS,
+        browser: 'firefox',
+        executablePath,
+        headless: true,
+        timeout: PATIENCE_MS,
+        protocolTimeout: PATIENCE_MS,
         // The tests end it; a signal to them is theirs to handle.
-        handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
-        env: { ...process.env, ...env, HOME: home, MOZ_CRASHREPORTER_DISABLE: '1' }, extraPrefsFirefox: { ...QUIET, ...preferences },
+        handleSIGINT: false,
+        handleSIGTERM: false,
+        handleSIGHUP: false,
+        env: { ...process.env, ...env, HOME: home, MOZ_CRASHREPORTER_DISABLE: '1' },
+        extraPrefsFirefox: { ...QUIET, ...preferences },
       });
       return new Firefox(browser, home);
     } catch (error) {
@@ -86,7 +108,11 @@ export class Firefox {
     const tab = new FirefoxTab(page);
     await page.exposeFunction(report, (text: string) => tab.take(JSON.parse(text) as Report));
     page.on('pageerror', (error) => {
-      tab.take({ type: 'page', state: 'error', text: `uncaught: ${error instanceof Error ? error.message : String(error)}` });
+      tab.take({
+        type: 'page',
+        state: 'error',
+        text: `uncaught: ${error instanceof Error ? error.message : String(error)}`,
+      });
     });
     await page.goto(url);
     return tab;

@@ -1,6 +1,7 @@
-// The kernel contract as a suite, the same in Node on Dawn and in a browser: every kernel of shaders/, then the seeded defects. `shareOf`: one case and one
-// defect of so many, others in each run; where the same compiler and driver run all of them elsewhere.
-// A device per test, because a device that met a compile error is spent. Fails, and never skips, where there is no adapter.
+// The kernel contract as a suite, the same in Node on Dawn and in a browser: every kernel of shaders/, then the seeded
+// defects. `shareOf`: one case and one defect of so many, others in each run; where the same compiler and driver run
+// all of them elsewhere. A device per test, because a device that met a compile error is spent. Fails, and never skips,
+// where there is no adapter.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createWebGpuDevice } from '../../src/device/webgpu.ts';
@@ -9,7 +10,12 @@ import type { ContractTarget } from './kernel-contract.ts';
 import { DEFECTS, mutate } from './kernel-defects.ts';
 import { kernels } from './kernels.ts';
 
-export function describeKernels(where: string, findGpu: () => GPU | undefined | Promise<GPU | undefined>, say: (line: string) => void, shareOf = 1): void {
+export function describeKernels(
+  where: string,
+  findGpu: () => GPU | undefined | Promise<GPU | undefined>,
+  say: (line: string) => void,
+  shareOf = 1,
+): void {
   let target: ContractTarget;
   // Other inputs in each run; a failure names the seed, to be written here in its place.
   const seed = Math.floor(Math.random() * 2 ** 31);

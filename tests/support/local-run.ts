@@ -1,4 +1,5 @@
-// Runs a layout in this process and hands back what a test compares: losses, norms, gradients, weights and bytes sent, by rank.
+// Runs a layout in this process and hands back what a test compares: losses, norms, gradients, weights and bytes sent,
+// by rank.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +34,11 @@ export async function runLayout(name: string, config: RunConfig, backend: LocalB
   let gradients: ReadonlyMap<string, Float32Array> = new Map();
   let weights: ReadonlyMap<string, Float32Array> = new Map();
   await runInProcess({
-    backend, config, files: readRunFiles(goldenModel(name)), wantGradients: true, wantModel: true,
+    backend,
+    config,
+    files: readRunFiles(goldenModel(name)),
+    wantGradients: true,
+    wantModel: true,
     onEvent: (rank, event) => {
       if (event.kind === 'step') (metrics[rank] ??= []).push(event.metrics);
       else if (event.kind === 'gradients') gradients = tensorsOf(event.bytes);
@@ -41,21 +46,35 @@ export async function runLayout(name: string, config: RunConfig, backend: LocalB
     },
   });
   const [first] = metrics;
-  return { losses: first.map(({ loss }) => loss), gradNorms: first.map(({ gradNorm }) => gradNorm), gradients, weights, metrics };
+  return {
+    losses: first.map(({ loss }) => loss),
+    gradNorms: first.map(({ gradNorm }) => gradNorm),
+    gradients,
+    weights,
+    metrics,
+  };
 }
 
 export function tensorsOf(bytes: Uint8Array<ArrayBuffer>): ReadonlyMap<string, Float32Array> {
   return new Map([...readSafetensors(bytes).tensors].map(([name, entry]) => [name, toFloat32(entry)]));
 }
 
-/** Names the first tensor that differs by more than `relative` of its largest value; undefined if all agree. Nothing to compare, or a tensor too many, is a difference. */
-export function firstDifference(got: ReadonlyMap<string, Float32Array>, want: ReadonlyMap<string, Float32Array>, relative: number): string | undefined {
+/**
+ * Names the first tensor that differs by more than `relative` of its largest value; undefined if all agree. Nothing to
+ * compare, or a tensor too many, is a difference.
+ */
+export function firstDifference(
+  got: ReadonlyMap<string, Float32Array>,
+  want: ReadonlyMap<string, Float32Array>,
+  relative: number,
+): string | undefined {
   if (want.size === 0) return 'no tensors are expected, so nothing was compared';
   for (const name of got.keys()) if (!want.has(name)) return `${name}: got a tensor of this name, expected none`;
   for (const [name, values] of want) {
     if (values.length === 0) return `${name}: no elements are expected, so nothing was compared`;
     const own = got.get(name);
-    if (!own || own.length !== values.length) return `${name}: ${own?.length ?? 'no'} elements, expected ${values.length}`;
+    if (!own || own.length !== values.length)
+      return `${name}: ${own?.length ?? 'no'} elements, expected ${values.length}`;
     const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-12);
     const at = values.findIndex((value, i) => !(Math.abs(own[i] - value) <= relative * most));
     if (at >= 0) return `${name}[${at}]: ${own[at]}, expected ${values[at]} (largest ${most})`;

@@ -8,14 +8,26 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-export interface Packed { readonly tarball: string; readonly files: readonly string[]; readonly bytes: number; readonly unpackedBytes: number }
+export interface Packed {
+  readonly tarball: string;
+  readonly files: readonly string[];
+  readonly bytes: number;
+  readonly unpackedBytes: number;
+}
 
-export function temporaryFolder(name: string): string { return mkdtempSync(join(tmpdir(), `tabmesh-${name}-`)); }
+export function temporaryFolder(name: string): string {
+  return mkdtempSync(join(tmpdir(), `tabmesh-${name}-`));
+}
 
 /** npm without its questions to the registry about versions, audits and funds; throws with what it said. */
 export function npm(args: readonly string[], cwd: string): string {
   try {
-    return execFileSync('npm', [...args, '--no-audit', '--no-fund', '--no-update-notifier', '--prefer-offline'], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' });
+    return execFileSync('npm', [...args, '--no-audit', '--no-fund', '--no-update-notifier', '--prefer-offline'], {
+      cwd,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      shell: process.platform === 'win32',
+    });
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     throw new Error(`npm ${args.join(' ')} in ${cwd}: ${stderr}\n${stdout}`, { cause: error });
@@ -26,8 +38,15 @@ export function npm(args: readonly string[], cwd: string): string {
 export function pack(folder: string, destination: string): Packed {
   const said = npm(['pack', '--json', '--pack-destination', destination], folder);
   // Scripts may have printed before the answer.
-  const [{ filename, files, size, unpackedSize }] = JSON.parse(said.slice(said.search(/^\[/m))) as [{ filename: string; files: { path: string }[]; size: number; unpackedSize: number }];
-  return { tarball: join(destination, filename), files: files.map(({ path }) => path), bytes: size, unpackedBytes: unpackedSize };
+  const [{ filename, files, size, unpackedSize }] = JSON.parse(said.slice(said.search(/^\[/m))) as [
+    { filename: string; files: { path: string }[]; size: number; unpackedSize: number },
+  ];
+  return {
+    tarball: join(destination, filename),
+    files: files.map(({ path }) => path),
+    bytes: size,
+    unpackedBytes: unpackedSize,
+  };
 }
 
 /** Unpacks into node_modules of `project`, as an installation does. */
@@ -38,10 +57,16 @@ export function unpack({ tarball }: Packed, project: string, name: string): stri
   return folder;
 }
 
-/** What this repository's commit would hold, in a folder of its own, with our node_modules: built there, nothing here changes. */
+/**
+ * What this repository's commit would hold, in a folder of its own, with our node_modules: built there, nothing here
+ * changes.
+ */
 export function copyOfRepository(): string {
   const folder = temporaryFolder('copy');
-  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' });
+  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
   for (const file of listed.split('\0').filter(Boolean)) {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     cpSync(join(ROOT, file), join(folder, file), { force: true, recursive: true });
@@ -50,4 +75,6 @@ export function copyOfRepository(): string {
   return folder;
 }
 
-export function readJson<T>(path: string): T { return JSON.parse(readFileSync(path, 'utf8')) as T; }
+export function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T;
+}

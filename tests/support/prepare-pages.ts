@@ -1,5 +1,5 @@
-// Before two files of tabs tests run side by side: the pages are built once, and the servers of the tests' own pages share one folder of bundled dependencies, which
-// only one process may fill.
+// Before two files of tabs tests run side by side: the pages are built once, and the servers of the tests' own pages
+// share one folder of bundled dependencies, which only one process may fill.
 
 import { ensurePages } from '../../src/server/pages/ensure.ts';
 import { openTestPages } from './test-pages.ts';

@@ -9,7 +9,11 @@ import type { RunFiles as ServedRun } from '../../src/server/run-files.ts';
 import type { RunFiles } from '../../src/train/prepare.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 
-export interface TabEvent { readonly tab: number; readonly atMs: number; readonly report: TabReport }
+export interface TabEvent {
+  readonly tab: number;
+  readonly atMs: number;
+  readonly report: TabReport;
+}
 
 export class RealTabs {
   readonly server: PageServer;
@@ -19,7 +23,14 @@ export class RealTabs {
   readonly events: TabEvent[];
   readonly #waiting: Set<() => void>;
 
-  private constructor(server: PageServer, run: ServedRun, browser: Browser, pages: readonly Page[], events: TabEvent[], waiting: Set<() => void>) {
+  private constructor(
+    server: PageServer,
+    run: ServedRun,
+    browser: Browser,
+    pages: readonly Page[],
+    events: TabEvent[],
+    waiting: Set<() => void>,
+  ) {
     this.server = server;
     this.run = run;
     this.browser = browser;
@@ -29,14 +40,26 @@ export class RealTabs {
   }
 
   /** Without `parts` the tabs are joined over WebRTC, as a network joins them. */
-  static async open(config: RunConfig, files: RunFiles = {}, mode: 'tabs' | 'devices' = 'tabs', parts?: (tab: number) => Record<string, string>, onBrowser?: (browser: Browser) => void): Promise<RealTabs> {
+  static async open(
+    config: RunConfig,
+    files: RunFiles = {},
+    mode: 'tabs' | 'devices' = 'tabs',
+    parts?: (tab: number) => Record<string, string>,
+    onBrowser?: (browser: Browser) => void,
+  ): Promise<RealTabs> {
     const { server, browser } = await openBoth(() => {});
     const run = server.openRun();
     onBrowser?.(browser);
     const events: TabEvent[] = [];
     const waiting = new Set<() => void>();
     const { pages } = await openTabs({
-      server, run, browser, config, files, mode, parts: parts ?? (() => ({ lane: 'webrtc' })),
+      server,
+      run,
+      browser,
+      config,
+      files,
+      mode,
+      parts: parts ?? (() => ({ lane: 'webrtc' })),
       onReport: (tab, report) => {
         events.push({ tab, atMs: performance.now(), report });
         for (const check of [...waiting]) check();
@@ -45,12 +68,17 @@ export class RealTabs {
     return new RealTabs(server, run, browser, pages, events, waiting);
   }
 
-  /** Resolves when `found` returns something for the events so far; rejects after `timeoutMs` with what the tabs said last. */
+  /**
+   * Resolves when `found` returns something for the events so far; rejects after `timeoutMs` with what the tabs said
+   * last.
+   */
   until<T>(what: string, timeoutMs: number, found: (events: readonly TabEvent[]) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(check);
-        reject(new Error(`not within ${timeoutMs} ms: ${what}; the last reports of each tab are ${this.#lastReports()}`));
+        reject(
+          new Error(`not within ${timeoutMs} ms: ${what}; the last reports of each tab are ${this.#lastReports()}`),
+        );
       }, timeoutMs);
       const check = (): void => {
         const value = found(this.events);
@@ -65,10 +93,15 @@ export class RealTabs {
   }
 
   #lastReports(): string {
-    return this.pages.map((_page, tab) => {
-      const said = this.events.filter((event) => event.tab === tab).slice(-3).map(({ report }) => JSON.stringify(report).slice(0, 300));
-      return `\ntab ${tab}: ${said.join('\n  ')}`;
-    }).join('');
+    return this.pages
+      .map((_page, tab) => {
+        const said = this.events
+          .filter((event) => event.tab === tab)
+          .slice(-3)
+          .map(({ report }) => JSON.stringify(report).slice(0, 300));
+        return `\ntab ${tab}: ${said.join('\n  ')}`;
+      })
+      .join('');
   }
 
   /** The rank of each tab, from its own reports. */
@@ -76,7 +109,9 @@ export class RealTabs {
     return this.events.find((event) => event.tab === tab && event.report.type === 'rank')?.report.rank;
   }
 
-  rendererPid(tab: number): Promise<number> { return rendererPidOf(this.browser, this.pages[tab]!); }
+  rendererPid(tab: number): Promise<number> {
+    return rendererPidOf(this.browser, this.pages[tab]!);
+  }
 
   async close(): Promise<void> {
     await this.browser.close();
@@ -90,11 +125,15 @@ export async function rendererPidOf(browser: Browser, page: Page): Promise<numbe
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
   const pids = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
   const before = new Map(pids.map((pid) => [pid, residentBytes(pid)]));
-  await page.evaluate(() => { (globalThis as { ballast?: Uint8Array }).ballast = new Uint8Array(2 ** 28).fill(1); });
+  await page.evaluate(() => {
+    (globalThis as { ballast?: Uint8Array }).ballast = new Uint8Array(2 ** 28).fill(1);
+  });
   const grown = pids.map((pid) => ({ pid, by: residentBytes(pid) - before.get(pid)! })).sort((a, b) => b.by - a.by)[0];
   await session.detach();
   if (!grown || grown.by < 2 ** 27) throw new Error(`no renderer grew by 256 MiB; the largest by ${grown?.by}`);
   return grown.pid;
 }
 
-function residentBytes(pid: number): number { return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096; }
+function residentBytes(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096;
+}

@@ -1,5 +1,5 @@
-// The collectives as one signature, each with data of its own and its one-line reference: calls of a simulated program. Values are small multiples of 1/4, so that
-// every sum is exact in f32 and in any order; true when the result is right.
+// The collectives as one signature, each with data of its own and its one-line reference: calls of a simulated program.
+// Values are small multiples of 1/4, so that every sum is exact in f32 and in any order; true when the result is right.
 
 import type { TypedArray } from '../../src/base/shape.ts';
 import { allGather } from '../../src/collectives/all-gather.ts';
@@ -31,7 +31,10 @@ function sum(size: number, count: number, salt: number): Float32Array<ArrayBuffe
 }
 
 export const CALLS: readonly Call[] = [
-  async (group) => { await barrier(group); return true; },
+  async (group) => {
+    await barrier(group);
+    return true;
+  },
   async (group, count, salt) => {
     const x = values(group.rank + salt, count);
     await allReduce(group, x, { route: (['owner', 'ring', 'exchange'] as const)[salt % 3] });
@@ -40,13 +43,18 @@ export const CALLS: readonly Call[] = [
   async (group, count, salt) => {
     const offsets = evenParts(count, group.size);
     const out = new Float32Array(count);
-    await allGather(group, values(salt, count).subarray(offsets[group.rank], offsets[group.rank + 1]), offsets, out, { route: salt % 2 ? 'direct' : 'ring' });
+    await allGather(group, values(salt, count).subarray(offsets[group.rank], offsets[group.rank + 1]), offsets, out, {
+      route: salt % 2 ? 'direct' : 'ring',
+    });
     return same(out, values(salt, count));
   },
   async (group, count, salt) => {
     const offsets = evenParts(count, group.size);
     const out = new Float32Array(offsets[group.rank + 1] - offsets[group.rank]);
-    await reduceScatter(group, values(group.rank + salt, count), offsets, out, { route: salt % 2 ? 'owner' : 'ring', wire: salt % 3 ? 'f32' : 'bf16' });
+    await reduceScatter(group, values(group.rank + salt, count), offsets, out, {
+      route: salt % 2 ? 'owner' : 'ring',
+      wire: salt % 3 ? 'f32' : 'bf16',
+    });
     // The contract's values are exact in bf16, sums of a ring's few members too.
     return same(out, sum(group.size, count, salt).subarray(offsets[group.rank], offsets[group.rank + 1]));
   },
@@ -59,11 +67,22 @@ export const CALLS: readonly Call[] = [
     const block = Math.ceil(count / group.size);
     const out = new Float32Array(block * group.size);
     await allToAll(group, values(group.rank + salt, block * group.size), out);
-    return group.ranks.every((_, from) => same(out.subarray(from * block, (from + 1) * block), values(from + salt, block * group.size).subarray(group.rank * block, (group.rank + 1) * block)));
+    return group.ranks.every((_, from) =>
+      same(
+        out.subarray(from * block, (from + 1) * block),
+        values(from + salt, block * group.size).subarray(group.rank * block, (group.rank + 1) * block),
+      ),
+    );
   },
   async (group, count, salt) => {
     const length = (from: number, to: number): number => (from * 3 + to * 5 + salt) % Math.max(1, count);
-    const out = await allToAllVariable(group, group.ranks.map((_, to) => values(group.rank * 10 + to, length(group.rank, to))), 'f32', count + 1, { wire: salt % 3 ? 'f32' : 'f16' });
+    const out = await allToAllVariable(
+      group,
+      group.ranks.map((_, to) => values(group.rank * 10 + to, length(group.rank, to))),
+      'f32',
+      count + 1,
+      { wire: salt % 3 ? 'f32' : 'f16' },
+    );
     return out.every((block, from) => same(block, values(from * 10 + group.rank, length(from, group.rank))));
   },
   async (group, count, salt) => {
@@ -80,7 +99,11 @@ export const CALLS: readonly Call[] = [
   },
   async (group, count, salt) => {
     const [up, down] = [new Float32Array(count), new Float32Array(count)];
-    await ringSendBoth(group, { data: values(group.rank + salt, count), out: up }, { data: values(group.rank + salt + 9, count), out: down });
+    await ringSendBoth(
+      group,
+      { data: values(group.rank + salt, count), out: up },
+      { data: values(group.rank + salt + 9, count), out: down },
+    );
     const at = (step: number): number => (group.rank + step + group.size) % group.size;
     return same(up, values(at(-1) + salt, count)) && same(down, values(at(1) + salt + 9, count));
   },

@@ -10,7 +10,13 @@ import type { Shape, TypedArray } from '../../src/base/shape.ts';
 
 const FOLDER = fileURLToPath(new URL('../golden/torch/', import.meta.url));
 
-interface ManifestTensor { readonly tensor: string; readonly dtype: 'F32' | 'I32'; readonly shape: Shape; readonly absmax?: number; readonly f32?: number }
+interface ManifestTensor {
+  readonly tensor: string;
+  readonly dtype: 'F32' | 'I32';
+  readonly shape: Shape;
+  readonly absmax?: number;
+  readonly f32?: number;
+}
 interface ManifestCase {
   readonly name: string;
   readonly op: string;
@@ -21,7 +27,12 @@ interface ManifestCase {
   readonly grads?: Readonly<Record<string, ManifestTensor>>;
 }
 
-export interface GoldenTensor { readonly shape: Shape; readonly data: TypedArray; readonly absmax: number; readonly noise: number }
+export interface GoldenTensor {
+  readonly shape: Shape;
+  readonly data: TypedArray;
+  readonly absmax: number;
+  readonly noise: number;
+}
 export type GoldenTensors = Readonly<Record<string, GoldenTensor>>;
 export interface GoldenCase {
   readonly name: string;
@@ -38,16 +49,24 @@ export function goldenCases(ops: readonly string[]): readonly GoldenCase[] {
   const files = new Map<string, SafetensorsFile>();
   const load = (file: string, tensors: Readonly<Record<string, ManifestTensor>> = {}): GoldenTensors => {
     if (!files.has(file)) files.set(file, readSafetensors(readFileSync(FOLDER + file), { label: file }));
-    return Object.fromEntries(Object.entries(tensors).map(([name, { tensor, dtype, shape, absmax = 0, f32 = 0 }]) => {
-      const entry = files.get(file)!.tensors.get(tensor);
-      if (!entry || entry.dtype !== dtype) throw new Error(`golden cases: ${file} has no ${dtype} tensor ${tensor}`);
-      const data = typedView(dtype === 'I32' ? 'i32' : 'f32', new Uint8Array(entry.bytes).buffer, 0, elements(shape));
-      return [name, { shape, data, absmax, noise: f32 }];
-    }));
+    return Object.fromEntries(
+      Object.entries(tensors).map(([name, { tensor, dtype, shape, absmax = 0, f32 = 0 }]) => {
+        const entry = files.get(file)!.tensors.get(tensor);
+        if (!entry || entry.dtype !== dtype) throw new Error(`golden cases: ${file} has no ${dtype} tensor ${tensor}`);
+        const data = typedView(dtype === 'I32' ? 'i32' : 'f32', new Uint8Array(entry.bytes).buffer, 0, elements(shape));
+        return [name, { shape, data, absmax, noise: f32 }];
+      }),
+    );
   };
-  return manifest.cases.filter(({ op }) => ops.includes(op)).map(({ name, op, file, attrs, inputs, outputs, grads }) => ({
-    name, op, attrs, inputs: load(file, inputs), wanted: { ...load(file, outputs), ...load(file, grads) },
-  }));
+  return manifest.cases
+    .filter(({ op }) => ops.includes(op))
+    .map(({ name, op, file, attrs, inputs, outputs, grads }) => ({
+      name,
+      op,
+      attrs,
+      inputs: load(file, inputs),
+      wanted: { ...load(file, outputs), ...load(file, grads) },
+    }));
 }
 
 /** The worst place as a sentence, or undefined if every element passes. */
@@ -58,8 +77,13 @@ export function goldenDifference(wanted: GoldenTensor, got: TypedArray): string 
   let at = -1;
   for (let i = 0; i < got.length; i++) {
     const distance = Math.abs(got[i] - wanted.data[i]);
-    if (!(distance <= worst)) { worst = distance; at = i; }
+    if (!(distance <= worst)) {
+      worst = distance;
+      at = i;
+    }
     if (Number.isNaN(distance)) break;
   }
-  return worst <= allowed ? undefined : `[${at}]: expected ${wanted.data[at]}, got ${got[at]}, allowed ${allowed.toPrecision(3)}`;
+  return worst <= allowed
+    ? undefined
+    : `[${at}]: expected ${wanted.data[at]}, got ${got[at]}, allowed ${allowed.toPrecision(3)}`;
 }

@@ -1,5 +1,5 @@
-// Trainers of all ranks of a layout in this process, on the references over loopback, with nothing around them: for tests that look inside a step, poison
-// something, or hand batches and settings to the trainer that no run would.
+// Trainers of all ranks of a layout in this process, on the references over loopback, with nothing around them: for
+// tests that look inside a step, poison something, or hand batches and settings to the trainer that no run would.
 
 import { createLedger } from '../../src/collectives/ledger.ts';
 import { createMesh } from '../../src/collectives/mesh.ts';
@@ -18,7 +18,12 @@ import { Trainer } from '../../src/train/trainer.ts';
 import type { TrainerOptions } from '../../src/train/trainer.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 
-export interface LabRank { readonly rank: number; readonly trainer: Trainer; readonly device: Device; readonly mesh: Mesh }
+export interface LabRank {
+  readonly rank: number;
+  readonly trainer: Trainer;
+  readonly device: Device;
+  readonly mesh: Mesh;
+}
 
 export interface LabOptions {
   readonly files?: RunFiles;
@@ -26,31 +31,61 @@ export interface LabOptions {
   readonly device?: (device: Device, rank: number) => Device;
 }
 
-/** Runs `work` on every rank; an error of one is told to the others, as a run does. Resolves to what each rank made, or the error that it ended with. */
-export async function onTrainers<T>(config: RunConfig, work: (rank: LabRank) => Promise<T>, { files = {}, change = (options) => options, device: wrap = (device) => device }: LabOptions = {}): Promise<readonly (T | Error)[]> {
+/**
+ * Runs `work` on every rank; an error of one is told to the others, as a run does. Resolves to what each rank made, or
+ * the error that it ended with.
+ */
+export async function onTrainers<T>(
+  config: RunConfig,
+  work: (rank: LabRank) => Promise<T>,
+  { files = {}, change = (options) => options, device: wrap = (device) => device }: LabOptions = {},
+): Promise<readonly (T | Error)[]> {
   const prepared = prepareRun(config, files);
   const nodes = loopbackMesh(worldSize(config.layout), realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
-  const results = await Promise.all(nodes.map(async ({ rank, links }) => {
-    const ledger = createLedger();
-    const mesh = createMesh({ layout: config.layout, rank, links, ledger });
-    const device = wrap(createCpuDevice(), rank);
-    let trainer: Trainer | undefined;
-    try {
-      trainer = await Trainer.create(change({
-        device, mesh, ledger, world: realWorld, model: prepared.model, schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches,
-        batch: config.batch, context: prepared.context, sequence: config.sequence, weights: prepared.weights,
-        hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-        lr: (step) => learningRateAt(config.lr, step, config.steps), batchAt: (step) => prepared.dataset.batchAt(step),
-      }, rank));
-      return await work({ rank, trainer, device, mesh });
-    } catch (error) {
-      mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
-      return error as Error;
-    } finally {
-      trainer?.dispose();
-      device.destroy();
-    }
-  }));
+  const results = await Promise.all(
+    nodes.map(async ({ rank, links }) => {
+      const ledger = createLedger();
+      const mesh = createMesh({ layout: config.layout, rank, links, ledger });
+      const device = wrap(createCpuDevice(), rank);
+      let trainer: Trainer | undefined;
+      try {
+        trainer = await Trainer.create(
+          change(
+            {
+              device,
+              mesh,
+              ledger,
+              world: realWorld,
+              model: prepared.model,
+              schedule: scheduleByName(config.schedule),
+              chunks: config.chunks,
+              microbatches: config.microbatches,
+              batch: config.batch,
+              context: prepared.context,
+              sequence: config.sequence,
+              weights: prepared.weights,
+              hyper: {
+                betas: config.betas,
+                eps: config.eps,
+                weightDecay: config.weightDecay,
+                gradClip: config.gradClip,
+              },
+              lr: (step) => learningRateAt(config.lr, step, config.steps),
+              batchAt: (step) => prepared.dataset.batchAt(step),
+            },
+            rank,
+          ),
+        );
+        return await work({ rank, trainer, device, mesh });
+      } catch (error) {
+        mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
+        return error as Error;
+      } finally {
+        trainer?.dispose();
+        device.destroy();
+      }
+    }),
+  );
   for (const node of nodes) node.leave();
   return results;
 }

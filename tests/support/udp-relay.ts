@@ -1,6 +1,7 @@
-// A UDP relay in this process between real tabs: each tab is told, instead of the other's candidates, of a port here that stands for the other, so every packet of their
-// connection passes a RelayPath per direction. The tabs' own addresses are learnt from their packets, so mDNS names need no resolving.
-// DTLS runs from tab to tab: the relay can lose and delay, not read or forge.
+// A UDP relay in this process between real tabs: each tab is told, instead of the other's candidates, of a port here
+// that stands for the other, so every packet of their connection passes a RelayPath per direction. The tabs' own
+// addresses are learnt from their packets, so mDNS names need no resolving. DTLS runs from tab to tab: the relay can
+// lose and delay, not read or forge.
 
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
@@ -10,25 +11,44 @@ import { CLEAR, RelayPath } from './udp-relay-path.ts';
 import type { PathRules } from './udp-relay-path.ts';
 
 /** What a tab signals, as src/cluster/messages.ts has it. */
-export type Signal = { readonly type: 'offer' | 'answer'; readonly sdp: string } | { readonly type: 'candidate'; readonly candidate: { readonly candidate: string; readonly sdpMid: string | null; readonly sdpMLineIndex: number | null } };
+export type Signal =
+  | { readonly type: 'offer' | 'answer'; readonly sdp: string }
+  | {
+      readonly type: 'candidate';
+      readonly candidate: {
+        readonly candidate: string;
+        readonly sdpMid: string | null;
+        readonly sdpMLineIndex: number | null;
+      };
+    };
 
 /** One direction: the socket that stands for the sender, as the receiver sees it. */
-interface Direction { readonly path: RelayPath; readonly socket: Socket; receiver: RemoteInfo | undefined; told: boolean }
+interface Direction {
+  readonly path: RelayPath;
+  readonly socket: Socket;
+  receiver: RemoteInfo | undefined;
+  told: boolean;
+}
 
 export class UdpRelay {
   readonly #directions = new Map<string, Direction>();
   readonly #address: string;
 
-  private constructor(address: string) { this.#address = address; }
+  private constructor(address: string) {
+    this.#address = address;
+  }
 
   /** Both directions between each pair of `size` tabs, whose numbers are those of `signal`. */
   static async open(size: number, seed: number, address = '127.0.0.1'): Promise<UdpRelay> {
     const relay = new UdpRelay(address);
-    for (let from = 0; from < size; from++) for (let to = 0; to < size; to++) if (from !== to) await relay.#add(from, to, seed * 10_007 + from * 101 + to);
+    for (let from = 0; from < size; from++)
+      for (let to = 0; to < size; to++) if (from !== to) await relay.#add(from, to, seed * 10_007 + from * 101 + to);
     return relay;
   }
 
-  path(from: number, to: number): RelayPath { return this.#direction(from, to).path; }
+  path(from: number, to: number): RelayPath {
+    return this.#direction(from, to).path;
+  }
 
   /** Sets rules for the directions that `which` chooses; by default all. */
   rule(rules: Partial<PathRules>, which: (from: number, to: number) => boolean = () => true): void {
@@ -38,9 +58,12 @@ export class UdpRelay {
     }
   }
 
-  /** The signal that `to` is to hear instead of `from`'s; undefined for none: `to` learns one address of `from`, ours. */
+  /**
+   * The signal that `to` is to hear instead of `from`'s; undefined for none: `to` learns one address of `from`, ours.
+   */
   signal(from: number, to: number, signal: Signal): Signal | undefined {
-    if (signal.type !== 'candidate') return { ...signal, sdp: signal.sdp.replace(/^a=(candidate|end-of-candidates).*\r?\n/gm, '') };
+    if (signal.type !== 'candidate')
+      return { ...signal, sdp: signal.sdp.replace(/^a=(candidate|end-of-candidates).*\r?\n/gm, '') };
     const direction = this.#direction(from, to);
     if (direction.told || !/ udp .* typ host/i.test(signal.candidate.candidate)) return undefined;
     direction.told = true;
@@ -50,10 +73,14 @@ export class UdpRelay {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#directions.values()].map(({ path, socket }) => {
-      path.close();
-      return new Promise<void>((resolve) => { socket.close(() => resolve()); });
-    }));
+    await Promise.all(
+      [...this.#directions.values()].map(({ path, socket }) => {
+        path.close();
+        return new Promise<void>((resolve) => {
+          socket.close(() => resolve());
+        });
+      }),
+    );
   }
 
   #direction(from: number, to: number): Direction {

@@ -6,5 +6,7 @@ preferQuickCompiles();
 const driver = useVulkan();
 if (process.env['TABMESH_VULKAN_SAID'] === undefined) {
   process.env['TABMESH_VULKAN_SAID'] = driver;
-  process.stderr.write(`gpu tests: Vulkan driver ${driver}${process.env['VK_ICD_FILENAMES'] ? ` (${process.env['VK_ICD_FILENAMES']})` : ''}\n`);
+  process.stderr.write(
+    `gpu tests: Vulkan driver ${driver}${process.env['VK_ICD_FILENAMES'] ? ` (${process.env['VK_ICD_FILENAMES']})` : ''}\n`,
+  );
 }

@@ -1,5 +1,6 @@
-// Where a kernel's WGSL and its TypeScript contract disagree: bindings (order, names, types, access), params and tunables without a
-// constant, loops that do not unroll. Reads the text only; whether it compiles is for an adapter to say.
+// Where a kernel's WGSL and its TypeScript contract disagree: bindings (order, names, types, access), params and
+// tunables without a constant, loops that do not unroll. Reads the text only; whether it compiles is for an adapter to
+// say.
 
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { Kernel, Variant } from '../../src/device/kernel.ts';
@@ -16,25 +17,39 @@ export function disagreements(kernel: Kernel, variant: Variant): string[] {
   const text = variant.source;
 
   const aliases = new Map([...text.matchAll(ALIAS)].map(([, name, type]) => [name, type]));
-  const declared = [...text.matchAll(BINDING)].map(([, group, at, access, name, type]) => `${group}.${at} ${name} ${access} ${scalar(aliases.get(type) ?? type)}`);
-  const wanted = Object.entries(kernel.bindings).map(([name, spec], at) => `0.${at} ${name} ${bindingAccess(spec)} ${bindingDType(spec)}`);
-  for (const binding of wanted) if (!declared.includes(binding)) found.push(`${where}: the contract has binding "${binding}", the WGSL has ${JSON.stringify(declared)}`);
-  if (declared.length !== (text.match(/@binding\(/g) ?? []).length || declared.length !== wanted.length) found.push(`${where}: expected ${wanted.length} storage bindings, the WGSL declares others`);
+  const declared = [...text.matchAll(BINDING)].map(
+    ([, group, at, access, name, type]) => `${group}.${at} ${name} ${access} ${scalar(aliases.get(type) ?? type)}`,
+  );
+  const wanted = Object.entries(kernel.bindings).map(
+    ([name, spec], at) => `0.${at} ${name} ${bindingAccess(spec)} ${bindingDType(spec)}`,
+  );
+  for (const binding of wanted)
+    if (!declared.includes(binding))
+      found.push(`${where}: the contract has binding "${binding}", the WGSL has ${JSON.stringify(declared)}`);
+  if (declared.length !== (text.match(/@binding\(/g) ?? []).length || declared.length !== wanted.length)
+    found.push(`${where}: expected ${wanted.length} storage bindings, the WGSL declares others`);
 
   const constants = new Map([...text.matchAll(CONSTANT)].map(([, name, type]) => [name, type]));
-  for (const name of [...Object.keys(kernel.params), ...Object.keys(variant.tune ?? {})]) if (!constants.has(name)) found.push(`${where}: no line "const ${name}: u32 = 1u;" to replace`);
+  for (const name of [...Object.keys(kernel.params), ...Object.keys(variant.tune ?? {})])
+    if (!constants.has(name)) found.push(`${where}: no line "const ${name}: u32 = 1u;" to replace`);
 
   if (!/@compute\s+@workgroup_size\([^)]*\)\s*fn main\(/.test(text)) found.push(`${where}: no entry point main`);
-  const enabled = [...text.replace(/\/\/.*/g, '').matchAll(/\b(?:enable|requires)\s+([^;]+);/g)].map(([, name]) => name).sort().join();
+  const enabled = [...text.replace(/\/\/.*/g, '').matchAll(/\b(?:enable|requires)\s+([^;]+);/g)]
+    .map(([, name]) => name)
+    .sort()
+    .join();
   // f16 is enabled by the specialiser, which turns the alias.
   const needed = (variant.needs ?? []).filter((need) => need !== 'f16').join();
-  if (variant.needs?.includes('f16') && !/^alias scalar = f32;$/m.test(text)) found.push(`${where}: no line "alias scalar = f32;" to turn`);
+  if (variant.needs?.includes('f16') && !/^alias scalar = f32;$/m.test(text))
+    found.push(`${where}: no line "alias scalar = f32;" to turn`);
   if (enabled !== needed) found.push(`${where}: the text enables "${enabled}", the variant says "${needed}"`);
   return found;
 }
 
 /** The element type of a vec4 or atomic, or the type itself. */
-function scalar(type: string): string { return /^(?:vec4|atomic)<(\w+)>$/.exec(type)?.[1] ?? type; }
+function scalar(type: string): string {
+  return /^(?:vec4|atomic)<(\w+)>$/.exec(type)?.[1] ?? type;
+}
 
 /** What specialising leaves undone for `params`: loops still marked, arrays still not registers, or placeholders. */
 export function leftovers(kernel: Kernel, variant: Variant, constants: Readonly<Record<string, number>>): string[] {
@@ -45,9 +60,14 @@ export function leftovers(kernel: Kernel, variant: Variant, constants: Readonly<
   // An array that cannot become registers loses its mark and stays an array.
   const arrays = (source: string): number => (source.match(/\bvar \w+: *array</g) ?? []).length;
   const marked = (variant.source.match(/\/\/ registers/g) ?? []).length;
-  if (arrays(text) > arrays(variant.source) - marked) found.push(`${where}: an array marked "// registers" stays an array`);
+  if (arrays(text) > arrays(variant.source) - marked)
+    found.push(`${where}: an array marked "// registers" stays an array`);
   for (const [, name, , value] of text.matchAll(CONSTANT)) {
-    if (name in constants && Number(value.replace(/[uif]$/, '')) !== Math.fround(constants[name]) && Number(value.replace(/[ui]$/, '')) !== constants[name]) {
+    if (
+      name in constants &&
+      Number(value.replace(/[uif]$/, '')) !== Math.fround(constants[name]) &&
+      Number(value.replace(/[ui]$/, '')) !== constants[name]
+    ) {
       found.push(`${where}: const ${name} became ${value}`);
     }
   }

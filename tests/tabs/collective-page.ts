@@ -1,5 +1,7 @@
-// A tab for failures.tabs.test.ts: joins `size` tabs over WebRTC with signals that pass through the test, hands the channels to a worker, and tells what happens there.
-//   collective-page.html?rank=0&size=3&leave=1   leave: say good-bye when the page goes away, as docs/collectives.md tells pages to
+// A tab for failures.tabs.test.ts: joins `size` tabs over WebRTC with signals that pass through the test, hands the
+// channels to a worker, and tells what happens there.
+// collective-page.html?rank=0&size=3&leave=1   leave: say good-bye when the page goes away, as docs/collectives.md
+// tells pages to
 
 import { NO_ICE } from '../../src/cluster/ice/servers.ts';
 import type { IceSignal } from '../../src/cluster/messages.ts';
@@ -18,30 +20,46 @@ declare global {
   }
 }
 
-const tell = (report: CollectiveReport): void => { void window.collectiveReport(JSON.stringify(report)); };
+const tell = (report: CollectiveReport): void => {
+  void window.collectiveReport(JSON.stringify(report));
+};
 const worker = new Worker(new URL('./collective-worker.ts', import.meta.url), { type: 'module' });
 worker.addEventListener('message', ({ data }: MessageEvent<CollectiveReport>) => tell(data));
-worker.addEventListener('error', (event) => tell({ kind: 'error', message: event.message || 'the worker did not load' }));
+worker.addEventListener('error', (event) =>
+  tell({ kind: 'error', message: event.message || 'the worker did not load' }),
+);
 
 const open = new Set<number>();
 const mesh = createPeerMesh({
-  rank, ice: () => NO_ICE, now: () => realWorld.now(),
+  rank,
+  ice: () => NO_ICE,
+  now: () => realWorld.now(),
   adopt: (peer, { control, bulk }) => {
     // In the task that made them, or they cannot be transferred.
-    worker.postMessage({ kind: 'adopt', peer, control, bulk } satisfies Order, [control as unknown as Transferable, bulk as unknown as Transferable]);
+    worker.postMessage({ kind: 'adopt', peer, control, bulk } satisfies Order, [
+      control as unknown as Transferable,
+      bulk as unknown as Transferable,
+    ]);
     return new Promise((resolve) => {
-      worker.addEventListener('message', ({ data }: MessageEvent<{ kind: string; peer?: number }>) => { if (data.kind === 'opened' && data.peer === peer) resolve(); });
+      worker.addEventListener('message', ({ data }: MessageEvent<{ kind: string; peer?: number }>) => {
+        if (data.kind === 'opened' && data.peer === peer) resolve();
+      });
     });
   },
   onLink: (peer, link) => {
-    if (link.state === 'failed' && open.size < size - 1) tell({ kind: 'error', message: `the connection to ${peer} failed: ${link.reason}` });
+    if (link.state === 'failed' && open.size < size - 1)
+      tell({ kind: 'error', message: `the connection to ${peer} failed: ${link.reason}` });
     if (link.state === 'open' && open.add(peer).size === size - 1) tell({ kind: 'open' });
   },
-  onSignal: (peer, _attempt, data) => { void window.collectiveSignal(JSON.stringify({ to: peer, signal: data })); },
+  onSignal: (peer, _attempt, data) => {
+    void window.collectiveSignal(JSON.stringify({ to: peer, signal: data }));
+  },
 });
 
 window.tab = {
-  connect() { for (let peer = 0; peer < size; peer++) if (peer !== rank) mesh.connect({ peer, attempt: 1 }); },
+  connect() {
+    for (let peer = 0; peer < size; peer++) if (peer !== rank) mesh.connect({ peer, attempt: 1 });
+  },
   hear: (from, signal) => mesh.signal(from, 1, signal),
   run: (program) => worker.postMessage({ kind: 'run', rank, program } satisfies Order),
 };
@@ -53,5 +71,7 @@ if (query.get('leave') === '1') {
     mesh.close();
   });
   // As src/app/main.ts waits.
-  addEventListener('pagehide', () => { for (const until = performance.now() + 50; performance.now() < until;); });
+  addEventListener('pagehide', () => {
+    for (const until = performance.now() + 50; performance.now() < until;);
+  });
 }

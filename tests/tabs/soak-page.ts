@@ -1,4 +1,5 @@
-// A page for soak.tabs.test.ts: two ranks in one page, joined over real WebRTC again and again. Each time they all-reduce and end in another way.
+// A page for soak.tabs.test.ts: two ranks in one page, joined over real WebRTC again and again. Each time they
+// all-reduce and end in another way.
 
 import { PeerError } from '../../src/base/errors.ts';
 import { realWorld } from '../../src/base/world.ts';
@@ -24,9 +25,20 @@ const world: World = {
   timer(delayMs, fire) {
     let live = true;
     timers++;
-    const end = (): void => { if (live) { live = false; timers--; } };
-    const cancel = realWorld.timer(delayMs, () => { end(); fire(); });
-    return () => { end(); cancel(); };
+    const end = (): void => {
+      if (live) {
+        live = false;
+        timers--;
+      }
+    };
+    const cancel = realWorld.timer(delayMs, () => {
+      end();
+      fire();
+    });
+    return () => {
+      end();
+      cancel();
+    };
   },
 };
 const kept: unknown[] = [];
@@ -45,7 +57,14 @@ async function round(n: number, leak: boolean): Promise<void> {
   if (n % 3 === 1) {
     const stuck = allReduce(all[1], new Float32Array(300_000));
     all[0].abort(new PeerError(0, 'crashed', 'the soak test says so'));
-    await stuck.then(() => { throw new Error(`round ${n}: an operation did not fail`); }, (error: unknown) => { if (!(error instanceof PeerError)) throw error; });
+    await stuck.then(
+      () => {
+        throw new Error(`round ${n}: an operation did not fail`);
+      },
+      (error: unknown) => {
+        if (!(error instanceof PeerError)) throw error;
+      },
+    );
   }
   // In a third of the rounds the connection goes first.
   if (n % 3 === 2) for (const mesh of meshes) mesh.close();
@@ -59,18 +78,29 @@ function join(): Promise<{ readonly meshes: readonly Mesh[]; readonly lanes: rea
   return new Promise((resolve, reject) => {
     const lanes: ChannelLanes[] = [];
     const open = new Set<number>();
-    const meshes: readonly Mesh[] = [0, 1].map((rank) => createPeerMesh({
-      rank, ice: () => NO_ICE, now: () => realWorld.now(),
-      adopt: (_, own) => {
-        lanes[rank] = own;
-        return Promise.all(Object.values(own).map((channel: RTCDataChannel) => new Promise((opened) => { channel.addEventListener('open', opened, { once: true }); }))).then(() => undefined);
-      },
-      onLink: (_, link) => {
-        if (link.state === 'failed') reject(new Error(link.reason));
-        if (link.state === 'open' && open.add(rank).size === 2) resolve({ meshes, lanes });
-      },
-      onSignal: (peer, attempt, data) => queueMicrotask(() => meshes[peer]!.signal(rank, attempt, data)),
-    }));
+    const meshes: readonly Mesh[] = [0, 1].map((rank) =>
+      createPeerMesh({
+        rank,
+        ice: () => NO_ICE,
+        now: () => realWorld.now(),
+        adopt: (_, own) => {
+          lanes[rank] = own;
+          return Promise.all(
+            Object.values(own).map(
+              (channel: RTCDataChannel) =>
+                new Promise((opened) => {
+                  channel.addEventListener('open', opened, { once: true });
+                }),
+            ),
+          ).then(() => undefined);
+        },
+        onLink: (_, link) => {
+          if (link.state === 'failed') reject(new Error(link.reason));
+          if (link.state === 'open' && open.add(rank).size === 2) resolve({ meshes, lanes });
+        },
+        onSignal: (peer, attempt, data) => queueMicrotask(() => meshes[peer]!.signal(rank, attempt, data)),
+      }),
+    );
     for (const [rank, mesh] of meshes.entries()) mesh.connect({ peer: 1 - rank, attempt: 1 });
   });
 }

@@ -13,8 +13,14 @@ test.each(CHUNKS)('predicted targets, in chunks of %i columns', async (chunk) =>
 
 test.each(['dp=1', 'tp=2', 'pp=2'])('%s: a run tells the accuracy that the references tell', async (layout) => {
   const config = parseRunConfig([
-    ['model', 'gpt2-nano'], ['data', 'copy'], ['layout', layout], ['context', '16'], ['batch', '8'], ['steps', '3'],
-    ['lr', '0.01'], ['evalEvery', '3'],
+    ['model', 'gpt2-nano'],
+    ['data', 'copy'],
+    ['layout', layout],
+    ['context', '16'],
+    ['batch', '8'],
+    ['steps', '3'],
+    ['lr', '0.01'],
+    ['evalEvery', '3'],
   ]);
   const told = async (backend: LocalBackend): Promise<readonly (number | undefined)[]> => {
     const all: (number | undefined)[] = [];

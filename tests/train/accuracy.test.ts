@@ -23,11 +23,16 @@ import { CHUNKS, expectPredicted } from './predicted-targets.ts';
 const hooks = vi.hoisted(() => ({ ownShardOnly: false, everyTarget: false }));
 vi.mock('../../src/collectives/all-reduce.ts', async (original) => {
   const real = await original<typeof import('../../src/collectives/all-reduce.ts')>();
-  return { ...real, allReduce: async (...given: Parameters<typeof real.allReduce>) => {
-    if (!hooks.ownShardOnly || given[2]?.reduction !== 'max') await real.allReduce(...given);
-  } };
+  return {
+    ...real,
+    allReduce: async (...given: Parameters<typeof real.allReduce>) => {
+      if (!hooks.ownShardOnly || given[2]?.reduction !== 'max') await real.allReduce(...given);
+    },
+  };
 });
-afterEach(() => { Object.assign(hooks, { ownShardOnly: false, everyTarget: false }); });
+afterEach(() => {
+  Object.assign(hooks, { ownShardOnly: false, everyTarget: false });
+});
 
 const [T, BATCH, STEPS] = [16, 8, 4];
 
@@ -38,8 +43,14 @@ type Settings = readonly (readonly [string, string])[];
 
 function config(model: string, data: string, layout: string, more: Settings = []): RunConfig {
   return parseRunConfig([
-    ['model', model], ['data', data], ['layout', layout], ['context', String(T)], ['batch', String(BATCH)],
-    ['steps', String(STEPS)], ['lr', '0.01'], ...more,
+    ['model', model],
+    ['data', data],
+    ['layout', layout],
+    ['context', String(T)],
+    ['batch', String(BATCH)],
+    ['steps', String(STEPS)],
+    ['lr', '0.01'],
+    ...more,
   ]);
 }
 
@@ -80,34 +91,42 @@ interface Scored {
   readonly want: Counts | undefined;
 }
 
-const zero: LabOptions = { change: (options) => ({
-  ...options,
-  weights: (name) => {
-    const { shape, data } = options.weights(name);
-    return { shape, data: new Float32Array(data.length) };
-  },
-}) };
+const zero: LabOptions = {
+  change: (options) => ({
+    ...options,
+    weights: (name) => {
+      const { shape, data } = options.weights(name);
+      return { shape, data: new Float32Array(data.length) };
+    },
+  }),
+};
 
 /** Trains `steps` steps, then evaluates with and without answers; of every rank. */
 async function scored(setting: RunConfig, steps = STEPS, options?: LabOptions): Promise<readonly Scored[]> {
   const { dataset, model } = prepareRun(setting, {});
   const batch = dataset.evalAt(0);
   const answers = hooks.everyTarget ? batch : dataset.answersOf!(batch);
-  return allOf(await onTrainers(setting, async ({ trainer, mesh }) => {
-    while (trainer.step < steps) await trainer.trainStep();
-    const { ledger } = trainer.options;
-    const sent = async <R>(work: () => Promise<R>): Promise<readonly [R, Record<string, number>]> => {
-      const before = ledger.sentByKind();
-      const result = await work();
-      const kinds = Object.entries(ledger.sentByKind());
-      const more = kinds.map(([kind, bytes]) => [kind, bytes - (before[kind] ?? 0)] as const);
-      return [result, Object.fromEntries(more.filter(([, bytes]) => bytes > 0))];
-    };
-    const [evaluation, first] = await sent(() => trainer.evaluate(batch, answers));
-    const [unscored, second] = await sent(() => trainer.evaluate(batch));
-    const want = mesh.size === 1 ? await defined(trainer, batch, model.vocab) : undefined;
-    return { evaluation, unscored, bytes: [first, second], want };
-  }, options));
+  return allOf(
+    await onTrainers(
+      setting,
+      async ({ trainer, mesh }) => {
+        while (trainer.step < steps) await trainer.trainStep();
+        const { ledger } = trainer.options;
+        const sent = async <R>(work: () => Promise<R>): Promise<readonly [R, Record<string, number>]> => {
+          const before = ledger.sentByKind();
+          const result = await work();
+          const kinds = Object.entries(ledger.sentByKind());
+          const more = kinds.map(([kind, bytes]) => [kind, bytes - (before[kind] ?? 0)] as const);
+          return [result, Object.fromEntries(more.filter(([, bytes]) => bytes > 0))];
+        };
+        const [evaluation, first] = await sent(() => trainer.evaluate(batch, answers));
+        const [unscored, second] = await sent(() => trainer.evaluate(batch));
+        const want = mesh.size === 1 ? await defined(trainer, batch, model.vocab) : undefined;
+        return { evaluation, unscored, bytes: [first, second], want };
+      },
+      options,
+    ),
+  );
 }
 
 const known = new Map<string, Promise<Scored>>();
@@ -140,7 +159,8 @@ const LAYOUTS = {
 };
 const RUNS = Object.keys(LAYOUTS).map((run) => run.split(' ') as [model: string, data: string]);
 const CASES = Object.entries(LAYOUTS).flatMap(([run, layouts]) =>
-  layouts.map((layout) => [...run.split(' '), layout] as [model: string, data: string, layout: string]));
+  layouts.map((layout) => [...run.split(' '), layout] as [model: string, data: string, layout: string]),
+);
 
 describe('one device counts what the definition says', () => {
   test.each(RUNS)('%s learns %s', async (model, data) => {
@@ -212,7 +232,7 @@ describe('a run', () => {
     const [first, second] = await evaluations(config('gpt2-nano', 'sort', 'dp=2', [['evalEvery', '2']]));
     expect(first).toHaveLength(2);
     expect(second).toEqual(first);
-    for (const { accuracy } of first!) expect(Math.abs(accuracy! * 4 * BATCH * ANSWER_COLUMNS.length % 1)).toBe(0);
+    for (const { accuracy } of first!) expect(Math.abs((accuracy! * 4 * BATCH * ANSWER_COLUMNS.length) % 1)).toBe(0);
   });
   test('tells none of a text', async () => {
     const setting = config('gpt2-nano', 'a.txt', 'dp=1', [['evalEvery', '4']]);

@@ -1,4 +1,5 @@
-// The comparison that the tests of layouts stand on: it finds what differs, and never agrees because there was nothing to compare.
+// The comparison that the tests of layouts stand on: it finds what differs, and never agrees because there was nothing
+// to compare.
 
 import { expect, test } from 'vitest';
 import { firstDifference } from '../support/local-run.ts';
@@ -7,7 +8,9 @@ const tensors = (entries: Readonly<Record<string, readonly number[]>>): Map<stri
   new Map(Object.entries(entries).map(([name, values]) => [name, Float32Array.from(values)]));
 const want = { a: [1, -4], b: [2] };
 
-test.each<[string, Readonly<Record<string, readonly number[]>>, Readonly<Record<string, readonly number[]>>, RegExp | undefined]>([
+test.each<
+  [string, Readonly<Record<string, readonly number[]>>, Readonly<Record<string, readonly number[]>>, RegExp | undefined]
+>([
   ['the same', want, want, undefined],
   ['within the share of the largest', { a: [1.03, -4], b: [2] }, want, undefined],
   ['beyond it', { a: [1.05, -4], b: [2] }, want, /^a\[0\]: 1\.0\d+, expected 1 /],

@@ -13,7 +13,8 @@ import { formatTokenizer, parseTokenizer, tokenizerFiles } from '../../src/train
 import { BYTE_CHARACTERS, gpt2Like, llamaLike } from '../support/huggingface-tokenizers.ts';
 import { cpuSeconds } from '../support/patience.ts';
 
-const make = (json: Record<string, unknown>, config?: Record<string, unknown>) => huggingFaceTokenizer(JSON.stringify(json), config && JSON.stringify(config));
+const make = (json: Record<string, unknown>, config?: Record<string, unknown>) =>
+  huggingFaceTokenizer(JSON.stringify(json), config && JSON.stringify(config));
 const wellFormed = fc.string({ unit: 'binary', maxLength: 80 });
 
 describe('byte-level BPE, as GPT-2 has it', () => {
@@ -36,8 +37,14 @@ describe('byte-level BPE, as GPT-2 has it', () => {
   });
 
   it('decode undoes encode on any text', () => {
-    fc.assert(fc.property(wellFormed, (text) => { expect(t.decode(t.encode(text))).toBe(text); }), { numRuns: 300 });
-    for (const text of ['', ' . , ! \' s n\'t', '\ufeffx\ufeff', '\r\n\t\u0085\u00a0\u3000', '🐋🇨🇿👩‍👩‍👧', 'a\u0301']) expect(t.decode(t.encode(text))).toBe(text);
+    fc.assert(
+      fc.property(wellFormed, (text) => {
+        expect(t.decode(t.encode(text))).toBe(text);
+      }),
+      { numRuns: 300 },
+    );
+    for (const text of ['', " . , ! ' s n't", '\ufeffx\ufeff', '\r\n\t\u0085\u00a0\u3000', '🐋🇨🇿👩‍👩‍👧', 'a\u0301'])
+      expect(t.decode(t.encode(text))).toBe(text);
   });
 
   it('white space is that of Unicode: a byte order mark is a letter-like mark, a next line is space', () => {
@@ -74,11 +81,14 @@ describe('byte-level BPE, as GPT-2 has it', () => {
     expect(cpuSeconds(since)).toBeLessThan(60);
     expect(long.length).toBe(1_250_001);
     expect([...long.subarray(0, 2), ...long.subarray(-1)]).toEqual([261, 261, 260]);
-    fc.assert(fc.property(fc.array(fc.constantFrom('a', 'h', 't', 'e'), { minLength: 2001, maxLength: 2300 }), (letters) => {
-      // The library merges pieces up to 2000: the same letters in one piece by our code, against the definition.
-      const text = letters.join('');
-      expect([...t.encode(text)]).toEqual(byDefinition(text));
-    }), { numRuns: 10 });
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('a', 'h', 't', 'e'), { minLength: 2001, maxLength: 2300 }), (letters) => {
+        // The library merges pieces up to 2000: the same letters in one piece by our code, against the definition.
+        const text = letters.join('');
+        expect([...t.encode(text)]).toEqual(byDefinition(text));
+      }),
+      { numRuns: 10 },
+    );
   });
 
   /** The lowest rank first, of equal ones the leftmost, one merge at a time. */
@@ -87,11 +97,18 @@ describe('byte-level BPE, as GPT-2 has it', () => {
     let symbols = [...text];
     for (;;) {
       let best = Infinity;
-      for (let i = 0; i + 1 < symbols.length; i++) { const rank = merges.indexOf(`${symbols[i]} ${symbols[i + 1]}`); if (rank >= 0 && rank < best) best = rank; }
+      for (let i = 0; i + 1 < symbols.length; i++) {
+        const rank = merges.indexOf(`${symbols[i]} ${symbols[i + 1]}`);
+        if (rank >= 0 && rank < best) best = rank;
+      }
       if (best === Infinity) return symbols.map((symbol) => vocab[symbol]!);
       const [left, right] = merges[best]!.split(' ');
       const out: string[] = [];
-      for (let i = 0; i < symbols.length; i++) if (symbols[i] === left && symbols[i + 1] === right) { out.push(left! + right!); i++; } else out.push(symbols[i]!);
+      for (let i = 0; i < symbols.length; i++)
+        if (symbols[i] === left && symbols[i + 1] === right) {
+          out.push(left! + right!);
+          i++;
+        } else out.push(symbols[i]!);
       symbols = out;
     }
   }
@@ -115,13 +132,27 @@ describe('SentencePiece BPE with byte fallback, as Llama has it', () => {
   it('a prompt begins with <s>, the training text does not', () => {
     expect(t.prefix).toEqual([1]);
     expect(make(llamaLike(), { add_bos_token: false, bos_token: '<s>' }).prefix).toEqual([]);
-    expect(make(llamaLike({ post_processor: null }), { add_bos_token: true, bos_token: { content: '<s>' } }).prefix).toEqual([1]);
-    const closing = { type: 'TemplateProcessing', single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }], pair: [] };
+    expect(
+      make(llamaLike({ post_processor: null }), { add_bos_token: true, bos_token: { content: '<s>' } }).prefix,
+    ).toEqual([1]);
+    const closing = {
+      type: 'TemplateProcessing',
+      single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }],
+      pair: [],
+    };
     expect(make(llamaLike({ post_processor: closing })).prefix).toEqual([]);
   });
 
   it('decode undoes encode where the text has no ▁ and no special token', () => {
-    fc.assert(fc.property(wellFormed.filter((text) => !/[▁\ufeff]|<unk>|<\/?s>/.test(text)), (text) => { expect(t.decode(t.encode(text))).toBe(text); }), { numRuns: 300 });
+    fc.assert(
+      fc.property(
+        wellFormed.filter((text) => !/[▁\ufeff]|<unk>|<\/?s>/.test(text)),
+        (text) => {
+          expect(t.decode(t.encode(text))).toBe(text);
+        },
+      ),
+      { numRuns: 300 },
+    );
     expect(t.decode([byte(0xc3)])).toBe('\ufffd');
   });
 
@@ -134,44 +165,93 @@ describe('SentencePiece BPE with byte fallback, as Llama has it', () => {
   });
 
   it('the newer form: Metaspace for the first part only, not split', () => {
-    const newer = make(llamaLike({ normalizer: null, pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false } }));
+    const newer = make(
+      llamaLike({
+        normalizer: null,
+        pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false },
+      }),
+    );
     expect([...newer.encode('ab b  b')]).toEqual([262, 261, 259, 261, 264, 261]);
     expect([...newer.encode('a</s>b')]).toEqual([262, 2, 261]);
   });
 
   it('Metaspace that splits makes a piece of every ▁', () => {
-    const split = make(llamaLike({ normalizer: null, pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'never', split: true } }));
+    const split = make(
+      llamaLike({
+        normalizer: null,
+        pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'never', split: true },
+      }),
+    );
     expect([...split.encode('b  b')]).toEqual([261, 259, 259, 261]);
-    const older = make(llamaLike({ normalizer: null, pre_tokenizer: { type: 'Metaspace', replacement: '▁', add_prefix_space: false }, decoder: { type: 'Metaspace', replacement: '▁', add_prefix_space: false } }));
+    const older = make(
+      llamaLike({
+        normalizer: null,
+        pre_tokenizer: { type: 'Metaspace', replacement: '▁', add_prefix_space: false },
+        decoder: { type: 'Metaspace', replacement: '▁', add_prefix_space: false },
+      }),
+    );
     expect([...older.encode('a')]).toEqual([260]);
     expect(older.decode([262, 262])).toBe(' a a');
   });
 });
 
 describe('other parts', () => {
-  const words = (pre: Record<string, unknown> | null, vocab: readonly string[], more: Record<string, unknown> = {}) => make({
-    version: '1.0', added_tokens: [], normalizer: null, pre_tokenizer: pre, post_processor: null, decoder: null,
-    model: { type: 'WordLevel', vocab: Object.fromEntries(['[UNK]', ...vocab].map((token, id) => [token, id])), unk_token: '[UNK]' }, ...more,
-  });
+  const words = (pre: Record<string, unknown> | null, vocab: readonly string[], more: Record<string, unknown> = {}) =>
+    make({
+      version: '1.0',
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: pre,
+      post_processor: null,
+      decoder: null,
+      model: {
+        type: 'WordLevel',
+        vocab: Object.fromEntries(['[UNK]', ...vocab].map((token, id) => [token, id])),
+        unk_token: '[UNK]',
+      },
+      ...more,
+    });
 
   it('Whitespace takes words of all scripts', () => {
     expect([...words({ type: 'Whitespace' }, ['café', '!?', 'вот']).encode('café!? вот x')]).toEqual([1, 2, 3, 0]);
   });
 
   it('Digits, Punctuation, Split', () => {
-    expect([...words({ type: 'Digits', individual_digits: true }, ['a', '1', '٣']).encode('a1٣1')]).toEqual([1, 2, 3, 2]);
-    expect([...words({ type: 'Punctuation', behavior: 'Isolated' }, ['a', '!', '+']).encode('a!!+a')]).toEqual([1, 2, 2, 3, 1]);
-    expect([...words({ type: 'Punctuation', behavior: 'Contiguous' }, ['a', '!!+']).encode('a!!+a')]).toEqual([1, 2, 1]);
-    expect([...words({ type: 'Split', pattern: { String: '.' }, behavior: 'Removed', invert: false }, ['a', 'b']).encode('a.b.a')]).toEqual([1, 2, 1]);
-    expect([...words({ type: 'Split', pattern: { Regex: '\\d' }, behavior: 'Isolated', invert: true }, ['a', '1', '2']).encode('a12')]).toEqual([1, 2, 3]);
+    expect([...words({ type: 'Digits', individual_digits: true }, ['a', '1', '٣']).encode('a1٣1')]).toEqual([
+      1, 2, 3, 2,
+    ]);
+    expect([...words({ type: 'Punctuation', behavior: 'Isolated' }, ['a', '!', '+']).encode('a!!+a')]).toEqual([
+      1, 2, 2, 3, 1,
+    ]);
+    expect([...words({ type: 'Punctuation', behavior: 'Contiguous' }, ['a', '!!+']).encode('a!!+a')]).toEqual([
+      1, 2, 1,
+    ]);
+    expect([
+      ...words({ type: 'Split', pattern: { String: '.' }, behavior: 'Removed', invert: false }, ['a', 'b']).encode(
+        'a.b.a',
+      ),
+    ]).toEqual([1, 2, 1]);
+    expect([
+      ...words({ type: 'Split', pattern: { Regex: '\\d' }, behavior: 'Isolated', invert: true }, [
+        'a',
+        '1',
+        '2',
+      ]).encode('a12'),
+    ]).toEqual([1, 2, 3]);
   });
 
   it('a dollar in a replacement is a dollar', () => {
-    expect([...words({ type: 'WhitespaceSplit' }, ['$&x'], { normalizer: { type: 'Replace', pattern: { String: '#' }, content: '$&' } }).encode('#x')]).toEqual([1]);
+    expect([
+      ...words({ type: 'WhitespaceSplit' }, ['$&x'], {
+        normalizer: { type: 'Replace', pattern: { String: '#' }, content: '$&' },
+      }).encode('#x'),
+    ]).toEqual([1]);
   });
 
   it('a vocabulary with the names of our language', () => {
-    expect([...words({ type: 'WhitespaceSplit' }, ['constructor', '__proto__', 'toString']).encode('toString constructor')]).toEqual([3, 1]);
+    expect([
+      ...words({ type: 'WhitespaceSplit' }, ['constructor', '__proto__', 'toString']).encode('toString constructor'),
+    ]).toEqual([3, 1]);
     const text = JSON.stringify(gpt2Like()).replace('"Ġthe":258', '"__proto__":258');
     expect(huggingFaceTokenizer(text).vocab).toBe(263);
   });
@@ -181,40 +261,89 @@ describe('files', () => {
   it('keeps both files byte for byte, also inside one file of ours', () => {
     const [json, config] = [`${JSON.stringify(gpt2Like(), null, 2)}\n\n`, ' {"model_max_length": 1e30 }'];
     const t = parseTokenizer(json, config);
-    expect([...tokenizerFiles(t)]).toEqual([['tokenizer.json', json], ['tokenizer_config.json', config]]);
+    expect([...tokenizerFiles(t)]).toEqual([
+      ['tokenizer.json', json],
+      ['tokenizer_config.json', config],
+    ]);
     const again = parseTokenizer(formatTokenizer(t));
     expect([...tokenizerFiles(again)]).toEqual([...tokenizerFiles(t)]);
     expect([...again.encode('the')]).toEqual([257]);
     expect([...tokenizerFiles(parseTokenizer(json)).keys()]).toEqual(['tokenizer.json']);
   });
 
-  it('a checkpoint carries files of the size of Llama 3\'s, and one that would not fit is refused', { timeout: 60_000 }, () => {
-    const padded = JSON.stringify(gpt2Like(), null, 2) + ' '.repeat(17_000_000);
-    const t = huggingFaceTokenizer(padded);
-    const model = presetConfig('gpt2-nano', 263, { layers: 1, context: 8 });
-    const whole = new Map(weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, 1) }]));
-    const bytes = writeCheckpoint({ step: 3, weights: whole, m: whole, v: whole, config: parseRunConfig([]), model, tokenizer: t, dataIdentity: 'task:copy' } as unknown as Parameters<typeof writeCheckpoint>[0]);
-    const kept = readSafetensors(bytes).metadata.get('tokenizer')!;
-    expect(tokenizerFiles(parseTokenizer(kept)).get('tokenizer.json') === padded).toBe(true);
-    const quotes = JSON.stringify({ ...gpt2Like(), note: '"'.repeat(17_000_000) });
-    expect(() => huggingFaceTokenizer(quotes)).toThrow('bytes in a checkpoint, but at most 90000000 fit; write it without indentation');
-  });
+  it(
+    "a checkpoint carries files of the size of Llama 3's, and one that would not fit is refused",
+    { timeout: 60_000 },
+    () => {
+      const padded = JSON.stringify(gpt2Like(), null, 2) + ' '.repeat(17_000_000);
+      const t = huggingFaceTokenizer(padded);
+      const model = presetConfig('gpt2-nano', 263, { layers: 1, context: 8 });
+      const whole = new Map(
+        weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, 1) }]),
+      );
+      const bytes = writeCheckpoint({
+        step: 3,
+        weights: whole,
+        m: whole,
+        v: whole,
+        config: parseRunConfig([]),
+        model,
+        tokenizer: t,
+        dataIdentity: 'task:copy',
+      } as unknown as Parameters<typeof writeCheckpoint>[0]);
+      const kept = readSafetensors(bytes).metadata.get('tokenizer')!;
+      expect(tokenizerFiles(parseTokenizer(kept)).get('tokenizer.json') === padded).toBe(true);
+      const quotes = JSON.stringify({ ...gpt2Like(), note: '"'.repeat(17_000_000) });
+      expect(() => huggingFaceTokenizer(quotes)).toThrow(
+        'bytes in a checkpoint, but at most 90000000 fit; write it without indentation',
+      );
+    },
+  );
 
-  const model = (change: Record<string, unknown>) => gpt2Like({ model: { ...(gpt2Like()['model'] as object), ...change } });
+  const model = (change: Record<string, unknown>) =>
+    gpt2Like({ model: { ...(gpt2Like()['model'] as object), ...change } });
   it.each<[string, Record<string, unknown>, string]>([
     ['no model', gpt2Like({ model: null }), 'expected an object with a model'],
-    ['an unknown model', model({ type: 'Neural' }), 'the model "Neural" is not supported; cut the text into tokens elsewhere and train with --tokens'],
+    [
+      'an unknown model',
+      model({ type: 'Neural' }),
+      'the model "Neural" is not supported; cut the text into tokens elsewhere and train with --tokens',
+    ],
     ['dropout', model({ dropout: 0.1 }), 'BPE dropout (0.1) is not supported'],
     ['a prefix of parts', model({ continuing_subword_prefix: '##' }), 'continuing_subword_prefix is not supported'],
     ['no merges', model({ merges: undefined }), 'has no merges'],
     ['an id that is none', model({ vocab: { a: -1 } }), 'the token "a" has no id from 0 to'],
-    ['an added token without an id', gpt2Like({ added_tokens: [{ content: 'x' }] }), 'an added token needs a content and an id'],
-    ['whole words only', gpt2Like({ added_tokens: [{ id: 262, content: 'x', single_word: true }] }), 'the added token "x" with single_word is not supported'],
-    ['a map of characters', gpt2Like({ normalizer: { type: 'Sequence', normalizers: [{ type: 'Precompiled' }] } }), 'the normalizer "Precompiled" is not supported'],
-    ['another splitting', gpt2Like({ pre_tokenizer: { type: 'Split', pattern: { String: 'x' }, behavior: 'MergedWithNext' } }), 'Split with behavior "MergedWithNext" is not supported'],
-    ['another pre-tokenizer', gpt2Like({ pre_tokenizer: { type: 'UnicodeScripts' } }), 'the pre-tokenizer "UnicodeScripts" is not supported'],
+    [
+      'an added token without an id',
+      gpt2Like({ added_tokens: [{ content: 'x' }] }),
+      'an added token needs a content and an id',
+    ],
+    [
+      'whole words only',
+      gpt2Like({ added_tokens: [{ id: 262, content: 'x', single_word: true }] }),
+      'the added token "x" with single_word is not supported',
+    ],
+    [
+      'a map of characters',
+      gpt2Like({ normalizer: { type: 'Sequence', normalizers: [{ type: 'Precompiled' }] } }),
+      'the normalizer "Precompiled" is not supported',
+    ],
+    [
+      'another splitting',
+      gpt2Like({ pre_tokenizer: { type: 'Split', pattern: { String: 'x' }, behavior: 'MergedWithNext' } }),
+      'Split with behavior "MergedWithNext" is not supported',
+    ],
+    [
+      'another pre-tokenizer',
+      gpt2Like({ pre_tokenizer: { type: 'UnicodeScripts' } }),
+      'the pre-tokenizer "UnicodeScripts" is not supported',
+    ],
     ['another decoder', gpt2Like({ decoder: { type: 'Magic' } }), 'this tokenizer cannot be read'],
-    ['a pattern that is none', gpt2Like({ pre_tokenizer: { type: 'Split', pattern: { Regex: '(' }, behavior: 'Isolated' } }), 'this tokenizer cannot be read'],
+    [
+      'a pattern that is none',
+      gpt2Like({ pre_tokenizer: { type: 'Split', pattern: { Regex: '(' }, behavior: 'Isolated' } }),
+      'this tokenizer cannot be read',
+    ],
   ])('refuses %s by name', (_, json, message) => {
     expect(() => make(json)).toThrow(FormatError);
     expect(() => make(json)).toThrow(message);
@@ -223,8 +352,12 @@ describe('files', () => {
   it('refuses what is no JSON, no object, or too large', () => {
     expect(() => huggingFaceTokenizer('{')).toThrow('tokenizer.json: is no JSON');
     expect(() => huggingFaceTokenizer('[]')).toThrow('tokenizer.json: expected a JSON object');
-    expect(() => huggingFaceTokenizer(JSON.stringify(gpt2Like()), '\ufeff{}')).toThrow('tokenizer_config.json: is no JSON');
-    expect(() => huggingFaceTokenizer(JSON.stringify(gpt2Like()), ' '.repeat(40_000_000))).toThrow('at most 40000000 are accepted');
+    expect(() => huggingFaceTokenizer(JSON.stringify(gpt2Like()), '\ufeff{}')).toThrow(
+      'tokenizer_config.json: is no JSON',
+    );
+    expect(() => huggingFaceTokenizer(JSON.stringify(gpt2Like()), ' '.repeat(40_000_000))).toThrow(
+      'at most 40000000 are accepted',
+    );
   });
 
   it('a model that has no token for a character and none for the unknown leaves the character out, as the original does', () => {

@@ -44,7 +44,9 @@ describe('checkLayout', () => {
   const llama = presetConfig('llama-micro', 100);
   const mixtral = presetConfig('mixtral-nano', 100);
   const check = (config: ModelConfig, layout: string, shape: Partial<RunShape> = {}): string => {
-    try { checkLayout(config, parseLayout(layout), { batch: 8, microbatches: 1, context: 64, ...shape }); } catch (error) {
+    try {
+      checkLayout(config, parseLayout(layout), { batch: 8, microbatches: 1, context: 64, ...shape });
+    } catch (error) {
       if (!(error instanceof LayoutError)) throw error;
       return error.message;
     }
@@ -52,20 +54,58 @@ describe('checkLayout', () => {
   };
 
   it.each<[string, ModelConfig, string, Partial<RunShape>, string]>([
-    ['more stages than layers', llama, 'pp=5', {}, 'layers: pp(5) needs a layer per stage, but the model has 4; use pp=4 or a deeper model'],
-    ['more chunks than layers', llama, 'pp=2', { chunks: 3 }, 'layers: pp(2) x 3 chunks = 6 stages needs a layer per stage, but the model has 4; use pp=1 or a deeper model'],
+    [
+      'more stages than layers',
+      llama,
+      'pp=5',
+      {},
+      'layers: pp(5) needs a layer per stage, but the model has 4; use pp=4 or a deeper model',
+    ],
+    [
+      'more chunks than layers',
+      llama,
+      'pp=2',
+      { chunks: 3 },
+      'layers: pp(2) x 3 chunks = 6 stages needs a layer per stage, but the model has 4; use pp=1 or a deeper model',
+    ],
     ['far too many chunks', llama, 'pp=2', { chunks: 5 }, 'use fewer chunks or a deeper model'],
     ['heads', llama, 'tp=3', {}, 'heads: tp(3) does not divide 8; use tp=2'],
     ['kv heads', llama, 'tp=8', {}, 'kv heads: tp(8) does not divide 4; use tp=4'],
     ['mlp', { ...llama, mlp: 6 }, 'tp=4', {}, 'mlp width: tp(4) does not divide 6; use tp=2'],
-    ['experts of a dense model', llama, 'ep=2,dp=2', {}, 'experts: ep(2) splits experts, but llama has none; use dp=4,ep=1 or a mixtral model'],
+    [
+      'experts of a dense model',
+      llama,
+      'ep=2,dp=2',
+      {},
+      'experts: ep(2) splits experts, but llama has none; use dp=4,ep=1 or a mixtral model',
+    ],
     ['experts', mixtral, 'ep=3', { batch: 9 }, 'experts: ep(3) does not divide 4; use ep=2'],
     ['context', llama, 'sp=3', {}, 'context: sp(3) does not divide 64; use sp=2 or context=66'],
     ['context at the limit', llama, 'sp=3', { context: 128 }, 'use sp=2 or context=126'],
-    ['positions', llama, 'dp=1', { context: 129 }, 'context: 129 tokens, but the model has 128 positions; use context=128 or less'],
-    ['rows over dp', llama, 'dp=3', {}, 'batch: 8 rows do not split into dp(3) x 1 microbatch = 3 equal parts; use batch=9'],
-    ['rows over dp, ep and microbatches', mixtral, 'dp=2,ep=2', { microbatches: 4 }, 'batch: 8 rows do not split into dp(2) x ep(2) x 4 microbatches = 16 equal parts; use batch=16 or microbatches=2'],
-  ])('%s', (_, config, layout, shape, message) => { expect(check(config, layout, shape)).toContain(message); });
+    [
+      'positions',
+      llama,
+      'dp=1',
+      { context: 129 },
+      'context: 129 tokens, but the model has 128 positions; use context=128 or less',
+    ],
+    [
+      'rows over dp',
+      llama,
+      'dp=3',
+      {},
+      'batch: 8 rows do not split into dp(3) x 1 microbatch = 3 equal parts; use batch=9',
+    ],
+    [
+      'rows over dp, ep and microbatches',
+      mixtral,
+      'dp=2,ep=2',
+      { microbatches: 4 },
+      'batch: 8 rows do not split into dp(2) x ep(2) x 4 microbatches = 16 equal parts; use batch=16 or microbatches=2',
+    ],
+  ])('%s', (_, config, layout, shape, message) => {
+    expect(check(config, layout, shape)).toContain(message);
+  });
 
   it('accepts what divides', () => {
     expect(check(llama, 'pp=4,tp=4,sp=2,dp=2', { microbatches: 4 })).toBe('fits');

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/base/errors.ts';
 import { checkLearningRate, learningRateAt, type LearningRate } from '../../src/train/learning-rate.ts';
 
-const curve = (rate: LearningRate, steps: number): number[] => Array.from({ length: steps }, (_, s) => learningRateAt(rate, s, steps));
+const curve = (rate: LearningRate, steps: number): number[] =>
+  Array.from({ length: steps }, (_, s) => learningRateAt(rate, s, steps));
 
 describe('learningRateAt', () => {
   it('a constant and a list are themselves', () => {
@@ -44,6 +45,7 @@ describe('checkLearningRate', () => {
   });
 
   it('accepts what learningRateAt serves', () => {
-    for (const rate of [0, 0.1, [1, 2, 3, 4], { peak: 1, warmupSteps: 3, decay: 'cosine', floor: 1 }] as const) expect(() => checkLearningRate(rate, 3)).not.toThrow();
+    for (const rate of [0, 0.1, [1, 2, 3, 4], { peak: 1, warmupSteps: 3, decay: 'cosine', floor: 1 }] as const)
+      expect(() => checkLearningRate(rate, 3)).not.toThrow();
   });
 });

@@ -1,4 +1,5 @@
-// Training on a device that was checked and tuned: the losses are those of an untuned one, and nothing is compiled inside the training loop.
+// Training on a device that was checked and tuned: the losses are those of an untuned one, and nothing is compiled
+// inside the training loop.
 
 import { expect, test } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -24,7 +25,10 @@ async function losses(config: RunConfig): Promise<{ losses: number[]; certificat
   const losses: number[] = [];
   const certificates: Certificate[] = [];
   await runInProcess({
-    backend: 'node', config, files: readRunFiles(goldenModel(MODEL)), onEvent: (rank, event) => {
+    backend: 'node',
+    config,
+    files: readRunFiles(goldenModel(MODEL)),
+    onEvent: (rank, event) => {
       if (event.kind === 'step' && rank === 0) losses.push(event.metrics.loss);
       if (event.kind === 'certificate') certificates.push(event.certificate);
     },
@@ -41,7 +45,9 @@ test('the losses of a tuned run are those of an untuned one', async () => {
   expect(checks.length).toBeGreaterThan(5);
   expect(refused).toEqual([]);
   expect(decisions.length).toBeGreaterThan(0);
-  tuned.losses.forEach((loss, step) => expect(Math.abs(loss - plain.losses[step])).toBeLessThan(1e-5 * plain.losses[step]));
+  tuned.losses.forEach((loss, step) =>
+    expect(Math.abs(loss - plain.losses[step])).toBeLessThan(1e-5 * plain.losses[step]),
+  );
 });
 
 test('no pipeline is compiled after the first step, nor by it', async () => {
@@ -49,11 +55,20 @@ test('no pipeline is compiled after the first step, nor by it', async () => {
   const prepared = prepareRun(config, readRunFiles(goldenModel(MODEL)));
   const [{ links, leave }] = loopbackMesh(1, realWorld);
   const ledger = createLedger();
-  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: 0 }) });
+  const device = await createWebGpuDevice(await nodeGpu(), {
+    qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: 0 }),
+  });
   const pipelines: number[] = [];
   await runRank({
-    device, mesh: createMesh({ layout: config.layout, rank: 0, links, ledger }), ledger, world: realWorld, config, prepared,
-    onEvent: (event) => { if (event.kind === 'ready' || event.kind === 'step') pipelines.push(device.counters.pipelines); },
+    device,
+    mesh: createMesh({ layout: config.layout, rank: 0, links, ledger }),
+    ledger,
+    world: realWorld,
+    config,
+    prepared,
+    onEvent: (event) => {
+      if (event.kind === 'ready' || event.kind === 'step') pipelines.push(device.counters.pipelines);
+    },
   });
   leave();
   device.destroy();
@@ -62,19 +77,41 @@ test('no pipeline is compiled after the first step, nor by it', async () => {
 });
 
 test('a run that begins at once learns the same, and is checked and measured between its steps', async () => {
-  const settings = [['model', 'gpt2-nano'], ['data', 'copy'], ['context', '16'], ['batch', '4'], ['steps', '60'], ['evalEvery', '0'], ['sampleEvery', '0']] as const;
+  const settings = [
+    ['model', 'gpt2-nano'],
+    ['data', 'copy'],
+    ['context', '16'],
+    ['batch', '4'],
+    ['steps', '60'],
+    ['evalEvery', '0'],
+    ['sampleEvery', '0'],
+  ] as const;
   const plain: number[] = [];
-  await runInProcess({ backend: 'node', config: parseRunConfig([...settings, ['tune', 'none']]), files: {}, onEvent: (_, event) => { if (event.kind === 'step') plain.push(event.metrics.loss); } });
+  await runInProcess({
+    backend: 'node',
+    config: parseRunConfig([...settings, ['tune', 'none']]),
+    files: {},
+    onEvent: (_, event) => {
+      if (event.kind === 'step') plain.push(event.metrics.loss);
+    },
+  });
   const config = parseRunConfig(settings);
   const prepared = prepareRun(config, {});
   const [{ links, leave }] = loopbackMesh(1, realWorld);
   const ledger = createLedger();
-  const device = await createWebGpuDevice(await nodeGpu(), { qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: scaledLimit(1000), later: true }) });
+  const device = await createWebGpuDevice(await nodeGpu(), {
+    qualifier: new Qualifier({ world: realWorld, version: 'test', tuneMs: scaledLimit(1000), later: true }),
+  });
   const told: string[] = [];
   const found: number[] = [];
   let certificate: Certificate | undefined;
   await runRank({
-    device, mesh: createMesh({ layout: config.layout, rank: 0, links, ledger }), ledger, world: realWorld, config, prepared,
+    device,
+    mesh: createMesh({ layout: config.layout, rank: 0, links, ledger }),
+    ledger,
+    world: realWorld,
+    config,
+    prepared,
     onEvent: (event) => {
       told.push(event.kind);
       if (event.kind === 'step') found.push(event.metrics.loss);

@@ -1,5 +1,6 @@
-// A checkpoint goes on bit-equal to not having stopped: same bytes of weights and moments, on every layout, also on another layout than it was written by
-// (there within rounding). A stop request ends all ranks at the same step; a damaged checkpoint is refused.
+// A checkpoint goes on bit-equal to not having stopped: same bytes of weights and moments, on every layout, also on
+// another layout than it was written by (there within rounding). A stop request ends all ranks at the same step; a
+// damaged checkpoint is refused.
 
 import { describe, expect, test } from 'vitest';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../src/base/safetensors.ts';
@@ -12,11 +13,19 @@ import { firstDifference, goldenConfig, goldenModel, readGolden, tensorsOf } fro
 
 const NAME = 'gpt2-tiny';
 
-async function checkpoints(config: RunConfig, checkpoint?: Uint8Array<ArrayBuffer>): Promise<ReadonlyMap<number, Uint8Array<ArrayBuffer>>> {
+async function checkpoints(
+  config: RunConfig,
+  checkpoint?: Uint8Array<ArrayBuffer>,
+): Promise<ReadonlyMap<number, Uint8Array<ArrayBuffer>>> {
   const found = new Map<number, Uint8Array<ArrayBuffer>>();
   await runInProcess({
-    backend: 'cpu', config, files: readRunFiles(goldenModel(NAME)), checkpoint,
-    onEvent: (_rank, event) => { if (event.kind === 'checkpoint') found.set(event.step, event.bytes); },
+    backend: 'cpu',
+    config,
+    files: readRunFiles(goldenModel(NAME)),
+    checkpoint,
+    onEvent: (_rank, event) => {
+      if (event.kind === 'checkpoint') found.set(event.step, event.bytes);
+    },
   });
   return found;
 }
@@ -35,7 +44,8 @@ describe.each(['dp=1', 'dp=2,pp=2', 'pp=2,tp=2', 'sp=2'])('layout %s', (layout) 
 test('goes on in another layout within rounding', async () => {
   const straight = await checkpoints(goldenConfig(NAME, 'dp=1', { steps: 4, checkpointEvery: 2 }));
   const moved = await checkpoints(goldenConfig(NAME, 'dp=2,tp=2', { steps: 4, checkpointEvery: 2 }), straight.get(2));
-  const plain = (bytes: Uint8Array<ArrayBuffer>) => new Map([...tensorsOf(bytes)].filter(([name]) => !name.endsWith('c_attn.bias') && !name.startsWith('optimizer.v')));
+  const plain = (bytes: Uint8Array<ArrayBuffer>) =>
+    new Map([...tensorsOf(bytes)].filter(([name]) => !name.endsWith('c_attn.bias') && !name.startsWith('optimizer.v')));
   expect(firstDifference(plain(moved.get(4)!), plain(straight.get(4)!), 1e-3)).toBeUndefined();
 });
 
@@ -44,9 +54,20 @@ test('moments that are lost would be seen', async () => {
   const straight = await checkpoints(config);
   // The seeded defect: every moment in the checkpoint is zero.
   const { tensors, metadata } = readSafetensors(straight.get(2)!);
-  const spoiled = writeSafetensors([...tensors].map(([name, entry]) => [name, {
-    dtype: 'F32' as const, shape: entry.shape, data: name.startsWith('optimizer.') ? new Float32Array(entry.bytes.length / 4) : toFloat32(entry),
-  }] as const), metadata);
+  const spoiled = writeSafetensors(
+    [...tensors].map(
+      ([name, entry]) =>
+        [
+          name,
+          {
+            dtype: 'F32' as const,
+            shape: entry.shape,
+            data: name.startsWith('optimizer.') ? new Float32Array(entry.bytes.length / 4) : toFloat32(entry),
+          },
+        ] as const,
+    ),
+    metadata,
+  );
   const resumed = await checkpoints(config, spoiled);
   expect(Buffer.from(resumed.get(4)!).equals(Buffer.from(straight.get(4)!))).toBe(false);
 });
@@ -59,14 +80,32 @@ test.each([
 });
 
 test('evaluations and samples on the way change nothing', async () => {
-  const text = 'call me ishmael. some years ago, never mind how long precisely, having little or no money in my purse. '.repeat(8);
+  const text =
+    'call me ishmael. some years ago, never mind how long precisely, having little or no money in my purse. '.repeat(8);
   const weights = async (every: string): Promise<Uint8Array<ArrayBuffer>> => {
     let bytes = new Uint8Array(0);
     const seen = new Set<string>();
-    const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'ishmael.txt'], ['context', '8'], ['layout', 'pp=2'], ['batch', '2'], ['microbatches', '2'], ['steps', '3'], ['evalEvery', every], ['sampleEvery', every], ['checkpointEvery', '0']]);
+    const config = parseRunConfig([
+      ['model', 'gpt2-nano'],
+      ['data', 'ishmael.txt'],
+      ['context', '8'],
+      ['layout', 'pp=2'],
+      ['batch', '2'],
+      ['microbatches', '2'],
+      ['steps', '3'],
+      ['evalEvery', every],
+      ['sampleEvery', every],
+      ['checkpointEvery', '0'],
+    ]);
     await runInProcess({
-      backend: 'cpu', config, files: { text }, wantModel: true,
-      onEvent: (_rank, event) => { seen.add(event.kind); if (event.kind === 'model') bytes = event.bytes; },
+      backend: 'cpu',
+      config,
+      files: { text },
+      wantModel: true,
+      onEvent: (_rank, event) => {
+        seen.add(event.kind);
+        if (event.kind === 'model') bytes = event.bytes;
+      },
     });
     expect([seen.has('evaluation'), seen.has('sample')]).toEqual(every === '0' ? [false, false] : [true, true]);
     return bytes;
@@ -77,11 +116,28 @@ test('evaluations and samples on the way change nothing', async () => {
 test('one rank asks to stop, all stop at the same step', async () => {
   const ends: RunEvent[] = [];
   const controller = new AbortController();
-  const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'copy'], ['context', '8'], ['layout', 'dp=2'], ['batch', '2'], ['steps', '50'], ['evalEvery', '0'], ['sampleEvery', '0']]);
+  const config = parseRunConfig([
+    ['model', 'gpt2-nano'],
+    ['data', 'copy'],
+    ['context', '8'],
+    ['layout', 'dp=2'],
+    ['batch', '2'],
+    ['steps', '50'],
+    ['evalEvery', '0'],
+    ['sampleEvery', '0'],
+  ]);
   await runInProcess({
-    backend: 'cpu', config, files: {}, signal: controller.signal,
+    backend: 'cpu',
+    config,
+    files: {},
+    signal: controller.signal,
     requests: (rank) => ({ stop: rank === 1, save: false, sample: false }),
-    onEvent: (_rank, event) => { if (event.kind === 'done') ends.push(event); },
+    onEvent: (_rank, event) => {
+      if (event.kind === 'done') ends.push(event);
+    },
   });
-  expect(ends).toEqual([{ kind: 'done', steps: 1, from: 0, stopped: true }, { kind: 'done', steps: 1, from: 0, stopped: true }]);
+  expect(ends).toEqual([
+    { kind: 'done', steps: 1, from: 0, stopped: true },
+    { kind: 'done', steps: 1, from: 0, stopped: true },
+  ]);
 });

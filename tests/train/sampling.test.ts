@@ -13,11 +13,15 @@ describe('sampleToken', () => {
   });
 
   it('inverts the cumulative sum: weights 1, 2, 5, 2', () => {
-    expect([0, 0.099, 0.101, 0.299, 0.301, 0.799, 0.801, 0.9999].map((u) => sampleToken(logits, {}, u))).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+    expect([0, 0.099, 0.101, 0.299, 0.301, 0.799, 0.801, 0.9999].map((u) => sampleToken(logits, {}, u))).toEqual([
+      0, 0, 1, 1, 2, 2, 3, 3,
+    ]);
   });
 
   it('top k leaves the k largest, ties the first', () => {
-    expect([0, 2 / 7 - 0.01, 2 / 7 + 0.01, 0.999].map((u) => sampleToken(logits, { topK: 2 }, u))).toEqual([1, 1, 2, 2]);
+    expect([0, 2 / 7 - 0.01, 2 / 7 + 0.01, 0.999].map((u) => sampleToken(logits, { topK: 2 }, u))).toEqual([
+      1, 1, 2, 2,
+    ]);
     expect(sampleToken(logits, { topK: 99 }, 0.05)).toBe(0);
   });
 
@@ -33,7 +37,9 @@ describe('sampleToken', () => {
   });
 
   it('refuses what no model should say', () => {
-    expect(() => sampleToken([1, NaN], {}, 0)).toThrow(new ShapeError('sampling: logit 1 of 2 is NaN; the model has diverged'));
+    expect(() => sampleToken([1, NaN], {}, 0)).toThrow(
+      new ShapeError('sampling: logit 1 of 2 is NaN; the model has diverged'),
+    );
     expect(() => sampleToken([-Infinity, -Infinity], {}, 0)).toThrow(ShapeError);
     expect(() => sampleToken([1, Infinity], {}, 0)).toThrow(ShapeError);
     expect(() => sampleToken([], {}, 0)).toThrow(ShapeError);
@@ -46,5 +52,7 @@ it('draws with the right frequencies', () => {
   const random = new RandomStream(3, 'sampling');
   const counts = [0, 0, 0, 0];
   for (let n = 0; n < 20_000; n++) counts[sampleToken(logits, {}, random.uniform(n))]!++;
-  [0.1, 0.2, 0.5, 0.2].forEach((p, i) => expect(Math.abs(counts[i]! / 20_000 - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / 20_000)));
+  [0.1, 0.2, 0.5, 0.2].forEach((p, i) =>
+    expect(Math.abs(counts[i]! / 20_000 - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / 20_000)),
+  );
 });

@@ -19,7 +19,11 @@ describe('byte tokenizer', () => {
     const t = byteTokenizer();
     expect([...t.encode('aé')]).toEqual([97, 0xc3, 0xa9]);
     expect(t.decode([97, 0xc3])).toBe('a\ufffd');
-    fc.assert(fc.property(wellFormed, (text) => { expect(t.decode(t.encode(text))).toBe(text); }));
+    fc.assert(
+      fc.property(wellFormed, (text) => {
+        expect(t.decode(t.encode(text))).toBe(text);
+      }),
+    );
   });
 });
 
@@ -32,7 +36,9 @@ describe('character tokenizer', () => {
   });
 
   it('names a character it does not know', () => {
-    expect(() => charTokenizer('ab').encode('abc')).toThrow('tokenizer: the character "c" is not among the 2 that this model knows; leave it out or train with the byte or bpe tokenizer');
+    expect(() => charTokenizer('ab').encode('abc')).toThrow(
+      'tokenizer: the character "c" is not among the 2 that this model knows; leave it out or train with the byte or bpe tokenizer',
+    );
     expect(() => charTokenizer('')).toThrow(FormatError);
   });
 });
@@ -42,7 +48,14 @@ describe('BPE', () => {
     // Pieces: aab, ` aab`, ` cb`: aa 2, ab 2, " a" 1...
     const t = trainBpe('aab aab cb', 259);
     const json = t.toJSON();
-    expect(json).toEqual({ format: 'tabmesh-tokenizer/1', kind: 'bpe', merges: [[97, 97], [256, 98]] });
+    expect(json).toEqual({
+      format: 'tabmesh-tokenizer/1',
+      kind: 'bpe',
+      merges: [
+        [97, 97],
+        [256, 98],
+      ],
+    });
     expect(t.vocab).toBe(258);
     expect([...t.encode('aab')]).toEqual([257]);
   });
@@ -68,7 +81,12 @@ describe('BPE', () => {
       let ids = [...new TextEncoder().encode(word)];
       merges.forEach(([a, b], m) => {
         const next: number[] = [];
-        while (ids.length) { if (ids[0] === a && ids[1] === b) { next.push(256 + m); ids.splice(0, 2); } else next.push(ids.shift()!); }
+        while (ids.length) {
+          if (ids[0] === a && ids[1] === b) {
+            next.push(256 + m);
+            ids.splice(0, 2);
+          } else next.push(ids.shift()!);
+        }
         ids = next;
       });
       expect([...t.encode(word)]).toEqual(ids);
@@ -77,8 +95,18 @@ describe('BPE', () => {
 
   it('decode undoes encode on any text', () => {
     const t = trainBpe(sample, 500);
-    fc.assert(fc.property(wellFormed, (text) => { expect(t.decode(t.encode(text))).toBe(text); }));
-    fc.assert(fc.property(fc.nat(sample.length - 500), (at) => { const text = sample.slice(at, at + 500); expect(t.decode(t.encode(text))).toBe(text); }), { numRuns: 20 });
+    fc.assert(
+      fc.property(wellFormed, (text) => {
+        expect(t.decode(t.encode(text))).toBe(text);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.nat(sample.length - 500), (at) => {
+        const text = sample.slice(at, at + 500);
+        expect(t.decode(t.encode(text))).toBe(text);
+      }),
+      { numRuns: 20 },
+    );
   });
 
   it('learns 1,000 merges from the whole book in seconds, and shortens it well', () => {
@@ -122,7 +150,8 @@ describe('files', () => {
   });
 
   it.each(all)('$kind refuses ids outside its vocabulary', (t) => {
-    for (const bad of [t.vocab, -1, 0.5, NaN]) expect(() => t.decode([0, bad])).toThrow(`tokenizer: token 1 is ${bad}, expected 0 to ${t.vocab - 1}`);
+    for (const bad of [t.vocab, -1, 0.5, NaN])
+      expect(() => t.decode([0, bad])).toThrow(`tokenizer: token 1 is ${bad}, expected 0 to ${t.vocab - 1}`);
   });
 
   const file = (fields: object): string => JSON.stringify({ format: 'tabmesh-tokenizer/1', ...fields });
@@ -139,10 +168,28 @@ describe('files', () => {
     ['merges that are no list', file({ kind: 'bpe', merges: {} }), 'merges must be a list'],
     ['a merge of three', file({ kind: 'bpe', merges: [[1, 2, 3]] }), 'merge 0 must be two whole numbers'],
     ['a merge of fractions', file({ kind: 'bpe', merges: [[1, 2.5]] }), 'merge 0 must be two whole numbers'],
-    ['a merge of later tokens', file({ kind: 'bpe', merges: [[1, 256]] }), 'merge 0 joins 1 and 256, expected two tokens from 0 to 255'],
+    [
+      'a merge of later tokens',
+      file({ kind: 'bpe', merges: [[1, 256]] }),
+      'merge 0 joins 1 and 256, expected two tokens from 0 to 255',
+    ],
     ['a negative token', file({ kind: 'bpe', merges: [[-1, 2]] }), 'expected two tokens from 0 to 255'],
-    ['a repeated merge', file({ kind: 'bpe', merges: [[1, 2], [1, 2]] }), 'merge 1 joins 1 and 2, as merge 0 does'],
-    ['doublings without end', file({ kind: 'bpe', merges: Array.from({ length: 40 }, (_, i) => (i ? [255 + i, 255 + i] : [1, 1])) }), 'makes a token of 2048 bytes, expected at most 1024'],
+    [
+      'a repeated merge',
+      file({
+        kind: 'bpe',
+        merges: [
+          [1, 2],
+          [1, 2],
+        ],
+      }),
+      'merge 1 joins 1 and 2, as merge 0 does',
+    ],
+    [
+      'doublings without end',
+      file({ kind: 'bpe', merges: Array.from({ length: 40 }, (_, i) => (i ? [255 + i, 255 + i] : [1, 1])) }),
+      'makes a token of 2048 bytes, expected at most 1024',
+    ],
     ['a duplicate key', '{"format":"tabmesh-tokenizer/1","kind":"bytes","kind":"chars"}', 'stands twice'],
     ['a huge file', ' '.repeat(4 << 20), 'expected less than'],
   ])('refuses %s', (_, text, message) => {
@@ -153,25 +200,50 @@ describe('files', () => {
 
 describe('fuzz', () => {
   it('20,000 mutants of tokenizer files: a tokenizer that round-trips, or a FormatError', () => {
-    const sources = [charTokenizer('abc é🐋"\\'), trainBpe('the cat and the hat and the bat', 264)].map(formatTokenizer);
-    const edit = fc.tuple(fc.nat(400), fc.constantFrom('drop', 'insert', 'replace'), fc.constantFrom(...'{}[],:"019-.eabc\\\u0000é', '256', '1e9', 'null', '"kind"'));
+    const sources = [charTokenizer('abc é🐋"\\'), trainBpe('the cat and the hat and the bat', 264)].map(
+      formatTokenizer,
+    );
+    const edit = fc.tuple(
+      fc.nat(400),
+      fc.constantFrom('drop', 'insert', 'replace'),
+      fc.constantFrom(...'{}[],:"019-.eabc\\\u0000é', '256', '1e9', 'null', '"kind"'),
+    );
     let accepted = 0;
-    fc.assert(fc.property(fc.constantFrom(...sources), fc.array(edit, { minLength: 1, maxLength: 3 }), (source, edits) => {
-      let text = source;
-      for (const [at, kind, piece] of edits) { const i = at % text.length; text = text.slice(0, i) + (kind === 'drop' ? '' : piece) + text.slice(kind === 'insert' ? i : i + 1); }
-      let t: Tokenizer;
-      try { t = parseTokenizer(text); } catch (error) { if (error instanceof FormatError) return; throw error; }
-      accepted++;
-      expect(parseTokenizer(formatTokenizer(t)).toJSON()).toEqual(t.toJSON());
-      t.decode(Uint32Array.from({ length: t.vocab }, (_, i) => i));
-    }), { numRuns: 20_000, seed: 4 });
+    fc.assert(
+      fc.property(fc.constantFrom(...sources), fc.array(edit, { minLength: 1, maxLength: 3 }), (source, edits) => {
+        let text = source;
+        for (const [at, kind, piece] of edits) {
+          const i = at % text.length;
+          text = text.slice(0, i) + (kind === 'drop' ? '' : piece) + text.slice(kind === 'insert' ? i : i + 1);
+        }
+        let t: Tokenizer;
+        try {
+          t = parseTokenizer(text);
+        } catch (error) {
+          if (error instanceof FormatError) return;
+          throw error;
+        }
+        accepted++;
+        expect(parseTokenizer(formatTokenizer(t)).toJSON()).toEqual(t.toJSON());
+        t.decode(Uint32Array.from({ length: t.vocab }, (_, i) => i));
+      }),
+      { numRuns: 20_000, seed: 4 },
+    );
     expect(accepted).toBeGreaterThan(200);
   });
 });
 
 describe('makeTokenizer', () => {
   it('knows the three kinds by name', () => {
-    expect([makeTokenizer('bytes', ''), makeTokenizer('chars', 'abc'), makeTokenizer('bpe:260', 'abab abab cdcd cdcd')].map((t) => [t.kind, t.vocab])).toEqual([['bytes', 256], ['chars', 3], ['bpe', 260]]);
+    expect(
+      [makeTokenizer('bytes', ''), makeTokenizer('chars', 'abc'), makeTokenizer('bpe:260', 'abab abab cdcd cdcd')].map(
+        (t) => [t.kind, t.vocab],
+      ),
+    ).toEqual([
+      ['bytes', 256],
+      ['chars', 3],
+      ['bpe', 260],
+    ]);
   });
 
   it.each(['words', 'bpe', 'bpe:255', 'bpe:1e3', 'bpe:65537', 'bpe:10000000'])('refuses %s', (name) => {
@@ -181,10 +253,41 @@ describe('makeTokenizer', () => {
 
 describe('BPE against its definition', () => {
   const PATTERN = /'(?:[stmd]|ll|re|ve)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
-  const mixed = fc.array(fc.oneof(fc.constantFrom(' ', '  ', '\n', "'s", "'ll", "'", 'a', 'ab', '1', '٣', '!?', '🐋', '𝐀', '日本', '\u0085', '\ufeff', 'e\u0301'), fc.string({ unit: 'binary', maxLength: 3 })), { maxLength: 30 }).map((parts) => parts.join(''));
+  const mixed = fc
+    .array(
+      fc.oneof(
+        fc.constantFrom(
+          ' ',
+          '  ',
+          '\n',
+          "'s",
+          "'ll",
+          "'",
+          'a',
+          'ab',
+          '1',
+          '٣',
+          '!?',
+          '🐋',
+          '𝐀',
+          '日本',
+          '\u0085',
+          '\ufeff',
+          'e\u0301',
+        ),
+        fc.string({ unit: 'binary', maxLength: 3 }),
+      ),
+      { maxLength: 30 },
+    )
+    .map((parts) => parts.join(''));
 
   it('the pieces are those of the pattern', () => {
-    fc.assert(fc.property(mixed, (text) => { expect([...piecesOf(text)]).toEqual([...text.matchAll(PATTERN)].map(([piece]) => piece)); }), { numRuns: 3000 });
+    fc.assert(
+      fc.property(mixed, (text) => {
+        expect([...piecesOf(text)]).toEqual([...text.matchAll(PATTERN)].map(([piece]) => piece));
+      }),
+      { numRuns: 3000 },
+    );
   });
 
   /** One merge after the other over all words, counting every pair anew. */
@@ -195,13 +298,22 @@ describe('BPE against its definition', () => {
     const merges: [number, number][] = [];
     while (merges.length < count) {
       const counts = new Map<string, number>();
-      for (const { ids, weight } of words) for (let i = 0; i + 1 < ids.length; i++) counts.set(`${ids[i]},${ids[i + 1]}`, (counts.get(`${ids[i]},${ids[i + 1]}`) ?? 0) + weight);
-      const [best] = [...counts].map(([pair, n]) => ({ pair: pair.split(',').map(Number) as [number, number], n })).filter(({ n }) => n > 1).sort((x, y) => y.n - x.n || x.pair[0] - y.pair[0] || x.pair[1] - y.pair[1]);
+      for (const { ids, weight } of words)
+        for (let i = 0; i + 1 < ids.length; i++)
+          counts.set(`${ids[i]},${ids[i + 1]}`, (counts.get(`${ids[i]},${ids[i + 1]}`) ?? 0) + weight);
+      const [best] = [...counts]
+        .map(([pair, n]) => ({ pair: pair.split(',').map(Number) as [number, number], n }))
+        .filter(({ n }) => n > 1)
+        .sort((x, y) => y.n - x.n || x.pair[0] - y.pair[0] || x.pair[1] - y.pair[1]);
       if (!best) break;
       const [left, right] = best.pair;
       words = words.map(({ ids, weight }) => {
         const out: number[] = [];
-        for (let i = 0; i < ids.length; i++) if (ids[i] === left && ids[i + 1] === right) { out.push(256 + merges.length); i++; } else out.push(ids[i]!);
+        for (let i = 0; i < ids.length; i++)
+          if (ids[i] === left && ids[i + 1] === right) {
+            out.push(256 + merges.length);
+            i++;
+          } else out.push(ids[i]!);
         return { ids: out, weight };
       });
       merges.push([left, right]);
@@ -210,8 +322,15 @@ describe('BPE against its definition', () => {
   }
 
   it('training finds the merges of the plain procedure', () => {
-    const letters = fc.array(fc.constantFrom('a', 'b', 'ab', 'aaa', ' ', ' a', 'é', '!'), { maxLength: 120 }).map((parts) => parts.join(''));
-    fc.assert(fc.property(letters, (text) => { expect(trainMerges(text, 40)).toEqual(slowly(text, 40)); }), { numRuns: 300 });
+    const letters = fc
+      .array(fc.constantFrom('a', 'b', 'ab', 'aaa', ' ', ' a', 'é', '!'), { maxLength: 120 })
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(letters, (text) => {
+        expect(trainMerges(text, 40)).toEqual(slowly(text, 40));
+      }),
+      { numRuns: 300 },
+    );
     expect(trainMerges(sample.slice(0, 4000), 60)).toEqual(slowly(sample.slice(0, 4000), 60));
   });
 
@@ -219,29 +338,51 @@ describe('BPE against its definition', () => {
     const t = trainBpe('abababab aab abb abab babab '.repeat(9), 290);
     const json = t.toJSON();
     const merges = json.kind === 'bpe' ? json.merges : [];
-    fc.assert(fc.property(fc.array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 200 }), (letters) => {
-      let ids = letters.map((letter) => letter.charCodeAt(0));
-      merges.forEach(([left, right], m) => {
-        const out: number[] = [];
-        for (let i = 0; i < ids.length; i++) if (ids[i] === left && ids[i + 1] === right) { out.push(256 + m); i++; } else out.push(ids[i]!);
-        ids = out;
-      });
-      expect([...t.encode(letters.join(''))]).toEqual(ids);
-    }), { numRuns: 300 });
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 200 }), (letters) => {
+        let ids = letters.map((letter) => letter.charCodeAt(0));
+        merges.forEach(([left, right], m) => {
+          const out: number[] = [];
+          for (let i = 0; i < ids.length; i++)
+            if (ids[i] === left && ids[i + 1] === right) {
+              out.push(256 + m);
+              i++;
+            } else out.push(ids[i]!);
+          ids = out;
+        });
+        expect([...t.encode(letters.join(''))]).toEqual(ids);
+      }),
+      { numRuns: 300 },
+    );
   });
 });
 
 describe('BPE takes 5 million characters without a space', () => {
   let seed = 1;
-  const random = (): number => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32; };
-  const drawn = (count: number, one: () => string): string => { const parts: string[] = []; for (let i = 0; i < count; i++) parts.push(one()); return parts.join(''); };
+  const random = (): number => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 2 ** 32;
+  };
+  const drawn = (count: number, one: () => string): string => {
+    const parts: string[] = [];
+    for (let i = 0; i < count; i++) parts.push(one());
+    return parts.join('');
+  };
 
-  it.each(someOf<[string, () => string]>([
-    ['one character', () => 'a'.repeat(5_000_000)],
-    ['letters', () => drawn(5_000_000, () => String.fromCharCode(97 + Math.floor(26 * random() ** 2)))],
-    ['Han, nothing repeated on purpose', () => drawn(5_000_000, () => String.fromCharCode(0x4e00 + Math.floor(20_000 * random())))],
-    ['emoji', () => drawn(2_500_000, () => String.fromCodePoint(0x1f300 + Math.floor(500 * random())))],
-  ], 2))('%s', { timeout: 240_000 }, (_, make) => {
+  it.each(
+    someOf<[string, () => string]>(
+      [
+        ['one character', () => 'a'.repeat(5_000_000)],
+        ['letters', () => drawn(5_000_000, () => String.fromCharCode(97 + Math.floor(26 * random() ** 2)))],
+        [
+          'Han, nothing repeated on purpose',
+          () => drawn(5_000_000, () => String.fromCharCode(0x4e00 + Math.floor(20_000 * random()))),
+        ],
+        ['emoji', () => drawn(2_500_000, () => String.fromCodePoint(0x1f300 + Math.floor(500 * random())))],
+      ],
+      2,
+    ),
+  )('%s', { timeout: 240_000 }, (_, make) => {
     const text = make();
     const told: string[] = [];
     const t = trainBpe(text, 1256, (line) => told.push(line));

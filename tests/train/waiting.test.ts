@@ -1,4 +1,5 @@
-// A run that is paused, or over and still there: all ranks wait at the same step, serve what is wanted, and go on together. On the references, in this process.
+// A run that is paused, or over and still there: all ranks wait at the same step, serve what is wanted, and go on
+// together. On the references, in this process.
 
 import { describe, expect, it } from 'vitest';
 import { worldSize } from '../../src/base/axis.ts';
@@ -17,7 +18,8 @@ import type { RunEvent } from '../../src/train/run.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import { WishDesk } from '../../workers/wish-desk.ts';
 
-const TEXT = 'call me ishmael. some years ago, never mind how long precisely, having little or no money in my purse. '.repeat(8);
+const TEXT =
+  'call me ishmael. some years ago, never mind how long precisely, having little or no money in my purse. '.repeat(8);
 const GREEDY: SampleAsk = { prompt: 'call me', temperature: 0, topK: 0, tokens: 4 };
 
 class Lab {
@@ -30,8 +32,21 @@ class Lab {
   readonly #nodes: ReturnType<typeof loopbackMesh>;
   #check = (): void => {};
 
-  constructor(layout: string, { steps = 1000, stays = false, more = [] as readonly (readonly [string, unknown])[] } = {}) {
-    const config = parseRunConfig([['model', 'gpt2-nano'], ['data', 'a.txt'], ['context', 8], ['layout', layout], ['batch', 4], ['steps', steps], ['evalEvery', 0], ['sampleEvery', 0], ...more]);
+  constructor(
+    layout: string,
+    { steps = 1000, stays = false, more = [] as readonly (readonly [string, unknown])[] } = {},
+  ) {
+    const config = parseRunConfig([
+      ['model', 'gpt2-nano'],
+      ['data', 'a.txt'],
+      ['context', 8],
+      ['layout', layout],
+      ['batch', 4],
+      ['steps', steps],
+      ['evalEvery', 0],
+      ['sampleEvery', 0],
+      ...more,
+    ]);
     const prepared = prepareRun(config, { text: TEXT });
     const size = worldSize(config.layout);
     this.#nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
@@ -44,9 +59,26 @@ class Lab {
       const desk = this.desks[rank]!;
       try {
         await runRank({
-          device: createCpuDevice(), mesh, ledger, world: realWorld, config, prepared, sampleTokens: 3, stays,
-          requests: () => desk.take(), takeAsk: () => desk.takeAsk(), whileWaiting: (paused) => desk.next(paused), onWait: (is) => { this.waiting[rank]!.is = is; this.#check(); },
-          onEvent: (event) => { if (event.kind === 'done') desk.over(); this.events[rank]!.push(event); this.#check(); },
+          device: createCpuDevice(),
+          mesh,
+          ledger,
+          world: realWorld,
+          config,
+          prepared,
+          sampleTokens: 3,
+          stays,
+          requests: () => desk.take(),
+          takeAsk: () => desk.takeAsk(),
+          whileWaiting: (paused) => desk.next(paused),
+          onWait: (is) => {
+            this.waiting[rank]!.is = is;
+            this.#check();
+          },
+          onEvent: (event) => {
+            if (event.kind === 'done') desk.over();
+            this.events[rank]!.push(event);
+            this.#check();
+          },
         });
       } catch (error) {
         mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
@@ -59,17 +91,35 @@ class Lab {
 
   /** Resolves when `fits` holds after some event; rejects when the run ends with an error first. */
   until(fits: () => boolean): Promise<void> {
-    return Promise.race([new Promise<void>((resolve) => { this.#check = () => { if (fits()) resolve(); }; this.#check(); }), this.over.then(() => { if (!fits()) throw new Error('the run ended before'); })]);
+    return Promise.race([
+      new Promise<void>((resolve) => {
+        this.#check = () => {
+          if (fits()) resolve();
+        };
+        this.#check();
+      }),
+      this.over.then(() => {
+        if (!fits()) throw new Error('the run ended before');
+      }),
+    ]);
   }
 
-  paused(): Promise<void> { return this.until(() => this.waiting.every(({ is }) => is)); }
+  paused(): Promise<void> {
+    return this.until(() => this.waiting.every(({ is }) => is));
+  }
 
-  steps(rank = 0): number { return this.of(rank, 'step').length; }
+  steps(rank = 0): number {
+    return this.of(rank, 'step').length;
+  }
 
-  of<K extends RunEvent['kind']>(rank: number, kind: K): readonly Extract<RunEvent, { kind: K }>[] { return this.events[rank]!.filter((event): event is Extract<RunEvent, { kind: K }> => event.kind === kind); }
+  of<K extends RunEvent['kind']>(rank: number, kind: K): readonly Extract<RunEvent, { kind: K }>[] {
+    return this.events[rank]!.filter((event): event is Extract<RunEvent, { kind: K }> => event.kind === kind);
+  }
 
   /** Ends all wires of a rank, as a tab that is gone. */
-  kill(rank: number): void { this.#nodes[rank]!.kill(); }
+  kill(rank: number): void {
+    this.#nodes[rank]!.kill();
+  }
 
   async stop(): Promise<void> {
     for (const desk of this.desks) desk.request({ stop: true });
@@ -94,7 +144,10 @@ describe.each(['dp=1', 'dp=2,pp=2', 'tp=2'])('a pause of %s', (layout) => {
     if (last > 0) lab.desks[0]!.request({});
     await lab.until(() => lab.events.every((_, rank) => lab.of(rank, 'sample').length === 2));
     const samples = lab.of(0, 'sample');
-    expect(samples.map(({ prompt, step: at }) => [prompt, at])).toEqual([['call me', step], ['money', step]]);
+    expect(samples.map(({ prompt, step: at }) => [prompt, at])).toEqual([
+      ['call me', step],
+      ['money', step],
+    ]);
     for (const { text } of samples) expect(text).toHaveLength(4);
     expect(lab.of(last, 'sample')).toEqual(samples);
     lab.desks[0]!.request({ save: true });
@@ -122,7 +175,10 @@ describe.each(['dp=1', 'dp=2,pp=2', 'tp=2'])('a pause of %s', (layout) => {
 });
 
 describe('a peer that goes while all wait', () => {
-  it.each([['in a pause', false], ['after the last step', true]] as const)('%s ends the run of rank 0 too', async (_, stays) => {
+  it.each([
+    ['in a pause', false],
+    ['after the last step', true],
+  ] as const)('%s ends the run of rank 0 too', async (_, stays) => {
     const lab = new Lab('dp=4', stays ? { steps: 2, stays } : {});
     if (!stays) {
       await lab.until(() => lab.steps() >= 1);
@@ -171,15 +227,27 @@ it('temperature 0 writes the same text in every layout', async () => {
 
 describe('what somebody asks for', () => {
   it.each([
-    [{ temperature: -1 }, 'temperature: expected a number from 0 to 10, got -1'], [{ temperature: NaN }, 'temperature'], [{ topK: 1.5 }, 'top-k: expected a whole number'], [{ tokens: 0 }, 'tokens: expected a whole number from 1 to 1000, got 0'],
-    [{ prompt: 'é'.repeat(MOST_PROMPT_BYTES) }, `prompt: has ${2 * MOST_PROMPT_BYTES} bytes; expected at most ${MOST_PROMPT_BYTES}`],
-  ])('%o is refused', (wrong, reason) => { expect(() => checkAsk({ ...GREEDY, ...wrong })).toThrow(reason); });
+    [{ temperature: -1 }, 'temperature: expected a number from 0 to 10, got -1'],
+    [{ temperature: NaN }, 'temperature'],
+    [{ topK: 1.5 }, 'top-k: expected a whole number'],
+    [{ tokens: 0 }, 'tokens: expected a whole number from 1 to 1000, got 0'],
+    [
+      { prompt: 'é'.repeat(MOST_PROMPT_BYTES) },
+      `prompt: has ${2 * MOST_PROMPT_BYTES} bytes; expected at most ${MOST_PROMPT_BYTES}`,
+    ],
+  ])('%o is refused', (wrong, reason) => {
+    expect(() => checkAsk({ ...GREEDY, ...wrong })).toThrow(reason);
+  });
 
   it('a peer that asks for what cannot be is accused by its rank', async () => {
     const nodes = loopbackMesh(2, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
-    const [honest, liar] = nodes.map(({ rank, links }) => createMesh({ layout: parseRunConfig([['layout', 'dp=2']]).layout, rank, links, ledger: createLedger() }));
+    const [honest, liar] = nodes.map(({ rank, links }) =>
+      createMesh({ layout: parseRunConfig([['layout', 'dp=2']]).layout, rank, links, ledger: createLedger() }),
+    );
     const lies = shareAsks(liar!.world, { ...GREEDY, prompt: '', tokens: 4e9 }).catch((error: unknown) => error);
-    await expect(shareAsks(honest!.world, undefined)).rejects.toThrow(/rank 1 corrupt: it asks for a sample that cannot be \(tokens: expected a whole number from 1 to 1000/);
+    await expect(shareAsks(honest!.world, undefined)).rejects.toThrow(
+      /rank 1 corrupt: it asks for a sample that cannot be \(tokens: expected a whole number from 1 to 1000/,
+    );
     await lies;
     for (const node of nodes) node.leave();
   });

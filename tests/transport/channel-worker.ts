@@ -1,4 +1,5 @@
-// The far end of a transferred channel, for channel.browser.test.ts: makes a link in a worker, sends back twice what it receives, then waits for the leave.
+// The far end of a transferred channel, for channel.browser.test.ts: makes a link in a worker, sends back twice what it
+// receives, then waits for the leave.
 
 import { realWorld } from '../../src/base/world.ts';
 import { createLink } from '../../src/transport/link.ts';
@@ -7,7 +8,11 @@ import type { Lanes, Tag } from '../../src/transport/transport.ts';
 import { channelWire } from '../../src/transport/webrtc.ts';
 
 /** `channels`: transferred data channels; `ports`: ports that the page relays. */
-export interface EchoRequest { readonly channels?: { control: RTCDataChannel; bulk: RTCDataChannel }; readonly ports?: { control: MessagePort; bulk: MessagePort }; readonly count: number }
+export interface EchoRequest {
+  readonly channels?: { control: RTCDataChannel; bulk: RTCDataChannel };
+  readonly ports?: { control: MessagePort; bulk: MessagePort };
+  readonly count: number;
+}
 
 addEventListener('message', (event: MessageEvent<EchoRequest>) => void echo(event.data));
 
@@ -19,6 +24,9 @@ async function echo({ channels, ports, count }: EchoRequest): Promise<void> {
   const tag = (seq: number): Tag => ({ group: 1, seq, chunk: 0, kind: 'gradient' });
   const x = new Float32Array(count);
   await link.recv(tag(0), x);
-  await link.send(tag(1), x.map((value) => 2 * value));
+  await link.send(
+    tag(1),
+    x.map((value) => 2 * value),
+  );
   postMessage({ kind: link.kind, evidence: (await link.failed).evidence });
 }

@@ -1,4 +1,5 @@
-// The transport contract over real data channels: two peer connections in one page, then with one end in a worker, transferred or relayed.
+// The transport contract over real data channels: two peer connections in one page, then with one end in a worker,
+// transferred or relayed.
 
 import { describe, expect, it } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
@@ -16,8 +17,12 @@ type Channels = ReturnType<typeof openLanes<RTCDataChannel>>;
 /** Two connections whose channels exist but are not yet open, and what opens them. */
 function connections(): { a: Channels; b: Channels; open(): Promise<void>; close(): void } {
   const [left, right] = [new RTCPeerConnection(), new RTCPeerConnection()];
-  left.onicecandidate = ({ candidate }) => { if (candidate) void right.addIceCandidate(candidate); };
-  right.onicecandidate = ({ candidate }) => { if (candidate) void left.addIceCandidate(candidate); };
+  left.onicecandidate = ({ candidate }) => {
+    if (candidate) void right.addIceCandidate(candidate);
+  };
+  right.onicecandidate = ({ candidate }) => {
+    if (candidate) void left.addIceCandidate(candidate);
+  };
   return {
     a: openLanes(left),
     b: openLanes(right),
@@ -27,19 +32,29 @@ function connections(): { a: Channels; b: Channels; open(): Promise<void>; close
       await right.setLocalDescription(await right.createAnswer());
       await left.setRemoteDescription(right.localDescription!);
     },
-    close() { left.close(); right.close(); },
+    close() {
+      left.close();
+      right.close();
+    },
   };
 }
 
 async function opened(channel: RTCDataChannel): Promise<void> {
-  if (channel.readyState !== 'open') await new Promise((resolve) => { channel.addEventListener('open', resolve); });
+  if (channel.readyState !== 'open')
+    await new Promise((resolve) => {
+      channel.addEventListener('open', resolve);
+    });
 }
 
 async function connect(): Promise<LanesPair> {
   const pair = connections();
   await pair.open();
   await Promise.all([pair.a, pair.b].flatMap((channels) => Object.values(channels)).map(opened));
-  const lanes = ({ control, bulk, latency }: Channels) => ({ control: channelWire(control), bulk: channelWire(bulk), latency: channelWire(latency) });
+  const lanes = ({ control, bulk, latency }: Channels) => ({
+    control: channelWire(control),
+    bulk: channelWire(bulk),
+    latency: channelWire(latency),
+  });
   return { a: lanes(pair.a), b: lanes(pair.b), close: pair.close };
 }
 
@@ -48,13 +63,30 @@ transportContract('webrtc page', connect, { bigBytes: 16 << 20 });
 it('tunes itself: a choice among the candidates, rates that both ends know alike, and then whole messages', async () => {
   const { a, b, close } = await connect();
   const options = { run: 1, view: 1, world: realWorld, silentMs: 30_000, tuneMs: 4000, path: 'host' };
-  const [left, right] = [createLink({ lanes: a, self: 0, peer: 1, ...options }), createLink({ lanes: b, self: 1, peer: 0, ...options })];
+  const [left, right] = [
+    createLink({ lanes: a, self: 0, peer: 1, ...options }),
+    createLink({ lanes: b, self: 1, peer: 0, ...options }),
+  ];
   const data = ramp(1 << 20);
   const [outA, outB, tiny] = [new Float32Array(data.length), new Float32Array(data.length), new Float32Array(8)];
   const tag = (seq: number): Tag => ({ group: 1, seq, chunk: 0, kind: 'gradient' });
-  await Promise.all([left.send(tag(0), data), right.recv(tag(0), outB), right.send(tag(0), data), left.recv(tag(0), outA), left.send(tag(1), data.subarray(0, 8)), right.recv(tag(1), tiny)]);
-  expect([firstDifference(outA, data), firstDifference(outB, data), firstDifference(tiny, data.subarray(0, 8))]).toEqual([-1, -1, -1]);
-  for (const [own, peer] of [[left, right], [right, left]] as const) {
+  await Promise.all([
+    left.send(tag(0), data),
+    right.recv(tag(0), outB),
+    right.send(tag(0), data),
+    left.recv(tag(0), outA),
+    left.send(tag(1), data.subarray(0, 8)),
+    right.recv(tag(1), tiny),
+  ]);
+  expect([
+    firstDifference(outA, data),
+    firstDifference(outB, data),
+    firstDifference(tiny, data.subarray(0, 8)),
+  ]).toEqual([-1, -1, -1]);
+  for (const [own, peer] of [
+    [left, right],
+    [right, left],
+  ] as const) {
     const { route, path, frameBytes, windowBytes, sending } = own.report();
     expect([route, path]).toEqual(['direct', 'host']);
     expect([DEFAULT_CHOICE, ...CHALLENGERS]).toContainEqual({ frameBytes, windowBytes });
@@ -81,11 +113,24 @@ describe('a channel whose end lives in a worker', () => {
     hand(worker, pair.b, count); // in the task that made the channel: later it may not be transferred
     await pair.open();
     // Made while the channels are opening: what is said before they are open waits.
-    const link = createLink({ lanes: { control: channelWire(pair.a.control), bulk: channelWire(pair.a.bulk) }, self: 0, peer: 1, run: 1, view: 1, world: realWorld, silentMs: 30_000 });
+    const link = createLink({
+      lanes: { control: channelWire(pair.a.control), bulk: channelWire(pair.a.bulk) },
+      self: 0,
+      peer: 1,
+      run: 1,
+      view: 1,
+      world: realWorld,
+      silentMs: 30_000,
+    });
     const data = ramp(count);
     const out = new Float32Array(count);
     await Promise.all([link.recv(tag(1), out), link.send(tag(0), data)]);
-    expect(firstDifference(out, data.map((x) => 2 * x))).toBe(-1);
+    expect(
+      firstDifference(
+        out,
+        data.map((x) => 2 * x),
+      ),
+    ).toBe(-1);
     link.leave();
     const said = await report;
     worker.terminate();

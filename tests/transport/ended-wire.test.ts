@@ -1,4 +1,5 @@
-// A wire that has ended listens to nothing any more: neither to its pipe, which a browser would keep for its listeners, nor to what outlives it.
+// A wire that has ended listens to nothing any more: neither to its pipe, which a browser would keep for its listeners,
+// nor to what outlives it.
 
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
@@ -14,18 +15,37 @@ class SilentChannel extends EventTarget {
   bufferedAmount = 0;
   readyState = 'open';
   closed = 0;
-  send(): void { /* goes nowhere */ }
-  close(): void { this.closed++; }
+  send(): void {
+    /* goes nowhere */
+  }
+  close(): void {
+    this.closed++;
+  }
 }
 
-const listeners = (target: EventTarget): number => TYPES.reduce((sum, type) => sum + getEventListeners(target, type).length, 0);
+const listeners = (target: EventTarget): number =>
+  TYPES.reduce((sum, type) => sum + getEventListeners(target, type).length, 0);
 
 describe('a data channel', () => {
-  it.each<[string, (channel: SilentChannel, wire: ReturnType<typeof channelWire>, gone: AbortController) => unknown, string | undefined]>([
+  it.each<
+    [
+      string,
+      (channel: SilentChannel, wire: ReturnType<typeof channelWire>, gone: AbortController) => unknown,
+      string | undefined,
+    ]
+  >([
     ['by its own close', (_channel, wire) => wire.close(), undefined],
     ['by the peer', (channel) => channel.dispatchEvent(new Event('close')), 'the data channel was closed'],
-    ['by a text', (channel) => channel.dispatchEvent(new MessageEvent('message', { data: 'text' })), 'it sent text on a binary channel'],
-    ['because the tab is gone', (_channel, _wire, gone) => gone.abort(), 'the tab at the other end of the data channel is gone'],
+    [
+      'by a text',
+      (channel) => channel.dispatchEvent(new MessageEvent('message', { data: 'text' })),
+      'it sent text on a binary channel',
+    ],
+    [
+      'because the tab is gone',
+      (_channel, _wire, gone) => gone.abort(),
+      'the tab at the other end of the data channel is gone',
+    ],
   ])('that ends %s', async (_how, end, reason) => {
     const [channel, gone] = [new SilentChannel(), new AbortController()];
     const wire = channelWire(channel, 'webrtc page', gone.signal);

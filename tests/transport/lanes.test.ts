@@ -1,4 +1,5 @@
-// The lanes of a link: small messages never behind bulk, a leave only behind all data, lent buffers given away, and both ends with the same lanes.
+// The lanes of a link: small messages never behind bulk, a leave only behind all data, lent buffers given away, and
+// both ends with the same lanes.
 
 import { describe, expect, it } from 'vitest';
 import { VirtualWorld, realWorld } from '../../src/base/world.ts';
@@ -12,11 +13,22 @@ import { firstDifference, link, ramp, rejection, tag, tapped } from '../contract
 const LANE_NAMES = ['control', 'bulk', 'latency'] as const;
 type Ends = Record<(typeof LANE_NAMES)[number], readonly [Wire, Wire]>;
 
-function lanesOf(ends: Ends, end: 0 | 1): Required<Lanes> { return { control: ends.control[end], bulk: ends.bulk[end], latency: ends.latency[end] }; }
+function lanesOf(ends: Ends, end: 0 | 1): Required<Lanes> {
+  return { control: ends.control[end], bulk: ends.bulk[end], latency: ends.latency[end] };
+}
 
 /** Lanes with a delay of their own, over a slow bulk lane. */
-function delayedLanes(world: VirtualWorld, delays: { readonly control?: number; readonly bulk?: number; readonly latency?: number } = {}, bytesPerMs = 1000): Ends {
-  return Object.fromEntries(LANE_NAMES.map((lane) => [lane, loopbackPair({ world, delayMs: delays[lane] ?? 1, ...(lane === 'bulk' ? { bytesPerMs } : {}) }).ends])) as unknown as Ends;
+function delayedLanes(
+  world: VirtualWorld,
+  delays: { readonly control?: number; readonly bulk?: number; readonly latency?: number } = {},
+  bytesPerMs = 1000,
+): Ends {
+  return Object.fromEntries(
+    LANE_NAMES.map((lane) => [
+      lane,
+      loopbackPair({ world, delayMs: delays[lane] ?? 1, ...(lane === 'bulk' ? { bytesPerMs } : {}) }).ends,
+    ]),
+  ) as unknown as Ends;
 }
 
 /** When a message of 16 KiB that was sent behind 1 MB of bulk arrives. */
@@ -31,7 +43,9 @@ async function latencyBehindBulk(lanes: (ends: Ends, end: 0 | 1) => Lanes): Prom
   const sentMs = world.now();
   void a.send(tag(0), ramp(250_000));
   void a.send(tag(1), ramp(small.length));
-  void b.recv(tag(1), small).then(() => { arrivedMs = world.now(); });
+  void b.recv(tag(1), small).then(() => {
+    arrivedMs = world.now();
+  });
   await world.advance(3000);
   expect([firstDifference(large, ramp(250_000)), firstDifference(small, ramp(small.length))]).toEqual([-1, -1]);
   a.leave();
@@ -40,10 +54,14 @@ async function latencyBehindBulk(lanes: (ends: Ends, end: 0 | 1) => Lanes): Prom
   return arrivedMs - sentMs;
 }
 
-function checkLatency(ms: number): void { expect(ms).toBeLessThan(10); }
+function checkLatency(ms: number): void {
+  expect(ms).toBeLessThan(10);
+}
 
 describe('the latency lane', () => {
-  it('carries small messages past the bulk that was sent before them', async () => { checkLatency(await latencyBehindBulk(lanesOf)); });
+  it('carries small messages past the bulk that was sent before them', async () => {
+    checkLatency(await latencyBehindBulk(lanesOf));
+  });
 
   it('catches small data that waits behind bulk (seeded defect: no lane of its own)', async () => {
     const ms = await latencyBehindBulk((ends, end) => ({ control: ends.control[end], bulk: ends.bulk[end] }));
@@ -56,7 +74,10 @@ describe('the latency lane', () => {
     const ends = delayedLanes(world);
     let most = 0;
     const own = lanesOf(ends, 0);
-    const latency = tapped(own.latency, (message, pass) => { pass(message); most = Math.max(most, own.latency.bufferedAmount); });
+    const latency = tapped(own.latency, (message, pass) => {
+      pass(message);
+      most = Math.max(most, own.latency.bufferedAmount);
+    });
     const [a, b] = [link({ ...own, latency }, 'a', {}, world), link(lanesOf(ends, 1), 'b', {}, world)];
     const outs = Array.from({ length: 60 }, () => new Float32Array(TINY_BYTES / 4));
     const all = outs.flatMap((out, i) => [b.recv(tag(59 - i), outs[59 - i]!), a.send(tag(i), ramp(out.length, i))]);
@@ -71,20 +92,41 @@ describe('the latency lane', () => {
     const pairs = Object.fromEntries(LANE_NAMES.map((lane) => [lane, loopbackPair().ends])) as unknown as Ends;
     const [a, b] = [link(lanesOf(pairs, 0), 'a'), link({ control: pairs.control[1], bulk: pairs.bulk[1] }, 'b')];
     const messages = [(await a.failed).message, (await b.failed).message];
-    expect(messages.some((message) => /it has [12] lanes for data, this tab [12]; both ends must open the same channels/.test(message)), messages.join(' | ')).toBe(true);
+    expect(
+      messages.some((message) =>
+        /it has [12] lanes for data, this tab [12]; both ends must open the same channels/.test(message),
+      ),
+      messages.join(' | '),
+    ).toBe(true);
   });
 });
 
 describe('a leave', () => {
   /** One message by each data lane, then a leave; whichever lane is slower, both messages must arrive. */
-  async function checkLeave(delays: { bulk?: number; latency?: number }, wrap: (wire: Wire, lane: 'bulk' | 'latency') => Wire = (wire) => wire): Promise<void> {
+  async function checkLeave(
+    delays: { bulk?: number; latency?: number },
+    wrap: (wire: Wire, lane: 'bulk' | 'latency') => Wire = (wire) => wire,
+  ): Promise<void> {
     const world = new VirtualWorld();
     const ends = delayedLanes(world, delays, 1e6);
     const own = lanesOf(ends, 1);
-    const [a, b] = [link(lanesOf(ends, 0), 'a', {}, world), link({ control: own.control, bulk: wrap(own.bulk, 'bulk'), latency: wrap(own.latency, 'latency') }, 'b', {}, world)];
+    const [a, b] = [
+      link(lanesOf(ends, 0), 'a', {}, world),
+      link(
+        { control: own.control, bulk: wrap(own.bulk, 'bulk'), latency: wrap(own.latency, 'latency') },
+        'b',
+        {},
+        world,
+      ),
+    ];
     const outs = [new Float32Array(30_000), new Float32Array(5)];
     const ended: string[] = [];
-    outs.forEach((out, i) => { b.recv(tag(i), out).then(() => ended.push(`got ${i}`), (error: Error) => ended.push(error.message)); });
+    outs.forEach((out, i) => {
+      b.recv(tag(i), out).then(
+        () => ended.push(`got ${i}`),
+        (error: Error) => ended.push(error.message),
+      );
+    });
     await world.advance(1000); // both have said hello
     for (const [i, out] of outs.entries()) void a.send(tag(i), ramp(out.length));
     await Promise.resolve();
@@ -104,10 +146,24 @@ describe('a leave', () => {
   it('catches a leave that counts before the latency lane is drained (seeded defect: bulk alone decides)', async () => {
     // The slow lane's leave is said on the quick one: as if that had spoken for both.
     const hasty = (wire: Wire, lane: 'bulk' | 'latency'): Wire => {
-      if (lane === 'latency') { early = wire; return wire; }
-      return Object.defineProperty(tapped(wire, (message, pass) => pass(message)), 'onMessage', {
-        set(handler: Wire['onMessage']) { wire.onMessage = handler && ((message) => { handler(message); if (message[3] === 6) early?.onMessage?.(message); }); },
-      });
+      if (lane === 'latency') {
+        early = wire;
+        return wire;
+      }
+      return Object.defineProperty(
+        tapped(wire, (message, pass) => pass(message)),
+        'onMessage',
+        {
+          set(handler: Wire['onMessage']) {
+            wire.onMessage =
+              handler &&
+              ((message) => {
+                handler(message);
+                if (message[3] === 6) early?.onMessage?.(message);
+              });
+          },
+        },
+      );
     };
     let early: Wire | undefined;
     await expect(checkLeave({ latency: 200 }, hasty)).rejects.toThrow();
@@ -119,7 +175,12 @@ describe('a lent buffer', () => {
     const { port1, port2 } = new MessageChannel();
     const [wire, other] = [messagePortWire(port1), messagePortWire(port2)];
     const got: Uint8Array[] = [];
-    const all = new Promise<void>((resolve) => { other.onMessage = (message) => { got.push(message); if (got.length === 3) resolve(); }; });
+    const all = new Promise<void>((resolve) => {
+      other.onMessage = (message) => {
+        got.push(message);
+        if (got.length === 3) resolve();
+      };
+    });
     const lent = wire.lend!(8).fill(1);
     wire.send(lent);
     expect(lent.byteLength).toBe(0); // transferred
@@ -138,15 +199,37 @@ describe('a lent buffer', () => {
 
 describe('the report', () => {
   it('tells the route by what is known, and the rates once there were any', async () => {
-    const routes = [['host', 'webrtc worker'], ['prflx', 'webrtc worker'], ['relay', 'webrtc relay'], [undefined, 'same browser'], [undefined, 'loopback']] as const;
-    for (const [[path, kind], route] of routes.map((given, i) => [given, ['direct', 'direct', 'relayed', 'same browser', 'unknown'][i]] as const)) {
+    const routes = [
+      ['host', 'webrtc worker'],
+      ['prflx', 'webrtc worker'],
+      ['relay', 'webrtc relay'],
+      [undefined, 'same browser'],
+      [undefined, 'loopback'],
+    ] as const;
+    for (const [[path, kind], route] of routes.map(
+      (given, i) => [given, ['direct', 'direct', 'relayed', 'same browser', 'unknown'][i]] as const,
+    )) {
       const [control, bulk] = [loopbackPair(), loopbackPair()];
-      const named = Object.defineProperty(tapped(bulk.ends[0], (message, pass) => pass(message)), 'kind', { value: kind });
+      const named = Object.defineProperty(
+        tapped(bulk.ends[0], (message, pass) => pass(message)),
+        'kind',
+        { value: kind },
+      );
       const own = link({ control: control.ends[0], bulk: named }, 'a', path === undefined ? {} : { path });
-      expect(own.report()).toMatchObject({ peer: 9, kind, route, path: path ?? kind, frameBytes: 65536, windowBytes: 262144, sending: { probed: NaN, observed: NaN } });
+      expect(own.report()).toMatchObject({
+        peer: 9,
+        kind,
+        route,
+        path: path ?? kind,
+        frameBytes: 65536,
+        windowBytes: 262144,
+        sending: { probed: NaN, observed: NaN },
+      });
       own.leave();
     }
-    const ends = Object.fromEntries(LANE_NAMES.map((lane) => [lane, loopbackPair({ world: realWorld, bytesPerMs: 200_000 }).ends])) as unknown as Ends;
+    const ends = Object.fromEntries(
+      LANE_NAMES.map((lane) => [lane, loopbackPair({ world: realWorld, bytesPerMs: 200_000 }).ends]),
+    ) as unknown as Ends;
     const [a, b] = [link(lanesOf(ends, 0), 'a'), link(lanesOf(ends, 1), 'b')];
     const out = new Float32Array(2_000_000);
     await Promise.all([a.send(tag(0), ramp(out.length)), b.recv(tag(0), out)]);

@@ -1,5 +1,5 @@
-// The link tuner under a virtual clock: links where the default is best, where a larger window wins, where the time is up before anything is known, and peers that do
-// not keep to what was agreed.
+// The link tuner under a virtual clock: links where the default is best, where a larger window wins, where the time is
+// up before anything is known, and peers that do not keep to what was agreed.
 
 import { describe, expect, it } from 'vitest';
 import { VirtualWorld } from '../../src/base/world.ts';
@@ -9,12 +9,26 @@ import { HEADER_BYTES, MAX_FRAME_BYTES, encodeFrame, linkFrame } from '../../src
 import { loopbackPair } from '../../src/transport/loopback.ts';
 import type { LoopbackOptions } from '../../src/transport/loopback.ts';
 import type { Link, Wire } from '../../src/transport/transport.ts';
-import { BURST_BYTES, CHALLENGERS, CLEARLY, DEFAULT_CHOICE, MAX_BURSTS, MAX_PROBE_BYTES, ROUNDS, affordable, chooseCandidate, minimumWindow } from '../../src/transport/tune-link.ts';
+import {
+  BURST_BYTES,
+  CHALLENGERS,
+  CLEARLY,
+  DEFAULT_CHOICE,
+  MAX_BURSTS,
+  MAX_PROBE_BYTES,
+  ROUNDS,
+  affordable,
+  chooseCandidate,
+  minimumWindow,
+} from '../../src/transport/tune-link.ts';
 import { RUN, VIEW, firstDifference, link, ramp, tag, tapped } from '../contracts/transport-contract.ts';
 
 const KIB = 1024;
 
-/** A wire whose bytes count as buffered until the other end has acknowledged them, as a port's do: its rate is window / round trip, up to the bandwidth. */
+/**
+ * A wire whose bytes count as buffered until the other end has acknowledged them, as a port's do: its rate is window /
+ * round trip, up to the bandwidth.
+ */
 function acknowledged(wire: Wire, world: VirtualWorld, ackMs: number, bytesPerMs: () => number): Wire {
   let buffered = 0;
   let busyUntil = 0;
@@ -31,13 +45,33 @@ function acknowledged(wire: Wire, world: VirtualWorld, ackMs: number, bytesPerMs
   return Object.defineProperty(slow, 'bufferedAmount', { get: () => buffered });
 }
 
-interface Pair { readonly world: VirtualWorld; readonly a: Link; readonly b: Link; readonly ends: { readonly control: Wire; readonly bulk: Wire } }
+interface Pair {
+  readonly world: VirtualWorld;
+  readonly a: Link;
+  readonly b: Link;
+  readonly ends: { readonly control: Wire; readonly bulk: Wire };
+}
 
-function tunedPair(options: Omit<LoopbackOptions, 'world'>, tuneMs: number, wrap: (wire: Wire, world: VirtualWorld) => Wire = (wire) => wire): Pair {
+function tunedPair(
+  options: Omit<LoopbackOptions, 'world'>,
+  tuneMs: number,
+  wrap: (wire: Wire, world: VirtualWorld) => Wire = (wire) => wire,
+): Pair {
   const world = new VirtualWorld();
-  const [control, bulk, latency] = [{ delayMs: options.delayMs ?? 0 }, options, { delayMs: options.delayMs ?? 0 }].map((each) => loopbackPair({ world, ...each }));
-  const lanes = (end: 0 | 1) => ({ control: control!.ends[end], bulk: wrap(bulk!.ends[end], world), latency: latency!.ends[end] });
-  return { world, a: link(lanes(0), 'a', { tuneMs }, world), b: link(lanes(1), 'b', { tuneMs }, world), ends: { control: control!.ends[0], bulk: bulk!.ends[0] } };
+  const [control, bulk, latency] = [{ delayMs: options.delayMs ?? 0 }, options, { delayMs: options.delayMs ?? 0 }].map(
+    (each) => loopbackPair({ world, ...each }),
+  );
+  const lanes = (end: 0 | 1) => ({
+    control: control!.ends[end],
+    bulk: wrap(bulk!.ends[end], world),
+    latency: latency!.ends[end],
+  });
+  return {
+    world,
+    a: link(lanes(0), 'a', { tuneMs }, world),
+    b: link(lanes(1), 'b', { tuneMs }, world),
+    ends: { control: control!.ends[0], bulk: bulk!.ends[0] },
+  };
 }
 
 /** Sends a message each way once tuned; resolves with the virtual time at which both had arrived. */
@@ -45,7 +79,11 @@ async function exchange({ world, a, b }: Pair, count = 300_000, limitMs = 20_000
   const data = ramp(count);
   const [outA, outB] = [new Float32Array(count), new Float32Array(count)];
   let doneMs = NaN;
-  void Promise.all([a.recv(tag(0), outA), b.recv(tag(0), outB), a.send(tag(0), data), b.send(tag(0), data)]).then(() => { doneMs = world.now(); });
+  void Promise.all([a.recv(tag(0), outA), b.recv(tag(0), outB), a.send(tag(0), data), b.send(tag(0), data)]).then(
+    () => {
+      doneMs = world.now();
+    },
+  );
   for (let ms = 0; ms < limitMs && Number.isNaN(doneMs); ms += 20) await world.advance(20);
   expect([firstDifference(outA, data), firstDifference(outB, data)]).toEqual([-1, -1]);
   return doneMs;
@@ -53,18 +91,44 @@ async function exchange({ world, a, b }: Pair, count = 300_000, limitMs = 20_000
 
 function finish({ world, a }: Pair): Promise<void> {
   a.leave();
-  return world.advance(5000).then(() => { expect(world.pending).toBe(0); });
+  return world.advance(5000).then(() => {
+    expect(world.pending).toBe(0);
+  });
 }
 
 describe('the choice', () => {
   const luck = (choose: typeof chooseCandidate): void => {
-    expect(choose([[20, 60, 20], [20, 19, 20], [20, 21, 20]])).toBe(0);
-    expect(choose([[20, 25, 24], [10, 13, 12], [30, 36, 40]])).toBe(1);
+    expect(
+      choose([
+        [20, 60, 20],
+        [20, 19, 20],
+        [20, 21, 20],
+      ]),
+    ).toBe(0);
+    expect(
+      choose([
+        [20, 25, 24],
+        [10, 13, 12],
+        [30, 36, 40],
+      ]),
+    ).toBe(1);
   };
   it('wants a clear gain in every round, and takes the surest', () => {
     luck(chooseCandidate);
-    expect(chooseCandidate([[20, 21, 22], [20, 21, 22], [20, 21, 22]])).toBe(0);
-    expect(chooseCandidate([[20, 30, 40], [20, 30, 40], [20, 30, 24]])).toBe(1);
+    expect(
+      chooseCandidate([
+        [20, 21, 22],
+        [20, 21, 22],
+        [20, 21, 22],
+      ]),
+    ).toBe(0);
+    expect(
+      chooseCandidate([
+        [20, 30, 40],
+        [20, 30, 40],
+        [20, 30, 24],
+      ]),
+    ).toBe(1);
     expect(chooseCandidate([])).toBe(0);
   });
   it('catches a tuner that trusts one lucky probe (seeded defect: the best of all rounds counts)', () => {
@@ -75,11 +139,24 @@ describe('the choice', () => {
     expect(() => luck(trusting)).toThrow();
   });
   it('measures only as many challengers as the time allows', () => {
-    expect([[0, 10], [49, 10], [50, 10], [80, 10], [110, 10], [1e6, 10]].map(([left, burst]) => affordable(left!, burst!))).toEqual([0, 0, 1, 2, 3, 3]);
+    expect(
+      [
+        [0, 10],
+        [49, 10],
+        [50, 10],
+        [80, 10],
+        [110, 10],
+        [1e6, 10],
+      ].map(([left, burst]) => affordable(left!, burst!)),
+    ).toEqual([0, 0, 1, 2, 3, 3]);
   });
   it('knows no candidate that cannot drain (a low-water mark above the window) or that no peer may send', () => {
-    const drains = ({ frameBytes, windowBytes }: typeof DEFAULT_CHOICE): boolean => windowBytes >= minimumWindow(frameBytes) && frameBytes <= MAX_FRAME_BYTES && (frameBytes - HEADER_BYTES) % 4 === 0;
-    for (const candidate of [DEFAULT_CHOICE, ...CHALLENGERS]) expect(drains(candidate), JSON.stringify(candidate)).toBe(true);
+    const drains = ({ frameBytes, windowBytes }: typeof DEFAULT_CHOICE): boolean =>
+      windowBytes >= minimumWindow(frameBytes) &&
+      frameBytes <= MAX_FRAME_BYTES &&
+      (frameBytes - HEADER_BYTES) % 4 === 0;
+    for (const candidate of [DEFAULT_CHOICE, ...CHALLENGERS])
+      expect(drains(candidate), JSON.stringify(candidate)).toBe(true);
     expect(drains({ frameBytes: 64 * KIB, windowBytes: 64 * KIB })).toBe(false); // the seeded defect: it waits for an event that has already been
   });
 });
@@ -109,8 +186,11 @@ describe('a link that tunes itself', () => {
   });
 
   it('does not change for one lucky burst', async () => {
-    // As above, but after 100 ms, in the middle of the first round, the bandwidth falls so low that windows make no difference.
-    const pair = tunedPair({}, 20_000, (wire, world) => acknowledged(wire, world, 4, () => (world.now() < 100 ? 500_000 : 6000)));
+    // As above, but after 100 ms, in the middle of the first round, the bandwidth falls so low that windows make no
+    // difference.
+    const pair = tunedPair({}, 20_000, (wire, world) =>
+      acknowledged(wire, world, 4, () => (world.now() < 100 ? 500_000 : 6000)),
+    );
     await exchange(pair, 300_000, 30_000);
     expect([pair.a.report().windowBytes, pair.b.report().windowBytes]).toEqual([256 * KIB, 256 * KIB]);
     expect(pair.a.report().sending.probed).toBeGreaterThan(5); // the median of the rounds, which took their time
@@ -120,9 +200,12 @@ describe('a link that tunes itself', () => {
   it('ends with the time on a slow link, keeps the default, and still says how slow it is', async () => {
     const pair = tunedPair({ delayMs: 20, bytesPerMs: 5000 }, 300);
     let tiny = NaN;
-    void pair.b.recv(tag(9), new Float32Array(4)).then(() => { tiny = pair.world.now(); });
+    void pair.b.recv(tag(9), new Float32Array(4)).then(() => {
+      tiny = pair.world.now();
+    });
     void pair.a.send(tag(9), ramp(4));
-    // 1.2 MB each way take 240 ms; the tuner has taken 150 ms for each direction, and left at most a window in the queue.
+    // 1.2 MB each way take 240 ms; the tuner has taken 150 ms for each direction, and left at most a window in the
+    // queue.
     const doneMs = await exchange(pair);
     expect(tiny).toBeLessThan(100); // the latency lane does not wait for the tuner
     expect(doneMs).toBeGreaterThan(240 + 300);
@@ -139,11 +222,17 @@ describe('a link that tunes itself', () => {
   });
 
   it('is off unless both ends allow it', async () => {
-    for (const [ours, theirs] of [[0, 500], [500, 0]] as const) {
+    for (const [ours, theirs] of [
+      [0, 500],
+      [500, 0],
+    ] as const) {
       const world = new VirtualWorld();
       const [control, bulk] = [loopbackPair(), loopbackPair()];
       let probes = 0;
-      const counted = tapped(bulk.ends[0], (message, pass) => { probes++; pass(message); });
+      const counted = tapped(bulk.ends[0], (message, pass) => {
+        probes++;
+        pass(message);
+      });
       const a = link({ control: control.ends[0], bulk: counted }, 'a', { tuneMs: ours }, world);
       const b = link({ control: control.ends[1], bulk: bulk.ends[1] }, 'b', { tuneMs: theirs }, world);
       await world.advance(1000);
@@ -158,12 +247,16 @@ describe('a link that tunes itself', () => {
     const world = new VirtualWorld();
     const [control, bulk] = [loopbackPair(), loopbackPair()];
     const b = link({ control: control.ends[1], bulk: bulk.ends[1] }, 'b', { tuneMs: 300 }, world);
-    const mute = tapped(control.ends[0], (message, pass) => { if (message[3] !== 10) pass(message); }); // 10: tuned
+    const mute = tapped(control.ends[0], (message, pass) => {
+      if (message[3] !== 10) pass(message);
+    }); // 10: tuned
     const a = link({ control: mute, bulk: bulk.ends[0] }, 'a', { tuneMs: 300 }, world);
     const out = new Float32Array(9);
     let got = false;
     void b.send(tag(0), ramp(9));
-    void a.recv(tag(0), out).then(() => { got = true; });
+    void a.recv(tag(0), out).then(() => {
+      got = true;
+    });
     await world.advance(500);
     expect(got).toBe(false);
     await world.advance(2000);
@@ -186,7 +279,9 @@ describe('a link that tunes itself', () => {
       return error?.message ?? 'no failure';
     };
     const whole = MAX_FRAME_BYTES - HEADER_BYTES;
-    expect(await flood(1000, Math.ceil(MAX_PROBE_BYTES / whole), whole, 4)).toMatch(/^rank 4 corrupt: it probes the link with \d+ bytes in \d+ bursts; agreed were/);
+    expect(await flood(1000, Math.ceil(MAX_PROBE_BYTES / whole), whole, 4)).toMatch(
+      /^rank 4 corrupt: it probes the link with \d+ bytes in \d+ bursts; agreed were/,
+    );
     expect(await flood(1000, MAX_BURSTS + 1, 8, 0)).toMatch(/bursts; agreed were/);
     expect(await flood(0, 1, 8, 4)).toMatch(/agreed were 0 in 0/);
     expect(MAX_PROBE_BYTES).toBeLessThan((1 + ROUNDS * 4) * BURST_BYTES + 1);

@@ -16,12 +16,16 @@ function isKernel(value: unknown): value is Kernel {
 /** Kernels that lie in the file of their name, as the contract has it. */
 const kernels = Object.entries(modules).flatMap(([path, module]) => {
   const file = path.split('/').at(-1)!.replace('.ts', '');
-  return Object.values(module).filter(isKernel).filter(({ name }) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) === file || name === file);
+  return Object.values(module)
+    .filter(isKernel)
+    .filter(({ name }) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) === file || name === file);
 });
 
 export const catalogue: Catalogue = {
   workloads: WORKLOADS.map(({ name, about, shapes }) => ({ name, about, scopes: shapes.map(({ scope }) => scope) })),
-  libraries: PEERS.map(({ library }) => library), kernels: [...new Set(kernels.map(({ name }) => name))].sort(), presets: PRESET_NAMES,
+  libraries: PEERS.map(({ library }) => library),
+  kernels: [...new Set(kernels.map(({ name }) => name))].sort(),
+  presets: PRESET_NAMES,
 };
 
 export function shapesIn({ shapes }: Workload, wanted: Scope): number {

@@ -1,5 +1,6 @@
-// The state of the bench page, and the only one who talks to the worker. Results are added as they come, so whatever ends a run leaves them standing.
-// A worker that does not hear a stop in time (a library may compute for minutes) is ended, and a new one is started.
+// The state of the bench page, and the only one who talks to the worker. Results are added as they come, so whatever
+// ends a run leaves them standing. A worker that does not hear a stop in time (a library may compute for minutes) is
+// ended, and a new one is started.
 
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
@@ -61,25 +62,52 @@ export class BenchController {
     this.#page = page;
     this.#start = start;
     this.state = {
-      phase: 'opening', job: 'bench', adapter: undefined, software: false, browser: '', catalogue: undefined, settings, status: OPENING, done: 0, total: 0,
+      phase: 'opening',
+      job: 'bench',
+      adapter: undefined,
+      software: false,
+      browser: '',
+      catalogue: undefined,
+      settings,
+      status: OPENING,
+      done: 0,
+      total: 0,
       // A reload, or a crash of the page, loses nothing that was measured.
-      report: page.last, decisions: [], notes: [], problems: [], baseline: undefined, last: page.last,
+      report: page.last,
+      decisions: [],
+      notes: [],
+      problems: [],
+      baseline: undefined,
+      last: page.last,
     };
     this.#worker = this.#open();
     void page.browser().then((browser) => this.#set({ browser }));
   }
 
-  get busy(): boolean { return this.state.phase === 'running' || this.state.phase === 'stopping'; }
+  get busy(): boolean {
+    return this.state.phase === 'running' || this.state.phase === 'stopping';
+  }
 
-  choose(change: Partial<BenchSettings>): void { this.#set({ settings: { ...this.state.settings, ...change } }); }
+  choose(change: Partial<BenchSettings>): void {
+    this.#set({ settings: { ...this.state.settings, ...change } });
+  }
 
   run(): void {
     this.#begin('bench', ({ settings, catalogue }) => {
       const request: BenchRequest = {
-        workloads: chosenOf(settings.workloads, catalogue.workloads.map(({ name }) => name), 'workload'), peers: chosenOf(settings.peers, catalogue.libraries, 'library'),
-        cases: chosenOf(settings.cases, catalogue.kernels, 'kernel'), scope: settings.scope, rounds: settings.rounds, tune: settings.tune,
+        workloads: chosenOf(
+          settings.workloads,
+          catalogue.workloads.map(({ name }) => name),
+          'workload',
+        ),
+        peers: chosenOf(settings.peers, catalogue.libraries, 'library'),
+        cases: chosenOf(settings.cases, catalogue.kernels, 'kernel'),
+        scope: settings.scope,
+        rounds: settings.rounds,
+        tune: settings.tune,
       };
-      if (!request.workloads.length && !request.cases.length) throw new ConfigError('bench', 'nothing is chosen; choose a workload, or all kernels');
+      if (!request.workloads.length && !request.cases.length)
+        throw new ConfigError('bench', 'nothing is chosen; choose a workload, or all kernels');
       const { adapter = '', browser, report, last } = this.state;
       // What is on the page now is what the next run is compared with, if wanted.
       const before = report && !isEmpty(report) ? report : last;
@@ -94,8 +122,16 @@ export class BenchController {
       const { plan, scope, budget } = settings;
       const presets = catalogue.presets;
       checkPlan(plan, presets);
-      const workloads = chosenOf(settings.workloads, catalogue.workloads.map(({ name }) => name), 'workload');
-      const request: TuneRequest = { shapesOf: plan === 'workloads' ? { workloads, scope } : { preset: plan }, budget, textUrl: this.#page.textUrl };
+      const workloads = chosenOf(
+        settings.workloads,
+        catalogue.workloads.map(({ name }) => name),
+        'workload',
+      );
+      const request: TuneRequest = {
+        shapesOf: plan === 'workloads' ? { workloads, scope } : { preset: plan },
+        budget,
+        textUrl: this.#page.textUrl,
+      };
       this.#set({ decisions: [], notes: [] });
       return { kind: 'tune', request };
     });
@@ -124,11 +160,17 @@ export class BenchController {
     if (this.state.last) this.#set({ baseline: { name: 'the last run', report: this.state.last } });
   }
 
-  compareWithNothing(): void { this.#set({ baseline: undefined }); }
+  compareWithNothing(): void {
+    this.#set({ baseline: undefined });
+  }
 
-  problem(text: string): void { if (!this.state.problems.includes(text)) this.#set({ problems: [...this.state.problems, text] }); }
+  problem(text: string): void {
+    if (!this.state.problems.includes(text)) this.#set({ problems: [...this.state.problems, text] });
+  }
 
-  forget(text: string): void { this.#set({ problems: this.state.problems.filter((one) => one !== text) }); }
+  forget(text: string): void {
+    this.#set({ problems: this.state.problems.filter((one) => one !== text) });
+  }
 
   /** The page goes away: what was measured so far is there when it comes back. */
   leave(): void {
@@ -136,9 +178,14 @@ export class BenchController {
     if (this.busy && job === 'bench' && report && !isEmpty(report)) this.#page.keep({ ...report, end: 'stopped' });
   }
 
-  json(): string | undefined { return this.state.report && formatReport({ ...this.state.report, decisions: this.state.decisions }); }
+  json(): string | undefined {
+    return this.state.report && formatReport({ ...this.state.report, decisions: this.state.decisions });
+  }
 
-  #begin(job: BenchState['job'], make: (chosen: { readonly settings: BenchSettings; readonly catalogue: Catalogue }) => ToWorker): void {
+  #begin(
+    job: BenchState['job'],
+    make: (chosen: { readonly settings: BenchSettings; readonly catalogue: Catalogue }) => ToWorker,
+  ): void {
     const { phase, catalogue, settings } = this.state;
     if (phase !== 'ready' || !catalogue) return;
     try {
@@ -150,11 +197,15 @@ export class BenchController {
     }
   }
 
-  #post(message: ToWorker): void { this.#worker.postMessage(message); }
+  #post(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
 
   #open(): Worker {
     const worker = this.#page.makeWorker();
-    worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => { if (worker === this.#worker) this.#take(data); });
+    worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
+      if (worker === this.#worker) this.#take(data);
+    });
     // A module that does not load gives an event without words.
     worker.addEventListener('error', (event) => {
       if (worker !== this.#worker) return;
@@ -172,32 +223,76 @@ export class BenchController {
         this.#checkSettings(message.catalogue);
         break;
       case 'adapter':
-        this.#set({ adapter: message.adapter, software: message.software, ...(this.state.phase === 'opening' ? { phase: 'ready', status: this.state.status === OPENING ? this.#ready() : this.state.status } : {}) });
+        this.#set({
+          adapter: message.adapter,
+          software: message.software,
+          ...(this.state.phase === 'opening'
+            ? { phase: 'ready', status: this.state.status === OPENING ? this.#ready() : this.state.status }
+            : {}),
+        });
         this.#startAlone();
         break;
-      case 'no-device': this.#set({ phase: 'no-device', status: message.text }); break;
-      case 'status': this.#set({ ...(this.state.phase === 'stopping' ? {} : { status: message.text }), done: message.done, total: message.total }); break;
-      case 'ceilings': if (report) this.#set({ report: { ...report, ceilings: message.ceilings } }); break;
-      case 'results': if (report) this.#set({ report: { ...report, results: [...report.results, ...message.results], missing: [...report.missing, ...message.missing] } }); break;
-      case 'cases': if (report) this.#set({ report: { ...report, cases: [...report.cases, ...message.results] } }); break;
-      case 'decision': this.#set({ decisions: [...this.state.decisions, message.decision] }); break;
-      case 'note': if (!this.state.notes.includes(message.text)) this.#set({ notes: [...this.state.notes, message.text] }); break;
-      case 'done': this.#finish('complete', this.#summary(), this.state.total); break;
-      case 'failed': this.#end(message.what, message.text); break;
+      case 'no-device':
+        this.#set({ phase: 'no-device', status: message.text });
+        break;
+      case 'status':
+        this.#set({
+          ...(this.state.phase === 'stopping' ? {} : { status: message.text }),
+          done: message.done,
+          total: message.total,
+        });
+        break;
+      case 'ceilings':
+        if (report) this.#set({ report: { ...report, ceilings: message.ceilings } });
+        break;
+      case 'results':
+        if (report)
+          this.#set({
+            report: {
+              ...report,
+              results: [...report.results, ...message.results],
+              missing: [...report.missing, ...message.missing],
+            },
+          });
+        break;
+      case 'cases':
+        if (report) this.#set({ report: { ...report, cases: [...report.cases, ...message.results] } });
+        break;
+      case 'decision':
+        this.#set({ decisions: [...this.state.decisions, message.decision] });
+        break;
+      case 'note':
+        if (!this.state.notes.includes(message.text)) this.#set({ notes: [...this.state.notes, message.text] });
+        break;
+      case 'done':
+        this.#finish('complete', this.#summary(), this.state.total);
+        break;
+      case 'failed':
+        this.#end(message.what, message.text);
+        break;
     }
   }
 
   #ready(): string {
     const { report } = this.state;
-    return report && !isEmpty(report) ? `ready; below is the last run of this browser, of ${new Date(report.date).toLocaleString()}` : 'ready; nothing runs before you press Run';
+    return report && !isEmpty(report)
+      ? `ready; below is the last run of this browser, of ${new Date(report.date).toLocaleString()}`
+      : 'ready; nothing runs before you press Run';
   }
 
   /** Only the catalogue knows which names there are: a link that names others is told at once, and starts nothing. */
   #checkSettings({ workloads, libraries, kernels, presets }: Catalogue): void {
     const { settings } = this.state;
     const checks = [
-      () => chosenOf(settings.workloads, workloads.map(({ name }) => name), 'workload'), () => chosenOf(settings.peers, libraries, 'library'),
-      () => chosenOf(settings.cases, kernels, 'kernel'), () => checkPlan(settings.plan, presets),
+      () =>
+        chosenOf(
+          settings.workloads,
+          workloads.map(({ name }) => name),
+          'workload',
+        ),
+      () => chosenOf(settings.peers, libraries, 'library'),
+      () => chosenOf(settings.cases, kernels, 'kernel'),
+      () => checkPlan(settings.plan, presets),
     ];
     for (const check of checks) {
       try {
@@ -212,10 +307,15 @@ export class BenchController {
   #summary(): string {
     const { job, report, decisions } = this.state;
     if (job === 'tuner') return `tuned; ${decisions.length} choice${decisions.length === 1 ? '' : 's'} below`;
-    const rows = [...report?.results ?? [], ...report?.cases ?? []];
-    const wrongOf = (own: boolean): number => rows.filter(({ correct, library }) => !correct && (library === OWN) === own).length;
+    const rows = [...(report?.results ?? []), ...(report?.cases ?? [])];
+    const wrongOf = (own: boolean): number =>
+      rows.filter(({ correct, library }) => !correct && (library === OWN) === own).length;
     const [own, others] = [wrongOf(true), wrongOf(false)];
-    const verdict = own ? `${own} of tabmesh WRONG` : others ? `all of tabmesh correct, ${others} of other libraries wrong` : 'all correct';
+    const verdict = own
+      ? `${own} of tabmesh WRONG`
+      : others
+        ? `all of tabmesh correct, ${others} of other libraries wrong`
+        : 'all correct';
     return `done; ${rows.length} result${rows.length === 1 ? '' : 's'}, ${verdict}`;
   }
 
@@ -227,7 +327,10 @@ export class BenchController {
     if (start === 'tuner') this.tune();
   }
 
-  /** After anything but a good end a fresh worker serves the next run: libraries may hold a lost device, or still compute. */
+  /**
+   * After anything but a good end a fresh worker serves the next run: libraries may hold a lost device, or still
+   * compute.
+   */
   #end(what: 'stopped' | 'lost' | 'error', text: string): void {
     clearTimeout(this.#deadline);
     const { phase, job, status, done } = this.state;
@@ -238,9 +341,16 @@ export class BenchController {
       return;
     }
     const kept = job === 'bench' ? 'the results so far are below' : 'the choices so far are below';
-    if (what === 'lost') this.problem(`device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${job === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`);
+    if (what === 'lost')
+      this.problem(
+        `device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${job === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`,
+      );
     if (what === 'error') this.problem(text);
-    this.#finish(what === 'error' ? 'failed' : what, what === 'stopped' ? `stopped; ${kept}` : `ended early; ${kept}`, done);
+    this.#finish(
+      what === 'error' ? 'failed' : what,
+      what === 'stopped' ? `stopped; ${kept}` : `ended early; ${kept}`,
+      done,
+    );
     this.#set({ phase: 'opening' });
   }
 
@@ -249,7 +359,13 @@ export class BenchController {
     const { job, report } = this.state;
     const finished = job === 'bench' && report ? { ...report, end } : report;
     this.#set({ phase: 'ready', status, done, report: finished });
-    if (job === 'bench' && finished && !isEmpty(finished) && !this.#page.keep(finished)) this.#set({ notes: [...this.state.notes, 'this browser keeps nothing for this page, so save the JSON to compare with it later'] });
+    if (job === 'bench' && finished && !isEmpty(finished) && !this.#page.keep(finished))
+      this.#set({
+        notes: [
+          ...this.state.notes,
+          'this browser keeps nothing for this page, so save the JSON to compare with it later',
+        ],
+      });
   }
 
   #set(change: Partial<BenchState>): void {
@@ -259,5 +375,6 @@ export class BenchController {
 }
 
 function checkPlan(plan: string, presets: readonly string[]): void {
-  if (plan !== 'workloads' && !presets.includes(plan)) throw new ConfigError('link', `plan is ${quote(plan)}; expected workloads or a preset: ${presets.join(', ')}`);
+  if (plan !== 'workloads' && !presets.includes(plan))
+    throw new ConfigError('link', `plan is ${quote(plan)}; expected workloads or a preset: ${presets.join(', ')}`);
 }

@@ -9,11 +9,27 @@ export function digits(value: number): string {
 }
 
 /** '3.21x'. */
-export function timesText(ratio: number): string { return `${digits(ratio)}x`; }
+export function timesText(ratio: number): string {
+  return `${digits(ratio)}x`;
+}
 
-export function percent(share: number): string { return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`; }
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
 
 /** How far apart the slowest and the fastest round are, as a share of the median; undefined for one round. */
-export function spreadOf({ minMs, maxMs, medianMs, rounds }: { readonly minMs?: number; readonly maxMs?: number; readonly medianMs: number; readonly rounds?: number }): number | undefined {
-  return minMs === undefined || maxMs === undefined || rounds === undefined || rounds < 2 ? undefined : (maxMs - minMs) / medianMs;
+export function spreadOf({
+  minMs,
+  maxMs,
+  medianMs,
+  rounds,
+}: {
+  readonly minMs?: number;
+  readonly maxMs?: number;
+  readonly medianMs: number;
+  readonly rounds?: number;
+}): number | undefined {
+  return minMs === undefined || maxMs === undefined || rounds === undefined || rounds < 2
+    ? undefined
+    : (maxMs - minMs) / medianMs;
 }

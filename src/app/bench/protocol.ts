@@ -1,4 +1,5 @@
-// What the bench page and its worker say to each other. The worker computes: checks in f64 take seconds, and the page must stay responsive.
+// What the bench page and its worker say to each other. The worker computes: checks in f64 take seconds, and the page
+// must stay responsive.
 
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import type { BenchResult } from '../../bench/report.ts';
@@ -26,7 +27,10 @@ export interface TuneRequest {
   readonly textUrl: string;
 }
 
-export type ToWorker = { readonly kind: 'bench'; readonly request: BenchRequest } | { readonly kind: 'tune'; readonly request: TuneRequest } | { readonly kind: 'stop' };
+export type ToWorker =
+  | { readonly kind: 'bench'; readonly request: BenchRequest }
+  | { readonly kind: 'tune'; readonly request: TuneRequest }
+  | { readonly kind: 'stop' };
 
 /** What can be chosen. */
 export interface Catalogue {

@@ -29,23 +29,46 @@ export interface BenchSettings {
 /** What starts without a click. */
 export type Start = 'bench' | 'tuner' | undefined;
 
-export const DEFAULT_SETTINGS: BenchSettings = { workloads: 'all', peers: [], scope: 'quick', rounds: 5, tune: 20, cases: [], plan: 'workloads', budget: 20 };
+export const DEFAULT_SETTINGS: BenchSettings = {
+  workloads: 'all',
+  peers: [],
+  scope: 'quick',
+  rounds: 5,
+  tune: 20,
+  cases: [],
+  plan: 'workloads',
+  budget: 20,
+};
 export const SCOPES: readonly Scope[] = ['quick', 'default', 'full'];
 
 const NAMES = ['only', 'peers', 'scope', 'rounds', 'tune', 'cases', 'plan', 'budget', 'run'];
-const STARTS = new Map<string, Start>([['1', 'bench'], ['tune', 'tuner'], ['0', undefined]]);
+const STARTS = new Map<string, Start>([
+  ['1', 'bench'],
+  ['tune', 'tuner'],
+  ['0', undefined],
+]);
 
 export function readSettings(hash: string): { readonly settings: BenchSettings; readonly start: Start } {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
-  for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
+  for (const name of given.keys())
+    if (!NAMES.includes(name))
+      throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
   const scope = given.get('scope') ?? DEFAULT_SETTINGS.scope;
-  if (!SCOPES.some((known) => known === scope)) throw new ConfigError('link', `scope is ${quote(scope)}; expected ${SCOPES.join(', ')}`);
+  if (!SCOPES.some((known) => known === scope))
+    throw new ConfigError('link', `scope is ${quote(scope)}; expected ${SCOPES.join(', ')}`);
   const run = given.get('run') ?? '0';
-  if (!STARTS.has(run)) throw new ConfigError('link', `run is ${quote(run)}; expected 1 (the bench) or tune (the tuner)`);
+  if (!STARTS.has(run))
+    throw new ConfigError('link', `run is ${quote(run)}; expected 1 (the bench) or tune (the tuner)`);
   return {
     settings: {
-      workloads: choiceOf(given.get('only'), DEFAULT_SETTINGS.workloads), peers: choiceOf(given.get('peers'), DEFAULT_SETTINGS.peers), cases: choiceOf(given.get('cases'), DEFAULT_SETTINGS.cases),
-      scope: scope as Scope, rounds: numberOf(given, 'rounds', 1, 100, true), tune: numberOf(given, 'tune', 0, 600), budget: numberOf(given, 'budget', 1, 600), plan: given.get('plan') ?? DEFAULT_SETTINGS.plan,
+      workloads: choiceOf(given.get('only'), DEFAULT_SETTINGS.workloads),
+      peers: choiceOf(given.get('peers'), DEFAULT_SETTINGS.peers),
+      cases: choiceOf(given.get('cases'), DEFAULT_SETTINGS.cases),
+      scope: scope as Scope,
+      rounds: numberOf(given, 'rounds', 1, 100, true),
+      tune: numberOf(given, 'tune', 0, 600),
+      budget: numberOf(given, 'budget', 1, 600),
+      plan: given.get('plan') ?? DEFAULT_SETTINGS.plan,
     },
     start: STARTS.get(run),
   };
@@ -54,10 +77,14 @@ export function readSettings(hash: string): { readonly settings: BenchSettings; 
 /** The fragment without '#': what differs from the defaults. */
 export function formatSettings(settings: BenchSettings, start?: Start): string {
   const parts: [string, string][] = [];
-  const add = (name: string, value: string, usual: string): void => { if (value !== usual) parts.push([name, value]); };
+  const add = (name: string, value: string, usual: string): void => {
+    if (value !== usual) parts.push([name, value]);
+  };
   add('only', formatChoice(settings.workloads), formatChoice(DEFAULT_SETTINGS.workloads));
-  for (const name of ['peers', 'cases'] as const) add(name, formatChoice(settings[name]), formatChoice(DEFAULT_SETTINGS[name]));
-  for (const name of ['scope', 'rounds', 'tune', 'plan', 'budget'] as const) add(name, String(settings[name]), String(DEFAULT_SETTINGS[name]));
+  for (const name of ['peers', 'cases'] as const)
+    add(name, formatChoice(settings[name]), formatChoice(DEFAULT_SETTINGS[name]));
+  for (const name of ['scope', 'rounds', 'tune', 'plan', 'budget'] as const)
+    add(name, String(settings[name]), String(DEFAULT_SETTINGS[name]));
   if (start) parts.push(['run', start === 'bench' ? '1' : 'tune']);
   return parts.map(([name, value]) => `${name}=${value.split(',').map(encodeURIComponent).join(',')}`).join('&');
 }
@@ -66,22 +93,40 @@ export function formatSettings(settings: BenchSettings, start?: Start): string {
 export function chosenOf(choice: Choice, known: readonly string[], what: string): readonly string[] {
   if (choice === 'all') return known;
   const stranger = choice.find((name) => !known.includes(name));
-  if (stranger !== undefined) throw new ConfigError('link', `unknown ${what} ${quote(stranger)}; expected some of ${known.join(', ')}`);
+  if (stranger !== undefined)
+    throw new ConfigError('link', `unknown ${what} ${quote(stranger)}; expected some of ${known.join(', ')}`);
   return known.filter((name) => choice.includes(name));
 }
 
 function choiceOf(text: string | null, usual: Choice): Choice {
   if (text === null) return usual;
   if (text === '1' || text === 'all') return 'all';
-  return text === '0' ? [] : text.split(',').map((name) => name.trim()).filter(Boolean);
+  return text === '0'
+    ? []
+    : text
+        .split(',')
+        .map((name) => name.trim())
+        .filter(Boolean);
 }
 
-function formatChoice(choice: Choice): string { return choice === 'all' ? '1' : choice.join(',') || '0'; }
+function formatChoice(choice: Choice): string {
+  return choice === 'all' ? '1' : choice.join(',') || '0';
+}
 
-function numberOf(given: URLSearchParams, name: 'rounds' | 'tune' | 'budget', least: number, most: number, whole = false): number {
+function numberOf(
+  given: URLSearchParams,
+  name: 'rounds' | 'tune' | 'budget',
+  least: number,
+  most: number,
+  whole = false,
+): number {
   const text = given.get(name);
   if (text === null) return DEFAULT_SETTINGS[name];
   const n = Number(text);
-  if (text.trim() === '' || !(n >= least && n <= most) || (whole && !Number.isInteger(n))) throw new ConfigError('link', `${name} is ${quote(text)}; expected a ${whole ? 'whole ' : ''}number from ${least} to ${most}`);
+  if (text.trim() === '' || !(n >= least && n <= most) || (whole && !Number.isInteger(n)))
+    throw new ConfigError(
+      'link',
+      `${name} is ${quote(text)}; expected a ${whole ? 'whole ' : ''}number from ${least} to ${most}`,
+    );
   return n;
 }

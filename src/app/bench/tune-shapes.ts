@@ -1,6 +1,7 @@
-// The tuner of the bench page: collects the launches of workloads or of a preset's training step without running them, then decides shape class by shape
-// class, most work first. Every class gets its part of the time, so that each ends with a decision that can be shown, and a stop keeps those before it.
-// What is found is remembered where training looks for it.
+// The tuner of the bench page: collects the launches of workloads or of a preset's training step without running them,
+// then decides shape class by shape class, most work first. Every class gets its part of the time, so that each ends
+// with a decision that can be shown, and a stop keeps those before it. What is found is remembered where training looks
+// for it.
 
 import { ConfigError } from '../../base/errors.ts';
 import { stepConfig, tabmeshStepRunner } from '../../bench/gpt2/step.ts';
@@ -33,26 +34,42 @@ export interface TuneShapes {
   readonly onNote: (text: string) => void;
 }
 
-interface ShapeClass extends PlannedLaunch { readonly key: string; readonly work: number }
+interface ShapeClass extends PlannedLaunch {
+  readonly key: string;
+  readonly work: number;
+}
 
-export async function tuneShapes({ context, request, checkpoint, onStatus, onDecision, onNote }: TuneShapes): Promise<void> {
+export async function tuneShapes({
+  context,
+  request,
+  checkpoint,
+  onStatus,
+  onDecision,
+  onNote,
+}: TuneShapes): Promise<void> {
   onStatus('collecting the shapes', 0, 0);
   const launches = await collectLaunches(deviceOf(context), request, checkpoint);
-  const classes = classesOf(launches).filter(({ kernel, params }) => supportedVariants(kernel, params, context.features).length > 0);
+  const classes = classesOf(launches).filter(
+    ({ kernel, params }) => supportedVariants(kernel, params, context.features).length > 0,
+  );
   const whole = classes.reduce((sum, { work }) => sum + work, 0);
   const chosen = classes.filter(({ work }) => work >= LEAST_SHARE * whole);
-  if (!chosen.length) throw new ConfigError('tuner', 'there is no shape to tune; choose a workload with kernels, such as matmul');
+  if (!chosen.length)
+    throw new ConfigError('tuner', 'there is no shape to tune; choose a workload with kernels, such as matmul');
   let leftMs = 1000 * request.budget;
-  const least = LEAST_PART * leftMs / chosen.length;
+  const least = (LEAST_PART * leftMs) / chosen.length;
   for (const [i, { kernel, params, count }] of chosen.entries()) {
     checkpoint();
     onStatus(kernel.name, i, chosen.length);
     // What is left is shared evenly: classes that are remembered or have one variant give theirs to the others.
-    const device = deviceOf(context, { qualifier: await browserQualifier(Math.max(least, leftMs / (chosen.length - i)) / 1000, false) });
+    const device = deviceOf(context, {
+      qualifier: await browserQualifier(Math.max(least, leftMs / (chosen.length - i)) / 1000, false),
+    });
     try {
       const { decisions, notes, refused, tuneMs } = await device.qualify!([{ kernel, params, count }]);
       for (const decision of decisions) onDecision(decision);
-      if (!decisions.length) for (const { variant, reason } of refused) onNote(`${kernel.name}/${variant} was refused: ${reason}`);
+      if (!decisions.length)
+        for (const { variant, reason } of refused) onNote(`${kernel.name}/${variant} was refused: ${reason}`);
       for (const note of notes) onNote(note);
       leftMs -= tuneMs;
     } finally {
@@ -62,13 +79,21 @@ export async function tuneShapes({ context, request, checkpoint, onStatus, onDec
 }
 
 /** The launches that a device would make, found without compiling or allocating anything. */
-async function collectLaunches(real: Device, { shapesOf, textUrl }: TuneRequest, checkpoint: () => void): Promise<readonly PlannedLaunch[]> {
+async function collectLaunches(
+  real: Device,
+  { shapesOf, textUrl }: TuneRequest,
+  checkpoint: () => void,
+): Promise<readonly PlannedLaunch[]> {
   const found: PlannedLaunch[] = [];
   const device = recordingDevice(real, (launches) => found.push(...launches));
   if ('preset' in shapesOf) {
     const config = stepConfig([['model', shapesOf.preset]]);
     const response = await fetch(textUrl);
-    if (!response.ok || response.headers.get('content-type')?.startsWith('text/html')) throw new ConfigError('tuner', `${new URL(textUrl).pathname} is not on this server (status ${response.status}), and a preset's vocabulary comes from it; tune the shapes of the workloads instead`);
+    if (!response.ok || response.headers.get('content-type')?.startsWith('text/html'))
+      throw new ConfigError(
+        'tuner',
+        `${new URL(textUrl).pathname} is not on this server (status ${response.status}), and a preset's vocabulary comes from it; tune the shapes of the workloads instead`,
+      );
     (await tabmeshStepRunner(device, config, prepareRun(config, { text: await response.text() }))).dispose();
     return found;
   }
@@ -84,13 +109,37 @@ async function collectLaunches(real: Device, { shapesOf, textUrl }: TuneRequest,
 }
 
 function recordingDevice(real: Device, take: (launches: readonly PlannedLaunch[]) => void): Device {
-  const nothing: Certificate = { adapter: '', launches: 0, checks: [], unchecked: [], refused: [], decisions: [], checkMs: 0, tuneMs: 0, notes: [] };
+  const nothing: Certificate = {
+    adapter: '',
+    launches: 0,
+    checks: [],
+    unchecked: [],
+    refused: [],
+    decisions: [],
+    checkMs: 0,
+    tuneMs: 0,
+    notes: [],
+  };
   return {
     ...real,
-    alloc: (bytes, tag, label) => ({ bytes, tag, label }), free() { /* nothing was made */ }, write() { /* goes nowhere */ },
-    async prepare(kernel, params) { return { kernel: kernel.name, variant: '', flops: kernel.cost(params).flops }; },
-    async qualify(launches) { take(launches); return nothing; },
-    submit: async (_, readback = []) => readback.map(({ bytes }) => new ArrayBuffer(bytes)), idle: async () => { /* nothing runs */ },
+    alloc: (bytes, tag, label) => ({ bytes, tag, label }),
+    free() {
+      /* nothing was made */
+    },
+    write() {
+      /* goes nowhere */
+    },
+    async prepare(kernel, params) {
+      return { kernel: kernel.name, variant: '', flops: kernel.cost(params).flops };
+    },
+    async qualify(launches) {
+      take(launches);
+      return nothing;
+    },
+    submit: async (_, readback = []) => readback.map(({ bytes }) => new ArrayBuffer(bytes)),
+    idle: async () => {
+      /* nothing runs */
+    },
   };
 }
 
@@ -103,7 +152,10 @@ function classesOf(launches: readonly PlannedLaunch[]): readonly ShapeClass[] {
     const { flops, bytes } = kernel.cost(params);
     const work = count * (flops + FLOPS_PER_BYTE * bytes);
     const known = classes.get(key);
-    classes.set(key, { ...(known && known.largest >= work ? known : { ...launch, key, largest: work }), work: (known?.work ?? 0) + work });
+    classes.set(key, {
+      ...(known && known.largest >= work ? known : { ...launch, key, largest: work }),
+      work: (known?.work ?? 0) + work,
+    });
   }
   return [...classes.values()].sort((a, b) => b.work - a.work);
 }

@@ -1,5 +1,5 @@
-// The worker of the bench page: opens the GPU, runs what it is asked for, and posts results as they come, so that a stop or a lost GPU costs nothing
-// that was measured. One request at a time.
+// The worker of the bench page: opens the GPU, runs what it is asked for, and posts results as they come, so that a
+// stop or a lost GPU costs nothing that was measured. One request at a time.
 
 import { AbortedError, DeviceLostError, InternalError, NoDeviceError, TabmeshError } from '../../base/errors.ts';
 import { benchCases } from '../../bench/contract-cases.ts';
@@ -17,7 +17,9 @@ import { tuneShapes } from './tune-shapes.ts';
 
 let stopped = false;
 const tell = (message: FromWorker): void => postMessage(message);
-const checkpoint = (): void => { if (stopped) throw new AbortedError(); };
+const checkpoint = (): void => {
+  if (stopped) throw new AbortedError();
+};
 
 addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
   if (data.kind === 'stop') stopped = true;
@@ -33,7 +35,13 @@ async function look(): Promise<void> {
     tell({ kind: 'adapter', adapter: describeAdapter(adapter), software: adapter.software });
     device.destroy();
   } catch (error) {
-    tell({ kind: 'no-device', text: error instanceof NoDeviceError ? error.message : `device: WebGPU does not start here (${sentence(error)}); reload the page, or restart the browser` });
+    tell({
+      kind: 'no-device',
+      text:
+        error instanceof NoDeviceError
+          ? error.message
+          : `device: WebGPU does not start here (${sentence(error)}); reload the page, or restart the browser`,
+    });
   }
 }
 
@@ -43,7 +51,9 @@ async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
   try {
     context = await openGpu(navigator.gpu);
     // Some calls never settle after a loss, so it also wins a race.
-    const lost = context.lost.then((error) => { throw error; });
+    const lost = context.lost.then((error) => {
+      throw error;
+    });
     await Promise.race([job.kind === 'bench' ? bench(job.request, context) : tune(job.request, context), lost]);
     tell({ kind: 'done' });
   } catch (error) {
@@ -54,7 +64,10 @@ async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
   }
 }
 
-async function bench({ workloads: names, peers, cases, scope, rounds, tune: seconds }: BenchRequest, context: GpuContext): Promise<void> {
+async function bench(
+  { workloads: names, peers, cases, scope, rounds, tune: seconds }: BenchRequest,
+  context: GpuContext,
+): Promise<void> {
   const device = deviceOf(context, seconds > 0 ? { qualifier: await browserQualifier(seconds, false) } : {});
   const coarseMs = await coarseWaitMs(device, realWorld);
   if (coarseMs !== undefined) {
@@ -72,8 +85,18 @@ async function bench({ workloads: names, peers, cases, scope, rounds, tune: seco
     tell({ kind: 'ceilings', ceilings });
     done++;
     await benchWorkloads({
-      device, workloads, scope, rounds, ceilings, peers: PEERS.filter(({ library }) => peers.includes(library)), checkpoint, onStatus,
-      onResults: (results, missing) => { done++; tell({ kind: 'results', results, missing }); },
+      device,
+      workloads,
+      scope,
+      rounds,
+      ceilings,
+      peers: PEERS.filter(({ library }) => peers.includes(library)),
+      checkpoint,
+      onStatus,
+      onResults: (results, missing) => {
+        done++;
+        tell({ kind: 'results', results, missing });
+      },
     });
   }
   for (const name of cases) {
@@ -87,7 +110,9 @@ async function bench({ workloads: names, peers, cases, scope, rounds, tune: seco
 
 async function tune(request: TuneRequest, context: GpuContext): Promise<void> {
   await tuneShapes({
-    context, request, checkpoint,
+    context,
+    request,
+    checkpoint,
     onStatus: (text, done, total) => tell({ kind: 'status', text, done, total }),
     onDecision: (decision) => tell({ kind: 'decision', decision }),
     onNote: (text) => tell({ kind: 'note', text }),

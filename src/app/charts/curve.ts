@@ -1,7 +1,10 @@
 // What a chart draws: curves over steps, smoothed or not, and what each is worth at a step. Pure; no DOM.
 
 /** Points in the order of x. */
-export interface Points { readonly x: readonly number[]; readonly y: readonly number[] }
+export interface Points {
+  readonly x: readonly number[];
+  readonly y: readonly number[];
+}
 
 export interface Curve {
   readonly name: string;
@@ -14,7 +17,10 @@ export interface Curve {
   readonly other?: boolean;
 }
 
-/** Exponential moving average with `weight` of the past, 0 to below 1, without the pull of a start at 0 (as in TensorBoard). */
+/**
+ * Exponential moving average with `weight` of the past, 0 to below 1, without the pull of a start at 0 (as in
+ * TensorBoard).
+ */
 export function smoothed(y: readonly number[], weight: number): number[] {
   let average = 0;
   let debias = 1;
@@ -30,29 +36,44 @@ export function indexAt({ x }: Points, at: number): number {
   let [low, high] = [0, x.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (x[middle]! <= at) low = middle + 1; else high = middle;
+    if (x[middle]! <= at) low = middle + 1;
+    else high = middle;
   }
   return low - 1;
 }
 
 /** What a curve is worth at step `at`: its last value so far; undefined before its first point. */
-export function valueAt(points: Points, at: number): number | undefined { return points.y[indexAt(points, at)]; }
+export function valueAt(points: Points, at: number): number | undefined {
+  return points.y[indexAt(points, at)];
+}
 
 /** [min, max] after zooming by `factor` (below 1: closer) around `centre`, inside `whole`. */
-export function zoomed([min, max]: readonly [number, number], factor: number, centre: number, whole: readonly [number, number]): readonly [number, number] | undefined {
-  const [low, high] = [Math.max(whole[0], centre - (centre - min) * factor), Math.min(whole[1], centre + (max - centre) * factor)];
+export function zoomed(
+  [min, max]: readonly [number, number],
+  factor: number,
+  centre: number,
+  whole: readonly [number, number],
+): readonly [number, number] | undefined {
+  const [low, high] = [
+    Math.max(whole[0], centre - (centre - min) * factor),
+    Math.min(whole[1], centre + (max - centre) * factor),
+  ];
   return low <= whole[0] && high >= whole[1] ? undefined : high - low < 1 ? [centre - 0.5, centre + 0.5] : [low, high];
 }
 
 /** A logarithmic axis has no place for 0 and less. */
-export function positive(y: readonly number[]): (number | null)[] { return y.map((value) => (value > 0 ? value : null)); }
+export function positive(y: readonly number[]): (number | null)[] {
+  return y.map((value) => (value > 0 ? value : null));
+}
 
 /** A number for people: 3 digits where they count, thousands in one word, powers of ten beyond. */
 export function figure(value: number, digits = 3): string {
   if (value === 0) return '0';
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replace('e+', 'e');
-  return size >= 100 || digits === 0 ? value.toLocaleString('en', { maximumFractionDigits: size >= 100 ? 0 : digits }) : value.toFixed(digits);
+  return size >= 100 || digits === 0
+    ? value.toLocaleString('en', { maximumFractionDigits: size >= 100 ? 0 : digits })
+    : value.toFixed(digits);
 }
 
 /** A value at an axis whose labels are `step` apart: 3 digits, and more where two labels would be alike. */

@@ -1,4 +1,5 @@
-// The state of the collectives page, and who runs the bench: finds the other tabs, asks them, keeps what was measured whatever ends a run.
+// The state of the collectives page, and who runs the bench: finds the other tabs, asks them, keeps what was measured
+// whatever ends a run.
 
 import { AbortedError } from '../../base/errors.ts';
 import { benchCollectives } from '../../bench/collectives/conductor.ts';
@@ -51,23 +52,50 @@ export class CollectivesController {
   readonly #where: Promise<void>;
   #stop = new AbortController();
 
-  constructor(host: Host, settings: CollectivesSettings, { onChange, onRows = () => undefined, last, keep }: ControllerParts) {
+  constructor(
+    host: Host,
+    settings: CollectivesSettings,
+    { onChange, onRows = () => undefined, last, keep }: ControllerParts,
+  ) {
     this.#host = host;
     this.#onChange = onChange;
     this.#onRows = onRows;
     this.#keep = keep;
-    const status = last === undefined ? 'ready' : `ready; below is the last run of this browser, of ${new Date(last.date).toLocaleString()}`;
-    this.state = { phase: 'ready', settings, adapter: '', browser: '', missingTabs: 0, status, done: 0, total: 0, rows: last?.results ?? [], report: last, problems: [] };
+    const status =
+      last === undefined
+        ? 'ready'
+        : `ready; below is the last run of this browser, of ${new Date(last.date).toLocaleString()}`;
+    this.state = {
+      phase: 'ready',
+      settings,
+      adapter: '',
+      browser: '',
+      missingTabs: 0,
+      status,
+      done: 0,
+      total: 0,
+      rows: last?.results ?? [],
+      report: last,
+      problems: [],
+    };
     this.#where = this.#look();
   }
 
-  get busy(): boolean { return this.state.phase !== 'ready'; }
+  get busy(): boolean {
+    return this.state.phase !== 'ready';
+  }
 
-  choose(change: Partial<CollectivesSettings>): void { if (!this.busy) this.#set({ settings: { ...this.state.settings, ...change } }); }
+  choose(change: Partial<CollectivesSettings>): void {
+    if (!this.busy) this.#set({ settings: { ...this.state.settings, ...change } });
+  }
 
-  problem(text: string): void { if (!this.state.problems.includes(text)) this.#set({ problems: [...this.state.problems, text] }); }
+  problem(text: string): void {
+    if (!this.state.problems.includes(text)) this.#set({ problems: [...this.state.problems, text] });
+  }
 
-  forget(text: string): void { this.#set({ problems: this.state.problems.filter((known) => known !== text) }); }
+  forget(text: string): void {
+    this.#set({ problems: this.state.problems.filter((known) => known !== text) });
+  }
 
   stop(): void {
     if (!this.busy) return;
@@ -75,8 +103,14 @@ export class CollectivesController {
     this.#set({ phase: 'stopping', status: 'stopping' });
   }
 
-  /** Resolves when the run has ended; a failure is told in `problems`, and returned. `openTabs`: frames or windows for so many missing ranks. */
-  async run({ program = false }: { readonly program?: boolean } = {}): Promise<{ readonly report?: CollectivesReport; readonly error?: string }> {
+  /**
+   * Resolves when the run has ended; a failure is told in `problems`, and returned. `openTabs`: frames or windows for
+   * so many missing ranks.
+   */
+  async run({ program = false }: { readonly program?: boolean } = {}): Promise<{
+    readonly report?: CollectivesReport;
+    readonly error?: string;
+  }> {
     if (this.busy) return { error: 'the bench runs already' };
     const { settings } = this.state;
     try {
@@ -87,21 +121,54 @@ export class CollectivesController {
     }
     const stop = (this.#stop = new AbortController());
     this.#measured = undefined;
-    this.#set({ phase: 'waiting', status: 'looking for the other tabs', rows: [], report: undefined, done: 0, total: 0, problems: [] });
+    this.#set({
+      phase: 'waiting',
+      status: 'looking for the other tabs',
+      rows: [],
+      report: undefined,
+      done: 0,
+      total: 0,
+      problems: [],
+    });
     try {
       const { tabs, sizes, only, peers, rounds } = settings;
-      const meeting = await this.#host.meet(tabs, settings, stop.signal, (missingTabs) => this.#set({ missingTabs }), program ? PROGRAM_WAIT_MS : undefined);
+      const meeting = await this.#host.meet(
+        tabs,
+        settings,
+        stop.signal,
+        (missingTabs) => this.#set({ missingTabs }),
+        program ? PROGRAM_WAIT_MS : undefined,
+      );
       try {
         await this.#where;
         this.#set({ phase: 'running' });
-        const stopped = new Promise<never>((_, reject) => { stop.signal.addEventListener('abort', () => reject(new AbortedError()), { once: true }); });
+        const stopped = new Promise<never>((_, reject) => {
+          stop.signal.addEventListener('abort', () => reject(new AbortedError()), { once: true });
+        });
         stopped.catch(() => undefined);
-        const measured = await Promise.race([meeting.gone, stopped, benchCollectives({ ranks: tabs, sizes, only, peers, ...(rounds === undefined ? {} : { rounds }) }, meeting.call, {
-          onStatus: (status, done, total) => { if (!stop.signal.aborted) this.#set({ status, done, total }); },
-          onRows: (rows) => { this.#set({ rows: [...this.state.rows, ...rows] }); this.#onRows(rows); },
-          onMeasured: (soFar) => { this.#measured = soFar; },
-          checkpoint: () => { if (stop.signal.aborted) throw new AbortedError(); },
-        })]);
+        const measured = await Promise.race([
+          meeting.gone,
+          stopped,
+          benchCollectives(
+            { ranks: tabs, sizes, only, peers, ...(rounds === undefined ? {} : { rounds }) },
+            meeting.call,
+            {
+              onStatus: (status, done, total) => {
+                if (!stop.signal.aborted) this.#set({ status, done, total });
+              },
+              onRows: (rows) => {
+                this.#set({ rows: [...this.state.rows, ...rows] });
+                this.#onRows(rows);
+              },
+              onMeasured: (soFar) => {
+                this.#measured = soFar;
+              },
+              checkpoint: () => {
+                if (stop.signal.aborted) throw new AbortedError();
+              },
+            },
+          ),
+        ]);
         const report = this.#finish(measured, { end: 'complete' });
         this.#set({ phase: 'ready', status: 'done', report, done: this.state.total });
         return { report };
@@ -110,21 +177,30 @@ export class CollectivesController {
       }
     } catch (error) {
       const text = sentence(error);
-      const how = error instanceof AbortedError ? { end: 'stopped' } as const : { end: 'failed', problem: text } as const;
+      const how =
+        error instanceof AbortedError ? ({ end: 'stopped' } as const) : ({ end: 'failed', problem: text } as const);
       const report = this.#measured && this.#finish(this.#measured, how);
-      this.#set({ phase: 'ready', missingTabs: 0, report, status: report ? `${how.end}; the results so far are below` : `${how.end} before the first result` });
+      this.#set({
+        phase: 'ready',
+        missingTabs: 0,
+        report,
+        status: report ? `${how.end}; the results so far are below` : `${how.end} before the first result`,
+      });
       if (!(error instanceof AbortedError)) this.problem(text);
       return { error: text };
     }
   }
 
   /** The page goes away: what was measured so far is there when it comes back. */
-  leave(): void { if (this.busy && this.#measured) this.#finish(this.#measured, { end: 'stopped' }); }
+  leave(): void {
+    if (this.busy && this.#measured) this.#finish(this.#measured, { end: 'stopped' });
+  }
 
   #finish(measured: CollectivesMeasured, how: Pick<CollectivesReport, 'end' | 'problem'>): CollectivesReport {
     const { adapter, browser } = this.state;
     const report = { adapter, browser, date: new Date().toISOString(), ...how, ...measured };
-    if (!this.#keep(report)) this.problem('storage: this browser keeps nothing for this page, so copy the JSON before you leave it');
+    if (!this.#keep(report))
+      this.problem('storage: this browser keeps nothing for this page, so copy the JSON before you leave it');
     return report;
   }
 

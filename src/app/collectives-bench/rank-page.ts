@@ -1,5 +1,6 @@
-// The page's end of one rank: a peer connection to every other rank (simple-peer for signalling and ICE only), whose channels go to the rank's worker, ports or
-// BroadcastChannels for the links if the run asks for them, and the jobs of the other libraries, which need a page.
+// The page's end of one rank: a peer connection to every other rank (simple-peer for signalling and ICE only), whose
+// channels go to the rank's worker, ports or BroadcastChannels for the links if the run asks for them, and the jobs of
+// the other libraries, which need a page.
 
 import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
@@ -57,12 +58,26 @@ export class RankPage {
   constructor(options: RankPageOptions) {
     const { rank, names, run, tuneMs } = options;
     this.#options = options;
-    this.#broken = new Promise((_, reject) => { this.#break = reject; });
+    this.#broken = new Promise((_, reject) => {
+      this.#break = reject;
+    });
     this.#broken.catch(() => undefined);
-    this.#peerJobs = createPeerJobs(rank, PEER_LIBRARIES, (library) => this.#signallingOf(library), `tabmesh-${run}`, () => performance.now());
+    this.#peerJobs = createPeerJobs(
+      rank,
+      PEER_LIBRARIES,
+      (library) => this.#signallingOf(library),
+      `tabmesh-${run}`,
+      () => performance.now(),
+    );
     if (channelTransferWorks()) {
       this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: `rank ${rank}` });
-      this.#worker.addEventListener('error', (event) => this.#break(event.message ? new InternalError(`the worker of rank ${rank} failed (${event.message}); reload the page`) : new TabmeshError(OLDER)));
+      this.#worker.addEventListener('error', (event) =>
+        this.#break(
+          event.message
+            ? new InternalError(`the worker of rank ${rank} failed (${event.message}); reload the page`)
+            : new TabmeshError(OLDER),
+        ),
+      );
       this.#remote = wrap<SeatApi>(this.#worker);
     } else this.#seat = new RankSeat();
     const others = [...names.keys()].filter((peer) => peer !== rank);
@@ -77,10 +92,15 @@ export class RankPage {
   }
 
   /** Whether channels go to a worker here. */
-  get place(): string { return this.#worker ? 'worker' : 'page'; }
+  get place(): string {
+    return this.#worker ? 'worker' : 'page';
+  }
 
   hear(from: number, about: string, data: unknown): void {
-    if (about === 'rank') { this.#peers.get(from)?.signal(data as SimplePeer.SignalData); return; }
+    if (about === 'rank') {
+      this.#peers.get(from)?.signal(data as SimplePeer.SignalData);
+      return;
+    }
     const signalling = this.#signallingOf(about);
     if (signalling.onMessage) signalling.onMessage(data);
     else signalling.early.push(data);
@@ -89,7 +109,13 @@ export class RankPage {
   async perform<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer']> {
     const work = this.#perform(name, job) as Promise<Jobs[K]['answer']>;
     const unbroken = Promise.race([work, this.#broken]);
-    return name === 'meet' ? within(OPEN_MS, `rank ${this.#options.rank} did not connect to all others (are all tabs open and in one network?)`, unbroken) : unbroken;
+    return name === 'meet'
+      ? within(
+          OPEN_MS,
+          `rank ${this.#options.rank} did not connect to all others (are all tabs open and in one network?)`,
+          unbroken,
+        )
+      : unbroken;
   }
 
   close(): void {
@@ -101,7 +127,10 @@ export class RankPage {
       for (const peer of this.#peers.values()) peer.destroy();
     };
     if (this.#remote) void within(1000, 'the worker did not leave', this.#remote.leave()).then(end, end);
-    else { this.#seat?.leave(); end(); }
+    else {
+      this.#seat?.leave();
+      end();
+    }
   }
 
   async #perform(name: JobName, job: unknown): Promise<unknown> {
@@ -123,39 +152,64 @@ export class RankPage {
     const peer = new SimplePeer({ initiator: rank < to, trickle: true, config: { iceServers: [] } });
     this.#peers.set(to, peer);
     peer.on('signal', (data) => say(to, 'rank', JSON.parse(JSON.stringify(data))));
-    const fail = (reason: string): void => { if (!this.#closed) this.#break(new TabmeshError(`rank ${to} closed: ${reason}; its tab was closed, crashed or lost the connection`)); };
+    const fail = (reason: string): void => {
+      if (!this.#closed)
+        this.#break(
+          new TabmeshError(`rank ${to} closed: ${reason}; its tab was closed, crashed or lost the connection`),
+        );
+    };
     peer.on('error', (error) => fail(error instanceof Error ? error.message : String(error)));
     peer.on('close', () => fail('the peer connection ended'));
     const { _pc: pc } = peer as unknown as { readonly _pc: RTCPeerConnection | null };
     if (!pc) return;
     // Handed over in the task that created them: later they could not be.
     const raw = pc.createDataChannel('raw', { negotiated: true, id: RAW_ID, ordered: true });
-    if (rank + to === 1) this.#kept.set(to, pc.createDataChannel('page raw', { negotiated: true, id: PAGE_RAW_ID, ordered: true }) as RawChannel);
+    if (rank + to === 1)
+      this.#kept.set(
+        to,
+        pc.createDataChannel('page raw', { negotiated: true, id: PAGE_RAW_ID, ordered: true }) as RawChannel,
+      );
     if (this.#seat) this.#seat.adoptRaw(to, raw);
     else void this.#remote!.adoptRaw(to, transfer(raw, [raw as unknown as Transferable]));
     if (this.#options.transport !== 'webrtc') return;
     const { control, bulk, latency } = openLanes(pc);
-    this.#adopt(to, { control: { kind: 'channel', channel: control }, bulk: { kind: 'channel', channel: bulk }, latency: { kind: 'channel', channel: latency } });
+    this.#adopt(to, {
+      control: { kind: 'channel', channel: control },
+      bulk: { kind: 'channel', channel: bulk },
+      latency: { kind: 'channel', channel: latency },
+    });
   }
 
   /** Links that do not go over WebRTC; nobody else can know the names of the meetings. */
   async #join(others: readonly number[]): Promise<void> {
     const { rank, names, run, transport } = this.#options;
     const meetingOf = (peer: number): string => `tabmesh bench ${run} ${[names[rank], names[peer]].sort().join(' ')}`;
-    if (transport === 'broadcast') for (const peer of others) this.#adopt(peer, { control: { kind: 'broadcast', name: meetingOf(peer) } });
+    if (transport === 'broadcast')
+      for (const peer of others) this.#adopt(peer, { control: { kind: 'broadcast', name: meetingOf(peer) } });
     if (transport !== 'ports') return;
     const meet = meetByWorker();
-    if (!meet) throw new TabmeshError('this browser has no SharedWorker to make ports, or refuses it; choose another transport');
-    await Promise.all(others.map(async (peer) => {
-      const met = await meet(meetingOf(peer), this.#ended.signal);
-      met.talk.close();
-      if (met.kind === 'ports') this.#adopt(peer, { control: { kind: 'port', port: met.control, via: 'same browser' }, bulk: { kind: 'port', port: met.bulk, via: 'same browser' } });
-    }));
+    if (!meet)
+      throw new TabmeshError('this browser has no SharedWorker to make ports, or refuses it; choose another transport');
+    await Promise.all(
+      others.map(async (peer) => {
+        const met = await meet(meetingOf(peer), this.#ended.signal);
+        met.talk.close();
+        if (met.kind === 'ports')
+          this.#adopt(peer, {
+            control: { kind: 'port', port: met.control, via: 'same browser' },
+            bulk: { kind: 'port', port: met.bulk, via: 'same browser' },
+          });
+      }),
+    );
   }
 
   #adopt(peer: number, handles: LaneHandles): void {
     if (this.#seat) this.#seat.adoptLink(peer, handles);
-    else void this.#remote!.adoptLink(peer, transfer(handles, [handles.control, handles.bulk, handles.latency].flatMap(movable)));
+    else
+      void this.#remote!.adoptLink(
+        peer,
+        transfer(handles, [handles.control, handles.bulk, handles.latency].flatMap(movable)),
+      );
   }
 
   #signallingOf(library: string): Signalling & { early: unknown[] } {
@@ -165,8 +219,11 @@ export class RankPage {
     const early: unknown[] = [];
     let listener: Signalling['onMessage'];
     const made = {
-      early, say: (message: unknown) => say(1 - rank, library, message),
-      get onMessage() { return listener; },
+      early,
+      say: (message: unknown) => say(1 - rank, library, message),
+      get onMessage() {
+        return listener;
+      },
       set onMessage(handler) {
         listener = handler;
         if (handler) for (const message of early.splice(0)) handler(message);

@@ -1,4 +1,5 @@
-// Where a rank sits: in a worker where data channels can be handed to one, else on the page. Collects the ends of its links, then performs jobs.
+// Where a rank sits: in a worker where data channels can be handed to one, else on the page. Collects the ends of its
+// links, then performs jobs.
 
 import { InternalError } from '../../base/errors.ts';
 import type { Handlers, Jobs, RankJob } from '../../bench/collectives/jobs.ts';
@@ -27,9 +28,13 @@ export class RankSeat {
   readonly #lanes = new Map<number, Lanes>();
   #rank: ReturnType<typeof createRank> | undefined;
 
-  adoptRaw(peer: number, channel: RTCDataChannel): void { this.#raw.set(peer, channel as RawChannel); }
+  adoptRaw(peer: number, channel: RTCDataChannel): void {
+    this.#raw.set(peer, channel as RawChannel);
+  }
 
-  adoptLink(peer: number, handles: LaneHandles): void { this.#lanes.set(peer, lanesOf(handles, typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page')); }
+  adoptLink(peer: number, handles: LaneHandles): void {
+    this.#lanes.set(peer, lanesOf(handles, typeof document === 'undefined' ? 'webrtc worker' : 'webrtc page'));
+  }
 
   /** After the last link and bare channel. `run` keeps the frames of an earlier run apart. */
   start(rank: number, run: number, tuneMs: number): void {
@@ -42,5 +47,7 @@ export class RankSeat {
     return (this.#rank as Handlers<RankJob>)[name](job as never);
   }
 
-  leave(): void { this.#rank?.leave(); }
+  leave(): void {
+    this.#rank?.leave();
+  }
 }

@@ -1,5 +1,6 @@
-// How the tabs of one bench find each other, signal and ask, over whatever they talk by (talk.ts). The host is rank 0; the others answer its roll call and get
-// their ranks in the order in which they answered. Each run has a number, new connections and new workers; the tabs stay.
+// How the tabs of one bench find each other, signal and ask, over whatever they talk by (talk.ts). The host is rank 0;
+// the others answer its roll call and get their ranks in the order in which they answered. Each run has a number, new
+// connections and new workers; the tabs stay.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
@@ -12,14 +13,44 @@ import type { Talk, TalkEvents } from './talk.ts';
 type Message =
   | { readonly kind: 'roll-call' }
   | { readonly kind: 'here'; readonly id: string }
-  | { readonly kind: 'begin'; readonly run: number; readonly tuneMs: number; readonly transport: BenchTransport; /** By rank. */ readonly ids: readonly string[] }
+  | {
+      readonly kind: 'begin';
+      readonly run: number;
+      readonly tuneMs: number;
+      readonly transport: BenchTransport;
+      /** By rank. */ readonly ids: readonly string[];
+    }
   | { readonly kind: 'end'; readonly run: number }
   | { readonly kind: 'gone'; readonly id: string }
-  | { readonly kind: 'say'; readonly run: number; readonly from: number; readonly to: number; readonly about: string; readonly data: unknown }
-  | { readonly kind: 'ask'; readonly run: number; readonly to: number; readonly number: number; readonly name: JobName; readonly job: unknown }
-  | { readonly kind: 'answer'; readonly run: number; readonly number: number; readonly value?: unknown; readonly error?: string };
+  | {
+      readonly kind: 'say';
+      readonly run: number;
+      readonly from: number;
+      readonly to: number;
+      readonly about: string;
+      readonly data: unknown;
+    }
+  | {
+      readonly kind: 'ask';
+      readonly run: number;
+      readonly to: number;
+      readonly number: number;
+      readonly name: JobName;
+      readonly job: unknown;
+    }
+  | {
+      readonly kind: 'answer';
+      readonly run: number;
+      readonly number: number;
+      readonly value?: unknown;
+      readonly error?: string;
+    };
 
-export interface Meeting { readonly call: Call; /** Rejects when a tab goes away, in good order or not. */ readonly gone: Promise<never>; end(): void }
+export interface Meeting {
+  readonly call: Call;
+  /** Rejects when a tab goes away, in good order or not. */ readonly gone: Promise<never>;
+  end(): void;
+}
 
 abstract class Member {
   readonly id = randomHex(realWorld, 8);
@@ -31,33 +62,50 @@ abstract class Member {
   /** What others said of a run that has not begun here. */
   #early: Extract<Message, { kind: 'say' | 'ask' }>[] = [];
 
-  constructor() { addEventListener('pagehide', () => this.tell({ kind: 'gone', id: this.id })); }
+  constructor() {
+    addEventListener('pagehide', () => this.tell({ kind: 'gone', id: this.id }));
+  }
 
   /** Rejects with AbortedError as soon as `signal` aborts. */
   protected async open(
-    openTalk: (id: string, events: TalkEvents) => Promise<Talk>, signal?: AbortSignal,
+    openTalk: (id: string, events: TalkEvents) => Promise<Talk>,
+    signal?: AbortSignal,
   ): Promise<Talk> {
     this.#talk?.close();
     this.#talk = undefined;
     const opening = openTalk(this.id, {
       onMessage: (message) => this.take(message as Message),
-      onPeer: () => this.onPeer(), onGone: (id) => this.onGone(id),
+      onPeer: () => this.onPeer(),
+      onGone: (id) => this.onGone(id),
     });
     return (this.#talk = await (signal ? unlessAborted(opening, signal) : opening));
   }
 
-  protected onPeer(): void { /* most have nothing to say to a newcomer */ }
-  protected onGone(_id: string): void { /* the host decides */ }
+  protected onPeer(): void {
+    /* most have nothing to say to a newcomer */
+  }
+  protected onGone(_id: string): void {
+    /* the host decides */
+  }
 
   /** To one rank, or to all. */
-  protected tell(message: Message, rank?: number): void { this.#talk?.tell(message, rank === undefined ? undefined : this.#ids[rank]); }
+  protected tell(message: Message, rank?: number): void {
+    this.#talk?.tell(message, rank === undefined ? undefined : this.#ids[rank]);
+  }
 
   protected begin({ run, ids, tuneMs, transport }: Omit<Extract<Message, { kind: 'begin' }>, 'kind'>): void {
     this.page?.close();
     this.run = run;
     this.#ids = ids;
     const rank = ids.indexOf(this.id);
-    this.page = new RankPage({ rank, names: ids, run, tuneMs, transport, say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }, to) });
+    this.page = new RankPage({
+      rank,
+      names: ids,
+      run,
+      tuneMs,
+      transport,
+      say: (to, about, data) => this.tell({ kind: 'say', run, from: rank, to, about, data }, to),
+    });
     this.rank = rank;
     for (const message of this.#early.splice(0)) if (message.run === run) this.take(message);
   }
@@ -107,7 +155,10 @@ export class Host extends Member {
   #members: readonly string[] = [];
   #onGone: (error: Error) => void = () => undefined;
   #numbers = 0;
-  readonly #waiting = new Map<number, { readonly rank: number; readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { readonly rank: number; readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }
+  >();
 
   constructor(openTalk: OpenTalk) {
     super();
@@ -115,10 +166,16 @@ export class Host extends Member {
   }
 
   /**
-   * Resolves when `size` - 1 other tabs have answered and the run has begun in all. `onWait`: how many are missing. Rejects with AbortedError when `signal` aborts,
-   * and after `limitMs`, if given.
+   * Resolves when `size` - 1 other tabs have answered and the run has begun in all. `onWait`: how many are missing.
+   * Rejects with AbortedError when `signal` aborts, and after `limitMs`, if given.
    */
-  async meet(size: number, { tuneMs, transport, meet }: Pick<CollectivesSettings, 'tuneMs' | 'transport' | 'meet'>, signal: AbortSignal, onWait: (missing: number) => void, limitMs?: number): Promise<Meeting> {
+  async meet(
+    size: number,
+    { tuneMs, transport, meet }: Pick<CollectivesSettings, 'tuneMs' | 'transport' | 'meet'>,
+    signal: AbortSignal,
+    onWait: (missing: number) => void,
+    limitMs?: number,
+  ): Promise<Meeting> {
     this.#here.clear();
     if (this.#meets !== meet) {
       this.#meets = undefined;
@@ -126,8 +183,18 @@ export class Host extends Member {
       this.#meets = meet;
     }
     await new Promise<void>((resolve, reject) => {
-      const stop = (): void => { clearTimeout(timer); reject(new AbortedError()); };
-      const timer = limitMs === undefined ? undefined : setTimeout(() => reject(new TabmeshError(`only ${this.#here.size + 1} of ${size} tabs came within ${limitMs / 1000} s`)), limitMs);
+      const stop = (): void => {
+        clearTimeout(timer);
+        reject(new AbortedError());
+      };
+      const timer =
+        limitMs === undefined
+          ? undefined
+          : setTimeout(
+              () =>
+                reject(new TabmeshError(`only ${this.#here.size + 1} of ${size} tabs came within ${limitMs / 1000} s`)),
+              limitMs,
+            );
       signal.addEventListener('abort', stop, { once: true });
       this.#onHere = () => {
         onWait(Math.max(0, size - 1 - this.#here.size));
@@ -142,7 +209,9 @@ export class Host extends Member {
     this.#onHere = () => undefined;
     this.#members = [this.id, ...[...this.#here].slice(0, size - 1)];
     const run = Math.max(this.run + 1, Math.floor(Date.now() / 1000) % 2 ** 31);
-    const gone = new Promise<never>((_, reject) => { this.#onGone = reject; });
+    const gone = new Promise<never>((_, reject) => {
+      this.#onGone = reject;
+    });
     gone.catch(() => undefined);
     const beginning = { run, tuneMs, transport, ids: this.#members };
     this.tell({ kind: 'begin', ...beginning });
@@ -162,17 +231,26 @@ export class Host extends Member {
   }
 
   protected override take(message: Message): void {
-    if (message.kind === 'here') { this.#here.add(message.id); this.#onHere(); }
-    else if (message.kind === 'gone') this.#lose(message.id, 'left: its tab was closed or reloaded');
+    if (message.kind === 'here') {
+      this.#here.add(message.id);
+      this.#onHere();
+    } else if (message.kind === 'gone') this.#lose(message.id, 'left: its tab was closed or reloaded');
     else if (message.kind === 'answer' && message.run === this.run) {
       const waiting = this.#waiting.get(message.number);
       this.#waiting.delete(message.number);
-      if (message.error !== undefined) waiting?.reject(new TabmeshError(message.error.startsWith('rank ') ? message.error : `rank ${waiting.rank}: ${message.error}`));
+      if (message.error !== undefined)
+        waiting?.reject(
+          new TabmeshError(
+            message.error.startsWith('rank ') ? message.error : `rank ${waiting.rank}: ${message.error}`,
+          ),
+        );
       else waiting?.resolve(message.value);
     } else super.take(message);
   }
 
-  protected override onGone(id: string): void { this.#lose(id, 'is gone: its tab crashed, was closed or lost its connection'); }
+  protected override onGone(id: string): void {
+    this.#lose(id, 'is gone: its tab crashed, was closed or lost its connection');
+  }
 
   #lose(id: string, how: string): void {
     this.#here.delete(id);
@@ -200,13 +278,18 @@ export class Guest extends Member {
     super();
     this.#onState = onState;
     onState('looking for the tab that runs the bench');
-    this.open(openTalk).then(({ over }) => {
-      this.onPeer();
-      onState(`waiting for the tab that runs the bench (${over})`);
-    }, (error: unknown) => onState(sentence(error)));
+    this.open(openTalk).then(
+      ({ over }) => {
+        this.onPeer();
+        onState(`waiting for the tab that runs the bench (${over})`);
+      },
+      (error: unknown) => onState(sentence(error)),
+    );
   }
 
-  protected override onPeer(): void { this.tell({ kind: 'here', id: this.id }); }
+  protected override onPeer(): void {
+    this.tell({ kind: 'here', id: this.id });
+  }
 
   protected override onGone(id: string): void {
     if (id !== this.#host || this.rank < 0) return;
@@ -218,7 +301,10 @@ export class Guest extends Member {
     if (message.kind === 'roll-call') this.onPeer();
     else if (message.kind === 'begin') {
       const rank = message.ids.indexOf(this.id);
-      if (rank < 0) { this.#onState('there are enough tabs for this run; this one waits for the next'); return; }
+      if (rank < 0) {
+        this.#onState('there are enough tabs for this run; this one waits for the next');
+        return;
+      }
       this.#host = message.ids[0];
       this.begin(message);
       this.#onState(`rank ${rank} of ${message.ids.length}: measuring`);

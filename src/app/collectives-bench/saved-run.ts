@@ -1,5 +1,5 @@
-// The last run of this browser, in localStorage, so that a reload or a crash of the page loses nothing. A storage that is full, blocked or holds something else is as
-// good as empty.
+// The last run of this browser, in localStorage, so that a reload or a crash of the page loses nothing. A storage that
+// is full, blocked or holds something else is as good as empty.
 
 import { cellsOf, summarise } from '../../bench/collectives/report.ts';
 import type { CollectivesReport } from '../../bench/collectives/report.ts';
@@ -15,7 +15,9 @@ export function loadLastRun(kept: Kept): CollectivesReport | undefined {
     // An older version of the page may have written other fields: what cannot be shown whole is not shown.
     for (const row of report.results) cellsOf(row);
     summarise(report);
-    return typeof report.date === 'string' && typeof report.adapter === 'string' && report.results.length > 0 ? report : undefined;
+    return typeof report.date === 'string' && typeof report.adapter === 'string' && report.results.length > 0
+      ? report
+      : undefined;
   } catch {
     return undefined;
   }

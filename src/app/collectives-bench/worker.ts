@@ -1,4 +1,5 @@
-// The worker of one rank: its communicator, its bare channels and its GPU, as a training rank has them. The page hands over the channels and passes on the jobs.
+// The worker of one rank: its communicator, its bare channels and its GPU, as a training rank has them. The page hands
+// over the channels and passes on the jobs.
 
 import { expose } from 'comlink';
 import { InternalError } from '../../base/errors.ts';

@@ -1,5 +1,5 @@
-// <tabmesh-app>: the page. Draws the controller's state and turns clicks, files and drops into its calls; holds only what is not part of a run:
-// the form's settings, dropped texts, and a checkpoint to go on from.
+// <tabmesh-app>: the page. Draws the controller's state and turns clicks, files and drops into its calls; holds only
+// what is not part of a run: the form's settings, dropped texts, and a checkpoint to go on from.
 
 import { html, LitElement, nothing } from 'lit';
 import { formatLayout, worldSize } from '../../base/axis.ts';
@@ -47,7 +47,18 @@ import './share-panel.ts';
 import { palette, shapes } from './theme.ts';
 
 export class TabmeshApp extends LitElement {
-  static override properties = { state: { attribute: false }, draft: { state: true }, facts: { state: true }, texts: { state: true }, resumable: { state: true }, models: { state: true }, overlaid: { state: true }, goesOn: { state: true }, dropping: { state: true }, tick: { state: true } };
+  static override properties = {
+    state: { attribute: false },
+    draft: { state: true },
+    facts: { state: true },
+    texts: { state: true },
+    resumable: { state: true },
+    models: { state: true },
+    overlaid: { state: true },
+    goesOn: { state: true },
+    dropping: { state: true },
+    tick: { state: true },
+  };
   static override styles = [palette, shapes, appStyle];
   declare state: PageState;
   /** What the form holds. */
@@ -96,44 +107,98 @@ export class TabmeshApp extends LitElement {
     this.past = past;
     if (settings.plan) this.draft = draftOf(configOf(settings.plan));
     this.state = controller.state;
-    setInterval(() => { this.tick++; }, 1000);
-    for (const name of ['dragover', 'drop', 'dragleave'] as const) addEventListener(name, (event) => this.#onDrag(event as DragEvent));
-    void loadLatest().then((latest) => { if (latest && !this.resumable) this.resumable = { ...latest, bytes: undefined }; });
+    setInterval(() => {
+      this.tick++;
+    }, 1000);
+    for (const name of ['dragover', 'drop', 'dragleave'] as const)
+      addEventListener(name, (event) => this.#onDrag(event as DragEvent));
+    void loadLatest().then((latest) => {
+      if (latest && !this.resumable) this.resumable = { ...latest, bytes: undefined };
+    });
   }
 
   override render() {
     const { state } = this;
     if (!state) return '';
     const shown = (this.controller.busy || state.watching) && state.run ? state.run.config : undefined;
-    return html`
-      ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
-      <main class=${state.run ? 'with-run' : ''} @ask=${(event: CustomEvent<SampleAsk>) => this.controller.sample(event.detail)}>
+    return html` ${header(this.state.status || 'ready; nothing runs before you press a button', this.#waited())}
+      <main
+        class=${state.run ? 'with-run' : ''}
+        @ask=${(event: CustomEvent<SampleAsk>) => this.controller.sample(event.detail)}
+      >
         ${question(state.question, (agreed) => this.controller.answer(agreed))}
         ${problemList(state.problems, (text) => this.controller.forget(text), state.run?.lastOperations)}
-        <connection-doctor ?checkable=${state.phase !== 'failed'} .connections=${state.connections} @check-connections=${() => this.controller.examine()}></connection-doctor>
+        <connection-doctor
+          ?checkable=${state.phase !== 'failed'}
+          .connections=${state.connections}
+          @check-connections=${() => this.controller.examine()}
+        ></connection-doctor>
         <div class="top">
           <section class="card training" aria-label="Training">
-            ${this.#actions()}
-            ${this.#hint()}
-            <run-form .draft=${shown ? draftOf(shown) : this.draft} .facts=${this.facts} ?disabled=${this.controller.busy || state.watching !== undefined}
-              @draft-change=${(event: CustomEvent<Draft>) => { this.draft = event.detail; }} @trouble=${(event: CustomEvent<string>) => this.controller.problem(event.detail)}></run-form>
-            ${state.room?.joined && !this.controller.busy ? html`<label class="small"><input type="checkbox" .checked=${this.goesOn} @change=${(event: Event) => { this.goesOn = (event.target as HTMLInputElement).checked; }}> When a tab is lost, go on from the last checkpoint by itself</label>` : nothing}
-            <p class="soft small drop">Drop a text or a model folder anywhere on this page to train on it, or a checkpoint to go on from it.</p>
+            ${this.#actions()} ${this.#hint()}
+            <run-form
+              .draft=${shown ? draftOf(shown) : this.draft}
+              .facts=${this.facts}
+              ?disabled=${this.controller.busy || state.watching !== undefined}
+              @draft-change=${(event: CustomEvent<Draft>) => {
+                this.draft = event.detail;
+              }}
+              @trouble=${(event: CustomEvent<string>) => this.controller.problem(event.detail)}
+            ></run-form>
+            ${
+              state.room?.joined && !this.controller.busy
+                ? html`<label class="small"
+                    ><input
+                      type="checkbox"
+                      .checked=${this.goesOn}
+                      @change=${(event: Event) => {
+                        this.goesOn = (event.target as HTMLInputElement).checked;
+                      }}
+                    />
+                    When a tab is lost, go on from the last checkpoint by itself</label
+                  >`
+                : nothing
+            }
+            <p class="soft small drop">
+              Drop a text or a model folder anywhere on this page to train on it, or a checkpoint to go on from it.
+            </p>
           </section>
           <div class="side">
-          <section class="card share" aria-label="More devices">
-            <share-panel .room=${state.room} .link=${state.room ? this.#link(state.room.address) : ''} ?busy=${this.controller.busy} ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)} @add-tab=${() => this.#addTab()} @leave-room=${() => this.#leaveRoom()} @rename-tab=${() => this.controller.renamed()} @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)} @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}></share-panel>
-          </section>
-          ${this.controller.busy ? nothing : html`<section class="card picture" aria-label="Layout">
-            <layout-picture .config=${shown ?? this.draft.config} .facts=${this.facts}></layout-picture></section>`}
+            <section class="card share" aria-label="More devices">
+              <share-panel
+                .room=${state.room}
+                .link=${state.room ? this.#link(state.room.address) : ''}
+                ?busy=${this.controller.busy}
+                ?withheld=${urlsOf(this.settings.ice.iceServers).some(isTurn)}
+                @add-tab=${() => this.#addTab()}
+                @leave-room=${() => this.#leaveRoom()}
+                @rename-tab=${() => this.controller.renamed()}
+                @remove-member=${({ detail }: CustomEvent<string>) => this.controller.entry.remove(detail)}
+                @set-rules=${({ detail }: CustomEvent<Rules>) => this.controller.entry.decree(detail)}
+              ></share-panel>
+            </section>
+            ${
+              this.controller.busy
+                ? nothing
+                : html`<section class="card picture" aria-label="Layout">
+                    <layout-picture .config=${shown ?? this.draft.config} .facts=${this.facts}></layout-picture>
+                  </section>`
+            }
           </div>
         </div>
-        ${stats(state, performance.now())}
-        ${moreStats(state)}
-        ${runPanels(state, this.#others())}
+        ${stats(state, performance.now())} ${moreStats(state)} ${runPanels(state, this.#others())}
         <section class="card" aria-label="History">
-          <run-history .runs=${this.past.runs} .shown=${this.overlaid} .atWork=${this.past.atWork} .trouble=${this.past.trouble} @overlay=${(event: CustomEvent<readonly string[]>) => { this.overlaid = event.detail; }}
-            @rename=${({ detail: { id, name } }: CustomEvent<{ id: string; name: string }>) => this.past.rename(id, name)} @delete=${(event: CustomEvent<string>) => this.#deleteRun(event.detail)}></run-history>
+          <run-history
+            .runs=${this.past.runs}
+            .shown=${this.overlaid}
+            .atWork=${this.past.atWork}
+            .trouble=${this.past.trouble}
+            @overlay=${(event: CustomEvent<readonly string[]>) => {
+              this.overlaid = event.detail;
+            }}
+            @rename=${({ detail: { id, name } }: CustomEvent<{ id: string; name: string }>) => this.past.rename(id, name)}
+            @delete=${(event: CustomEvent<string>) => this.#deleteRun(event.detail)}
+          ></run-history>
         </section>
       </main>
       ${aboutLine(this.settings.backend)}
@@ -166,8 +231,8 @@ export class TabmeshApp extends LitElement {
   }
 
   /**
-   * Each button keeps its element while its meaning lasts, so that focus stays where it is; the first one becomes Pause when the run begins. The second
-   * click of a double click, and a key that is held down, press nothing.
+   * Each button keeps its element while its meaning lasts, so that focus stays where it is; the first one becomes Pause
+   * when the run begins. The second click of a double click, and a key that is held down, press nothing.
    */
   #actions() {
     const { phase, room, checkpoint, watching, stays, run, goOn } = this.state;
@@ -178,25 +243,112 @@ export class TabmeshApp extends LitElement {
     const spare = room?.me?.role === 'trainer';
     const invited = this.settings.room && !room?.joined;
     const free = !busy && !watching;
-    return html`<div class="row actions" @keydown=${(event: KeyboardEvent) => { if (event.repeat && (event.key === 'Enter' || event.key === ' ')) event.preventDefault(); }}>
-      <button class=${main.quiet ? 'main' : 'main primary'} ?disabled=${main.blocked ?? false} aria-disabled=${main.idle ? 'true' : 'false'}
-        @click=${(event: MouseEvent) => { if (event.detail < 2 && !main.idle) main.press(); }}>${main.name}</button>
+    return html`<div
+      class="row actions"
+      @keydown=${(event: KeyboardEvent) => {
+        if (event.repeat && (event.key === 'Enter' || event.key === ' ')) event.preventDefault();
+      }}
+    >
+      <button
+        class=${main.quiet ? 'main' : 'main primary'}
+        ?disabled=${main.blocked ?? false}
+        aria-disabled=${main.idle ? 'true' : 'false'}
+        @click=${(event: MouseEvent) => {
+          if (event.detail < 2 && !main.idle) main.press();
+        }}
+      >
+        ${main.name}
+      </button>
       ${busy ? html`<button aria-disabled=${phase === 'stopping' ? 'true' : 'false'} @click=${() => controller.stop()}>${phase === 'starting' ? 'Cancel' : 'Stop'}</button>` : nothing}
-      ${busy && phase !== 'starting' ? html`<button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.save(); }}>Save</button>
-        <button aria-disabled=${running ? 'false' : 'true'} @click=${() => { if (running) controller.sample(); }}>Sample now</button>` : nothing}
-      ${free && invited ? html`<button @click=${() => { void controller.join(this.settings.room!, undefined, 'observer'); }}>Look first</button>` : nothing}
-      ${free && !invited && room?.joined && !spare ? html`<button @click=${() => { void controller.help(); }}>Lend this device</button>` : nothing}
+      ${
+        busy && phase !== 'starting'
+          ? html`<button
+                aria-disabled=${running ? 'false' : 'true'}
+                @click=${() => {
+                  if (running) controller.save();
+                }}
+              >
+                Save
+              </button>
+              <button
+                aria-disabled=${running ? 'false' : 'true'}
+                @click=${() => {
+                  if (running) controller.sample();
+                }}
+              >
+                Sample now
+              </button>`
+          : nothing
+      }
+      ${
+        free && invited
+          ? html`<button
+              @click=${() => {
+                void controller.join(this.settings.room!, undefined, 'observer');
+              }}
+            >
+              Look first
+            </button>`
+          : nothing
+      }
+      ${
+        free && !invited && room?.joined && !spare
+          ? html`<button
+              @click=${() => {
+                void controller.help();
+              }}
+            >
+              Lend this device
+            </button>`
+          : nothing
+      }
       ${free && goOn !== undefined ? html`<button class="primary" @click=${() => this.#goOn()}>Go on from step ${goOn}</button>` : nothing}
-      ${free && this.resumable && (!room || room.joined) ? html`<button ?disabled=${this.draft.refused.size > 0} @click=${() => { void this.#resume(); }}>Resume from step ${this.resumable.step}</button>` : nothing}
-      ${free ? html`<label class="button"><input type="file" multiple accept=".safetensors,.json,.txt,.md,text/*" title="A text, a checkpoint, or the files of a model folder"
-        @change=${(event: Event) => { void this.#take(Promise.resolve([...(event.target as HTMLInputElement).files ?? []].map((file) => ({ path: file.name, file })))); }}>Load a file</label>` : nothing}
+      ${
+        free && this.resumable && (!room || room.joined)
+          ? html`<button
+              ?disabled=${this.draft.refused.size > 0}
+              @click=${() => {
+                void this.#resume();
+              }}
+            >
+              Resume from step ${this.resumable.step}
+            </button>`
+          : nothing
+      }
+      ${
+        free
+          ? html`<label class="button"
+              ><input
+                type="file"
+                multiple
+                accept=".safetensors,.json,.txt,.md,text/*"
+                title="A text, a checkpoint, or the files of a model folder"
+                @change=${(event: Event) => {
+                  void this.#take(
+                    Promise.resolve(
+                      [...((event.target as HTMLInputElement).files ?? [])].map((file) => ({ path: file.name, file })),
+                    ),
+                  );
+                }}
+              />Load a file</label
+            >`
+          : nothing
+      }
       ${free && (checkpoint || stays) ? html`<button @click=${() => controller.save()}>Save ${checkpointName(stays ? run!.step : checkpoint!.step)}</button>` : nothing}
       ${free && checkpoint ? html`<button title="config.json, model.safetensors and the tokenizer, without the optimizer's state: for other programs, or to train on" @click=${() => this.#saveModel(checkpoint)}>Model of step ${checkpoint.step}</button>` : nothing}
     </div>`;
   }
 
-  /** What the first button does now. `idle`: it waits for something; `blocked`: the form holds what cannot be trained. */
-  #mainAction(): { readonly name: string; readonly press: () => void; readonly idle?: boolean; readonly blocked?: boolean; readonly quiet?: boolean } {
+  /**
+   * What the first button does now. `idle`: it waits for something; `blocked`: the form holds what cannot be trained.
+   */
+  #mainAction(): {
+    readonly name: string;
+    readonly press: () => void;
+    readonly idle?: boolean;
+    readonly blocked?: boolean;
+    readonly quiet?: boolean;
+  } {
     const { phase, room, watching } = this.state;
     const { controller } = this;
     const nothing = (): void => {};
@@ -205,10 +357,28 @@ export class TabmeshApp extends LitElement {
     if (phase === 'paused') return { name: 'Resume', press: () => controller.resume() };
     if (phase === 'training') return { name: 'Pause', press: () => controller.pause(), quiet: true };
     // A run belongs to those in it: who watches may help with the next group, or wait.
-    if (watching) return room?.me?.role === 'trainer' ? { name: 'Only watch', press: () => controller.rest(), quiet: true } : { name: 'Help: be a spare', press: () => { void controller.help(); } };
-    if (this.settings.room && !room?.joined) return { name: 'Join this room', press: () => { void this.#join(); } };
+    if (watching)
+      return room?.me?.role === 'trainer'
+        ? { name: 'Only watch', press: () => controller.rest(), quiet: true }
+        : {
+            name: 'Help: be a spare',
+            press: () => {
+              void controller.help();
+            },
+          };
+    if (this.settings.room && !room?.joined)
+      return {
+        name: 'Join this room',
+        press: () => {
+          void this.#join();
+        },
+      };
     const needed = this.#needed();
-    return { name: room?.joined ? `Train with ${needed} tab${needed === 1 ? '' : 's'}` : 'Train now', press: () => this.#train(), blocked: this.#problems().length > 0 };
+    return {
+      name: room?.joined ? `Train with ${needed} tab${needed === 1 ? '' : 's'}` : 'Train now',
+      press: () => this.#train(),
+      blocked: this.#problems().length > 0,
+    };
   }
 
   /** Focus does not fall to the page when the button that had it is gone. */
@@ -217,20 +387,30 @@ export class TabmeshApp extends LitElement {
     if (run?.ready && run !== this.#counted) {
       this.#counted = run;
       // A run whose memory cannot be counted is none that this page can build; its cards go without.
-      expectMemory(run, this.facts).then((any) => { if (any) this.requestUpdate(); }, (error: unknown) => console.warn('the memory of the other ranks is not counted', error));
+      expectMemory(run, this.facts).then(
+        (any) => {
+          if (any) this.requestUpdate();
+        },
+        (error: unknown) => console.warn('the memory of the other ranks is not counted', error),
+      );
     }
     if (checkpoint && checkpoint !== this.#seen && !this.controller.busy) {
       this.#seen = checkpoint;
       this.resumable = { ...openCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };
     }
-    this.#focused = this.renderRoot.querySelector<HTMLElement>('.actions')?.contains(this.shadowRoot!.activeElement) ? this.shadowRoot!.activeElement : null;
+    this.#focused = this.renderRoot.querySelector<HTMLElement>('.actions')?.contains(this.shadowRoot!.activeElement)
+      ? this.shadowRoot!.activeElement
+      : null;
   }
 
   override updated(): void {
-    if (this.#focused && !this.#focused.isConnected) this.renderRoot.querySelector<HTMLElement>('.actions .main')?.focus();
+    if (this.#focused && !this.#focused.isConnected)
+      this.renderRoot.querySelector<HTMLElement>('.actions .main')?.focus();
   }
 
-  #problems(): readonly Fault[] { return problemsOf(this.draft, this.facts); }
+  #problems(): readonly Fault[] {
+    return problemsOf(this.draft, this.facts);
+  }
 
   /** To a room that is at work one comes to watch; the device is opened when it is lent. */
   async #join(): Promise<void> {
@@ -238,39 +418,74 @@ export class TabmeshApp extends LitElement {
     if (this.state.room?.joined && !this.state.watching) await this.controller.help();
   }
 
-  #needed(): number { return worldSize(this.draft.config.layout); }
+  #needed(): number {
+    return worldSize(this.draft.config.layout);
+  }
 
   #hint() {
     const { room } = this.state;
     if (this.state.watching) {
       const names = listNames(this.state.watching);
-      return html`<p class="small hint">${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}</p>
+      return html`<p class="small hint">
+          ${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}
+        </p>
         ${room && room.me?.role !== 'trainer' ? this.#invite() : nothing}`;
     }
     if (this.controller.busy) return '';
-    if (this.settings.room && !room?.joined) return html`<p class="small hint">You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see your network address, and what is trained. Look first, and this device is not lent
-      before you say so.</p>`;
+    if (this.settings.room && !room?.joined)
+      return html`<p class="small hint">
+        You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see
+        your network address, and what is trained. Look first, and this device is not lent before you say so.
+      </p>`;
     if (room?.joined && room.me?.role !== 'trainer') return this.#invite();
     const problems = this.#problems();
-    if (problems.length) return html`<p class="small hint" role="status">Nothing begins before this is mended: ${problems.map(({ text }) => text).join('; ')}.</p>`;
+    if (problems.length)
+      return html`<p class="small hint" role="status">
+        Nothing begins before this is mended: ${problems.map(({ text }) => text).join('; ')}.
+      </p>`;
     if (room?.joined) {
       const here = room.members.filter(({ role }) => role === 'trainer').length;
       if (here === this.#needed()) return '';
       const fitting = here > 1 ? layoutFor(here, this.draft.config, this.facts) : undefined;
-      return html`<p class="small hint">This layout (${formatLayout(this.draft.config.layout)}) needs ${this.#needed()} tabs, ${here} ${here === 1 ? 'is' : 'are'} here.
-        ${fitting ? html`<button class="inline" @click=${() => { this.draft = draftOf(fitting.config, fitting.said); }}>Use ${formatLayout(fitting.config.layout)}</button>` : 'Add tabs, or send the link.'}</p>`;
+      return html`<p class="small hint">
+        This layout (${formatLayout(this.draft.config.layout)}) needs ${this.#needed()} tabs, ${here}
+        ${here === 1 ? 'is' : 'are'} here.
+        ${
+          fitting
+            ? html`<button
+                class="inline"
+                @click=${() => {
+                  this.draft = draftOf(fitting.config, fitting.said);
+                }}
+              >
+                Use ${formatLayout(fitting.config.layout)}
+              </button>`
+            : 'Add tabs, or send the link.'
+        }
+      </p>`;
     }
-    return html`<p class="small hint">${this.#needed()} virtual device${this.#needed() === 1 ? '' : 's'} in this tab: workers that share this machine's GPU and talk as separate machines would.</p>`;
+    return html`<p class="small hint">
+      ${this.#needed()} virtual device${this.#needed() === 1 ? '' : 's'} in this tab: workers that share this machine's
+      GPU and talk as separate machines would.
+    </p>`;
   }
 
   /** For who has come to look. */
   #invite() {
     const { room, run, watching } = this.state;
-    return html`<invite-panel .members=${room!.members.filter(({ address }) => address !== room!.me?.address)} .watched=${watching ? run : undefined} .version=${run?.step}></invite-panel>`;
+    return html`<invite-panel
+      .members=${room!.members.filter(({ address }) => address !== room!.me?.address)}
+      .watched=${watching ? run : undefined}
+      .version=${run?.step}
+    ></invite-panel>`;
   }
 
   #train(): void {
-    const plan = { ...makePlan(this.draft.config, this.settings.plan?.files), ...(this.state.room && this.goesOn ? { onLoss: 'resume' as const } : {}), ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}) };
+    const plan = {
+      ...makePlan(this.draft.config, this.settings.plan?.files),
+      ...(this.state.room && this.goesOn ? { onLoss: 'resume' as const } : {}),
+      ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}),
+    };
     const text = this.texts.get(this.draft.config.data);
     const given = { ...this.models.get(this.draft.config.model), ...(text === undefined ? {} : { text }) };
     this.past.goOnFromNothing();
@@ -285,11 +500,30 @@ export class TabmeshApp extends LitElement {
     await this.#run(async () => {
       const checkpoint = from.bytes ?? (await loadLatest())?.bytes;
       if (!checkpoint) throw new Error('checkpoint: it is no longer in this browser; load it from a file');
-      const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } = this.draft.config;
-      if (steps <= from.step) throw new Error(`steps: the checkpoint has ${from.step} steps already, and the form says ${steps} in all; say more than ${from.step} to go on`);
-      const config: RunConfig = { ...from.config, layout, schedule, chunks, sequence, microbatches: fittingMicrobatches(microbatches, from.config.batch / (layout.dp * layout.ep)), evalEvery, sampleEvery, checkpointEvery, steps };
+      const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } =
+        this.draft.config;
+      if (steps <= from.step)
+        throw new Error(
+          `steps: the checkpoint has ${from.step} steps already, and the form says ${steps} in all; say more than ${from.step} to go on`,
+        );
+      const config: RunConfig = {
+        ...from.config,
+        layout,
+        schedule,
+        chunks,
+        sequence,
+        microbatches: fittingMicrobatches(microbatches, from.config.batch / (layout.dp * layout.ep)),
+        evalEvery,
+        sampleEvery,
+        checkpointEvery,
+        steps,
+      };
       const text = this.texts.get(config.data);
-      const given: PlanContents = { checkpoint, ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }), ...(text === undefined ? {} : { text }) };
+      const given: PlanContents = {
+        checkpoint,
+        ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }),
+        ...(text === undefined ? {} : { text }),
+      };
       const plan = makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files);
       await this.past.goOnFrom(checkpoint, from.step, configOf(plan));
       if (!this.state.room?.joined) return this.controller.trainHere(plan, given);
@@ -322,7 +556,10 @@ export class TabmeshApp extends LitElement {
     }
   }
 
-  /** The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity of its own. */
+  /**
+   * The window is opened within the click, or the browser blocks it; `noopener` gives the tab a process and an identity
+   * of its own.
+   */
   #addTab(): void {
     const address = this.state.room?.address ?? this.settings.room ?? newRoom(undefined);
     const token = vouch(realWorld, () => localStorage, Date.now(), address, this.settings);
@@ -336,11 +573,17 @@ export class TabmeshApp extends LitElement {
   #leaveRoom(): void {
     const { room: _, ...rest } = this.settings;
     this.settings = rest;
-    history.replaceState(null, '', location.pathname + location.search + (rest.backend === 'cpu' ? '#backend=cpu' : ''));
+    history.replaceState(
+      null,
+      '',
+      location.pathname + location.search + (rest.backend === 'cpu' ? '#backend=cpu' : ''),
+    );
     void this.controller.leaveRoom();
   }
 
-  #link(address: RoomAddress, who: LinkFor = 'others'): string { return roomLink(location.href, address, this.settings, who); }
+  #link(address: RoomAddress, who: LinkFor = 'others'): string {
+    return roomLink(location.href, address, this.settings, who);
+  }
 
   #onDrag(event: DragEvent): void {
     if (!event.dataTransfer?.types.includes('Files')) return;
@@ -362,7 +605,11 @@ export class TabmeshApp extends LitElement {
       }
       const [file] = files.map((dropped) => dropped.file);
       if (!file) return;
-      if (files.length > 1) throw new ConfigError('files', `${files.length} files, and no config.json among them; give one text, one checkpoint or one model folder`);
+      if (files.length > 1)
+        throw new ConfigError(
+          'files',
+          `${files.length} files, and no config.json among them; give one text, one checkpoint or one model folder`,
+        );
       const bytes = new Uint8Array(await file.arrayBuffer());
       if (file.name.endsWith('.safetensors')) {
         this.resumable = { ...openCheckpoint(bytes), bytes };
@@ -374,7 +621,12 @@ export class TabmeshApp extends LitElement {
       this.texts = new Map([...this.texts, [file.name, bytes]]);
       this.facts = { ...this.facts, characters: new Map([...this.facts.characters, [file.name, distinct]]) };
       const manyCharacters = isPresetName(model) && tokenizer === 'auto' && distinct > 400;
-      this.draft = edit(edit(this.draft, 'data', file.name, this.facts), 'tokenizer', manyCharacters ? 'bytes' : tokenizer, this.facts);
+      this.draft = edit(
+        edit(this.draft, 'data', file.name, this.facts),
+        'tokenizer',
+        manyCharacters ? 'bytes' : tokenizer,
+        this.facts,
+      );
     } catch (error) {
       this.controller.problem(sentence(error));
     }

@@ -6,6 +6,9 @@ export function question(text: string | undefined, answer: (agreed: boolean) => 
   if (text === undefined) return nothing;
   return html`<section class="card" role="alertdialog" aria-label="Question">
     <p>${text}</p>
-    <div class="row"><button class="primary" @click=${() => answer(true)}>Download</button><button @click=${() => answer(false)}>No</button></div>
+    <div class="row">
+      <button class="primary" @click=${() => answer(true)}>Download</button
+      ><button @click=${() => answer(false)}>No</button>
+    </div>
   </section>`;
 }

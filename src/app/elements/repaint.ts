@@ -1,5 +1,6 @@
-// Paces an element that draws: `request` calls `paint` at most four times a second, and only while the element is on screen in a visible tab; what was
-// missed meanwhile is painted once when it comes back. Time spent on curves is taken from training.
+// Paces an element that draws: `request` calls `paint` at most four times a second, and only while the element is on
+// screen in a visible tab; what was missed meanwhile is painted once when it comes back. Time spent on curves is taken
+// from training.
 
 import type { ReactiveController, ReactiveControllerHost } from 'lit';
 
@@ -8,7 +9,10 @@ const PAUSE_MS = 250;
 export class Repaint implements ReactiveController {
   readonly #host: ReactiveControllerHost & HTMLElement;
   readonly #paint: () => void;
-  readonly #sight = new IntersectionObserver((entries) => { this.#seen = entries.at(-1)!.isIntersecting; this.#next(); });
+  readonly #sight = new IntersectionObserver((entries) => {
+    this.#seen = entries.at(-1)!.isIntersecting;
+    this.#next();
+  });
   readonly #size = new ResizeObserver(() => this.request());
   readonly #shown = (): void => this.#next();
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)');
@@ -47,13 +51,16 @@ export class Repaint implements ReactiveController {
 
   #next(): void {
     if (!this.#wanted || !this.#seen || this.#timer || document.hidden) return;
-    this.#timer = window.setTimeout(() => {
-      this.#timer = 0;
-      if (!this.#seen || document.hidden) return;
-      this.#wanted = false;
-      this.#paintedAtMs = performance.now();
-      this.#paint();
-    }, Math.max(0, this.#paintedAtMs + PAUSE_MS - performance.now()));
+    this.#timer = window.setTimeout(
+      () => {
+        this.#timer = 0;
+        if (!this.#seen || document.hidden) return;
+        this.#wanted = false;
+        this.#paintedAtMs = performance.now();
+        this.#paint();
+      },
+      Math.max(0, this.#paintedAtMs + PAUSE_MS - performance.now()),
+    );
   }
 }
 

@@ -28,5 +28,7 @@ export class KeepFocus implements ReactiveController {
     (all.slice(Math.max(0, this.#place)).find(able) ?? all.findLast(able))?.focus();
   }
 
-  #all(): HTMLElement[] { return [...this.#host.shadowRoot!.querySelectorAll<HTMLElement>(CAN_HAVE_IT)]; }
+  #all(): HTMLElement[] {
+    return [...this.#host.shadowRoot!.querySelectorAll<HTMLElement>(CAN_HAVE_IT)];
+  }
 }

@@ -1,5 +1,6 @@
-// What the form holds: settings that were understood, values that were refused and stay in their fields, and what was changed along with the last choice.
-// Nothing begins while a value is refused or does not fit, so what the form shows is what trains. Pure.
+// What the form holds: settings that were understood, values that were refused and stay in their fields, and what was
+// changed along with the last choice. Nothing begins while a value is refused or does not fit, so what the form shows
+// is what trains. Pure.
 
 import { formatLayout } from '../../base/axis.ts';
 import { TabmeshError } from '../../base/errors.ts';
@@ -18,7 +19,10 @@ export interface Draft {
   readonly said: readonly string[];
 }
 
-export interface Refusal { readonly value: string; readonly text: string }
+export interface Refusal {
+  readonly value: string;
+  readonly text: string;
+}
 
 /** Fields of the form that shape the learning rate together. */
 export const RATE_NAMES = ['lr', 'warmup', 'decay', 'minLr'] as const;
@@ -47,7 +51,12 @@ export function edit(draft: Draft, name: string, value: string, facts: FormFacts
   }
 }
 
-function apply(config: RunConfig, name: string, value: string, facts: FormFacts): { readonly config: RunConfig; readonly said: readonly string[] } {
+function apply(
+  config: RunConfig,
+  name: string,
+  value: string,
+  facts: FormFacts,
+): { readonly config: RunConfig; readonly said: readonly string[] } {
   if (name === 'layout') return adaptTo(parseLayout(value), config, facts);
   if (isRate(name)) return { config: rateEdited(config, name, value), said: [] };
   const edited = parseRunConfig([[name, value]], config);
@@ -62,7 +71,9 @@ function apply(config: RunConfig, name: string, value: string, facts: FormFacts)
   }
 }
 
-function isRate(name: string): name is RateName { return (RATE_NAMES as readonly string[]).includes(name); }
+function isRate(name: string): name is RateName {
+  return (RATE_NAMES as readonly string[]).includes(name);
+}
 
 /** What the fields of the learning rate show; undefined for one that is a list, which the form cannot show. */
 export function rateOf({ lr }: RunConfig): Readonly<Record<RateName, number | WarmupDecay['decay']>> | undefined {

@@ -1,5 +1,6 @@
-// Whether what the form says can be trained, found out before anything is opened: a sentence per field that does not fit, the batch and microbatches with which
-// a chosen layout fits, and the layouts worth offering. Pure; the vocabulary of a text is told by the page, which has read it.
+// Whether what the form says can be trained, found out before anything is opened: a sentence per field that does not
+// fit, the batch and microbatches with which a chosen layout fits, and the layouts worth offering. Pure; the vocabulary
+// of a text is told by the page, which has read it.
 
 import { formatLayout } from '../../base/axis.ts';
 import type { Layout } from '../../base/axis.ts';
@@ -23,19 +24,38 @@ export interface FormFacts {
 export const NO_FACTS: FormFacts = { characters: new Map(), models: new Map() };
 
 /** Why the value of a field cannot be trained. `field`: its name in RunConfig. */
-export interface Fault { readonly field: string; readonly text: string }
+export interface Fault {
+  readonly field: string;
+  readonly text: string;
+}
 
 /** Characters of the page's own text. */
 export const MOBY_DICK_CHARACTERS = 89;
 /** Layouts worth offering beside the presets' own. */
-export const LAYOUTS = ['dp=1', 'dp=2', 'pp=2', 'tp=2', 'sp=2', 'dp=2,pp=2', 'pp=2,tp=2', 'dp=2,tp=2', 'dp=4', 'sp=4', 'ep=4', 'dp=2,pp=2,tp=2'];
+export const LAYOUTS = [
+  'dp=1',
+  'dp=2',
+  'pp=2',
+  'tp=2',
+  'sp=2',
+  'dp=2,pp=2',
+  'pp=2,tp=2',
+  'dp=2,tp=2',
+  'dp=4',
+  'sp=4',
+  'ep=4',
+  'dp=2,pp=2,tp=2',
+];
 /** A refusal of checkLayout begins with what does not divide; the field that has it. */
 const FIELD_OF: Readonly<Record<string, string>> = { context: 'context', batch: 'batch' };
 /** A vocabulary to check shapes with while the real one is not known; no rule of a layout depends on it. */
 const ANY_VOCABULARY = 256;
 
 /** Tokens of the vocabulary; undefined while they are not known. */
-export function vocabularyOf({ data, tokenizer, context, batch, seed, model }: RunConfig, { characters, models }: FormFacts): number | undefined {
+export function vocabularyOf(
+  { data, tokenizer, context, batch, seed, model }: RunConfig,
+  { characters, models }: FormFacts,
+): number | undefined {
   const folder = models.get(model);
   if (folder) return folder.vocab;
   // Only the vocabulary is asked for, which no size changes.
@@ -63,12 +83,32 @@ export function contextOf({ model, context }: RunConfig, facts: FormFacts): numb
 export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] {
   const faults: Fault[] = [];
   const model = attempt(faults, 'model', () => networkFor(config, facts));
-  if (!model) return faults.length ? faults : [{ field: 'model', text: `${config.model}: no preset and no folder that was dropped here; choose a preset, or drop the folder` }];
+  if (!model)
+    return faults.length
+      ? faults
+      : [
+          {
+            field: 'model',
+            text: `${config.model}: no preset and no folder that was dropped here; choose a preset, or drop the folder`,
+          },
+        ];
   const context = contextOf(config, facts);
-  if (isTask(config.data)) attempt(faults, 'context', () => taskDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }));
-  attempt(faults, 'layout', () => checkLayout(model, config.layout, { batch: config.batch, microbatches: config.microbatches, context, chunks: config.chunks }));
+  if (isTask(config.data))
+    attempt(faults, 'context', () =>
+      taskDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
+    );
+  attempt(faults, 'layout', () =>
+    checkLayout(model, config.layout, {
+      batch: config.batch,
+      microbatches: config.microbatches,
+      context,
+      chunks: config.chunks,
+    }),
+  );
   const schedule = attempt(faults, 'schedule', () => scheduleByName(config.schedule));
-  attempt(faults, 'chunks', () => schedule?.check?.({ ranks: config.layout.pp, chunks: config.chunks, microbatches: config.microbatches }));
+  attempt(faults, 'chunks', () =>
+    schedule?.check?.({ ranks: config.layout.pp, chunks: config.chunks, microbatches: config.microbatches }),
+  );
   const vocabulary = vocabularyOf(config, facts);
   const folder = facts.models.get(config.model);
   if (folder && !isTask(config.data) && vocabulary !== undefined && vocabulary > folder.vocab) {
@@ -89,9 +129,15 @@ function attempt<T>(faults: Fault[], field: string, work: () => T): T | undefine
 }
 
 /** A config with another layout, and what had to change with it, in sentences. */
-export interface Adapted { readonly config: RunConfig; readonly said: readonly string[] }
+export interface Adapted {
+  readonly config: RunConfig;
+  readonly said: readonly string[];
+}
 
-/** `config` with `layout`, and with as many microbatches and rows, chunks and tokens as it needs to be trained. Throws LayoutError when none would do. */
+/**
+ * `config` with `layout`, and with as many microbatches and rows, chunks and tokens as it needs to be trained. Throws
+ * LayoutError when none would do.
+ */
 export function adaptTo(layout: Layout, config: RunConfig, facts: FormFacts): Adapted {
   const model = networkFor(config, facts);
   if (!model) return { config: { ...config, layout }, said: [] };
@@ -107,7 +153,9 @@ export function adaptTo(layout: Layout, config: RunConfig, facts: FormFacts): Ad
   if (batch % parts) {
     const before = batch;
     batch = Math.max(parts, Math.round(batch / parts) * parts);
-    said.push(`rows per step is now ${batch} instead of ${before}, so that ${name} with ${microbatches} microbatch${microbatches === 1 ? '' : 'es'} can share them`);
+    said.push(
+      `rows per step is now ${batch} instead of ${before}, so that ${name} with ${microbatches} microbatch${microbatches === 1 ? '' : 'es'} can share them`,
+    );
   }
   const tokens = contextOf(config, facts);
   if (tokens % layout.sp) {
@@ -138,7 +186,10 @@ export function fittingLayouts(config: RunConfig, facts: FormFacts): readonly st
   });
 }
 
-/** A layout for `devices` devices when nobody chose one: a known good one, or rows alone. Never one that the model cannot be split by. */
+/**
+ * A layout for `devices` devices when nobody chose one: a known good one, or rows alone. Never one that the model
+ * cannot be split by.
+ */
 export function layoutFor(devices: number, config: RunConfig, facts: FormFacts): Adapted {
   const wanted = devices === 2 ? ['pp=2'] : devices === 4 ? ['dp=2,pp=2'] : [];
   for (const text of wanted) {
@@ -155,11 +206,21 @@ export function layoutFor(devices: number, config: RunConfig, facts: FormFacts):
 export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[] {
   const model = networkFor(config, facts);
   if (!model) return [];
-  const { layout: { pp, dp, sp, ep, tp }, batch, microbatches, chunks } = config;
+  const {
+    layout: { pp, dp, sp, ep, tp },
+    batch,
+    microbatches,
+    chunks,
+  } = config;
   const context = contextOf(config, facts);
-  const share = (whole: number, parts: number, what: string): string => `${number(whole / parts)} of ${number(whole)} ${what}`;
+  const share = (whole: number, parts: number, what: string): string =>
+    `${number(whole / parts)} of ${number(whole)} ${what}`;
   return [
-    ...(pp > 1 ? [`${Math.floor(model.layers / pp)}${model.layers % pp ? ` or ${Math.ceil(model.layers / pp)}` : ''} of ${model.layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`] : []),
+    ...(pp > 1
+      ? [
+          `${Math.floor(model.layers / pp)}${model.layers % pp ? ` or ${Math.ceil(model.layers / pp)}` : ''} of ${model.layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
+        ]
+      : []),
     ...(tp > 1 ? [`${share(model.heads, tp, 'heads')} and ${share(model.mlp, tp, 'channels of the MLP (tp)')}`] : []),
     ...(ep > 1 && model.family === 'mixtral' ? [share(model.experts, ep, 'experts (ep)')] : []),
     ...(sp > 1 ? [share(context, sp, 'tokens of a row (sp)')] : []),
@@ -167,4 +228,6 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
   ];
 }
 
-function number(value: number): string { return value.toLocaleString('en', { maximumFractionDigits: 2 }); }
+function number(value: number): string {
+  return value.toLocaleString('en', { maximumFractionDigits: 2 });
+}

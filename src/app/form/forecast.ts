@@ -1,4 +1,5 @@
-// What a run will take, in sentences, before it begins. The counting brings the kernels along, so it is loaded when the page is there.
+// What a run will take, in sentences, before it begins. The counting brings the kernels along, so it is loaded when the
+// page is there.
 
 import { formatBytes } from '../../base/format-bytes.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -7,7 +8,11 @@ import type { RunView } from '../run-view.ts';
 import { contextOf, networkFor, sharesOf, vocabularyOf } from './fit.ts';
 import type { FormFacts } from './fit.ts';
 
-export interface Forecast { readonly parameters: string; readonly memory: string; readonly shares: string }
+export interface Forecast {
+  readonly parameters: string;
+  readonly memory: string;
+  readonly shares: string;
+}
 
 /** Undefined for a model that this page does not know. Rejects for settings that cannot be trained. */
 export async function forecast(config: RunConfig, facts: FormFacts): Promise<Forecast | undefined> {
@@ -32,7 +37,8 @@ export function describe({ parameters, ranks }: MemoryPlan, config: RunConfig, f
   const totals = ranks.map(total);
   const [least, most] = [Math.min(...totals), Math.max(...totals)];
   const largest = ranks[totals.indexOf(most)]!;
-  const range = formatBytes(least) === formatBytes(most) ? formatBytes(most) : `${formatBytes(least)} to ${formatBytes(most)}`;
+  const range =
+    formatBytes(least) === formatBytes(most) ? formatBytes(most) : `${formatBytes(least)} to ${formatBytes(most)}`;
   const state = largest.param + largest.grad + largest.optimizer;
   return {
     parameters: `${known ? '' : 'about '}${parameters.toLocaleString('en')} parameters`,
@@ -41,4 +47,6 @@ export function describe({ parameters, ranks }: MemoryPlan, config: RunConfig, f
   };
 }
 
-function total(memory: RankMemory): number { return Object.values(memory).reduce((sum, bytes) => sum + bytes, 0); }
+function total(memory: RankMemory): number {
+  return Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);
+}

@@ -1,5 +1,6 @@
-// The history of runs: records the page's own run while it trains, and lets people name, compare and delete what was kept. Bounded; a browser that refuses
-// storage costs the history alone, and is told in one sentence. No timer: what the page shows anyway makes the pace.
+// The history of runs: records the page's own run while it trains, and lets people name, compare and delete what was
+// kept. Bounded; a browser that refuses storage costs the history alone, and is told in one sentence. No timer: what
+// the page shows anyway makes the pace.
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { randomHex } from '../../base/world.ts';
@@ -44,7 +45,9 @@ export class History {
   trouble = '';
   readonly #options: HistoryOptions;
   #recording: Recording | undefined;
-  /** The run that one with these settings goes on from, and its step; until that has made a step or comes to nothing. */
+  /**
+   * The run that one with these settings goes on from, and its step; until that has made a step or comes to nothing.
+   */
   #past: { readonly kept: KeptRun; readonly step: number; readonly settings: string } | undefined;
   #phase: PageState['phase'] = 'idle';
   /** The page's own run, if it shows one. */
@@ -52,7 +55,9 @@ export class History {
   #writing: Promise<void> = Promise.resolve();
   #gone = new Set<string>();
 
-  constructor(options: HistoryOptions) { this.#options = options; }
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
 
   async load(): Promise<void> {
     try {
@@ -80,7 +85,9 @@ export class History {
   }
 
   /** The next run of this page goes on from nothing. */
-  goOnFromNothing(): void { this.#past = undefined; }
+  goOnFromNothing(): void {
+    this.#past = undefined;
+  }
 
   /** The id of the kept run that trains on this page now. */
   get atWork(): string | undefined {
@@ -133,7 +140,12 @@ export class History {
     // It stays for now: a group that was not formed is formed anew, with a view of its own.
     const past = this.#past?.settings === settingsOf(run.config) ? this.#past : undefined;
     if (past) run.recall(past.kept, past.step);
-    const before = { id: randomHex(world, 8), name: past?.kept.name ?? usualName(run), startedAtMs: date(), checkpoints: [] };
+    const before = {
+      id: randomHex(world, 8),
+      name: past?.kept.name ?? usualName(run),
+      startedAtMs: date(),
+      checkpoints: [],
+    };
     const kept = keep(run, 'running', { nowMs: world.now(), dateMs: date() }, before);
     this.#recording = { run, kept, savedAtMs: -Infinity, savedPhase: '', samples: run.samples, checkpoint };
   }
@@ -151,7 +163,12 @@ export class History {
 
   #save(recording: Recording, outcome: Outcome): void {
     const { world, date, store } = this.#options;
-    const kept = recording.kept = keep(recording.run, outcome, { nowMs: world.now(), dateMs: date() }, recording.kept);
+    const kept = (recording.kept = keep(
+      recording.run,
+      outcome,
+      { nowMs: world.now(), dateMs: date() },
+      recording.kept,
+    ));
     recording.samples = recording.run.samples;
     if (this.#gone.has(kept.id)) return;
     const rest = this.runs.filter(({ id }) => id !== kept.id);
@@ -166,15 +183,20 @@ export class History {
 
   /** One after the other, so that an older state never lands last. */
   #write(work: () => Promise<void>): void {
-    this.#writing = this.#writing.then(work).then(() => {
-      if (this.trouble === '') return;
-      this.trouble = '';
-      this.#options.onChange();
-    }).catch((error: unknown) => this.#tell(error));
+    this.#writing = this.#writing
+      .then(work)
+      .then(() => {
+        if (this.trouble === '') return;
+        this.trouble = '';
+        this.#options.onChange();
+      })
+      .catch((error: unknown) => this.#tell(error));
   }
 
   /** Resolves when everything so far was written or refused. */
-  settled(): Promise<void> { return this.#writing; }
+  settled(): Promise<void> {
+    return this.#writing;
+  }
 
   #tell(error: unknown): void {
     const trouble = `this browser keeps no history (${sentence(error)}); what you see is gone with this page`;
@@ -200,7 +222,9 @@ function isDue(recording: Recording, phase: PageState['phase'], nowMs: number): 
   return nowMs - savedAtMs >= SAVE_MS || (quiet && phase !== savedPhase);
 }
 
-function settingsOf(config: RunConfig): string { return JSON.stringify(formatRunConfig(config)); }
+function settingsOf(config: RunConfig): string {
+  return JSON.stringify(formatRunConfig(config));
+}
 
 function outcomeOf({ stopped }: RunView, phase: PageState['phase']): Outcome {
   if (phase === 'done') return stopped ? 'stopped' : 'done';

@@ -19,7 +19,11 @@ export function wishesOfLink(settings: PageSettings): readonly string[] {
     wishes.push(`lend ${device} to what the room trains`);
     if (plan) wishes.push(`propose to the room to ${planText(plan)}`);
   } else if (auto) {
-    wishes.push(plan ? `${planText(plan)}, with ${device}` : `train the default model on ${devices ?? 1} virtual device${devices === undefined || devices === 1 ? '' : 's'}, with ${device}`);
+    wishes.push(
+      plan
+        ? `${planText(plan)}, with ${device}`
+        : `train the default model on ${devices ?? 1} virtual device${devices === undefined || devices === 1 ? '' : 's'}, with ${device}`,
+    );
   }
   if (upload !== undefined) {
     const where = `${quoteAddress(upload)} on this page's server`;
@@ -31,8 +35,12 @@ export function wishesOfLink(settings: PageSettings): readonly string[] {
 function planText(plan: Plan): string {
   const { model, data, layout, steps } = configOf(plan);
   const ranks = worldSize(layout);
-  const files = Object.entries(plan.files).filter(([, address]) => address !== undefined).map(([name]) => name);
+  const files = Object.entries(plan.files)
+    .filter(([, address]) => address !== undefined)
+    .map(([name]) => name);
   const what = `train ${quote(model)} on ${quote(data)}`;
-  return `${what} for ${steps} steps (${formatLayout(layout)}, ${ranks} rank${ranks === 1 ? '' : 's'})`
-    + (files.length ? `, loading ${files.join(', ')} from this page's server` : '');
+  return (
+    `${what} for ${steps} steps (${formatLayout(layout)}, ${ranks} rank${ranks === 1 ? '' : 's'})` +
+    (files.length ? `, loading ${files.join(', ')} from this page's server` : '')
+  );
 }

@@ -1,7 +1,8 @@
-// Which links were made by this person in this browser. A link may come from anybody, so what it says about beginning by itself counts only with a token that this
-// browser keeps: `Add a tab` leaves one here, and the tab that it opens finds it. Whoever writes a link cannot read or write what a browser keeps for this site.
-// The token stands in the address of that tab, which people copy and give away: so it speaks for this one link, and no
-// other link with it begins.
+// Which links were made by this person in this browser. A link may come from anybody, so what it says about beginning
+// by itself counts only with a token that this browser keeps: `Add a tab` leaves one here, and the tab that it opens
+// finds it. Whoever writes a link cannot read or write what a browser keeps for this site. The token stands in the
+// address of that tab, which people copy and give away: so it speaks for this one link, and no other link with it
+// begins.
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
@@ -20,17 +21,26 @@ const GOOD_FOR_MS = 24 * 3600_000;
 const MOST = 32;
 
 /** What is kept of a token: until when it is good, and the hash of its link. */
-interface Vouched { readonly until: number; readonly link: string }
+interface Vouched {
+  readonly until: number;
+  readonly link: string;
+}
 type Tokens = Readonly<Record<string, Vouched>>;
 /** What a link into a room says beside the room. */
 type LinkSettings = Pick<PageSettings, 'backend' | 'ice' | 'lane'>;
 
 /** A new token of 128 random bits, for the link that takes a tab of this browser into `room` by itself. */
 export function vouch(
-  world: Pick<World, 'randomBytes'>, kept: Kept, nowMs: number, room: RoomAddress, settings: LinkSettings,
+  world: Pick<World, 'randomBytes'>,
+  kept: Kept,
+  nowMs: number,
+  room: RoomAddress,
+  settings: LinkSettings,
 ): string {
   const token = randomHex(world, TOKEN_BYTES);
-  const others = Object.entries(tokensOf(kept, nowMs)).sort(([, a], [, b]) => b.until - a.until).slice(0, MOST - 1);
+  const others = Object.entries(tokensOf(kept, nowMs))
+    .sort(([, a], [, b]) => b.until - a.until)
+    .slice(0, MOST - 1);
   const vouched: Vouched = { until: nowMs + GOOD_FOR_MS, link: hashOfLink(room, settings) };
   try {
     kept().setItem(PLACE, JSON.stringify(Object.fromEntries([[token, vouched], ...others])));

@@ -1,5 +1,6 @@
-// What people do to a run: pause, go on, stop, save, sample. In a room everybody in it is told, and each page does its own part when it hears, the one whose
-// person pressed the button included; so a pause is everybody's, with one limit, and a stop ends a pause wherever it began.
+// What people do to a run: pause, go on, stop, save, sample. In a room everybody in it is told, and each page does its
+// own part when it hears, the one whose person pressed the button included; so a pause is everybody's, with one limit,
+// and a stop ends a pause wherever it began.
 
 import type { World } from '../../base/world.ts';
 import type { SampleAsk } from '../../train/beside/ask.ts';
@@ -20,7 +21,13 @@ const FAREWELL_MS = 1000;
 /** Status while a run that does not train writes. */
 export const WRITING = 'writing';
 
-const ALONE: Readonly<Record<Act, string>> = { pause: 'paused', resume: 'training', stop: 'stopped', save: 'saving after this step', sample: 'sampling after this step' };
+const ALONE: Readonly<Record<Act, string>> = {
+  pause: 'paused',
+  resume: 'training',
+  stop: 'stopped',
+  save: 'saving after this step',
+  sample: 'sampling after this step',
+};
 
 export interface ActContext {
   readonly world: World;
@@ -45,7 +52,9 @@ export class RunActs {
   /** What the person at this page wants the model to write, until it is told to its rank. */
   #ask: SampleAsk | undefined;
 
-  constructor(context: ActContext) { this.#context = context; }
+  constructor(context: ActContext) {
+    this.#context = context;
+  }
 
   /** The person at this page wants something. */
   want(act: Act, ask?: SampleAsk): void {
@@ -79,7 +88,9 @@ export class RunActs {
   }
 
   /** Who is in the room has changed. */
-  roster(): void { this.#onRoster(); }
+  roster(): void {
+    this.#onRoster();
+  }
 
   #perform(act: Act, text: string, mine: boolean): void {
     const { phase, run, stays } = this.#context.state();
@@ -89,8 +100,13 @@ export class RunActs {
       case 'pause':
         if (phase !== 'training') return;
         this.#tellHosts((host) => host.pause());
-        this.#cancelPause = this.#context.world.timer(PAUSE_LIMIT_MS, () => this.#perform('resume', `paused for ${LIMIT}; the run goes on by itself`, false));
-        return this.#context.change({ phase: 'paused', status: `${text}; it goes on by itself after ${LIMIT} at the latest` });
+        this.#cancelPause = this.#context.world.timer(PAUSE_LIMIT_MS, () =>
+          this.#perform('resume', `paused for ${LIMIT}; the run goes on by itself`, false),
+        );
+        return this.#context.change({
+          phase: 'paused',
+          status: `${text}; it goes on by itself after ${LIMIT} at the latest`,
+        });
       case 'resume':
         this.#cancelPause();
         if (phase !== 'paused') return;
@@ -99,7 +115,10 @@ export class RunActs {
       case 'stop':
         if (phase === 'stopping') return;
         this.#cancelPause();
-        if (!run.ready) { void this.#endEarly(`${text} before the first step`); return; }
+        if (!run.ready) {
+          void this.#endEarly(`${text} before the first step`);
+          return;
+        }
         this.#tellHosts((host) => host.request({ stop: true, save: true }));
         return this.#context.change({ phase: 'stopping', status: `${text}; the run ends after this step` });
       case 'save': {
@@ -108,7 +127,9 @@ export class RunActs {
         else if (waits) this.#ring(run);
         if (mine && first.own) this.#context.wantFile();
         if (waits && mine) return this.#context.change({ status: 'saving' });
-        return this.#context.change({ status: mine && !first.own ? `rank 0 (${first.name || 'another tab'}) saves after this step` : text });
+        return this.#context.change({
+          status: mine && !first.own ? `rank 0 (${first.name || 'another tab'}) saves after this step` : text,
+        });
       }
       case 'sample':
         if (mine) this.#tellOne((host) => host.request({ sample: this.#ask ?? true }));
@@ -143,7 +164,9 @@ export class RunActs {
   }
 
   /** Ranks that wait listen to rank 0 alone: it hears that another has a wish. */
-  #ring(run: RunView): void { if (run.ranks[0]!.own) this.#tellOne((host) => host.request({})); }
+  #ring(run: RunView): void {
+    if (run.ranks[0]!.own) this.#tellOne((host) => host.request({}));
+  }
 
   /** One rank's wish reaches all with the step; of two ranks that are asked at different steps there would be two. */
   #tellOne(call: (host: RankHost) => Promise<void>): void {

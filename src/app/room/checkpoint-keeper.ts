@@ -1,5 +1,6 @@
-// What becomes of a checkpoint that reaches this page, from rank 0 or as the copy of the last rank: it stays in memory and in this browser, the room hears
-// that it is here, and it is offered as a file when somebody asked for one. It stays when another group is formed, until a later one replaces it.
+// What becomes of a checkpoint that reaches this page, from rank 0 or as the copy of the last rank: it stays in memory
+// and in this browser, the room hears that it is here, and it is offered as a file when somebody asked for one. It
+// stays when another group is formed, until a later one replaces it.
 
 import { formatBytes } from '../../base/format-bytes.ts';
 import type { Holds } from '../../cluster/presence.ts';
@@ -51,14 +52,23 @@ export class CheckpointKeeper {
   /** Status of a moment; the next step replaces it. */
   #passing = '';
 
-  constructor(context: KeeperContext) { this.#context = context; }
+  constructor(context: KeeperContext) {
+    this.#context = context;
+  }
 
   /** The next checkpoint is wanted as a file. */
-  wantFile(wants = true): void { this.#wantsFile = wants; }
+  wantFile(wants = true): void {
+    this.#wantsFile = wants;
+  }
 
-  isPassing(status: string): boolean { return status === this.#passing; }
+  isPassing(status: string): boolean {
+    return status === this.#passing;
+  }
 
-  /** Takes an event of our rank that brings a checkpoint of the run of this number; undefined outside of rooms. True if it was one. */
+  /**
+   * Takes an event of our rank that brings a checkpoint of the run of this number; undefined outside of rooms. True if
+   * it was one.
+   */
   took(event: RankEvent, run: number | undefined): boolean {
     if (event.kind === 'checkpoint') this.#keep(event.step, event.bytes, run);
     else if (event.kind === 'copy') this.#keep(event.step, event.content, run);
@@ -75,7 +85,9 @@ export class CheckpointKeeper {
       const shared = this.#sharing.then(() => this.#share(step, bytes, run, visit));
       this.#sharing = shared.catch(() => {});
       shared.catch((error: unknown) => {
-        this.#context.change({ status: `the room cannot go on from the checkpoint of step ${step} (${sentence(error)}); save it as a file` });
+        this.#context.change({
+          status: `the room cannot go on from the checkpoint of step ${step} (${sentence(error)}); save it as a file`,
+        });
       });
     }
     if (this.#wantsFile) {
@@ -83,17 +95,25 @@ export class CheckpointKeeper {
       download(bytes, `tabmesh-step-${step}.safetensors`);
     }
     // A full store ends no training; it stays told until a later checkpoint fits.
-    storeLatest(bytes).then(() => this.#tellStore(undefined), (error: unknown) => {
-      this.#tellStore(`the checkpoint of step ${step} is not kept in this browser (${sentence(error)}); what it kept before stays; save this one as a file`);
-    });
+    storeLatest(bytes).then(
+      () => this.#tellStore(undefined),
+      (error: unknown) => {
+        this.#tellStore(
+          `the checkpoint of step ${step} is not kept in this browser (${sentence(error)}); what it kept before stays; save this one as a file`,
+        );
+      },
+    );
   }
 
-  /** Says again what is kept, in a room that was joined anew: also by a page that was loaded anew, if this browser still has the checkpoint. */
+  /**
+   * Says again what is kept, in a room that was joined anew: also by a page that was loaded anew, if this browser still
+   * has the checkpoint.
+   */
   async announce(): Promise<void> {
     const { state, change, files, announce } = this.#context;
     const visit = this.#visit;
     const told = this.#holds ? undefined : remembered(state().room?.address.room);
-    const latest = told && await loadLatest();
+    const latest = told && (await loadLatest());
     if (told && latest?.step === told.step) {
       const { hash } = await files.keep(`checkpoint of step ${told.step}`, latest.bytes);
       if (hash !== told.hash || this.#holds || visit !== this.#visit) this.#letGo(hash);
@@ -126,7 +146,9 @@ export class CheckpointKeeper {
   }
 
   /** The shelf holds what is kept until it is told otherwise: a whole checkpoint in memory. */
-  #letGo(hash: string): void { if (hash !== this.#holds?.hash) this.#context.files.drop(hash); }
+  #letGo(hash: string): void {
+    if (hash !== this.#holds?.hash) this.#context.files.drop(hash);
+  }
 
   #tellStore(problem: string | undefined): void {
     if (this.#storeProblem === problem) return;

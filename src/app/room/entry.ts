@@ -1,4 +1,5 @@
-// How this page enters a room: with its identity, over a carrier, and with the sentences that stay true while it is there.
+// How this page enters a room: with its identity, over a carrier, and with the sentences that stay true while it is
+// there.
 
 import type { Identity } from '../../cluster/identity/keys.ts';
 import type { Rules } from '../../cluster/room/laws.ts';
@@ -32,7 +33,9 @@ export class RoomEntry {
   /** Aborted when the page has left the room, or is not let in. */
   #visit = new AbortController();
 
-  constructor(context: EntryContext) { this.#context = context; }
+  constructor(context: EntryContext) {
+    this.#context = context;
+  }
 
   /** A visit begins; what it returns is aborted when it is over. */
   begin(): AbortSignal {
@@ -42,8 +45,8 @@ export class RoomEntry {
   }
 
   /**
-   * Rejects with RoomError when the page's server refuses, with ConfigError where the page has no WebCrypto, and when the
-   * visit `signal` is over.
+   * Rejects with RoomError when the page's server refuses, with ConfigError where the page has no WebCrypto, and when
+   * the visit `signal` is over.
    */
   async enter(address: RoomAddress, signal: AbortSignal): Promise<Entered> {
     const { change, onStatus } = this.#context;
@@ -52,7 +55,9 @@ export class RoomEntry {
     change({ notices: notes });
     let told: string | undefined;
     const carrier = await chooseCarrier(address.broker, {
-      signal, onStatus, onName: (name) => change({ carrier: name }),
+      signal,
+      onStatus,
+      onName: (name) => change({ carrier: name }),
       onNotice: (text) => {
         this.notice(text, told);
         told = text;
@@ -87,12 +92,23 @@ export class RoomEntry {
   /** What holds in the room now. */
   rights(): Pick<RoomState, 'rules' | 'may'> | undefined {
     const session = this.#context.session();
-    return session && { rules: session.rules, may: { propose: session.may('propose'), act: session.may('act'), remove: session.may('remove') } };
+    return (
+      session && {
+        rules: session.rules,
+        may: { propose: session.may('propose'), act: session.may('act'), remove: session.may('remove') },
+      }
+    );
   }
 
-  decree(rules: Rules): void { this.#context.session()?.decree(rules); }
+  decree(rules: Rules): void {
+    this.#context.session()?.decree(rules);
+  }
 
-  remove(address: string): void { this.#context.session()?.remove(address); }
+  remove(address: string): void {
+    this.#context.session()?.remove(address);
+  }
 
-  leave(): void { this.#visit.abort(); }
+  leave(): void {
+    this.#visit.abort();
+  }
 }

@@ -1,8 +1,9 @@
-// The key pair of this tab. Its name lies in sessionStorage and the pair in IndexedDB, so that both survive a reload; the private key leaves the browser's
-// keeping in neither. A duplicated tab carries a copy of sessionStorage: while a page lives it holds the name, by a Web Lock, and answers to it on a
-// BroadcastChannel; whoever hears the answer is the copy and takes a new name and key. A page that was reloaded waits for the lock instead: its old self
-// answers no more, and lets go as late as a busy machine ends it.
-// A browser that keeps nothing gives a key for this page alone, and a sentence that says so.
+// The key pair of this tab. Its name lies in sessionStorage and the pair in IndexedDB, so that both survive a reload;
+// the private key leaves the browser's keeping in neither. A duplicated tab carries a copy of sessionStorage: while a
+// page lives it holds the name, by a Web Lock, and answers to it on a BroadcastChannel; whoever hears the answer is the
+// copy and takes a new name and key. A page that was reloaded waits for the lock instead: its old self answers no more,
+// and lets go as late as a busy machine ends it. A browser that keeps nothing gives a key for this page alone, and a
+// sentence that says so.
 
 import { randomHex, realWorld } from '../../base/world.ts';
 import { identityOf, newKeyPair } from '../../cluster/identity/keys.ts';
@@ -32,30 +33,37 @@ let known: string | undefined;
 
 /** The identity of this page, the same at every call. Rejects with ConfigError where the page has no WebCrypto. */
 export function tabIdentity(): Promise<TabIdentity> {
-  return found ??= findIdentity().then((tab) => {
+  return (found ??= findIdentity().then((tab) => {
     known = tab.identity.id;
     return tab;
-  });
+  }));
 }
 
 /** The identity as digits, once `tabIdentity` has resolved. */
-export function knownIdentity(): string | undefined { return known; }
+export function knownIdentity(): string | undefined {
+  return known;
+}
 
 async function findIdentity(): Promise<TabIdentity> {
   const notes: string[] = [];
   const before = readName();
-  const name = typeof before === 'string' && await hold(before) ? before : randomHex(realWorld, 8);
+  const name = typeof before === 'string' && (await hold(before)) ? before : randomHex(realWorld, 8);
   if (name !== before) {
     await hold(name);
-    if (before === null || !writeName(name)) notes.push('this browser keeps no session storage for this page: after a reload the room takes this tab for a new one');
+    if (before === null || !writeName(name))
+      notes.push(
+        'this browser keeps no session storage for this page: after a reload the room takes this tab for a new one',
+      );
   }
   let pair: CryptoKeyPair | undefined;
   try {
     if (notes.length === 0) pair = await keptPair(name);
   } catch (error) {
-    notes.push(`this browser keeps no keys for this page (${error instanceof Error ? error.message : String(error)}): after a reload the room takes this tab for a new one`);
+    notes.push(
+      `this browser keeps no keys for this page (${error instanceof Error ? error.message : String(error)}): after a reload the room takes this tab for a new one`,
+    );
   }
-  return { identity: await identityOf(pair ?? await newKeyPair()), notes };
+  return { identity: await identityOf(pair ?? (await newKeyPair())), notes };
 }
 
 /** undefined: there is none yet. null: storage is refused. */
@@ -77,7 +85,10 @@ function writeName(name: string): boolean {
   }
 }
 
-interface Question { readonly ask?: string; readonly held?: string }
+interface Question {
+  readonly ask?: string;
+  readonly held?: string;
+}
 
 /** Whether the name is ours now, for as long as this page lives. */
 export function hold(name: string): Promise<boolean> {
@@ -115,11 +126,15 @@ export function hold(name: string): Promise<boolean> {
     const askAlone = (): void => settleAfter(channel ? ANSWER_MS : 0, true);
     if (!locks) return askAlone();
     settleAfter(HOLDER_MS, false);
-    locks.request(`tabmesh name ${name}`, { signal: waiting.signal }, () => {
-      settle(true);
-      return ours ? new Promise<never>(() => undefined) : undefined;
-    // Refused here, unless we gave up.
-    }).catch(() => { if (ours === undefined) askAlone(); });
+    locks
+      .request(`tabmesh name ${name}`, { signal: waiting.signal }, () => {
+        settle(true);
+        return ours ? new Promise<never>(() => undefined) : undefined;
+        // Refused here, unless we gave up.
+      })
+      .catch(() => {
+        if (ours === undefined) askAlone();
+      });
   });
 }
 
@@ -132,15 +147,24 @@ function openNames(): BroadcastChannel | undefined {
   }
 }
 
-interface Kept { readonly pair: CryptoKeyPair; readonly usedAt: number }
+interface Kept {
+  readonly pair: CryptoKeyPair;
+  readonly usedAt: number;
+}
 
 async function keptPair(name: string): Promise<CryptoKeyPair> {
-  const database = await settled(Object.assign(indexedDB.open(DATABASE, 1), {
-    onupgradeneeded(this: IDBOpenDBRequest) { this.result.createObjectStore(STORE).createIndex('usedAt', 'usedAt'); },
-  }));
+  const database = await settled(
+    Object.assign(indexedDB.open(DATABASE, 1), {
+      onupgradeneeded(this: IDBOpenDBRequest) {
+        this.result.createObjectStore(STORE).createIndex('usedAt', 'usedAt');
+      },
+    }),
+  );
   try {
-    const kept = await settled(database.transaction(STORE).objectStore(STORE).get(name) as IDBRequest<Kept | undefined>);
-    const pair = kept?.pair ?? await newKeyPair();
+    const kept = await settled(
+      database.transaction(STORE).objectStore(STORE).get(name) as IDBRequest<Kept | undefined>,
+    );
+    const pair = kept?.pair ?? (await newKeyPair());
     const store = database.transaction(STORE, 'readwrite').objectStore(STORE);
     await settled(store.put({ pair, usedAt: Date.now() } satisfies Kept, name));
     // By the index: those not used for longest first.

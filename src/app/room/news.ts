@@ -1,5 +1,6 @@
-// What members of a run tell those in the room who are not in it: a history for who has just come, then progress. Both are JSON of a few kilobytes that
-// fits a sealed signal; reading is strict, because it is another person's page that writes them. A history is thinned and cut, never refused for its length.
+// What members of a run tell those in the room who are not in it: a history for who has just come, then progress. Both
+// are JSON of a few kilobytes that fits a sealed signal; reading is strict, because it is another person's page that
+// writes them. A history is thinned and cut, never refused for its length.
 
 import { worldSize } from '../../base/axis.ts';
 import { FormatError } from '../../base/errors.ts';
@@ -51,8 +52,16 @@ const MAX_STEP = 2 ** 40;
 export function historyOf(run: RunView, plan: Plan): History {
   for (let points = MAX_POINTS, samples = MAX_SAMPLES; ; points = points >> 1, samples--) {
     const history: History = {
-      kind: 'history', plan, step: run.step, parameters: run.parameters, vocab: run.vocab, names: run.ranks.map(({ name }) => name), adapters: run.ranks.map(({ adapter }) => adapter),
-      loss: thinned(run.loss, points), evaluation: thinned(run.evaluation, points >> 2), tokensPerSecond: thinned(run.tokensPerSecond, points >> 2),
+      kind: 'history',
+      plan,
+      step: run.step,
+      parameters: run.parameters,
+      vocab: run.vocab,
+      names: run.ranks.map(({ name }) => name),
+      adapters: run.ranks.map(({ adapter }) => adapter),
+      loss: thinned(run.loss, points),
+      evaluation: thinned(run.evaluation, points >> 2),
+      tokensPerSecond: thinned(run.tokensPerSecond, points >> 2),
       ...(run.accuracy.length ? { accuracy: thinned(run.accuracy, points >> 2) } : {}),
       samples: run.samples.slice(-Math.max(0, samples) || run.samples.length).map(cut),
     };
@@ -72,7 +81,10 @@ export function viewOf(body: unknown): { readonly run: RunView; readonly plan: P
   run.step = count(step, 'step');
   run.parameters = count(parameters, 'parameters');
   run.vocab = count(vocab, 'vocab');
-  const [tabs, devices] = [texts(names, 'names', worldSize(config.layout)), texts(adapters, 'adapters', worldSize(config.layout))];
+  const [tabs, devices] = [
+    texts(names, 'names', worldSize(config.layout)),
+    texts(adapters, 'adapters', worldSize(config.layout)),
+  ];
   run.ranks.forEach((rank, i) => Object.assign(rank, { name: tabs[i] ?? '', adapter: devices[i] ?? '' }));
   for (const [x, y] of points(loss, 'loss')) run.loss.push(x, y);
   for (const [x, y] of points(evaluation, 'evaluation')) run.evaluation.push(x, y);
@@ -92,7 +104,8 @@ export function applyProgress(run: RunView, body: unknown): void {
   const text = sample === undefined ? undefined : sampleOf(sample);
   if (done > run.step) {
     if (typeof loss === 'number' && Number.isFinite(loss)) run.loss.push(done, loss);
-    if (typeof tokensPerSecond === 'number' && Number.isFinite(tokensPerSecond)) run.tokensPerSecond.push(done, tokensPerSecond);
+    if (typeof tokensPerSecond === 'number' && Number.isFinite(tokensPerSecond))
+      run.tokensPerSecond.push(done, tokensPerSecond);
   }
   run.step = done;
   if (held && held[0] > (run.evaluation.x.at(-1) ?? -1)) run.evaluation.push(...held);
@@ -101,7 +114,11 @@ export function applyProgress(run: RunView, body: unknown): void {
 }
 
 export function cut({ step, text, prompt }: Sample): Sample {
-  return { step, text: plainLines(text, MAX_SAMPLE_LENGTH), ...(prompt === undefined ? {} : { prompt: plainLines(prompt, MAX_SAMPLE_LENGTH) }) };
+  return {
+    step,
+    text: plainLines(text, MAX_SAMPLE_LENGTH),
+    ...(prompt === undefined ? {} : { prompt: plainLines(prompt, MAX_SAMPLE_LENGTH) }),
+  };
 }
 
 function thinned({ x, y }: Series, most: number): Point[] {
@@ -112,30 +129,38 @@ function thinned({ x, y }: Series, most: number): Point[] {
   return kept;
 }
 
-function rounded(value: number): number { return Number(value.toPrecision(6)); }
+function rounded(value: number): number {
+  return Number(value.toPrecision(6));
+}
 
 function fieldsOf(body: unknown): Record<string, unknown> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new FormatError('news of a run', 'expected an object');
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new FormatError('news of a run', 'expected an object');
   return body as Record<string, unknown>;
 }
 
 function list(value: unknown, name: string, most: number): readonly unknown[] {
-  if (!Array.isArray(value) || value.length > most) throw new FormatError('news of a run', `expected \`${name}\` to be a list of at most ${most}`);
+  if (!Array.isArray(value) || value.length > most)
+    throw new FormatError('news of a run', `expected \`${name}\` to be a list of at most ${most}`);
   return value;
 }
 
 function count(value: unknown, name: string): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX_STEP) throw new FormatError('news of a run', `expected \`${name}\` to be a whole number`);
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX_STEP)
+    throw new FormatError('news of a run', `expected \`${name}\` to be a whole number`);
   return value;
 }
 
 function point(value: unknown, name: string): Point {
   const [x, y] = list(value, name, 2);
-  if (!Number.isFinite(x) || !Number.isFinite(y)) throw new FormatError('news of a run', `expected points of \`${name}\` to be two numbers`);
+  if (!Number.isFinite(x) || !Number.isFinite(y))
+    throw new FormatError('news of a run', `expected points of \`${name}\` to be two numbers`);
   return [x as number, y as number];
 }
 
-function points(value: unknown, name: string): readonly Point[] { return list(value, name, MAX_POINTS + 1).map((entry) => point(entry, name)); }
+function points(value: unknown, name: string): readonly Point[] {
+  return list(value, name, MAX_POINTS + 1).map((entry) => point(entry, name));
+}
 
 function texts(value: unknown, name: string, most: number): readonly string[] {
   return list(value, name, most).map((entry) => {
@@ -146,7 +171,8 @@ function texts(value: unknown, name: string, most: number): readonly string[] {
 
 function sampleOf(value: unknown): Sample {
   const { step, text, prompt } = fieldsOf(value);
-  if (prompt !== undefined && typeof prompt !== 'string') throw new FormatError('news of a run', 'expected the prompt of a sample to be a text');
+  if (prompt !== undefined && typeof prompt !== 'string')
+    throw new FormatError('news of a run', 'expected the prompt of a sample to be a text');
   if (typeof text !== 'string') throw new FormatError('news of a run', 'expected a sample with a text');
   return cut({ step: count(step, 'step'), text, ...(prompt === undefined ? {} : { prompt }) });
 }

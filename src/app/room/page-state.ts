@@ -25,7 +25,16 @@ export interface RoomState {
 
 /** The room of this address, before it is joined. */
 export function roomAt(address: RoomAddress): RoomState {
-  return { address, joined: false, members: [], me: undefined, carrier: '', rules: OPEN_RULES, may: { propose: true, act: true, remove: false }, notices: [] };
+  return {
+    address,
+    joined: false,
+    members: [],
+    me: undefined,
+    carrier: '',
+    rules: OPEN_RULES,
+    may: { propose: true, act: true, remove: false },
+    notices: [],
+  };
 }
 
 export interface PageState {
@@ -49,9 +58,23 @@ export interface PageState {
   readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
 }
 
-export const EMPTY_STATE: PageState = { phase: 'idle', status: '', problems: [], run: undefined, stays: false, watching: undefined, room: undefined, connections: [], question: undefined, goOn: undefined, checkpoint: undefined };
+export const EMPTY_STATE: PageState = {
+  phase: 'idle',
+  status: '',
+  problems: [],
+  run: undefined,
+  stays: false,
+  watching: undefined,
+  room: undefined,
+  connections: [],
+  question: undefined,
+  goOn: undefined,
+  checkpoint: undefined,
+};
 
-/** A question is of a run that trains or pauses: when that ends, in whatever way, nobody waits for the answer any more. */
+/**
+ * A question is of a run that trains or pauses: when that ends, in whatever way, nobody waits for the answer any more.
+ */
 export function changed(state: PageState, change: Partial<PageState>): PageState {
   const asks = change.phase === undefined || change.phase === 'training' || change.phase === 'paused';
   return { ...state, ...change, ...(asks ? {} : { question: undefined }) };

@@ -21,16 +21,39 @@ export interface RoomPartsContext {
   readonly propose: (wanted: Wanted) => void;
 }
 
-export interface RoomParts { readonly files: RoomFiles; readonly keeper: CheckpointKeeper; readonly resume: RoomResume; readonly acts: RunActs; readonly watch: RoomWatch; /** Who is in the room has changed. */ roster(members: readonly Presence[], me: Presence): void }
+export interface RoomParts {
+  readonly files: RoomFiles;
+  readonly keeper: CheckpointKeeper;
+  readonly resume: RoomResume;
+  readonly acts: RunActs;
+  readonly watch: RoomWatch;
+  /** Who is in the room has changed. */ roster(members: readonly Presence[], me: Presence): void;
+}
 
 export function createRoomParts(context: RoomPartsContext): RoomParts {
   const { state, change, session, hosts } = context;
-  const files = new RoomFiles({ change, answer: (agreed) => { hosts()[0]?.answer(agreed).catch(() => undefined); } });
+  const files = new RoomFiles({
+    change,
+    answer: (agreed) => {
+      hosts()[0]
+        ?.answer(agreed)
+        .catch(() => undefined);
+    },
+  });
   const keeper = new CheckpointKeeper({ state, change, files, announce: (holds) => session()?.update({ holds }) });
   const resume = new RoomResume(context);
-  const acts = new RunActs({ ...context, world: realWorld, wantFile: () => keeper.wantFile(), onStop: (run) => resume.stopped(run) });
+  const acts = new RunActs({
+    ...context,
+    world: realWorld,
+    wantFile: () => keeper.wantFile(),
+    onStop: (run) => resume.stopped(run),
+  });
   const watch = new RoomWatch({
-    session, now: () => realWorld.now(), onWatched: (heard) => { if (!session()?.me.run) change(heard); },
+    session,
+    now: () => realWorld.now(),
+    onWatched: (heard) => {
+      if (!session()?.me.run) change(heard);
+    },
     own: (run) => (resume.known?.run === run ? resume.known : undefined),
     onKnown: (known) => {
       resume.know(known);
@@ -38,7 +61,11 @@ export function createRoomParts(context: RoomPartsContext): RoomParts {
     },
   });
   return {
-    files, keeper, resume, acts, watch,
+    files,
+    keeper,
+    resume,
+    acts,
+    watch,
     roster(members, me) {
       watch.roster(members, me);
       resume.roster();

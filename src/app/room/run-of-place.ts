@@ -6,7 +6,10 @@ import { configOf } from '../plan.ts';
 import type { Plan } from '../plan.ts';
 import { RunView } from '../run-view.ts';
 
-/** A view of the run that `plan` describes, in this group. What was shown `before` of the same run stays, up to the step that it goes on from. */
+/**
+ * A view of the run that `plan` describes, in this group. What was shown `before` of the same run stays, up to the step
+ * that it goes on from.
+ */
 export function runOfPlace(plan: Plan, { members }: Pick<Place, 'members'>, before?: RunView): RunView {
   const run = new RunView(configOf(plan));
   if (before && plan.from) run.goOn(before, plan.from.step);
@@ -18,7 +21,11 @@ export function runOfPlace(plan: Plan, { members }: Pick<Place, 'members'>, befo
 }
 
 /** Why our rank ended, with the name of the tab at fault and, if there is one, what to do. */
-export function failureSentence({ ranks }: RunView, { message, culprit }: Pick<Extract<RankEvent, { kind: 'failed' }>, 'message' | 'culprit'>, advice: string): string {
+export function failureSentence(
+  { ranks }: RunView,
+  { message, culprit }: Pick<Extract<RankEvent, { kind: 'failed' }>, 'message' | 'culprit'>,
+  advice: string,
+): string {
   const name = culprit === undefined ? '' : ranks[culprit]?.name;
   return `${message}${name ? ` (${name})` : ''}${culprit === undefined ? '' : advice}`;
 }

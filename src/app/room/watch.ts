@@ -1,5 +1,6 @@
-// Both ends of watching: a page that is in the room and not in its run asks one of the members for a history and then hears progress; the lowest rank that
-// is here tells it, at most once in NEWS_MS, to everybody who watches. No timer: steps make the pace.
+// Both ends of watching: a page that is in the room and not in its run asks one of the members for a history and then
+// hears progress; the lowest rank that is here tells it, at most once in NEWS_MS, to everybody who watches. No timer:
+// steps make the pace.
 
 import { TabmeshError } from '../../base/errors.ts';
 import { atWork } from '../../cluster/membership.ts';
@@ -48,7 +49,9 @@ export class RoomWatch {
   readonly #toldOfPast = new Map<string, number>();
   #pending: Pick<Progress, 'evaluation' | 'accuracy' | 'sample'> = {};
 
-  constructor(options: WatchOptions) { this.#options = options; }
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
 
   /** Who is in the room has changed. */
   roster(members: readonly Presence[], me: Presence): void {
@@ -65,7 +68,13 @@ export class RoomWatch {
     }
     // A run that goes on after a loss has another wish, and a curve that goes back.
     const begun = this.#watched?.run !== run || this.#watched.wish !== wish;
-    this.#set({ run, wish, members: working, view: begun ? undefined : this.#watched?.view, plan: begun ? undefined : this.#watched?.plan });
+    this.#set({
+      run,
+      wish,
+      members: working,
+      view: begun ? undefined : this.#watched?.view,
+      plan: begun ? undefined : this.#watched?.plan,
+    });
     if (begun) this.#askedAtMs = -Infinity;
     if (!this.#watched?.view) this.#ask(working[0]!.address, run);
   }
@@ -85,7 +94,10 @@ export class RoomWatch {
       } else this.#ask(from.address, run);
     } catch (error) {
       if (!(error instanceof TabmeshError)) throw error;
-      this.#options.onWatched({ watching: watched?.members, status: `what ${from.name} tells about the run makes no sense here (${error.message})` });
+      this.#options.onWatched({
+        watching: watched?.members,
+        status: `what ${from.name} tells about the run makes no sense here (${error.message})`,
+      });
     }
   }
 
@@ -114,7 +126,13 @@ export class RoomWatch {
     const others = session.members.filter(({ run: theirs }) => theirs?.run !== session.me.run?.run);
     if (others.length === 0) return;
     this.#toldAtMs = now;
-    const progress: Progress = { kind: 'progress', step: run.step, loss: run.loss.last ?? null, tokensPerSecond: run.tokensPerSecond.last ?? null, ...this.#pending };
+    const progress: Progress = {
+      kind: 'progress',
+      step: run.step,
+      loss: run.loss.last ?? null,
+      tokensPerSecond: run.tokensPerSecond.last ?? null,
+      ...this.#pending,
+    };
     this.#pending = {};
     for (const { address } of others) session.tell(address, session.me.run!.run, progress);
   }
@@ -125,7 +143,10 @@ export class RoomWatch {
     if (keeper && !this.#options.own(keeper.holds!.run)) this.#ask(keeper.address, keeper.holds!.run);
   }
 
-  /** A question may come before its asker is known here, so the oldest who keeps the checkpoint tells everybody of its run once. */
+  /**
+   * A question may come before its asker is known here, so the oldest who keeps the checkpoint tells everybody of its
+   * run once.
+   */
   #tellNewcomers(members: readonly Presence[], me: Presence): void {
     const run = me.holds?.run;
     const own = run === undefined ? undefined : this.#options.own(run);
@@ -145,7 +166,9 @@ export class RoomWatch {
     this.#options.onKnown({ run, view, plan });
   }
 
-  /** Anybody can say that it keeps a run: that takes nothing away that we train, or that the room can still go on with. */
+  /**
+   * Anybody can say that it keeps a run: that takes nothing away that we train, or that the room can still go on with.
+   */
   #hasOwn(): boolean {
     const { me, members = [] } = this.#options.session() ?? {};
     return me?.run !== undefined || members.some(({ holds }) => holds && this.#options.own(holds.run));
@@ -161,11 +184,21 @@ export class RoomWatch {
   #set(watched: Watched | undefined): void {
     this.#watched = watched;
     if (!watched) {
-      const ended = this.#options.session()?.members.map((member) => member.ended).find((end) => end !== undefined);
-      return this.#options.onWatched({ watching: undefined, status: `the run of this room is over${ended ? `: ${ENDS[ended.how]} after step ${ended.step}` : ''}` });
+      const ended = this.#options
+        .session()
+        ?.members.map((member) => member.ended)
+        .find((end) => end !== undefined);
+      return this.#options.onWatched({
+        watching: undefined,
+        status: `the run of this room is over${ended ? `: ${ENDS[ended.how]} after step ${ended.step}` : ''}`,
+      });
     }
     const { members, view } = watched;
-    const what = members.every(({ run }) => run?.phase === 'forming') ? 'connect' : view ? `train, step ${view.step} of ${view.config.steps}` : 'train';
+    const what = members.every(({ run }) => run?.phase === 'forming')
+      ? 'connect'
+      : view
+        ? `train, step ${view.step} of ${view.config.steps}`
+        : 'train';
     this.#options.onWatched({ watching: members, run: view, status: `watching: ${listNames(members)} ${what}` });
   }
 }

@@ -1,7 +1,18 @@
-// Causal attention of one head and its gradients in f64, from the formula: out = softmax(q k^T / sqrt(D)) v, and dQ, dK, dV of sum(out dOut).
+// Causal attention of one head and its gradients in f64, from the formula: out = softmax(q k^T / sqrt(D)) v, and dQ,
+// dK, dV of sum(out dOut).
 
-export interface HeadArrays { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array; readonly dOut: Float32Array }
-export interface HeadResults { readonly out: Float64Array; readonly dQ: Float64Array; readonly dK: Float64Array; readonly dV: Float64Array }
+export interface HeadArrays {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly dOut: Float32Array;
+}
+export interface HeadResults {
+  readonly out: Float64Array;
+  readonly dQ: Float64Array;
+  readonly dK: Float64Array;
+  readonly dV: Float64Array;
+}
 
 /** All arrays are [T, D]; about 5 T T D multiply-adds. */
 export function attendHead({ q, k, v, dOut }: HeadArrays, T: number, D: number): HeadResults {
@@ -17,8 +28,9 @@ export function attendHead({ q, k, v, dOut }: HeadArrays, T: number, D: number):
     let top = -Infinity;
     for (let j = 0; j <= i; j++) top = Math.max(top, (p[j] = scale * dot(q, i, k, j)));
     let total = 0;
-    for (let j = 0; j <= i; j++) total += (p[j] = Math.exp(p[j] - top));
-    for (let j = 0; j <= i; j++) for (let d = 0, weight = (p[j] /= total); d < D; d++) out[i * D + d] += weight * v[j * D + d];
+    for (let j = 0; j <= i; j++) total += p[j] = Math.exp(p[j] - top);
+    for (let j = 0; j <= i; j++)
+      for (let d = 0, weight = (p[j] /= total); d < D; d++) out[i * D + d] += weight * v[j * D + d];
     const delta = dot(dOut, i, out, i);
     for (let j = 0; j <= i; j++) {
       const dS = scale * p[j] * (dot(dOut, i, v, j) - delta);

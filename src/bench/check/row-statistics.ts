@@ -1,9 +1,18 @@
-// Mean softmax cross-entropy of logits and its gradient in f64: loss = mean over rows of lse - logit[target]; d loss / d logit = (softmax - onehot) / R.
+// Mean softmax cross-entropy of logits and its gradient in f64: loss = mean over rows of lse - logit[target]; d loss /
+// d logit = (softmax - onehot) / R.
 
-export interface RowStatistics { readonly lse: Float64Array; readonly loss: number }
+export interface RowStatistics {
+  readonly lse: Float64Array;
+  readonly loss: number;
+}
 
 /** `row(r)` gives the V logits of a row; it is called once per row. */
-export function rowStatistics(row: (r: number) => ArrayLike<number>, targets: Int32Array, R: number, V: number): RowStatistics {
+export function rowStatistics(
+  row: (r: number) => ArrayLike<number>,
+  targets: Int32Array,
+  R: number,
+  V: number,
+): RowStatistics {
   const lse = new Float64Array(R);
   let sum = 0;
   for (let r = 0; r < R; r++) {

@@ -1,6 +1,7 @@
-// Are a library's numbers right? A sample of each output is computed in f64 and compared at the scale of the sample; every other element must at
-// least be finite. Sampling keeps the check of a 50 million element gradient in milliseconds; a kernel that is wrong in one tile in a hundred is
-// found with the 64 places that are taken by default only by luck, which is why the kernels' contract tests compare everything.
+// Are a library's numbers right? A sample of each output is computed in f64 and compared at the scale of the sample;
+// every other element must at least be finite. Sampling keeps the check of a 50 million element gradient in
+// milliseconds; a kernel that is wrong in one tile in a hundred is found with the 64 places that are taken by default
+// only by luck, which is why the kernels' contract tests compare everything.
 
 import type { TypedArray } from '../../base/shape.ts';
 import { seededU32 } from '../inputs.ts';
@@ -11,7 +12,12 @@ export const SAMPLES = 64;
 export const TOLERANCE = 1e-4;
 
 /** Expected values of some places of one output. */
-export interface Sample { readonly length: number; readonly at: readonly number[]; readonly expected: readonly number[]; readonly tolerance?: number }
+export interface Sample {
+  readonly length: number;
+  readonly at: readonly number[];
+  readonly expected: readonly number[];
+  readonly tolerance?: number;
+}
 
 /** `count` places below `length`, the first and the last among them, none twice. */
 export function places(name: string, length: number, count = SAMPLES): number[] {
@@ -28,20 +34,25 @@ export function sampled(name: string, length: number, value: (i: number) => numb
 }
 
 /** Judges the outputs that there are; `needed` ones must be there. */
-export function verify(samples: Readonly<Record<string, Sample>>, outputs: Outputs, needed: readonly string[] = Object.keys(samples)): Verdict {
+export function verify(
+  samples: Readonly<Record<string, Sample>>,
+  outputs: Outputs,
+  needed: readonly string[] = Object.keys(samples),
+): Verdict {
   const absent = needed.find((name) => outputs[name] === undefined);
   if (absent !== undefined) return { correct: false, worst: Infinity, text: `${absent} is missing` };
   let worst: Verdict = { correct: true, worst: 0 };
   for (const [name, sample] of Object.entries(samples)) {
     if (outputs[name] === undefined) continue;
     const verdict = verifyOne(name, sample, outputs[name]);
-    if (verdict.worst > worst.worst || !verdict.correct && worst.correct) worst = verdict;
+    if (verdict.worst > worst.worst || (!verdict.correct && worst.correct)) worst = verdict;
   }
   return worst;
 }
 
 function verifyOne(name: string, { length, at, expected, tolerance = TOLERANCE }: Sample, got: TypedArray): Verdict {
-  if (got.length !== length) return { correct: false, worst: Infinity, text: `${name} has ${got.length} elements, expected ${length}` };
+  if (got.length !== length)
+    return { correct: false, worst: Infinity, text: `${name} has ${got.length} elements, expected ${length}` };
   const bad = got.findIndex((value: number) => !Number.isFinite(value));
   if (bad >= 0) return { correct: false, worst: Infinity, text: `${name}[${bad}] is ${got[bad]}` };
   const allowed = tolerance * expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

@@ -1,5 +1,6 @@
-// Runs the bench on ranks that it can only ask (jobs.ts). Everything that is compared takes turns within a round, forwards and backwards by turns, and a share is
-// the median over the rounds of the share within a round: on a busy machine the parts of a round suffer alike, the rounds do not.
+// Runs the bench on ranks that it can only ask (jobs.ts). Everything that is compared takes turns within a round,
+// forwards and backwards by turns, and a share is the median over the rounds of the share within a round: on a busy
+// machine the parts of a round suffer alike, the rounds do not.
 
 import { allReduceRoute } from '../../collectives/all-reduce.ts';
 import { median } from '../report.ts';
@@ -44,11 +45,19 @@ const MOST_TIMES = 50;
 const WARM_MS = 1000;
 
 /** Names for --only: collectives, and the way between two GPUs. */
-export function selectable(only: string | undefined, where?: string): readonly string[] { return collectivesNamed(only, where, [GPU_TO_GPU]); }
+export function selectable(only: string | undefined, where?: string): readonly string[] {
+  return collectivesNamed(only, where, [GPU_TO_GPU]);
+}
 
 /** Of one contestant in one round: milliseconds of one call on the slowest rank, and wrong elements of all. */
-interface Turn { readonly ms: number; readonly wrong: number }
-interface Contestant { readonly name: string; run(times: number, salt: number): Promise<Turn> }
+interface Turn {
+  readonly ms: number;
+  readonly wrong: number;
+}
+interface Contestant {
+  readonly name: string;
+  run(times: number, salt: number): Promise<Turn>;
+}
 interface Rounds {
   readonly times: number;
   /** By contestant, in the order of the rounds. */
@@ -58,7 +67,11 @@ interface Rounds {
 }
 
 /** Rejects when a rank fails, with what it says. */
-export async function benchCollectives(plan: BenchPlan, call: Call, listener: BenchListener): Promise<CollectivesMeasured> {
+export async function benchCollectives(
+  plan: BenchPlan,
+  call: Call,
+  listener: BenchListener,
+): Promise<CollectivesMeasured> {
   return new Conductor(plan, call, listener).run();
 }
 
@@ -91,7 +104,11 @@ class Conductor {
     const collectives = COLLECTIVES.filter(({ name }) => only.includes(name));
     const gpuSizes = only.includes(GPU_TO_GPU) ? sizes.filter((bytes) => bytes >= MIB) : [];
     const transfers = peers.length ? sizes.filter((bytes) => bytes > 0) : [];
-    this.#total = 1 + collectives.reduce((sum, { name }) => sum + this.#sizesOf(name).length, 0) + transfers.length + gpuSizes.length;
+    this.#total =
+      1 +
+      collectives.reduce((sum, { name }) => sum + this.#sizesOf(name).length, 0) +
+      transfers.length +
+      gpuSizes.length;
     this.#status('connecting');
     this.#links = [...new Set((await this.#all('meet', null)).flat())];
     this.#tried = await this.#tuneRaw();
@@ -104,12 +121,23 @@ class Conductor {
 
   #measured(): CollectivesMeasured {
     const raw = { pipe: this.#pipe, ring: this.#ring, ...this.#rates, tried: this.#tried };
-    return { ranks: this.#plan.ranks, links: this.#links, raw, latency: this.#latency, results: [...this.#results], missing: [...this.#missing] };
+    return {
+      ranks: this.#plan.ranks,
+      links: this.#links,
+      raw,
+      latency: this.#latency,
+      results: [...this.#results],
+      missing: [...this.#missing],
+    };
   }
 
-  #sizesOf(name: string): readonly number[] { return name === 'barrier' ? [0] : this.#plan.sizes; }
+  #sizesOf(name: string): readonly number[] {
+    return name === 'barrier' ? [0] : this.#plan.sizes;
+  }
 
-  #status(text: string): void { this.#listener.onStatus(text, this.#done, this.#total); }
+  #status(text: string): void {
+    this.#listener.onStatus(text, this.#done, this.#total);
+  }
 
   #all<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer'][]> {
     this.#listener.checkpoint?.();
@@ -123,13 +151,19 @@ class Conductor {
     this.#done++;
   }
 
-  /** The fastest frame and window, for one pipe and for a ring of all; both have to be found before anything is compared. */
+  /**
+   * The fastest frame and window, for one pipe and for a ring of all; both have to be found before anything is
+   * compared.
+   */
   async #tuneRaw(): Promise<CollectivesMeasured['raw']['tried']> {
     this.#status('the best message and window of bare channels');
     const { ranks } = this.#plan;
-    const settings = [16384, 32768, 65536].flatMap((frame) => [131072, 262144, 524288, 1048576].map((window): RawSetting => ({ frame, window })));
+    const settings = [16384, 32768, 65536].flatMap((frame) =>
+      [131072, 262144, 524288, 1048576].map((window): RawSetting => ({ frame, window })),
+    );
     const bytes = 2 * MIB;
-    const rate = async (traffic: readonly (readonly number[])[], setting: RawSetting): Promise<number> => bytes / Math.max(...await this.#all('raw', { traffic, times: 1, setting })) / 1000;
+    const rate = async (traffic: readonly (readonly number[])[], setting: RawSetting): Promise<number> =>
+      bytes / Math.max(...(await this.#all('raw', { traffic, times: 1, setting }))) / 1000;
     const [one, all] = [this.#pipeTraffic(bytes), trafficOf(collectiveNamed('ring-send'), ranks, bytes / 4)];
     await rate(one, this.#pipe);
     const seen = settings.map(() => ({ pipe: [] as number[], ring: [] as number[] }));
@@ -139,11 +173,19 @@ class Conductor {
         seen[i].ring.push(await rate(all, setting));
       }
     }
-    const tried = settings.map((setting, i) => ({ ...setting, pipe: median(seen[i].pipe), ring: median(seen[i].ring) }));
-    const bestOf = (what: 'pipe' | 'ring'): RawSetting => { const { frame, window } = tried.reduce((a, b) => (b[what] > a[what] ? b : a)); return { frame, window }; };
+    const tried = settings.map((setting, i) => ({
+      ...setting,
+      pipe: median(seen[i].pipe),
+      ring: median(seen[i].ring),
+    }));
+    const bestOf = (what: 'pipe' | 'ring'): RawSetting => {
+      const { frame, window } = tried.reduce((a, b) => (b[what] > a[what] ? b : a));
+      return { frame, window };
+    };
     this.#pipe = bestOf('pipe');
     this.#ring = bestOf('ring');
-    // Where the channel lives makes a difference; what is compared are channels in workers, as a training rank has them.
+    // Where the channel lives makes a difference; what is compared are channels in workers, as a training rank has
+    // them.
     const seenAt = { onPage: [] as number[], inWorker: [] as number[] };
     for (let round = 0; round < Math.min(4, this.#plan.rounds ?? 4); round++) {
       seenAt.inWorker.push(await rate(one, this.#pipe));
@@ -154,23 +196,43 @@ class Conductor {
     return tried;
   }
 
-  #pipeTraffic(bytes: number): readonly (readonly number[])[] { return trafficOf(collectiveNamed('send'), this.#plan.ranks, bytes / 4); }
-
-  #raw(name: string, traffic: readonly (readonly number[])[], setting: RawSetting): Contestant {
-    return { name, run: async (times) => ({ ms: Math.max(...await this.#all('raw', { traffic, times, setting })), wrong: 0 }) };
+  #pipeTraffic(bytes: number): readonly (readonly number[])[] {
+    return trafficOf(collectiveNamed('send'), this.#plan.ranks, bytes / 4);
   }
 
-  #timed<K extends 'collective' | 'transfer'>(name: string, kind: K, job: Omit<Jobs[K]['job'], 'times' | 'salt'>): Contestant {
+  #raw(name: string, traffic: readonly (readonly number[])[], setting: RawSetting): Contestant {
     return {
-      name, run: async (times, salt) => {
-        const answers = await this.#all(kind, { ...job, times, salt } as Jobs[K]['job']) as readonly Turn[];
-        return { ms: Math.max(...answers.map(({ ms }) => ms)), wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0) };
+      name,
+      run: async (times) => ({ ms: Math.max(...(await this.#all('raw', { traffic, times, setting }))), wrong: 0 }),
+    };
+  }
+
+  #timed<K extends 'collective' | 'transfer'>(
+    name: string,
+    kind: K,
+    job: Omit<Jobs[K]['job'], 'times' | 'salt'>,
+  ): Contestant {
+    return {
+      name,
+      run: async (times, salt) => {
+        const answers = (await this.#all(kind, { ...job, times, salt } as Jobs[K]['job'])) as readonly Turn[];
+        return {
+          ms: Math.max(...answers.map(({ ms }) => ms)),
+          wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0),
+        };
       },
     };
   }
 
-  /** A warm-up of each, then rounds. A row that will take long by what its last smaller size took (`row`) has been warmed up by that. */
-  async #rounds(contestants: readonly Contestant[], row: { readonly name: string; readonly bytes: number }, mostTimes = MOST_TIMES): Promise<Rounds> {
+  /**
+   * A warm-up of each, then rounds. A row that will take long by what its last smaller size took (`row`) has been
+   * warmed up by that.
+   */
+  async #rounds(
+    contestants: readonly Contestant[],
+    row: { readonly name: string; readonly bytes: number },
+    mostTimes = MOST_TIMES,
+  ): Promise<Rounds> {
     const warmWrong: Record<string, number> = Object.fromEntries(contestants.map(({ name }) => [name, 0]));
     const last = this.#paces.get(row.name);
     let roundMs = last && last.bytes > 0 ? (last.roundMs * row.bytes) / last.bytes : 0;
@@ -188,10 +250,14 @@ class Conductor {
     const rounds = this.#plan.rounds ?? Math.max(2, Math.min(5, Math.round(ROW_MS / roundMs)));
     const turns: Record<string, Turn[]> = Object.fromEntries(contestants.map(({ name }) => [name, []]));
     for (let round = 0; round < rounds; round++) {
-      for (const { name, run } of round % 2 ? contestants.toReversed() : contestants) turns[name].push(await run(times, ++this.#salt));
+      for (const { name, run } of round % 2 ? contestants.toReversed() : contestants)
+        turns[name].push(await run(times, ++this.#salt));
     }
     // Of one call of each, whatever the turns were filled with.
-    this.#paces.set(row.name, { bytes: row.bytes, roundMs: Object.values(turns).reduce((sum, own) => sum + median(own.map(({ ms }) => ms)), 0) });
+    this.#paces.set(row.name, {
+      bytes: row.bytes,
+      roundMs: Object.values(turns).reduce((sum, own) => sum + median(own.map(({ ms }) => ms)), 0),
+    });
     return { times, turns, warmWrong };
   }
 
@@ -206,15 +272,30 @@ class Conductor {
     // One flow of the whole array is the pipe itself.
     const alike = flows.length > 0 && !(flows.length === 1 && flows[0] === size);
     const isLatency = name === 'all-reduce' && size === LATENCY_BYTES;
-    const measured = await this.#rounds([
-      ...(size > 0 ? [this.#raw('pipe', this.#pipeTraffic(size), this.#pipe)] : []),
-      this.#timed(OWN, 'collective', { name, bytes }),
-      ...(alike ? [this.#raw('alike', traffic, flows.length === 1 ? this.#pipe : this.#ring)] : []),
-      ...(isLatency ? [this.#steps(count)] : []),
-      ...(isLatency ? [{ name: 'trip', run: async (times: number) => ({ ms: Math.max(...await this.#all('roundTrip', { bytes: LATENCY_BYTES, times })), wrong: 0 }) }] : []),
-    ], { name, bytes: size });
+    const measured = await this.#rounds(
+      [
+        ...(size > 0 ? [this.#raw('pipe', this.#pipeTraffic(size), this.#pipe)] : []),
+        this.#timed(OWN, 'collective', { name, bytes }),
+        ...(alike ? [this.#raw('alike', traffic, flows.length === 1 ? this.#pipe : this.#ring)] : []),
+        ...(isLatency ? [this.#steps(count)] : []),
+        ...(isLatency
+          ? [
+              {
+                name: 'trip',
+                run: async (times: number) => ({
+                  ms: Math.max(...(await this.#all('roundTrip', { bytes: LATENCY_BYTES, times }))),
+                  wrong: 0,
+                }),
+              },
+            ]
+          : []),
+      ],
+      { name, bytes: size },
+    );
     if (isLatency) this.#latency = latencyOf(measured.turns, ranks);
-    this.#row(rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }));
+    this.#row(
+      rowOf({ collective: name, ranks, bytes: size, library: OWN, factor: collective.factor(ranks), measured }),
+    );
   }
 
   /** Over bare channels, what an all-reduce moves in each of its steps, one after the other. */
@@ -222,7 +303,14 @@ class Conductor {
     const { ranks } = this.#plan;
     const moves = allReduceRoute(4 * count, ranks) === 'exchange' ? ['all-reduce'] : ['reduce-scatter', 'all-gather'];
     const steps = moves.map((name) => this.#raw(name, trafficOf(collectiveNamed(name), ranks, count), this.#ring));
-    return { name: 'steps', run: async (times, salt) => { let ms = 0; for (const step of steps) ms += (await step.run(times, salt)).ms; return { ms, wrong: 0 }; } };
+    return {
+      name: 'steps',
+      run: async (times, salt) => {
+        let ms = 0;
+        for (const step of steps) ms += (await step.run(times, salt)).ms;
+        return { ms, wrong: 0 };
+      },
+    };
   }
 
   /** The same arrays from rank 0 to rank 1 by tabmesh and the others, each until the sender is told that all came. */
@@ -239,10 +327,17 @@ class Conductor {
     for (const bytes of sizes) {
       this.#status(`transfer ${sizeName(bytes)}: ${[OWN, ...there].join(', ')}`);
       const others = there.map((library) => this.#peer(library, bytes));
-      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...others], { name: 'transfer', bytes }, 20);
+      const measured = await this.#rounds(
+        [this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...others],
+        { name: 'transfer', bytes },
+        20,
+      );
       const row = (library: string): CollectiveResult => ({
         ...rowOf({ collective: 'transfer', ranks, bytes, library, factor: 1, measured }),
-        ratio: library === OWN ? null : median(measured.turns[library].map(({ ms }, round) => ms / measured.turns[OWN][round].ms)),
+        ratio:
+          library === OWN
+            ? null
+            : median(measured.turns[library].map(({ ms }, round) => ms / measured.turns[OWN][round].ms)),
       });
       this.#row(row(OWN), ...there.map(row));
     }
@@ -250,7 +345,8 @@ class Conductor {
 
   #peer(library: string, bytes: number): Contestant {
     return {
-      name: library, run: async (times) => {
+      name: library,
+      run: async (times) => {
         let [ms, wrong] = [0, 0];
         for (let i = 0; i < times; i++) {
           const salt = ++this.#salt;
@@ -267,47 +363,93 @@ class Conductor {
   async #gpu(sizes: readonly number[]): Promise<void> {
     const { ranks } = this.#plan;
     this.#status('opening the GPUs of ranks 0 and 1');
-    const reason = (await Promise.all([this.#call(0, 'openGpu', null), this.#call(1, 'openGpu', null)])).find((answer) => answer.reason !== undefined)?.reason;
-    if (reason !== undefined) { this.#missing.push({ library: GPU_TO_GPU, reason }); return; }
+    const reason = (await Promise.all([this.#call(0, 'openGpu', null), this.#call(1, 'openGpu', null)])).find(
+      (answer) => answer.reason !== undefined,
+    )?.reason;
+    if (reason !== undefined) {
+      this.#missing.push({ library: GPU_TO_GPU, reason });
+      return;
+    }
     for (const bytes of sizes) {
       this.#status(`${GPU_TO_GPU} ${sizeName(bytes)}`);
       const way = (name: string, overlapped: boolean): Contestant => ({
-        name, run: async (_, salt) => {
+        name,
+        run: async (_, salt) => {
           const answers = await this.#all('gpu', { bytes, overlapped, salt });
-          return { ms: Math.max(...answers.map(({ ms }) => ms)), wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0) };
+          return {
+            ms: Math.max(...answers.map(({ ms }) => ms)),
+            wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0),
+          };
         },
       });
-      const measured = await this.#rounds([this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)], { name: GPU_TO_GPU, bytes }, 1);
-      const row = (collective: string): CollectiveResult => rowOf({ collective, ranks, bytes, library: OWN, factor: 1, measured, contestant: collective });
+      const measured = await this.#rounds(
+        [this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)],
+        { name: GPU_TO_GPU, bytes },
+        1,
+      );
+      const row = (collective: string): CollectiveResult =>
+        rowOf({ collective, ranks, bytes, library: OWN, factor: 1, measured, contestant: collective });
       this.#row(row(GPU_TO_GPU), row(NAIVE));
     }
   }
 }
 
 /** Times of raw turns are those of the same rounds; `contestant` is the library unless told. */
-function rowOf({ collective, ranks, bytes, library, factor, measured: { times, turns, warmWrong }, contestant = library }: {
-  collective: string; ranks: number; bytes: number; library: string; factor: number; measured: Rounds; contestant?: string;
+function rowOf({
+  collective,
+  ranks,
+  bytes,
+  library,
+  factor,
+  measured: { times, turns, warmWrong },
+  contestant = library,
+}: {
+  collective: string;
+  ranks: number;
+  bytes: number;
+  library: string;
+  factor: number;
+  measured: Rounds;
+  contestant?: string;
 }): CollectiveResult {
   const own = turns[contestant];
   const medianMs = median(own.map(({ ms }) => ms));
   const { pipe, alike = pipe } = turns;
-  // In a round: the bytes that cross a link in this time, against those of the pipe; with the same traffic only the time differs.
-  const share = (raw: readonly Turn[] | undefined, by: number): number | null => (raw === undefined ? null : median(raw.map(({ ms }, round) => (by * ms) / own[round].ms)));
+  // In a round: the bytes that cross a link in this time, against those of the pipe; with the same traffic only the
+  // time differs.
+  const share = (raw: readonly Turn[] | undefined, by: number): number | null =>
+    raw === undefined ? null : median(raw.map(({ ms }, round) => (by * ms) / own[round].ms));
   return {
-    collective, ranks, bytes, medianMs, ...bandwidths({ factor: () => factor }, ranks, bytes, medianMs),
-    rawPipe: pipe === undefined ? 0 : bandwidths({ factor: () => 1 }, ranks, bytes, median(pipe.map(({ ms }) => ms))).busbw,
-    wrong: own.reduce((sum, turn) => sum + turn.wrong, warmWrong[contestant]), library,
-    rawRing: alike === undefined ? 0 : bandwidths({ factor: () => factor }, ranks, bytes, median(alike.map(({ ms }) => ms))).busbw,
-    ofPipe: share(pipe, factor), ofRing: share(alike, 1),
-    minMs: Math.min(...own.map(({ ms }) => ms)), maxMs: Math.max(...own.map(({ ms }) => ms)), rounds: own.length, times,
+    collective,
+    ranks,
+    bytes,
+    medianMs,
+    ...bandwidths({ factor: () => factor }, ranks, bytes, medianMs),
+    rawPipe:
+      pipe === undefined ? 0 : bandwidths({ factor: () => 1 }, ranks, bytes, median(pipe.map(({ ms }) => ms))).busbw,
+    wrong: own.reduce((sum, turn) => sum + turn.wrong, warmWrong[contestant]),
+    library,
+    rawRing:
+      alike === undefined
+        ? 0
+        : bandwidths({ factor: () => factor }, ranks, bytes, median(alike.map(({ ms }) => ms))).busbw,
+    ofPipe: share(pipe, factor),
+    ofRing: share(alike, 1),
+    minMs: Math.min(...own.map(({ ms }) => ms)),
+    maxMs: Math.max(...own.map(({ ms }) => ms)),
+    rounds: own.length,
+    times,
   };
 }
 
 function latencyOf(turns: Rounds['turns'], ranks: number): Latency {
   const { trip, steps, [OWN]: own } = turns;
   return {
-    bytes: LATENCY_BYTES, roundTripMs: median(trip.map(({ ms }) => ms)), allReduceMs: median(own.map(({ ms }) => ms)),
+    bytes: LATENCY_BYTES,
+    roundTripMs: median(trip.map(({ ms }) => ms)),
+    allReduceMs: median(own.map(({ ms }) => ms)),
     ratio: median(own.map(({ ms }, round) => ms / ((ranks - 1) * trip[round].ms))),
-    rawStepsMs: median(steps.map(({ ms }) => ms)), ofRawSteps: median(own.map(({ ms }, round) => ms / steps[round].ms)),
+    rawStepsMs: median(steps.map(({ ms }) => ms)),
+    ofRawSteps: median(own.map(({ ms }, round) => ms / steps[round].ms)),
   };
 }

@@ -10,11 +10,17 @@ import { formatSizes, parseSizes } from './sizes.ts';
 export const MOST_TABS = 8;
 export const PEER_NAMES = ['simple-peer', 'peerjs', 'trystero'] as const;
 
-/** What tabmesh's links use: WebRTC data channels, message ports that a SharedWorker made, or BroadcastChannels; the last two only within one browser. */
+/**
+ * What tabmesh's links use: WebRTC data channels, message ports that a SharedWorker made, or BroadcastChannels; the
+ * last two only within one browser.
+ */
 export const TRANSPORTS = ['webrtc', 'ports', 'broadcast'] as const;
 export type BenchTransport = (typeof TRANSPORTS)[number];
 
-/** How the tabs meet: by a BroadcastChannel of this browser, or by the broker of the page's server, as tabs of several browsers must. */
+/**
+ * How the tabs meet: by a BroadcastChannel of this browser, or by the broker of the page's server, as tabs of several
+ * browsers must.
+ */
 export const MEETINGS = ['browser', 'broker'] as const;
 export type MeetBy = (typeof MEETINGS)[number];
 /** The broker bears 100 messages a second from a tab, and rank 0 asks each other rank some 25 times. */
@@ -47,22 +53,51 @@ export interface CollectivesLink {
   readonly start: boolean;
 }
 
-const NAMES = ['tabs', 'sizes', 'only', 'peers', 'transport', 'rounds', 'tune', 'frames', 'meet', 'room', 'join', 'key', 'run'];
+const NAMES = [
+  'tabs',
+  'sizes',
+  'only',
+  'peers',
+  'transport',
+  'rounds',
+  'tune',
+  'frames',
+  'meet',
+  'room',
+  'join',
+  'key',
+  'run',
+];
 
 /** Throws ConfigError for what is unknown or out of range. */
 export function readLink(hash: string): CollectivesLink {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
-  for (const name of given.keys()) if (!NAMES.includes(name)) throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
+  for (const name of given.keys())
+    if (!NAMES.includes(name))
+      throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
   const text = (name: string): string | undefined => given.get(name) ?? undefined;
   const [join, key] = [text('join'), text('key')];
-  if (key !== undefined && join === undefined) throw new ConfigError('link', 'there is a key, but no room to join; copy the whole link from the tab that runs the bench');
+  if (key !== undefined && join === undefined)
+    throw new ConfigError(
+      'link',
+      'there is a key, but no room to join; copy the whole link from the tab that runs the bench',
+    );
   const link: CollectivesLink = {
     settings: {
-      tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS), sizes: parseSizes(text('sizes'), 'link: sizes'), only: selectable(text('only'), 'link: only'), peers: peersOf(text('peers')), transport: transportOf(text('transport'), 'link: transport'),
+      tabs: whole('tabs', text('tabs') ?? '2', 2, MOST_TABS),
+      sizes: parseSizes(text('sizes'), 'link: sizes'),
+      only: selectable(text('only'), 'link: only'),
+      peers: peersOf(text('peers')),
+      transport: transportOf(text('transport'), 'link: transport'),
       rounds: text('rounds') === undefined ? undefined : whole('rounds', text('rounds')!, 1, 100),
-      tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000), frames: flag('frames', text('frames')), meet: meetingOf(text('meet')),
+      tuneMs: whole('tune', text('tune') ?? '0', 0, 60_000),
+      frames: flag('frames', text('frames')),
+      meet: meetingOf(text('meet')),
     },
-    room: text('room'), join, key, start: flag('run', text('run')),
+    room: text('room'),
+    join,
+    key,
+    start: flag('run', text('run')),
   };
   checkMeeting(link.settings);
   return link;
@@ -71,9 +106,15 @@ export function readLink(hash: string): CollectivesLink {
 /** Throws ConfigError for what tabs of several browsers cannot do. */
 export function checkMeeting({ meet, transport, tabs, frames }: CollectivesSettings): void {
   if (meet !== 'broker') return;
-  if (transport !== 'webrtc') throw new ConfigError('transport', `expected webrtc where tabs meet by the broker, got ${transport}: only tabs of one browser have it`);
-  if (tabs > MOST_TABS_BY_BROKER) throw new ConfigError('tabs', `expected at most ${MOST_TABS_BY_BROKER} where tabs meet by the broker, got ${tabs}`);
-  if (frames) throw new ConfigError('frames', 'frames of this page are in one browser; let the tabs meet there, or take tabs');
+  if (transport !== 'webrtc')
+    throw new ConfigError(
+      'transport',
+      `expected webrtc where tabs meet by the broker, got ${transport}: only tabs of one browser have it`,
+    );
+  if (tabs > MOST_TABS_BY_BROKER)
+    throw new ConfigError('tabs', `expected at most ${MOST_TABS_BY_BROKER} where tabs meet by the broker, got ${tabs}`);
+  if (frames)
+    throw new ConfigError('frames', 'frames of this page are in one browser; let the tabs meet there, or take tabs');
 }
 
 function meetingOf(text: string | undefined): MeetBy {
@@ -83,7 +124,10 @@ function meetingOf(text: string | undefined): MeetBy {
 }
 
 /** The fragment without '#': what differs from the defaults. */
-export function formatLink(settings: CollectivesSettings, { start = false, room }: { readonly start?: boolean; readonly room?: string } = {}): string {
+export function formatLink(
+  settings: CollectivesSettings,
+  { start = false, room }: { readonly start?: boolean; readonly room?: string } = {},
+): string {
   const { tabs, sizes, only, peers, rounds, transport, tuneMs, frames, meet } = settings;
   const parts = [`tabs=${tabs}`];
   if (formatSizes(sizes) !== 'default') parts.push(`sizes=${formatSizes(sizes)}`);
@@ -104,7 +148,8 @@ function peersOf(text: string | undefined): readonly string[] {
   if (text === '1') return PEER_NAMES;
   const names = text.split(',');
   const stranger = names.find((name) => !PEER_NAMES.some((known) => known === name));
-  if (stranger !== undefined) throw new ConfigError('link', `unknown library ${quote(stranger)}; expected some of ${PEER_NAMES.join(', ')}`);
+  if (stranger !== undefined)
+    throw new ConfigError('link', `unknown library ${quote(stranger)}; expected some of ${PEER_NAMES.join(', ')}`);
   return PEER_NAMES.filter((name) => names.includes(name));
 }
 
@@ -123,6 +168,7 @@ function flag(name: string, text: string | undefined): boolean {
 
 function whole(name: string, text: string, least: number, most: number): number {
   const n = Number(text);
-  if (!(Number.isInteger(n) && n >= least && n <= most)) throw new ConfigError('link', `${name} is ${quote(text)}; expected a whole number from ${least} to ${most}`);
+  if (!(Number.isInteger(n) && n >= least && n <= most))
+    throw new ConfigError('link', `${name} is ${quote(text)}; expected a whole number from ${least} to ${most}`);
   return n;
 }

@@ -1,5 +1,6 @@
-// The numbers that the collectives move: small integers, so that a sum over any number of ranks is exact in f32 whatever its order (the trick of nccl-tests),
-// different for each rank, place and round, so that a swapped, stale or shifted piece shows. The comparison has tolerance 0.
+// The numbers that the collectives move: small integers, so that a sum over any number of ranks is exact in f32
+// whatever its order (the trick of nccl-tests), different for each rank, place and round, so that a swapped, stale or
+// shifted piece shows. The comparison has tolerance 0.
 
 type F32 = Float32Array<ArrayBuffer>;
 
@@ -18,7 +19,10 @@ export function valuesOf(rank: number, count: number, salt: number, start = 0): 
   return values;
 }
 
-/** How many elements are not exactly as expected; NaN never is. `expected` by index from 0; `length` elements must be there. */
+/**
+ * How many elements are not exactly as expected; NaN never is. `expected` by index from 0; `length` elements must be
+ * there.
+ */
 export function countWrong(got: ArrayLike<number>, length: number, expected: (index: number) => number): number {
   let wrong = Math.abs(got.length - length);
   for (let i = 0; i < Math.min(length, got.length); i++) if (got[i] !== expected(i)) wrong++;

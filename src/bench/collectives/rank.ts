@@ -1,4 +1,5 @@
-// One rank of the bench: the jobs that need its communicator, its bare channels and its GPU. Runs in a worker, on a page or in a test.
+// One rank of the bench: the jobs that need its communicator, its bare channels and its GPU. Runs in a worker, on a
+// page or in a test.
 
 import { TabmeshError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
@@ -23,13 +24,20 @@ export interface RankParts {
   readonly now?: () => number;
 }
 
-export function createRank({ communicator, raw, openDevice, now = realWorld.now }: RankParts): Handlers<RankJob> & { leave(): void } {
+export function createRank({
+  communicator,
+  raw,
+  openDevice,
+  now = realWorld.now,
+}: RankParts): Handlers<RankJob> & { leave(): void } {
   const { rank, size } = communicator;
   const pipes = new RawPipes(raw);
   let device: Device | undefined;
   let buffer: DeviceBuffer | undefined;
   /** A failure of the communicator must also end what waits for bare channels. */
-  const failed = communicator.failed.then((error) => { throw error; });
+  const failed = communicator.failed.then((error) => {
+    throw error;
+  });
   failed.catch(() => undefined);
 
   /** From the barrier until `work` is done. */
@@ -46,7 +54,10 @@ export function createRank({ communicator, raw, openDevice, now = realWorld.now 
 
   const gpuBuffer = (bytes: number): DeviceBuffer => {
     if (!device) throw new TabmeshError('the GPU of this rank is not open');
-    if (buffer && buffer.bytes !== bytes) { device.free(buffer); buffer = undefined; }
+    if (buffer && buffer.bytes !== bytes) {
+      device.free(buffer);
+      buffer = undefined;
+    }
     return (buffer ??= device.alloc(bytes, 'staging', 'bench gpu-to-gpu'));
   };
 
@@ -77,11 +88,18 @@ export function createRank({ communicator, raw, openDevice, now = realWorld.now 
     async transfer({ bytes, times, salt }) {
       const count = bytes / 4;
       const told = new Float32Array(1);
-      if (rank > 1) { await timed(() => Promise.resolve()); return { ms: 0, wrong: 0 }; }
+      if (rank > 1) {
+        await timed(() => Promise.resolve());
+        return { ms: 0, wrong: 0 };
+      }
       const x = rank === 0 ? valuesOf(0, count, salt) : new Float32Array(count).fill(NaN);
-      const once = rank === 0
-        ? () => Promise.all([send(communicator, 1, x), recv(communicator, 1, told)])
-        : async () => { await recv(communicator, 0, x); await send(communicator, 0, told); };
+      const once =
+        rank === 0
+          ? () => Promise.all([send(communicator, 1, x), recv(communicator, 1, told)])
+          : async () => {
+              await recv(communicator, 0, x);
+              await send(communicator, 0, told);
+            };
       const ms = await timed(() => repeat(times, once));
       return { ms: ms / times, wrong: rank === 1 ? countWrong(x, count, (i) => valueAt(0, i, salt)) : 0 };
     },
@@ -94,14 +112,24 @@ export function createRank({ communicator, raw, openDevice, now = realWorld.now 
       }
     },
     async gpu({ bytes, overlapped, salt }) {
-      if (rank > 1) { await timed(() => Promise.resolve()); return { ms: 0, wrong: 0 }; }
+      if (rank > 1) {
+        await timed(() => Promise.resolve());
+        return { ms: 0, wrong: 0 };
+      }
       const range = { buffer: gpuBuffer(bytes), offset: 0, bytes };
       const on = device!;
       // Pieces as long as the array: read all, send all, write all.
       const options = overlapped ? {} : { pieceBytes: bytes };
       on.write(range.buffer, 0, rank === 0 ? valuesOf(0, bytes / 4, salt) : new Float32Array(bytes / 4));
       await on.idle();
-      const ms = await timed(rank === 0 ? () => sendRange(communicator, on, range, 1, options) : async () => { await recvRange(communicator, on, range, 0, options); await on.idle(); });
+      const ms = await timed(
+        rank === 0
+          ? () => sendRange(communicator, on, range, 1, options)
+          : async () => {
+              await recvRange(communicator, on, range, 0, options);
+              await on.idle();
+            },
+      );
       if (rank === 0) return { ms, wrong: 0 };
       const [back] = await on.submit([], [range]);
       return { ms, wrong: countWrong(new Float32Array(back), bytes / 4, (i) => valueAt(0, i, salt)) };

@@ -1,14 +1,22 @@
-// Bare data channels, with nothing of tabmesh: frames of one size, at most a window of bytes handed over and not sent. What the links are compared with.
+// Bare data channels, with nothing of tabmesh: frames of one size, at most a window of bytes handed over and not sent.
+// What the links are compared with.
 
 import { TabmeshError } from '../../base/errors.ts';
 
 /** What is used of an RTCDataChannel. */
 export type RawChannel = Pick<RTCDataChannel, 'send' | 'bufferedAmount' | 'readyState'> & {
-  binaryType: BinaryType; bufferedAmountLowThreshold: number;
-  addEventListener(type: 'message' | 'bufferedamountlow' | 'open' | 'close', listener: (event: MessageEvent<ArrayBuffer>) => void): void;
+  binaryType: BinaryType;
+  bufferedAmountLowThreshold: number;
+  addEventListener(
+    type: 'message' | 'bufferedamountlow' | 'open' | 'close',
+    listener: (event: MessageEvent<ArrayBuffer>) => void,
+  ): void;
 };
 
-export interface RawSetting { /** Bytes of a message. */ readonly frame: number; /** Most bytes handed over and not sent. */ readonly window: number }
+export interface RawSetting {
+  /** Bytes of a message. */ readonly frame: number;
+  /** Most bytes handed over and not sent. */ readonly window: number;
+}
 
 /** One end of the bare channel to one peer. */
 class RawEnd {
@@ -25,21 +33,40 @@ class RawEnd {
   constructor(channel: RawChannel, peer: number) {
     this.#channel = channel;
     channel.binaryType = 'arraybuffer';
-    this.#closed = new Promise((_, reject) => { this.#fail = reject; });
+    this.#closed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
     // Whoever uses the channel hears of it.
     this.#closed.catch(() => undefined);
-    channel.addEventListener('close', () => this.#fail(new TabmeshError(`the bare channel to rank ${peer} was closed`)));
-    channel.addEventListener('bufferedamountlow', () => { this.#low?.(); });
+    channel.addEventListener('close', () =>
+      this.#fail(new TabmeshError(`the bare channel to rank ${peer} was closed`)),
+    );
+    channel.addEventListener('bufferedamountlow', () => {
+      this.#low?.();
+    });
     channel.addEventListener('message', ({ data }) => {
-      if (this.#echo) { channel.send(data); return; }
+      if (this.#echo) {
+        channel.send(data);
+        return;
+      }
       this.#received += data.byteLength;
       this.#settle();
     });
-    this.opened = channel.readyState === 'open' ? Promise.resolve() : Promise.race([this.#closed, new Promise<void>((resolve) => { channel.addEventListener('open', () => resolve()); })]);
+    this.opened =
+      channel.readyState === 'open'
+        ? Promise.resolve()
+        : Promise.race([
+            this.#closed,
+            new Promise<void>((resolve) => {
+              channel.addEventListener('open', () => resolve());
+            }),
+          ]);
     this.opened.catch(() => undefined);
   }
 
-  set echo(on: boolean) { this.#echo = on; }
+  set echo(on: boolean) {
+    this.#echo = on;
+  }
 
   async send(bytes: number, { frame, window }: RawSetting): Promise<void> {
     const channel = this.#channel;
@@ -48,7 +75,12 @@ class RawEnd {
       const size = Math.min(frame, bytes - sent);
       const { bufferedAmount } = channel;
       if (bufferedAmount > 0 && bufferedAmount + size > window) {
-        await Promise.race([this.#closed, new Promise<void>((resolve) => { this.#low = resolve; })]);
+        await Promise.race([
+          this.#closed,
+          new Promise<void>((resolve) => {
+            this.#low = resolve;
+          }),
+        ]);
         continue;
       }
       channel.send(this.#scratch.subarray(0, size));
@@ -58,7 +90,13 @@ class RawEnd {
 
   /** Resolves when `bytes` more have come since the last call resolved. */
   receive(bytes: number): Promise<void> {
-    return Promise.race([this.#closed, new Promise<void>((resolve) => { this.#wanted = { bytes, resolve }; this.#settle(); })]);
+    return Promise.race([
+      this.#closed,
+      new Promise<void>((resolve) => {
+        this.#wanted = { bytes, resolve };
+        this.#settle();
+      }),
+    ]);
   }
 
   #settle(): void {
@@ -78,7 +116,9 @@ export class RawPipes {
     this.#ends = new Map([...channels].map(([peer, channel]) => [peer, new RawEnd(channel, peer)]));
   }
 
-  async opened(): Promise<void> { await Promise.all([...this.#ends.values()].map((end) => end.opened)); }
+  async opened(): Promise<void> {
+    await Promise.all([...this.#ends.values()].map((end) => end.opened));
+  }
 
   /** Sends and receives so many bytes by peer, all at once; resolves when all were handed over and have come. */
   async run(rank: number, traffic: readonly (readonly number[])[], setting: RawSetting): Promise<void> {
@@ -102,7 +142,9 @@ export class RawPipes {
   }
 
   /** From now on whatever comes from `peer` goes back, or does no more. */
-  echo(peer: number, on: boolean): void { this.#ends.get(peer)!.echo = on; }
+  echo(peer: number, on: boolean): void {
+    this.#ends.get(peer)!.echo = on;
+  }
 
   /** One message there and back, `times` times. */
   async roundTrips(peer: number, bytes: number, times: number): Promise<void> {

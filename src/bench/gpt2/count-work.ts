@@ -1,5 +1,5 @@
-// How many dispatches and readbacks a library makes on its GPUDevice while something runs: every encoder of the device is watched. A
-// readback is a copy into a buffer that can be mapped.
+// How many dispatches and readbacks a library makes on its GPUDevice while something runs: every encoder of the device
+// is watched. A readback is a copy into a buffer that can be mapped.
 
 import type { StepCounts } from './step.ts';
 
@@ -14,13 +14,17 @@ export async function countWork(device: GPUDevice, work: () => Promise<unknown>)
     const encoder = createCommandEncoder.call(device, descriptor);
     const { beginComputePass, copyBufferToBuffer } = encoder;
     encoder.copyBufferToBuffer = (...given: unknown[]) => {
-      if (given.some((one) => typeof one === 'object' && one !== null && ((one as GPUBuffer).usage & MAP_READ) !== 0)) readbacks++;
+      if (given.some((one) => typeof one === 'object' && one !== null && ((one as GPUBuffer).usage & MAP_READ) !== 0))
+        readbacks++;
       return (copyBufferToBuffer as (...same: unknown[]) => undefined).apply(encoder, given);
     };
     encoder.beginComputePass = (passDescriptor) => {
       const pass = beginComputePass.call(encoder, passDescriptor);
       const { dispatchWorkgroups } = pass;
-      pass.dispatchWorkgroups = (...grid: Parameters<typeof dispatchWorkgroups>) => { launches++; return dispatchWorkgroups.apply(pass, grid); };
+      pass.dispatchWorkgroups = (...grid: Parameters<typeof dispatchWorkgroups>) => {
+        launches++;
+        return dispatchWorkgroups.apply(pass, grid);
+      };
       return pass;
     };
     return encoder;

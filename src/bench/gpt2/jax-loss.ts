@@ -2,9 +2,18 @@
 
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 
-/** Ones at the indices of each row, [R, V]. Not nn.oneHot, which makes a V x V matrix: 10 GB for a vocabulary of 50304. */
+/**
+ * Ones at the indices of each row, [R, V]. Not nn.oneHot, which makes a V x V matrix: 10 GB for a vocabulary of 50304.
+ */
 export function oneHot({ numpy }: Jax, indices: JaxArray, R: number, V: number): JaxArray {
-  return numpy.where(numpy.arange(V).reshape([1, V]).equal(indices.reshape([R, 1])), 1, 0);
+  return numpy.where(
+    numpy
+      .arange(V)
+      .reshape([1, V])
+      .equal(indices.reshape([R, 1])),
+    1,
+    0,
+  );
 }
 
 /** Mean over R rows of -log softmax at the target. */

@@ -1,6 +1,10 @@
 // Rows of T + 1 tokens as what the network reads and what it should say, both [B * T].
 
-export function splitBatch(batch: Int32Array, B: number, T: number): { tokens: Int32Array<ArrayBuffer>; targets: Int32Array<ArrayBuffer> } {
+export function splitBatch(
+  batch: Int32Array,
+  B: number,
+  T: number,
+): { tokens: Int32Array<ArrayBuffer>; targets: Int32Array<ArrayBuffer> } {
   const tokens = new Int32Array(B * T);
   const targets = new Int32Array(B * T);
   for (let b = 0; b < B; b++) {

@@ -8,7 +8,10 @@ export function stepPeers(loaders: Loaders): readonly NamedStepPeer[] {
     {
       library: 'tfjs',
       async make(...run) {
-        const [{ openTensorFlow }, { tfjsRunner }] = await Promise.all([import('../peers/tfjs.ts'), import('./tfjs-gpt2.ts')]);
+        const [{ openTensorFlow }, { tfjsRunner }] = await Promise.all([
+          import('../peers/tfjs.ts'),
+          import('./tfjs-gpt2.ts'),
+        ]);
         return tfjsRunner(await openTensorFlow(loaders), ...run);
       },
     },

@@ -1,5 +1,6 @@
-// A training step as a workload's problem: every library takes steps with the same weights and batches, and is right if its losses agree with another
-// library's. Three steps are compared by `bench step`; two here, because a step of a slow library takes a quarter of a minute without a GPU.
+// A training step as a workload's problem: every library takes steps with the same weights and batches, and is right if
+// its losses agree with another library's. Three steps are compared by `bench step`; two here, because a step of a slow
+// library takes a quarter of a minute without a GPU.
 
 import { InternalError } from '../../base/errors.ts';
 import { parseModelConfig } from '../../model/config.ts';
@@ -14,30 +15,82 @@ import type { StepRunner } from './step.ts';
 const CHECKED = 2;
 const SEED = 1;
 
-export interface StepProblem extends Problem { readonly config: RunConfig; readonly prepared: PreparedRun }
+export interface StepProblem extends Problem {
+  readonly config: RunConfig;
+  readonly prepared: PreparedRun;
+}
 
 /** GPT-2 with L layers, hidden D, H heads, vocabulary V on B rows of T random tokens. */
 export function stepProblem(dims: Dims): StepProblem {
   const { L, D, H, T, B, V } = dims;
-  const model = parseModelConfig(JSON.stringify({
-    architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', n_layer: L, n_embd: D, n_head: H, n_positions: T, n_ctx: T, n_inner: null, activation_function: 'gelu_new',
-    layer_norm_epsilon: 1e-5, initializer_range: 0.02, resid_pdrop: 0, embd_pdrop: 0, attn_pdrop: 0, tie_word_embeddings: true, vocab_size: V,
-  }));
+  const model = parseModelConfig(
+    JSON.stringify({
+      architectures: ['GPT2LMHeadModel'],
+      model_type: 'gpt2',
+      n_layer: L,
+      n_embd: D,
+      n_head: H,
+      n_positions: T,
+      n_ctx: T,
+      n_inner: null,
+      activation_function: 'gelu_new',
+      layer_norm_epsilon: 1e-5,
+      initializer_range: 0.02,
+      resid_pdrop: 0,
+      embd_pdrop: 0,
+      attn_pdrop: 0,
+      tie_word_embeddings: true,
+      vocab_size: V,
+    }),
+  );
   const shape = `L=${L} D=${D} H=${H} T=${T} B=${B} V=${V}`;
-  const made = new Map(weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, SEED) }]));
+  const made = new Map(
+    weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, SEED) }]),
+  );
   const prepared: PreparedRun = {
-    model, tokenizer: undefined, tokenizerFiles: new Map(), context: T, dataIdentity: 'drawn', notes: [], weights: (name) => made.get(name)!,
-    dataset: { vocab: V, batch: B, context: T, steps: Infinity, evalBatches: 0, batchAt: (step) => indices(`tokens ${step}`, B * (T + 1), V).data, evalAt: () => { throw new InternalError('nothing is held out'); } },
+    model,
+    tokenizer: undefined,
+    tokenizerFiles: new Map(),
+    context: T,
+    dataIdentity: 'drawn',
+    notes: [],
+    weights: (name) => made.get(name)!,
+    dataset: {
+      vocab: V,
+      batch: B,
+      context: T,
+      steps: Infinity,
+      evalBatches: 0,
+      batchAt: (step) => indices(`tokens ${step}`, B * (T + 1), V).data,
+      evalAt: () => {
+        throw new InternalError('nothing is held out');
+      },
+    },
   };
   const matrices = 12 * L * D * D;
   const parameters = [...made.values()].reduce((sum, { data }) => sum + data.length, 0);
   return {
-    workload: 'gpt-step', shape, dims, inputs: {}, checkedRuns: CHECKED, prepared, config: stepConfig([['batch', B], ['context', T], ['lr', 1e-3]]),
-    // Six per weight and token, the causal pairs of attention as in the attention workloads; parameters, gradients and moments cross memory.
-    cost: { flops: 6 * B * T * (matrices + D * V) + 14 * L * D * B * (T * (T + 1) / 2), bytes: 36 * parameters },
+    workload: 'gpt-step',
+    shape,
+    dims,
+    inputs: {},
+    checkedRuns: CHECKED,
+    prepared,
+    config: stepConfig([
+      ['batch', B],
+      ['context', T],
+      ['lr', 1e-3],
+    ]),
+    // Six per weight and token, the causal pairs of attention as in the attention workloads; parameters, gradients and
+    // moments cross memory.
+    cost: { flops: 6 * B * T * (matrices + D * V) + 14 * L * D * B * ((T * (T + 1)) / 2), bytes: 36 * parameters },
     check({ losses }) {
       const correct = losses.length === CHECKED && losses.every((loss: number) => Number.isFinite(loss));
-      return { correct, worst: correct ? 0 : Infinity, ...(correct ? {} : { text: `the losses are ${Array.from(losses).join(', ')}` }) };
+      return {
+        correct,
+        worst: correct ? 0 : Infinity,
+        ...(correct ? {} : { text: `the losses are ${Array.from(losses).join(', ')}` }),
+      };
     },
     agree(outputs) {
       const right = lossesAgree([...outputs.values()].map(({ losses }) => Array.from(losses)));
@@ -62,7 +115,9 @@ export function runnerOfSteps(runner: StepRunner): Runner {
         if (losses.length < CHECKED) losses.push(loss);
       }
     },
-    async read() { return { losses: Float32Array.from(losses) }; },
+    async read() {
+      return { losses: Float32Array.from(losses) };
+    },
     dispose: () => runner.dispose(),
   };
 }

@@ -1,6 +1,7 @@
-// A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of peers with the same weights and batches on the same
-// adapter. The first steps warm up, and their losses must agree; then all take turns, A B C, C B A, so that a busy machine slows all alike.
-// A step ends when its GPU work has ended. Runs in Node and in a page.
+// A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of peers with the same
+// weights and batches on the same adapter. The first steps warm up, and their losses must agree; then all take turns, A
+// B C, C B A, so that a busy machine slows all alike. A step ends when its GPU work has ended. Runs in Node and in a
+// page.
 
 import { realWorld } from '../../base/world.ts';
 import { createLedger } from '../../collectives/ledger.ts';
@@ -36,7 +37,10 @@ export interface StepRunner {
   dispose(): void;
 }
 
-export interface StepCounts { readonly launches: number; readonly readbacks: number }
+export interface StepCounts {
+  readonly launches: number;
+  readonly readbacks: number;
+}
 
 export interface StepResult extends BenchResult, StepCounts {
   readonly tokensPerSecond: number;
@@ -53,7 +57,10 @@ export interface StepMeasured extends Measured<StepResult> {
 }
 
 export type StepPeer = (config: RunConfig, prepared: PreparedRun) => Promise<StepRunner>;
-export interface NamedStepPeer { readonly library: string; readonly make: StepPeer }
+export interface NamedStepPeer {
+  readonly library: string;
+  readonly make: StepPeer;
+}
 
 export interface StepBench {
   readonly device: Device;
@@ -71,7 +78,14 @@ export function stepConfig(settings: Iterable<readonly [string, unknown]>): RunC
   return parseRunConfig([['gradClip', null], ['evalEvery', 0], ['sampleEvery', 0], ...settings]);
 }
 
-export async function benchStep({ device, config, files, rounds, peers = [], checkpoint }: StepBench): Promise<StepMeasured> {
+export async function benchStep({
+  device,
+  config,
+  files,
+  rounds,
+  peers = [],
+  checkpoint,
+}: StepBench): Promise<StepMeasured> {
   const prepared = prepareRun(config, files);
   const own = await tabmeshStepRunner(device, config, prepared);
   const runners: StepRunner[] = [own];
@@ -88,7 +102,10 @@ export async function benchStep({ device, config, files, rounds, peers = [], che
     }
     const losses = runners.map((): number[] => []);
     for (let s = 0; s < CHECKED_STEPS; s++) {
-      for (const [i, runner] of runners.entries()) { checkpoint?.(); losses[i].push(await runner.step()); }
+      for (const [i, runner] of runners.entries()) {
+        checkpoint?.();
+        losses[i].push(await runner.step());
+      }
     }
     const counts: StepCounts[] = [];
     for (const runner of runners) counts.push(await runner.countStep());
@@ -100,11 +117,23 @@ export async function benchStep({ device, config, files, rounds, peers = [], che
       const medianMs = median(times[i].ms);
       const totalMs = times[i].ms.reduce((sum, ms) => sum + ms, 0);
       return {
-        workload: 'gpt-step', shape, library, medianMs, gflops: own.flops / medianMs / 1e6, correct: agree[i], tokensPerSecond: (1000 * tokens) / medianMs,
-        ...counts[i], jsShare: 1 - times[i].waitedMs / totalMs, losses: losses[i],
+        workload: 'gpt-step',
+        shape,
+        library,
+        medianMs,
+        gflops: own.flops / medianMs / 1e6,
+        correct: agree[i],
+        tokensPerSecond: (1000 * tokens) / medianMs,
+        ...counts[i],
+        jsShare: 1 - times[i].waitedMs / totalMs,
+        losses: losses[i],
       };
     });
-    const ratios = Object.fromEntries(runners.slice(1).map(({ library }, i) => [library, times[0].turns.map((ms, round) => times[i + 1].turns[round] / ms)]));
+    const ratios = Object.fromEntries(
+      runners
+        .slice(1)
+        .map(({ library }, i) => [library, times[0].turns.map((ms, round) => times[i + 1].turns[round] / ms)]),
+    );
     return { adapter: describeAdapter(device.adapter), results, ratios, missing };
   } finally {
     for (const runner of runners) runner.dispose();
@@ -112,11 +141,12 @@ export async function benchStep({ device, config, files, rounds, peers = [], che
 }
 
 /**
- * Which runners are right by their losses, step by step: those that agree with another one within the tolerance, or that are alone with finite losses.
- * Of two that differ, nobody knows which one is right, so neither is.
+ * Which runners are right by their losses, step by step: those that agree with another one within the tolerance, or
+ * that are alone with finite losses. Of two that differ, nobody knows which one is right, so neither is.
  */
 export function lossesAgree(losses: readonly (readonly number[])[]): readonly boolean[] {
-  const same = (a: readonly number[], b: readonly number[]): boolean => a.length > 0 && a.length === b.length && a.every((loss, s) => Math.abs(loss - b[s]) <= LOSS_TOLERANCE);
+  const same = (a: readonly number[], b: readonly number[]): boolean =>
+    a.length > 0 && a.length === b.length && a.every((loss, s) => Math.abs(loss - b[s]) <= LOSS_TOLERANCE);
   return losses.map((own, i) => losses.some((other, j) => (i !== j || losses.length === 1) && same(own, other)));
 }
 
@@ -127,7 +157,11 @@ interface Times {
   waitedMs: number;
 }
 
-async function takeTurns(runners: readonly StepRunner[], rounds: number, checkpoint?: () => void): Promise<readonly Times[]> {
+async function takeTurns(
+  runners: readonly StepRunner[],
+  rounds: number,
+  checkpoint?: () => void,
+): Promise<readonly Times[]> {
   const times = runners.map((): Times => ({ ms: [], turns: [], waitedMs: 0 }));
   for (let round = 0; round < rounds; round++) {
     const order = [...runners.keys()];
@@ -151,20 +185,42 @@ async function takeTurns(runners: readonly StepRunner[], rounds: number, checkpo
 }
 
 /** tabmesh as its trainer runs it; `flops` are those of the recorded plans of a step. */
-export async function tabmeshStepRunner(device: Device, config: RunConfig, prepared: PreparedRun): Promise<StepRunner & { readonly flops: number }> {
+export async function tabmeshStepRunner(
+  device: Device,
+  config: RunConfig,
+  prepared: PreparedRun,
+): Promise<StepRunner & { readonly flops: number }> {
   let waitedMs = 0;
   const wait = async <T>(pending: Promise<T>): Promise<T> => {
     const start = realWorld.now();
-    try { return await pending; } finally { waitedMs += realWorld.now() - start; }
+    try {
+      return await pending;
+    } finally {
+      waitedMs += realWorld.now() - start;
+    }
   };
   // Encoding happens before submit's first await, so only the wait for the GPU is counted.
-  const timed: Device = { ...device, submit: (launches, readback) => (readback?.length ? wait(device.submit(launches, readback)) : device.submit(launches)) };
+  const timed: Device = {
+    ...device,
+    submit: (launches, readback) =>
+      readback?.length ? wait(device.submit(launches, readback)) : device.submit(launches),
+  };
   const ledger = createLedger();
   const trainer = await Trainer.create({
-    device: timed, mesh: createMesh({ layout: config.layout, rank: 0, links: new Map(), ledger }), ledger, world: realWorld, model: prepared.model,
-    schedule: scheduleByName(config.schedule), chunks: config.chunks, microbatches: config.microbatches, batch: config.batch, context: prepared.context,
+    device: timed,
+    mesh: createMesh({ layout: config.layout, rank: 0, links: new Map(), ledger }),
+    ledger,
+    world: realWorld,
+    model: prepared.model,
+    schedule: scheduleByName(config.schedule),
+    chunks: config.chunks,
+    microbatches: config.microbatches,
+    batch: config.batch,
+    context: prepared.context,
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: (step) => learningRateAt(config.lr, step, config.steps), batchAt: (step) => prepared.dataset.batchAt(step), weights: prepared.weights,
+    lr: (step) => learningRateAt(config.lr, step, config.steps),
+    batchAt: (step) => prepared.dataset.batchAt(step),
+    weights: prepared.weights,
   });
   const plans = [...trainer.stages.values()].flatMap((stage) => [...stage.plans.values()]);
   const step = async (): Promise<number> => {
@@ -173,12 +229,19 @@ export async function tabmeshStepRunner(device: Device, config: RunConfig, prepa
     return loss;
   };
   return {
-    library: 'tabmesh', step, flops: plans.reduce((sum, plan) => sum + plan.flops, 0),
-    get waitedMs() { return waitedMs; },
+    library: 'tabmesh',
+    step,
+    flops: plans.reduce((sum, plan) => sum + plan.flops, 0),
+    get waitedMs() {
+      return waitedMs;
+    },
     async countStep() {
       const before = { ...device.counters };
       await step();
-      return { launches: device.counters.launches - before.launches, readbacks: device.counters.readbacks - before.readbacks };
+      return {
+        launches: device.counters.launches - before.launches,
+        readbacks: device.counters.readbacks - before.readbacks,
+      };
     },
     dispose: () => trainer.dispose(),
   };

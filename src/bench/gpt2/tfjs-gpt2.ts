@@ -1,5 +1,6 @@
-// GPT-2's training step in TensorFlow.js, written as its users would: composed ops, gradients by tf.variableGrads, tf.train.adam, and weight decay
-// as a multiplication before the update. Weights and batches are the run's own. One readback per step: the loss.
+// GPT-2's training step in TensorFlow.js, written as its users would: composed ops, gradients by tf.variableGrads,
+// tf.train.adam, and weight decay as a multiplication before the update. Weights and batches are the run's own. One
+// readback per step: the loss.
 
 import type * as tfjs from '@tensorflow/tfjs-core';
 import { ConfigError, InternalError, NoDeviceError } from '../../base/errors.ts';
@@ -19,17 +20,28 @@ type Weights = ReadonlyMap<string, tfjs.Variable>;
 const ROOT = 'transformer';
 const MASKED = -1e9;
 
-export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dataset, context, weights: source }: PreparedRun): Promise<StepRunner> {
+export async function tfjsRunner(
+  tf: TensorFlow,
+  config: RunConfig,
+  { model, dataset, context, weights: source }: PreparedRun,
+): Promise<StepRunner> {
   if (model.family !== 'gpt2') throw new ConfigError('--peers', `tfjs is compared on gpt2 models, got ${config.model}`);
   if (typeof config.lr !== 'number') throw new InternalError('the peer needs a constant learning rate');
   if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('tfjs: its backend webgpu does not start here');
   const { lr, batch, weightDecay } = config;
-  const weights: Weights = new Map(weightSpecs(model).map(({ name, shape }) => {
-    const { data } = source(name);
-    return [name, tf.tidy(() => tf.variable(tf.tensor(data, [...shape]), true, name))];
-  }));
-  const decayed = weightSpecs(model).filter(({ decays }) => decays).map(({ name }) => weights.get(name)!);
-  const mask = tf.tensor2d(Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? MASKED : 0)), [context, context]);
+  const weights: Weights = new Map(
+    weightSpecs(model).map(({ name, shape }) => {
+      const { data } = source(name);
+      return [name, tf.tidy(() => tf.variable(tf.tensor(data, [...shape]), true, name))];
+    }),
+  );
+  const decayed = weightSpecs(model)
+    .filter(({ decays }) => decays)
+    .map(({ name }) => weights.get(name)!);
+  const mask = tf.tensor2d(
+    Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? MASKED : 0)),
+    [context, context],
+  );
   const optimizer = tf.train.adam(lr, ...config.betas, config.eps);
   let steps = 0;
   let waitedMs = 0;
@@ -57,8 +69,11 @@ export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dat
   };
 
   return {
-    library: 'tfjs', step,
-    get waitedMs() { return waitedMs; },
+    library: 'tfjs',
+    step,
+    get waitedMs() {
+      return waitedMs;
+    },
     countStep: () => countWork((tf.backend() as unknown as { readonly device: GPUDevice }).device, step),
     dispose() {
       for (const variable of weights.values()) variable.dispose();
@@ -69,12 +84,28 @@ export async function tfjsRunner(tf: TensorFlow, config: RunConfig, { model, dat
 }
 
 /** Logits [B * T, V]. */
-function forward(tf: TensorFlow, { layers, heads, hidden: D, headDim, normEps }: ModelConfig, weights: Weights, ids: Tensor, mask: Tensor, B: number, T: number): Tensor {
+function forward(
+  tf: TensorFlow,
+  { layers, heads, hidden: D, headDim, normEps }: ModelConfig,
+  weights: Weights,
+  ids: Tensor,
+  mask: Tensor,
+  B: number,
+  T: number,
+): Tensor {
   const w = (name: string): tfjs.Variable => weights.get(`${ROOT}.${name}`)!;
-  const linear = (x: Tensor, name: string): Tensor => tf.fused.matMul({ a: x as tfjs.Tensor2D, b: w(`${name}.weight`) as Tensor as tfjs.Tensor2D, bias: w(`${name}.bias`) });
+  const linear = (x: Tensor, name: string): Tensor =>
+    tf.fused.matMul({
+      a: x as tfjs.Tensor2D,
+      b: w(`${name}.weight`) as Tensor as tfjs.Tensor2D,
+      bias: w(`${name}.bias`),
+    });
   const norm = (x: Tensor, name: string): Tensor => {
     const { mean, variance } = tf.moments(x, -1, true);
-    return tf.add(tf.mul(tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, normEps))), w(`${name}.weight`)), w(`${name}.bias`));
+    return tf.add(
+      tf.mul(tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, normEps))), w(`${name}.weight`)),
+      w(`${name}.bias`),
+    );
   };
   const byHead = (x: Tensor): Tensor => tf.transpose(tf.reshape(x, [B, T, heads, headDim]), [0, 2, 1, 3]);
   const attention = (x: Tensor): Tensor => {
@@ -82,10 +113,17 @@ function forward(tf: TensorFlow, { layers, heads, hidden: D, headDim, normEps }:
     const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(headDim)), mask);
     return tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v), [0, 2, 1, 3]), [B * T, D]);
   };
-  const gelu = (x: Tensor): Tensor => tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(tf.add(x, tf.mul(tf.pow(x, 3), 0.044715)), Math.sqrt(2 / Math.PI))), 1));
+  const gelu = (x: Tensor): Tensor =>
+    tf.mul(
+      tf.mul(x, 0.5),
+      tf.add(tf.tanh(tf.mul(tf.add(x, tf.mul(tf.pow(x, 3), 0.044715)), Math.sqrt(2 / Math.PI))), 1),
+    );
 
   const positions = tf.slice(w('wpe.weight') as Tensor, [0, 0], [T, D]);
-  let x = tf.reshape(tf.add(tf.reshape(tf.gather(w('wte.weight') as Tensor, ids as tfjs.Tensor1D), [B, T, D]), positions), [B * T, D]);
+  let x = tf.reshape(
+    tf.add(tf.reshape(tf.gather(w('wte.weight') as Tensor, ids as tfjs.Tensor1D), [B, T, D]), positions),
+    [B * T, D],
+  );
   for (let layer = 0; layer < layers; layer++) {
     const h = `h.${layer}`;
     x = tf.add(x, linear(attention(linear(norm(x, `${h}.ln_1`), `${h}.attn.c_attn`)), `${h}.attn.c_proj`));

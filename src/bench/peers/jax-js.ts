@@ -1,5 +1,5 @@
-// jax-js on WebGPU: every workload is one jit-compiled function, gradients by grad. Arrays are moved into calls unless `.ref` keeps them. Results are
-// lazy until asked for, so a run asks for them before it drops them.
+// jax-js on WebGPU: every workload is one jit-compiled function, gradients by grad. Arrays are moved into calls unless
+// `.ref` keeps them. Results are lazy until asked for, so a run asks for them before it drops them.
 
 import type * as jaxjs from '@jax-js/jax';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -15,12 +15,16 @@ import { ADAMW } from '../workloads/adamw.ts';
 export type Jax = typeof jaxjs;
 export type JaxArray = jaxjs.Array;
 /** From the problem's inputs in their order to the outputs in the order of `names`. */
-interface Compute { readonly names: readonly string[]; build(jax: Jax, dims: Dims): (...inputs: JaxArray[]) => JaxArray[] }
+interface Compute {
+  readonly names: readonly string[];
+  build(jax: Jax, dims: Dims): (...inputs: JaxArray[]) => JaxArray[];
+}
 
 /** Loads it unless the caller knows better, and makes its WebGPU device; throws NoDeviceError where there is none. */
 export async function openJax(loaders: Loaders): Promise<Jax> {
-  const jax = await (loaders['jax-js']?.() as Promise<Jax> | undefined ?? import('@jax-js/jax'));
-  if (!(await jax.init('webgpu')).includes('webgpu')) throw new NoDeviceError('jax-js: its backend webgpu does not start here');
+  const jax = await ((loaders['jax-js']?.() as Promise<Jax> | undefined) ?? import('@jax-js/jax'));
+  if (!(await jax.init('webgpu')).includes('webgpu'))
+    throw new NoDeviceError('jax-js: its backend webgpu does not start here');
   jax.defaultDevice('webgpu');
   return jax;
 }
@@ -43,24 +47,31 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
   const inputs = upload(jax, problem);
   const compiled = jax.jit(build(jax, problem.dims));
   let outputs: JaxArray[] = [];
-  const drop = (arrays: readonly JaxArray[]): void => { for (const array of arrays) array.dispose(); };
+  const drop = (arrays: readonly JaxArray[]): void => {
+    for (const array of arrays) array.dispose();
+  };
   return {
-    get peakBytes() { return meter.peakBytes; },
+    get peakBytes() {
+      return meter.peakBytes;
+    },
     async run(times) {
       for (let i = 0; i < times; i++) {
         drop(outputs);
         outputs = compiled(...inputs.map((array) => array.ref)) as JaxArray[];
-        // Sends the whole compiled function to the queue and waits for nothing: its results share what is pending. blockUntilReady would read back.
+        // Sends the whole compiled function to the queue and waits for nothing: its results share what is pending.
+        // blockUntilReady would read back.
         await outputs[0].ref.gpuBuffer();
       }
       await device.queue.onSubmittedWorkDone();
     },
     async read() {
       const { H, T, D } = problem.dims;
-      const data = await Promise.all(outputs.map(async (array) => {
-        const flat = await array.ref.data();
-        return isAttention(problem) ? swapHeads(flat as Float32Array, T, H, D) : flat;
-      }));
+      const data = await Promise.all(
+        outputs.map(async (array) => {
+          const flat = await array.ref.data();
+          return isAttention(problem) ? swapHeads(flat as Float32Array, T, H, D) : flat;
+        }),
+      );
       return Object.fromEntries(names.map((name, i) => [name, data[i]])) as Record<string, TypedArray>;
     },
     dispose() {
@@ -73,41 +84,65 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
 }
 
 const computes: Readonly<Record<string, Compute>> = {
-  'matmul': { names: ['out'], build: ({ numpy }) => (a, b) => [numpy.matmul(a, b)] },
-  'attention-forward': { names: ['out'], build: ({ nn }) => (q, k, v) => [nn.dotProductAttention(q, k, v, { isCausal: true })] },
+  matmul: {
+    names: ['out'],
+    build:
+      ({ numpy }) =>
+      (a, b) => [numpy.matmul(a, b)],
+  },
+  'attention-forward': {
+    names: ['out'],
+    build:
+      ({ nn }) =>
+      (q, k, v) => [nn.dotProductAttention(q, k, v, { isCausal: true })],
+  },
   'attention-forward-backward': {
     names: ['out', 'dQ', 'dK', 'dV'],
-    build: ({ nn, vjp }) => (q, k, v, dOut) => {
-      const [out, pullBack] = vjp((...x: JaxArray[]) => nn.dotProductAttention(x[0], x[1], x[2], { isCausal: true }), [q, k, v]);
-      const gradients = pullBack(dOut) as JaxArray[];
-      pullBack.dispose();
-      return [out, ...gradients];
-    },
+    build:
+      ({ nn, vjp }) =>
+      (q, k, v, dOut) => {
+        const [out, pullBack] = vjp(
+          (...x: JaxArray[]) => nn.dotProductAttention(x[0], x[1], x[2], { isCausal: true }),
+          [q, k, v],
+        );
+        const gradients = pullBack(dOut) as JaxArray[];
+        pullBack.dispose();
+        return [out, ...gradients];
+      },
   },
   'cross-entropy': {
     names: ['loss', 'dLogits'],
-    build: (jax, { R, V }) => (logits, targets) => {
-      const [loss, gradient] = jax.valueAndGrad((x: JaxArray) => meanLoss(jax, x, targets, R, V))(logits);
-      return [loss, gradient as JaxArray];
-    },
+    build:
+      (jax, { R, V }) =>
+      (logits, targets) => {
+        const [loss, gradient] = jax.valueAndGrad((x: JaxArray) => meanLoss(jax, x, targets, R, V))(logits);
+        return [loss, gradient as JaxArray];
+      },
   },
   'linear-cross-entropy': {
     names: ['loss', 'dX', 'dW'],
-    build: (jax, { R, V }) => (x, w, targets) => {
-      const [loss, gradients] = jax.valueAndGrad((a: JaxArray, b: JaxArray) => meanLoss(jax, jax.numpy.matmul(a, jax.numpy.transpose(b)), targets, R, V), { argnums: [0, 1] })(x, w);
-      return [loss, ...gradients as JaxArray[]];
-    },
+    build:
+      (jax, { R, V }) =>
+      (x, w, targets) => {
+        const [loss, gradients] = jax.valueAndGrad(
+          (a: JaxArray, b: JaxArray) => meanLoss(jax, jax.numpy.matmul(a, jax.numpy.transpose(b)), targets, R, V),
+          { argnums: [0, 1] },
+        )(x, w);
+        return [loss, ...(gradients as JaxArray[])];
+      },
   },
-  'adamw': {
+  adamw: {
     names: ['param', 'm', 'v'],
-    build: ({ numpy }) => (param, grad, m, v, hyper) => {
-      hyper.dispose();
-      const { lr, beta1, beta2, eps, weightDecay, rest1, rest2 } = ADAMW;
-      const mean = m.mul(beta1).add(grad.ref.mul(rest1));
-      const square = v.mul(beta2).add(grad.ref.mul(grad).mul(rest2));
-      const step = mean.ref.mul(lr / rest1).div(numpy.sqrt(square.ref.mul(1 / rest2)).add(eps));
-      return [param.mul(1 - lr * weightDecay).sub(step), mean, square];
-    },
+    build:
+      ({ numpy }) =>
+      (param, grad, m, v, hyper) => {
+        hyper.dispose();
+        const { lr, beta1, beta2, eps, weightDecay, rest1, rest2 } = ADAMW;
+        const mean = m.mul(beta1).add(grad.ref.mul(rest1));
+        const square = v.mul(beta2).add(grad.ref.mul(grad).mul(rest2));
+        const step = mean.ref.mul(lr / rest1).div(numpy.sqrt(square.ref.mul(1 / rest2)).add(eps));
+        return [param.mul(1 - lr * weightDecay).sub(step), mean, square];
+      },
   },
 };
 
@@ -115,7 +150,10 @@ export const peer: Peer = {
   library: 'jax-js',
   async open(loaders) {
     const jax = await openJax(loaders);
-    const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [name, async (problem) => runnerOf(jax, problem, compute)]);
+    const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [
+      name,
+      async (problem) => runnerOf(jax, problem, compute),
+    ]);
     const step: PeerWorkload = async (problem) => {
       const { config, prepared } = stepOf(problem);
       return runnerOfSteps(await jaxRunner(jax, config, prepared));

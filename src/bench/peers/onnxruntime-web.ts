@@ -1,5 +1,6 @@
-// ONNX Runtime Web on its WebGPU provider: one small graph per workload, inputs and outputs in GPU buffers that live as long as the runner. It has no
-// gradients. Attention is Microsoft's MultiHeadAttention: the Attention of opset 23 is not on the WebGPU provider and would silently run on the CPU.
+// ONNX Runtime Web on its WebGPU provider: one small graph per workload, inputs and outputs in GPU buffers that live as
+// long as the runner. It has no gradients. Attention is Microsoft's MultiHeadAttention: the Attention of opset 23 is
+// not on the WebGPU provider and would silently run on the CPU.
 
 import type * as ortweb from 'onnxruntime-web/webgpu';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -27,31 +28,54 @@ interface Plan {
 function adamwGraph(inputs: Readonly<Record<string, Shape>>, { N }: Dims): OnnxGraph {
   const { lr, beta1, beta2, eps, weightDecay, rest1, rest2 } = ADAMW;
   const nodes: OnnxNode[] = [];
-  const make = (op: string, out: string, ...from: string[]): string => { nodes.push({ op, inputs: from, outputs: [out] }); return out; };
+  const make = (op: string, out: string, ...from: string[]): string => {
+    nodes.push({ op, inputs: from, outputs: [out] });
+    return out;
+  };
   const mean = make('Add', 'mean', make('Mul', 'm1', 'm', 'beta1'), make('Mul', 'g1', 'grad', 'rest1'));
-  const square = make('Add', 'square', make('Mul', 'v1', 'v', 'beta2'), make('Mul', 'g3', make('Mul', 'g2', 'grad', 'grad'), 'rest2'));
-  const step = make('Div', 'step', make('Mul', 'm2', mean, 'rate'), make('Add', 'root1', make('Sqrt', 'root', make('Mul', 'v2', square, 'scale2')), 'eps'));
+  const square = make(
+    'Add',
+    'square',
+    make('Mul', 'v1', 'v', 'beta2'),
+    make('Mul', 'g3', make('Mul', 'g2', 'grad', 'grad'), 'rest2'),
+  );
+  const step = make(
+    'Div',
+    'step',
+    make('Mul', 'm2', mean, 'rate'),
+    make('Add', 'root1', make('Sqrt', 'root', make('Mul', 'v2', square, 'scale2')), 'eps'),
+  );
   make('Sub', 'updated', make('Mul', 'kept', 'param', 'decay'), step);
   const { param, grad, m, v } = inputs;
   return {
-    nodes, inputs: { param, grad, m, v }, outputs: { updated: [N], mean: [N], square: [N] },
+    nodes,
+    inputs: { param, grad, m, v },
+    outputs: { updated: [N], mean: [N], square: [N] },
     scalars: { beta1, beta2, rest1, rest2, eps, rate: lr / rest1, scale2: 1 / rest2, decay: 1 - lr * weightDecay },
   };
 }
 
 const plans: Readonly<Record<string, Plan>> = {
-  'matmul': {
-    graph: (inputs, { B, M, N }) => ({ nodes: [{ op: 'MatMul', inputs: ['a', 'b'], outputs: ['out'] }], inputs, outputs: { out: B > 1 ? [B, M, N] : [M, N] } }),
+  matmul: {
+    graph: (inputs, { B, M, N }) => ({
+      nodes: [{ op: 'MatMul', inputs: ['a', 'b'], outputs: ['out'] }],
+      inputs,
+      outputs: { out: B > 1 ? [B, M, N] : [M, N] },
+    }),
   },
   'attention-forward': {
     byPosition: true,
     graph: (_inputs, { H, T, D }) => {
       const shape = [1, T, H * D];
       const attributes = { num_heads: H, unidirectional: 1 };
-      return { nodes: [{ op: 'MultiHeadAttention', domain: MICROSOFT, inputs: ['q', 'k', 'v'], outputs: ['out'], attributes }], inputs: { q: shape, k: shape, v: shape }, outputs: { out: shape } };
+      return {
+        nodes: [{ op: 'MultiHeadAttention', domain: MICROSOFT, inputs: ['q', 'k', 'v'], outputs: ['out'], attributes }],
+        inputs: { q: shape, k: shape, v: shape },
+        outputs: { out: shape },
+      };
     },
   },
-  'adamw': { graph: adamwGraph },
+  adamw: { graph: adamwGraph },
 };
 
 /** Outputs that are called otherwise in the graph, where an input has the name. */
@@ -60,10 +84,20 @@ const RENAMED: Readonly<Record<string, string>> = { updated: 'param', mean: 'm',
 const count = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
 
 async function runnerOf(ort: Ort, problem: Problem, { graph: make, byPosition = false }: Plan): Promise<Runner> {
-  const { dims: { H, T, D }, inputs } = problem;
-  const graph = make(Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])), problem.dims);
-  const session = await ort.InferenceSession.create(onnxModel(graph), { executionProviders: ['webgpu'], preferredOutputLocation: 'gpu-buffer', logSeverityLevel: 3 });
-  const device = await ort.env.webgpu.device as GPUDevice;
+  const {
+    dims: { H, T, D },
+    inputs,
+  } = problem;
+  const graph = make(
+    Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])),
+    problem.dims,
+  );
+  const session = await ort.InferenceSession.create(onnxModel(graph), {
+    executionProviders: ['webgpu'],
+    preferredOutputLocation: 'gpu-buffer',
+    logSeverityLevel: 3,
+  });
+  const device = (await ort.env.webgpu.device) as GPUDevice;
   const meter = meterMemory(device);
   const buffers: GPUBuffer[] = [];
   const tensor = (shape: Shape, data?: Float32Array<ArrayBuffer>): { buffer: GPUBuffer; tensor: ortweb.Tensor } => {
@@ -73,14 +107,18 @@ async function runnerOf(ort: Ort, problem: Problem, { graph: make, byPosition = 
     if (data) device.queue.writeBuffer(buffer, 0, data);
     return { buffer, tensor: ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims: shape }) };
   };
-  const feeds = Object.fromEntries(Object.entries(graph.inputs).map(([name, shape]) => {
-    const data = inputs[name].data as Float32Array<ArrayBuffer>;
-    return [name, tensor(shape, byPosition ? swapHeads(data, H, T, D) : data).tensor];
-  }));
+  const feeds = Object.fromEntries(
+    Object.entries(graph.inputs).map(([name, shape]) => {
+      const data = inputs[name].data as Float32Array<ArrayBuffer>;
+      return [name, tensor(shape, byPosition ? swapHeads(data, H, T, D) : data).tensor];
+    }),
+  );
   const made = Object.entries(graph.outputs).map(([name, shape]) => ({ name, shape, ...tensor(shape) }));
   const fetches = Object.fromEntries(made.map((one) => [one.name, one.tensor]));
   return {
-    get peakBytes() { return meter.peakBytes; },
+    get peakBytes() {
+      return meter.peakBytes;
+    },
     async run(times) {
       for (let i = 0; i < times; i++) await session.run(feeds, fetches);
       await device.queue.onSubmittedWorkDone();
@@ -117,14 +155,21 @@ const NO_GRADIENTS = 'onnxruntime-web runs inference graphs and has no gradients
 export const peer: Peer = {
   library: 'onnxruntime-web',
   async open(loaders: Loaders) {
-    const ort = await (loaders['onnxruntime-web']?.() as Promise<Ort> | undefined ?? import('onnxruntime-web/webgpu'));
-    if (typeof navigator === 'undefined' || !navigator.gpu) throw new NoDeviceError('onnxruntime-web: there is no WebGPU here');
+    const ort = await ((loaders['onnxruntime-web']?.() as Promise<Ort> | undefined) ??
+      import('onnxruntime-web/webgpu'));
+    if (typeof navigator === 'undefined' || !navigator.gpu)
+      throw new NoDeviceError('onnxruntime-web: there is no WebGPU here');
     ort.env.wasm.numThreads = 1;
     // The adapter that the others ask for.
     ort.env.webgpu.powerPreference = 'high-performance';
     ort.env.logLevel = 'error';
-    const composed = Object.entries(plans).map(([name, plan]): [string, PeerWorkload] => [name, (problem) => runnerOf(ort, problem, plan)]);
-    const lacking = ['attention-forward-backward', 'cross-entropy', 'linear-cross-entropy', 'gpt-step'].map((name): [string, string] => [name, NO_GRADIENTS]);
+    const composed = Object.entries(plans).map(([name, plan]): [string, PeerWorkload] => [
+      name,
+      (problem) => runnerOf(ort, problem, plan),
+    ]);
+    const lacking = ['attention-forward-backward', 'cross-entropy', 'linear-cross-entropy', 'gpt-step'].map(
+      (name): [string, string] => [name, NO_GRADIENTS],
+    );
     return { workloads: Object.fromEntries([...composed, ...lacking]) };
   },
 };

@@ -1,5 +1,6 @@
-// TensorFlow.js on its WebGPU backend, written as its users would: composed ops, gradients by tf.grads, tf.train.adam. A run ends when the queue is
-// done: the open compute pass must be ended before the queue is submitted, or the commands are invalid and look a thousand times as fast.
+// TensorFlow.js on its WebGPU backend, written as its users would: composed ops, gradients by tf.grads, tf.train.adam.
+// A run ends when the queue is done: the open compute pass must be ended before the queue is submitted, or the commands
+// are invalid and look a thousand times as fast.
 
 import type * as tfjs from '@tensorflow/tfjs-core';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -16,11 +17,17 @@ type Tensor = tfjs.Tensor;
 type Named = Readonly<Record<string, Tensor>>;
 type Compute = (tf: TensorFlow, inputs: Named, dims: Dims) => Record<string, Tensor>;
 
-interface Backend { readonly device: GPUDevice; readonly commandEncoder: GPUCommandEncoder | null; endComputePassEncoder(): void; submitQueue(): void }
+interface Backend {
+  readonly device: GPUDevice;
+  readonly commandEncoder: GPUCommandEncoder | null;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+}
 
 /** Loads it unless the caller knows better; throws NoDeviceError where its WebGPU backend does not start. */
 export async function openTensorFlow(loaders: Loaders): Promise<TensorFlow> {
-  const tf = await (loaders['tfjs']?.() as Promise<TensorFlow> | undefined ?? import('../load/tfjs.ts').then((module) => module.loadTensorFlow()));
+  const tf = await ((loaders['tfjs']?.() as Promise<TensorFlow> | undefined) ??
+    import('../load/tfjs.ts').then((module) => module.loadTensorFlow()));
   if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('tfjs: its backend webgpu does not start here');
   return tf;
 }
@@ -34,16 +41,29 @@ async function finish(tf: TensorFlow): Promise<void> {
 }
 
 function upload(tf: TensorFlow, { inputs }: Problem): Named {
-  return Object.fromEntries(Object.entries(inputs).map(([name, { data, shape }]) => [name, tf.tensor(data, [...shape], data instanceof Int32Array ? 'int32' : 'float32')]));
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, { data, shape }]) => [
+      name,
+      tf.tensor(data, [...shape], data instanceof Int32Array ? 'int32' : 'float32'),
+    ]),
+  );
 }
 
 function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
   const meter = meterMemory((tf.backend() as unknown as Backend).device);
-  const inputs = { ...upload(tf, problem), ...(problem.workload.startsWith('attention') ? { mask: causalMask(tf, problem.dims) } : {}) };
+  const inputs = {
+    ...upload(tf, problem),
+    ...(problem.workload.startsWith('attention') ? { mask: causalMask(tf, problem.dims) } : {}),
+  };
   let outputs: Record<string, Tensor> = {};
-  const drop = (): void => { for (const tensor of Object.values(outputs)) tensor.dispose(); outputs = {}; };
+  const drop = (): void => {
+    for (const tensor of Object.values(outputs)) tensor.dispose();
+    outputs = {};
+  };
   return {
-    get peakBytes() { return meter.peakBytes; },
+    get peakBytes() {
+      return meter.peakBytes;
+    },
     async run(times) {
       for (let i = 0; i < times; i++) {
         drop();
@@ -52,7 +72,9 @@ function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
       await finish(tf);
     },
     async read() {
-      const entries = await Promise.all(Object.entries(outputs).map(async ([name, tensor]) => [name, await tensor.data()] as const));
+      const entries = await Promise.all(
+        Object.entries(outputs).map(async ([name, tensor]) => [name, await tensor.data()] as const),
+      );
       return Object.fromEntries(entries) as Record<string, TypedArray>;
     },
     dispose() {
@@ -71,16 +93,26 @@ function attend(tf: TensorFlow, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, D
 
 /** Zero where query i sees key j, otherwise as good as minus infinity; [T, T]. */
 function causalMask(tf: TensorFlow, { T }: Dims): Tensor {
-  return tf.tensor2d(Float32Array.from({ length: T * T }, (_, at) => (at % T > Math.floor(at / T) ? MASKED : 0)), [T, T]);
+  return tf.tensor2d(
+    Float32Array.from({ length: T * T }, (_, at) => (at % T > Math.floor(at / T) ? MASKED : 0)),
+    [T, T],
+  );
 }
 
-const loss = (tf: TensorFlow, targets: Tensor, logits: Tensor, V: number): tfjs.Scalar => tf.losses.softmaxCrossEntropy(tf.oneHot(targets as tfjs.Tensor1D, V), logits) as tfjs.Scalar;
+const loss = (tf: TensorFlow, targets: Tensor, logits: Tensor, V: number): tfjs.Scalar =>
+  tf.losses.softmaxCrossEntropy(tf.oneHot(targets as tfjs.Tensor1D, V), logits) as tfjs.Scalar;
 
 const computes: Readonly<Record<string, Compute>> = {
-  'matmul': (tf, { a, b }) => ({ out: tf.matMul(a, b) }),
+  matmul: (tf, { a, b }) => ({ out: tf.matMul(a, b) }),
   'attention-forward': (tf, { q, k, v, mask }, { D }) => ({ out: attend(tf, q, k, v, mask, D) }),
   'attention-forward-backward': (tf, { q, k, v, dOut, mask }, { D }) => {
-    const { value, grads: [dQ, dK, dV] } = tf.valueAndGrads((...x) => attend(tf, x[0] as Tensor, x[1] as Tensor, x[2] as Tensor, mask, D))([q, k, v], dOut);
+    const {
+      value,
+      grads: [dQ, dK, dV],
+    } = tf.valueAndGrads((...x) => attend(tf, x[0] as Tensor, x[1] as Tensor, x[2] as Tensor, mask, D))(
+      [q, k, v],
+      dOut,
+    );
     return { out: value, dQ, dK, dV };
   },
   'cross-entropy': (tf, { logits, targets }, { V }) => {
@@ -88,7 +120,12 @@ const computes: Readonly<Record<string, Compute>> = {
     return { loss: value, dLogits: grad };
   },
   'linear-cross-entropy': (tf, { x, w, targets }, { V }) => {
-    const { value, grads: [dX, dW] } = tf.valueAndGrads((...given) => loss(tf, targets, tf.matMul(given[0] as Tensor, given[1] as Tensor, false, true), V))([x, w]);
+    const {
+      value,
+      grads: [dX, dW],
+    } = tf.valueAndGrads((...given) =>
+      loss(tf, targets, tf.matMul(given[0] as Tensor, given[1] as Tensor, false, true), V),
+    )([x, w]);
     return { loss: value, dX, dW };
   },
 };
@@ -109,7 +146,9 @@ async function adamRunner(tf: TensorFlow, { inputs }: Problem): Promise<Runner> 
       }
       await finish(tf);
     },
-    async read() { return { param: await variable.data() as Float32Array<ArrayBuffer> }; },
+    async read() {
+      return { param: (await variable.data()) as Float32Array<ArrayBuffer> };
+    },
     dispose() {
       for (const one of [variable, grad, optimizer]) one.dispose();
     },
@@ -120,11 +159,14 @@ export const peer: Peer = {
   library: 'tfjs',
   async open(loaders) {
     const tf = await openTensorFlow(loaders);
-    const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [name, async (problem) => runnerOf(tf, problem, compute)]);
+    const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [
+      name,
+      async (problem) => runnerOf(tf, problem, compute),
+    ]);
     return {
       workloads: {
         ...Object.fromEntries(composed),
-        'adamw': (problem) => adamRunner(tf, problem),
+        adamw: (problem) => adamRunner(tf, problem),
         async 'gpt-step'(problem) {
           const { config, prepared } = stepOf(problem);
           return runnerOfSteps(await tfjsRunner(tf, config, prepared));

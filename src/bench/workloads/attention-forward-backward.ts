@@ -11,8 +11,12 @@ import type { Workload } from '../problem.ts';
 const name = 'attention-forward-backward';
 
 export const workload: Workload = {
-  name, about: 'causal attention and its gradients, heads x T x head size',
-  shapes: [{ dims: { H: 6, T: 256, D: 64 }, scope: 'quick' }, { dims: { H: 6, T: 1024, D: 64 }, scope: 'default' }],
+  name,
+  about: 'causal attention and its gradients, heads x T x head size',
+  shapes: [
+    { dims: { H: 6, T: 256, D: 64 }, scope: 'quick' },
+    { dims: { H: 6, T: 1024, D: 64 }, scope: 'default' },
+  ],
   problem: (dims) => attentionProblem(name, dims, true),
   prepare(device, problem) {
     const { H, T, D } = problem.dims;
@@ -24,11 +28,20 @@ export const workload: Workload = {
       scratch: { out: n, lse: H * T, delta: H * T, dQ: n, dKV: 2 * n },
       launches: [
         { kernel: attention, params, io: { q: 'q', k: 'k', v: 'v', out: 'out', lse: 'lse' } },
-        { kernel: attentionDelta, params: { B, HQ, TQ, DV, O_OFF, O_B, O_H, O_T }, io: { out: 'out', dOut: 'dOut', delta: 'delta' } },
+        {
+          kernel: attentionDelta,
+          params: { B, HQ, TQ, DV, O_OFF, O_B, O_H, O_T },
+          io: { out: 'out', dOut: 'dOut', delta: 'delta' },
+        },
         { kernel: attentionBackwardQuery, params: { ...params, ACCUMULATE: 0 }, io: { ...io, dQ: 'dQ' } },
         { kernel: attentionBackwardKeyValue, params: denseKeyValue(params), io: { ...io, dKV: 'dKV' } },
       ],
-      outputs: { out: 'out', dQ: 'dQ', dK: { tensor: 'dKV', from: 0, length: n }, dV: { tensor: 'dKV', from: n, length: n } },
+      outputs: {
+        out: 'out',
+        dQ: 'dQ',
+        dK: { tensor: 'dKV', from: 0, length: n },
+        dV: { tensor: 'dKV', from: n, length: n },
+      },
     });
   },
 };

@@ -8,14 +8,25 @@ import type { Workload } from '../problem.ts';
 const name = 'attention-forward';
 
 export const workload: Workload = {
-  name, about: 'causal attention, heads x T x head size',
-  shapes: [{ dims: { H: 6, T: 256, D: 64 }, scope: 'quick' }, { dims: { H: 6, T: 1024, D: 64 }, scope: 'default' }],
+  name,
+  about: 'causal attention, heads x T x head size',
+  shapes: [
+    { dims: { H: 6, T: 256, D: 64 }, scope: 'quick' },
+    { dims: { H: 6, T: 1024, D: 64 }, scope: 'default' },
+  ],
   problem: (dims) => attentionProblem(name, dims, false),
   prepare(device, problem) {
     const { H, T, D } = problem.dims;
     return launchRunner(device, problem, {
-      scratch: { out: H * T * D, lse: H * T }, outputs: { out: 'out' },
-      launches: [{ kernel: attention, params: denseAttention({ HQ: H, TQ: T, D, CAUSAL: 1 }), io: { q: 'q', k: 'k', v: 'v', out: 'out', lse: 'lse' } }],
+      scratch: { out: H * T * D, lse: H * T },
+      outputs: { out: 'out' },
+      launches: [
+        {
+          kernel: attention,
+          params: denseAttention({ HQ: H, TQ: T, D, CAUSAL: 1 }),
+          io: { q: 'q', k: 'k', v: 'v', out: 'out', lse: 'lse' },
+        },
+      ],
     });
   },
 };

@@ -1,11 +1,13 @@
-// A whole training step of GPT-2 (forward, backward, AdamW without clipping) as the trainer runs it, one readback of the loss included.
+// A whole training step of GPT-2 (forward, backward, AdamW without clipping) as the trainer runs it, one readback of
+// the loss included.
 
 import { stepOf, stepProblem, runnerOfSteps } from '../gpt2/step-problem.ts';
 import { tabmeshStepRunner } from '../gpt2/step.ts';
 import type { Workload } from '../problem.ts';
 
 export const workload: Workload = {
-  name: 'gpt-step', about: 'training step of GPT-2: layers, hidden, heads, context, batch, vocabulary',
+  name: 'gpt-step',
+  about: 'training step of GPT-2: layers, hidden, heads, context, batch, vocabulary',
   shapes: [
     { dims: { L: 2, D: 64, H: 4, T: 64, B: 4, V: 256 }, scope: 'quick' },
     { dims: { L: 4, D: 128, H: 4, T: 128, B: 4, V: 256 }, scope: 'default' },

@@ -1,5 +1,6 @@
-// The projection onto the vocabulary with its loss, as one op: logits = x W^T, mean softmax cross-entropy, gradients by x and W. tabmesh walks the
-// vocabulary in chunks and keeps no whole logits; `peakBytes` shows it. x [R, D], W [V, D]; 6 R D V flops are credited to everybody.
+// The projection onto the vocabulary with its loss, as one op: logits = x W^T, mean softmax cross-entropy, gradients by
+// x and W. tabmesh walks the vocabulary in chunks and keeps no whole logits; `peakBytes` shows it. x [R, D], W [V, D];
+// 6 R D V flops are credited to everybody.
 
 import { reduceSum } from '../../../shaders/reduce-sum.ts';
 import { linearCrossEntropy } from '../../ops/cross-entropy.ts';
@@ -23,14 +24,22 @@ function problem(dims: Dims): Problem {
   const targets = indices(`head targets ${shape}`, R, V);
   let samples: Record<string, Sample> | undefined;
   return {
-    workload: 'linear-cross-entropy', shape, dims, inputs: { x, w, targets },
+    workload: 'linear-cross-entropy',
+    shape,
+    dims,
+    inputs: { x, w, targets },
     cost: { flops: 6 * R * D * V, bytes: 4 * (2 * V * D + 2 * R * D) },
-    check: (outputs) => verify(samples ??= expected(x.data, w.data, targets.data, dims), outputs),
+    check: (outputs) => verify((samples ??= expected(x.data, w.data, targets.data, dims)), outputs),
   };
 }
 
 /** The loss from all logits; dX of two rows and dW of sampled rows of W in f64. One pass over R V D products. */
-function expected(x: ArrayLike<number>, w: ArrayLike<number>, targets: Int32Array, { R, D, V }: Dims): Record<string, Sample> {
+function expected(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  targets: Int32Array,
+  { R, D, V }: Dims,
+): Record<string, Sample> {
   const logit = (r: number, v: number): number => {
     let sum = 0;
     for (let d = 0, i = r * D, j = v * D; d < D; d++) sum += x[i + d] * w[j + d];
@@ -38,25 +47,44 @@ function expected(x: ArrayLike<number>, w: ArrayLike<number>, targets: Int32Arra
   };
   const kept = [0, R - 1];
   const rowsKept = new Map<number, Float64Array>();
-  const { lse, loss } = rowStatistics((r) => {
-    const row = Float64Array.from({ length: V }, (_, v) => logit(r, v));
-    if (kept.includes(r)) rowsKept.set(r, row);
-    return row;
-  }, targets, R, V);
-  const gradient = (r: number, v: number, value: number): number => (Math.exp(value - lse[r]) - (v === targets[r] ? 1 : 0)) / R;
-  const dX = [...rowsKept].flatMap(([r, row]) => places(`dX ${r}`, D, 16).map((d): [number, number] => {
-    let sum = 0;
-    for (let v = 0; v < V; v++) sum += gradient(r, v, row[v]) * w[v * D + d];
-    return [r * D + d, sum];
-  }));
+  const { lse, loss } = rowStatistics(
+    (r) => {
+      const row = Float64Array.from({ length: V }, (_, v) => logit(r, v));
+      if (kept.includes(r)) rowsKept.set(r, row);
+      return row;
+    },
+    targets,
+    R,
+    V,
+  );
+  const gradient = (r: number, v: number, value: number): number =>
+    (Math.exp(value - lse[r]) - (v === targets[r] ? 1 : 0)) / R;
+  const dX = [...rowsKept].flatMap(([r, row]) =>
+    places(`dX ${r}`, D, 16).map((d): [number, number] => {
+      let sum = 0;
+      for (let v = 0; v < V; v++) sum += gradient(r, v, row[v]) * w[v * D + d];
+      return [r * D + d, sum];
+    }),
+  );
   // Rows of W that are a target have the large gradients.
   const chosen = [...new Set([...Array.from(targets.slice(0, 4)), ...places('dW', V, 12)])];
   const dW = chosen.flatMap((v) => {
     const column = Float64Array.from({ length: R }, (_, r) => gradient(r, v, logit(r, v)));
-    return places(`dW ${v}`, D, 8).map((d): [number, number] => [v * D + d, column.reduce((sum, g, r) => sum + g * x[r * D + d], 0)]);
+    return places(`dW ${v}`, D, 8).map((d): [number, number] => [
+      v * D + d,
+      column.reduce((sum, g, r) => sum + g * x[r * D + d], 0),
+    ]);
   });
-  const sample = (length: number, pairs: readonly [number, number][]): Sample => ({ length, at: pairs.map(([at]) => at), expected: pairs.map(([, value]) => value) });
-  return { loss: { length: 1, at: [0], expected: [loss], tolerance: LOSS_TOLERANCE }, dX: sample(R * D, dX), dW: sample(V * D, dW) };
+  const sample = (length: number, pairs: readonly [number, number][]): Sample => ({
+    length,
+    at: pairs.map(([at]) => at),
+    expected: pairs.map(([, value]) => value),
+  });
+  return {
+    loss: { length: 1, at: [0], expected: [loss], tolerance: LOSS_TOLERANCE },
+    dX: sample(R * D, dX),
+    dW: sample(V * D, dW),
+  };
 }
 
 async function prepare(device: Device, { dims, inputs }: Problem): Promise<Runner> {
@@ -69,9 +97,19 @@ async function prepare(device: Device, { dims, inputs }: Problem): Promise<Runne
     for (const buffer of buffers) device.free(buffer);
   };
   try {
-    const [weight, grad] = buffers.map((buffer): Tensor => ({ shape: [V, D], dtype: 'f32', label: buffer.label, offset: 0, storage: { kind: 'fixed', buffer } }));
+    const [weight, grad] = buffers.map((buffer): Tensor => ({
+      shape: [V, D],
+      dtype: 'f32',
+      label: buffer.label,
+      offset: 0,
+      storage: { kind: 'fixed', buffer },
+    }));
     const w: Param = { ...weight, name: 'w', grad };
-    const [x, targets, scale] = [program.tensor([R, D], 'f32', 'x'), program.tensor([R], 'i32', 'targets'), program.tensor([R], 'f32', 'scale')];
+    const [x, targets, scale] = [
+      program.tensor([R, D], 'f32', 'x'),
+      program.tensor([R], 'i32', 'targets'),
+      program.tensor([R], 'f32', 'scale'),
+    ];
     const r = program.recorder('step');
     const attrs = { vStart: 0, vocab: V };
     const { out, saved } = linearCrossEntropy.forward(r, { x, targets }, { w }, attrs);
@@ -103,7 +141,12 @@ async function prepare(device: Device, { dims, inputs }: Problem): Promise<Runne
 }
 
 export const workload: Workload = {
-  name: 'linear-cross-entropy', about: 'projection, mean softmax cross-entropy and the gradients of both inputs, rows x hidden x vocabulary',
-  shapes: [{ dims: { R: 256, D: 384, V: 8192 }, scope: 'quick' }, { dims: { R: 256, D: 384, V: 50304 }, scope: 'default' }],
-  problem, prepare,
+  name: 'linear-cross-entropy',
+  about: 'projection, mean softmax cross-entropy and the gradients of both inputs, rows x hidden x vocabulary',
+  shapes: [
+    { dims: { R: 256, D: 384, V: 8192 }, scope: 'quick' },
+    { dims: { R: 256, D: 384, V: 50304 }, scope: 'default' },
+  ],
+  problem,
+  prepare,
 };

@@ -25,13 +25,18 @@ function problem(dims: Dims): Problem {
   };
   let samples: Record<string, Sample> | undefined;
   return {
-    workload: 'matmul', shape, dims, inputs: { a, b }, cost: { flops: 2 * B * M * K * N, bytes: 4 * B * (M * K + K * N + M * N) },
-    check: (outputs) => verify(samples ??= { out: sampled(shape, B * M * N, value) }, outputs),
+    workload: 'matmul',
+    shape,
+    dims,
+    inputs: { a, b },
+    cost: { flops: 2 * B * M * K * N, bytes: 4 * B * (M * K + K * N + M * N) },
+    check: (outputs) => verify((samples ??= { out: sampled(shape, B * M * N, value) }), outputs),
   };
 }
 
 export const workload: Workload = {
-  name: 'matmul', about: 'product of two f32 matrices, M x K x N',
+  name: 'matmul',
+  about: 'product of two f32 matrices, M x K x N',
   shapes: [
     { dims: { B: 1, M: 257, K: 385, N: 129 }, scope: 'default' },
     { dims: { B: 1, M: 1, K: 4096, N: 512 }, scope: 'default' },
@@ -47,10 +52,23 @@ export const workload: Workload = {
   prepare(device, made) {
     const { B, M, K, N } = made.dims;
     const params = {
-      BATCH: B, M, N, K, TRANS_A: 0, TRANS_B: 0, A_BATCH: B > 1 ? M * K : 0, B_BATCH: B > 1 ? K * N : 0, BIAS: 0, ACT: 0, RESIDUAL: 0, ACCUMULATE: 0, SCALE: 1,
+      BATCH: B,
+      M,
+      N,
+      K,
+      TRANS_A: 0,
+      TRANS_B: 0,
+      A_BATCH: B > 1 ? M * K : 0,
+      B_BATCH: B > 1 ? K * N : 0,
+      BIAS: 0,
+      ACT: 0,
+      RESIDUAL: 0,
+      ACCUMULATE: 0,
+      SCALE: 1,
     };
     return launchRunner(device, made, {
-      scratch: { out: B * M * N }, outputs: { out: 'out' },
+      scratch: { out: B * M * N },
+      outputs: { out: 'out' },
       launches: [{ kernel: matmul, params, io: { a: 'a', b: 'b', bias: 'a', residual: 'a', out: 'out' } }],
     });
   },

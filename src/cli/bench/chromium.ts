@@ -1,4 +1,5 @@
-// Runs a bench in the empty page of the build (driven.html) in headless Chromium; the server of the pages gives it our modules and the training text.
+// Runs a bench in the empty page of the build (driven.html) in headless Chromium; the server of the pages gives it our
+// modules and the training text.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { MOBY_DICK_PATH } from '../../server/pages/moby-dick.ts';
@@ -15,24 +16,36 @@ export interface PageBench<K extends keyof Requests> {
 }
 
 /** Resolves to the bench's answer and the browser's version. */
-export async function benchInChromium<K extends keyof Requests>({ name, request, tuneMs, onStatus, signal }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
+export async function benchInChromium<K extends keyof Requests>({
+  name,
+  request,
+  tuneMs,
+  onStatus,
+  signal,
+}: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
   const { server, browser } = await openBoth(onStatus);
-  const stop = (): void => { void browser.close(); };
+  const stop = (): void => {
+    void browser.close();
+  };
   signal.addEventListener('abort', stop);
   try {
     if (signal.aborted) throw new AbortedError();
     const page = await browser.newPage();
     await page.exposeFunction('benchStatus', onStatus);
     await page.goto(`${server.url}driven.html`);
-    // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as words, which is all that is left of them.
-    const answer: { measured?: Answers[K]; error?: string } = await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
+    // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as
+    // words, which is all that is left of them.
+    const answer: { measured?: Answers[K]; error?: string } =
+      await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
       .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
     if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
     return { measured: answer.measured, browser: `Chromium ${browser.version()}` };
   } catch (error) {
     if (signal.aborted) throw new AbortedError();
     // What is left to say of a page that died: there is no more memory, or the GPU process took it along.
-    throw /crash|closed/i.test(String(error)) && !(error instanceof TabmeshError) ? new TabmeshError('the page of the bench crashed; a smaller --only or --quick may fit into memory') : error;
+    throw /crash|closed/i.test(String(error)) && !(error instanceof TabmeshError)
+      ? new TabmeshError('the page of the bench crashed; a smaller --only or --quick may fit into memory')
+      : error;
   } finally {
     signal.removeEventListener('abort', stop);
     await browser.close();

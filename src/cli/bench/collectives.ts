@@ -1,5 +1,5 @@
-// `tabmesh bench collectives`: the page collectives.html in headless Chromium, one tab per rank. The first tab is rank 0, runs the bench and reports; this process
-// only opens and watches them.
+// `tabmesh bench collectives`: the page collectives.html in headless Chromium, one tab per rank. The first tab is rank
+// 0, runs the bench and reports; this process only opens and watches them.
 
 import { writeFileSync } from 'node:fs';
 import type { Browser } from 'playwright-core';
@@ -23,7 +23,17 @@ export async function collectives(args: readonly string[], io: CommandIo): Promi
   const { tabs, sizes, only, peers, transport, rounds, tune, json } = options;
   if (!(tabs >= 2 && tabs <= MOST_TABS)) throw new ConfigError('--tabs', `expected 2 to ${MOST_TABS}, got ${tabs}`);
   if (!(tune >= 0 && tune <= 60)) throw new ConfigError('--tune', `expected 0 to 60 seconds, got ${tune}`);
-  const settings: CollectivesSettings = { tabs, sizes: parseSizes(sizes), only: selectable(only), peers: peers ? PEER_NAMES : [], transport: transportOf(transport, '--transport'), rounds, tuneMs: Math.round(1000 * tune), frames: false, meet: 'browser' };
+  const settings: CollectivesSettings = {
+    tabs,
+    sizes: parseSizes(sizes),
+    only: selectable(only),
+    peers: peers ? PEER_NAMES : [],
+    transport: transportOf(transport, '--transport'),
+    rounds,
+    tuneMs: Math.round(1000 * tune),
+    frames: false,
+    meet: 'browser',
+  };
   const { report, version } = await benchInTabs(settings, io);
   const whole: CollectivesReport = { ...report, browser: version };
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(whole, null, 2)}\n`);
@@ -37,10 +47,19 @@ export async function collectives(args: readonly string[], io: CommandIo): Promi
   return whole.results.some(({ library, wrong }) => library === 'tabmesh' && wrong > 0) ? 1 : 0;
 }
 
-/** Rejects with AbortedError on Ctrl-C, and with a sentence when the browser or a tab dies. `onBrowser`: for tests that kill it. */
-export async function benchInTabs(settings: CollectivesSettings, io: Pick<CommandIo, 'err' | 'signal'>, onBrowser: (browser: Browser) => void = () => undefined): Promise<{ readonly report: CollectivesReport; readonly version: string }> {
+/**
+ * Rejects with AbortedError on Ctrl-C, and with a sentence when the browser or a tab dies. `onBrowser`: for tests that
+ * kill it.
+ */
+export async function benchInTabs(
+  settings: CollectivesSettings,
+  io: Pick<CommandIo, 'err' | 'signal'>,
+  onBrowser: (browser: Browser) => void = () => undefined,
+): Promise<{ readonly report: CollectivesReport; readonly version: string }> {
   const { server, browser } = await openBoth(io.err);
-  const stop = (): void => { void browser.close(); };
+  const stop = (): void => {
+    void browser.close();
+  };
   io.signal.addEventListener('abort', stop, { once: true });
   try {
     if (io.signal.aborted) throw new AbortedError();
@@ -48,7 +67,9 @@ export async function benchInTabs(settings: CollectivesSettings, io: Pick<Comman
     return { report, version: `Chromium ${browser.version()}` };
   } catch (error) {
     if (io.signal.aborted) throw new AbortedError();
-    throw /has been closed|Target closed|crashed/i.test(String(error)) && !(error instanceof TabmeshError) ? new TabmeshError('the browser was closed before the bench had ended') : error;
+    throw /has been closed|Target closed|crashed/i.test(String(error)) && !(error instanceof TabmeshError)
+      ? new TabmeshError('the browser was closed before the bench had ended')
+      : error;
   } finally {
     io.signal.removeEventListener('abort', stop);
     await browser.close();
@@ -56,7 +77,13 @@ export async function benchInTabs(settings: CollectivesSettings, io: Pick<Comman
   }
 }
 
-async function watch(settings: CollectivesSettings, url: string, browser: Browser, io: Pick<CommandIo, 'err'>, onBrowser: (browser: Browser) => void): Promise<CollectivesReport> {
+async function watch(
+  settings: CollectivesSettings,
+  url: string,
+  browser: Browser,
+  io: Pick<CommandIo, 'err'>,
+  onBrowser: (browser: Browser) => void,
+): Promise<CollectivesReport> {
   // One context: its tabs share a BroadcastChannel.
   const context = await browser.newContext();
   return new Promise<CollectivesReport>((resolve, reject) => {
@@ -71,9 +98,14 @@ async function watch(settings: CollectivesSettings, url: string, browser: Browse
     const open = async (): Promise<void> => {
       for (let rank = settings.tabs - 1; rank >= 0; rank--) {
         const page = await context.newPage();
-        page.on('crash', () => reject(new TabmeshError('a tab of the bench crashed; smaller --sizes may fit into memory')));
+        page.on('crash', () =>
+          reject(new TabmeshError('a tab of the bench crashed; smaller --sizes may fit into memory')),
+        );
         page.on('pageerror', (error) => reject(new TabmeshError(`a tab of the bench failed: ${error.message}`)));
-        if (rank > 0) { await page.goto(`${url}collectives.html#join=${ROOM}`); continue; }
+        if (rank > 0) {
+          await page.goto(`${url}collectives.html#join=${ROOM}`);
+          continue;
+        }
         await page.exposeFunction('collectivesReport', take);
         await page.goto(`${url}collectives.html#${formatLink(settings, { start: true, room: ROOM })}`);
       }

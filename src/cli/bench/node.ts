@@ -16,12 +16,28 @@ export function describeNode(): string {
   return `Node ${process.versions.node}, webgpu ${version}`;
 }
 
-export async function benchInNode<K extends keyof Requests>(name: K, request: Requests[K], { tuneMs, onStatus, signal }: { readonly tuneMs: number | null; readonly onStatus: (text: string) => void; readonly signal: AbortSignal }): Promise<Answers[K]> {
-  const device = await localDevice('node', tuneMs === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs }));
+export async function benchInNode<K extends keyof Requests>(
+  name: K,
+  request: Requests[K],
+  {
+    tuneMs,
+    onStatus,
+    signal,
+  }: { readonly tuneMs: number | null; readonly onStatus: (text: string) => void; readonly signal: AbortSignal },
+): Promise<Answers[K]> {
+  const device = await localDevice(
+    'node',
+    tuneMs === null ? undefined : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs }),
+  );
   try {
     return await benches[name](request, {
-      device, loaders: nodeLoaders, text: async () => readMobyDick(), onStatus,
-      checkpoint: () => { if (signal.aborted) throw new AbortedError(); },
+      device,
+      loaders: nodeLoaders,
+      text: async () => readMobyDick(),
+      onStatus,
+      checkpoint: () => {
+        if (signal.aborted) throw new AbortedError();
+      },
     });
   } finally {
     device.destroy();

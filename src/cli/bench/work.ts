@@ -1,4 +1,5 @@
-// The benches by name, the same in a page and in Node: a request that is plain data in, an answer that is plain data out.
+// The benches by name, the same in a page and in Node: a request that is plain data in, an answer that is plain data
+// out.
 
 import { benchCases } from '../../bench/contract-cases.ts';
 import { stepPeers } from '../../bench/gpt2/step-peers.ts';
@@ -12,12 +13,25 @@ import type { WorkloadResult, Workloads } from '../../bench/run.ts';
 import type { Device } from '../../device/device.ts';
 
 export interface Requests {
-  readonly step: { readonly settings: readonly (readonly [string, unknown])[]; readonly rounds: number; readonly peers: boolean };
-  readonly workloads: { readonly only?: string; readonly rounds: number; readonly scope: Scope; readonly peers: boolean };
+  readonly step: {
+    readonly settings: readonly (readonly [string, unknown])[];
+    readonly rounds: number;
+    readonly peers: boolean;
+  };
+  readonly workloads: {
+    readonly only?: string;
+    readonly rounds: number;
+    readonly scope: Scope;
+    readonly peers: boolean;
+  };
   readonly cases: { readonly only?: string };
 }
 
-export interface Answers { readonly step: StepMeasured; readonly workloads: Workloads; readonly cases: Measured }
+export interface Answers {
+  readonly step: StepMeasured;
+  readonly workloads: Workloads;
+  readonly cases: Measured;
+}
 
 /** Where a bench runs. */
 export interface Place {
@@ -30,20 +44,44 @@ export interface Place {
   readonly checkpoint?: () => void;
 }
 
-export const benches: { readonly [K in keyof Requests]: (request: Requests[K], place: Place) => Promise<Answers[K]> } = {
-  async step({ settings, rounds, peers }, { device, loaders, text, checkpoint }) {
-    return benchStep({ device, config: stepConfig(settings), files: { text: await text() }, rounds, peers: peers ? stepPeers(loaders) : [], checkpoint });
-  },
-  async workloads({ only, peers, rounds, scope }, { device, loaders, onStatus, checkpoint }) {
-    onStatus('ceilings of the adapter');
-    const ceilings = await measureCeilings(device, checkpoint);
-    return benchWorkloads({ device, workloads: workloadsNamed(only), peers: peers ? PEERS : [], rounds, scope, loaders, ceilings, onStatus, checkpoint, onResults: (results) => { if (results.length) onStatus(resultsLine(results)); } });
-  },
-  cases: ({ only }, { device, onStatus, checkpoint }) => benchCases({ device, only, onStatus, checkpoint }),
-};
+export const benches: { readonly [K in keyof Requests]: (request: Requests[K], place: Place) => Promise<Answers[K]> } =
+  {
+    async step({ settings, rounds, peers }, { device, loaders, text, checkpoint }) {
+      return benchStep({
+        device,
+        config: stepConfig(settings),
+        files: { text: await text() },
+        rounds,
+        peers: peers ? stepPeers(loaders) : [],
+        checkpoint,
+      });
+    },
+    async workloads({ only, peers, rounds, scope }, { device, loaders, onStatus, checkpoint }) {
+      onStatus('ceilings of the adapter');
+      const ceilings = await measureCeilings(device, checkpoint);
+      return benchWorkloads({
+        device,
+        workloads: workloadsNamed(only),
+        peers: peers ? PEERS : [],
+        rounds,
+        scope,
+        loaders,
+        ceilings,
+        onStatus,
+        checkpoint,
+        onResults: (results) => {
+          if (results.length) onStatus(resultsLine(results));
+        },
+      });
+    },
+    cases: ({ only }, { device, onStatus, checkpoint }) => benchCases({ device, only, onStatus, checkpoint }),
+  };
 
 /** 'matmul 256x256x256: tabmesh 13.8 ms, jax-js 2.71x, tfjs 17.2x'. */
 function resultsLine(results: readonly WorkloadResult[]): string {
-  const parts = results.map(({ library, medianMs, ratio, correct }) => `${library} ${ratio === null ? `${medianMs.toPrecision(3)} ms` : `${ratio.toPrecision(3)}x`}${correct ? '' : ' (wrong)'}`);
+  const parts = results.map(
+    ({ library, medianMs, ratio, correct }) =>
+      `${library} ${ratio === null ? `${medianMs.toPrecision(3)} ms` : `${ratio.toPrecision(3)}x`}${correct ? '' : ' (wrong)'}`,
+  );
   return `${results[0].workload} ${results[0].shape}: ${parts.join(', ')}`;
 }

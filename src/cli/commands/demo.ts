@@ -1,5 +1,6 @@
-// `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC (and not the ports of one browser) through the embedded broker. Visible where there is a
-// display, headless otherwise. In a terminal it goes on serving until Ctrl-C; without one it ends with exit code 0 after the last step.
+// `npm run demo`: a GPT learns Moby Dick on four real tabs (dp=2 x pp=2), joined over WebRTC (and not the ports of one
+// browser) through the embedded broker. Visible where there is a display, headless otherwise. In a terminal it goes on
+// serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
 import { plainLines } from '../../base/plain-text.ts';
 import { AXES, worldSize } from '../../base/axis.ts';
@@ -17,7 +18,12 @@ import { ProgressLine } from '../progress-line.ts';
 
 const OPTIONS = {
   steps: { type: 'count', default: 120, about: 'steps to train' },
-  layout: { type: 'string', value: 'mesh', default: 'dp=2,pp=2', about: `mesh, one tab per rank; axes ${AXES.join(', ')}` },
+  layout: {
+    type: 'string',
+    value: 'mesh',
+    default: 'dp=2,pp=2',
+    about: `mesh, one tab per rank; axes ${AXES.join(', ')}`,
+  },
   model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset' },
   port: { type: 'count', default: 8080, about: 'port of the page' },
   headless: { type: 'flag', about: 'open no window, even where there is a display' },
@@ -27,7 +33,11 @@ const OPTIONS = {
 const MAX_SAMPLE = 20_000;
 
 function hasDisplay(): boolean {
-  return process.platform === 'darwin' || process.platform === 'win32' || Boolean(process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY']);
+  return (
+    process.platform === 'darwin' ||
+    process.platform === 'win32' ||
+    Boolean(process.env['DISPLAY'] || process.env['WAYLAND_DISPLAY'])
+  );
 }
 
 /** On the wanted port, or on a free one when it is taken. */
@@ -35,25 +45,47 @@ async function open(port: number, headless: boolean, io: CommandIo): ReturnType<
   try {
     return await openBoth(io.err, { port }, headless);
   } catch (error) {
-    if (!(error instanceof ServeError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRINUSE')) throw error;
+    if (!(error instanceof ServeError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRINUSE'))
+      throw error;
     io.err(`port ${port} is taken; using a free one`);
     return openBoth(io.err, {}, headless);
   }
 }
 
 export const command: Command = {
-  name: 'demo', trains: true,
+  name: 'demo',
+  trains: true,
   summary: 'trains a GPT on Moby Dick on four real browser tabs',
-  help: ['tabmesh demo: trains a GPT on Moby Dick on four real browser tabs', '', 'usage: tabmesh demo [options]', '', describeOptions(OPTIONS)].join('\n'),
+  help: [
+    'tabmesh demo: trains a GPT on Moby Dick on four real browser tabs',
+    '',
+    'usage: tabmesh demo [options]',
+    '',
+    describeOptions(OPTIONS),
+  ].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     const config = parseRunConfig([
-      ['model', options.model], ['layout', options.layout], ['steps', String(options.steps)], ['batch', '16'], ['microbatches', '4'],
-      ['lr', '0.004'], ['warmup', String(Math.min(10, options.steps))], ['decay', 'cosine'], ['minLr', '0.0004'], ['evalEvery', String(options.steps)], ['sampleEvery', String(options.steps)],
+      ['model', options.model],
+      ['layout', options.layout],
+      ['steps', String(options.steps)],
+      ['batch', '16'],
+      ['microbatches', '4'],
+      ['lr', '0.004'],
+      ['warmup', String(Math.min(10, options.steps))],
+      ['decay', 'cosine'],
+      ['minLr', '0.0004'],
+      ['evalEvery', String(options.steps)],
+      ['sampleEvery', String(options.steps)],
     ]);
     // Before anything is opened; the vocabulary does not matter.
-    checkLayout(presetConfig(config.model, 2), config.layout, { ...config, context: presetContext(config.model as PresetName) });
-    const stopped = new Promise<void>((resolve) => { io.signal.addEventListener('abort', () => resolve(), { once: true }); });
+    checkLayout(presetConfig(config.model, 2), config.layout, {
+      ...config,
+      context: presetContext(config.model as PresetName),
+    });
+    const stopped = new Promise<void>((resolve) => {
+      io.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
     const size = worldSize(config.layout);
     const { server, browser } = await open(portOf(options.port), options.headless || !hasDisplay(), io);
     try {
@@ -62,10 +94,22 @@ export const command: Command = {
       const sink = new ReportSink(size, run, show.take, (text) => show.note(text));
       io.out(`page ${server.url}`);
       show.note(`opening ${size} tabs`);
-      const { pages, roomUrl } = await openTabs({ server, run, browser, config, files: {}, mode: 'tabs', sampleTokens: 240, parts: () => ({ lane: 'webrtc' }), onReport: sink.take });
+      const { pages, roomUrl } = await openTabs({
+        server,
+        run,
+        browser,
+        config,
+        files: {},
+        mode: 'tabs',
+        sampleTokens: 240,
+        parts: () => ({ lane: 'webrtc' }),
+        onReport: sink.take,
+      });
       io.out(`watch or join: ${roomUrl}`);
       // After its step; before there is one, at once.
-      const ended = stopped.then(async () => { if (show.training) await Promise.all([stopTabs(pages), sink.finished]); });
+      const ended = stopped.then(async () => {
+        if (show.training) await Promise.all([stopTabs(pages), sink.finished]);
+      });
       await Promise.race([sink.finished, ended]);
       show.end();
       if (io.interactive && !io.signal.aborted) {
@@ -96,14 +140,19 @@ class DemoView {
   }
 
   /** A step was made. */
-  get training(): boolean { return this.#first !== undefined; }
+  get training(): boolean {
+    return this.#first !== undefined;
+  }
 
-  note(text: string): void { this.#progress.note(text); }
+  note(text: string): void {
+    this.#progress.note(text);
+  }
 
   readonly take = (rank: number, event: RankEvent): void => {
     if (event.kind === 'step') this.#step(event);
     else if (rank !== 0) return;
-    else if (event.kind === 'ready') this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
+    else if (event.kind === 'ready')
+      this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
     else if (event.kind === 'evaluation') this.note(describeEvaluation(event));
     else if (event.kind === 'sample') this.#sample = event.text;
     else if (event.kind === 'status') this.#progress.status(event.text);

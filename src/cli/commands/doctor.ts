@@ -1,4 +1,5 @@
-// `tabmesh doctor`: what this machine has to run tabs and kernels with, and what to install. Fails if something is missing, so scripts can ask.
+// `tabmesh doctor`: what this machine has to run tabs and kernels with, and what to install. Fails if something is
+// missing, so scripts can ask.
 
 import type { Command } from '../command.ts';
 import { TabmeshError } from '../../base/errors.ts';
@@ -11,7 +12,10 @@ import { describeOptions, parseOptions } from '../options.ts';
 import { findLavapipe, useVulkan } from '../machine/vulkan.ts';
 
 const OPTIONS = {
-  install: { type: 'flag', about: 'install Chromium and Firefox, and lavapipe and coturn into the cache folder (root on Debian only)' },
+  install: {
+    type: 'flag',
+    about: 'install Chromium and Firefox, and lavapipe and coturn into the cache folder (root on Debian only)',
+  },
 } as const;
 
 async function adapterLine(): Promise<string> {
@@ -34,8 +38,15 @@ function turnserverLine(install: boolean, say: (line: string) => void): string {
 export const command: Command = {
   name: 'doctor',
   summary: 'shows which browser and which GPU drivers this machine has',
-  help: ['tabmesh doctor: shows which browser and which GPU drivers this machine has', '', 'usage: tabmesh doctor [options]', '', describeOptions(OPTIONS), '',
-    'CHROME_PATH and FIREFOX_PATH name other browsers; TABMESH_VULKAN (system, swiftshader, lavapipe) chooses the driver under Node on Linux.'].join('\n'),
+  help: [
+    'tabmesh doctor: shows which browser and which GPU drivers this machine has',
+    '',
+    'usage: tabmesh doctor [options]',
+    '',
+    describeOptions(OPTIONS),
+    '',
+    'CHROME_PATH and FIREFOX_PATH name other browsers; TABMESH_VULKAN (system, swiftshader, lavapipe) chooses the driver under Node on Linux.',
+  ].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     let code = 0;
@@ -58,7 +69,11 @@ export const command: Command = {
       const path = options.install ? ensureFirefox(io.err) : findFirefox();
       return path === undefined ? `${firefoxHint()} (optional: the tests need it)` : `firefox: ${path}`;
     });
-    if (process.platform === 'linux') await report(() => `lavapipe: ${(options.install ? ensureLavapipe(io.err) : findLavapipe()) ?? 'not here (optional: a second software driver)'}`);
+    if (process.platform === 'linux')
+      await report(
+        () =>
+          `lavapipe: ${(options.install ? ensureLavapipe(io.err) : findLavapipe()) ?? 'not here (optional: a second software driver)'}`,
+      );
     // Only a test needs it, and that one says loudly what it could not test.
     io.out(turnserverLine(options.install, io.err));
     await report(adapterLine);

@@ -26,7 +26,11 @@ const MAX_ACTIONS = 200_000;
 
 function checkShape(schedule: Schedule, shape: PipelineShape): void {
   const actions = 2 * shape.ranks * shape.chunks * shape.microbatches;
-  if (actions > MAX_ACTIONS) throw new ConfigError('--microbatches', `expected at most ${MAX_ACTIONS} actions, got ${actions}; use fewer ranks or microbatches`);
+  if (actions > MAX_ACTIONS)
+    throw new ConfigError(
+      '--microbatches',
+      `expected at most ${MAX_ACTIONS} actions, got ${actions}; use fewer ranks or microbatches`,
+    );
   try {
     schedule.check?.(shape);
   } catch (error) {
@@ -36,19 +40,28 @@ function checkShape(schedule: Schedule, shape: PipelineShape): void {
 }
 
 /** Four digits are plenty, and 0.1 + 0.2 should not look odd. */
-const round = (value: number) => Number(value.toPrecision(12)).toLocaleString('en-US', { maximumFractionDigits: 4, useGrouping: false });
+const round = (value: number) =>
+  Number(value.toPrecision(12)).toLocaleString('en-US', { maximumFractionDigits: 4, useGrouping: false });
 
 export const command: Command = {
   name: 'simulate',
   summary: 'draws a pipeline schedule and says its bubble and memory',
-  help: ['tabmesh simulate: draws a pipeline schedule and says its bubble and memory', '', 'usage: tabmesh simulate [options]', '', describeOptions(OPTIONS), '',
-    'A schedule that does not split off the weights runs both backwards as one action B.'].join('\n'),
+  help: [
+    'tabmesh simulate: draws a pipeline schedule and says its bubble and memory',
+    '',
+    'usage: tabmesh simulate [options]',
+    '',
+    describeOptions(OPTIONS),
+    '',
+    'A schedule that does not split off the weights runs both backwards as one action B.',
+  ].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     for (const name of ['forward', 'backward', 'weights', 'comm'] as const) {
       if (options[name] < 0) throw new ConfigError(`--${name}`, `expected a time of at least 0, got ${options[name]}`);
     }
-    if (options.forward + options.backward + options.weights === 0) throw new ConfigError('--forward', 'expected some action to take time, got 0 for all');
+    if (options.forward + options.backward + options.weights === 0)
+      throw new ConfigError('--forward', 'expected some action to take time, got 0 for all');
     const schedule = scheduleByName(options.schedule);
     const shape = { ranks: options.ranks, chunks: options.chunks, microbatches: options.microbatches };
     checkShape(schedule, shape);
@@ -57,17 +70,27 @@ export const command: Command = {
       for (const problem of problems.slice(0, 10)) io.err(`${schedule.name}: ${problem}`);
       return 1;
     }
-    const result = simulate(schedule, shape, { F: options.forward, B: options.backward, W: options.weights, comm: options.comm, capacity: options.capacity });
+    const result = simulate(schedule, shape, {
+      F: options.forward,
+      B: options.backward,
+      W: options.weights,
+      comm: options.comm,
+      capacity: options.capacity,
+    });
     if (options.json) {
       io.out(JSON.stringify({ schedule: schedule.name, ...shape, ...result }));
       return 0;
     }
-    io.out(`${schedule.name}: ${shape.ranks} ranks, ${shape.microbatches} microbatches${shape.chunks > 1 ? `, ${shape.chunks} chunks per rank` : ''}`);
+    io.out(
+      `${schedule.name}: ${shape.ranks} ranks, ${shape.microbatches} microbatches${shape.chunks > 1 ? `, ${shape.chunks} chunks per rank` : ''}`,
+    );
     for (const line of renderSimulation(schedule, shape, result, io.columns)) io.out(line);
     io.out(`step time       ${round(result.makespan)}`);
     io.out(`bubble          ${round(100 * result.bubble)} % over the ideal time`);
     io.out(`idle by rank    ${result.idle.map(round).join(' ')}`);
-    io.out(`peak in flight  ${result.peakLive.join(' ')} (microbatches${shape.chunks > 1 ? ' times chunks' : ''}, by rank)`);
+    io.out(
+      `peak in flight  ${result.peakLive.join(' ')} (microbatches${shape.chunks > 1 ? ' times chunks' : ''}, by rank)`,
+    );
     io.out(`messages        ${result.messages}`);
     return 0;
   },

@@ -1,4 +1,5 @@
-// `tabmesh train`: one training run from the command line, on any backend and layout. Progress goes to stderr, results to files.
+// `tabmesh train`: one training run from the command line, on any backend and layout. Progress goes to stderr, results
+// to files.
 
 import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
@@ -21,43 +22,95 @@ import { cutLog } from '../train/step-log.ts';
 
 const OPTIONS = {
   tabs: { type: 'count', about: 'open this many real tabs in headless Chromium, one rank each' },
-  devices: { type: 'count', about: 'run this many virtual devices: workers of one tab, or ranks of this process (default: as many as --layout has ranks)' },
-  backend: { type: 'string', choices: BACKENDS, about: 'where the kernels run (default: chromium with --tabs, otherwise node)' },
-  lane: { type: 'string', choices: ['webrtc', 'same-browser'], default: 'webrtc', about: 'with --tabs: how the tabs are joined; same-browser uses ports of the browser, which are faster' },
+  devices: {
+    type: 'count',
+    about:
+      'run this many virtual devices: workers of one tab, or ranks of this process (default: as many as --layout has ranks)',
+  },
+  backend: {
+    type: 'string',
+    choices: BACKENDS,
+    about: 'where the kernels run (default: chromium with --tabs, otherwise node)',
+  },
+  lane: {
+    type: 'string',
+    choices: ['webrtc', 'same-browser'],
+    default: 'webrtc',
+    about: 'with --tabs: how the tabs are joined; same-browser uses ports of the browser, which are faster',
+  },
   tokens: { type: 'string', value: 'FILE', about: 'tokens.safetensors to train on, I32 [steps, batch, T + 1]' },
   run: { type: 'string', value: 'FILE', about: 'run.json with steps, batch, learning rate and AdamW settings' },
   resume: { type: 'string', value: 'FILE', about: 'checkpoint to go on from' },
   log: { type: 'string', value: 'FILE', about: 'append one JSON object per step to this file' },
   grads: { type: 'string', value: 'FILE', about: "write the first step's gradients here (safetensors)" },
-  save: { type: 'string', value: 'FILE', about: 'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer; what it replaces stays as FILE.previous' },
-  checkpoint: { type: 'string', value: 'FILE', about: 'write checkpoints here: the last step, and see --checkpoint-every; the one before stays as FILE.previous' },
+  save: {
+    type: 'string',
+    value: 'FILE',
+    about:
+      'write the final weights here: a .safetensors file, or a model folder with config.json and tokenizer; what it replaces stays as FILE.previous',
+  },
+  checkpoint: {
+    type: 'string',
+    value: 'FILE',
+    about: 'write checkpoints here: the last step, and see --checkpoint-every; the one before stays as FILE.previous',
+  },
   trace: { type: 'string', value: 'FILE', about: 'write a Chrome trace here; Perfetto opens it' },
 } as const;
 
 export const command: Command = {
-  name: 'train', trains: true,
+  name: 'train',
+  trains: true,
   summary: 'trains a model on tabs, virtual devices, Dawn or the CPU references',
-  help: ['tabmesh train: trains a model on tabs, virtual devices, Dawn or the CPU references', '', 'usage: tabmesh train [--tabs N | --devices N] [options]', '',
-    describeOptions(OPTIONS), '', 'settings of the run:', describeOptions(SETTINGS), '',
+  help: [
+    'tabmesh train: trains a model on tabs, virtual devices, Dawn or the CPU references',
+    '',
+    'usage: tabmesh train [--tabs N | --devices N] [options]',
+    '',
+    describeOptions(OPTIONS),
+    '',
+    'settings of the run:',
+    describeOptions(SETTINGS),
+    '',
     'The layout must multiply to the number of ranks, for example --tabs 4 --layout dp=2,pp=2; without one, a fitting one is chosen and said.',
-    'n is a whole number, FILE and FOLDER are paths; a list of numbers has commas.', '',
+    'n is a whole number, FILE and FOLDER are paths; a list of numbers has commas.',
+    '',
     '--resume FILE takes settings, model, tokenizer and seed from the checkpoint; data that are files must be there again, or be named. What differs is said.',
-    'Ctrl-C, SIGTERM, SIGHUP or a closed terminal stop the run after its step; --checkpoint and --save are written. A second Ctrl-C quits at once.'].join('\n'),
+    'Ctrl-C, SIGTERM, SIGHUP or a closed terminal stop the run after its step; --checkpoint and --save are written. A second Ctrl-C quits at once.',
+  ].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, { ...OPTIONS, ...SETTINGS });
     const given: Given = options;
-    if (options.tabs !== undefined && options.devices !== undefined) throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
-    const backend: ExecutionBackend = (options.backend as ExecutionBackend | undefined) ?? (options.tabs !== undefined ? 'chromium' : 'node');
-    if (options.tabs !== undefined && backend !== 'chromium') throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${options.tabs}`);
+    if (options.tabs !== undefined && options.devices !== undefined)
+      throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
+    const backend: ExecutionBackend =
+      (options.backend as ExecutionBackend | undefined) ?? (options.tabs !== undefined ? 'chromium' : 'node');
+    if (options.tabs !== undefined && backend !== 'chromium')
+      throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${options.tabs}`);
     const from = options.resume === undefined ? undefined : readResumed(options.resume);
-    const { config, notes } = chooseSettings(given, options.run === undefined ? undefined : readText(options.run, '--run'), from?.about, backend);
+    const { config, notes } = chooseSettings(
+      given,
+      options.run === undefined ? undefined : readText(options.run, '--run'),
+      from?.about,
+      backend,
+    );
     const ranks = worldSize(config.layout);
     const wanted = options.tabs ?? options.devices ?? ranks;
-    if (wanted !== ranks) throw new ConfigError('--layout', `${formatLayout(config.layout)} is ${ranks} ranks, but ${options.tabs !== undefined ? '--tabs' : '--devices'} is ${wanted}; make them equal`);
+    if (wanted !== ranks)
+      throw new ConfigError(
+        '--layout',
+        `${formatLayout(config.layout)} is ${ranks} ranks, but ${options.tabs !== undefined ? '--tabs' : '--devices'} is ${wanted}; make them equal`,
+      );
     const { log, grads, save, checkpoint, trace } = options;
     const outputs: Outputs = { log, grads, save, checkpoint, trace };
     checkPaths(outputs, inputsOf(config, options));
-    const files = { ...readFiles(config, options.tokens, from && { modelGiven: given.model !== undefined, dataGiven: given.data !== undefined }), ...(from ? { checkpoint: from.bytes } : {}) };
+    const files = {
+      ...readFiles(
+        config,
+        options.tokens,
+        from && { modelGiven: given.model !== undefined, dataGiven: given.data !== undefined },
+      ),
+      ...(from ? { checkpoint: from.bytes } : {}),
+    };
     const prepared = prepareRun(config, files, (text) => io.err(text));
     if (save !== undefined && savesFolder(save)) checkTokenizers(save, prepared);
     tryOutputs(outputs, prepared.model);
@@ -70,9 +123,18 @@ export const command: Command = {
     io.signal.addEventListener('abort', onStop, { once: true });
     try {
       await execute({
-        backend, mode: options.tabs !== undefined ? 'tabs' : 'devices', config, files, prepared, stop: { signal: io.signal, save: checkpoint !== undefined },
-        wantGradients: grads !== undefined, wantModel: save !== undefined, parts: () => ({ lane: options.lane }),
-        onEvent: (rank, event) => sink.take(rank, event), onStatus: (text) => sink.status(text), onTimeline: (text) => io.err(text),
+        backend,
+        mode: options.tabs !== undefined ? 'tabs' : 'devices',
+        config,
+        files,
+        prepared,
+        stop: { signal: io.signal, save: checkpoint !== undefined },
+        wantGradients: grads !== undefined,
+        wantModel: save !== undefined,
+        parts: () => ({ lane: options.lane }),
+        onEvent: (rank, event) => sink.take(rank, event),
+        onStatus: (text) => sink.status(text),
+        onTimeline: (text) => io.err(text),
       });
     } finally {
       io.signal.removeEventListener('abort', onStop);
@@ -85,11 +147,24 @@ export const command: Command = {
 /** The log goes on without double steps. */
 function resumeLog(log: string | undefined, step: number): readonly string[] {
   const gone = log === undefined ? 0 : cutLog(log, step);
-  return gone === 0 ? [] : [`${gone} line${gone === 1 ? '' : 's'} of the log, from step ${step} on, are made again; ${log} as it was is ${log}.previous`];
+  return gone === 0
+    ? []
+    : [
+        `${gone} line${gone === 1 ? '' : 's'} of the log, from step ${step} on, are made again; ${log} as it was is ${log}.previous`,
+      ];
 }
 
 /** Files that the run reads and must not write over. */
-function inputsOf(config: RunConfig, { tokens, run, resume }: { readonly tokens?: string; readonly run?: string; readonly resume?: string }): Inputs {
+function inputsOf(
+  config: RunConfig,
+  { tokens, run, resume }: { readonly tokens?: string; readonly run?: string; readonly resume?: string },
+): Inputs {
   const needed = neededFiles(config);
-  return { tokens, run, resume, ...(needed.text && config.data !== 'moby-dick' ? { data: config.data } : {}), ...(needed.model ? { model: config.model } : {}) };
+  return {
+    tokens,
+    run,
+    resume,
+    ...(needed.text && config.data !== 'moby-dick' ? { data: config.data } : {}),
+    ...(needed.model ? { model: config.model } : {}),
+  };
 }

@@ -1,5 +1,6 @@
-// `tabmesh tune`: measures kernel variants on the shapes that a model's training plan really uses, says what was chosen and why, and remembers it for `train`.
-// It starts the training run itself and stops it as soon as everything is measured, so that what is tuned is what will run.
+// `tabmesh tune`: measures kernel variants on the shapes that a model's training plan really uses, says what was chosen
+// and why, and remembers it for `train`. It starts the training run itself and stops it as soon as everything is
+// measured, so that what is tuned is what will run.
 
 import { AbortedError, ConfigError, InternalError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
@@ -23,10 +24,20 @@ const OPTIONS = {
   model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset whose training plan is tuned' },
   batch: { type: 'count', default: 8, about: 'rows per step' },
   context: { type: 'count', about: 'tokens per row (default: all positions of the model)' },
-  layout: { type: 'string', value: 'mesh', default: 'dp=1', about: 'mesh, for example tp=2: shards have shapes of their own' },
+  layout: {
+    type: 'string',
+    value: 'mesh',
+    default: 'dp=1',
+    about: 'mesh, for example tp=2: shards have shapes of their own',
+  },
   kernel: { type: 'string', about: 'tune the contract cases of this kernel instead (only with --backend node)' },
   budget: { type: 'number', default: 10, about: 'seconds to measure in' },
-  backend: { type: 'string', default: 'node', choices: ['node', 'chromium'], about: 'Dawn in this process, or headless Chromium (which remembers nothing)' },
+  backend: {
+    type: 'string',
+    default: 'node',
+    choices: ['node', 'chromium'],
+    about: 'Dawn in this process, or headless Chromium (which remembers nothing)',
+  },
   fresh: { type: 'flag', about: 'measure again what is remembered' },
   reasons: { type: 'flag', about: 'a sentence for every choice' },
   json: { type: 'flag', about: 'print the certificate as JSON' },
@@ -40,20 +51,46 @@ const kernels = import.meta.glob<Record<string, unknown>>('../../../shaders/*.ts
 export const command: Command = {
   name: 'tune',
   summary: "measures kernel variants on a model's shapes and remembers the fastest right ones",
-  help: ["tabmesh tune: measures kernel variants on a model's shapes and remembers the fastest right ones", '', 'usage: tabmesh tune [options]', '', describeOptions(OPTIONS), '',
-    `What Node found is kept in ${tuneFile()} and used by train. A variant whose result is not the reference's is never chosen.`].join('\n'),
+  help: [
+    "tabmesh tune: measures kernel variants on a model's shapes and remembers the fastest right ones",
+    '',
+    'usage: tabmesh tune [options]',
+    '',
+    describeOptions(OPTIONS),
+    '',
+    `What Node found is kept in ${tuneFile()} and used by train. A variant whose result is not the reference's is never chosen.`,
+  ].join('\n'),
   async run(args, io) {
     const { options } = parseOptions(args, OPTIONS);
     if (options.budget < 0) throw new ConfigError('--budget', `expected seconds of at least 0, got ${options.budget}`);
     const kept = fileTuneStore();
-    const store: TuneStore = options.fresh ? { read: async () => undefined, write: (key, text) => kept.write(key, text) } : kept;
+    const store: TuneStore = options.fresh
+      ? { read: async () => undefined, write: (key, text) => kept.write(key, text) }
+      : kept;
     const { kernel, model, batch, context, layout, budget, backend } = options;
-    if (kernel !== undefined && backend !== 'node') throw new ConfigError('--kernel', `needs --backend node, got ${backend}`);
-    const certificate = kernel !== undefined ? await tuneKernel(await kernelByName(kernel), budget, store) : await tunePlan({
-      settings: [['model', model], ['batch', batch], ['layout', layout], ['tune', budget], ['steps', backend === 'node' ? 1 : MOST_STEPS], ['sampleEvery', 0], ['evalEvery', 0], ...(context === undefined ? [] : [['context', context] as const])],
-      backend: backend as 'node' | 'chromium', store, signal: io.signal, onStatus: (text) => io.err(text),
-    });
-    for (const line of options.json ? [JSON.stringify(certificate)] : tuneReport(certificate, options.reasons)) io.out(line);
+    if (kernel !== undefined && backend !== 'node')
+      throw new ConfigError('--kernel', `needs --backend node, got ${backend}`);
+    const certificate =
+      kernel !== undefined
+        ? await tuneKernel(await kernelByName(kernel), budget, store)
+        : await tunePlan({
+            settings: [
+              ['model', model],
+              ['batch', batch],
+              ['layout', layout],
+              ['tune', budget],
+              ['steps', backend === 'node' ? 1 : MOST_STEPS],
+              ['sampleEvery', 0],
+              ['evalEvery', 0],
+              ...(context === undefined ? [] : [['context', context] as const]),
+            ],
+            backend: backend as 'node' | 'chromium',
+            store,
+            signal: io.signal,
+            onStatus: (text) => io.err(text),
+          });
+    for (const line of options.json ? [JSON.stringify(certificate)] : tuneReport(certificate, options.reasons))
+      io.out(line);
     return 0;
   },
 };
@@ -73,7 +110,12 @@ async function tunePlan({ settings, backend, store, signal, onStatus }: PlanOpti
   let ready = false;
   try {
     await execute({
-      backend, mode: 'devices', config: parseRunConfig(settings), files: { text: readMobyDick() }, tuneStore: store, onStatus,
+      backend,
+      mode: 'devices',
+      config: parseRunConfig(settings),
+      files: { text: readMobyDick() },
+      tuneStore: store,
+      onStatus,
       signal: AbortSignal.any([signal, enough.signal]),
       onEvent: (rank, event) => {
         if (event.kind === 'status' && rank === 0) onStatus(event.text);

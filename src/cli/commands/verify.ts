@@ -20,11 +20,27 @@ import type { Check } from '../verify/compare.ts';
 
 const OPTIONS = {
   backend: { type: 'string', choices: BACKENDS, default: 'node', about: 'where the kernels run' },
-  layout: { type: 'string', value: 'mesh', default: 'dp=1', about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'" },
+  layout: {
+    type: 'string',
+    value: 'mesh',
+    default: 'dp=1',
+    about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'",
+  },
   tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
-  schedule: { type: 'string', choices: [...schedules.keys()], about: `pipeline schedule of a training run (default ${RUN_FIELDS.schedule.preset})` },
-  microbatches: { type: 'count', about: 'microbatches per replica and step of a training run (default: as many as fill its pipeline)' },
-  sequence: { type: 'string', choices: [...sequenceStrategies.keys()], about: `sequence-parallel strategy of a training run (default ${RUN_FIELDS.sequence.preset})` },
+  schedule: {
+    type: 'string',
+    choices: [...schedules.keys()],
+    about: `pipeline schedule of a training run (default ${RUN_FIELDS.schedule.preset})`,
+  },
+  microbatches: {
+    type: 'count',
+    about: 'microbatches per replica and step of a training run (default: as many as fill its pipeline)',
+  },
+  sequence: {
+    type: 'string',
+    choices: [...sequenceStrategies.keys()],
+    about: `sequence-parallel strategy of a training run (default ${RUN_FIELDS.sequence.preset})`,
+  },
   only: { type: 'string', about: 'run only the operator cases whose name or operator contains this' },
   verbose: { type: 'flag', about: 'print every check, not only failures and totals' },
 } as const;
@@ -32,13 +48,24 @@ const OPTIONS = {
 /** What a folder can be wrong in; anything else ends the command. */
 const BROKEN = [ConfigError, FormatError, LayoutError, ShapeError];
 
-interface Totals { passed: number; failed: number; skipped: number }
+interface Totals {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
 
 export const command: Command = {
   name: 'verify',
   summary: 'checks kernels and training runs against golden values from PyTorch and ONNX',
-  help: ['tabmesh verify: checks kernels and training runs against golden values', '', 'usage: tabmesh verify FOLDER [options]', '', describeOptions(OPTIONS), '',
-    'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails.'].join('\n'),
+  help: [
+    'tabmesh verify: checks kernels and training runs against golden values',
+    '',
+    'usage: tabmesh verify FOLDER [options]',
+    '',
+    describeOptions(OPTIONS),
+    '',
+    'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails.',
+  ].join('\n'),
   async run(args, io) {
     const { options, positionals } = parseOptions(args, OPTIONS, 1);
     const found = findFolders(positionals[0]);
@@ -46,15 +73,27 @@ export const command: Command = {
     const layouts = options.layout.split(';').map((layout) => layout.trim());
     for (const layout of layouts) {
       const ranks = worldSize(parseLayout(layout));
-      if (options.tabs !== undefined && ranks !== options.tabs) throw new ConfigError('--tabs', `is ${options.tabs}, but the layout ${layout} has ${ranks} ranks`);
+      if (options.tabs !== undefined && ranks !== options.tabs)
+        throw new ConfigError('--tabs', `is ${options.tabs}, but the layout ${layout} has ${ranks} ranks`);
     }
-    const others = (['schedule', 'sequence', 'microbatches'] as const).filter((name) => options[name] !== undefined).map((name) => [name, String(options[name])] as const);
+    const others = (['schedule', 'sequence', 'microbatches'] as const)
+      .filter((name) => options[name] !== undefined)
+      .map((name) => [name, String(options[name])] as const);
     const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
     const verifyOne = async ({ path, kind }: Found): Promise<void> => {
       if (kind === 'cases') await verifyOperators(path, backend, options.only, options.verbose, io, totals);
       else if (kind === 'run') {
-        for (const layout of layouts) await verifyRun(path, [['layout', layout], ...others], backend, options.tabs === undefined ? 'devices' : 'tabs', options.verbose, io, totals);
+        for (const layout of layouts)
+          await verifyRun(
+            path,
+            [['layout', layout], ...others],
+            backend,
+            options.tabs === undefined ? 'devices' : 'tabs',
+            options.verbose,
+            io,
+            totals,
+          );
       } else {
         totals.skipped++;
         io.out(`skip ${basename(path)}: a model without run.json`);
@@ -70,13 +109,22 @@ export const command: Command = {
         io.out(`FAIL ${basename(one.path)}: ${(error as Error).message}`);
       }
     }
-    if (options.only !== undefined && totals.passed + totals.failed + totals.skipped === 0) throw new ConfigError('--only', `no case has '${options.only}' in its name or operator`);
+    if (options.only !== undefined && totals.passed + totals.failed + totals.skipped === 0)
+      throw new ConfigError('--only', `no case has '${options.only}' in its name or operator`);
     io.out(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
     return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
   },
 };
 
-async function verifyRun(folder: string, settings: readonly (readonly [string, string])[], backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
+async function verifyRun(
+  folder: string,
+  settings: readonly (readonly [string, string])[],
+  backend: ExecutionBackend,
+  mode: 'tabs' | 'devices',
+  verbose: boolean,
+  io: CommandIo,
+  totals: Totals,
+): Promise<void> {
   const label = `${basename(resolve(folder))} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const execution: RunExecutor = async (config, files) => {
     const losses: number[] = [];
@@ -84,12 +132,22 @@ async function verifyRun(folder: string, settings: readonly (readonly [string, s
     let gradients: Uint8Array<ArrayBuffer> = new Uint8Array(0);
     let weights: Uint8Array<ArrayBuffer> = new Uint8Array(0);
     await execute({
-      backend, mode, config, files, wantGradients: true, wantModel: true, signal: io.signal,
-      onStatus: (text) => { if (verbose) io.err(text); },
+      backend,
+      mode,
+      config,
+      files,
+      wantGradients: true,
+      wantModel: true,
+      signal: io.signal,
+      onStatus: (text) => {
+        if (verbose) io.err(text);
+      },
       onEvent: (rank, event) => {
         if (rank !== 0) return;
-        if (event.kind === 'step') { losses.push(event.metrics.loss); gradNorms.push(event.metrics.gradNorm); }
-        else if (event.kind === 'gradients') gradients = event.bytes;
+        if (event.kind === 'step') {
+          losses.push(event.metrics.loss);
+          gradNorms.push(event.metrics.gradNorm);
+        } else if (event.kind === 'gradients') gradients = event.bytes;
         else if (event.kind === 'model') weights = event.bytes;
       },
     });
@@ -108,10 +166,20 @@ async function verifyRun(folder: string, settings: readonly (readonly [string, s
   report(label, checks, performance.now() - started, verbose, io, totals);
 }
 
-async function verifyOperators(folder: string, backend: ExecutionBackend, only: string | undefined, verbose: boolean, io: CommandIo, totals: Totals): Promise<void> {
+async function verifyOperators(
+  folder: string,
+  backend: ExecutionBackend,
+  only: string | undefined,
+  verbose: boolean,
+  io: CommandIo,
+  totals: Totals,
+): Promise<void> {
   const { runOperatorFolder } = await import('../verify/operators.ts');
   await runOperatorFolder({
-    folder, backend, only, signal: io.signal,
+    folder,
+    backend,
+    only,
+    signal: io.signal,
     onStatus: (text) => io.err(text),
     onGroup: (label, checks, skipped, ms) => {
       totals.skipped += skipped;
@@ -120,13 +188,25 @@ async function verifyOperators(folder: string, backend: ExecutionBackend, only: 
   });
 }
 
-function report(label: string, checks: readonly Check[], ms: number, verbose: boolean, io: CommandIo, totals: Totals): void {
+function report(
+  label: string,
+  checks: readonly Check[],
+  ms: number,
+  verbose: boolean,
+  io: CommandIo,
+  totals: Totals,
+): void {
   const passed = checks.filter((check) => check.passed).length;
   totals.passed += passed;
   totals.failed += checks.length - passed;
   const worst = checks.reduce((a, b) => (b.worst > a.worst ? b : a), { name: '-', worst: 0, passed: true } as Check);
-  if (!checks.length) { io.out(`skip ${label}`); return; }
-  io.out(`${passed === checks.length ? 'ok  ' : 'FAIL'} ${label.padEnd(44)} ${String(passed).padStart(4)}/${checks.length}  worst ${worst.worst.toFixed(3)} of tolerance (${worst.name})  ${(ms / 1000).toFixed(1)} s`);
+  if (!checks.length) {
+    io.out(`skip ${label}`);
+    return;
+  }
+  io.out(
+    `${passed === checks.length ? 'ok  ' : 'FAIL'} ${label.padEnd(44)} ${String(passed).padStart(4)}/${checks.length}  worst ${worst.worst.toFixed(3)} of tolerance (${worst.name})  ${(ms / 1000).toFixed(1)} s`,
+  );
   for (const check of checks) {
     if (!check.passed) io.out(`     ${check.name}: ${check.worst.toFixed(2)} of tolerance; ${check.note ?? ''}`);
     else if (verbose) io.out(`     ${check.name}: ${check.worst.toFixed(4)}`);

@@ -1,5 +1,6 @@
-// Finds coturn's turnserver for the test of relayed connections, or gives this machine a copy of Debian's. The package is unpacked into our own cache folder and
-// not installed, because an installed coturn is a service that listens on all interfaces.
+// Finds coturn's turnserver for the test of relayed connections, or gives this machine a copy of Debian's. The package
+// is unpacked into our own cache folder and not installed, because an installed coturn is a service that listens on all
+// interfaces.
 
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,8 +10,18 @@ import { canInstallPackages } from './browser.ts';
 import { cacheFolder, completeLibraries, downloadPackage, runTool, withLists } from './packages.ts';
 
 /** The path of turnserver: of the PATH, of the usual places, or our own copy; undefined if there is none. */
-export function findTurnserver(env: NodeJS.ProcessEnv = process.env, exists: (path: string) => boolean = existsSync): string | undefined {
-  const folders = [...(env['PATH'] ?? '').split(delimiter).filter(Boolean), '/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin', cacheFolder('coturn')];
+export function findTurnserver(
+  env: NodeJS.ProcessEnv = process.env,
+  exists: (path: string) => boolean = existsSync,
+): string | undefined {
+  const folders = [
+    ...(env['PATH'] ?? '').split(delimiter).filter(Boolean),
+    '/usr/bin',
+    '/usr/sbin',
+    '/usr/local/bin',
+    '/usr/local/sbin',
+    cacheFolder('coturn'),
+  ];
   return folders.map((folder) => join(folder, 'turnserver')).find((path) => exists(path));
 }
 
@@ -23,7 +34,9 @@ export function ensureTurnserver(say: (line: string) => void): string {
   try {
     say(`coturn: downloading it into ${folder} (no service is installed)`);
     let deb = '';
-    withLists('coturn', () => { deb = downloadPackage('coturn', 'coturn', work); });
+    withLists('coturn', () => {
+      deb = downloadPackage('coturn', 'coturn', work);
+    });
     runTool('coturn', 'dpkg-deb', ['-x', deb, join(work, 'root')]);
     const unpacked = join(work, 'root', 'usr', 'bin', 'turnserver');
     // The rest of what it depends on are tools for its service.

@@ -1,14 +1,20 @@
-// What Node remembers about adapters: one JSON file in the user's cache folder, a text per adapter key. Every write replaces the file as a whole, so that a
-// process that dies leaves the old one; of two processes that write at once the later one wins, which costs a measurement.
+// What Node remembers about adapters: one JSON file in the user's cache folder, a text per adapter key. Every write
+// replaces the file as a whole, so that a process that dies leaves the old one; of two processes that write at once the
+// later one wins, which costs a measurement.
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TuneStore } from '../../device/tune/store.ts';
 
-export function tuneFile(): string { return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'tabmesh', 'tune.json'); }
+export function tuneFile(): string {
+  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'tabmesh', 'tune.json');
+}
 
-/** A store in `path`. A file that is absent or broken counts as empty. `write` rejects where the folder cannot be written. */
+/**
+ * A store in `path`. A file that is absent or broken counts as empty. `write` rejects where the folder cannot be
+ * written.
+ */
 export function fileTuneStore(path = tuneFile()): TuneStore {
   const load = async (): Promise<Record<string, unknown>> => {
     try {
@@ -25,7 +31,7 @@ export function fileTuneStore(path = tuneFile()): TuneStore {
       return typeof text === 'string' ? text : undefined;
     },
     async write(key, text) {
-      const entries = { ...await load(), [key]: text };
+      const entries = { ...(await load()), [key]: text };
       await mkdir(dirname(path), { recursive: true });
       const next = `${path}.${process.pid}`;
       await writeFile(next, JSON.stringify(entries));

@@ -1,5 +1,6 @@
-// How far a run of all tests is and how long it will go on, from what the same files took before. The pace of this run scales the rest: a busy or slow
-// machine is seen after a minute. A pure state; the test command feeds it and prints its lines.
+// How far a run of all tests is and how long it will go on, from what the same files took before. The pace of this run
+// scales the rest: a busy or slow machine is seen after a minute. A pure state; the test command feeds it and prints
+// its lines.
 
 /** Seconds of the test files of one kind, by path. */
 export interface KindSeconds {
@@ -57,7 +58,9 @@ class Kind {
     if (this.ended) return 1;
     const all = sum([...this.files].map((file) => this.seconds(file)));
     const done = sum([...this.done].map((file) => this.seconds(file)));
-    const part = sum([...this.running].map(([file, since]) => Math.min((now - since) / 1000, 0.95 * this.seconds(file))));
+    const part = sum(
+      [...this.running].map(([file, since]) => Math.min((now - since) / 1000, 0.95 * this.seconds(file))),
+    );
     return all > 0 ? Math.min(0.99, (done + part) / all) : 0;
   }
 }
@@ -72,12 +75,18 @@ export class TestProgress {
     this.#startedAt = now;
   }
 
-  #kind(name: string): Kind { return this.#kinds.get(name)!; }
+  #kind(name: string): Kind {
+    return this.#kinds.get(name)!;
+  }
 
   /** The files that this kind really runs. */
-  planned(name: string, files: readonly string[]): void { this.#kind(name).files = new Set(files); }
+  planned(name: string, files: readonly string[]): void {
+    this.#kind(name).files = new Set(files);
+  }
 
-  began(name: string, file: string, now: number): void { this.#kind(name).running.set(file, now); }
+  began(name: string, file: string, now: number): void {
+    this.#kind(name).running.set(file, now);
+  }
 
   /** @returns seconds that the file took. */
   finished(name: string, file: string, now: number): number {
@@ -93,7 +102,9 @@ export class TestProgress {
     this.#kind(name).running.clear();
   }
 
-  running(name: string): readonly string[] { return [...this.#kind(name).running.keys()]; }
+  running(name: string): readonly string[] {
+    return [...this.#kind(name).running.keys()];
+  }
 
   /** Seconds until all kinds are over. */
   secondsLeft(now: number): number {

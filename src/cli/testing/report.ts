@@ -1,5 +1,6 @@
-// What the test command counts in one report of vitest: whatever is not a passed test is a failure, and nothing can hide. A skipped test, a file that
-// could not be loaded, an error outside of all tests, a run without tests and a run without a report are all failures.
+// What the test command counts in one report of vitest: whatever is not a passed test is a failure, and nothing can
+// hide. A skipped test, a file that could not be loaded, an error outside of all tests, a run without tests and a run
+// without a report are all failures.
 
 import { stripVTControlCharacters } from 'node:util';
 
@@ -8,7 +9,11 @@ interface Report {
     readonly name: string;
     readonly status: string;
     readonly message?: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string; readonly failureMessages?: readonly string[] }[];
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
 
@@ -25,7 +30,8 @@ const MOST_CHARACTERS = 600;
 /**
  * @param json vitest's JSON report; undefined if the run left none.
  * @param exitCode of the run; null if it was killed.
- * @param narrowed true if the user chose some files or names: then no test at all is fine, and so are the tests that were not chosen.
+ * @param narrowed true if the user chose some files or names: then no test at all is fine, and so are the tests that
+ * were not chosen.
  */
 export function countReport(json: string | undefined, exitCode: number | null, narrowed: boolean): TestCount {
   const ending = `vitest ended ${exitCode === null ? 'by a signal' : `with ${exitCode}`}`;
@@ -40,7 +46,8 @@ export function countReport(json: string | undefined, exitCode: number | null, n
       else if (test.status === 'failed') failures.push(line(`${name} > ${test.fullName}`, test.failureMessages?.[0]));
       else if (!narrowed) failures.push(line(`${name} > ${test.fullName}`, 'not run, counted as failed'));
     }
-    if (status !== 'passed' && failures.length === before) failures.push(line(name, message || 'the file could not be run'));
+    if (status !== 'passed' && failures.length === before)
+      failures.push(line(name, message || 'the file could not be run'));
   }
   if (passed + failures.length === 0 && !narrowed) failures.push('ran no test');
   if (exitCode !== 0 && failures.length === 0) failures.push(`${ending} although all its tests passed`);

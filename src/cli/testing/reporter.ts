@@ -1,4 +1,5 @@
-// vitest's own report, with a message to the test command for each file and test: what it shows as progress, and the sign that the run still lives.
+// vitest's own report, with a message to the test command for each file and test: what it shows as progress, and the
+// sign that the run still lives.
 
 import { relative } from 'node:path';
 import { DefaultReporter } from 'vitest/node';
@@ -9,13 +10,19 @@ export type TestMessage =
   | { readonly kind: 'began' | 'finished'; readonly file: string }
   | { readonly kind: 'test' };
 
-function tell(message: TestMessage): void { process.send?.(message); }
+function tell(message: TestMessage): void {
+  process.send?.(message);
+}
 
 export default class ProgressReporter extends DefaultReporter {
   // The command prints lines of its own; two that redraw one terminal would spoil it.
-  constructor() { super({ summary: false }); }
+  constructor() {
+    super({ summary: false });
+  }
 
-  #path(file: string): string { return relative(this.ctx.config.root, file).replaceAll('\\', '/'); }
+  #path(file: string): string {
+    return relative(this.ctx.config.root, file).replaceAll('\\', '/');
+  }
 
   override onTestRunStart(specifications: readonly TestSpecification[]): void {
     super.onTestRunStart(specifications);

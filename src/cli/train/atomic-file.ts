@@ -1,8 +1,25 @@
-// Files that are whole or not there: new content is written and synced beside its file and then renamed over it. A crash, a full disk or a kill leaves
-// the old file; what is replaced can stay as FILE.previous. A device or a pipe (/dev/stdout, a FIFO) has nothing beside it and is written directly.
+// Files that are whole or not there: new content is written and synced beside its file and then renamed over it. A
+// crash, a full disk or a kill leaves the old file; what is replaced can stay as FILE.previous. A device or a pipe
+// (/dev/stdout, a FIFO) has nothing beside it and is written directly.
 
 import {
-  accessSync, closeSync, constants, fsyncSync, ftruncateSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync, statfsSync, statSync, writeSync,
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  ftruncateSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
 } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -10,18 +27,23 @@ import { FileError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 
 /** One file and what shall stand in it. */
-export interface NewFile { readonly path: string; readonly bytes: Uint8Array }
+export interface NewFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
 
 /** writeSync takes at most 2^31 - 1 bytes. */
 const CHUNK_BYTES = 2 ** 30;
 const MAX_LINKS = 40;
 
 /** Where the generation before `path` is kept. */
-export function previousOf(path: string): string { return `${realTarget(path)}.previous`; }
+export function previousOf(path: string): string {
+  return `${realTarget(path)}.previous`;
+}
 
 /**
- * Replaces all of `files`, or none when one of them cannot be written. With `keep`, what stood there before stays as FILE.previous.
- * FileError with the system's reason.
+ * Replaces all of `files`, or none when one of them cannot be written. With `keep`, what stood there before stays as
+ * FILE.previous. FileError with the system's reason.
  */
 export function replaceFiles(files: readonly NewFile[], { keep }: { readonly keep: boolean }): void {
   const written: { readonly path: string; readonly target: string; readonly temporary: string }[] = [];
@@ -29,7 +51,10 @@ export function replaceFiles(files: readonly NewFile[], { keep }: { readonly kee
     for (const { path, bytes } of files) {
       const target = realTarget(path);
       const there = told(path, () => existing(target));
-      if (there && !there.isFile()) { told(path, () => writeDirectly(target, bytes)); continue; }
+      if (there && !there.isFile()) {
+        told(path, () => writeDirectly(target, bytes));
+        continue;
+      }
       const temporary = temporaryOf(target);
       written.push({ path, target, temporary });
       told(path, () => {
@@ -50,8 +75,8 @@ export function replaceFiles(files: readonly NewFile[], { keep }: { readonly kee
 }
 
 /**
- * Tries whether `bytes` bytes could be written to `path`: makes its folder and a file of that size beside it, and removes the file again.
- * FileError says what is in the way.
+ * Tries whether `bytes` bytes could be written to `path`: makes its folder and a file of that size beside it, and
+ * removes the file again. FileError says what is in the way.
  */
 export function tryFile(path: string, bytes: number): void {
   if (/[/\\]$/.test(path)) throw new FileError(path, 'it names a folder; give the name of a file');
@@ -74,7 +99,11 @@ export function tryFile(path: string, bytes: number): void {
       rmSync(temporary, { force: true });
     }
     const { blocks, bavail, bsize } = statfsSync(dirname(target));
-    if (blocks > 0 && bavail * bsize < bytes) throw new FileError(path, `it needs about ${formatBytes(bytes)}, but its disk has ${formatBytes(bavail * bsize)} left; free some, or choose another place`);
+    if (blocks > 0 && bavail * bsize < bytes)
+      throw new FileError(
+        path,
+        `it needs about ${formatBytes(bytes)}, but its disk has ${formatBytes(bavail * bsize)} left; free some, or choose another place`,
+      );
   });
 }
 
@@ -123,7 +152,9 @@ function told<T>(path: string, work: () => T): T {
   }
 }
 
-function temporaryOf(target: string): string { return `${target}.${process.pid}.partial`; }
+function temporaryOf(target: string): string {
+  return `${target}.${process.pid}.partial`;
+}
 
 /** What processes that were killed have left beside `target`. */
 function removeLeftovers(target: string): void {
@@ -167,7 +198,10 @@ function writeDirectly(path: string, bytes: Uint8Array): void {
   }
 }
 
-/** At every moment either `target` or its previous generation is whole, and `target` is there as long as the file system has hard links. */
+/**
+ * At every moment either `target` or its previous generation is whole, and `target` is there as long as the file system
+ * has hard links.
+ */
 function keepPrevious(target: string): void {
   const previous = `${target}.previous`;
   const link = temporaryOf(previous);

@@ -11,21 +11,30 @@ import { defaultMicrobatches } from '../verify/run-folder.ts';
 /** Widths of (dp, pp, tp) that multiply to `ranks`: wide in rows first, then deep, then wide in heads. */
 function candidates(ranks: number): readonly Layout[] {
   const found: Layout[] = [];
-  for (let dp = ranks; dp >= 1; dp--) for (let pp = Math.floor(ranks / dp); pp >= 1; pp--) {
-    const tp = ranks / dp / pp;
-    if (Number.isInteger(tp)) found.push(makeLayout({ dp, pp, tp }));
-  }
+  for (let dp = ranks; dp >= 1; dp--)
+    for (let pp = Math.floor(ranks / dp); pp >= 1; pp--) {
+      const tp = ranks / dp / pp;
+      if (Number.isInteger(tp)) found.push(makeLayout({ dp, pp, tp }));
+    }
   return found;
 }
 
-/** The first candidate that fits the batch, and the model where it is known before its files are read. LayoutError if none does. */
+/**
+ * The first candidate that fits the batch, and the model where it is known before its files are read. LayoutError if
+ * none does.
+ */
 export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfig | undefined): Layout {
   const model = known ?? (isPresetName(config.model) ? presetConfig(config.model, 2) : undefined);
   const context = config.context ?? (isPresetName(config.model) ? presetContext(config.model) : 1);
   const fits = (layout: Layout, batch = config.batch): boolean => {
     if (!model) return batch % layout.dp === 0;
     try {
-      checkLayout(model, layout, { batch, context: Math.min(context, model.maxPositions), chunks: config.chunks, microbatches: defaultMicrobatches({ batch, layout }) });
+      checkLayout(model, layout, {
+        batch,
+        context: Math.min(context, model.maxPositions),
+        chunks: config.chunks,
+        microbatches: defaultMicrobatches({ batch, layout }),
+      });
       return true;
     } catch (error) {
       if (error instanceof LayoutError) return false;
@@ -36,7 +45,9 @@ export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfi
   if (layout) return layout;
   // Rows are the easiest to change: the next number that the ranks divide.
   const batch = ranks * Math.ceil(config.batch / ranks);
-  const advice = fits(makeLayout({ dp: ranks }), batch) ? `use --batch ${batch}, which dp=${ranks} divides, or name one with --layout` : 'name one with --layout, or use other numbers';
+  const advice = fits(makeLayout({ dp: ranks }), batch)
+    ? `use --batch ${batch}, which dp=${ranks} divides, or name one with --layout`
+    : 'name one with --layout, or use other numbers';
   const sizes = `${config.batch} rows${model ? ` and ${model.layers} layers with ${model.heads} heads` : ''}`;
   throw new LayoutError(`layout: no split of ${ranks} ranks over rows, layers and heads fits ${sizes}; ${advice}`);
 }

@@ -10,19 +10,42 @@ import { TOKENIZER_CONFIG, TOKENIZER_FILE } from '../../train/text/tokenizer-fil
 import type { NewFile } from './atomic-file.ts';
 
 /** What such a folder may hold. */
-export const MODEL_FILES = ['model.safetensors', 'config.json', TOKENIZER_FILE, TOKENIZER_JSON, TOKENIZER_CONFIG] as const;
+export const MODEL_FILES = [
+  'model.safetensors',
+  'config.json',
+  TOKENIZER_FILE,
+  TOKENIZER_JSON,
+  TOKENIZER_CONFIG,
+] as const;
 
 /** The files of the folder `path`; `weights` is a model.safetensors. */
-export function modelFolder(path: string, { model, tokenizerFiles }: Pick<PreparedRun, 'model' | 'tokenizerFiles'>, weights: Uint8Array): readonly NewFile[] {
-  const text = (name: string, content: string): NewFile => ({ path: join(path, name), bytes: new TextEncoder().encode(content) });
+export function modelFolder(
+  path: string,
+  { model, tokenizerFiles }: Pick<PreparedRun, 'model' | 'tokenizerFiles'>,
+  weights: Uint8Array,
+): readonly NewFile[] {
+  const text = (name: string, content: string): NewFile => ({
+    path: join(path, name),
+    bytes: new TextEncoder().encode(content),
+  });
   return [
-    { path: join(path, 'model.safetensors'), bytes: weights }, text('config.json', formatModelConfig(model)),
+    { path: join(path, 'model.safetensors'), bytes: weights },
+    text('config.json', formatModelConfig(model)),
     ...[...tokenizerFiles].map(([name, content]) => text(name, content)),
   ];
 }
 
-/** ConfigError if the folder holds the tokenizer of another model, which would stand beside this one's and make the folder ambiguous. */
+/**
+ * ConfigError if the folder holds the tokenizer of another model, which would stand beside this one's and make the
+ * folder ambiguous.
+ */
 export function checkTokenizers(path: string, { tokenizerFiles }: Pick<PreparedRun, 'tokenizerFiles'>): void {
-  const other = [TOKENIZER_FILE, TOKENIZER_JSON].find((name) => !tokenizerFiles.has(name) && existsSync(join(path, name)));
-  if (other !== undefined) throw new ConfigError('--save', `'${path}' has the ${other} of another model; save into another folder, or remove that file`);
+  const other = [TOKENIZER_FILE, TOKENIZER_JSON].find(
+    (name) => !tokenizerFiles.has(name) && existsSync(join(path, name)),
+  );
+  if (other !== undefined)
+    throw new ConfigError(
+      '--save',
+      `'${path}' has the ${other} of another model; save into another folder, or remove that file`,
+    );
 }

@@ -1,4 +1,5 @@
-// Where a run writes: which files each option means, and whether all of them can be written, before anything is opened or trained.
+// Where a run writes: which files each option means, and whether all of them can be written, before anything is opened
+// or trained.
 
 import { extname, join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
@@ -8,10 +9,22 @@ import { existing, previousOf, realTarget, tryFile } from './atomic-file.ts';
 import { MODEL_FILES } from './model-folder.ts';
 
 /** Paths by what is written there. */
-export interface Outputs { readonly log?: string; readonly grads?: string; readonly save?: string; readonly checkpoint?: string; readonly trace?: string }
+export interface Outputs {
+  readonly log?: string;
+  readonly grads?: string;
+  readonly save?: string;
+  readonly checkpoint?: string;
+  readonly trace?: string;
+}
 
 /** Files that the run reads, by option. */
-export interface Inputs { readonly data?: string; readonly tokens?: string; readonly run?: string; readonly resume?: string; readonly model?: string }
+export interface Inputs {
+  readonly data?: string;
+  readonly tokens?: string;
+  readonly run?: string;
+  readonly resume?: string;
+  readonly model?: string;
+}
 
 const isFolder = (path: string): boolean => existing(path)?.isDirectory() === true;
 /** Devices and pipes take anything from anybody. */
@@ -20,12 +33,17 @@ const isSpecial = (path: string): boolean => {
   return there !== undefined && !there.isFile() && !there.isDirectory();
 };
 
-/** True if --save means a folder; else it is a .safetensors file. ConfigError for the name of a file of another kind. */
+/**
+ * True if --save means a folder; else it is a .safetensors file. ConfigError for the name of a file of another kind.
+ */
 export function savesFolder(path: string): boolean {
   if (path.endsWith('.safetensors')) return false;
   const extension = extname(path);
   if (/^\.[a-z]/i.test(extension) && !/[/\\]$/.test(path) && !isFolder(path)) {
-    throw new ConfigError('--save', `'${path}' looks like a file of the kind ${extension}, but weights are written as .safetensors or into a folder; write '${path.slice(0, -extension.length)}.safetensors', or '${path}/' for a folder of that name`);
+    throw new ConfigError(
+      '--save',
+      `'${path}' looks like a file of the kind ${extension}, but weights are written as .safetensors or into a folder; write '${path.slice(0, -extension.length)}.safetensors', or '${path}/' for a folder of that name`,
+    );
   }
   return true;
 }
@@ -35,14 +53,22 @@ function filesOf(option: string, path: string): readonly string[] {
   return option === 'checkpoint' ? [path, previousOf(path)] : [path];
 }
 
-/** ConfigError when two outputs, or an output and an input that it would destroy, are one file, however they are spelled. */
+/**
+ * ConfigError when two outputs, or an output and an input that it would destroy, are one file, however they are
+ * spelled.
+ */
 export function checkPaths(outputs: Outputs, inputs: Inputs): void {
   const owners = new Map<string, string>();
   for (const [option, path] of Object.entries(inputs) as [string, string | undefined][]) {
     // A run may go on with the checkpoint, and in the folder, that it began with: the generation before stays.
-    if (path === undefined || (option === 'resume' && outputs.checkpoint !== undefined && realTarget(path) === realTarget(outputs.checkpoint))) continue;
+    if (
+      path === undefined ||
+      (option === 'resume' && outputs.checkpoint !== undefined && realTarget(path) === realTarget(outputs.checkpoint))
+    )
+      continue;
     if (option !== 'model') owners.set(realTarget(path), option);
-    else if (outputs.save === undefined || realTarget(path) !== realTarget(outputs.save)) for (const name of MODEL_FILES) owners.set(realTarget(join(path, name)), option);
+    else if (outputs.save === undefined || realTarget(path) !== realTarget(outputs.save))
+      for (const name of MODEL_FILES) owners.set(realTarget(join(path, name)), option);
   }
   for (const [option, path] of Object.entries(outputs) as [string, string | undefined][]) {
     if (path === undefined) continue;
@@ -50,13 +76,20 @@ export function checkPaths(outputs: Outputs, inputs: Inputs): void {
     if (isSpecial(path)) continue;
     for (const file of filesOf(option, path)) {
       const other = owners.get(realTarget(file));
-      if (other !== undefined) throw new ConfigError(`--${option}`, `'${path}' would be written over the file of --${other}; give each a file of its own`);
+      if (other !== undefined)
+        throw new ConfigError(
+          `--${option}`,
+          `'${path}' would be written over the file of --${other}; give each a file of its own`,
+        );
       owners.set(realTarget(file), option);
     }
   }
 }
 
-/** Writes nothing, but tries to. FileError names the first file that could not be written. `model` says how large they will be. */
+/**
+ * Writes nothing, but tries to. FileError names the first file that could not be written. `model` says how large they
+ * will be.
+ */
 export function tryOutputs(outputs: Outputs, model: ModelConfig): void {
   const weights = 4 * countWeights(model);
   const sizes = { log: 0, trace: 0, grads: weights, save: weights, checkpoint: 3 * weights } as const;

@@ -15,8 +15,11 @@ const CHUNK_BYTES = 2 ** 30;
 
 /** What other formats of weights are called, and what to do about them. */
 const OTHERS: readonly (readonly [RegExp, string])[] = [
-  [/\.(?:bin|pt|pth|ckpt)$/, 'is pickled; convert it with transformers: ' +
-    'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)'],
+  [
+    /\.(?:bin|pt|pth|ckpt)$/,
+    'is pickled; convert it with transformers: ' +
+      'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)',
+  ],
   [/\.gguf$/, 'is quantized for inference; take the safetensors of that model'],
   [/\.(?:h5|msgpack|onnx)$/, 'is of another library; take the safetensors of that model'],
 ];
@@ -34,17 +37,22 @@ export function readModelWeights(folder: string, where: string): Uint8Array<Arra
   }
   const others = names.filter((name) => name.endsWith('.safetensors'));
   const shards = others.some((name) => /-\d+-of-\d+\.safetensors$/.test(name));
-  const hint = shards ? `the shards (${others[0]}, ...) need their ${INDEX_FILE} beside them`
-    : others.length ? `if ${others[0]} holds the weights, call it so` : 'download it too';
+  const hint = shards
+    ? `the shards (${others[0]}, ...) need their ${INDEX_FILE} beside them`
+    : others.length
+      ? `if ${others[0]} holds the weights, call it so`
+      : 'download it too';
   throw new ConfigError(where, `'${folder}' has no ${WEIGHTS_FILE}; ${hint}`);
 }
 
 function readWhole(path: string, where: string): Uint8Array<ArrayBuffer> {
-  return told(path, where, () => withFile(path, (file, size) => {
-    const bytes = allocate(size, path);
-    fill(file, bytes, 0, path);
-    return bytes;
-  }));
+  return told(path, where, () =>
+    withFile(path, (file, size) => {
+      const bytes = allocate(size, path);
+      fill(file, bytes, 0, path);
+      return bytes;
+    }),
+  );
 }
 
 interface Shard {
@@ -60,10 +68,13 @@ function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
   const names = [...new Set(index.values())].sort();
   const missing = names.filter((name) => !existsSync(join(folder, name)));
   if (missing.length) {
-    const listed = missing.length > 3 ? `${missing.slice(0, 3).join(', ')} and ${missing.length - 3} more` : missing.join(', ');
-    throw new ConfigError(where,
+    const listed =
+      missing.length > 3 ? `${missing.slice(0, 3).join(', ')} and ${missing.length - 3} more` : missing.join(', ');
+    throw new ConfigError(
+      where,
       `${INDEX_FILE} names ${listed}, but '${folder}' has only ` +
-      `${names.length - missing.length} of ${names.length} shards; download all of them`);
+        `${names.length - missing.length} of ${names.length} shards; download all of them`,
+    );
   }
   const shards = names.map((name) => readShardHeader(join(folder, name), name, where));
   checkAgainst(index, shards);
@@ -81,7 +92,13 @@ function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
 
 /** Name of each tensor -> name of its shard. */
 function readIndex(path: string, where: string): ReadonlyMap<string, string> {
-  const json = parseJson(decodeUtf8(told(path, where, () => readFileSync(path)), INDEX_FILE), { format: INDEX_FILE, maxDepth: 8 });
+  const json = parseJson(
+    decodeUtf8(
+      told(path, where, () => readFileSync(path)),
+      INDEX_FILE,
+    ),
+    { format: INDEX_FILE, maxDepth: 8 },
+  );
   const map = isObject(json) ? json.get('weight_map') : undefined;
   if (!isObject(map) || map.size === 0) {
     throw new FormatError(INDEX_FILE, 'expected an object with weight_map, which names the shard of each weight');
@@ -90,8 +107,10 @@ function readIndex(path: string, where: string): ReadonlyMap<string, string> {
   for (const [name, shard] of map) {
     // A name with a path in it could be any file of this machine.
     if (typeof shard !== 'string' || !/^[\w.-]+\.safetensors$/.test(shard)) {
-      throw new FormatError(INDEX_FILE,
-        `weight_map: ${quote(name)}: expected the name of a .safetensors file in the same folder`);
+      throw new FormatError(
+        INDEX_FILE,
+        `weight_map: ${quote(name)}: expected the name of a .safetensors file in the same folder`,
+      );
     }
     index.set(name, shard);
   }
@@ -99,15 +118,23 @@ function readIndex(path: string, where: string): ReadonlyMap<string, string> {
 }
 
 function readShardHeader(path: string, name: string, where: string): Shard {
-  return told(path, where, () => withFile(path, (file, size) => {
-    const start = new Uint8Array(Math.min(size, 64));
-    fill(file, start, 0, path);
-    const length = headerLength(start, size, { label: name });
-    const header = new Uint8Array(length);
-    fill(file, header, 8, path);
-    const dataBytes = size - 8 - length;
-    return { path, name, dataStart: 8 + length, dataBytes, places: readHeader(header, dataBytes, { label: name }).places };
-  }));
+  return told(path, where, () =>
+    withFile(path, (file, size) => {
+      const start = new Uint8Array(Math.min(size, 64));
+      fill(file, start, 0, path);
+      const length = headerLength(start, size, { label: name });
+      const header = new Uint8Array(length);
+      fill(file, header, 8, path);
+      const dataBytes = size - 8 - length;
+      return {
+        path,
+        name,
+        dataStart: 8 + length,
+        dataBytes,
+        places: readHeader(header, dataBytes, { label: name }).places,
+      };
+    }),
+  );
 }
 
 /** FormatError where the shards hold something else than the index says. */
@@ -117,8 +144,10 @@ function checkAgainst(index: ReadonlyMap<string, string>, shards: readonly Shard
     for (const { name } of places) {
       const other = found.get(name);
       if (other !== undefined) {
-        throw new FormatError(INDEX_FILE,
-          `the weight ${name} stands in ${other} and in ${shard}; download the folder again`);
+        throw new FormatError(
+          INDEX_FILE,
+          `the weight ${name} stands in ${other} and in ${shard}; download the folder again`,
+        );
       }
       found.set(name, shard);
     }
@@ -126,9 +155,11 @@ function checkAgainst(index: ReadonlyMap<string, string>, shards: readonly Shard
   for (const [name, shard] of index) {
     const there = found.get(name);
     if (there !== shard) {
-      throw new FormatError(INDEX_FILE,
+      throw new FormatError(
+        INDEX_FILE,
         `expected the weight ${quote(name)} in ${shard}, but ` +
-        `${there === undefined ? 'no shard has it' : `it is in ${there}`}; download the folder again`);
+          `${there === undefined ? 'no shard has it' : `it is in ${there}`}; download the folder again`,
+      );
     }
   }
 }
@@ -140,7 +171,9 @@ function joinedHeader(shards: readonly Shard[]): readonly [Uint8Array, number] {
   for (const { places, dataBytes } of shards) {
     for (const { name, dtype, shape, begin, end } of places) {
       const offsets = `[${base + begin},${base + end}]`;
-      entries.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`);
+      entries.push(
+        `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`,
+      );
     }
     base += dataBytes;
   }
@@ -152,7 +185,9 @@ function allocate(bytes: number, path: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);
   } catch {
-    throw new LimitError(`'${path}': the weights are ${formatBytes(bytes)}, more than this process can hold in one piece`);
+    throw new LimitError(
+      `'${path}': the weights are ${formatBytes(bytes)}, more than this process can hold in one piece`,
+    );
   }
 }
 
@@ -181,7 +216,9 @@ function told<T>(path: string, where: string, work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof ConfigError || error instanceof FormatError || error instanceof LimitError) throw error;
-    throw new ConfigError(where,
-      `'${path}' cannot be read (${error instanceof Error ? error.message : String(error)})`);
+    throw new ConfigError(
+      where,
+      `'${path}' cannot be read (${error instanceof Error ? error.message : String(error)})`,
+    );
   }
 }

@@ -7,7 +7,10 @@ import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { previousOf } from './atomic-file.ts';
 import { readBytes } from './run-files.ts';
 
-export interface Resumed { readonly bytes: Uint8Array<ArrayBuffer>; readonly about: CheckpointAbout }
+export interface Resumed {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly about: CheckpointAbout;
+}
 
 /** ConfigError if the file cannot be read, FormatError if it is cut or no checkpoint. */
 export function readResumed(path: string): Resumed {
@@ -16,8 +19,13 @@ export function readResumed(path: string): Resumed {
     return { bytes, about: openCheckpoint(bytes) };
   } catch (error) {
     const instead = generationBefore(path);
-    if (error instanceof FormatError) throw new FormatError('checkpoint', `'${path}' ${error.message.replace(/^\w+: (checkpoint: )?/, 'is no whole checkpoint: ')}${instead}`);
-    if (error instanceof ConfigError) throw new ConfigError(error.where, `${error.message.slice(error.where.length + 2)}${instead}`);
+    if (error instanceof FormatError)
+      throw new FormatError(
+        'checkpoint',
+        `'${path}' ${error.message.replace(/^\w+: (checkpoint: )?/, 'is no whole checkpoint: ')}${instead}`,
+      );
+    if (error instanceof ConfigError)
+      throw new ConfigError(error.where, `${error.message.slice(error.where.length + 2)}${instead}`);
     throw error;
   }
 }

@@ -1,5 +1,5 @@
-// What a run leaves behind: a line per step on stderr and in the log, and the files that were asked for. A write that fails ends nothing: it is told, with
-// what is lost, the training goes on, and the run counts as failed at its end.
+// What a run leaves behind: a line per step on stderr and in the log, and the files that were asked for. A write that
+// fails ends nothing: it is told, with what is lost, the training goes on, and the run counts as failed at its end.
 
 import { existsSync } from 'node:fs';
 import { visibleJson } from '../../base/plain-text.ts';
@@ -20,7 +20,9 @@ import type { Outputs } from './output-paths.ts';
 import { savesFolder } from './output-paths.ts';
 import { StepLog } from './step-log.ts';
 
-/** Turns the events of all ranks into files and a progress line. Step lines are rank 0's, with the bytes of all ranks. */
+/**
+ * Turns the events of all ranks into files and a progress line. Step lines are rank 0's, with the bytes of all ranks.
+ */
 export class RunOutputs {
   readonly #prepared: PreparedRun;
   readonly #outputs: Outputs;
@@ -43,30 +45,47 @@ export class RunOutputs {
     this.#log = outputs.log === undefined ? undefined : new StepLog(outputs.log);
   }
 
-  status(text: string): void { this.#progress.note(text); }
+  status(text: string): void {
+    this.#progress.note(text);
+  }
 
   /** The run was asked to end; `reason` says by what. */
   stopping(reason: string): void {
-    const kept = [['checkpoint', this.#outputs.checkpoint], ['model', this.#outputs.save]].filter(([, path]) => path !== undefined).map(([what, path]) => `the ${what} goes to ${path}`);
-    this.status(`stopping after this step (${reason}); ${kept.length ? kept.join(', ') : 'nothing is kept without --checkpoint or --save'}`);
+    const kept = [
+      ['checkpoint', this.#outputs.checkpoint],
+      ['model', this.#outputs.save],
+    ]
+      .filter(([, path]) => path !== undefined)
+      .map(([what, path]) => `the ${what} goes to ${path}`);
+    this.status(
+      `stopping after this step (${reason}); ${kept.length ? kept.join(', ') : 'nothing is kept without --checkpoint or --save'}`,
+    );
   }
 
   take(rank: number, event: RunEvent): void {
     if (event.kind === 'status' && rank === 0) this.#progress.status(event.text);
     else if (event.kind === 'step') this.#step(rank, event.metrics);
     else if (rank !== 0) return;
-    else if (event.kind === 'note') this.status(event.step === 0 ? `note: ${event.text}` : `step ${event.step}: ${event.text}`);
+    else if (event.kind === 'note')
+      this.status(event.step === 0 ? `note: ${event.text}` : `step ${event.step}: ${event.text}`);
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
-    else if (event.kind === 'ready') this.status(`${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`);
+    else if (event.kind === 'ready')
+      this.status(
+        `${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`,
+      );
     else if (event.kind === 'evaluation') this.status(`step ${event.step}: ${describeEvaluation(event)}`);
     else if (event.kind === 'sample') this.status(`step ${event.step}: ${visibleJson(event.text)}`);
-    else if (event.kind === 'gradients') this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
+    else if (event.kind === 'gradients')
+      this.#write('the gradients of the first step', this.#outputs.grads, event.bytes);
     else if (event.kind === 'model') this.#save(event.step, event.bytes);
     else if (event.kind === 'checkpoint') this.#checkpoint(event.step, event.bytes);
     else if (event.kind === 'done') this.#io.out(describeEnd(event));
   }
 
-  /** Writes what comes at the end of a run, also of one that failed. False, and said, if anything that was asked for is not written. */
+  /**
+   * Writes what comes at the end of a run, also of one that failed. False, and said, if anything that was asked for is
+   * not written.
+   */
   finish(): boolean {
     this.#progress.end();
     if (this.#trace) this.#write('the trace', this.#outputs.trace, new TextEncoder().encode(this.#trace.toString()));
@@ -99,19 +118,27 @@ export class RunOutputs {
       if (this.#logFails) this.status('the log goes on, and no line is missing');
       this.#logFails = false;
     } catch (error) {
-      if (!this.#logFails) this.status(`error: no line can be added to the log now: ${sentence(error)}; the training goes on, and the lines are tried again`);
+      if (!this.#logFails)
+        this.status(
+          `error: no line can be added to the log now: ${sentence(error)}; the training goes on, and the lines are tried again`,
+        );
       this.#logFails = true;
     }
   }
 
-  #checkpoint(step: number, bytes: Uint8Array): void { this.#write(`the checkpoint of step ${step}`, this.#outputs.checkpoint, bytes, true); }
+  #checkpoint(step: number, bytes: Uint8Array): void {
+    this.#write(`the checkpoint of step ${step}`, this.#outputs.checkpoint, bytes, true);
+  }
 
   /** One file, or a folder that `--model` and Hugging Face's from_pretrained read. */
   #save(step: number, bytes: Uint8Array): void {
     const { save } = this.#outputs;
     if (save === undefined) return;
     const what = `the model of step ${step}`;
-    if (!savesFolder(save)) { this.#write(what, save, bytes, true); return; }
+    if (!savesFolder(save)) {
+      this.#write(what, save, bytes, true);
+      return;
+    }
     this.#replace(what, modelFolder(save, this.#prepared, bytes), true);
   }
 
@@ -125,9 +152,13 @@ export class RunOutputs {
       for (const { path, bytes } of files) this.status(`wrote ${path} (${bytes.byteLength} bytes)`);
     } catch (error) {
       this.#lost.push(what);
-      this.status(`error: ${what} is lost: ${sentence(error)}${existsSync(files[0].path) ? '; what was there before stays' : ''}`);
+      this.status(
+        `error: ${what} is lost: ${sentence(error)}${existsSync(files[0].path) ? '; what was there before stays' : ''}`,
+      );
     }
   }
 }
 
-function sentence(error: unknown): string { return error instanceof Error ? error.message : String(error); }
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

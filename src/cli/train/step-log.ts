@@ -1,5 +1,6 @@
-// The log of a run: one JSON object per line and step. Lines that could not be written are kept and tried again with the next one, so a disk that was
-// full for a while leaves no hole and no torn line. A resumed run takes the lines away that it is about to write again.
+// The log of a run: one JSON object per line and step. Lines that could not be written are kept and tried again with
+// the next one, so a disk that was full for a while leaves no hole and no torn line. A resumed run takes the lines away
+// that it is about to write again.
 
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
 import { FileError, FormatError } from '../../base/errors.ts';
@@ -15,15 +16,22 @@ export class StepLog {
   #begun = false;
   #givenUp = 0;
 
-  constructor(path: string) { this.path = path; }
+  constructor(path: string) {
+    this.path = path;
+  }
 
   /** Lines that are not in the file. */
-  get missing(): number { return this.#waiting.length + this.#givenUp; }
+  get missing(): number {
+    return this.#waiting.length + this.#givenUp;
+  }
 
   /** Appends `record` as a line. FileError when it, and what waits, is not in the file. */
   add(record: object): void {
     this.#waiting.push(`${JSON.stringify(record)}\n`);
-    if (this.#waiting.length > MAX_WAITING) { this.#waiting.shift(); this.#givenUp++; }
+    if (this.#waiting.length > MAX_WAITING) {
+      this.#waiting.shift();
+      this.#givenUp++;
+    }
     this.flush();
   }
 
@@ -60,8 +68,9 @@ export class StepLog {
 }
 
 /**
- * Takes the lines of step `step` and later away from the last run in the log (steps count up within a run), and a torn last line. The log as it was stays
- * as FILE.previous. Returns how many lines went. FormatError if the file is no log of steps.
+ * Takes the lines of step `step` and later away from the last run in the log (steps count up within a run), and a torn
+ * last line. The log as it was stays as FILE.previous. Returns how many lines went. FormatError if the file is no log
+ * of steps.
  */
 export function cutLog(path: string, step: number): number {
   const text = readExisting(path);
@@ -84,7 +93,10 @@ function stepOf(line: string, path: string, number: number): number {
   } catch {
     // Told below.
   }
-  throw new FormatError('--log', `'${path}' has other things than steps in it (line ${number}), so the resumed run cannot go on there; give another file`);
+  throw new FormatError(
+    '--log',
+    `'${path}' has other things than steps in it (line ${number}), so the resumed run cannot go on there; give another file`,
+  );
 }
 
 function readExisting(path: string): string | undefined {

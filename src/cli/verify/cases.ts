@@ -1,6 +1,7 @@
-// Runs the cases of a conformance folder on a device, group by group (a group is an operator), and compares every output. Works in Node and in a
-// page: files come through `file`. An operator without a file in ops/, or a variant that its file refuses, counts as skipped, never as passed.
-// Tolerances: torch max(16 noise, 1e-5 absmax); onnx 1e-7 + 1e-3 |want|, for f16 2e-3 + 5e-3 |want|; integers exactly; NaN equals NaN.
+// Runs the cases of a conformance folder on a device, group by group (a group is an operator), and compares every
+// output. Works in Node and in a page: files come through `file`. An operator without a file in ops/, or a variant that
+// its file refuses, counts as skipped, never as passed. Tolerances: torch max(16 noise, 1e-5 absmax); onnx 1e-7 + 1e-3
+// |want|, for f16 2e-3 + 5e-3 |want|; integers exactly; NaN equals NaN.
 
 import { AbortedError, DeviceLostError, FormatError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
@@ -28,9 +29,15 @@ export interface CaseRun {
 const AT_ONCE = 16;
 
 const modules = import.meta.glob<readonly Operator[]>('./ops/*.ts', { import: 'operators', eager: true });
-const operators = new Map(Object.values(modules).flat().map((operator) => [`${operator.format} ${operator.op}`, operator]));
+const operators = new Map(
+  Object.values(modules)
+    .flat()
+    .map((operator) => [`${operator.format} ${operator.op}`, operator]),
+);
 
-/** Runs the cases; resolves when all are done. A case that throws has failed; only an abort and a lost device reject. */
+/**
+ * Runs the cases; resolves when all are done. A case that throws has failed; only an abort and a lost device reject.
+ */
 export async function runCases({ device, manifest, file, only, signal, onStatus, onGroup }: CaseRun): Promise<void> {
   const { format, cases } = readManifest(manifest);
   const files = new Map<string, Promise<SafetensorsFile>>();
@@ -57,13 +64,21 @@ export async function runCases({ device, manifest, file, only, signal, onStatus,
       return [];
     });
     const skipped = [...reasons.values()].reduce((sum, n) => sum + n, 0);
-    if (skipped) onStatus(`${op}: ${skipped} of ${group.length} cases skipped: ${[...reasons].map(([reason, n]) => `${reason} (${n})`).join(', ')}`);
+    if (skipped)
+      onStatus(
+        `${op}: ${skipped} of ${group.length} cases skipped: ${[...reasons].map(([reason, n]) => `${reason} (${n})`).join(', ')}`,
+      );
     onGroup(op, results.flat(), skipped, performance.now() - started);
   }
 }
 
 /** The checks of a case, or why it cannot run. */
-async function runCase(device: Device, operator: Operator, one: ManifestCase, tensors: SafetensorsFile): Promise<readonly Check[] | string> {
+async function runCase(
+  device: Device,
+  operator: Operator,
+  one: ManifestCase,
+  tensors: SafetensorsFile,
+): Promise<readonly Check[] | string> {
   const lab = new Lab(device);
   try {
     if (operator.format === 'torch') {
@@ -74,23 +89,42 @@ async function runCase(device: Device, operator: Operator, one: ManifestCase, te
     return operator.refuses?.(c) ?? compareOnnx(c, await (operator as OnnxOperator).run(lab, c));
   } catch (error) {
     if (error instanceof DeviceLostError || error instanceof AbortedError) throw error;
-    return [{ name: one.name, worst: Infinity, passed: false, note: error instanceof Error ? error.message : String(error) }];
+    return [
+      { name: one.name, worst: Infinity, passed: false, note: error instanceof Error ? error.message : String(error) },
+    ];
   } finally {
     lab.dispose();
   }
 }
 
-function compareTorch(operator: TorchOperator, c: TorchCase, got: Readonly<Record<string, Values | undefined>>): readonly Check[] {
+function compareTorch(
+  operator: TorchOperator,
+  c: TorchCase,
+  got: Readonly<Record<string, Values | undefined>>,
+): readonly Check[] {
   if (c.wanted.size === 0) throw new FormatError('manifest.json', `case ${c.name} has no outputs`);
   return [...c.wanted].map(([output, wanted]) => {
     const { skip, noise = wanted.noise } = operator.exception?.(c, output, wanted) ?? {};
     const allowed = Math.max(16 * noise, 1e-5 * wanted.absmax);
-    return compareElements(`${c.name} ${output}`, got[output], wanted.floats, (i) => (skip && i >= skip[0] && i < skip[1] ? Infinity : allowed));
+    return compareElements(`${c.name} ${output}`, got[output], wanted.floats, (i) =>
+      skip && i >= skip[0] && i < skip[1] ? Infinity : allowed,
+    );
   });
 }
 
 function compareOnnx(c: OnnxCase, got: readonly (Values | undefined)[]): readonly Check[] {
-  const checks = c.wanted.flatMap((wanted, i) => (wanted ? [compareElements(`${c.name} output ${i}`, got[i], wanted.isFloat ? wanted.floats : wanted.integers, onnxTolerance(wanted))] : []));
+  const checks = c.wanted.flatMap((wanted, i) =>
+    wanted
+      ? [
+          compareElements(
+            `${c.name} output ${i}`,
+            got[i],
+            wanted.isFloat ? wanted.floats : wanted.integers,
+            onnxTolerance(wanted),
+          ),
+        ]
+      : [],
+  );
   if (checks.length === 0) throw new FormatError('manifest.json', `case ${c.name} has no outputs`);
   return checks;
 }
@@ -102,9 +136,15 @@ function onnxTolerance(wanted: CaseTensor): (i: number, want: number) => number 
 }
 
 /** Every element within `tolerance`; equal infinities and NaN for NaN are no error. */
-export function compareElements(name: string, got: Values | undefined, want: Values, tolerance: (i: number, want: number) => number): Check {
+export function compareElements(
+  name: string,
+  got: Values | undefined,
+  want: Values,
+  tolerance: (i: number, want: number) => number,
+): Check {
   if (!got) return { name, worst: Infinity, passed: false, note: 'is not computed' };
-  if (got.length !== want.length) return { name, worst: Infinity, passed: false, note: `${got.length} elements, expected ${want.length}` };
+  if (got.length !== want.length)
+    return { name, worst: Infinity, passed: false, note: `${got.length} elements, expected ${want.length}` };
   let [worst, worstAt, beyond] = [0, 0, 0];
   for (let i = 0; i < want.length; i++) {
     if (Object.is(got[i], want[i]) || got[i] === want[i]) continue;
@@ -115,7 +155,14 @@ export function compareElements(name: string, got: Values | undefined, want: Val
     if (off > 1) beyond++;
     if (off > worst) [worst, worstAt] = [off, i];
   }
-  return worst <= 1 ? { name, worst, passed: true } : { name, worst, passed: false, note: `element ${worstAt}: got ${got[worstAt]}, expected ${want[worstAt]}; ${beyond} of ${want.length} beyond the tolerance` };
+  return worst <= 1
+    ? { name, worst, passed: true }
+    : {
+        name,
+        worst,
+        passed: false,
+        note: `element ${worstAt}: got ${got[worstAt]}, expected ${want[worstAt]}; ${beyond} of ${want.length} beyond the tolerance`,
+      };
 }
 
 /** Maps with at most `atOnce` calls under way; rejects with the first error after all calls under way have ended. */

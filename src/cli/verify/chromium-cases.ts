@@ -1,5 +1,5 @@
-// Runs a folder's cases inside headless Chromium: the empty page of the build (driven.html) gets the folder's files as those of a run, opens WebGPU and runs the same
-// code as Node, and its checks come back one group at a time.
+// Runs a folder's cases inside headless Chromium: the empty page of the build (driven.html) gets the folder's files as
+// those of a run, opens WebGPU and runs the same code as Node, and its checks come back one group at a time.
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,22 +19,43 @@ export interface ChromiumCases extends Pick<CaseRun, 'only' | 'onStatus' | 'onGr
 export type PageMessage =
   | { readonly kind: 'adapter'; readonly adapter: AdapterInfo }
   | { readonly kind: 'status'; readonly text: string }
-  | { readonly kind: 'group'; readonly label: string; readonly checks: readonly Check[]; readonly skipped: number; readonly ms: number };
+  | {
+      readonly kind: 'group';
+      readonly label: string;
+      readonly checks: readonly Check[];
+      readonly skipped: number;
+      readonly ms: number;
+    };
 
-export interface PageOptions { readonly files: string; readonly only?: string }
+export interface PageOptions {
+  readonly files: string;
+  readonly only?: string;
+}
 
 /** Resolves when all cases are done; rejects as `runCases` does, and if the browser dies. */
-export async function runCasesInChromium({ folder, only, signal, announce, onStatus, onGroup }: ChromiumCases): Promise<void> {
+export async function runCasesInChromium({
+  folder,
+  only,
+  signal,
+  announce,
+  onStatus,
+  onGroup,
+}: ChromiumCases): Promise<void> {
   const { server, browser } = await openBoth(onStatus);
-  const stop = (): void => { void browser.close(); };
+  const stop = (): void => {
+    void browser.close();
+  };
   signal.addEventListener('abort', stop);
   try {
     if (signal.aborted) throw new AbortedError();
     const run = server.openRun();
-    for (const name of readdirSync(folder)) if (/^[\w.-]+\.(json|safetensors)$/.test(name)) run.put(name, { path: join(folder, name) });
+    for (const name of readdirSync(folder))
+      if (/^[\w.-]+\.(json|safetensors)$/.test(name)) run.put(name, { path: join(folder, name) });
     const page = await browser.newPage();
     const errors: string[] = [];
-    page.on('pageerror', (error) => { errors.push(error.message); });
+    page.on('pageerror', (error) => {
+      errors.push(error.message);
+    });
     await page.exposeFunction('reportCases', (message: PageMessage) => {
       if (message.kind === 'adapter') announce(message.adapter);
       else if (message.kind === 'status') onStatus(message.text);
@@ -44,7 +65,8 @@ export async function runCasesInChromium({ folder, only, signal, announce, onSta
     const options: PageOptions = { files: run.files, only };
     // As text: a function would be rewritten by the module runner before it reaches the page.
     const failure = await page.evaluate(`driven.runCases(${JSON.stringify(options)})`);
-    if (failure !== undefined || errors.length) throw new InternalError(`the page failed: ${[failure, ...errors].filter(Boolean).join('; ')}`);
+    if (failure !== undefined || errors.length)
+      throw new InternalError(`the page failed: ${[failure, ...errors].filter(Boolean).join('; ')}`);
   } catch (error) {
     throw signal.aborted ? new AbortedError() : error;
   } finally {

@@ -1,5 +1,5 @@
-// The files of a conformance folder. Whatever is missing, unreadable or broken is one sentence that names it: a ConfigError for paths, a FormatError for
-// contents.
+// The files of a conformance folder. Whatever is missing, unreadable or broken is one sentence that names it: a
+// ConfigError for paths, a FormatError for contents.
 
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,11 +7,28 @@ import { ConfigError, FormatError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
 import type { SafetensorsFile } from '../../base/safetensors.ts';
 
-const REASONS: Readonly<Record<string, string>> = { ENOENT: 'it does not exist', EACCES: 'permission denied', EPERM: 'permission denied', EISDIR: 'it is a folder', ENOTDIR: 'it is no folder', ELOOP: 'a circle of links' };
-const EXPECTED = 'expected a folder with manifest.json (operator cases) or run.json (a training run), or with such folders';
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'it does not exist',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a folder',
+  ENOTDIR: 'it is no folder',
+  ELOOP: 'a circle of links',
+};
+const EXPECTED =
+  'expected a folder with manifest.json (operator cases) or run.json (a training run), or with such folders';
 
 /** All files of a golden training run. */
-export const RUN_FILES = ['config.json', 'model.safetensors', 'tokens.safetensors', 'run.json', 'grads.safetensors', 'grads_noise.json', 'final.safetensors', 'final_noise.json'] as const;
+export const RUN_FILES = [
+  'config.json',
+  'model.safetensors',
+  'tokens.safetensors',
+  'run.json',
+  'grads.safetensors',
+  'grads_noise.json',
+  'final.safetensors',
+  'final_noise.json',
+] as const;
 
 export type Found = { readonly path: string; readonly kind: 'run' | 'cases' | 'model' };
 
@@ -40,7 +57,10 @@ export function readJson(folder: string, name: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new FormatError(join(folder, name), `expected JSON, got ${text.trim() === '' ? 'an empty file' : `something else (${(error as Error).message})`}`);
+    throw new FormatError(
+      join(folder, name),
+      `expected JSON, got ${text.trim() === '' ? 'an empty file' : `something else (${(error as Error).message})`}`,
+    );
   }
 }
 
@@ -48,7 +68,10 @@ export function readJson(folder: string, name: string): unknown {
 export function readObject(folder: string, name: string): Readonly<Record<string, unknown>> {
   const value = readJson(folder, name);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new FormatError(join(folder, name), `expected an object, got ${Array.isArray(value) ? 'a list' : JSON.stringify(value)}`);
+  throw new FormatError(
+    join(folder, name),
+    `expected an object, got ${Array.isArray(value) ? 'a list' : JSON.stringify(value)}`,
+  );
 }
 
 /** A safetensors file with at least one tensor: a comparison with none would prove nothing. */
@@ -79,10 +102,16 @@ function search(path: string): Found[] {
   } catch (error) {
     throw new ConfigError('FOLDER', `'${path}' cannot be read: ${reason(error)}`);
   }
-  return names.map((name) => join(path, name)).filter((inner) => statSync(inner, { throwIfNoEntry: false })?.isDirectory()).flatMap(search);
+  return names
+    .map((name) => join(path, name))
+    .filter((inner) => statSync(inner, { throwIfNoEntry: false })?.isDirectory())
+    .flatMap(search);
 }
 
-/** What can be verified at or below `folder`: at least one run or folder of cases; also models without a run, which can only be named. */
+/**
+ * What can be verified at or below `folder`: at least one run or folder of cases; also models without a run, which can
+ * only be named.
+ */
 export function findFolders(folder: string | undefined): readonly Found[] {
   if (folder === undefined || folder === '') throw new ConfigError('FOLDER', `${EXPECTED}, got none`);
   let isFolder = false;
@@ -94,6 +123,13 @@ export function findFolders(folder: string | undefined): readonly Found[] {
   if (!isFolder) throw new ConfigError('FOLDER', `${EXPECTED}; '${folder}' is a file`);
   const found = search(folder);
   if (found.some(({ kind }) => kind !== 'model')) return found;
-  if (found.length > 0) throw new ConfigError('FOLDER', `'${found[0].path}' is a model without run.json, the settings and losses of a training run to compare with; ${EXPECTED}`);
-  throw new ConfigError('FOLDER', `${EXPECTED}; '${folder}' ${readdirSync(folder).length === 0 ? 'is empty' : 'has none of them'}`);
+  if (found.length > 0)
+    throw new ConfigError(
+      'FOLDER',
+      `'${found[0].path}' is a model without run.json, the settings and losses of a training run to compare with; ${EXPECTED}`,
+    );
+  throw new ConfigError(
+    'FOLDER',
+    `${EXPECTED}; '${folder}' ${readdirSync(folder).length === 0 ? 'is empty' : 'has none of them'}`,
+  );
 }

@@ -1,4 +1,5 @@
-// A place to compute one case: upload its tensors, record launches or ops, run them once or step by step, read results. One Program with one plan.
+// A place to compute one case: upload its tensors, record launches or ops, run them once or step by step, read results.
+// One Program with one plan.
 
 import { InternalError } from '../../base/errors.ts';
 import { elements } from '../../base/shape.ts';
@@ -13,7 +14,9 @@ import type { CaseTensor } from './operator.ts';
 const PLAN = 'case';
 
 type Outputs = Readonly<Record<string, Tensor | undefined>>;
-type Results<O extends Outputs> = { -readonly [K in keyof O]: undefined extends O[K] ? TypedArray | undefined : TypedArray };
+type Results<O extends Outputs> = {
+  -readonly [K in keyof O]: undefined extends O[K] ? TypedArray | undefined : TypedArray;
+};
 
 export class Lab {
   readonly device: Device;
@@ -36,13 +39,19 @@ export class Lab {
     return tensor;
   }
 
-  floats(tensor: CaseTensor, shape: Shape = tensor.shape): Tensor { return this.data(tensor.floats, shape); }
+  floats(tensor: CaseTensor, shape: Shape = tensor.shape): Tensor {
+    return this.data(tensor.floats, shape);
+  }
 
   /** Non-negative integers, for kernels that index with u32. */
-  indices(tensor: CaseTensor, shape: Shape = tensor.shape): Tensor { return this.data(Uint32Array.from(tensor.integers), shape); }
+  indices(tensor: CaseTensor, shape: Shape = tensor.shape): Tensor {
+    return this.data(Uint32Array.from(tensor.integers), shape);
+  }
 
   /** A tensor of zeros that launches may add to. */
-  zeros(shape: Shape, label = 'sum'): Tensor { return this.#kept(shape, 'f32', label); }
+  zeros(shape: Shape, label = 'sum'): Tensor {
+    return this.#kept(shape, 'f32', label);
+  }
 
   /** A weight with a gradient that starts at zero. */
   param(values: Float32Array<ArrayBuffer>, shape: Shape, name = 'weight'): Param {
@@ -69,16 +78,23 @@ export class Lab {
     this.#pending = [];
   }
 
-  write(tensor: Tensor, values: TypedArray): void { this.#program.write(tensor, 0, values); }
+  write(tensor: Tensor, values: TypedArray): void {
+    this.#program.write(tensor, 0, values);
+  }
 
   async step<O extends Outputs>(outputs: O): Promise<Results<O>> {
     if (!this.#plan) throw new InternalError('a case ran before it was compiled');
     const entries = Object.entries(outputs).filter((entry): entry is [string, Tensor] => entry[1] !== undefined);
-    const values = await this.#plan.run(0, entries.map(([, tensor]) => ({ range: this.#program.range(tensor), dtype: tensor.dtype })));
+    const values = await this.#plan.run(
+      0,
+      entries.map(([, tensor]) => ({ range: this.#program.range(tensor), dtype: tensor.dtype })),
+    );
     return Object.fromEntries(entries.map(([name], i) => [name, values[i]])) as Results<O>;
   }
 
-  dispose(): void { this.#program.dispose(); }
+  dispose(): void {
+    this.#program.dispose();
+  }
 }
 
 /** The last dimension, and all others together. */

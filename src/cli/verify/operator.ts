@@ -1,5 +1,6 @@
-// What a file of ops/ exports: how a case of one operator is computed with our kernels. Also the case itself, read from a manifest.
-// An operator that cannot run a variant says so in `refuses`, and the case counts as skipped; a case that runs is compared in all its outputs.
+// What a file of ops/ exports: how a case of one operator is computed with our kernels. Also the case itself, read from
+// a manifest. An operator that cannot run a variant says so in `refuses`, and the case counts as skipped; a case that
+// runs is compared in all its outputs.
 
 import { FormatError } from '../../base/errors.ts';
 import { toFloat32, toInt32 } from '../../base/safetensors.ts';
@@ -11,7 +12,10 @@ import type { Lab } from './lab.ts';
 export class CaseTensor {
   readonly shape: Shape;
   readonly dtype: SafetensorsEntry['dtype'];
-  /** Largest magnitude, and the largest difference between an f32 and an f64 run of the source: a measured noise floor. 0 where unknown. */
+  /**
+   * Largest magnitude, and the largest difference between an f32 and an f64 run of the source: a measured noise floor.
+   * 0 where unknown.
+   */
   readonly absmax: number;
   readonly noise: number;
   readonly #entry: SafetensorsEntry;
@@ -24,44 +28,63 @@ export class CaseTensor {
     this.#entry = entry;
   }
 
-  get isFloat(): boolean { return /^B?F\d+$/.test(this.dtype); }
+  get isFloat(): boolean {
+    return /^B?F\d+$/.test(this.dtype);
+  }
   /** Elements as f32, whatever they are stored as; a fresh array. */
-  get floats(): Float32Array<ArrayBuffer> { return toFloat32(this.#entry); }
+  get floats(): Float32Array<ArrayBuffer> {
+    return toFloat32(this.#entry);
+  }
   /** Elements as i32; a FormatError if one does not fit. */
-  get integers(): Int32Array<ArrayBuffer> { return toInt32(this.#entry); }
+  get integers(): Int32Array<ArrayBuffer> {
+    return toInt32(this.#entry);
+  }
 }
 
 /** Attributes of a case, read with a type and a default. */
 export class Attributes {
   readonly #values: Readonly<Record<string, unknown>>;
-  constructor(values: Readonly<Record<string, unknown>>) { this.#values = values; }
+  constructor(values: Readonly<Record<string, unknown>>) {
+    this.#values = values;
+  }
 
-  has(name: string): boolean { return (this.#values[name] ?? null) !== null; }
+  has(name: string): boolean {
+    return (this.#values[name] ?? null) !== null;
+  }
 
   number(name: string, fallback?: number): number {
     const value = this.#values[name] ?? fallback;
-    if (typeof value !== 'number') throw new FormatError('manifest.json', `attribute ${name}: expected a number, got ${JSON.stringify(value)}`);
+    if (typeof value !== 'number')
+      throw new FormatError('manifest.json', `attribute ${name}: expected a number, got ${JSON.stringify(value)}`);
     return value;
   }
 
   text(name: string, fallback?: string): string {
     const value = this.#values[name] ?? fallback;
-    if (typeof value !== 'string') throw new FormatError('manifest.json', `attribute ${name}: expected a text, got ${JSON.stringify(value)}`);
+    if (typeof value !== 'string')
+      throw new FormatError('manifest.json', `attribute ${name}: expected a text, got ${JSON.stringify(value)}`);
     return value;
   }
 
   /** true, or any number but 0. */
-  flag(name: string): boolean { return Boolean(this.#values[name]); }
+  flag(name: string): boolean {
+    return Boolean(this.#values[name]);
+  }
 
   numbers(name: string): readonly number[] | undefined {
     const value = this.#values[name] ?? undefined;
     if (value === undefined) return undefined;
-    if (!Array.isArray(value) || !value.every((one) => typeof one === 'number')) throw new FormatError('manifest.json', `attribute ${name}: expected numbers, got ${JSON.stringify(value)}`);
+    if (!Array.isArray(value) || !value.every((one) => typeof one === 'number'))
+      throw new FormatError('manifest.json', `attribute ${name}: expected numbers, got ${JSON.stringify(value)}`);
     return value;
   }
 }
 
-interface CommonCase { readonly name: string; readonly op: string; readonly attributes: Attributes }
+interface CommonCase {
+  readonly name: string;
+  readonly op: string;
+  readonly attributes: Attributes;
+}
 
 export class TorchCase implements CommonCase {
   readonly name: string;
@@ -71,7 +94,13 @@ export class TorchCase implements CommonCase {
   /** Outputs and gradients by name. */
   readonly wanted: ReadonlyMap<string, CaseTensor>;
 
-  constructor(name: string, op: string, attributes: Attributes, inputs: ReadonlyMap<string, CaseTensor>, wanted: ReadonlyMap<string, CaseTensor>) {
+  constructor(
+    name: string,
+    op: string,
+    attributes: Attributes,
+    inputs: ReadonlyMap<string, CaseTensor>,
+    wanted: ReadonlyMap<string, CaseTensor>,
+  ) {
     this.name = name;
     this.op = op;
     this.attributes = attributes;
@@ -81,7 +110,11 @@ export class TorchCase implements CommonCase {
 
   input(name: string): CaseTensor {
     const tensor = this.inputs.get(name);
-    if (!tensor) throw new FormatError('manifest.json', `case ${this.name} (${this.op}): expected an input ${name}, got ${[...this.inputs.keys()].join(', ')}`);
+    if (!tensor)
+      throw new FormatError(
+        'manifest.json',
+        `case ${this.name} (${this.op}): expected an input ${name}, got ${[...this.inputs.keys()].join(', ')}`,
+      );
     return tensor;
   }
 }
@@ -131,4 +164,6 @@ export function slot(c: OnnxCase, index: number): CaseTensor {
 }
 
 /** `axis` counted from the front. */
-export function axisOf(axis: number, rank: number): number { return axis < 0 ? axis + rank : axis; }
+export function axisOf(axis: number, rank: number): number {
+  return axis < 0 ? axis + rank : axis;
+}

@@ -1,4 +1,5 @@
-// `tabmesh verify` on a folder of operator cases: opens a device of the wanted kind, says which, and runs the cases on it.
+// `tabmesh verify` on a folder of operator cases: opens a device of the wanted kind, says which, and runs the cases on
+// it.
 
 import type { AdapterInfo } from '../../device/device.ts';
 import type { ExecutionBackend } from '../execution.ts';
@@ -14,8 +15,18 @@ export interface OperatorFolder extends Pick<CaseRun, 'only' | 'onStatus' | 'onG
   readonly signal: AbortSignal;
 }
 
-/** Runs every case that we have an operator for. Rejects if a file is missing or broken, if there is no adapter, on an abort, and if the device is lost. */
-export async function runOperatorFolder({ folder, backend, only, signal, onStatus, onGroup }: OperatorFolder): Promise<void> {
+/**
+ * Runs every case that we have an operator for. Rejects if a file is missing or broken, if there is no adapter, on an
+ * abort, and if the device is lost.
+ */
+export async function runOperatorFolder({
+  folder,
+  backend,
+  only,
+  signal,
+  onStatus,
+  onGroup,
+}: OperatorFolder): Promise<void> {
   const manifest = readJson(folder, 'manifest.json');
   const { source: format, cases } = readManifest(manifest);
   const files = [...new Set(cases.map(({ file }) => file))];
@@ -31,7 +42,12 @@ export async function runOperatorFolder({ folder, backend, only, signal, onStatu
   try {
     announce(device.adapter);
     await runCases({
-      device, only, signal, onStatus, onGroup, manifest,
+      device,
+      only,
+      signal,
+      onStatus,
+      onGroup,
+      manifest,
       file: async (name) => readBytes(folder, name),
     });
   } finally {

@@ -1,10 +1,14 @@
-// The page's side of chromium-cases.ts: opens the browser's GPU, runs the cases on it and reports through a function that Playwright puts on the page.
+// The page's side of chromium-cases.ts: opens the browser's GPU, runs the cases on it and reports through a function
+// that Playwright puts on the page.
 
 import { createWebGpuDevice } from '../../device/webgpu.ts';
 import { runCases } from './cases.ts';
 import type { PageMessage, PageOptions } from './chromium-cases.ts';
 
-/** Resolves to the sentence of the first error, or to undefined. Throws nothing: the words would be lost on the way to Node. */
+/**
+ * Resolves to the sentence of the first error, or to undefined. Throws nothing: the words would be lost on the way to
+ * Node.
+ */
 export async function runCasesInPage({ files, only }: PageOptions): Promise<string | undefined> {
   const { reportCases } = globalThis as unknown as { reportCases(message: PageMessage): Promise<void> };
   const get = async (name: string): Promise<Response> => {
@@ -13,12 +17,16 @@ export async function runCasesInPage({ files, only }: PageOptions): Promise<stri
     return response;
   };
   const reports: Promise<void>[] = [];
-  const report = (message: PageMessage): void => { reports.push(reportCases(message)); };
+  const report = (message: PageMessage): void => {
+    reports.push(reportCases(message));
+  };
   try {
     const device = await createWebGpuDevice(navigator.gpu);
     report({ kind: 'adapter', adapter: device.adapter });
     await runCases({
-      device, only, manifest: await (await get('manifest.json')).json(),
+      device,
+      only,
+      manifest: await (await get('manifest.json')).json(),
       file: async (name) => new Uint8Array(await (await get(name)).arrayBuffer()),
       onStatus: (text) => report({ kind: 'status', text }),
       onGroup: (label, checks, skipped, ms) => report({ kind: 'group', label, checks, skipped, ms }),

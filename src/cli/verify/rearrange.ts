@@ -1,4 +1,5 @@
-// Broadcasting and permuting on the device, made of the kernels that copy rows (embedding) and swap dimensions (transpose).
+// Broadcasting and permuting on the device, made of the kernels that copy rows (embedding) and swap dimensions
+// (transpose).
 
 import { ShapeError } from '../../base/errors.ts';
 import { elements, formatShape, sameShape } from '../../base/shape.ts';
@@ -14,7 +15,8 @@ export function broadcastShape(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
     const [x, y] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1];
-    if (x !== y && x !== 1 && y !== 1) throw new ShapeError(`broadcast: ${formatShape(a)} and ${formatShape(b)} do not fit`);
+    if (x !== y && x !== 1 && y !== 1)
+      throw new ShapeError(`broadcast: ${formatShape(a)} and ${formatShape(b)} do not fit`);
     return x === 1 ? y : x;
   });
 }
@@ -22,7 +24,11 @@ export function broadcastShape(a: Shape, b: Shape): Shape {
 /** Rows ids[0], ids[1], ... of x seen as [rows, C]. */
 export function takeRows(lab: Lab, x: Tensor, C: number, ids: Uint32Array<ArrayBuffer>): Tensor {
   const out = lab.recorder.tensor([ids.length, C], 'f32', 'rows');
-  lab.recorder.launch(embedding, { ids: lab.data(ids), table: x, out }, { R: ids.length, C, V_START: 0, V_ROWS: elements(x.shape) / C });
+  lab.recorder.launch(
+    embedding,
+    { ids: lab.data(ids), table: x, out },
+    { R: ids.length, C, V_START: 0, V_ROWS: elements(x.shape) / C },
+  );
   return out;
 }
 
@@ -56,8 +62,17 @@ export function permute(lab: Lab, x: Tensor, order: readonly number[]): Tensor {
     if (from === to) return;
     const { shape } = result;
     // The dimensions to..from-1 swap places with dimension `from`.
-    const [OUTER, ROWS, COLS, INNER] = [shape.slice(0, to), shape.slice(to, from), [shape[from]], shape.slice(from + 1)].map(elements);
-    const out = lab.recorder.tensor([...shape.slice(0, to), shape[from], ...shape.slice(to, from), ...shape.slice(from + 1)], 'f32', 'permuted');
+    const [OUTER, ROWS, COLS, INNER] = [
+      shape.slice(0, to),
+      shape.slice(to, from),
+      [shape[from]],
+      shape.slice(from + 1),
+    ].map(elements);
+    const out = lab.recorder.tensor(
+      [...shape.slice(0, to), shape[from], ...shape.slice(to, from), ...shape.slice(from + 1)],
+      'f32',
+      'permuted',
+    );
     lab.recorder.launch(transpose, { x: result, out }, { OUTER, ROWS, COLS, INNER });
     dims.splice(to, 0, ...dims.splice(from, 1));
     result = out;

@@ -1,5 +1,6 @@
-// What a peer may do on one connection beside the lanes: nothing. simple-peer wants a channel of its own (it learns by it that the other end is gone), which carries no
-// byte; a member that opens further channels, sends media, or describes its end twice would fill memory that nobody reads. Whoever tries ends the connection, by name.
+// What a peer may do on one connection beside the lanes: nothing. simple-peer wants a channel of its own (it learns by
+// it that the other end is gone), which carries no byte; a member that opens further channels, sends media, or
+// describes its end twice would fill memory that nobody reads. Whoever tries ends the connection, by name.
 
 import type { IceSignal } from '../messages.ts';
 
@@ -11,14 +12,24 @@ const MAX_CANDIDATES = 256;
 
 /** The parts of a connection that are guarded. */
 export interface Guarded {
-  addEventListener(type: 'datachannel', listener: (event: { readonly channel: Pick<RTCDataChannel, 'close'> }) => void): void;
+  addEventListener(
+    type: 'datachannel',
+    listener: (event: { readonly channel: Pick<RTCDataChannel, 'close'> }) => void,
+  ): void;
   addEventListener(type: 'track', listener: () => void): void;
 }
 
 /** simple-peer's own channel: `_channel`. */
-export interface OwnChannel { onmessage: unknown; onclose: unknown; close(): void }
+export interface OwnChannel {
+  onmessage: unknown;
+  onclose: unknown;
+  close(): void;
+}
 
-/** Calls `breach` once, with a sentence, for the first thing that a peer may not do. Whatever it sent is closed at once and not kept. */
+/**
+ * Calls `breach` once, with a sentence, for the first thing that a peer may not do. Whatever it sent is closed at once
+ * and not kept.
+ */
 export function guardConnection(pc: Guarded, own: OwnChannel | null, breach: (what: string) => void): void {
   let told = false;
   const tell = (what: string): void => {
@@ -41,13 +52,17 @@ export function guardConnection(pc: Guarded, own: OwnChannel | null, breach: (wh
   pc.addEventListener('track', () => tell('it sent sound or pictures'));
 }
 
-/** Which signals of a peer one attempt takes: the description that its role allows, once, and a number of candidates. */
+/**
+ * Which signals of a peer one attempt takes: the description that its role allows, once, and a number of candidates.
+ */
 export class SignalGuard {
   readonly #expected: 'offer' | 'answer';
   #described = false;
   #candidates = 0;
 
-  constructor(initiator: boolean) { this.#expected = initiator ? 'answer' : 'offer'; }
+  constructor(initiator: boolean) {
+    this.#expected = initiator ? 'answer' : 'offer';
+  }
 
   /** True to pass it on, false to drop it (a broker may deliver twice); a sentence for what no sound peer says. */
   check(signal: IceSignal): boolean | string {

@@ -1,6 +1,7 @@
-// Keeps what the doctor needs of one RTCPeerConnection. Errors of servers come as events and are kept from the start; candidates are read from the two session
-// descriptions, which every browser completes as they come; pairs come from getStats. A closed connection has no statistics any more, and in Firefox no descriptions
-// either (its getters throw InvalidStateError), so the last ones are kept: look from time to time while it connects.
+// Keeps what the doctor needs of one RTCPeerConnection. Errors of servers come as events and are kept from the start;
+// candidates are read from the two session descriptions, which every browser completes as they come; pairs come from
+// getStats. A closed connection has no statistics any more, and in Firefox no descriptions either (its getters throw
+// InvalidStateError), so the last ones are kept: look from time to time while it connects.
 
 import { candidateType, readStats, selectedPair } from '../../transport/pipes/ice-path.ts';
 import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
@@ -8,7 +9,15 @@ import { urlsOf } from './servers.ts';
 import type { IceConfig } from './servers.ts';
 
 /** The part of a connection that is watched. */
-export type Watched = Pick<RTCPeerConnection, 'getStats' | 'addEventListener' | 'iceConnectionState' | 'iceGatheringState' | 'localDescription' | 'remoteDescription'>;
+export type Watched = Pick<
+  RTCPeerConnection,
+  | 'getStats'
+  | 'addEventListener'
+  | 'iceConnectionState'
+  | 'iceGatheringState'
+  | 'localDescription'
+  | 'remoteDescription'
+>;
 
 const MAX_ERRORS = 32;
 
@@ -37,12 +46,20 @@ export class IceWatch {
     this.#readConnection();
     const { iceServers, relayOnly } = this.#config;
     return {
-      waitedMs: this.#now() - this.#sinceMs, servers: urlsOf(iceServers), relayOnly, ...this.#seen, pairs: this.#pairs, errors: [...this.#errors],
+      waitedMs: this.#now() - this.#sinceMs,
+      servers: urlsOf(iceServers),
+      relayOnly,
+      ...this.#seen,
+      pairs: this.#pairs,
+      errors: [...this.#errors],
       ...(this.#route ? { route: this.#route } : {}),
     };
   }
 
-  /** How the packets travel: 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server at either end; 'unknown' before it connects. */
+  /**
+   * How the packets travel: 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server at
+   * either end; 'unknown' before it connects.
+   */
   async route(): Promise<string> {
     await this.#readStats();
     if (!this.#route) return 'unknown';
@@ -71,10 +88,12 @@ export class IceWatch {
     const local = read(() => pc.localDescription);
     const remote = read(() => pc.remoteDescription);
     this.#seen = {
-      gathering: gathering ?? this.#seen.gathering, state: state ?? this.#seen.state,
+      gathering: gathering ?? this.#seen.gathering,
+      state: state ?? this.#seen.state,
       // A closed connection may also say null.
       answered: this.#seen.answered || (remote !== undefined && remote !== null),
-      local: local ? candidatesOf(local.sdp) : this.#seen.local, remote: remote ? candidatesOf(remote.sdp) : this.#seen.remote,
+      local: local ? candidatesOf(local.sdp) : this.#seen.local,
+      remote: remote ? candidatesOf(remote.sdp) : this.#seen.remote,
     };
   }
 
@@ -86,24 +105,42 @@ export class IceWatch {
     if (pairs.length === 0) return;
     const typeOf = (id: unknown): string => candidateType(entries, id);
     this.#pairs = pairs.map((pair) => ({
-      local: typeOf(pair['localCandidateId']), remote: typeOf(pair['remoteCandidateId']), state: text(pair['state']) ?? 'unknown',
-      sent: number(pair['requestsSent']) ?? 0, answered: number(pair['responsesReceived']) ?? 0,
+      local: typeOf(pair['localCandidateId']),
+      remote: typeOf(pair['remoteCandidateId']),
+      state: text(pair['state']) ?? 'unknown',
+      sent: number(pair['requestsSent']) ?? 0,
+      answered: number(pair['responsesReceived']) ?? 0,
     }));
     const selected = selectedPair(entries);
     if (!selected) return;
     const relayProtocol = text(entries.get(String(selected['localCandidateId']))?.['relayProtocol']);
     const seconds = number(selected['currentRoundTripTime']);
     this.#route = {
-      local: typeOf(selected['localCandidateId']), remote: typeOf(selected['remoteCandidateId']), ...(relayProtocol ? { relayProtocol } : {}), ...(seconds === undefined ? {} : { roundTripMs: seconds * 1000 }),
+      local: typeOf(selected['localCandidateId']),
+      remote: typeOf(selected['remoteCandidateId']),
+      ...(relayProtocol ? { relayProtocol } : {}),
+      ...(seconds === undefined ? {} : { roundTripMs: seconds * 1000 }),
     };
   }
 }
 
-/** The candidates in a session description: `a=candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE ...` (RFC 8839). */
+/**
+ * The candidates in a session description: `a=candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE
+ * ...` (RFC 8839).
+ */
 export function candidatesOf(sdp: string | undefined): Candidate[] {
-  return [...(sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) \d+ typ (\w+)/gm)]
-    .map(([, protocol, address, type]) => ({ type: type!, protocol: protocol!.toLowerCase(), mdns: address!.endsWith('.local') }));
+  return [...(sdp ?? '').matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) \d+ typ (\w+)/gm)].map(
+    ([, protocol, address, type]) => ({
+      type: type!,
+      protocol: protocol!.toLowerCase(),
+      mdns: address!.endsWith('.local'),
+    }),
+  );
 }
 
-function text(value: unknown): string | undefined { return typeof value === 'string' && value ? value : undefined; }
-function number(value: unknown): number | undefined { return typeof value === 'number' && Number.isFinite(value) ? value : undefined; }
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value ? value : undefined;
+}
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}

@@ -1,8 +1,10 @@
-// What a member says to a room or to one of its members, signed: sealed with the room's key by ../seal.ts and, inside, in a fixed byte form
+// What a member says to a room or to one of its members, signed: sealed with the room's key by ../seal.ts and, inside,
+// in a fixed byte form
 //   version u8 | seq f64 | timeMs f64 | salt 8 | public key 65 | signature 64 | body
-// The signature is over a label, the kind, the room, the addresses of sender and receiver ('' for everybody), and all of the above but itself.
-// seq grows with everything that a join says; timeMs is the sender's monotonic clock since it joined: clocks on walls are wrong by hours.
-// Opening costs one decryption for whoever lacks the room's key; only what opens costs a signature.
+// The signature is over a label, the kind, the room, the addresses of sender and receiver ('' for everybody), and all
+// of the above but itself. seq grows with everything that a join says; timeMs is the sender's monotonic clock since it
+// joined: clocks on walls are wrong by hours. Opening costs one decryption for whoever lacks the room's key; only what
+// opens costs a signature.
 
 import { FormatError } from '../../base/errors.ts';
 import { decodeUtf8, isObject, parseJson } from '../../base/json.ts';
@@ -26,7 +28,10 @@ export interface Envelope {
   readonly signed: Bytes;
 }
 
-export type Opened = { readonly type: 'envelope'; readonly envelope: Envelope } | { readonly type: 'version'; readonly version: number } | { readonly type: 'closed' };
+export type Opened =
+  | { readonly type: 'envelope'; readonly envelope: Envelope }
+  | { readonly type: 'version'; readonly version: number }
+  | { readonly type: 'closed' };
 
 /** The seq of a bye: nothing of its address counts after it. */
 export const LAST_SEQ = Number.MAX_SAFE_INTEGER;
@@ -60,7 +65,10 @@ export class Speaker {
     return new Speaker(world, room, seal, identity, salt, await addressOf(room, identity.publicKey, salt));
   }
 
-  /** Rejects with LimitError when it is too long. What is to arrive in order is said one after the other: signing is asynchronous. */
+  /**
+   * Rejects with LimitError when it is too long. What is to arrive in order is said one after the other: signing is
+   * asynchronous.
+   */
   async say(kind: Kind, to: string, body: Bytes): Promise<Bytes> {
     const head = new Uint8Array(HEAD_BYTES);
     const view = new DataView(head.buffer);
@@ -74,8 +82,18 @@ export class Speaker {
   }
 }
 
-/** What `from` says, unsealed; the signature is still to be checked. 'closed': it does not open with the key of this room. Total: rejects for nothing that arrives. */
-export async function openEnvelope(seal: Seal, kind: Kind, room: string, from: string, to: string, sealed: Bytes): Promise<Opened> {
+/**
+ * What `from` says, unsealed; the signature is still to be checked. 'closed': it does not open with the key of this
+ * room. Total: rejects for nothing that arrives.
+ */
+export async function openEnvelope(
+  seal: Seal,
+  kind: Kind,
+  room: string,
+  from: string,
+  to: string,
+  sealed: Bytes,
+): Promise<Opened> {
   let plain: Bytes;
   try {
     plain = await seal.unseal(sealed, contextOf(kind, room, from, to));
@@ -83,16 +101,22 @@ export async function openEnvelope(seal: Seal, kind: Kind, room: string, from: s
     if (error instanceof FormatError) return { type: 'closed' };
     throw error;
   }
-  const version = plain[0] === BRACE ? versionOfText(plain) : plain[0] ?? 0;
+  const version = plain[0] === BRACE ? versionOfText(plain) : (plain[0] ?? 0);
   if (version !== PROTOCOL_VERSION) return { type: 'version', version };
   if (plain.byteLength < HEAD_BYTES + SIGNATURE_BYTES) return { type: 'version', version: 0 };
   const view = new DataView(plain.buffer, plain.byteOffset);
   const head = plain.subarray(0, HEAD_BYTES);
   const body = plain.subarray(HEAD_BYTES + SIGNATURE_BYTES);
   return {
-    type: 'envelope', envelope: {
-      seq: view.getFloat64(1), timeMs: view.getFloat64(9), salt: plain.slice(17, 17 + SALT_BYTES), publicKey: plain.slice(17 + SALT_BYTES, HEAD_BYTES),
-      signature: plain.subarray(HEAD_BYTES, HEAD_BYTES + SIGNATURE_BYTES), body, signed: signedBytes(kind, room, from, to, head, body),
+    type: 'envelope',
+    envelope: {
+      seq: view.getFloat64(1),
+      timeMs: view.getFloat64(9),
+      salt: plain.slice(17, 17 + SALT_BYTES),
+      publicKey: plain.slice(17 + SALT_BYTES, HEAD_BYTES),
+      signature: plain.subarray(HEAD_BYTES, HEAD_BYTES + SIGNATURE_BYTES),
+      body,
+      signed: signedBytes(kind, room, from, to, head, body),
     },
   };
 }
@@ -102,14 +126,18 @@ function signedBytes(kind: Kind, room: string, from: string, to: string, head: B
   return joinBytes([new TextEncoder().encode(`tabmesh envelope\n${kind}\n${room}\n${from}\n${to}\n`), head, body]);
 }
 
-function contextOf(kind: Kind, room: string, from: string, to: string): string { return `${room}/${kind}/${from}/${to}`; }
+function contextOf(kind: Kind, room: string, from: string, to: string): string {
+  return `${room}/${kind}/${from}/${to}`;
+}
 
 /** The protocol of a presence in plain JSON; 0 when it does not say. */
 function versionOfText(plain: Bytes): number {
   try {
     const fields = parseJson(decodeUtf8(plain, 'presence'), { format: 'presence' });
     const version = isObject(fields) ? fields.get('protocolVersion') : undefined;
-    return typeof version === 'number' && Number.isInteger(version) && version >= 0 && version !== PROTOCOL_VERSION ? version : 0;
+    return typeof version === 'number' && Number.isInteger(version) && version >= 0 && version !== PROTOCOL_VERSION
+      ? version
+      : 0;
   } catch (error) {
     if (error instanceof FormatError) return 0;
     throw error;

@@ -1,7 +1,8 @@
-// Who a tab is: a key pair of ECDSA P-256. The identity is a hash of the public key, and the address of a join is a hash of the room, the key and a salt, so
-// that whoever hears an address can check whose it is without having met it before, and nobody can speak from the address of another.
-// A found address must collide with one of 64 bits that somebody else chose: 2^64 hashes for one victim, for as long as it stays.
-// `crypto.subtle` is used directly for the reasons given in ../seal.ts. Source: FIPS 186-5 (ECDSA), W3C WebCrypto.
+// Who a tab is: a key pair of ECDSA P-256. The identity is a hash of the public key, and the address of a join is a
+// hash of the room, the key and a salt, so that whoever hears an address can check whose it is without having met it
+// before, and nobody can speak from the address of another. A found address must collide with one of 64 bits that
+// somebody else chose: 2^64 hashes for one victim, for as long as it stays. `crypto.subtle` is used directly for the
+// reasons given in ../seal.ts. Source: FIPS 186-5 (ECDSA), W3C WebCrypto.
 
 import { ConfigError, FormatError } from '../../base/errors.ts';
 import type { Bytes } from '../seal.ts';
@@ -29,7 +30,10 @@ export interface Signer {
   verify(signature: Bytes, bytes: Bytes): Promise<boolean>;
 }
 
-/** A key pair whose private half no script can read, also not ours. Rejects with ConfigError where the page has no WebCrypto. */
+/**
+ * A key pair whose private half no script can read, also not ours. Rejects with ConfigError where the page has no
+ * WebCrypto.
+ */
 export async function newKeyPair(): Promise<CryptoKeyPair> {
   return subtle().generateKey(ALGORITHM, false, ['sign', 'verify']);
 }
@@ -37,7 +41,8 @@ export async function newKeyPair(): Promise<CryptoKeyPair> {
 export async function identityOf(pair: CryptoKeyPair): Promise<Identity> {
   const publicKey = new Uint8Array(await subtle().exportKey('raw', pair.publicKey));
   return {
-    id: await idOf(publicKey), publicKey,
+    id: await idOf(publicKey),
+    publicKey,
     sign: async (bytes) => new Uint8Array(await subtle().sign(SIGNING, pair.privateKey, bytes)),
   };
 }
@@ -51,7 +56,11 @@ export async function signerOf(publicKey: Bytes): Promise<Signer> {
     // DataError or OperationError, by browser.
     throw new FormatError('public key', 'expected a point of P-256');
   }
-  return { id: await idOf(publicKey), publicKey, verify: (signature, bytes) => subtle().verify(SIGNING, key, signature, bytes) };
+  return {
+    id: await idOf(publicKey),
+    publicKey,
+    verify: (signature, bytes) => subtle().verify(SIGNING, key, signature, bytes),
+  };
 }
 
 /** Where the holder of `publicKey` is reached in `room`: 16 hex digits. */
@@ -59,7 +68,9 @@ export async function addressOf(room: string, publicKey: Bytes, salt: Bytes): Pr
   return digest(`tabmesh address\n${room}\n`, [publicKey, salt], ADDRESS_BYTES);
 }
 
-async function idOf(publicKey: Bytes): Promise<string> { return digest('tabmesh identity\n', [publicKey], ID_BYTES); }
+async function idOf(publicKey: Bytes): Promise<string> {
+  return digest('tabmesh identity\n', [publicKey], ID_BYTES);
+}
 
 async function digest(label: string, parts: readonly Bytes[], length: number): Promise<string> {
   const hash = new Uint8Array(await subtle().digest('SHA-256', joinBytes([new TextEncoder().encode(label), ...parts])));
@@ -79,6 +90,10 @@ export function joinBytes(parts: readonly Bytes[]): Bytes {
 function subtle(): SubtleCrypto {
   // Typed as always present, but a page from http:// on another host has none.
   const found = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;
-  if (!found) throw new ConfigError('page address', 'expected a secure page (https:// or localhost), got one without WebCrypto; open the page over https');
+  if (!found)
+    throw new ConfigError(
+      'page address',
+      'expected a secure page (https:// or localhost), got one without WebCrypto; open the page over https',
+    );
   return found;
 }

@@ -1,8 +1,9 @@
-// Whom a member believes what: opens envelopes, and refuses what is forged, meant for others, repeated, older than what was heard before, or late. What is
-// refused changes nothing. A presence counts only when its sender has answered our challenge, random bytes that we say with every hello and presence: a
-// recording of somebody who has left cannot, and no two clocks need to agree. Presences answer the challenges of all that were heard, so it costs no message.
-// Bounded: MAX_PEERS addresses, of which those that have proven themselves are never dropped for others, and MAX_DEPARTED that have left; when these are
-// too many a new challenge makes all their recordings worthless, and the list begins anew.
+// Whom a member believes what: opens envelopes, and refuses what is forged, meant for others, repeated, older than what
+// was heard before, or late. What is refused changes nothing. A presence counts only when its sender has answered our
+// challenge, random bytes that we say with every hello and presence: a recording of somebody who has left cannot, and
+// no two clocks need to agree. Presences answer the challenges of all that were heard, so it costs no message. Bounded:
+// MAX_PEERS addresses, of which those that have proven themselves are never dropped for others, and MAX_DEPARTED that
+// have left; when these are too many a new challenge makes all their recordings worthless, and the list begins anew.
 
 import { FormatError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -40,14 +41,26 @@ export interface Peer {
   cancelGrace: (() => void) | undefined;
 }
 
-/** Why something was refused. 'closed': another key than the room's. 'version': another protocol. 'late': its sender should be asked anew. */
+/**
+ * Why something was refused. 'closed': another key than the room's. 'version': another protocol. 'late': its sender
+ * should be asked anew.
+ */
 export type Refusal = 'closed' | 'version' | 'forged' | 'repeated' | 'late' | 'left';
-export type Verdict = { readonly peer: Peer; readonly body: Bytes } | { readonly refused: Refusal; readonly version?: number };
+export type Verdict =
+  { readonly peer: Peer; readonly body: Bytes } | { readonly refused: Refusal; readonly version?: number };
 
 /** What a presence says in its envelope. */
-export interface Told { readonly challenge: Bytes; readonly answers: readonly Bytes[]; readonly presence: Presence }
+export interface Told {
+  readonly challenge: Bytes;
+  readonly answers: readonly Bytes[];
+  readonly presence: Presence;
+}
 
-export interface RegisterOptions { readonly world: World; readonly seal: Seal; readonly room: string }
+export interface RegisterOptions {
+  readonly world: World;
+  readonly seal: Seal;
+  readonly room: string;
+}
 
 export class Register {
   readonly #options: RegisterOptions;
@@ -61,27 +74,43 @@ export class Register {
     this.#challenge = options.world.randomBytes(CHALLENGE_BYTES);
   }
 
-  get challenge(): Bytes { return this.#challenge; }
+  get challenge(): Bytes {
+    return this.#challenge;
+  }
 
   /** Addresses that cost memory. */
-  get size(): number { return this.#peers.size + this.#departed.size; }
+  get size(): number {
+    return this.#peers.size + this.#departed.size;
+  }
 
   /** Those that are believed to be here. */
-  members(): readonly Peer[] { return [...this.#peers.values()].filter(isCounted); }
+  members(): readonly Peer[] {
+    return [...this.#peers.values()].filter(isCounted);
+  }
 
   /** What was announced, whether it is believed or not. */
-  announcements(): readonly Presence[] { return Array.from(this.#peers.values(), ({ presence }) => presence).filter((presence) => presence !== undefined); }
+  announcements(): readonly Presence[] {
+    return Array.from(this.#peers.values(), ({ presence }) => presence).filter((presence) => presence !== undefined);
+  }
 
   /** Those that announced themselves and have not answered. */
-  unproven(): readonly Peer[] { return [...this.#peers.values()].filter((peer) => peer.presence && !peer.answered); }
+  unproven(): readonly Peer[] {
+    return [...this.#peers.values()].filter((peer) => peer.presence && !peer.answered);
+  }
 
   /** Those that have not answered the present challenge. */
-  unconfirmed(): readonly Peer[] { return this.members().filter(({ answered }) => answered !== this.#challenge); }
+  unconfirmed(): readonly Peer[] {
+    return this.members().filter(({ answered }) => answered !== this.#challenge);
+  }
 
-  get(address: string): Peer | undefined { return this.#peers.get(address); }
+  get(address: string): Peer | undefined {
+    return this.#peers.get(address);
+  }
 
   /** From now on only an answer to a new challenge proves anything. Who is counted stays. */
-  renew(): void { this.#challenge = this.#options.world.randomBytes(CHALLENGE_BYTES); }
+  renew(): void {
+    this.#challenge = this.#options.world.randomBytes(CHALLENGE_BYTES);
+  }
 
   /** The address is gone: for good, or until it says something new. */
   depart(address: string, forGood: boolean): void {
@@ -92,7 +121,10 @@ export class Register {
       this.#departed.clear();
       this.renew();
     }
-    this.#departed.set(address, forGood ? LAST_SEQ : Math.max(0, ...Array.from(peer?.last.values() ?? [], ({ seq }) => seq)));
+    this.#departed.set(
+      address,
+      forGood ? LAST_SEQ : Math.max(0, ...Array.from(peer?.last.values() ?? [], ({ seq }) => seq)),
+    );
   }
 
   clear(): void {
@@ -108,24 +140,34 @@ export class Register {
     if (opened.type === 'version') return { refused: 'version', version: opened.version };
     const { envelope } = opened;
     const { seq, timeMs, signature, signed, body } = envelope;
-    if (!Number.isSafeInteger(seq) || seq < 1 || (seq === LAST_SEQ) !== (kind === 'bye') || !(timeMs >= 0 && timeMs < Infinity)) return { refused: 'forged' };
+    if (
+      !Number.isSafeInteger(seq) ||
+      seq < 1 ||
+      (seq === LAST_SEQ) !== (kind === 'bye') ||
+      !(timeMs >= 0 && timeMs < Infinity)
+    )
+      return { refused: 'forged' };
     if (seq <= (this.#departed.get(from) ?? 0)) return { refused: 'left' };
     const known = this.#peers.get(from);
     const before = known?.last.get(kind);
     if (before && (seq <= before.seq || timeMs < before.timeMs)) return { refused: 'repeated' };
-    const peer = known ?? await this.#meet(from, envelope);
-    if (!peer || !sameBytes(peer.signer.publicKey, envelope.publicKey) || !sameBytes(peer.salt, envelope.salt)) return { refused: 'forged' };
-    if (!await peer.signer.verify(signature, signed)) return { refused: 'forged' };
+    const peer = known ?? (await this.#meet(from, envelope));
+    if (!peer || !sameBytes(peer.signer.publicKey, envelope.publicKey) || !sameBytes(peer.salt, envelope.salt))
+      return { refused: 'forged' };
+    if (!(await peer.signer.verify(signature, signed))) return { refused: 'forged' };
     if (kind !== 'bye' && !this.#isTimely(peer, kind, envelope)) return { refused: 'late' };
     if (!known) this.#keep(peer);
     peer.last.set(kind, { seq, timeMs });
     return { peer, body };
   }
 
-  /** Takes a presence whose envelope counted. undefined: it is not readable, speaks for another, or takes back a place. */
+  /**
+   * Takes a presence whose envelope counted. undefined: it is not readable, speaks for another, or takes back a place.
+   */
   announced(peer: Peer, body: Bytes): Told | undefined {
     const told = readTold(body, peer.address);
-    if (!told || told.presence.id !== peer.signer.id || told.presence.order < (peer.presence?.order ?? 0)) return undefined;
+    if (!told || told.presence.id !== peer.signer.id || told.presence.order < (peer.presence?.order ?? 0))
+      return undefined;
     peer.presence = told.presence;
     peer.challenge = told.challenge;
     const proves = told.answers.some((answer) => sameBytes(answer, this.#challenge));
@@ -143,10 +185,21 @@ export class Register {
   }
 
   async #meet(from: string, { publicKey, salt }: Envelope): Promise<Peer | undefined> {
-    if (await addressOf(this.#options.room, publicKey, salt) !== from) return undefined;
+    if ((await addressOf(this.#options.room, publicKey, salt)) !== from) return undefined;
     try {
       const signer = await signerOf(publicKey);
-      return { address: from, signer, salt, last: new Map(), presence: undefined, challenge: undefined, answered: undefined, lagMs: Infinity, asked: 0, cancelGrace: undefined };
+      return {
+        address: from,
+        signer,
+        salt,
+        last: new Map(),
+        presence: undefined,
+        challenge: undefined,
+        answered: undefined,
+        lagMs: Infinity,
+        asked: 0,
+        cancelGrace: undefined,
+      };
     } catch (error) {
       if (error instanceof FormatError) return undefined;
       throw error;
@@ -167,7 +220,10 @@ export class Register {
   /** A clock that stood still, as of a machine that slept, is believed again with an answer to a new challenge. */
   #isTimely(peer: Peer, kind: Kind, { timeMs, body }: Envelope): boolean {
     const lagMs = this.#options.world.now() - timeMs;
-    const proof = kind === 'presence' && peer.answered !== this.#challenge && answersOf(body).some((answer) => sameBytes(answer, this.#challenge));
+    const proof =
+      kind === 'presence' &&
+      peer.answered !== this.#challenge &&
+      answersOf(body).some((answer) => sameBytes(answer, this.#challenge));
     if (proof) {
       peer.lagMs = lagMs;
       return true;
@@ -178,7 +234,9 @@ export class Register {
   }
 }
 
-function isCounted({ answered, presence }: Peer): boolean { return answered !== undefined && presence !== undefined; }
+function isCounted({ answered, presence }: Peer): boolean {
+  return answered !== undefined && presence !== undefined;
+}
 
 /** The body of a presence: challenge 8 | count u8 | answers 8 each | JSON. */
 export function encodeTold({ challenge, answers, presence }: Told): Bytes {
@@ -200,7 +258,11 @@ function readTold(body: Bytes, address: string): Told | undefined {
 function answersOf(body: Bytes): readonly Bytes[] {
   const count = body[CHALLENGE_BYTES] ?? 0;
   if (body.byteLength < CHALLENGE_BYTES + 1 + count * CHALLENGE_BYTES) return [];
-  return Array.from({ length: count }, (_, i) => body.subarray(CHALLENGE_BYTES + 1 + i * CHALLENGE_BYTES, CHALLENGE_BYTES + 1 + (i + 1) * CHALLENGE_BYTES));
+  return Array.from({ length: count }, (_, i) =>
+    body.subarray(CHALLENGE_BYTES + 1 + i * CHALLENGE_BYTES, CHALLENGE_BYTES + 1 + (i + 1) * CHALLENGE_BYTES),
+  );
 }
 
-function sameBytes(a: Bytes, b: Bytes): boolean { return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]); }
+function sameBytes(a: Bytes, b: Bytes): boolean {
+  return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
+}

@@ -1,8 +1,10 @@
-// Who may do what in a room. Whoever opened it is its owner: the link names the identity. The owner says the rules, a signed list whose number grows, and
-// every member carries the newest that it knows in its presence, so that they hold while the owner reloads or is away. Without rules everybody may propose
-// runs and act on a run that it is in; only the owner may remove. A removal is a statement signed by somebody who may; it is carried along in the same way,
-// and the identity is refused for as long as anybody in the room remembers. A link without an owner has no rules, and nobody removes.
-// A statement: base64url of public key 65 | signature 64 | JSON. The signature is over a label, the room and the JSON, so none holds in another room.
+// Who may do what in a room. Whoever opened it is its owner: the link names the identity. The owner says the rules, a
+// signed list whose number grows, and every member carries the newest that it knows in its presence, so that they hold
+// while the owner reloads or is away. Without rules everybody may propose runs and act on a run that it is in; only the
+// owner may remove. A removal is a statement signed by somebody who may; it is carried along in the same way, and the
+// identity is refused for as long as anybody in the room remembers. A link without an owner has no rules, and nobody
+// removes. A statement: base64url of public key 65 | signature 64 | JSON. The signature is over a label, the room and
+// the JSON, so none holds in another room.
 
 import { FormatError } from '../../base/errors.ts';
 import { decodeUtf8, isArray, isObject, parseJson } from '../../base/json.ts';
@@ -22,10 +24,15 @@ export const RIGHTS: readonly Right[] = ['propose', 'act', 'remove'];
 export type Rules = Readonly<Record<Right, Who>>;
 
 /** What every member carries in its presence. */
-export interface Law { readonly rules?: string; readonly removals?: readonly string[] }
+export interface Law {
+  readonly rules?: string;
+  readonly removals?: readonly string[];
+}
 
 /** Those whom the rules name, each once. */
-export function namedIn(rules: Rules): readonly string[] { return [...new Set(RIGHTS.flatMap((right) => (typeof rules[right] === 'string' ? [] : rules[right])))]; }
+export function namedIn(rules: Rules): readonly string[] {
+  return [...new Set(RIGHTS.flatMap((right) => (typeof rules[right] === 'string' ? [] : rules[right])))];
+}
 
 /** The rules with this identity named, or not any more, wherever they name anybody. */
 export function withName(rules: Rules, id: string, named: boolean): Rules {
@@ -42,7 +49,10 @@ const MAX_REMEMBERED = 256;
 export const MAX_STATEMENT = 1500;
 const ID = /^[0-9a-f]{32}$/;
 
-interface Statement { readonly by: string; readonly fields: JsonObject }
+interface Statement {
+  readonly by: string;
+  readonly fields: JsonObject;
+}
 
 export class Laws {
   readonly owner: string | undefined;
@@ -60,12 +70,17 @@ export class Laws {
     this.owner = owner;
   }
 
-  get rules(): Rules { return this.#rules; }
+  get rules(): Rules {
+    return this.#rules;
+  }
 
   get law(): Law | undefined {
     if (this.#signedRules === undefined && this.#removed.size === 0) return undefined;
     const removals = Array.from(this.#removed.values(), ({ statement }) => statement).slice(-MAX_CARRIED);
-    return { ...(this.#signedRules === undefined ? {} : { rules: this.#signedRules }), ...(removals.length ? { removals } : {}) };
+    return {
+      ...(this.#signedRules === undefined ? {} : { rules: this.#signedRules }),
+      ...(removals.length ? { removals } : {}),
+    };
   }
 
   may(right: Right, id: string): boolean {
@@ -75,10 +90,14 @@ export class Laws {
   }
 
   /** All identities that were removed. */
-  get removed(): readonly string[] { return [...this.#removed.keys()]; }
+  get removed(): readonly string[] {
+    return [...this.#removed.keys()];
+  }
 
   /** Who removed this identity; undefined: nobody. */
-  removedBy(id: string): string | undefined { return this.#removed.get(id)?.by; }
+  removedBy(id: string): string | undefined {
+    return this.#removed.get(id)?.by;
+  }
 
   /** Takes what a member carries. What is not signed by who may say it is nothing. */
   async learn({ rules, removals = [] }: Law): Promise<void> {
@@ -114,7 +133,15 @@ export class Laws {
   async #learnRemoval(text: string): Promise<void> {
     const statement = await this.#open(text);
     const id = statement?.fields.get('removed');
-    if (!statement || typeof id !== 'string' || !ID.test(id) || id === this.owner || this.#removed.has(id) || !this.may('remove', statement.by)) return;
+    if (
+      !statement ||
+      typeof id !== 'string' ||
+      !ID.test(id) ||
+      id === this.owner ||
+      this.#removed.has(id) ||
+      !this.may('remove', statement.by)
+    )
+      return;
     const [oldest] = this.#removed.keys();
     if (this.#removed.size >= MAX_REMEMBERED && oldest !== undefined) this.#removed.delete(oldest);
     this.#removed.set(id, { by: statement.by, statement: text });
@@ -125,9 +152,14 @@ export class Laws {
     return toBase64Url(joinBytes([identity.publicKey, await identity.sign(this.#signed(json)), json]));
   }
 
-  #signed(json: Bytes): Bytes { return joinBytes([new TextEncoder().encode(`tabmesh law\n${this.#room}\n`), json]); }
+  #signed(json: Bytes): Bytes {
+    return joinBytes([new TextEncoder().encode(`tabmesh law\n${this.#room}\n`), json]);
+  }
 
-  /** undefined: it was judged before, or is no statement. A removal by somebody who may not yet is judged again once rules have changed. */
+  /**
+   * undefined: it was judged before, or is no statement. A removal by somebody who may not yet is judged again once
+   * rules have changed.
+   */
   async #open(text: string): Promise<Statement | undefined> {
     const key = `${this.#number} ${text}`;
     if (this.#judged.has(key) || text.length > MAX_STATEMENT) return undefined;
@@ -139,7 +171,7 @@ export class Laws {
       if (bytes.byteLength <= head) return undefined;
       const json = bytes.slice(head);
       const signer = await signerOf(bytes.slice(0, PUBLIC_KEY_BYTES));
-      if (!await signer.verify(bytes.slice(PUBLIC_KEY_BYTES, head), this.#signed(json))) return undefined;
+      if (!(await signer.verify(bytes.slice(PUBLIC_KEY_BYTES, head), this.#signed(json)))) return undefined;
       const fields = parseJson(decodeUtf8(json, 'law'), { format: 'law' });
       return isObject(fields) ? { by: signer.id, fields } : undefined;
     } catch (error) {
@@ -151,6 +183,7 @@ export class Laws {
 
 function whoOf(value: JsonValue | undefined): Who | undefined {
   if (value === 'all' || value === 'owner') return value;
-  if (!isArray(value) || value.length > MAX_LISTED || !value.every((id) => typeof id === 'string' && ID.test(id))) return undefined;
+  if (!isArray(value) || value.length > MAX_LISTED || !value.every((id) => typeof id === 'string' && ID.test(id)))
+    return undefined;
   return value as readonly string[];
 }

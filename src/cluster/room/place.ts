@@ -8,7 +8,9 @@ import type { Place } from './session-types.ts';
 /** `me`: an address in the view. All of the view are among `present`. */
 export function placeIn(view: View, me: string, present: readonly Presence[]): Place {
   const { run, wish, plan } = view;
-  const members = view.members.map((address) => present.find((member) => member.address === address) ?? missing(address));
+  const members = view.members.map(
+    (address) => present.find((member) => member.address === address) ?? missing(address),
+  );
   return { rank: view.members.indexOf(me), worldSize: members.length, view: view.view, run, wish, plan, members };
 }
 

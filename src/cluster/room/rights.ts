@@ -1,5 +1,5 @@
-// What a session makes of the law of its room: learns what members carry, in the order in which it came, keeps its own presence at the newest, tells what has
-// changed, and says in words why somebody may not do something.
+// What a session makes of the law of its room: learns what members carry, in the order in which it came, keeps its own
+// presence at the newest, tells what has changed, and says in words why somebody may not do something.
 
 import type { Identity } from '../identity/keys.ts';
 import type { Act } from '../messages.ts';
@@ -17,7 +17,11 @@ export interface RightsOptions {
   readonly onLaw: (rules: boolean, removed: readonly string[], law: Law | undefined) => void;
 }
 
-const DEEDS: Readonly<Record<Right, string>> = { propose: 'ask for runs', act: 'pause, resume and stop runs', remove: 'remove others' };
+const DEEDS: Readonly<Record<Right, string>> = {
+  propose: 'ask for runs',
+  act: 'pause, resume and stop runs',
+  remove: 'remove others',
+};
 
 export class Rights {
   readonly #options: RightsOptions;
@@ -29,20 +33,32 @@ export class Rights {
     this.#laws = new Laws(options.room, options.owner);
   }
 
-  get rules(): Rules { return this.#laws.rules; }
+  get rules(): Rules {
+    return this.#laws.rules;
+  }
 
-  may(right: Right, id = this.#options.identity.id): boolean { return this.#laws.may(right, id); }
+  may(right: Right, id = this.#options.identity.id): boolean {
+    return this.#laws.may(right, id);
+  }
 
   /** To save and to sample take nothing from anybody. */
-  mayDo(act: Act, id = this.#options.identity.id): boolean { return act === 'save' || act === 'sample' || this.may('act', id); }
+  mayDo(act: Act, id = this.#options.identity.id): boolean {
+    return act === 'save' || act === 'sample' || this.may('act', id);
+  }
 
   /** Whether everybody may. */
-  isOpen(right: Right): boolean { return this.#laws.owner === undefined || this.rules[right] === 'all'; }
+  isOpen(right: Right): boolean {
+    return this.#laws.owner === undefined || this.rules[right] === 'all';
+  }
 
-  isRemoved(id: string): boolean { return this.#laws.removedBy(id) !== undefined; }
+  isRemoved(id: string): boolean {
+    return this.#laws.removedBy(id) !== undefined;
+  }
 
   /** Who removed this identity, if they are here. */
-  remover(id: string): Presence | undefined { return this.#present(this.#laws.removedBy(id)); }
+  remover(id: string): Presence | undefined {
+    return this.#present(this.#laws.removedBy(id));
+  }
 
   forbidden(right: Right): string {
     const { owner, rules } = this.#laws;
@@ -54,7 +70,11 @@ export class Rights {
   /** Resolves when all of it was judged. */
   learn(roster: readonly Presence[]): Promise<void> {
     const laws = roster.flatMap(({ law }) => law ?? []);
-    return laws.length === 0 ? this.#learning : this.#change(async () => { for (const law of laws) await this.#laws.learn(law); });
+    return laws.length === 0
+      ? this.#learning
+      : this.#change(async () => {
+          for (const law of laws) await this.#laws.learn(law);
+        });
   }
 
   decree(rules: Rules): void {
@@ -68,20 +88,26 @@ export class Rights {
     const who = present().find((member) => member.address === address);
     if (!who) return;
     if (!this.may('remove')) onStatus(this.forbidden('remove'));
-    else if (who.id === this.#laws.owner || who.id === identity.id) onStatus('neither the owner of a room nor oneself can be removed; leave the room instead');
+    else if (who.id === this.#laws.owner || who.id === identity.id)
+      onStatus('neither the owner of a room nor oneself can be removed; leave the room instead');
     else void this.#change(() => this.#laws.remove(identity, who.id));
   }
 
-  #present(id: string | undefined): Presence | undefined { return this.#options.present().find((member) => member.id === id); }
+  #present(id: string | undefined): Presence | undefined {
+    return this.#options.present().find((member) => member.id === id);
+  }
 
   #change(change: () => Promise<void>): Promise<void> {
-    this.#learning = this.#learning.then(async () => {
-      const { rules } = this.#laws;
-      const before = new Set(this.#laws.removed);
-      await change();
-      const removed = this.#laws.removed.filter((id) => !before.has(id));
-      if (rules !== this.#laws.rules || removed.length > 0) this.#options.onLaw(rules !== this.#laws.rules, removed, this.#laws.law);
-    }).catch((error: unknown) => this.#options.onStatus(error instanceof Error ? error.message : String(error)));
+    this.#learning = this.#learning
+      .then(async () => {
+        const { rules } = this.#laws;
+        const before = new Set(this.#laws.removed);
+        await change();
+        const removed = this.#laws.removed.filter((id) => !before.has(id));
+        if (rules !== this.#laws.rules || removed.length > 0)
+          this.#options.onLaw(rules !== this.#laws.rules, removed, this.#laws.law);
+      })
+      .catch((error: unknown) => this.#options.onStatus(error instanceof Error ? error.message : String(error)));
     return this.#learning;
   }
 }

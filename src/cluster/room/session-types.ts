@@ -23,21 +23,42 @@ export interface Wanted {
 }
 
 /** Our place in a view. */
-export interface Place { readonly rank: number; readonly worldSize: number; readonly view: number; readonly run: number; readonly wish: number; readonly plan: unknown; readonly members: readonly Presence[] }
+export interface Place {
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly view: number;
+  readonly run: number;
+  readonly wish: number;
+  readonly plan: unknown;
+  readonly members: readonly Presence[];
+}
 
 export type SessionEvent =
   /** Who is here, oldest first; `coordinator` is an address. */
-  | { readonly type: 'roster'; readonly members: readonly Presence[]; readonly me: Presence; readonly coordinator: string | undefined }
+  | {
+      readonly type: 'roster';
+      readonly members: readonly Presence[];
+      readonly me: Presence;
+      readonly coordinator: string | undefined;
+    }
   /** One sentence for people. */
   | { readonly type: 'status'; readonly text: string }
   /** One sentence about others under the name of this room, which stays true: another key, another version. */
   | { readonly type: 'notice'; readonly text: string }
-  /** What we would like to train, which waits in the room until it is granted; undefined: nothing any more. `refused`: why it never will be. */
+  /**
+   * What we would like to train, which waits in the room until it is granted; undefined: nothing any more. `refused`:
+   * why it never will be.
+   */
   | { readonly type: 'wish'; readonly wish: Proposal | undefined; readonly refused?: string }
   /** A view is being formed. */
   | { readonly type: 'forming'; readonly place: Place }
   /** `lanes` by rank; `wires` over them, when the session had no `adopt` and the channels stayed on the page. */
-  | { readonly type: 'started'; readonly place: Place; readonly lanes: ReadonlyMap<number, ChannelLanes>; readonly wires: ReadonlyMap<number, Lanes> }
+  | {
+      readonly type: 'started';
+      readonly place: Place;
+      readonly lanes: ReadonlyMap<number, ChannelLanes>;
+      readonly wires: ReadonlyMap<number, Lanes>;
+    }
   /** What the connection doctor says of the link to each rank of the current view; see `examine`. */
   | { readonly type: 'connections'; readonly place: Place; readonly diagnoses: ReadonlyMap<number, IceDiagnosis> }
   /** Somebody stopped the view before it started. */
@@ -55,9 +76,12 @@ export type SessionEvent =
    * `rank`: its place in our current view, -1 when it has none; its presence may lie about that.
    */
   | {
-    readonly type: 'removed'; readonly id: string; readonly who: Presence | undefined; readonly rank: number;
-    readonly by: Presence | undefined;
-  }
+      readonly type: 'removed';
+      readonly id: string;
+      readonly who: Presence | undefined;
+      readonly rank: number;
+      readonly by: Presence | undefined;
+    }
   /** A member of the current view left the room or died. */
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence }
   /** `fatal`: the session is closed; otherwise only the view could not be formed. */
@@ -83,7 +107,9 @@ export interface SessionOptions {
   readonly prepare?: (place: Place) => Promise<void>;
   /** See MeshOptions.adopt; by default the channels stay on the page. */
   readonly adopt?: MeshOptions['adopt'];
-  /** Servers of the next connection; asked whenever one begins. By default none: tabs of one network find each other. */
+  /**
+   * Servers of the next connection; asked whenever one begins. By default none: tabs of one network find each other.
+   */
   readonly ice?: () => IceConfig;
   /** The window; its pagehide closes the session. null: none. */
   readonly page?: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> | null;
@@ -105,7 +131,10 @@ export interface Session {
   decree(rules: Rules): void;
   /** Takes the member of this address out of the room, for as long as it lives. */
   remove(address: string): void;
-  /** Wishes for a run: a view of it is formed when the room is free and enough trainers are here. One wish at a time. Returns the number of the run. */
+  /**
+   * Wishes for a run: a view of it is formed when the room is free and enough trainers are here. One wish at a time.
+   * Returns the number of the run.
+   */
   propose(wanted: Wanted): number;
   /** Takes the wish back. */
   withdraw(): void;

@@ -1,13 +1,17 @@
-// A room over two carriers: `near`, the tabs of this browser, from the start, and `far`, a broker, as soon as there is one. Everything is said over both, and
-// what comes by both counts once, because the second copy is a repetition. So tabs of one browser meet whatever becomes of the broker, and a tab that began
-// without one is found by the others when it answers, at the same address, with its run and its links.
+// A room over two carriers: `near`, the tabs of this browser, from the start, and `far`, a broker, as soon as there is
+// one. Everything is said over both, and what comes by both counts once, because the second copy is a repetition. So
+// tabs of one browser meet whatever becomes of the broker, and a tab that began without one is found by the others when
+// it answers, at the same address, with its run and its links.
 
 import type { Carrier, CarrierHandlers } from '../rendezvous.ts';
 import type { Bytes } from '../seal.ts';
 
 export interface TwoCarriersOptions {
   readonly near: Carrier;
-  /** Resolves when there may be one, undefined when there will be none. A carrier that cannot be opened is told by `onFar`, and the room stays without. */
+  /**
+   * Resolves when there may be one, undefined when there will be none. A carrier that cannot be opened is told by
+   * `onFar`, and the room stays without.
+   */
   readonly far: Promise<Carrier | undefined>;
   /** Whether the room is joined only with `far`, and fails without: it is known to answer. */
   readonly waits: boolean;
@@ -18,7 +22,9 @@ export interface TwoCarriersOptions {
 /** Addresses of tabs of this browser that are remembered. */
 const MAX_NEIGHBOURS = 512;
 
-export function twoCarriers(options: TwoCarriersOptions): Carrier { return new TwoCarriers(options); }
+export function twoCarriers(options: TwoCarriersOptions): Carrier {
+  return new TwoCarriers(options);
+}
 
 class TwoCarriers implements Carrier {
   readonly #options: TwoCarriersOptions;
@@ -28,10 +34,16 @@ class TwoCarriers implements Carrier {
   readonly #neighbours = new Set<string>();
   #closed = false;
 
-  constructor(options: TwoCarriersOptions) { this.#options = options; }
+  constructor(options: TwoCarriersOptions) {
+    this.#options = options;
+  }
 
-  get name(): string { return this.#open.map(({ name }) => name).join(' and ') || this.#options.near.name; }
-  get graceMs(): number { return Math.max(0, ...this.#open.map(({ graceMs }) => graceMs)); }
+  get name(): string {
+    return this.#open.map(({ name }) => name).join(' and ') || this.#options.near.name;
+  }
+  get graceMs(): number {
+    return Math.max(0, ...this.#open.map(({ graceMs }) => graceMs));
+  }
 
   async open(room: string, address: string, handlers: CarrierHandlers): Promise<void> {
     const { near, far, waits, onFar } = this.#options;
@@ -53,16 +65,30 @@ class TwoCarriers implements Carrier {
       if (!waits) throw error;
     }
     if (waits) return joining;
-    joining.then(() => { if (this.#open.length > 1) handlers.onUp(); }, async (error: unknown) => { onFar?.((await far)!, error); });
+    joining.then(
+      () => {
+        if (this.#open.length > 1) handlers.onUp();
+      },
+      async (error: unknown) => {
+        onFar?.((await far)!, error);
+      },
+    );
   }
 
-  hello(sealed: Bytes): void { for (const carrier of this.#open) carrier.hello(sealed); }
-  announce(sealed: Bytes): void { for (const carrier of this.#open) carrier.announce(sealed); }
-  signal(to: string, sealed: Bytes): void { for (const carrier of this.#open) carrier.signal(to, sealed); }
+  hello(sealed: Bytes): void {
+    for (const carrier of this.#open) carrier.hello(sealed);
+  }
+  announce(sealed: Bytes): void {
+    for (const carrier of this.#open) carrier.announce(sealed);
+  }
+  signal(to: string, sealed: Bytes): void {
+    for (const carrier of this.#open) carrier.signal(to, sealed);
+  }
 
   watch(address: string): void {
     this.#watched.add(address);
-    for (const carrier of this.#open) if (carrier !== this.#options.near || this.#neighbours.has(address)) carrier.watch(address);
+    for (const carrier of this.#open)
+      if (carrier !== this.#options.near || this.#neighbours.has(address)) carrier.watch(address);
   }
 
   #heardNear(handlers: CarrierHandlers): CarrierHandlers {
@@ -75,10 +101,22 @@ class TwoCarriers implements Carrier {
     };
     return {
       ...handlers,
-      onHello: (from, sealed) => { heard(from); handlers.onHello(from, sealed); },
-      onPresence: (from, sealed, live) => { heard(from); handlers.onPresence(from, sealed, live); },
-      onSignal: (from, sealed) => { heard(from); handlers.onSignal(from, sealed); },
-      onBye: (from, sealed) => { heard(from); handlers.onBye(from, sealed); },
+      onHello: (from, sealed) => {
+        heard(from);
+        handlers.onHello(from, sealed);
+      },
+      onPresence: (from, sealed, live) => {
+        heard(from);
+        handlers.onPresence(from, sealed, live);
+      },
+      onSignal: (from, sealed) => {
+        heard(from);
+        handlers.onSignal(from, sealed);
+      },
+      onBye: (from, sealed) => {
+        heard(from);
+        handlers.onBye(from, sealed);
+      },
       // Whoever says something near may lie about who it is: one who lives elsewhere would be missed here for certain.
       onGone: (from, evidence) => {
         this.#neighbours.delete(from);

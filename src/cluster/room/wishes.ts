@@ -1,5 +1,6 @@
-// What the members of a room would like to train, as far as this page can train it: reads the wishes in the roster, asks once whether each can be done, and
-// takes out those that cannot, with a reason for the one who wished. A wish of a stranger to our rules never forms a view, and so never ends a run or a page.
+// What the members of a room would like to train, as far as this page can train it: reads the wishes in the roster,
+// asks once whether each can be done, and takes out those that cannot, with a reason for the one who wished. A wish of
+// a stranger to our rules never forms a view, and so never ends a run or a page.
 
 import { atWork } from '../membership.ts';
 import type { View } from '../messages.ts';
@@ -8,7 +9,11 @@ import type { Presence, Proposal } from '../presence.ts';
 /** Why a wish cannot be trained, for people; undefined when it can. Must not throw. */
 export type CheckWish = (wish: Pick<Proposal, 'worldSize' | 'plan'>, by: Presence) => string | undefined;
 
-export interface Objection { readonly wish: number; readonly by: Presence; readonly reason: string }
+export interface Objection {
+  readonly wish: number;
+  readonly by: Presence;
+  readonly reason: string;
+}
 
 /** Wishes that are judged once; a member who changes its wish more often is asked again. */
 const MAX_JUDGED = 256;
@@ -18,7 +23,9 @@ export class Wishes {
   readonly #judged = new Map<string, string | undefined>();
   readonly #told = new Set<string>();
 
-  constructor(check: CheckWish) { this.#check = check; }
+  constructor(check: CheckWish) {
+    this.#check = check;
+  }
 
   /** The roster without the wishes that cannot be. */
   sift(roster: readonly Presence[]): readonly Presence[] {
@@ -39,14 +46,23 @@ export class Wishes {
     });
   }
 
-  /** Why an offer of the member at `from` is not to be taken. `open`: everybody may wish, so its wish need not be known. */
+  /**
+   * Why an offer of the member at `from` is not to be taken. `open`: everybody may wish, so its wish need not be known.
+   */
   refusal(from: string, view: View, members: readonly Presence[], open: boolean): string | undefined {
-    const { wish, run, plan, members: { length } } = view;
+    const {
+      wish,
+      run,
+      plan,
+      members: { length },
+    } = view;
     const by = members.find(({ address }) => address === from);
     if (open) return by && this.#check({ worldSize: length, plan }, by);
     // The number alone says nothing, anybody may announce another's. The wishes of members are judged.
     const offered = JSON.stringify([wish, run, length, plan]);
-    const known = members.flatMap(({ wants }) => wants ?? []).map((its) => [its.wish, its.run, its.worldSize, its.plan]);
+    const known = members
+      .flatMap(({ wants }) => wants ?? [])
+      .map((its) => [its.wish, its.run, its.worldSize, its.plan]);
     return known.some((its) => JSON.stringify(its) === offered) ? undefined : 'it is not what was asked for';
   }
 
@@ -59,7 +75,10 @@ export class Wishes {
   #objection(by: Presence, wish: Proposal): string | undefined {
     const key = keyOf(by, wish);
     if (!this.#judged.has(key)) {
-      if (this.#judged.size >= MAX_JUDGED) { this.#judged.clear(); this.#told.clear(); }
+      if (this.#judged.size >= MAX_JUDGED) {
+        this.#judged.clear();
+        this.#told.clear();
+      }
       this.#judged.set(key, this.#check(wish, by));
     }
     return this.#judged.get(key);
@@ -67,7 +86,9 @@ export class Wishes {
 }
 
 /** The plan is part of it: a member could say another under the same number. */
-function keyOf({ address }: Presence, wish: Proposal): string { return `${address} ${JSON.stringify(wish)}`; }
+function keyOf({ address }: Presence, wish: Proposal): string {
+  return `${address} ${JSON.stringify(wish)}`;
+}
 
 /** Whether one of these members has the wish of this number. */
 export function isWished({ wish }: Pick<View, 'wish'>, members: readonly Presence[]): boolean {

@@ -1,5 +1,6 @@
-// Issue early, wait late. A collective starts, and takes its number, when it is called; its promise may be awaited at any time. A promise that rejects before it is
-// awaited would count as unhandled, so what is awaited late goes through `issue`.
+// Issue early, wait late. A collective starts, and takes its number, when it is called; its promise may be awaited at
+// any time. A promise that rejects before it is awaited would count as unhandled, so what is awaited late goes through
+// `issue`.
 
 export interface Handle<T> {
   /** True when the operation has ended, well or not. */
@@ -8,10 +9,20 @@ export interface Handle<T> {
   wait(): Promise<T>;
 }
 
-/** `const sum = issue(allReduce(world, gradient)); ...; await sum.wait();` The arrays belong to the operation until then. */
+/**
+ * `const sum = issue(allReduce(world, gradient)); ...; await sum.wait();` The arrays belong to the operation until
+ * then.
+ */
 export function issue<T>(running: Promise<T>): Handle<T> {
   let ended = false;
-  const end = (): void => { ended = true; };
+  const end = (): void => {
+    ended = true;
+  };
   running.then(end, end);
-  return { get ended() { return ended; }, wait: () => running };
+  return {
+    get ended() {
+      return ended;
+    },
+    wait: () => running,
+  };
 }

@@ -1,6 +1,7 @@
-// The last operations of one rank, for the timeline of a failure: what was called with which arguments, how many of its messages were posted and how many
-// ended, and whom it last waited for. A ring of 1,000 places in typed arrays: an operation allocates nothing, and the oldest is overwritten.
-// Times are milliseconds of this rank's own clock: durations may be compared between ranks, moments may not.
+// The last operations of one rank, for the timeline of a failure: what was called with which arguments, how many of its
+// messages were posted and how many ended, and whom it last waited for. A ring of 1,000 places in typed arrays: an
+// operation allocates nothing, and the oldest is overwritten. Times are milliseconds of this rank's own clock:
+// durations may be compared between ranks, moments may not.
 
 import type { DType } from '../../base/shape.ts';
 import type { World } from '../../base/world.ts';
@@ -13,7 +14,9 @@ export const FLIGHT_RECORDS = 1000;
 
 /** One operation as it stood when the recorder was dumped; plain JSON. */
 export interface FlightRecord {
-  readonly groupId: number; readonly kind: string; readonly seq: number;
+  readonly groupId: number;
+  readonly kind: string;
+  readonly seq: number;
   /** A message whose number the members of the group do not count alike: two ranks alone, or the caller, number it. */
   readonly point: boolean;
   /** 'f32[1000] (sum, f16, direct)'; empty when the operation was not signed. */
@@ -21,7 +24,10 @@ export interface FlightRecord {
   readonly startMs: number;
   /** When the last message ended so far. */
   readonly endMs: number;
-  readonly sends: number; readonly sendsEnded: number; readonly receives: number; readonly receivesEnded: number;
+  readonly sends: number;
+  readonly sendsEnded: number;
+  readonly receives: number;
+  readonly receivesEnded: number;
   readonly bytesSent: number;
   readonly failed: boolean;
   /** World rank that the last unfinished receive was posted for, or -1. */
@@ -55,7 +61,10 @@ export interface FlightRecorder {
 export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, places = FLIGHT_RECORDS): FlightRecorder {
   const u32 = (): Uint32Array => new Uint32Array(places);
   const f64 = (): Float64Array => new Float64Array(places);
-  const [groupId, kinds, seqs, dtypes, argsOf, sends, sendsEnded, receives, receivesEnded] = Array.from({ length: 9 }, u32);
+  const [groupId, kinds, seqs, dtypes, argsOf, sends, sendsEnded, receives, receivesEnded] = Array.from(
+    { length: 9 },
+    u32,
+  );
   const [startMs, endMs, bytesSent, counts] = Array.from({ length: 4 }, f64);
   const flags = new Uint8Array(places);
   const waitsFor = new Int32Array(places);
@@ -69,7 +78,9 @@ export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, pl
   const at = (entry: number): number => (entry >= total - places ? entry % places : -1);
 
   return {
-    group(id, name, ranks) { groups.set(id, { id, name, ranks }); },
+    group(id, name, ranks) {
+      groups.set(id, { id, name, ranks });
+    },
     begin(id, kind, seq, point) {
       const entry = total++;
       const i = entry % places;
@@ -94,14 +105,24 @@ export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, pl
     posted(entry, peer, isSend, bytes) {
       const i = at(entry);
       if (i < 0) return;
-      if (isSend) { sends[i]++; bytesSent[i] += bytes; } else { receives[i]++; waitsFor[i] = peer; }
+      if (isSend) {
+        sends[i]++;
+        bytesSent[i] += bytes;
+      } else {
+        receives[i]++;
+        waitsFor[i] = peer;
+      }
     },
     ended(entry, isSend, ok) {
       const i = at(entry);
       if (i < 0) return;
-      if (!ok) { flags[i] |= FAILED; return; }
+      if (!ok) {
+        flags[i] |= FAILED;
+        return;
+      }
       endMs[i] = world.now();
-      if (isSend) sendsEnded[i]++; else receivesEnded[i]++;
+      if (isSend) sendsEnded[i]++;
+      else receivesEnded[i]++;
     },
     dump(reason, most = places) {
       const records: FlightRecord[] = [];
@@ -111,9 +132,20 @@ export function createFlightRecorder(rank: number, world: Pick<World, 'now'>, pl
         const words = describeArguments(argsOf[i]);
         const call = counts[i] < 0 ? '' : `${DTYPES[dtypes[i]]}[${counts[i]}]${words ? ` (${words})` : ''}`;
         records.push({
-          groupId: groupId[i], kind: MESSAGE_KINDS[kinds[i]], seq: seqs[i], point: (flags[i] & POINT) !== 0, call,
-          startMs: startMs[i], endMs: endMs[i], sends: sends[i], sendsEnded: sendsEnded[i], receives: receives[i], receivesEnded: receivesEnded[i],
-          bytesSent: bytesSent[i], failed: (flags[i] & FAILED) !== 0, waitsFor: receivesEnded[i] < receives[i] ? waitsFor[i] : -1,
+          groupId: groupId[i],
+          kind: MESSAGE_KINDS[kinds[i]],
+          seq: seqs[i],
+          point: (flags[i] & POINT) !== 0,
+          call,
+          startMs: startMs[i],
+          endMs: endMs[i],
+          sends: sends[i],
+          sendsEnded: sendsEnded[i],
+          receives: receives[i],
+          receivesEnded: receivesEnded[i],
+          bytesSent: bytesSent[i],
+          failed: (flags[i] & FAILED) !== 0,
+          waitsFor: receivesEnded[i] < receives[i] ? waitsFor[i] : -1,
         });
       }
       return { rank, atMs: world.now(), reason, dropped: first, groups: [...groups.values()], records };

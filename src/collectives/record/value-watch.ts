@@ -1,5 +1,6 @@
-// Where the first NaN or infinity of a rank came from: made here, or heard from a peer. Looks at the bits of every f32 that crosses the groups of a mesh (what
-// leaves, what arrives), which costs a few percent of moving it, and only remembers; whether it matters is the caller's decision. Bits, because arithmetic on NaN may be optimised away.
+// Where the first NaN or infinity of a rank came from: made here, or heard from a peer. Looks at the bits of every f32
+// that crosses the groups of a mesh (what leaves, what arrives), which costs a few percent of moving it, and only
+// remembers; whether it matters is the caller's decision. Bits, because arithmetic on NaN may be optimised away.
 
 import type { AxisName } from '../../base/axis.ts';
 import { firstNonFinite } from '../../base/finite.ts';
@@ -19,10 +20,16 @@ export class ValueWatch {
   order = 0;
   #first: (FirstValue & { readonly what: string }) | undefined;
 
-  get first(): FirstValue | undefined { return this.#first && { order: this.#first.order, ...(this.#first.from === undefined ? {} : { from: this.#first.from }) }; }
+  get first(): FirstValue | undefined {
+    return (
+      this.#first && { order: this.#first.order, ...(this.#first.from === undefined ? {} : { from: this.#first.from }) }
+    );
+  }
 
   /** What it was, for people; undefined while everything is finite. */
-  get what(): string | undefined { return this.#first?.what; }
+  get what(): string | undefined {
+    return this.#first?.what;
+  }
 
   reset(): void {
     this.order = 0;
@@ -65,7 +72,8 @@ function wrap(group: Group, watch: ValueWatch): Group {
     return {
       ...inner,
       send(to, chunk, data) {
-        const again = last?.buffer === data.buffer && last.byteOffset === data.byteOffset && last.length === data.length;
+        const again =
+          last?.buffer === data.buffer && last.byteOffset === data.byteOffset && last.length === data.length;
         last = data;
         if (!again) watch.check(data, `what it sent for ${inner.kind} in group ${group.name} was not finite`);
         return inner.send(to, chunk, data);
@@ -81,5 +89,9 @@ function wrap(group: Group, watch: ValueWatch): Group {
       },
     };
   };
-  return { ...group, begin: (kind, seq) => operation(group.begin(kind, seq)), beginPoint: (kind, peer, direction) => operation(group.beginPoint(kind, peer, direction)) };
+  return {
+    ...group,
+    begin: (kind, seq) => operation(group.begin(kind, seq)),
+    beginPoint: (kind, peer, direction) => operation(group.beginPoint(kind, peer, direction)),
+  };
 }

@@ -1,5 +1,6 @@
-// The links of one rank with what watches over them: its flight recorder, the deadline of its operations, and the chain of who waits for whom.
-// A rank that takes its time on purpose tells in its heartbeats that it waits for itself; the deadlines of the others excuse it.
+// The links of one rank with what watches over them: its flight recorder, the deadline of its operations, and the chain
+// of who waits for whom. A rank that takes its time on purpose tells in its heartbeats that it waits for itself; the
+// deadlines of the others excuse it.
 
 import type { PeerError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -11,7 +12,10 @@ import type { FlightRecorder } from './flight-recorder.ts';
 import { createOperationWatch, culpritOf } from './operation-watch.ts';
 import type { OperationWatch } from './operation-watch.ts';
 
-export interface WatchedLinksOptions extends Omit<LinkOptions, 'lanes' | 'path' | 'peer' | 'self' | 'waitsFor' | 'blame' | 'worldSize'> {
+export interface WatchedLinksOptions extends Omit<
+  LinkOptions,
+  'lanes' | 'path' | 'peer' | 'self' | 'waitsFor' | 'blame' | 'worldSize'
+> {
   readonly rank: number;
   /** By the peer's rank. */
   readonly lanes: ReadonlyMap<number, Lanes>;
@@ -33,21 +37,56 @@ export interface WatchedLinks {
   holdDuring<T>(work: Promise<T>): Promise<T>;
 }
 
-export function createWatchedLinks({ rank, lanes, world, paths = {}, operationMs, expired, ...common }: WatchedLinksOptions): WatchedLinks {
+export function createWatchedLinks({
+  rank,
+  lanes,
+  world,
+  paths = {},
+  operationMs,
+  expired,
+  ...common
+}: WatchedLinksOptions): WatchedLinks {
   const links = new Map<number, Link>();
   let held = false;
   let busy = 0;
   const toldBy = (peer: number): number | undefined => links.get(peer)?.stats.peerWaitsFor;
   const blame = (peer: number): number => culpritOf(peer, rank, toldBy);
-  const watch = createOperationWatch({ world, self: rank, operationMs, blame, excused: (peer) => toldBy(peer) === peer, expired });
+  const watch = createOperationWatch({
+    world,
+    self: rank,
+    operationMs,
+    blame,
+    excused: (peer) => toldBy(peer) === peer,
+    expired,
+  });
   const waitsFor = (): number | undefined => (held || busy > 0 ? rank : watch.waitsFor());
-  for (const [peer, pair] of lanes) links.set(peer, createLink({ ...common, worldSize: lanes.size + 1, path: paths[peer], lanes: pair, peer, self: rank, world, waitsFor, blame }));
+  for (const [peer, pair] of lanes)
+    links.set(
+      peer,
+      createLink({
+        ...common,
+        worldSize: lanes.size + 1,
+        path: paths[peer],
+        lanes: pair,
+        peer,
+        self: rank,
+        world,
+        waitsFor,
+        blame,
+      }),
+    );
   return {
-    links, recorder: createFlightRecorder(rank, world), watch,
-    hold(on) { held = on; },
+    links,
+    recorder: createFlightRecorder(rank, world),
+    watch,
+    hold(on) {
+      held = on;
+    },
     holdDuring(work) {
       busy++;
-      return work.finally(() => { busy--; });
+      return work.finally(() => {
+        busy--;
+      });
     },
   };
 }

@@ -1,4 +1,5 @@
-// What a reduction does with two f32 arrays. The order of calls is the caller's, and the same on every run; NaN wins in max and min too, so that it is seen.
+// What a reduction does with two f32 arrays. The order of calls is the caller's, and the same on every run; NaN wins in
+// max and min too, so that it is seen.
 
 import type { Reduction } from '../../transport/arguments.ts';
 

@@ -1,6 +1,7 @@
-// The ring of reduce-scatter: the partial sum of part p starts at member p + 1 as its own contribution, and each further member adds its own and passes it on,
-// until member p adds the last. In step t member r sends part (r - 1 - t) mod P to r + 1. P - 1 steps; sends S minus the own part.
-// Parts go in pieces of 256 KiB, so that a piece is passed on while the next arrives. Holds two parts at most besides x and out.
+// The ring of reduce-scatter: the partial sum of part p starts at member p + 1 as its own contribution, and each
+// further member adds its own and passes it on, until member p adds the last. In step t member r sends part (r - 1 - t)
+// mod P to r + 1. P - 1 steps; sends S minus the own part. Parts go in pieces of 256 KiB, so that a piece is passed on
+// while the next arrives. Holds two parts at most besides x and out.
 
 import type { WireFormat } from '../../transport/arguments.ts';
 import type { Group, Operation } from '../group.ts';
@@ -13,7 +14,13 @@ const PIECE = 65536;
 
 /** `out` may be the own part of `x`; nothing else of `x` is written. */
 export async function ringReduceScatter(
-  { rank, size }: Group, x: F32, partOffsets: readonly number[], out: F32, combine: Combine, operation: Operation, wire: WireFormat,
+  { rank, size }: Group,
+  x: F32,
+  partOffsets: readonly number[],
+  out: F32,
+  combine: Combine,
+  operation: Operation,
+  wire: WireFormat,
 ): Promise<void> {
   const longest = longestOf(partOffsets);
   const perStep = Math.max(1, Math.ceil(longest / PIECE));
@@ -52,10 +59,16 @@ export async function ringReduceScatter(
 
 /** At least one piece, so that an empty part is a message too. */
 function piecesOf(part: F32): F32[] {
-  return Array.from({ length: Math.max(1, Math.ceil(part.length / PIECE)) }, (_, i) => part.subarray(i * PIECE, (i + 1) * PIECE));
+  return Array.from({ length: Math.max(1, Math.ceil(part.length / PIECE)) }, (_, i) =>
+    part.subarray(i * PIECE, (i + 1) * PIECE),
+  );
 }
 
-function longestOf(partOffsets: readonly number[]): number { return Math.max(...partOffsets.slice(1).map((end, i) => end - partOffsets[i])); }
+function longestOf(partOffsets: readonly number[]): number {
+  return Math.max(...partOffsets.slice(1).map((end, i) => end - partOffsets[i]));
+}
 
 /** Messages between two neighbours. */
-export function ringPieceCount(partOffsets: readonly number[]): number { return (partOffsets.length - 2) * Math.max(1, Math.ceil(longestOf(partOffsets) / PIECE)); }
+export function ringPieceCount(partOffsets: readonly number[]): number {
+  return (partOffsets.length - 2) * Math.max(1, Math.ceil(longestOf(partOffsets) / PIECE));
+}

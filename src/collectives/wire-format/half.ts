@@ -1,5 +1,6 @@
-// f16 (IEEE binary16) and bf16 (the upper half of f32), two to a u32 word, the first in the low half. Rounding is to nearest, ties to even.
-// Error: f16 |x| * 2^-11 from 2^-14 to 65504, 2^-25 absolute below, infinite from 65520; bf16 |x| * 2^-8, with the range of f32. Infinity and NaN stay what they are.
+// f16 (IEEE binary16) and bf16 (the upper half of f32), two to a u32 word, the first in the low half. Rounding is to
+// nearest, ties to even. Error: f16 |x| * 2^-11 from 2^-14 to 65504, 2^-25 absolute below, infinite from 65520; bf16
+// |x| * 2^-8, with the range of f32. Infinity and NaN stay what they are.
 
 const FLOAT = new Float32Array(1);
 const BITS = new Uint32Array(FLOAT.buffer);
@@ -27,8 +28,9 @@ export function encodeHalf(x: Float32Array, words: Uint32Array): void {
 }
 
 /**
- * Exponent and mantissa take their places in an f32 whose exponent is then too small by 112, also for a subnormal half. No table: it would be 256 KB, made with several
- * times as much at the first frame of a peer, to save 2 ms of every million numbers.
+ * Exponent and mantissa take their places in an f32 whose exponent is then too small by 112, also for a subnormal half.
+ * No table: it would be 256 KB, made with several times as much at the first frame of a peer, to save 2 ms of every
+ * million numbers.
  */
 export function decodeHalf(words: Uint32Array, out: Float32Array): void {
   const pairs = new Uint16Array(words.buffer, words.byteOffset, 2 * words.length);

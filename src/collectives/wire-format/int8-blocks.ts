@@ -1,12 +1,15 @@
-// int8 with a scale per block of 256: scale = max |x| / 127 in f32, q = round(x / scale). On the wire: all scales, then all q, four to a word.
-// Error: at most 0.502 scale, that is 0.00396 max |x| of the block (half a step, and the rounding of the scale). A block with an infinity or NaN comes out as NaN
-// in all its places, so that it is seen. A block whose scale would vanish (max |x| below 2^-142) comes out as zeros.
+// int8 with a scale per block of 256: scale = max |x| / 127 in f32, q = round(x / scale). On the wire: all scales, then
+// all q, four to a word. Error: at most 0.502 scale, that is 0.00396 max |x| of the block (half a step, and the
+// rounding of the scale). A block with an infinity or NaN comes out as NaN in all its places, so that it is seen. A
+// block whose scale would vanish (max |x| below 2^-142) comes out as zeros.
 
 export const BLOCK = 256;
 /** The largest f32. */
 const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
-export function int8Words(count: number): number { return Math.ceil(count / BLOCK) + Math.ceil(count / 4); }
+export function int8Words(count: number): number {
+  return Math.ceil(count / BLOCK) + Math.ceil(count / 4);
+}
 
 export function encodeInt8(x: Float32Array, words: Uint32Array): void {
   const blocks = Math.ceil(x.length / BLOCK);
@@ -26,7 +29,10 @@ export function encodeInt8(x: Float32Array, words: Uint32Array): void {
     // 127 scales of the largest numbers may round to infinity.
     if (127 * scales[block] > LARGEST) scales[block] = LARGEST / 127 - 2 ** 98;
     const scale = scales[block];
-    if (scale < 2 ** -149 || Number.isNaN(scale)) { quantised.fill(0, block * BLOCK, end); continue; }
+    if (scale < 2 ** -149 || Number.isNaN(scale)) {
+      quantised.fill(0, block * BLOCK, end);
+      continue;
+    }
     // A scale rounded down in the subnormal range would overflow 127.
     for (let i = block * BLOCK; i < end; i++) quantised[i] = Math.max(-127, Math.min(127, Math.round(x[i] / scale)));
   }

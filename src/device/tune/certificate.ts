@@ -1,28 +1,45 @@
-// What a device proved about itself before it trained: which variants it checked against the references and how wrong they were, which it refused and why,
-// and what it measured to choose between them. Plain data, so that a worker can post it and a file can keep it.
+// What a device proved about itself before it trained: which variants it checked against the references and how wrong
+// they were, which it refused and why, and what it measured to choose between them. Plain data, so that a worker can
+// post it and a file can keep it.
 
 import type { Constants, Params } from '../kernel.ts';
 
 /** A variant with its tunable constants. */
-export interface Picked { readonly variant: string; readonly constants: Constants }
+export interface Picked {
+  readonly variant: string;
+  readonly constants: Constants;
+}
 
 export interface Check extends Picked {
   readonly kernel: string;
   readonly params: Params;
   /** Worst error in units of what the kernel's tolerance allows; at most 1. */
   readonly error: number;
-  /** `plan`: on a launch of the plan; `case`: on a case of the kernel's contract; `remembered`: passed before on this adapter, browser and source. */
+  /**
+   * `plan`: on a launch of the plan; `case`: on a case of the kernel's contract; `remembered`: passed before on this
+   * adapter, browser and source.
+   */
   readonly how: 'plan' | 'case' | 'remembered';
 }
 
-export interface Refusal extends Picked { readonly kernel: string; readonly params: Params; readonly reason: string }
+export interface Refusal extends Picked {
+  readonly kernel: string;
+  readonly params: Params;
+  readonly reason: string;
+}
 
-export interface Unchecked extends Picked { readonly kernel: string; readonly reason: string }
+export interface Unchecked extends Picked {
+  readonly kernel: string;
+  readonly reason: string;
+}
 
 export interface Candidate extends Picked {
   /** One launch, by the clock that decided. */
   readonly medianMs: number;
-  /** Its time over the default's, from turns taken side by side; the medians of two candidates may come from different moments of a busy machine. */
+  /**
+   * Its time over the default's, from turns taken side by side; the medians of two candidates may come from different
+   * moments of a busy machine.
+   */
   readonly relative: number;
   /** (largest - smallest sample) / median. */
   readonly spread: number;
@@ -80,20 +97,31 @@ export function formatPicked({ variant, constants }: Picked): string {
   return values.length ? `${variant} (${values.join(', ')})` : variant;
 }
 
-export function samePick(a: Picked, b: Picked): boolean { return formatPicked(a) === formatPicked(b); }
+export function samePick(a: Picked, b: Picked): boolean {
+  return formatPicked(a) === formatPicked(b);
+}
 
 /** What was measured of `picked`; undefined if nothing was. */
-export function measuredOf({ candidates }: Decision, picked: Picked): Candidate | undefined { return candidates.find((candidate) => samePick(candidate, picked)); }
+export function measuredOf({ candidates }: Decision, picked: Picked): Candidate | undefined {
+  return candidates.find((candidate) => samePick(candidate, picked));
+}
 
 /** Why a choice was made, in sentences. */
 export function explain(decision: Decision): string {
   const { kernel, candidates, refused } = decision;
   const [chosen, preset] = [measuredOf(decision, decision), measuredOf(decision, decision.default)];
-  const ms = (candidate: Candidate | undefined, medianMs = candidate?.medianMs): string => (candidate && medianMs ? `${medianMs.toPrecision(3)} ms by the ${candidate.clock === 'gpu' ? "GPU's timestamps" : 'wall clock'}` : 'not measured');
-  const sentences = [samePick(decision, decision.default)
-    ? `${kernel} keeps ${formatPicked(decision)}, the default (${ms(chosen)}): nothing of ${candidates.length} measured was at least 3 % faster.`
-    : `${kernel} takes ${formatPicked(decision)} (${ms(chosen)}) instead of ${formatPicked(decision.default)} (${ms(preset, chosen && chosen.medianMs / chosen.relative)})${chosen && preset ? `: ${(1 / chosen.relative).toFixed(2)} times as fast` : ''}.`];
-  for (const { variant, constants, reason } of refused) sentences.push(`${formatPicked({ variant, constants })} was refused: ${reason}.`);
-  if (!decision.complete) sentences.push('The time was over before all candidates were measured; the next start goes on.');
+  const ms = (candidate: Candidate | undefined, medianMs = candidate?.medianMs): string =>
+    candidate && medianMs
+      ? `${medianMs.toPrecision(3)} ms by the ${candidate.clock === 'gpu' ? "GPU's timestamps" : 'wall clock'}`
+      : 'not measured';
+  const sentences = [
+    samePick(decision, decision.default)
+      ? `${kernel} keeps ${formatPicked(decision)}, the default (${ms(chosen)}): nothing of ${candidates.length} measured was at least 3 % faster.`
+      : `${kernel} takes ${formatPicked(decision)} (${ms(chosen)}) instead of ${formatPicked(decision.default)} (${ms(preset, chosen && chosen.medianMs / chosen.relative)})${chosen && preset ? `: ${(1 / chosen.relative).toFixed(2)} times as fast` : ''}.`,
+  ];
+  for (const { variant, constants, reason } of refused)
+    sentences.push(`${formatPicked({ variant, constants })} was refused: ${reason}.`);
+  if (!decision.complete)
+    sentences.push('The time was over before all candidates were measured; the next start goes on.');
   return sentences.join(' ');
 }

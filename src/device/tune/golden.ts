@@ -17,7 +17,9 @@ const MINUS_INFINITY = -1e29;
 /** Normals drawn before they repeat; a prime, so that no extent of a kernel is a multiple of it. */
 const PERIOD = 16_381;
 
-export function toleranceOf(kernel: Kernel, variant: Variant): number { return variant.tolerance ?? kernel.tolerance ?? DEFAULT_TOLERANCE; }
+export function toleranceOf(kernel: Kernel, variant: Variant): number {
+  return variant.tolerance ?? kernel.tolerance ?? DEFAULT_TOLERANCE;
+}
 
 /** The bindings that a launch writes. */
 export function outputsOf(kernel: Kernel): readonly string[] {
@@ -27,11 +29,16 @@ export function outputsOf(kernel: Kernel): readonly string[] {
 /** Inputs, and outputs as they are before the launch: random as well, so that a place that is not written, or added to instead, differs. */
 export function goldenArrays(kernel: Kernel, params: Params): Arrays {
   const sizes = kernel.sizes(params);
-  return Object.fromEntries(Object.entries(kernel.bindings).map(([name, spec]) => {
-    const stream = new RandomStream(7, `${kernel.name} ${JSON.stringify(params)} ${name}`);
-    let drawn = 0;
-    return [name, kernel.testInput?.(name, params, () => stream.uniform(drawn++)) ?? randomArray(spec, sizes[name], stream)];
-  }));
+  return Object.fromEntries(
+    Object.entries(kernel.bindings).map(([name, spec]) => {
+      const stream = new RandomStream(7, `${kernel.name} ${JSON.stringify(params)} ${name}`);
+      let drawn = 0;
+      return [
+        name,
+        kernel.testInput?.(name, params, () => stream.uniform(drawn++)) ?? randomArray(spec, sizes[name], stream),
+      ];
+    }),
+  );
 }
 
 function randomArray(spec: BindingSpec, length: number, stream: RandomStream): TypedArray {
@@ -53,7 +60,10 @@ export function referenceOutputs(kernel: Kernel, params: Params, arrays: Arrays)
 
 /** The worst place of all outputs, in units of what is allowed: above 1 is wrong, Infinity is NaN or a wrong integer. */
 export function errorOf(expected: Arrays, got: Arrays, tolerance: number): number {
-  return Object.keys(expected).reduce((worst, name) => Math.max(worst, errorOfArray(expected[name], got[name], tolerance)), 0);
+  return Object.keys(expected).reduce(
+    (worst, name) => Math.max(worst, errorOfArray(expected[name], got[name], tolerance)),
+    0,
+  );
 }
 
 function errorOfArray(expected: TypedArray, got: TypedArray, tolerance: number): number {
@@ -75,7 +85,13 @@ function errorOfArray(expected: TypedArray, got: TypedArray, tolerance: number):
  * The case of the contract that stands for `params` under `variant`: as many equal flags as possible, then the fewest operations. Undefined if the variant
  * supports no case of at most `mostFlops`.
  */
-export function nearestCase(kernel: Kernel, variant: Variant, params: Params, features: DeviceFeatures, mostFlops: number): Params | undefined {
+export function nearestCase(
+  kernel: Kernel,
+  variant: Variant,
+  params: Params,
+  features: DeviceFeatures,
+  mostFlops: number,
+): Params | undefined {
   const flags = flagsOf(kernel, params).split(' ');
   const rank = (one: Params): number => {
     const own = flagsOf(kernel, one).split(' ');

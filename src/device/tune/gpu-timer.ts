@@ -1,5 +1,5 @@
-// Times a compute pass with timestamp queries, where the device has them. Browsers round timestamps (to 65 or 100 us), and some drivers give zeros, so the
-// number is a claim to compare with the wall clock, not the truth.
+// Times a compute pass with timestamp queries, where the device has them. Browsers round timestamps (to 65 or 100 us),
+// and some drivers give zeros, so the number is a claim to compare with the wall clock, not the truth.
 
 const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, QUERY_RESOLVE: 0x200 } as const;
 const MAP_READ_MODE = 1;
@@ -7,7 +7,8 @@ const BYTES = 16;
 
 export class GpuTimer {
   readonly #gpu: GPUDevice;
-  readonly #parts: { readonly queries: GPUQuerySet; readonly resolved: GPUBuffer; readonly staging: GPUBuffer } | undefined;
+  readonly #parts:
+    { readonly queries: GPUQuerySet; readonly resolved: GPUBuffer; readonly staging: GPUBuffer } | undefined;
 
   constructor(gpu: GPUDevice) {
     this.#gpu = gpu;
@@ -23,7 +24,11 @@ export class GpuTimer {
   async run(encode: (pass: GPUComputePassEncoder) => void): Promise<number | undefined> {
     const encoder = this.#gpu.createCommandEncoder();
     const parts = this.#parts;
-    const pass = encoder.beginComputePass(parts ? { timestampWrites: { querySet: parts.queries, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } } : {});
+    const pass = encoder.beginComputePass(
+      parts
+        ? { timestampWrites: { querySet: parts.queries, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } }
+        : {},
+    );
     encode(pass);
     pass.end();
     if (!parts) {

@@ -1,6 +1,7 @@
-// What a software adapter does between its training steps, a piece of work at a time: first it checks the variants that run, then it measures others against
-// them, one challenger for every shape before a second for any and most work first, then it checks what won. The run began with variants that compile
-// quickly, whose texts the contract of their kernel covers; no other runs before it is checked.
+// What a software adapter does between its training steps, a piece of work at a time: first it checks the variants that
+// run, then it measures others against them, one challenger for every shape before a second for any and most work
+// first, then it checks what won. The run began with variants that compile quickly, whose texts the contract of their
+// kernel covers; no other runs before it is checked.
 
 import { ComputedWronglyError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -43,7 +44,9 @@ export class Improvement {
     this.#check = new SelfCheck(device, world, findings, { leftMs: CHECK_MS });
   }
 
-  get device(): Device { return this.#options.device; }
+  get device(): Device {
+    return this.#options.device;
+  }
 
   /** What a launch should run with from now on: what won, once that is checked; undefined: what it began with. */
   best(kernel: Kernel, params: Params, shapeClass: string): Picked | undefined {
@@ -51,24 +54,38 @@ export class Improvement {
     return choice && this.#check.passed(kernel, params, choice) ? pickedOf(choice) : undefined;
   }
 
-  /** Does one piece of work; false when there is none left. Rejects with ComputedWronglyError if what ran until now was wrong. */
+  /**
+   * Does one piece of work; false when there is none left. Rejects with ComputedWronglyError if what ran until now was
+   * wrong.
+   */
   async work(): Promise<boolean> {
-    return await this.#timed('checkMs', () => this.#checkNext()) || await this.#timed('tuneMs', () => this.#tuneNext());
+    return (
+      (await this.#timed('checkMs', () => this.#checkNext())) || (await this.#timed('tuneMs', () => this.#tuneNext()))
+    );
   }
 
   async #checkNext(): Promise<boolean> {
     const found = await this.#check.next(this.#options.groups());
-    if (found?.verdict === 'wrong' && found.began) throw new ComputedWronglyError(found.kernel.name, found.variant, this.#options.findings.refused.at(-1)?.reason ?? '');
+    if (found?.verdict === 'wrong' && found.began)
+      throw new ComputedWronglyError(
+        found.kernel.name,
+        found.variant,
+        this.#options.findings.refused.at(-1)?.reason ?? '',
+      );
     return found !== undefined;
   }
 
   async #tuneNext(): Promise<boolean> {
     const { device, world, findings, tuneMs, coarse } = this.#options;
     const group = this.tuneMs < tuneMs && device.time ? this.#nextGroup() : undefined;
-    if (!group || await coarse()) return false;
+    if (!group || (await coarse())) return false;
     const before = triedOf(findings, group);
     // The first time up to one challenger, then one more each time.
-    const decision = await tuneGroup({ device, world, findings, check: this.#check, time: { deadlineMs: world.now() + tuneMs - this.tuneMs } }, group, 2);
+    const decision = await tuneGroup(
+      { device, world, findings, check: this.#check, time: { deadlineMs: world.now() + tuneMs - this.tuneMs } },
+      group,
+      2,
+    );
     if (decision) {
       findings.decisions.set(classKey(group), decision);
       findings.knowledge.decide(group.kernel, decision);

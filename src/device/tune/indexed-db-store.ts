@@ -1,5 +1,5 @@
-// What a browser remembers about its adapters: an object store in IndexedDB, a text per adapter key. Works in workers. Every failure (private mode, no space,
-// a blocked database) rejects; the qualifier goes on without.
+// What a browser remembers about its adapters: an object store in IndexedDB, a text per adapter key. Works in workers.
+// Every failure (private mode, no space, a blocked database) rejects; the qualifier goes on without.
 
 import type { TuneStore } from './store.ts';
 
@@ -10,7 +10,9 @@ const TEXTS = 'tune';
 export function indexedDbTuneStore(factory: IDBFactory): TuneStore {
   const open = (): Promise<IDBDatabase> => {
     const request = factory.open(DATABASE, VERSION);
-    request.onupgradeneeded = () => { request.result.createObjectStore(TEXTS); };
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(TEXTS);
+    };
     return settled(request);
   };
   const once = async <T>(mode: IDBTransactionMode, work: (texts: IDBObjectStore) => IDBRequest<T>): Promise<T> => {
@@ -26,7 +28,9 @@ export function indexedDbTuneStore(factory: IDBFactory): TuneStore {
       const text: unknown = await once('readonly', (texts) => texts.get(key) as IDBRequest<unknown>);
       return typeof text === 'string' ? text : undefined;
     },
-    async write(key, text) { await once('readwrite', (texts) => texts.put(text, key)); },
+    async write(key, text) {
+      await once('readwrite', (texts) => texts.put(text, key));
+    },
   };
 }
 

@@ -1,7 +1,9 @@
-// Qualifies a device for its plans: takes what the store remembers, measures the rest within its time (largest share of the work first), then checks every
-// variant that will run. One qualifier serves all ranks of a GPU: calls take turns, and tabs of a browser take turns through `lock`, so that one measures
-// and the others read its result. With `later`, a software adapter begins at once, with variants that compile quickly, and does all that between its steps
-// (improvement.ts). A GPU never does: it is measured before its memory is given out, and nothing is known of its driver before it is checked.
+// Qualifies a device for its plans: takes what the store remembers, measures the rest within its time (largest share of
+// the work first), then checks every variant that will run. One qualifier serves all ranks of a GPU: calls take turns,
+// and tabs of a browser take turns through `lock`, so that one measures and the others read its result. With `later`, a
+// software adapter begins at once, with variants that compile quickly, and does all that between its steps
+// (improvement.ts). A GPU never does: it is measured before its memory is given out, and nothing is known of its driver
+// before it is checked.
 
 import type { World } from '../../base/world.ts';
 import type { Device, PlannedLaunch } from '../device.ts';
@@ -34,7 +36,10 @@ export interface QualifierOptions {
 }
 
 const CHECK_MS = 2000;
-/** Every call may check for this long, whatever earlier ones have used: the optimizer comes last, and a wrong one is silent. */
+/**
+ * Every call may check for this long, whatever earlier ones have used: the optimizer comes last, and a wrong one is
+ * silent.
+ */
 const LEAST_CHECK_MS = 300;
 /** Bytes weigh as much as this many operations. */
 const FLOPS_PER_BYTE = 10;
@@ -71,18 +76,24 @@ export class Qualifier {
   }
 
   /** Whether this device begins at once, and asks for the rest between its steps. */
-  isLater({ features }: Pick<Device, 'features'>): boolean { return this.#options.later === true && features.software; }
+  isLater({ features }: Pick<Device, 'features'>): boolean {
+    return this.#options.later === true && features.software;
+  }
 
   /** What a device asks when it prepares a launch. */
   readonly choose: Tuning = (kernel, params) => {
     const findings = this.#findings;
-    const choice = findings && (this.isLater(findings) ? findings.usable(kernel, params)[0] : findings.choice(kernel, params, shapeClass(kernel, params)));
+    const choice =
+      findings &&
+      (this.isLater(findings)
+        ? findings.usable(kernel, params)[0]
+        : findings.choice(kernel, params, shapeClass(kernel, params)));
     return choice && pickedOf(choice);
   };
 
   /**
-   * Finds the variants for `launches` on `device`; calls take turns. Rejects with SelfCheckError if no variant of a kernel is right, with DeviceLostError
-   * after a loss. A store that fails is a note in the certificate.
+   * Finds the variants for `launches` on `device`; calls take turns. Rejects with SelfCheckError if no variant of a
+   * kernel is right, with DeviceLostError after a loss. A store that fails is a note in the certificate.
    */
   qualify(device: Device, launches: readonly PlannedLaunch[]): Promise<Certificate> {
     const result = this.#turn.then(async () => {
@@ -99,29 +110,39 @@ export class Qualifier {
       } else if (launches.length) await this.#qualify(device, this.#findings, groups);
       return this.#certificate(this.#findings);
     });
-    this.#turn = result.catch(() => { /* told to its caller */ });
+    this.#turn = result.catch(() => {
+      /* told to its caller */
+    });
     return result;
   }
 
   /**
-   * One slice of checking and measuring, between two steps of a device that `isLater`. Resolves to true when nothing is left to do. One device of those that
-   * share the qualifier does the work, the first to ask. Rejects with ComputedWronglyError when what ran until now is wrong.
+   * One slice of checking and measuring, between two steps of a device that `isLater`. Resolves to true when nothing is
+   * left to do. One device of those that share the qualifier does the work, the first to ask. Rejects with
+   * ComputedWronglyError when what ran until now is wrong.
    */
   improve(device: Device): Promise<boolean> {
     const findings = this.#findings;
     if (!findings) return Promise.resolve(true);
     const { world, tuneMs, turn = (work) => work() } = this.#options;
-    const improvement = this.#improvement ??= new Improvement({
-      device, world, findings, tuneMs, groups: () => [...this.#groups.values()], coarse: () => this.#isCoarse(device),
-    });
+    const improvement = (this.#improvement ??= new Improvement({
+      device,
+      world,
+      findings,
+      tuneMs,
+      groups: () => [...this.#groups.values()],
+      coarse: () => this.#isCoarse(device),
+    }));
     if (this.#improved && this.#groups.size !== this.#improvedGroups) this.#improved = false;
     if (this.#improved || improvement.device !== device) return Promise.resolve(this.#improved);
     const result = this.#turn.then(async () => {
       this.#improvedGroups = this.#groups.size;
-      this.#improved = await turn(() => this.#slice(improvement, findings)) ?? false;
+      this.#improved = (await turn(() => this.#slice(improvement, findings))) ?? false;
       return this.#improved;
     });
-    this.#turn = result.catch(() => { /* told to its caller */ });
+    this.#turn = result.catch(() => {
+      /* told to its caller */
+    });
     return result;
   }
 
@@ -129,10 +150,14 @@ export class Qualifier {
   readonly better: Tuning = (kernel, params) => this.#improvement?.best(kernel, params, shapeClass(kernel, params));
 
   /** Grows with every slice, by whichever device: what `better` and `choose` say changes with no other. */
-  get slices(): number { return this.#slices; }
+  get slices(): number {
+    return this.#slices;
+  }
 
   /** Something that went wrong without harm. */
-  note(text: string): void { this.#notes.add(text); }
+  note(text: string): void {
+    this.#notes.add(text);
+  }
 
   async #slice(improvement: Improvement, findings: Findings): Promise<boolean> {
     const { world } = this.#options;
@@ -142,7 +167,7 @@ export class Qualifier {
     const [startMs, spentMs] = [world.now(), improvement.checkMs + improvement.tuneMs];
     try {
       do {
-        if (!await improvement.work()) return true;
+        if (!(await improvement.work())) return true;
       } while (world.now() - startMs < SLICE_MS);
       return false;
     } finally {
@@ -156,7 +181,14 @@ export class Qualifier {
   #group({ kernel, params, count }: PlannedLaunch): Group {
     const key = `${kernel.name} ${JSON.stringify(params)}`;
     const { flops, bytes } = kernel.cost(params);
-    const group = { key, kernel, params, count, shapeClass: shapeClass(kernel, params), work: count * (flops + FLOPS_PER_BYTE * bytes) };
+    const group = {
+      key,
+      kernel,
+      params,
+      count,
+      shapeClass: shapeClass(kernel, params),
+      work: count * (flops + FLOPS_PER_BYTE * bytes),
+    };
     this.#groups.set(key, group);
     return group;
   }
@@ -183,8 +215,10 @@ export class Qualifier {
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
     const classes = classesOf(groups);
     findings.recall(groups);
-    const toMeasure = classes.some((group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group));
-    if (toMeasure && device.time && this.#tuneLeftMs > 0 && await this.#isCoarse(device)) return;
+    const toMeasure = classes.some(
+      (group) => !findings.knowledge.decision(group.kernel, group.shapeClass) && hasChoice(findings, group),
+    );
+    if (toMeasure && device.time && this.#tuneLeftMs > 0 && (await this.#isCoarse(device))) return;
     // First a few candidates of every shape, then the others.
     for (const most of [FIRST_CANDIDATES, Infinity]) {
       for (const group of classes) {
@@ -205,12 +239,14 @@ export class Qualifier {
 
   /** Whether times of this GPU may decide nothing; found out and told once, for all that share it. */
   #isCoarse(device: Device): Promise<boolean> {
-    return this.#coarse ??= coarseWaitMs(device, this.#options.world).then((coarseMs) => {
+    return (this.#coarse ??= coarseWaitMs(device, this.#options.world).then((coarseMs) => {
       if (coarseMs === undefined) return false;
       const shown = Math.round(coarseMs);
-      this.note(`this browser answers every wait for the GPU after ${shown} ms at the earliest, so its times decide nothing: the usual variants run`);
+      this.note(
+        `this browser answers every wait for the GPU after ${shown} ms at the earliest, so its times decide nothing: the usual variants run`,
+      );
       return true;
-    });
+    }));
   }
 
   async #load(findings: Findings): Promise<void> {
@@ -218,7 +254,8 @@ export class Qualifier {
     if (!store) return;
     try {
       const text = await this.#inTime(store.read(this.#adapter));
-      if (text !== undefined && !findings.knowledge.merge(text)) this.#notes.add('what was remembered is of another version or damaged, so it was measured anew');
+      if (text !== undefined && !findings.knowledge.merge(text))
+        this.#notes.add('what was remembered is of another version or damaged, so it was measured anew');
     } catch (error) {
       this.#notes.add(`what was remembered could not be read (${String(error)}), so it was measured anew`);
     }
@@ -226,7 +263,8 @@ export class Qualifier {
 
   async #save(findings: Findings): Promise<void> {
     try {
-      if (this.#options.store) await this.#inTime(this.#options.store.write(this.#adapter, findings.knowledge.format()));
+      if (this.#options.store)
+        await this.#inTime(this.#options.store.write(this.#adapter, findings.knowledge.format()));
     } catch (error) {
       this.#notes.add(`the result could not be kept (${String(error)}), so the next start measures again`);
     }
@@ -235,7 +273,9 @@ export class Qualifier {
   /** A database that never answers must not keep a device from training. */
   async #inTime<T>(work: Promise<T>): Promise<T> {
     let cancel = (): void => {};
-    const late = new Promise<never>((_, reject) => { cancel = this.#options.world.timer(STORE_MS, () => reject(new Error(`no answer within ${STORE_MS} ms`))); });
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#options.world.timer(STORE_MS, () => reject(new Error(`no answer within ${STORE_MS} ms`)));
+    });
     try {
       return await Promise.race([work, late]);
     } finally {
@@ -245,8 +285,15 @@ export class Qualifier {
 
   #certificate({ checks, unchecked, refused, decisions }: Findings): Certificate {
     return {
-      adapter: this.#adapter, launches: this.#groups.size, checks: [...checks.values()], unchecked: [...unchecked.values()], refused: [...refused], decisions: [...decisions.values()],
-      checkMs: (this.#options.checkMs ?? CHECK_MS) + this.#givenMs - this.#checkBudget.leftMs + this.#laterCheckMs, tuneMs: this.#tuneMs, notes: [...this.#notes],
+      adapter: this.#adapter,
+      launches: this.#groups.size,
+      checks: [...checks.values()],
+      unchecked: [...unchecked.values()],
+      refused: [...refused],
+      decisions: [...decisions.values()],
+      checkMs: (this.#options.checkMs ?? CHECK_MS) + this.#givenMs - this.#checkBudget.leftMs + this.#laterCheckMs,
+      tuneMs: this.#tuneMs,
+      notes: [...this.#notes],
     };
   }
 }
@@ -258,5 +305,13 @@ function hasChoice(findings: Findings, group: Group): boolean {
 
 /** What a memory belongs to: the adapter with its features, and the browser. */
 function adapterKey({ adapter, features }: Device, version: string): string {
-  return [adapter.vendor, adapter.architecture, adapter.description, `subgroups ${features.subgroupSize}`, `f16 ${features.f16}`, ...(features.reducedPrecision ? ['reduced precision'] : []), version].join(' | ');
+  return [
+    adapter.vendor,
+    adapter.architecture,
+    adapter.description,
+    `subgroups ${features.subgroupSize}`,
+    `f16 ${features.f16}`,
+    ...(features.reducedPrecision ? ['reduced precision'] : []),
+    version,
+  ].join(' | ');
 }

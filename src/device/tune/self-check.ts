@@ -1,7 +1,8 @@
-// Before a device trains, every variant that its plans use must give what the references give, on this adapter. A launch of the plan that is cheap enough for
-// the reference is checked itself, on known inputs: its pipeline is compiled anyway. For a large one the nearest case of the kernel's contract stands in.
-// Launches that run the same code (variant, constants, flags) are checked once. Launches of the plan come first, because they cost least, then cases, most work
-// first; what does not fit into the time is listed.
+// Before a device trains, every variant that its plans use must give what the references give, on this adapter. A
+// launch of the plan that is cheap enough for the reference is checked itself, on known inputs: its pipeline is
+// compiled anyway. For a large one the nearest case of the kernel's contract stands in. Launches that run the same code
+// (variant, constants, flags) are checked once. Launches of the plan come first, because they cost least, then cases,
+// most work first; what does not fit into the time is listed.
 
 import { DeviceLostError, LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -19,7 +20,10 @@ import { flagsOf } from './shape-class.ts';
 import { checkKey } from './store.ts';
 import { Workbench } from './workbench.ts';
 
-/** The reference makes some 6e8 operations per second, so up to here it is quicker than a pipeline of its own for a smaller case. */
+/**
+ * The reference makes some 6e8 operations per second, so up to here it is quicker than a pipeline of its own for a
+ * smaller case.
+ */
 const OWN_FLOPS = 3e7;
 /** Filling or updating all parameters of a model takes few operations but much memory, here and on the host. */
 const OWN_BYTES = 2 ** 25;
@@ -28,15 +32,31 @@ const CASE_FLOPS = 5e6;
 const AHEAD = 4;
 
 /** Ms that may still be spent. */
-export interface Budget { leftMs: number }
+export interface Budget {
+  leftMs: number;
+}
 
 export type Verdict = 'right' | 'wrong' | 'unchecked';
 
 /** `began`: it is what runs before anything was measured. */
-export interface Checked extends Picked { readonly kernel: Kernel; readonly began: boolean; readonly verdict: Verdict }
+export interface Checked extends Picked {
+  readonly kernel: Kernel;
+  readonly began: boolean;
+  readonly verdict: Verdict;
+}
 
-interface Unit { readonly key: string; readonly kernel: Kernel; readonly params: Params; readonly choice: Choice; readonly work: number }
-interface Target { readonly params: Params; readonly choice: Choice; readonly own: boolean }
+interface Unit {
+  readonly key: string;
+  readonly kernel: Kernel;
+  readonly params: Params;
+  readonly choice: Choice;
+  readonly work: number;
+}
+interface Target {
+  readonly params: Params;
+  readonly choice: Choice;
+  readonly own: boolean;
+}
 
 export class SelfCheck {
   readonly #device: Device;
@@ -54,7 +74,10 @@ export class SelfCheck {
     this.#budget = budget;
   }
 
-  /** Checks what would run `groups`, and falls back until something passes. Rejects with SelfCheckError where nothing does. */
+  /**
+   * Checks what would run `groups`, and falls back until something passes. Rejects with SelfCheckError where nothing
+   * does.
+   */
   async run(groups: readonly Group[]): Promise<void> {
     const settled = new Set<string>();
     for (;;) {
@@ -64,7 +87,8 @@ export class SelfCheck {
       try {
         for (const [i, unit] of units.entries()) {
           settled.add(unit.key);
-          for (let next = opened.length; next < Math.min(units.length, i + AHEAD); next++) opened.push(this.#open(units[next]));
+          for (let next = opened.length; next < Math.min(units.length, i + AHEAD); next++)
+            opened.push(this.#open(units[next]));
           await this.#settle(unit, opened[i]);
         }
       } finally {
@@ -73,7 +97,10 @@ export class SelfCheck {
     }
   }
 
-  /** Checks one variant of those that would run `groups` now, if there is one that it was not asked about before; undefined when there is none. */
+  /**
+   * Checks one variant of those that would run `groups` now, if there is one that it was not asked about before;
+   * undefined when there is none.
+   */
   async next(groups: readonly Group[]): Promise<Checked | undefined> {
     const unit = this.#units(groups).find(({ key }) => !this.#asked.has(key));
     if (!unit) return undefined;
@@ -93,7 +120,9 @@ export class SelfCheck {
   }
 
   /** Whether `next` found the code of this launch right. */
-  passed(kernel: Kernel, params: Params, choice: Choice): boolean { return this.#passed.has(unitKey(kernel, params, choice)); }
+  passed(kernel: Kernel, params: Params, choice: Choice): boolean {
+    return this.#passed.has(unitKey(kernel, params, choice));
+  }
 
   /** Checks one variant, now. */
   async verify(kernel: Kernel, params: Params, choice: Choice): Promise<Verdict> {
@@ -106,16 +135,27 @@ export class SelfCheck {
     }
   }
 
-  /** The code that runs `groups`: for each the launch with the fewest operations; launches of the plan before cases, most work first. */
+  /**
+   * The code that runs `groups`: for each the launch with the fewest operations; launches of the plan before cases,
+   * most work first.
+   */
   #units(groups: readonly Group[]): readonly Unit[] {
     const units = new Map<string, Unit>();
     for (const { kernel, params, shapeClass, work } of groups) {
       const choice = this.#findings.choice(kernel, params, shapeClass);
-      if (!choice) { this.#findings.requireChoice(kernel, params); continue; }
+      if (!choice) {
+        this.#findings.requireChoice(kernel, params);
+        continue;
+      }
       const key = unitKey(kernel, params, choice);
       const known = units.get(key);
       const smaller = !known || kernel.cost(params).flops < kernel.cost(known.params).flops;
-      units.set(key, { key, kernel, work: (known?.work ?? 0) + work, ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }) });
+      units.set(key, {
+        key,
+        kernel,
+        work: (known?.work ?? 0) + work,
+        ...(smaller ? { params, choice } : { params: known.params, choice: known.choice }),
+      });
     }
     const extra = ({ kernel, params }: Unit): number => (isCheap(kernel, params) ? 0 : 1);
     return [...units.values()].sort((a, b) => extra(a) - extra(b) || b.work - a.work);
@@ -124,7 +164,16 @@ export class SelfCheck {
   #target({ kernel, params, choice }: Unit): Target | undefined {
     if (isCheap(kernel, params)) return { params, choice, own: true };
     const near = nearestCase(kernel, choice.variant, params, this.#findings.features, CASE_FLOPS);
-    return near && { params: near, choice: { variant: choice.variant, constants: constantsOf(choice.variant, near, this.#findings.features, pickedOf(choice).constants) }, own: false };
+    return (
+      near && {
+        params: near,
+        choice: {
+          variant: choice.variant,
+          constants: constantsOf(choice.variant, near, this.#findings.features, pickedOf(choice).constants),
+        },
+        own: false,
+      }
+    );
   }
 
   /** Starts to compile; undefined where there is nothing to run. */
@@ -135,7 +184,9 @@ export class SelfCheck {
       try {
         const bench = new Workbench(this.#device, this.#world, unit.kernel, target.params);
         const launch = bench.prepare(target.choice);
-        launch.catch(() => { /* told by #settle */ });
+        launch.catch(() => {
+          /* told by #settle */
+        });
         return { bench, launch };
       } catch (error) {
         if (error instanceof LimitError) return undefined;
@@ -153,9 +204,11 @@ export class SelfCheck {
       this.#findings.pass(kernel, target.params, target.choice, known, 'remembered');
       return 'right';
     }
-    if (!target || !opened || this.#budget.leftMs <= 0) return this.#unchecked(unit, target ? 'the time was over' : 'no case of its contract is small enough');
+    if (!target || !opened || this.#budget.leftMs <= 0)
+      return this.#unchecked(unit, target ? 'the time was over' : 'no case of its contract is small enough');
     try {
-      // The plan compiles its own launches anyway, some drivers at the first dispatch; only extra pipelines and the references are charged.
+      // The plan compiles its own launches anyway, some drivers at the first dispatch; only extra pipelines and the
+      // references are charged.
       const got = target.own ? await outputsOf(opened) : await this.#chargedWait(() => this.#inTime(outputsOf(opened)));
       if (!got) return this.#unchecked(unit, 'its case did not compile in time');
       const error = this.#charged(() => errorOf(opened.bench.expected(), got, toleranceOf(kernel, choice.variant)));
@@ -183,7 +236,9 @@ export class SelfCheck {
   /** Undefined when the budget is over first. */
   async #inTime<T>(work: Promise<T>): Promise<T | undefined> {
     let cancel = (): void => {};
-    const late = new Promise<undefined>((resolve) => { cancel = this.#world.timer(Math.max(0, this.#budget.leftMs), () => resolve(undefined)); });
+    const late = new Promise<undefined>((resolve) => {
+      cancel = this.#world.timer(Math.max(0, this.#budget.leftMs), () => resolve(undefined));
+    });
     try {
       return await Promise.race([work, late]);
     } finally {
@@ -191,7 +246,9 @@ export class SelfCheck {
     }
   }
 
-  #remembered(kernel: Kernel, { choice }: Target): number | undefined { return this.#findings.knowledge.passed(checkKey(kernel, choice.variant, choice.constants)); }
+  #remembered(kernel: Kernel, { choice }: Target): number | undefined {
+    return this.#findings.knowledge.passed(checkKey(kernel, choice.variant, choice.constants));
+  }
 
   #charged<T>(work: () => T): T {
     const startMs = this.#world.now();
@@ -213,17 +270,26 @@ export class SelfCheck {
 }
 
 /** Launches with equal keys run the same code. */
-function unitKey(kernel: Kernel, params: Params, choice: Choice): string { return `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`; }
+function unitKey(kernel: Kernel, params: Params, choice: Choice): string {
+  return `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`;
+}
 
 function isCheap(kernel: Kernel, params: Params): boolean {
   const { flops, bytes } = kernel.cost(params);
   return flops <= OWN_FLOPS && bytes <= OWN_BYTES;
 }
 
-async function outputsOf({ bench, launch }: Opened): Promise<Arrays> { return bench.outputs(await launch); }
+async function outputsOf({ bench, launch }: Opened): Promise<Arrays> {
+  return bench.outputs(await launch);
+}
 
-interface Opened { readonly bench: Workbench; readonly launch: Promise<Launch> }
+interface Opened {
+  readonly bench: Workbench;
+  readonly launch: Promise<Launch>;
+}
 
 export function wrongness(error: number): string {
-  return Number.isFinite(error) ? `its result is ${error.toPrecision(3)} times the allowed error off` : 'its result has wrong integers or values that are no numbers';
+  return Number.isFinite(error)
+    ? `its result is ${error.toPrecision(3)} times the allowed error off`
+    : 'its result has wrong integers or values that are no numbers';
 }

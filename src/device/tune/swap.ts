@@ -1,15 +1,30 @@
-// Launches that can be given another variant while plans hold them. The variants of a kernel have the same bindings, so a bind group stays as it is: a swap
-// changes pipeline and grid, between two submits. It compiles nothing: that was done before, beside the training.
+// Launches that can be given another variant while plans hold them. The variants of a kernel have the same bindings, so
+// a bind group stays as it is: a swap changes pipeline and grid, between two submits. It compiles nothing: that was
+// done before, beside the training.
 
 import type { Later } from '../device.ts';
 import type { Kernel, Params } from '../kernel.ts';
 import type { Choice } from '../variant.ts';
 
 type Grid = readonly [number, number, number];
-export interface SwappableLaunch { variant: string; pipeline: GPUComputePipeline; grid: Grid }
+export interface SwappableLaunch {
+  variant: string;
+  pipeline: GPUComputePipeline;
+  grid: Grid;
+}
 /** All launches of one kind, which run the same. */
-interface Kind { readonly kernel: Kernel; readonly params: Params; readonly launches: SwappableLaunch[]; running: string }
-interface Next { readonly key: string; readonly variant: string; readonly pipeline: GPUComputePipeline; readonly grid: Grid }
+interface Kind {
+  readonly kernel: Kernel;
+  readonly params: Params;
+  readonly launches: SwappableLaunch[];
+  running: string;
+}
+interface Next {
+  readonly key: string;
+  readonly variant: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly grid: Grid;
+}
 
 export interface SwapOptions {
   /** A slice of checking and measuring; true when nothing is left. */
@@ -34,14 +49,22 @@ export class LaunchSwap implements Later {
   /** What the last choices were made of. */
   #seen = '';
 
-  constructor(options: SwapOptions) { this.#options = options; }
+  constructor(options: SwapOptions) {
+    this.#options = options;
+  }
 
   track(kernel: Kernel, params: Params, choice: Choice, launch: SwappableLaunch): void {
     const key = `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`;
     const known = this.#kinds.get(key);
     // One that is kept under this key may run something else by now.
     if (known?.running === keyOf(choice)) known.launches.push(launch);
-    else this.#kinds.set(known ? `${key} ${this.#kinds.size}` : key, { kernel, params, launches: [launch], running: keyOf(choice) });
+    else
+      this.#kinds.set(known ? `${key} ${this.#kinds.size}` : key, {
+        kernel,
+        params,
+        launches: [launch],
+        running: keyOf(choice),
+      });
   }
 
   async work(): Promise<void> {
@@ -50,10 +73,15 @@ export class LaunchSwap implements Later {
     const due = improved && this.#hasNews() ? this.#due() : [];
     this.#state = !improved ? 'working' : due.length ? 'compiling' : 'settled';
     // The training goes on meanwhile.
-    if (due.length) void this.#compile(due).then(() => { this.#state = 'settled'; });
+    if (due.length)
+      void this.#compile(due).then(() => {
+        this.#state = 'settled';
+      });
   }
 
-  get settled(): boolean { return this.#state === 'settled'; }
+  get settled(): boolean {
+    return this.#state === 'settled';
+  }
 
   swap(): number {
     const swapped = this.#next.size;
@@ -65,7 +93,10 @@ export class LaunchSwap implements Later {
     return swapped;
   }
 
-  /** A run that has found everything asks at every step; another rank may have found something since, or launches are new. */
+  /**
+   * A run that has found everything asks at every step; another rank may have found something since, or launches are
+   * new.
+   */
   #hasNews(): boolean {
     const seen = `${this.#options.slices()} ${this.#kinds.size}`;
     const news = seen !== this.#seen;
@@ -79,27 +110,37 @@ export class LaunchSwap implements Later {
       const choice = this.#options.choose(kind.kernel, kind.params);
       const key = keyOf(choice);
       if (key === kind.running) this.#next.delete(kind);
-      return key === kind.running || this.#next.get(kind)?.key === key || this.#failed.has(failedKey(kind, choice)) ? [] : [[kind, choice] as const];
+      return key === kind.running || this.#next.get(kind)?.key === key || this.#failed.has(failedKey(kind, choice))
+        ? []
+        : [[kind, choice] as const];
     });
   }
 
   /** Never rejects. */
   async #compile(due: readonly (readonly [Kind, Choice])[]): Promise<void> {
-    await Promise.all(due.map(async ([kind, choice]) => {
-      const { kernel, params } = kind;
-      try {
-        const grid = choice.variant.grid(params, choice.constants);
-        const pipeline = await this.#options.compile(kernel, choice, grid);
-        this.#next.set(kind, { key: keyOf(choice), variant: choice.variant.name, pipeline, grid });
-      } catch (error) {
-        this.#failed.add(failedKey(kind, choice));
-        this.#options.onProblem(`${kernel.name} goes on as it began: ${error instanceof Error ? error.message : String(error)}`);
-      }
-    }));
+    await Promise.all(
+      due.map(async ([kind, choice]) => {
+        const { kernel, params } = kind;
+        try {
+          const grid = choice.variant.grid(params, choice.constants);
+          const pipeline = await this.#options.compile(kernel, choice, grid);
+          this.#next.set(kind, { key: keyOf(choice), variant: choice.variant.name, pipeline, grid });
+        } catch (error) {
+          this.#failed.add(failedKey(kind, choice));
+          this.#options.onProblem(
+            `${kernel.name} goes on as it began: ${error instanceof Error ? error.message : String(error)}`,
+          );
+        }
+      }),
+    );
   }
 }
 
-function keyOf({ variant, constants }: Choice): string { return `${variant.name} ${JSON.stringify(constants)}`; }
+function keyOf({ variant, constants }: Choice): string {
+  return `${variant.name} ${JSON.stringify(constants)}`;
+}
 
 /** A grid can be too large for these params alone. */
-function failedKey({ kernel, params }: Kind, choice: Choice): string { return `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`; }
+function failedKey({ kernel, params }: Kind, choice: Choice): string {
+  return `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`;
+}

@@ -1,7 +1,9 @@
-// Chooses the fastest variant of one launch by measuring. A candidate must first give the right result on this launch; then it takes turns with the best one so
-// far (challenger, best, best, challenger, ...), so that both meet the same noise, and wins if it wins every round and its median is at least 3 % lower. Both clocks are read: the
-// GPU's timestamps decide where they are plausible for all samples of both, and the wall clock must not contradict them.
-// Stops at its deadline, which is looked at before each compile; the next session goes on with the candidates that are left.
+// Chooses the fastest variant of one launch by measuring. A candidate must first give the right result on this launch;
+// then it takes turns with the best one so far (challenger, best, best, challenger, ...), so that both meet the same
+// noise, and wins if it wins every round and its median is at least 3 % lower. Both clocks are read: the GPU's
+// timestamps decide where they are plausible for all samples of both, and the wall clock must not contradict them.
+// Stops at its deadline, which is looked at before each compile; the next session goes on with the candidates that are
+// left.
 
 import { DeviceLostError, LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
@@ -26,7 +28,13 @@ const ROUNDS = 3;
 const WINS = 0.97;
 const CONTRADICTS = 1.05;
 
-interface Runner { readonly choice: Choice; readonly launch: Launch; readonly roughMs: number; readonly relative: number; readonly samples: Sample[] }
+interface Runner {
+  readonly choice: Choice;
+  readonly launch: Launch;
+  readonly roughMs: number;
+  readonly relative: number;
+  readonly samples: Sample[];
+}
 
 export interface TuneOptions {
   readonly device: Device;
@@ -36,10 +44,18 @@ export interface TuneOptions {
   readonly time: TuneTime;
 }
 
-/** World ms after which nothing new is compiled. It moves by what the plan would have spent anyway: compiling and warming the first candidate. */
-export interface TuneTime { deadlineMs: number }
+/**
+ * World ms after which nothing new is compiled. It moves by what the plan would have spent anyway: compiling and
+ * warming the first candidate.
+ */
+export interface TuneTime {
+  deadlineMs: number;
+}
 
-/** Measures at most `most` candidates that the store does not know about `group` yet. Undefined where nothing could be measured in time. */
+/**
+ * Measures at most `most` candidates that the store does not know about `group` yet. Undefined where nothing could be
+ * measured in time.
+ */
 export async function tuneGroup(options: TuneOptions, group: Group, most: number): Promise<Decision | undefined> {
   let bench: Workbench;
   try {
@@ -71,8 +87,8 @@ class Contest {
     this.#group = group;
     this.#bench = bench;
     this.#before = options.findings.knowledge.decision(group.kernel, group.shapeClass);
-    this.#measured = [...this.#before?.candidates ?? []];
-    this.#refused = [...this.#before?.refused ?? []];
+    this.#measured = [...(this.#before?.candidates ?? [])];
+    this.#refused = [...(this.#before?.refused ?? [])];
   }
 
   async run(most: number): Promise<Decision | undefined> {
@@ -83,21 +99,33 @@ class Contest {
     if (!first || !preset) return undefined;
     let best = first;
     let next = this.#next(best.choice);
-    for (let tried = 1; next && tried < most && !this.#late(); tried++, next = this.#next(best.choice)) best = await this.#challenge(best, next);
+    for (let tried = 1; next && tried < most && !this.#late(); tried++, next = this.#next(best.choice))
+      best = await this.#challenge(best, next);
     // The winner of several duels must also win the one against the first, or noise has added up.
     if (best !== first && !(await this.#duel(first, best)).won) best = first;
     return {
-      kernel: kernel.name, shapeClass: this.#group.shapeClass, params, ...pickedOf(best.choice), default: pickedOf(preset),
-      candidates: this.#measured, refused: this.#refused, remembered: false, complete: next === undefined,
+      kernel: kernel.name,
+      shapeClass: this.#group.shapeClass,
+      params,
+      ...pickedOf(best.choice),
+      default: pickedOf(preset),
+      candidates: this.#measured,
+      refused: this.#refused,
+      remembered: false,
+      complete: next === undefined,
     };
   }
 
-  #late(): boolean { return this.#options.world.now() >= this.#options.time.deadlineMs; }
+  #late(): boolean {
+    return this.#options.world.now() >= this.#options.time.deadlineMs;
+  }
 
   /** The first candidate that was neither measured nor refused. */
   #next(best: Choice): Choice | undefined {
     const seen = [...this.#measured, ...this.#refused];
-    return candidatesOf(this.#options.findings, this.#group, best).find((choice) => !seen.some((one) => samePick(one, pickedOf(choice))));
+    return candidatesOf(this.#options.findings, this.#group, best).find(
+      (choice) => !seen.some((one) => samePick(one, pickedOf(choice))),
+    );
   }
 
   /** What was chosen before, or the best guess that is right; measured once alone. */
@@ -110,7 +138,8 @@ class Contest {
       const runner = await this.#admit(choice);
       if (!runner) continue;
       if (!this.#measured.some((one) => samePick(one, pickedOf(choice)))) {
-        for (let round = 0; round < ROUNDS && (round === 0 || !this.#late()); round++) runner.samples.push(await this.#bench.sample(runner.launch, runner.roughMs));
+        for (let round = 0; round < ROUNDS && (round === 0 || !this.#late()); round++)
+          runner.samples.push(await this.#bench.sample(runner.launch, runner.roughMs));
         this.#record(runner, clockOf(runner.samples));
       }
       return { ...runner, relative: this.#measured.find((one) => samePick(one, pickedOf(choice)))?.relative ?? 1 };
@@ -122,7 +151,15 @@ class Contest {
     const challenger = await this.#admit(choice);
     if (!challenger) return best;
     if (challenger.roughMs > ABANDON * best.roughMs) {
-      this.#measured.push({ ...pickedOf(choice), medianMs: challenger.roughMs, relative: best.relative * challenger.roughMs / best.roughMs, spread: 0, clock: 'wall', samples: 1, abandoned: true });
+      this.#measured.push({
+        ...pickedOf(choice),
+        medianMs: challenger.roughMs,
+        relative: (best.relative * challenger.roughMs) / best.roughMs,
+        spread: 0,
+        clock: 'wall',
+        samples: 1,
+        abandoned: true,
+      });
       return best;
     }
     const { won, relative, samples, clock } = await this.#duel(best, challenger);
@@ -132,20 +169,38 @@ class Contest {
   }
 
   /** Both run in turns. */
-  async #duel(best: Runner, challenger: Runner): Promise<{ readonly won: boolean; readonly relative: number; readonly samples: Sample[]; readonly clock: Clock }> {
+  async #duel(
+    best: Runner,
+    challenger: Runner,
+  ): Promise<{ readonly won: boolean; readonly relative: number; readonly samples: Sample[]; readonly clock: Clock }> {
     const [attacks, defends]: Sample[][] = [[], []];
     for (let round = 0; round < ROUNDS && (round === 0 || !this.#late()); round++) {
-      const turns = [[challenger, attacks], [best, defends]] as const;
-      for (const [runner, samples] of round % 2 ? [...turns].reverse() : turns) samples.push(await this.#bench.sample(runner.launch, runner.roughMs));
+      const turns = [
+        [challenger, attacks],
+        [best, defends],
+      ] as const;
+      for (const [runner, samples] of round % 2 ? [...turns].reverse() : turns)
+        samples.push(await this.#bench.sample(runner.launch, runner.roughMs));
     }
     const clock = clockOf([...attacks, ...defends]);
     const ratio = (by: Clock): number => statistics(attacks, by).medianMs / statistics(defends, by).medianMs;
     const everyRound = attacks.every((sample, round) => timeOf(sample, clock) < timeOf(defends[round], clock));
-    return { won: everyRound && ratio(clock) < WINS && ratio('wall') < CONTRADICTS, relative: best.relative * ratio(clock), samples: attacks, clock };
+    return {
+      won: everyRound && ratio(clock) < WINS && ratio('wall') < CONTRADICTS,
+      relative: best.relative * ratio(clock),
+      samples: attacks,
+      clock,
+    };
   }
 
   #record({ choice, samples, relative }: Runner, clock: Clock): void {
-    this.#measured.push({ ...pickedOf(choice), ...statistics(samples, clock), relative, clock, samples: samples.length });
+    this.#measured.push({
+      ...pickedOf(choice),
+      ...statistics(samples, clock),
+      relative,
+      clock,
+      samples: samples.length,
+    });
   }
 
   /** Compiles, checks and runs it once warm. Undefined if it is refused. */
@@ -175,7 +230,15 @@ class Contest {
       return { choice, launch, roughMs: (await this.#bench.sample(launch)).wallMs, relative: 1, samples: [] };
     } catch (error) {
       if (error instanceof DeviceLostError) throw error;
-      this.#refused.push(findings.refuse(kernel, params, pickedOf(choice), error instanceof Error ? error.message : String(error), false));
+      this.#refused.push(
+        findings.refuse(
+          kernel,
+          params,
+          pickedOf(choice),
+          error instanceof Error ? error.message : String(error),
+          false,
+        ),
+      );
       return undefined;
     }
   }
@@ -185,10 +248,16 @@ type Clock = 'gpu' | 'wall';
 
 /** Timestamps decide only if they are plausible beside the wall clock: not zero, not more than has passed. */
 function clockOf(samples: readonly Sample[]): Clock {
-  return samples.every(({ gpuMs, wallMs }) => gpuMs !== undefined && gpuMs > wallMs / 50 && gpuMs <= wallMs * CONTRADICTS) ? 'gpu' : 'wall';
+  return samples.every(
+    ({ gpuMs, wallMs }) => gpuMs !== undefined && gpuMs > wallMs / 50 && gpuMs <= wallMs * CONTRADICTS,
+  )
+    ? 'gpu'
+    : 'wall';
 }
 
-function timeOf({ gpuMs, wallMs }: Sample, clock: Clock): number { return clock === 'gpu' ? gpuMs! : wallMs; }
+function timeOf({ gpuMs, wallMs }: Sample, clock: Clock): number {
+  return clock === 'gpu' ? gpuMs! : wallMs;
+}
 
 function statistics(samples: readonly Sample[], clock: Clock): { readonly medianMs: number; readonly spread: number } {
   const sorted = samples.map((sample) => timeOf(sample, clock)).sort((a, b) => a - b);

@@ -17,7 +17,10 @@ const BATCH_MS = 4;
 const MOST_BYTES = 2 ** 28;
 
 /** One launch, by both clocks. */
-export interface Sample { readonly wallMs: number; readonly gpuMs: number | undefined }
+export interface Sample {
+  readonly wallMs: number;
+  readonly gpuMs: number | undefined;
+}
 
 export class Workbench {
   readonly kernel: Kernel;
@@ -36,7 +39,8 @@ export class Workbench {
     this.#device = device;
     this.#world = world;
     const bytes = Object.values(kernel.sizes(params)).reduce((sum, size) => sum + 4 * size, 0);
-    if (bytes > MOST_BYTES) throw new LimitError(`${kernel.name}: ${bytes} bytes to measure it, at most ${MOST_BYTES} are used for that`);
+    if (bytes > MOST_BYTES)
+      throw new LimitError(`${kernel.name}: ${bytes} bytes to measure it, at most ${MOST_BYTES} are used for that`);
     this.#arrays = goldenArrays(kernel, params);
     try {
       for (const [name, array] of Object.entries(this.#arrays)) {
@@ -51,18 +55,27 @@ export class Workbench {
     }
   }
 
-  prepare(choice: Choice): Promise<Launch> { return this.#device.prepare(this.kernel, this.params, this.#io, choice); }
+  prepare(choice: Choice): Promise<Launch> {
+    return this.#device.prepare(this.kernel, this.params, this.#io, choice);
+  }
 
   /** What the launch makes of the known inputs. */
   async outputs(launch: Launch): Promise<Arrays> {
     const names = outputsOf(this.kernel);
     for (const name of names) this.#device.write(this.#io[name].buffer, 0, this.#arrays[name]);
-    const bytes = await this.#device.submit([launch], names.map((name) => this.#io[name]));
-    return Object.fromEntries(names.map((name, i) => [name, typedView(bindingDType(this.kernel.bindings[name]), bytes[i])]));
+    const bytes = await this.#device.submit(
+      [launch],
+      names.map((name) => this.#io[name]),
+    );
+    return Object.fromEntries(
+      names.map((name, i) => [name, typedView(bindingDType(this.kernel.bindings[name]), bytes[i])]),
+    );
   }
 
   /** What the reference makes of them; costs as many operations on the processor as the launch has. */
-  expected(): Arrays { return this.#expected ??= referenceOutputs(this.kernel, this.params, this.#arrays); }
+  expected(): Arrays {
+    return (this.#expected ??= referenceOutputs(this.kernel, this.params, this.#arrays));
+  }
 
   /** One batched submit; `roughMs` of one launch says how many fit. */
   async sample(launch: Launch, roughMs = Infinity): Promise<Sample> {
@@ -73,5 +86,7 @@ export class Workbench {
     return { wallMs: wallMs / repetitions, gpuMs: gpuMs === undefined ? undefined : gpuMs / repetitions };
   }
 
-  close(): void { for (const buffer of this.#buffers.splice(0)) this.#device.free(buffer); }
+  close(): void {
+    for (const buffer of this.#buffers.splice(0)) this.#device.free(buffer);
+  }
 }

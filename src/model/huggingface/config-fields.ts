@@ -14,17 +14,32 @@ export type ModelType = (typeof MODEL_TYPES)[number];
 export type FieldRule =
   | { readonly kind: 'read' }
   | { readonly kind: 'harmless'; readonly why: string }
-  | { readonly kind: 'only'; readonly expected: string; readonly changes: string; holds(value: JsonValue): boolean; readonly noNull?: true };
+  | {
+      readonly kind: 'only';
+      readonly expected: string;
+      readonly changes: string;
+      holds(value: JsonValue): boolean;
+      readonly noNull?: true;
+    };
 type Only = FieldRule & { readonly kind: 'only' };
 type Rules = Readonly<Record<string, FieldRule>>;
 
 const READ: FieldRule = { kind: 'read' };
 const each = (names: string, rule: FieldRule): Rules =>
-  Object.fromEntries(names.split(/\s+/).filter(Boolean).map((name) => [name, rule]));
+  Object.fromEntries(
+    names
+      .split(/\s+/)
+      .filter(Boolean)
+      .map((name) => [name, rule]),
+  );
 const read = (names: string): Rules => each(names, READ);
 const harmless = (why: string, names: string): Rules => each(names, { kind: 'harmless', why });
-const only = (expected: string, holds: (value: JsonValue) => boolean, changes: string): Only =>
-  ({ kind: 'only', expected, holds, changes });
+const only = (expected: string, holds: (value: JsonValue) => boolean, changes: string): Only => ({
+  kind: 'only',
+  expected,
+  holds,
+  changes,
+});
 const exactly = (value: boolean | number | string, changes: string): Only =>
   only(JSON.stringify(value), (got) => got === value, changes);
 /** No value but null. */
@@ -34,7 +49,9 @@ const emptyList = (value: JsonValue): boolean => isArray(value) && value.length 
 const empty = (value: JsonValue): boolean => emptyList(value) || (isObject(value) && value.size === 0);
 const wholeAndPositive = (value: JsonValue): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 
-const GENERATION = harmless('decoding options of generate(), which training does not use', `
+const GENERATION = harmless(
+  'decoding options of generate(), which training does not use',
+  `
   max_length min_length max_new_tokens min_new_tokens do_sample early_stopping num_beams num_beam_groups
   diversity_penalty
   temperature top_k top_p min_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
@@ -44,30 +61,46 @@ const GENERATION = harmless('decoding options of generate(), which training does
   forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
   epsilon_cutoff
   eta_cutoff penalty_alpha renormalize_logits max_time num_assistant_tokens num_assistant_tokens_schedule
-  assistant_confidence_threshold assistant_lookbehind target_lookbehind cache_implementation generation_config`);
+  assistant_confidence_threshold assistant_lookbehind target_lookbehind cache_implementation generation_config`,
+);
 
 const COMMON: Rules = {
   ...GENERATION,
   ...read('model_type vocab_size initializer_range tie_word_embeddings'),
-  ...harmless('names a class, a version or a place', `
+  ...harmless(
+    'names a class, a version or a place',
+    `
     architectures transformers_version name_or_path _name_or_path _commit_hash transformers.js_config unsloth_fixed
     unsloth_version
-    finetuning_task`),
-  ...harmless('how numbers are stored; training here is in f32', 'torch_dtype dtype use_bfloat16 _pre_quantization_dtype'),
-  ...harmless('what the model hands out besides its logits', `
-    output_hidden_states output_attentions return_dict use_return_dict use_cache`),
-  ...harmless('how it is computed, with the same result', `
+    finetuning_task`,
+  ),
+  ...harmless(
+    'how numbers are stored; training here is in f32',
+    'torch_dtype dtype use_bfloat16 _pre_quantization_dtype',
+  ),
+  ...harmless(
+    'what the model hands out besides its logits',
+    `
+    output_hidden_states output_attentions return_dict use_return_dict use_cache`,
+  ),
+  ...harmless(
+    'how it is computed, with the same result',
+    `
     attn_implementation _attn_implementation _attn_implementation_autoset _attn_implementation_internal
     _flash_attn_2_enabled
     experts_implementation _experts_implementation _experts_implementation_internal use_flash_attention_2
     gradient_checkpointing
-    chunk_size_feed_forward tf_legacy_loss`),
+    chunk_size_feed_forward tf_legacy_loss`,
+  ),
   ...harmless('a decoder-only network is one either way', 'is_decoder'),
   ...harmless('belongs to classifiers', 'id2label label2id num_labels _num_labels problem_type task_specific_params'),
   // A padding id also freezes that row of PyTorch's embedding; batches here have no padding.
-  ...harmless('belongs to the tokenizer', `
+  ...harmless(
+    'belongs to the tokenizer',
+    `
     tokenizer_class prefix bos_token_id eos_token_id pad_token_id sep_token_id cls_token_id mask_token_id unk_token_id
-    decoder_start_token_id`),
+    decoder_start_token_id`,
+  ),
   is_encoder_decoder: exactly(false, 'an encoder is another network'),
   add_cross_attention: exactly(false, 'cross-attention layers are not implemented'),
   cross_attention_hidden_size: refused('cross-attention layers are not implemented'),
@@ -77,17 +110,25 @@ const COMMON: Rules = {
   quantization_config: refused('quantized weights are not implemented; convert the model to float32 or bfloat16 first'),
   auto_map: refused('it names code of its own, which may compute something else'),
   per_layer_config: only('{}', empty, 'layers that differ from each other are not implemented'),
-  layer_types: only('a list of "full_attention"', (value) => isArray(value) && value.every((type) => type === 'full_attention'),
-    'other kinds of layers are not implemented'),
+  layer_types: only(
+    'a list of "full_attention"',
+    (value) => isArray(value) && value.every((type) => type === 'full_attention'),
+    'other kinds of layers are not implemented',
+  ),
   residual: refused('residual streams other than the ordinary one are not implemented'),
 };
 
 const GPT2: Rules = {
   ...COMMON,
-  ...read('n_embd n_head n_layer n_positions n_inner activation_function layer_norm_epsilon resid_pdrop embd_pdrop attn_pdrop'),
-  ...harmless('belongs to the head of GPT2DoubleHeadsModel', `
+  ...read(
+    'n_embd n_head n_layer n_positions n_inner activation_function layer_norm_epsilon resid_pdrop embd_pdrop attn_pdrop',
+  ),
+  ...harmless(
+    'belongs to the head of GPT2DoubleHeadsModel',
+    `
     summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
-    predict_special_tokens`),
+    predict_special_tokens`,
+  ),
   ...harmless('changes only the order of rounding in half precision', 'reorder_and_upcast_attn'),
   // On by default, and null is falsy in Python: not the same as absent.
   scale_attn_weights: { ...exactly(true, 'attention without 1/sqrt(head size) is not implemented'), noNull: true },
@@ -114,7 +155,10 @@ const ROTARY: Rules = {
 const LLAMA_HYBRID: Rules = {
   ...ROTARY,
   ...read('linear_attention_layers'),
-  ...harmless('read only with delta_layers', 'delta_qk_activation delta_qk_norm delta_qk_norm_eps delta_beta delta_output_norm'),
+  ...harmless(
+    'read only with delta_layers',
+    'delta_qk_activation delta_qk_norm delta_qk_norm_eps delta_beta delta_output_norm',
+  ),
   linear_attention_feature_map: exactly('elu_plus_one', 'other feature maps are not implemented'),
   linear_attention_output_norm: exactly('rms_per_head', 'other norms are not implemented'),
   delta_layers: only('[]', emptyList, 'layers with the delta rule are not implemented'),
@@ -122,7 +166,11 @@ const LLAMA_HYBRID: Rules = {
 
 const LLAMA: Rules = {
   ...LLAMA_HYBRID,
-  linear_attention_layers: only('[]', emptyList, 'only llama_hybrid has linear-attention layers; set model_type to llama_hybrid'),
+  linear_attention_layers: only(
+    '[]',
+    emptyList,
+    'only llama_hybrid has linear-attention layers; set model_type to llama_hybrid',
+  ),
 };
 
 const MIXTRAL: Rules = {
@@ -133,7 +181,10 @@ const MIXTRAL: Rules = {
 };
 
 export const FIELD_RULES: Readonly<Record<ModelType, Rules>> = {
-  gpt2: GPT2, llama: LLAMA, llama_hybrid: LLAMA_HYBRID, mixtral: MIXTRAL,
+  gpt2: GPT2,
+  llama: LLAMA,
+  llama_hybrid: LLAMA_HYBRID,
+  mixtral: MIXTRAL,
 };
 
 /**
@@ -142,8 +193,12 @@ export const FIELD_RULES: Readonly<Record<ModelType, Rules>> = {
  */
 export const FIELD_ALIASES: Readonly<Record<ModelType, Readonly<Record<string, string>>>> = {
   gpt2: {
-    hidden_size: 'n_embd', num_attention_heads: 'n_head', num_hidden_layers: 'n_layer', max_position_embeddings: 'n_positions',
-    n_ctx: 'n_positions', vocab_size_or_config_json_file: 'vocab_size',
+    hidden_size: 'n_embd',
+    num_attention_heads: 'n_head',
+    num_hidden_layers: 'n_layer',
+    max_position_embeddings: 'n_positions',
+    n_ctx: 'n_positions',
+    vocab_size_or_config_json_file: 'vocab_size',
   },
   llama: { max_sequence_length: 'max_position_embeddings' },
   llama_hybrid: { max_sequence_length: 'max_position_embeddings' },
@@ -169,9 +224,11 @@ export function checkFields(raw: JsonObject, type: ModelType): void {
   if (first === undefined) return;
   const listed = [...others.slice(0, 5).map((name) => quote(name)), ...(others.length > 5 ? ['...'] : [])];
   const more = others.length ? ` (also unknown: ${listed.join(', ')})` : '';
-  throw new UnsupportedError(first.length > 60 ? quote(first) : first,
+  throw new UnsupportedError(
+    first.length > 60 ? quote(first) : first,
     `expected a field that is known in a config of ${type}, got ${shorten(raw.get(first)!)}, which may change the network${more}; ` +
-    'if it does not, remove it from config.json');
+      'if it does not, remove it from config.json',
+  );
 }
 
 /** A value for an error: JSON, at most 60 characters. */

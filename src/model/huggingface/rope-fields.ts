@@ -41,15 +41,23 @@ function checkUnscaled(where: string, parameters: JsonObject): void {
   for (const [name, value] of given) {
     if (name !== 'type' && name !== 'rope_type') continue;
     if (value === 'default') continue;
-    throw new UnsupportedError(`${where}.${name}`,
-      `only "default" is supported, got ${shorten(value)}: scaled rotary angles are not implemented`);
+    throw new UnsupportedError(
+      `${where}.${name}`,
+      `only "default" is supported, got ${shorten(value)}: scaled rotary angles are not implemented`,
+    );
   }
   for (const [name, value] of given) {
-    const harmless = name === 'type' || name === 'rope_type' || name === 'rope_theta' || OF_SCALED_ANGLES.has(name)
+    const harmless =
+      name === 'type' ||
+      name === 'rope_type' ||
+      name === 'rope_theta' ||
+      OF_SCALED_ANGLES.has(name) ||
       // Scaled by 1 and applied to the whole head is not scaled.
-      || ((name === 'factor' || name === 'partial_rotary_factor' || name === 'attention_factor') && value === 1);
+      ((name === 'factor' || name === 'partial_rotary_factor' || name === 'attention_factor') && value === 1);
     if (harmless) continue;
-    throw new UnsupportedError(`${where}.${name}`,
-      `only unscaled rotary angles are supported, got ${shorten(value)}; remove it if the angles are not scaled`);
+    throw new UnsupportedError(
+      `${where}.${name}`,
+      `only unscaled rotary angles are supported, got ${shorten(value)}; remove it if the angles are not scaled`,
+    );
   }
 }

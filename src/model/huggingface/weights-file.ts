@@ -13,7 +13,8 @@ const FLOATS: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
 // What old files carry and every reader computes for itself: GPT-2's causal mask and its fill value, the rotary
 // frequencies and their tables.
 const MASKS = /^(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)$/;
-const ROTARY = /^(?:model\.)?(?:layers\.\d+\.self_attn\.)?rotary_emb\.(?:inv_freq|original_inv_freq|cos_cached|sin_cached)$/;
+const ROTARY =
+  /^(?:model\.)?(?:layers\.\d+\.self_attn\.)?rotary_emb\.(?:inv_freq|original_inv_freq|cos_cached|sin_cached)$/;
 
 const HEAD = 'lm_head.weight';
 
@@ -25,7 +26,10 @@ const HEAD = 'lm_head.weight';
  * weights' names: also gradients or moments.
  */
 export function checkWeights(
-  config: ModelConfig, file: SafetensorsFile, label = 'model.safetensors', onNote: (text: string) => void = () => {},
+  config: ModelConfig,
+  file: SafetensorsFile,
+  label = 'model.safetensors',
+  onNote: (text: string) => void = () => {},
 ): ReadonlyMap<string, Float32Array> {
   const prefix = config.family === 'gpt2' ? 'transformer.' : 'model.';
   const specs = weightSpecs(config);
@@ -48,8 +52,7 @@ export function checkWeights(
       // A bias or a scale of a module that we compute would change it.
       if (type !== undefined && !modules.has(moduleOf(name)) && !modules.has(prefix + moduleOf(name))) {
         skipped.push(`${name} (${type})`);
-      }
-      else problems.push(`${name} is not a weight of this model`);
+      } else problems.push(`${name} is not a weight of this model`);
     }
   }
   const out = new Map<string, Float32Array>();
@@ -58,12 +61,19 @@ export function checkWeights(
     const entry = file.tensors.get(where);
     const there = entry ?? file.foreign.get(where);
     if (!there) {
-      const hint = name === HEAD ? ' (if it is the embedding table, set tie_word_embeddings to true in config.json)' : '';
+      const hint =
+        name === HEAD ? ' (if it is the embedding table, set tie_word_embeddings to true in config.json)' : '';
       problems.push(`${name} ${formatShape(shape)} is missing${hint}`);
       continue;
     }
-    if (!sameShape(there.shape, shape)) { problems.push(`${name} is ${formatShape(there.shape)}, expected ${formatShape(shape)}`); continue; }
-    if (!entry || !FLOATS.has(entry.dtype)) { problems.push(`${name} is ${there.dtype}, expected F32, F16, BF16 or F64`); continue; }
+    if (!sameShape(there.shape, shape)) {
+      problems.push(`${name} is ${formatShape(there.shape)}, expected ${formatShape(shape)}`);
+      continue;
+    }
+    if (!entry || !FLOATS.has(entry.dtype)) {
+      problems.push(`${name} is ${there.dtype}, expected F32, F16, BF16 or F64`);
+      continue;
+    }
     const values = viewFloat32(entry);
     const bad = firstNonFinite(values);
     if (bad >= 0) problems.push(`${name}[${bad}] is ${values[bad]}`);
@@ -75,13 +85,16 @@ export function checkWeights(
 }
 
 /** Without the last part: what a weight and its bias, or its scale, belong to. */
-function moduleOf(name: string): string { return name.slice(0, name.lastIndexOf('.')); }
+function moduleOf(name: string): string {
+  return name.slice(0, name.lastIndexOf('.'));
+}
 
 /** A tied model may carry its output projection as long as it is the embedding table. */
 function differsFromTable({ tensors }: SafetensorsFile, table: string, prefix: string): string | undefined {
   const [head, own] = [tensors.get(HEAD), tensors.get(table) ?? tensors.get(table.replace(prefix, ''))];
   // A file without the table has a problem already; a head that cannot be read is not needed.
-  return !head || !own || sameValues(head, own) ? undefined
+  return !head || !own || sameValues(head, own)
+    ? undefined
     : `${HEAD} differs from ${table} although tie_word_embeddings is true; set it to false to train both, or remove ${HEAD}`;
 }
 
@@ -93,8 +106,10 @@ function sameValues(a: SafetensorsEntry, b: SafetensorsEntry): boolean {
 
 function report({ family, layers, hidden, vocab }: ModelConfig, label: string, problems: readonly string[]): string {
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
-  return `${label}: does not fit config.json (${family}, ${layers} layers, hidden ${hidden}, vocabulary ${vocab}): ` +
-    `${problems.slice(0, 5).join('; ')}${more}. Take config.json and ${label} from the same model folder.`;
+  return (
+    `${label}: does not fit config.json (${family}, ${layers} layers, hidden ${hidden}, vocabulary ${vocab}): ` +
+    `${problems.slice(0, 5).join('; ')}${more}. Take config.json and ${label} from the same model folder.`
+  );
 }
 
 function listed(names: readonly string[]): string {

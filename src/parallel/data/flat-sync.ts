@@ -1,7 +1,8 @@
-// Data parallelism in the ZeRO-1 shape over a stage's flat buffers. Each segment is cut into one owned range per replica; gradients are
-// reduce-scattered to the owner in rank order, the owner's AdamW updates its range, the bytes are all-gathered. Replicas are dp x sp x ep (dp x sp for
-// experts). Values that all tp ranks hold are then spread from tp rank 0, so that replicas hold equal bytes on unequal GPUs.
-// Bytes sent per rank and step for a segment of n elements over G replicas, owner of p: 4 (n - p) reduce-scatter, 4 (G - 1) p all-gather.
+// Data parallelism in the ZeRO-1 shape over a stage's flat buffers. Each segment is cut into one owned range per
+// replica; gradients are reduce-scattered to the owner in rank order, the owner's AdamW updates its range, the bytes
+// are all-gathered. Replicas are dp x sp x ep (dp x sp for experts). Values that all tp ranks hold are then spread from
+// tp rank 0, so that replicas hold equal bytes on unequal GPUs. Bytes sent per rank and step for a segment of n
+// elements over G replicas, owner of p: 4 (n - p) reduce-scatter, 4 (G - 1) p all-gather.
 
 import { allGather } from '../../collectives/all-gather.ts';
 import { broadcast } from '../../collectives/broadcast.ts';
@@ -18,19 +19,38 @@ type F32 = Float32Array<ArrayBuffer>;
 /** Flat elements [start, end) that this rank updates; [decayStart, decayEnd) of them decay. */
 export type OwnedRange = SegmentRange;
 
-/** The ranges that the replica `place(segment).rank` of `place(segment).size` updates, at most one per segment, in order. */
-export function ownedRanges(layout: FlatLayout, place: (range: SegmentRange) => { readonly rank: number; readonly size: number }): readonly OwnedRange[] {
-  return layout.segments.filter(({ segment }) => segment !== 'tied').map((range) => {
-    const { rank, size } = place(range);
-    const offsets = alignedParts(range.end - range.start, size);
-    const start = range.start + offsets[rank];
-    const end = range.start + offsets[rank + 1];
-    const inside = (at: number): number => Math.min(end, Math.max(start, at));
-    return { segment: range.segment, start, decayStart: inside(range.decayStart), decayEnd: inside(range.decayEnd), end };
-  }).filter((own) => own.end > own.start);
+/**
+ * The ranges that the replica `place(segment).rank` of `place(segment).size` updates, at most one per segment, in
+ * order.
+ */
+export function ownedRanges(
+  layout: FlatLayout,
+  place: (range: SegmentRange) => { readonly rank: number; readonly size: number },
+): readonly OwnedRange[] {
+  return layout.segments
+    .filter(({ segment }) => segment !== 'tied')
+    .map((range) => {
+      const { rank, size } = place(range);
+      const offsets = alignedParts(range.end - range.start, size);
+      const start = range.start + offsets[rank];
+      const end = range.start + offsets[rank + 1];
+      const inside = (at: number): number => Math.min(end, Math.max(start, at));
+      return {
+        segment: range.segment,
+        start,
+        decayStart: inside(range.decayStart),
+        decayEnd: inside(range.decayEnd),
+        end,
+      };
+    })
+    .filter((own) => own.end > own.start);
 }
 
-interface Share { readonly range: SegmentRange; readonly group: Group; readonly offsets: readonly number[] }
+interface Share {
+  readonly range: SegmentRange;
+  readonly group: Group;
+  readonly offsets: readonly number[];
+}
 
 export function replicaAxes(segment: SegmentRange['segment']): readonly AxisName[] {
   return segment === 'expert' ? ['dp', 'sp'] : ['dp', 'sp', 'ep'];
@@ -55,36 +75,51 @@ export class FlatSync {
     this.#params = params;
     this.#tp = mesh.axis('tp');
     // The tied copy belongs to the first stage, which updates it.
-    this.#shares = params.layout.segments.filter(({ segment }) => segment !== 'tied').map((range) => {
-      const group = mesh.group(replicaAxes(range.segment));
-      return { range, group, offsets: alignedParts(range.end - range.start, group.size) };
-    });
+    this.#shares = params.layout.segments
+      .filter(({ segment }) => segment !== 'tied')
+      .map((range) => {
+        const group = mesh.group(replicaAxes(range.segment));
+        return { range, group, offsets: alignedParts(range.end - range.start, group.size) };
+      });
     this.#replicated = params.layout.segments.find(({ segment }) => segment === 'replicated');
     this.owned = ownedRanges(params.layout, ({ segment }) => mesh.group(replicaAxes(segment)));
   }
 
-  /** Sums the gradients of all replicas into the owned ranges of the flat gradient buffer. The rest of the buffer is then stale. */
+  /**
+   * Sums the gradients of all replicas into the owned ranges of the flat gradient buffer. The rest of the buffer is
+   * then stale.
+   */
   async reduceGradients(): Promise<void> {
     const shares = this.#shares.filter(({ group }) => group.size > 1);
-    const parts = await this.#read(this.#params.grads, shares.map(({ range }) => range));
-    await Promise.all(shares.map(async ({ range, group, offsets }, i) => {
-      const [from, to] = [offsets[group.rank], offsets[group.rank + 1]];
-      const sum = new Float32Array(to - from);
-      await reduceScatter(group, parts[i], offsets, sum);
-      if (sum.length) this.#device.write(this.#params.grads, (range.start + from) * 4, sum);
-    }));
+    const parts = await this.#read(
+      this.#params.grads,
+      shares.map(({ range }) => range),
+    );
+    await Promise.all(
+      shares.map(async ({ range, group, offsets }, i) => {
+        const [from, to] = [offsets[group.rank], offsets[group.rank + 1]];
+        const sum = new Float32Array(to - from);
+        await reduceScatter(group, parts[i], offsets, sum);
+        if (sum.length) this.#device.write(this.#params.grads, (range.start + from) * 4, sum);
+      }),
+    );
   }
 
   /** Spreads the owned ranges of the flat buffer `values` to all replicas. */
   async spread(values: DeviceBuffer = this.#params.values): Promise<void> {
     const shares = this.#shares.filter(({ group }) => group.size > 1);
-    const own = shares.map(({ range, group, offsets }) => ({ start: range.start + offsets[group.rank], end: range.start + offsets[group.rank + 1] }));
-    const parts = await this.#read(values, own);
-    await Promise.all(shares.map(async ({ range, group, offsets }, i) => {
-      const all = new Float32Array(range.end - range.start);
-      await allGather(group, parts[i], offsets, all);
-      this.#device.write(values, range.start * 4, all);
+    const own = shares.map(({ range, group, offsets }) => ({
+      start: range.start + offsets[group.rank],
+      end: range.start + offsets[group.rank + 1],
     }));
+    const parts = await this.#read(values, own);
+    await Promise.all(
+      shares.map(async ({ range, group, offsets }, i) => {
+        const all = new Float32Array(range.end - range.start);
+        await allGather(group, parts[i], offsets, all);
+        this.#device.write(values, range.start * 4, all);
+      }),
+    );
     if (this.#tp.size > 1 && this.#replicated) {
       const { start, end } = this.#replicated;
       const [data] = await this.#read(values, [{ start, end }]);
@@ -95,7 +130,10 @@ export class FlatSync {
 
   async #read(buffer: DeviceBuffer, ranges: readonly { start: number; end: number }[]): Promise<F32[]> {
     if (!ranges.length) return [];
-    const parts = await this.#device.submit([], ranges.map(({ start, end }) => ({ buffer, offset: start * 4, bytes: (end - start) * 4 })));
+    const parts = await this.#device.submit(
+      [],
+      ranges.map(({ start, end }) => ({ buffer, offset: start * 4, bytes: (end - start) * 4 })),
+    );
     return parts.map((part) => new Float32Array(part));
   }
 }

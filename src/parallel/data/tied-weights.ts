@@ -1,5 +1,6 @@
-// A tied embedding on a pipeline: the first stage owns it, the last stage holds a copy for the head. Each step the copy's gradient goes to the owner,
-// which adds it to its own, and after the update the owner's bytes come back. Per step and (dp, sp, ep, tp) place: V/tp * hidden * 4 bytes each way.
+// A tied embedding on a pipeline: the first stage owns it, the last stage holds a copy for the head. Each step the
+// copy's gradient goes to the owner, which adds it to its own, and after the update the owner's bytes come back. Per
+// step and (dp, sp, ep, tp) place: V/tp * hidden * 4 bytes each way.
 
 import type { Group } from '../../collectives/group.ts';
 import type { Mesh } from '../../collectives/mesh.ts';
@@ -17,8 +18,17 @@ import type { PipelineShape, Schedule } from '../pipeline/schedule.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 
-interface Owner { readonly table: Param; readonly incoming: DeviceBuffer; readonly sum: DeviceBuffer; readonly launches: readonly Launch[]; readonly peer: number }
-interface Copy { readonly head: Param; readonly peer: number }
+interface Owner {
+  readonly table: Param;
+  readonly incoming: DeviceBuffer;
+  readonly sum: DeviceBuffer;
+  readonly launches: readonly Launch[];
+  readonly peer: number;
+}
+interface Copy {
+  readonly head: Param;
+  readonly peer: number;
+}
 
 export class TiedWeights {
   readonly #device: Device;
@@ -35,7 +45,14 @@ export class TiedWeights {
   }
 
   /** Does nothing later if the model is not tied or both ends are one stage. */
-  static async create(device: Device, mesh: Mesh, model: ModelConfig, schedule: Schedule, shape: PipelineShape, stages: ReadonlyMap<number, Stage>): Promise<TiedWeights> {
+  static async create(
+    device: Device,
+    mesh: Mesh,
+    model: ModelConfig,
+    schedule: Schedule,
+    shape: PipelineShape,
+    stages: ReadonlyMap<number, Stage>,
+  ): Promise<TiedWeights> {
     const group = mesh.dedicated('tied weights', ['pp']);
     const last = shape.ranks * shape.chunks - 1;
     if (!model.tied || last === 0) return new TiedWeights(device, group, undefined, undefined);
@@ -44,15 +61,23 @@ export class TiedWeights {
     const end = stages.get(last);
     const head = end && { head: end.params.get('tiedHead'), peer: hosts[0] };
     if (!first) return new TiedWeights(device, group, undefined, head);
-    const table = first.params.get(networkOf(model).headName(model, { firstLayer: 0, endLayer: 0, first: true, last: false }));
+    const table = first.params.get(
+      networkOf(model).headName(model, { firstLayer: 0, endLayer: 0, first: true, last: false }),
+    );
     const bytes = elements(table.shape) * 4;
     const incoming = device.alloc(bytes, 'grad', 'tied gradient');
     const sum = device.alloc(bytes, 'grad', 'tied sum');
     const N = elements(table.shape);
     const own = rangeOf(table.grad);
     const whole = (buffer: DeviceBuffer): Range => ({ buffer, offset: 0, bytes });
-    const [adding, copying] = [{ N, ALPHA: 1, BETA: 1 }, { R: 1, COLS: N, X_WIDTH: N, X_COL: 0, OUT_WIDTH: N, OUT_COL: 0 }];
-    await device.qualify?.([{ kernel: add, params: adding, count: 1 }, { kernel: copyColumns, params: copying, count: 1 }]);
+    const [adding, copying] = [
+      { N, ALPHA: 1, BETA: 1 },
+      { R: 1, COLS: N, X_WIDTH: N, X_COL: 0, OUT_WIDTH: N, OUT_COL: 0 },
+    ];
+    await device.qualify?.([
+      { kernel: add, params: adding, count: 1 },
+      { kernel: copyColumns, params: copying, count: 1 },
+    ]);
     const launches = [
       await device.prepare(add, adding, { a: own, b: whole(incoming), out: whole(sum) }),
       await device.prepare(copyColumns, copying, { x: whole(sum), out: own }),
@@ -62,18 +87,26 @@ export class TiedWeights {
 
   /** Adds the copy's gradient to the owner's. */
   async collectGradients(): Promise<void> {
-    await this.#move(this.#copy?.head.grad, async (data) => {
-      this.#device.write(this.#owner!.incoming, 0, data);
-      await this.#device.submit(this.#owner!.launches);
-    }, 'towards owner');
+    await this.#move(
+      this.#copy?.head.grad,
+      async (data) => {
+        this.#device.write(this.#owner!.incoming, 0, data);
+        await this.#device.submit(this.#owner!.launches);
+      },
+      'towards owner',
+    );
   }
 
   /** Brings the owner's bytes to the copy. */
   async spread(): Promise<void> {
-    await this.#move(this.#owner?.table, async (data) => {
-      const { buffer, offset } = rangeOf(this.#copy!.head);
-      this.#device.write(buffer, offset, data);
-    }, 'towards copy');
+    await this.#move(
+      this.#owner?.table,
+      async (data) => {
+        const { buffer, offset } = rangeOf(this.#copy!.head);
+        this.#device.write(buffer, offset, data);
+      },
+      'towards copy',
+    );
   }
 
   dispose(): void {
@@ -82,15 +115,25 @@ export class TiedWeights {
     this.#device.free(this.#owner.sum);
   }
 
-  async #move(from: Param | Param['grad'] | undefined, arrive: (data: F32) => Promise<void>, direction: 'towards owner' | 'towards copy'): Promise<void> {
+  async #move(
+    from: Param | Param['grad'] | undefined,
+    arrive: (data: F32) => Promise<void>,
+    direction: 'towards owner' | 'towards copy',
+  ): Promise<void> {
     const seq = this.#seq++;
     const sender = direction === 'towards owner' ? this.#copy : this.#owner;
     const receiver = direction === 'towards owner' ? this.#owner : this.#copy;
     if (!sender && !receiver) return;
     const operation = this.#group.begin('tied', seq);
     const bytes = from && new Float32Array((await this.#device.submit([], [rangeOf(from)]))[0]);
-    if (sender && receiver) { await arrive(bytes!); return; }
-    if (sender) { await operation.send(sender.peer, 0, bytes!); return; }
+    if (sender && receiver) {
+      await arrive(bytes!);
+      return;
+    }
+    if (sender) {
+      await operation.send(sender.peer, 0, bytes!);
+      return;
+    }
     const table = this.#owner ? this.#owner.table : this.#copy!.head;
     const data = new Float32Array(elements(table.shape));
     await operation.recv(receiver!.peer, 0, data);

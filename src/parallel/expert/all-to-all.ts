@@ -1,7 +1,8 @@
-// Dropless expert parallelism: rank j of the ep group owns experts [j E/P, (j+1) E/P). Rows sorted by expert go to the owners by a variable
-// all-to-all, and back by another. At the owner rows lie by (local expert, source rank, source order), so sums do not depend on arrival.
-// Buffers hold the worst case (every token of every rank here): P N min(k, E/P) rows. Bytes sent per exchange: rows for other ranks * D * 4, and
-// once per layer and microbatch (P-1) E/P counts of 4 bytes. Source: parallelism.md section 8 (the EP baseline); Lepikhin et al. 2020.
+// Dropless expert parallelism: rank j of the ep group owns experts [j E/P, (j+1) E/P). Rows sorted by expert go to the
+// owners by a variable all-to-all, and back by another. At the owner rows lie by (local expert, source rank, source
+// order), so sums do not depend on arrival. Buffers hold the worst case (every token of every rank here): P N min(k,
+// E/P) rows. Bytes sent per exchange: rows for other ranks * D * 4, and once per layer and microbatch (P-1) E/P counts
+// of 4 bytes. Source: parallelism.md section 8 (the EP baseline); Lepikhin et al. 2020.
 
 import { allToAll, allToAllVariable } from '../../collectives/all-to-all.ts';
 import type { Group } from '../../collectives/group.ts';
@@ -13,7 +14,12 @@ type F32 = Float32Array<ArrayBuffer>;
 type U32 = Uint32Array<ArrayBuffer>;
 
 /** `tokens` local tokens with `perToken` experts each, rows of `width` floats, `experts` in all. */
-export interface ExchangeShape { readonly tokens: number; readonly perToken: number; readonly experts: number; readonly width: number }
+export interface ExchangeShape {
+  readonly tokens: number;
+  readonly perToken: number;
+  readonly experts: number;
+  readonly width: number;
+}
 
 export function expertExchange(group: Group, { tokens, perToken, experts, width: D }: ExchangeShape): ExpertExchange {
   const P = group.size;
@@ -23,11 +29,19 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
 
   /** Sends each owner its run of the sorted rows; returns the runs received, by source rank. */
   const scatter = (rows: F32, offsets: U32, operation = group.begin('all-to-all')): Promise<F32[]> => {
-    const blocks = Array.from({ length: P }, (_, j) => rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D));
+    const blocks = Array.from({ length: P }, (_, j) =>
+      rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D),
+    );
     return allToAllVariable(group, blocks, 'f32', most * D, { operation }) as Promise<F32[]>;
   };
-  /** Calls `move` for every (expert, source) run: its place at the expert and its place in the source's run, in elements. */
-  const eachRun = (counts: U32, move: (source: number, atExpert: number, inRun: number, length: number) => void): void => {
+  /**
+   * Calls `move` for every (expert, source) run: its place at the expert and its place in the source's run, in
+   * elements.
+   */
+  const eachRun = (
+    counts: U32,
+    move: (source: number, atExpert: number, inRun: number, length: number) => void,
+  ): void => {
     const inRun = new Array<number>(P).fill(0);
     let atExpert = 0;
     for (let e = 0; e < local; e++) {
@@ -40,68 +54,97 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
     }
   };
 
-  /** Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its source. */
+  /**
+   * Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its
+   * source.
+   */
   const check = (runs: readonly F32[], rowsFrom: (source: number) => number): void => {
     for (const [p, { length }] of runs.entries()) {
       const rows = rowsFrom(p);
-      if (p !== group.rank && length !== rows * D) throw group.accuse(p, `it sent ${length} floats of rows for the experts here, where its counts make ${rows} rows of ${D}`);
+      if (p !== group.rank && length !== rows * D)
+        throw group.accuse(
+          p,
+          `it sent ${length} floats of rows for the experts here, where its counts make ${rows} rows of ${D}`,
+        );
     }
   };
-  /** Rows of one source by the counts that it told. A token has an expert once at most, so no expert has more rows than there are tokens. */
-  const rowsBy = (counts: U32) => (p: number): number => {
-    let rows = 0;
-    for (let e = 0; e < local; e++) {
-      const count = counts[p * local + e];
-      if (p !== group.rank && count > tokens) throw group.accuse(p, `it counts ${count} rows for expert ${group.rank * local + e}, of ${tokens} tokens`);
-      rows += count;
-    }
-    return rows;
-  };
+  /**
+   * Rows of one source by the counts that it told. A token has an expert once at most, so no expert has more rows than
+   * there are tokens.
+   */
+  const rowsBy =
+    (counts: U32) =>
+    (p: number): number => {
+      let rows = 0;
+      for (let e = 0; e < local; e++) {
+        const count = counts[p * local + e];
+        if (p !== group.rank && count > tokens)
+          throw group.accuse(p, `it counts ${count} rows for expert ${group.rank * local + e}, of ${tokens} tokens`);
+        rows += count;
+      }
+      return rows;
+    };
 
   return {
     dispatch(r: Recorder, rows: Tensor, offsets: Tensor): DispatchedRows {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
       const here = r.tensor([local + 1], 'u32', 'offsetsHere');
       const counts = r.tensor([P, local], 'u32', 'counts');
-      r.wait(r.host(`dispatch ${group.name}`, [rows, offsets], [out, here, counts], async ([data, bounds], [into, offsetsInto, countsInto]) => {
-        const sizes = new Uint32Array(experts);
-        for (let e = 0; e < experts; e++) sizes[e] = (bounds as U32)[e + 1] - (bounds as U32)[e];
-        const exchangeCounts = group.begin('all-to-all');
-        const exchangeRows = group.begin('all-to-all');
-        const [runs] = await Promise.all([scatter(data as F32, bounds as U32, exchangeRows), allToAll(group, sizes, countsInto, { operation: exchangeCounts })]);
-        check(runs, rowsBy(countsInto as U32));
-        eachRun(countsInto as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
-        for (let e = 0; e < local; e++) {
-          let rowsOfExpert = 0;
-          for (let p = 0; p < P; p++) rowsOfExpert += countsInto[p * local + e];
-          offsetsInto[e + 1] = offsetsInto[e] + rowsOfExpert;
-        }
-      }));
+      r.wait(
+        r.host(
+          `dispatch ${group.name}`,
+          [rows, offsets],
+          [out, here, counts],
+          async ([data, bounds], [into, offsetsInto, countsInto]) => {
+            const sizes = new Uint32Array(experts);
+            for (let e = 0; e < experts; e++) sizes[e] = (bounds as U32)[e + 1] - (bounds as U32)[e];
+            const exchangeCounts = group.begin('all-to-all');
+            const exchangeRows = group.begin('all-to-all');
+            const [runs] = await Promise.all([
+              scatter(data as F32, bounds as U32, exchangeRows),
+              allToAll(group, sizes, countsInto, { operation: exchangeCounts }),
+            ]);
+            check(runs, rowsBy(countsInto as U32));
+            eachRun(countsInto as U32, (p, at, from, length) =>
+              (into as F32).set(runs[p].subarray(from, from + length), at),
+            );
+            for (let e = 0; e < local; e++) {
+              let rowsOfExpert = 0;
+              for (let p = 0; p < P; p++) rowsOfExpert += countsInto[p * local + e];
+              offsetsInto[e + 1] = offsetsInto[e] + rowsOfExpert;
+            }
+          },
+        ),
+      );
       return { rows: out, offsets: here, counts };
     },
     redispatch(r, rows, offsets, counts) {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
-      r.wait(r.host(`redispatch ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
-        const runs = await scatter(data as F32, bounds as U32);
-        check(runs, rowsBy(sizes as U32));
-        eachRun(sizes as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
-      }));
+      r.wait(
+        r.host(`redispatch ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
+          const runs = await scatter(data as F32, bounds as U32);
+          check(runs, rowsBy(sizes as U32));
+          eachRun(sizes as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
+        }),
+      );
       return out;
     },
     collect(r, rows, offsets, counts) {
       const out = r.tensor([tokens * perToken, D], 'f32', 'rowsBack');
-      r.wait(r.host(`collect ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
-        const operation = group.begin('all-to-all');
-        const runs = Array.from({ length: P }, (_, p) => {
-          let length = 0;
-          for (let e = 0; e < local; e++) length += sizes[p * local + e] * D;
-          return new Float32Array(length);
-        });
-        eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
-        const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
-        check(back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
-        back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
-      }));
+      r.wait(
+        r.host(`collect ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
+          const operation = group.begin('all-to-all');
+          const runs = Array.from({ length: P }, (_, p) => {
+            let length = 0;
+            for (let e = 0; e < local; e++) length += sizes[p * local + e] * D;
+            return new Float32Array(length);
+          });
+          eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
+          const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
+          check(back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
+          back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
+        }),
+      );
       return out;
     },
   };

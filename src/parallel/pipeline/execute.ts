@@ -1,6 +1,7 @@
-// Runs one rank's list of actions. A forward receives the hidden states from the previous stage and sends its own on; a backward the same with
-// gradients the other way. Sends are not waited for before the next action, receives are; nothing hangs on a timer. Every message is numbered by
-// (step, microbatch, stage), so the order of arrival does not matter. Bytes: one [R, hidden] per boundary, microbatch and direction.
+// Runs one rank's list of actions. A forward receives the hidden states from the previous stage and sends its own on; a
+// backward the same with gradients the other way. Sends are not waited for before the next action, receives are;
+// nothing hangs on a timer. Every message is numbered by (step, microbatch, stage), so the order of arrival does not
+// matter. Bytes: one [R, hidden] per boundary, microbatch and direction.
 
 import type { Group } from '../../collectives/group.ts';
 import { InternalError } from '../../base/errors.ts';
@@ -32,32 +33,52 @@ export interface PipelineRun {
   readonly releaseAfterForward?: boolean;
 }
 
-/** Runs `actions` in order. Resolves when the last action is done and everything is sent; rejects with the first error. */
+/**
+ * Runs `actions` in order. Resolves when the last action is done and everything is sent; rejects with the first error.
+ */
 export async function runActions(actions: readonly Action[], run: PipelineRun): Promise<void> {
   const { shape, schedule, stages, forwardGroup, backwardGroup } = run;
   const count = shape.ranks * shape.chunks;
   const hosts = hostsOf(schedule, shape);
   const slots = new Map<string, number>();
-  const free = new Map([...stages].map(([index, stage]) => [index, Array.from({ length: stage.options.slots }, (_, i) => stage.options.slots - 1 - i)]));
+  const free = new Map(
+    [...stages].map(([index, stage]) => [
+      index,
+      Array.from({ length: stage.options.slots }, (_, i) => stage.options.slots - 1 - i),
+    ]),
+  );
   const sends: Promise<void>[] = [];
   const local = new Map<string, F32>();
   // Collectives inside a plan; the span of the action goes on around them.
   const onWire = (name: string): (() => void) => run.trace('wire', name);
-  const seq = ({ microbatch, stage }: Action): number => ((run.step * shape.microbatches + microbatch) * count + stage) >>> 0;
+  const seq = ({ microbatch, stage }: Action): number =>
+    ((run.step * shape.microbatches + microbatch) * count + stage) >>> 0;
 
   /** Sends `data` to the rank of stage `to`; the message is named after the receiving action. */
   const post = (group: Group, kind: 'activation' | 'gradient', to: Action, data: F32): void => {
     const host = hosts[to.stage];
-    if (host === group.rank) { local.set(`${kind} ${to.stage} ${to.microbatch}`, data); return; }
+    if (host === group.rank) {
+      local.set(`${kind} ${to.stage} ${to.microbatch}`, data);
+      return;
+    }
     const end = run.trace('wire', `${kind} ${to.microbatch} to stage ${to.stage}`);
     const sent = group.begin(kind, seq(to)).send(host, 0, data).then(end);
     sent.catch(() => {});
     sends.push(sent);
   };
-  const take = async (group: Group, kind: 'activation' | 'gradient', action: Action, from: number, length: number): Promise<F32> => {
+  const take = async (
+    group: Group,
+    kind: 'activation' | 'gradient',
+    action: Action,
+    from: number,
+    length: number,
+  ): Promise<F32> => {
     const key = `${kind} ${action.stage} ${action.microbatch}`;
     const here = local.get(key);
-    if (here) { local.delete(key); return here; }
+    if (here) {
+      local.delete(key);
+      return here;
+    }
     const data = new Float32Array(length);
     const end = run.trace('wait', `${kind} ${action.microbatch} from stage ${from}`);
     await group.begin(kind, seq(action)).recv(hosts[from], 0, data);
@@ -83,11 +104,15 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
       end();
       if (index === count - 1) run.onLoss(microbatch, out, predicted);
       else post(forwardGroup, 'activation', { kind: 'F', stage: index + 1, microbatch }, out);
-      if (run.releaseAfterForward) { slots.delete(key); free.get(index)!.push(slot); }
+      if (run.releaseAfterForward) {
+        slots.delete(key);
+        free.get(index)!.push(slot);
+      }
       continue;
     }
     const slot = slots.get(key);
-    if (slot === undefined) throw new InternalError(`${kind} of microbatch ${microbatch} on stage ${index} before its F`);
+    if (slot === undefined)
+      throw new InternalError(`${kind} of microbatch ${microbatch} on stage ${index} before its F`);
     if (kind === 'B') {
       const dOut = index < count - 1 ? await take(backwardGroup, 'gradient', action, index + 1, length) : undefined;
       const end = run.trace('compute', `B${microbatch} stage ${index}`);
@@ -99,7 +124,10 @@ export async function runActions(actions: readonly Action[], run: PipelineRun): 
       await stage.weights(slot, onWire);
       end();
     }
-    if (kind === 'W' || !schedule.splitsWeights) { slots.delete(key); free.get(index)!.push(slot); }
+    if (kind === 'W' || !schedule.splitsWeights) {
+      slots.delete(key);
+      free.get(index)!.push(slot);
+    }
   }
   await Promise.all(sends);
 }

@@ -20,6 +20,7 @@ export const schedules: ReadonlyMap<string, Schedule> = byName();
 /** The schedule of that name; ConfigError names the ones there are. */
 export function scheduleByName(name: string): Schedule {
   const schedule = schedules.get(name);
-  if (schedule === undefined) throw new ConfigError('schedule', `expected ${[...schedules.keys()].join(' or ')}, got '${name}'`);
+  if (schedule === undefined)
+    throw new ConfigError('schedule', `expected ${[...schedules.keys()].join(' or ')}, got '${name}'`);
   return schedule;
 }

@@ -1,10 +1,18 @@
-// A pipeline schedule is data: for each rank the ordered list of its actions. Sends, receives, validation, picture, bubble and memory are
-// derived from the lists (execute.ts runs them, simulate.ts times them). A schedule is one file in schedules/ that exports `schedule`.
+// A pipeline schedule is data: for each rank the ordered list of its actions. Sends, receives, validation, picture,
+// bubble and memory are derived from the lists (execute.ts runs them, simulate.ts times them). A schedule is one file
+// in schedules/ that exports `schedule`.
 
-/** F forward, B backward for the input, W backward for the weights (fused into B unless the schedule splits them), S and T vocabulary passes. */
+/**
+ * F forward, B backward for the input, W backward for the weights (fused into B unless the schedule splits them), S and
+ * T vocabulary passes.
+ */
 export type ActionKind = 'F' | 'B' | 'W' | 'S' | 'T';
 
-export interface Action { readonly kind: ActionKind; readonly stage: number; readonly microbatch: number }
+export interface Action {
+  readonly kind: ActionKind;
+  readonly stage: number;
+  readonly microbatch: number;
+}
 
 export interface PipelineShape {
   /** Pipeline ranks p. */

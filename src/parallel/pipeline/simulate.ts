@@ -1,7 +1,8 @@
-// Discrete-event simulation of a schedule: the very lists that the runtime executes, with given durations. A rank runs its list in order; an action
-// starts when the rank is free and its inputs have arrived. Exact for whole-number durations. Cost O(actions).
-// Sending costs the sender no time, but a channel (one pair of ranks, one direction) holds at most `capacity` messages that were not taken; a rank whose
-// message finds no room waits. With fused weights a B action takes the time of B plus W, so that schedules are compared at equal work.
+// Discrete-event simulation of a schedule: the very lists that the runtime executes, with given durations. A rank runs
+// its list in order; an action starts when the rank is free and its inputs have arrived. Exact for whole-number
+// durations. Cost O(actions). Sending costs the sender no time, but a channel (one pair of ranks, one direction) holds
+// at most `capacity` messages that were not taken; a rank whose message finds no room waits. With fused weights a B
+// action takes the time of B plus W, so that schedules are compared at equal work.
 
 import type { Action, PipelineShape, Schedule } from './schedule.ts';
 import { InternalError } from '../../base/errors.ts';
@@ -18,7 +19,10 @@ export interface Timing {
   readonly capacity?: number;
 }
 
-export interface TimedAction extends Action { readonly start: number; readonly end: number }
+export interface TimedAction extends Action {
+  readonly start: number;
+  readonly end: number;
+}
 
 export interface Simulation {
   readonly makespan: number;
@@ -37,17 +41,37 @@ export interface Simulation {
   readonly messages: number;
 }
 
-export type Outcome = { readonly ok: true; readonly simulation: Simulation } | { readonly ok: false; readonly stuck: readonly string[] };
+export type Outcome =
+  { readonly ok: true; readonly simulation: Simulation } | { readonly ok: false; readonly stuck: readonly string[] };
 
-interface Channel { readonly puts: number[]; readonly takes: number[] }
+interface Channel {
+  readonly puts: number[];
+  readonly takes: number[];
+}
 
-interface Rank { readonly list: readonly Action[]; next: number; free: number; /** Consumers' ranks of the last action that have not got their message yet. */ unsent: number[]; last: TimedAction | undefined }
+interface Rank {
+  readonly list: readonly Action[];
+  next: number;
+  free: number;
+  /** Consumers' ranks of the last action that have not got their message yet. */ unsent: number[];
+  last: TimedAction | undefined;
+}
 
 /** Like `simulate`, but a deadlock is a result: one line for every rank that waits for ever. */
 export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Timing): Outcome {
   const stageRank = rankOfStage(schedule, shape);
-  const ranks = Array.from({ length: shape.ranks }, (_, rank): Rank => ({ list: schedule.actions(rank, shape), next: 0, free: 0, unsent: [], last: undefined }));
-  const consumers = messageTargets(ranks.map((rank) => rank.list), shape, stageRank);
+  const ranks = Array.from({ length: shape.ranks }, (_, rank): Rank => ({
+    list: schedule.actions(rank, shape),
+    next: 0,
+    free: 0,
+    unsent: [],
+    last: undefined,
+  }));
+  const consumers = messageTargets(
+    ranks.map((rank) => rank.list),
+    shape,
+    stageRank,
+  );
   const timeline = ranks.map((): TimedAction[] => []);
   const ended = new Map<string, number>();
   /** Arrival of the result of an action on another rank. */
@@ -59,7 +83,8 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     return channels.get(key)!;
   };
   const capacity = timing.capacity ?? Infinity;
-  const duration = (action: Action) => (action.kind === 'B' && !schedule.splitsWeights ? timing.B + timing.W : timing[action.kind as 'F' | 'B' | 'W']);
+  const duration = (action: Action) =>
+    action.kind === 'B' && !schedule.splitsWeights ? timing.B + timing.W : timing[action.kind as 'F' | 'B' | 'W'];
   let messages = 0;
 
   const send = (self: number): boolean => {
@@ -72,7 +97,10 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
       const put = Math.max(rank.free, blocker >= 0 ? takes[blocker] : 0);
       const action = rank.last!;
       puts.push(put);
-      arrived.set(`${formatAction(action)}>${to}`, put + (typeof timing.comm === 'function' ? timing.comm(action, to) : timing.comm ?? 0));
+      arrived.set(
+        `${formatAction(action)}>${to}`,
+        put + (typeof timing.comm === 'function' ? timing.comm(action, to) : (timing.comm ?? 0)),
+      );
       rank.free = put;
       rank.unsent.shift();
       messages++;
@@ -111,12 +139,24 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     for (let rank = 0; rank < shape.ranks; rank++) while (step(rank)) moved = true;
   }
   const stuck = ranks.flatMap((rank, self) => {
-    if (rank.unsent.length > 0) return [`rank ${self} waits for room to send ${formatAction(rank.last!)} to rank ${rank.unsent[0]} (capacity ${capacity})`];
+    if (rank.unsent.length > 0)
+      return [
+        `rank ${self} waits for room to send ${formatAction(rank.last!)} to rank ${rank.unsent[0]} (capacity ${capacity})`,
+      ];
     if (rank.next === rank.list.length) return [];
-    const missing = inputsOf(rank.list[rank.next], shape).filter((input) => !(stageRank[input.stage] === self ? ended.has(formatAction(input)) : arrived.has(`${formatAction(input)}>${self}`)));
-    return [`rank ${self} waits with ${formatAction(rank.list[rank.next])} for ${missing.map(formatAction).join(' and ')}`];
+    const missing = inputsOf(rank.list[rank.next], shape).filter(
+      (input) =>
+        !(stageRank[input.stage] === self
+          ? ended.has(formatAction(input))
+          : arrived.has(`${formatAction(input)}>${self}`)),
+    );
+    return [
+      `rank ${self} waits with ${formatAction(rank.list[rank.next])} for ${missing.map(formatAction).join(' and ')}`,
+    ];
   });
-  return stuck.length > 0 ? { ok: false, stuck } : { ok: true, simulation: summarise(schedule, shape, timeline, messages) };
+  return stuck.length > 0
+    ? { ok: false, stuck }
+    : { ok: true, simulation: summarise(schedule, shape, timeline, messages) };
 }
 
 /** Times `schedule`; throws InternalError on a deadlock. */
@@ -128,7 +168,11 @@ export function simulate(schedule: Schedule, shape: PipelineShape, timing: Timin
 }
 
 /** For each action the other ranks that read its result. */
-function messageTargets(lists: readonly (readonly Action[])[], shape: PipelineShape, stageRank: readonly (number | undefined)[]): ReadonlyMap<string, readonly number[]> {
+function messageTargets(
+  lists: readonly (readonly Action[])[],
+  shape: PipelineShape,
+  stageRank: readonly (number | undefined)[],
+): ReadonlyMap<string, readonly number[]> {
   const targets = new Map<string, number[]>();
   for (const [rank, list] of lists.entries()) {
     for (const action of list) {
@@ -142,7 +186,12 @@ function messageTargets(lists: readonly (readonly Action[])[], shape: PipelineSh
   return targets;
 }
 
-function summarise(schedule: Schedule, shape: PipelineShape, timeline: readonly (readonly TimedAction[])[], messages: number): Simulation {
+function summarise(
+  schedule: Schedule,
+  shape: PipelineShape,
+  timeline: readonly (readonly TimedAction[])[],
+  messages: number,
+): Simulation {
   const releasing = releasingKind(schedule);
   const makespan = Math.max(0, ...timeline.map((actions) => actions.at(-1)?.end ?? 0));
   const busy = timeline.map((actions) => actions.reduce((sum, { start, end }) => sum + (end - start), 0));
@@ -164,5 +213,14 @@ function summarise(schedule: Schedule, shape: PipelineShape, timeline: readonly 
     return peak;
   });
   const ideal = Math.max(0, ...busy);
-  return { makespan, idle, busy, bubble: ideal === 0 ? 0 : (makespan - ideal) / ideal, peakLive, peakLiveOfStage, timeline, messages };
+  return {
+    makespan,
+    idle,
+    busy,
+    bubble: ideal === 0 ? 0 : (makespan - ideal) / ideal,
+    peakLive,
+    peakLiveOfStage,
+    timeline,
+    messages,
+  };
 }

@@ -1,6 +1,7 @@
-// Is this schedule right for this shape? Every stage lies on exactly one rank; every rank lists exactly the actions of its stages, each once; nothing is
-// listed before what it needs; and the lists together never deadlock, not even when each channel holds a single message.
-// A schedule that passes runs in execute.ts. Returns sentences, the most telling first; an empty list means valid.
+// Is this schedule right for this shape? Every stage lies on exactly one rank; every rank lists exactly the actions of
+// its stages, each once; nothing is listed before what it needs; and the lists together never deadlock, not even when
+// each channel holds a single message. A schedule that passes runs in execute.ts. Returns sentences, the most telling
+// first; an empty list means valid.
 
 import type { Action, PipelineShape, Schedule } from './schedule.ts';
 import { formatAction } from './dependencies.ts';
@@ -13,7 +14,11 @@ export interface ValidationOptions {
   readonly maxInFlight?: (rank: number) => number;
 }
 
-export function validate(schedule: Schedule, shape: PipelineShape, { capacity = 1, maxInFlight }: ValidationOptions = {}): readonly string[] {
+export function validate(
+  schedule: Schedule,
+  shape: PipelineShape,
+  { capacity = 1, maxInFlight }: ValidationOptions = {},
+): readonly string[] {
   const problems = [...checkStages(schedule, shape), ...checkLists(schedule, shape)];
   // The simulator may assume what has been checked up to here.
   if (problems.length > 0) return problems;
@@ -22,7 +27,8 @@ export function validate(schedule: Schedule, shape: PipelineShape, { capacity = 
     if (!outcome.ok) return outcome.stuck.map((line) => `deadlock: ${line}`);
     if (!maxInFlight) continue;
     for (const [rank, peak] of outcome.simulation.peakLive.entries()) {
-      if (peak > maxInFlight(rank)) return [`rank ${rank} keeps ${peak} microbatches in flight: at most ${maxInFlight(rank)} expected`];
+      if (peak > maxInFlight(rank))
+        return [`rank ${rank} keeps ${peak} microbatches in flight: at most ${maxInFlight(rank)} expected`];
     }
   }
   return [];
@@ -36,7 +42,8 @@ function checkStages(schedule: Schedule, shape: PipelineShape): string[] {
     for (let chunk = 0; chunk < shape.chunks; chunk++) {
       const stage = schedule.stageOf(rank, chunk, shape);
       const place = `chunk ${chunk} of rank ${rank}`;
-      if (!Number.isInteger(stage) || stage < 0 || stage >= stages) problems.push(`${place} holds stage ${stage}: expected 0 to ${stages - 1}`);
+      if (!Number.isInteger(stage) || stage < 0 || stage >= stages)
+        problems.push(`${place} holds stage ${stage}: expected 0 to ${stages - 1}`);
       else if (holder.has(stage)) problems.push(`stage ${stage} is held twice: by ${holder.get(stage)} and ${place}`);
       else holder.set(stage, place);
     }
@@ -52,9 +59,16 @@ function checkLists(schedule: Schedule, shape: PipelineShape): string[] {
     const position = new Map<string, number>();
     for (const [index, action] of schedule.actions(rank, shape).entries()) {
       const name = formatAction(action);
-      if (!kinds.includes(action.kind)) problems.push(`rank ${rank} lists ${name}: this schedule has only ${kinds.join(', ')}`);
-      else if (!own.includes(action.stage)) problems.push(`rank ${rank} lists ${name}: it holds only stage ${own.join(', ')}`);
-      else if (!(Number.isInteger(action.microbatch) && action.microbatch >= 0 && action.microbatch < shape.microbatches)) problems.push(`rank ${rank} lists ${name}: there are ${shape.microbatches} microbatches`);
+      if (!kinds.includes(action.kind))
+        problems.push(`rank ${rank} lists ${name}: this schedule has only ${kinds.join(', ')}`);
+      else if (!own.includes(action.stage))
+        problems.push(`rank ${rank} lists ${name}: it holds only stage ${own.join(', ')}`);
+      else if (!(
+        Number.isInteger(action.microbatch) &&
+        action.microbatch >= 0 &&
+        action.microbatch < shape.microbatches
+      ))
+        problems.push(`rank ${rank} lists ${name}: there are ${shape.microbatches} microbatches`);
       else if (position.has(name)) problems.push(`rank ${rank} lists ${name} twice`);
       else position.set(name, index);
     }
@@ -64,7 +78,8 @@ function checkLists(schedule: Schedule, shape: PipelineShape): string[] {
         for (const kind of kinds) {
           const at = position.get(formatAction({ kind, stage, microbatch }));
           if (at === undefined) problems.push(`rank ${rank} never runs ${formatAction({ kind, stage, microbatch })}`);
-          else if (at < before) problems.push(`rank ${rank} lists ${formatAction({ kind, stage, microbatch })} before what it needs`);
+          else if (at < before)
+            problems.push(`rank ${rank} lists ${formatAction({ kind, stage, microbatch })} before what it needs`);
           before = Math.max(before, at ?? -1);
         }
       }

@@ -3,7 +3,9 @@
 import { ConfigError } from '../../base/errors.ts';
 import type { SequenceStrategy } from './strategy.ts';
 
-const modules = import.meta.glob<{ strategy?: SequenceStrategy }>(['./*.ts', '!./registry.ts', '!./strategy.ts'], { eager: true });
+const modules = import.meta.glob<{ strategy?: SequenceStrategy }>(['./*.ts', '!./registry.ts', '!./strategy.ts'], {
+  eager: true,
+});
 
 export const sequenceStrategies: ReadonlyMap<string, SequenceStrategy> = new Map(
   Object.values(modules).flatMap(({ strategy }) => (strategy ? [[strategy.name, strategy] as const] : [])),
@@ -11,6 +13,7 @@ export const sequenceStrategies: ReadonlyMap<string, SequenceStrategy> = new Map
 
 export function sequenceStrategy(name: string): SequenceStrategy {
   const strategy = sequenceStrategies.get(name);
-  if (!strategy) throw new ConfigError('sequence', `expected one of ${[...sequenceStrategies.keys()].join(', ')}, got "${name}"`);
+  if (!strategy)
+    throw new ConfigError('sequence', `expected one of ${[...sequenceStrategies.keys()].join(', ')}, got "${name}"`);
   return strategy;
 }

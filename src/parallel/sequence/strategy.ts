@@ -1,5 +1,6 @@
-// A sequence strategy: attention over a sequence that is split over the sp group. A file of this folder that exports `strategy` is one; the
-// registry finds it by glob. Each rank holds a contiguous run of T tokens of every row; positions start at rank * T.
+// A sequence strategy: attention over a sequence that is split over the sp group. A file of this folder that exports
+// `strategy` is one; the registry finds it by glob. Each rank holds a contiguous run of T tokens of every row;
+// positions start at rank * T.
 
 import type { Group } from '../../collectives/group.ts';
 import type { Tensor } from '../../device/tensor.ts';

@@ -1,8 +1,8 @@
-// Megatron-LM tensor parallelism of linear layers over the tp group. Column: W split by output features, forward local, dX all-reduced (operator f).
-// Row: W split by input features, partial products all-reduced (operator g), then bias and residual added once; dX local.
-// Per layer and microbatch 2 all-reduces forward and 2 backward of [R, hidden]: 8 (t-1)/t R hidden elements sent per rank (more where R hidden is so small that an
-// exchange is quicker: allReduceRoute).
-// Source: Shoeybi et al. 2019, section 3; parallelism.md section 10.
+// Megatron-LM tensor parallelism of linear layers over the tp group. Column: W split by output features, forward local,
+// dX all-reduced (operator f). Row: W split by input features, partial products all-reduced (operator g), then bias and
+// residual added once; dX local. Per layer and microbatch 2 all-reduces forward and 2 backward of [R, hidden]: 8
+// (t-1)/t R hidden elements sent per rank (more where R hidden is so small that an exchange is quicker:
+// allReduceRoute). Source: Shoeybi et al. 2019, section 3; parallelism.md section 10.
 
 import type { Group } from '../../collectives/group.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
@@ -13,7 +13,12 @@ import { addColumnSum, product } from '../../ops/matmul.ts';
 import { defineOp } from '../../ops/op.ts';
 import type { Op } from '../../ops/op.ts';
 
-type LinearOp<I extends Readonly<Record<string, Tensor | undefined>>> = Op<I, { w: Param; b?: Param }, null, { x: Tensor }>;
+type LinearOp<I extends Readonly<Record<string, Tensor | undefined>>> = Op<
+  I,
+  { w: Param; b?: Param },
+  null,
+  { x: Tensor }
+>;
 
 /** x [R, in] whole -> [R, out/t]. */
 export function columnLinear(group: Group): LinearOp<{ x: Tensor }> {

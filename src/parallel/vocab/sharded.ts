@@ -1,6 +1,7 @@
-// Embedding and loss with the vocabulary split by rows over the tp group: rank r holds tokens [r V/t, (r+1) V/t), padded to equal shards.
-// Embedding: rows not owned are zero, all-reduce. Loss (Megatron-LM's form): local max and sum of exp per row, all-reduce max, then one all-reduce of
-// (sum exp(m' - m), target logit): 3 R floats in all instead of gathering R V; dX all-reduced. Source: parallelism.md sections 1 and 10.
+// Embedding and loss with the vocabulary split by rows over the tp group: rank r holds tokens [r V/t, (r+1) V/t),
+// padded to equal shards. Embedding: rows not owned are zero, all-reduce. Loss (Megatron-LM's form): local max and sum
+// of exp per row, all-reduce max, then one all-reduce of (sum exp(m' - m), target logit): 3 R floats in all instead of
+// gathering R V; dX all-reduced. Source: parallelism.md sections 1 and 10.
 
 import { allReduce } from '../../collectives/all-reduce.ts';
 import type { Group } from '../../collectives/group.ts';
@@ -26,23 +27,25 @@ export function shardedEmbedding(group: Group) {
 export function reduceStatistics(group: Group): (r: Recorder, statistics: LossStatistics) => void {
   return (r, { rowMax, rowSum, targetLogit }) => {
     const tensors = [rowMax, rowSum, targetLogit];
-    r.wait(r.host(`loss-statistics ${group.name}`, tensors, tensors, async (reads, writes) => {
-      const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
-      const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
-      const R = localMax.length;
-      // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
-      const reduceMax = group.begin('all-reduce');
-      const reduceSums = group.begin('all-reduce');
-      max.set(localMax);
-      await allReduce(group, max, { reduction: 'max', operation: reduceMax });
-      const both = new Float32Array(2 * R);
-      for (let i = 0; i < R; i++) {
-        both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
-        both[R + i] = localTarget[i];
-      }
-      await allReduce(group, both, { operation: reduceSums });
-      sum.set(both.subarray(0, R));
-      target.set(both.subarray(R));
-    }));
+    r.wait(
+      r.host(`loss-statistics ${group.name}`, tensors, tensors, async (reads, writes) => {
+        const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
+        const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
+        const R = localMax.length;
+        // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
+        const reduceMax = group.begin('all-reduce');
+        const reduceSums = group.begin('all-reduce');
+        max.set(localMax);
+        await allReduce(group, max, { reduction: 'max', operation: reduceMax });
+        const both = new Float32Array(2 * R);
+        for (let i = 0; i < R; i++) {
+          both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
+          both[R + i] = localTarget[i];
+        }
+        await allReduce(group, both, { operation: reduceSums });
+        sum.set(both.subarray(0, R));
+        target.set(both.subarray(R));
+      }),
+    );
   };
 }

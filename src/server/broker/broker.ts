@@ -1,6 +1,7 @@
-// The embedded MQTT broker: aedes behind web sockets. It carries only signalling (sealed, at most 16 KiB a message) and forgets everything when it stops, and all of a
-// client when that is gone: its presence, its session, its subscriptions. It is no general broker: rules.ts says what a client may say. All that a client can make it
-// hold is bounded, for each client, for each address, for each room and in all.
+// The embedded MQTT broker: aedes behind web sockets. It carries only signalling (sealed, at most 16 KiB a message) and
+// forgets everything when it stops, and all of a client when that is gone: its presence, its session, its
+// subscriptions. It is no general broker: rules.ts says what a client may say. All that a client can make it hold is
+// bounded, for each client, for each address, for each room and in all.
 
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -54,11 +55,24 @@ const PUBLISH = 3;
 
 /** Resolves when the broker can take connections. */
 export async function attachBroker(options: BrokerOptions = {}): Promise<Broker> {
-  const { maxClients = 1024, maxPerAddress = 128, maxPresencesPerRoom = 256, maxPayloadBytes = 16 * 1024, publishesPerSecond = 100, publishBurst = 600, connectMs = 10_000 } = options;
+  const {
+    maxClients = 1024,
+    maxPerAddress = 128,
+    maxPresencesPerRoom = 256,
+    maxPayloadBytes = 16 * 1024,
+    publishesPerSecond = 100,
+    publishBurst = 600,
+    connectMs = 10_000,
+  } = options;
   const rules = new RoomRules();
   const topics = new WeakMap<Client, Set<string>>();
   const speech = new WeakMap<Client, TokenBucket>();
-  const presences = new Presences(maxPresencesPerRoom, (topic) => broker.publish({ cmd: 'publish', topic, payload: Buffer.alloc(0), qos: 1, retain: true, dup: false }, () => undefined));
+  const presences = new Presences(maxPresencesPerRoom, (topic) =>
+    broker.publish(
+      { cmd: 'publish', topic, payload: Buffer.alloc(0), qos: 1, retain: true, dup: false },
+      () => undefined,
+    ),
+  );
 
   const refusePublish = (client: Client, packet: Parameters<RoomRules['refusePublish']>[1]): string | undefined => {
     const refusal = rules.refusePublish(client, packet, maxPayloadBytes);
@@ -67,7 +81,7 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
     // A farewell must go out even of a client that was closed for talking too much.
     if (!forget) {
       let bucket = speech.get(client);
-      if (!bucket) speech.set(client, bucket = new TokenBucket(publishBurst, publishesPerSecond, performance.now()));
+      if (!bucket) speech.set(client, (bucket = new TokenBucket(publishBurst, publishesPerSecond, performance.now())));
       if (!bucket.take(1, performance.now())) return `expected at most ${publishesPerSecond} messages a second`;
     }
     return packet.retain ? presences.refuse(client, rules.roomOf(client)!, packet.topic, forget) : undefined;
@@ -75,7 +89,13 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
 
   const broker = await Aedes.createBroker({
     // No limit on messages under way at once: one client that does not read must not hold up the others.
-    concurrency: 0, queueLimit: 100, maxClientsIdLength: 64, maxTopicLevels: 8, connectTimeout: connectMs, drainTimeout: DRAIN_MS, maxInflightInbound: 16,
+    concurrency: 0,
+    queueLimit: 100,
+    maxClientsIdLength: 64,
+    maxTopicLevels: 8,
+    connectTimeout: connectMs,
+    drainTimeout: DRAIN_MS,
+    maxInflightInbound: 16,
     preConnect: (client, packet, done) => {
       // No session outlives its connection: nothing is kept for a client that is not there.
       packet.clean = true;
@@ -95,7 +115,10 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
     authorizeSubscribe: (client, subscription, done) => {
       const own = topics.get(client) ?? new Set();
       topics.set(client, own.add(subscription.topic));
-      const refusal = own.size > MAX_TOPICS ? `expected at most ${MAX_TOPICS} topics` : rules.refuseFilter(client, subscription.topic);
+      const refusal =
+        own.size > MAX_TOPICS
+          ? `expected at most ${MAX_TOPICS} topics`
+          : rules.refuseFilter(client, subscription.topic);
       // A refused filter (return code 128) rather than a closed connection: the client can say why it failed.
       done(null, refusal === undefined ? subscription : null);
     },
@@ -107,17 +130,27 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
 
   const perAddress = new Map<string, number>();
   const sockets = new WebSocketServer({
-    noServer: true, maxPayload: maxPayloadBytes + PACKET_OVERHEAD_BYTES, perMessageDeflate: false, handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
+    noServer: true,
+    maxPayload: maxPayloadBytes + PACKET_OVERHEAD_BYTES,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
   });
   const welcome = (webSocket: WebSocket, request: IncomingMessage): void => {
-    const bytes = new TokenBucket(publishBurst * (maxPayloadBytes + PACKET_OVERHEAD_BYTES), BYTES_PER_SECOND, performance.now());
+    const bytes = new TokenBucket(
+      publishBurst * (maxPayloadBytes + PACKET_OVERHEAD_BYTES),
+      BYTES_PER_SECOND,
+      performance.now(),
+    );
     const packets = new TokenBucket(publishBurst, publishesPerSecond, performance.now());
     let flooded = false;
     // Publishes are counted with their topic; acknowledgements are as many as others have said.
-    const gauge = new PacketGauge(maxPayloadBytes + PACKET_OVERHEAD_BYTES, (kind) => { if (kind !== PUBACK && kind !== PUBLISH && !packets.take(1, performance.now())) flooded = true; });
+    const gauge = new PacketGauge(maxPayloadBytes + PACKET_OVERHEAD_BYTES, (kind) => {
+      if (kind !== PUBACK && kind !== PUBLISH && !packets.take(1, performance.now())) flooded = true;
+    });
     // Before the stream listens: at most one message of what is refused gets parsed.
     webSocket.on('message', (data: Buffer) => {
-      if (gauge.take(data) !== undefined || flooded || !bytes.take(data.length, performance.now())) webSocket.terminate();
+      if (gauge.take(data) !== undefined || flooded || !bytes.take(data.length, performance.now()))
+        webSocket.terminate();
     });
     const stream = createWebSocketStream(webSocket);
     stream.on('error', () => stream.destroy());
@@ -125,30 +158,47 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
   };
 
   return {
-    get clients() { return broker.connectedClients; },
-    get presences() { return presences.size; },
+    get clients() {
+      return broker.connectedClients;
+    },
+    get presences() {
+      return presences.size;
+    },
     take(request, socket, head) {
       const address = addressOf(request);
       const here = perAddress.get(address) ?? 0;
       if (sockets.clients.size >= maxClients) return endUpgrade(socket, 503, `expected at most ${maxClients} clients`);
-      if (here >= maxPerAddress) return endUpgrade(socket, 503, `expected at most ${maxPerAddress} clients of one address`);
+      if (here >= maxPerAddress)
+        return endUpgrade(socket, 503, `expected at most ${maxPerAddress} clients of one address`);
       perAddress.set(address, here + 1);
       socket.once('close', () => {
         const left = perAddress.get(address)! - 1;
-        if (left === 0) perAddress.delete(address); else perAddress.set(address, left);
+        if (left === 0) perAddress.delete(address);
+        else perAddress.set(address, left);
       });
       sockets.handleUpgrade(request, socket, head, (webSocket) => welcome(webSocket, request));
     },
     async close() {
       for (const webSocket of sockets.clients) webSocket.terminate();
-      await new Promise<void>((closed) => { broker.close(closed); });
+      await new Promise<void>((closed) => {
+        broker.close(closed);
+      });
     },
   };
 }
 
 /** A Will may only withdraw the presence of the client itself. */
-function refuseConnect(clientId: string, will: { readonly topic: string; readonly payload: string | Buffer; readonly retain?: boolean } | undefined): string | undefined {
+function refuseConnect(
+  clientId: string,
+  will: { readonly topic: string; readonly payload: string | Buffer; readonly retain?: boolean } | undefined,
+): string | undefined {
   if (will === undefined) return undefined;
   const own = addressIn(clientId);
-  return own !== undefined && will.payload.length === 0 && will.retain === true && /^tabmesh\/[A-Za-z0-9_-]{1,64}\/p\//.test(will.topic) && will.topic.endsWith(`/p/${own}`) ? undefined : 'expected a Will that withdraws the own presence';
+  return own !== undefined &&
+    will.payload.length === 0 &&
+    will.retain === true &&
+    /^tabmesh\/[A-Za-z0-9_-]{1,64}\/p\//.test(will.topic) &&
+    will.topic.endsWith(`/p/${own}`)
+    ? undefined
+    : 'expected a Will that withdraws the own presence';
 }

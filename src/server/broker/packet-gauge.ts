@@ -1,6 +1,7 @@
-// Walks over the bytes that one MQTT client sends, without keeping them: how large each packet says it is and of which kind, so that a client which announces a packet
-// of 200 MB, or floods, is closed before anything is stored. Source: OASIS MQTT 3.1.1, section 2.2 (fixed header: kind in the upper half of the first byte, then the
-// remaining length in one to four bytes of seven bits).
+// Walks over the bytes that one MQTT client sends, without keeping them: how large each packet says it is and of which
+// kind, so that a client which announces a packet of 200 MB, or floods, is closed before anything is stored. Source:
+// OASIS MQTT 3.1.1, section 2.2 (fixed header: kind in the upper half of the first byte, then the remaining length in
+// one to four bytes of seven bits).
 
 export class PacketGauge {
   readonly #maxBytes: number;
@@ -30,7 +31,8 @@ export class PacketGauge {
         this.#shift += 7;
         if (byte > 127 && this.#shift < 28) continue;
         if (byte > 127) return 'expected a length of at most four bytes';
-        if (this.#length > this.#maxBytes) return `expected a packet of at most ${this.#maxBytes} bytes, got one of ${this.#length}`;
+        if (this.#length > this.#maxBytes)
+          return `expected a packet of at most ${this.#maxBytes} bytes, got one of ${this.#length}`;
         this.#onPacket(this.#kind);
         this.#left = this.#length;
         this.#kind = undefined;

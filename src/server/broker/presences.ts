@@ -1,5 +1,5 @@
-// The presences that the broker keeps: one of a client, in its room, and no longer than the client is connected. MQTT alone would keep a retained message for ever when
-// its client named no Will.
+// The presences that the broker keeps: one of a client, in its room, and no longer than the client is connected. MQTT
+// alone would keep a retained message for ever when its client named no Will.
 
 import type { Client } from 'aedes';
 
@@ -16,13 +16,19 @@ export class Presences {
     this.#withdraw = withdraw;
   }
 
-  get size(): number { return this.#owners.size; }
+  get size(): number {
+    return this.#owners.size;
+  }
 
   /** Why a presence is not kept; undefined when it is noted as kept or, with `forget`, as withdrawn. */
   refuse(client: Client, room: string, topic: string, forget: boolean): string | undefined {
     const owner = this.#owners.get(topic);
-    if (owner !== undefined && owner !== client) return 'expected a presence of oneself: another client has this address';
-    if (forget) { this.#drop(client); return undefined; }
+    if (owner !== undefined && owner !== client)
+      return 'expected a presence of oneself: another client has this address';
+    if (forget) {
+      this.#drop(client);
+      return undefined;
+    }
     if (owner === client) return undefined;
     const here = this.#perRoom.get(room) ?? 0;
     if (here >= this.#maxPerRoom) return `expected at most ${this.#maxPerRoom} members of a room`;
@@ -44,7 +50,8 @@ export class Presences {
     this.#of.delete(client);
     this.#owners.delete(kept.topic);
     const left = this.#perRoom.get(kept.room)! - 1;
-    if (left === 0) this.#perRoom.delete(kept.room); else this.#perRoom.set(kept.room, left);
+    if (left === 0) this.#perRoom.delete(kept.room);
+    else this.#perRoom.set(kept.room, left);
     return kept.topic;
   }
 }

@@ -1,9 +1,23 @@
-// The folder of built pages that commands serve. An installed package brings it along (build/pages). A checkout builds it when it is missing or older than its
-// sources, told by a hash over them, so that no command ever shows yesterday's page; where the checkout cannot be written to, in the user's cache folder. A build
-// goes to a folder beside and takes its place by renaming, so two commands at once do no harm.
+// The folder of built pages that commands serve. An installed package brings it along (build/pages). A checkout builds
+// it when it is missing or older than its sources, told by a hash over them, so that no command ever shows yesterday's
+// page; where the checkout cannot be written to, in the user's cache folder. A build goes to a folder beside and takes
+// its place by renaming, so two commands at once do no harm.
 
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { ServeError } from '../../base/errors.ts';
@@ -11,7 +25,18 @@ import { isCheckout, packageRoot } from '../root.ts';
 import { pagesConfig } from './config.ts';
 
 /** What the pages are made of: files and folders of the package. */
-const SOURCES = ['index.html', 'bench.html', 'collectives.html', 'driven.html', 'src', 'workers', 'shaders', 'tsconfig.json', 'vite.config.ts', 'package-lock.json'];
+const SOURCES = [
+  'index.html',
+  'bench.html',
+  'collectives.html',
+  'driven.html',
+  'src',
+  'workers',
+  'shaders',
+  'tsconfig.json',
+  'vite.config.ts',
+  'package-lock.json',
+];
 const STAMP = '.stamp';
 /** A build that was killed leaves its folder; nobody builds for an hour. */
 const ABANDONED_MS = 3_600_000;
@@ -20,7 +45,10 @@ const ABANDONED_MS = 3_600_000;
  * The folder of the built pages, built first if need be; `say` gets one line then.
  * Throws ServeError when there are none and they cannot be built.
  */
-export async function ensurePages(say: (line: string) => void = () => undefined, root: string = packageRoot()): Promise<string> {
+export async function ensurePages(
+  say: (line: string) => void = () => undefined,
+  root: string = packageRoot(),
+): Promise<string> {
   const shipped = join(root, 'build', 'pages');
   if (!isCheckout(root)) {
     if (existsSync(join(shipped, 'index.html'))) return shipped;
@@ -32,7 +60,10 @@ export async function ensurePages(say: (line: string) => void = () => undefined,
   if (fresh !== undefined) return fresh;
   const build = await loadBuild();
   if (build === undefined) {
-    if (!existsSync(join(shipped, 'index.html'))) throw new ServeError('pages: they are not built yet, and Vite, which builds them, is not installed; run `npm install` in the checkout, without --omit=dev');
+    if (!existsSync(join(shipped, 'index.html')))
+      throw new ServeError(
+        'pages: they are not built yet, and Vite, which builds them, is not installed; run `npm install` in the checkout, without --omit=dev',
+      );
     say('the pages are older than their sources; `npm install` brings Vite, which builds them anew');
     return shipped;
   }
@@ -64,8 +95,14 @@ async function buildInto(target: string, stamp: string, root: string, build: Bui
     writeFileSync(join(made, STAMP), stamp);
     swap(made, target, stamp);
   } catch (error) {
-    const [first = 'unknown error'] = String(error instanceof Error ? error.message : error).split('\n').map((line) => line.trim()).filter(Boolean);
-    throw new ServeError(`pages: the build failed (${first.slice(0, 300)}); \`npm run build\` in ${root} shows all of it`, { cause: error });
+    const [first = 'unknown error'] = String(error instanceof Error ? error.message : error)
+      .split('\n')
+      .map((line) => line.trim())
+      .filter(Boolean);
+    throw new ServeError(
+      `pages: the build failed (${first.slice(0, 300)}); \`npm run build\` in ${root} shows all of it`,
+      { cause: error },
+    );
   } finally {
     if (made !== undefined) rmSync(made, { recursive: true, force: true });
   }
@@ -82,17 +119,26 @@ async function runBuild(build: Build, root: string, outDir: string): Promise<voi
     process.env['NODE_ENV'] = 'production';
     const config = pagesConfig(seen);
     await build({
-      ...config, configFile: false, envFile: false, mode: 'production', logLevel: 'silent', clearScreen: false,
+      ...config,
+      configFile: false,
+      envFile: false,
+      mode: 'production',
+      logLevel: 'silent',
+      clearScreen: false,
       ...(alias === undefined ? {} : { resolve: { preserveSymlinks: true } }),
       build: { ...config.build, outDir, emptyOutDir: false, reportCompressedSize: false },
     });
   } finally {
-    if (environment === undefined) delete process.env['NODE_ENV']; else process.env['NODE_ENV'] = environment;
+    if (environment === undefined) delete process.env['NODE_ENV'];
+    else process.env['NODE_ENV'] = environment;
     if (alias !== undefined) rmSync(alias, { recursive: true, force: true });
   }
 }
 
-/** Puts `made` where `target` is. Another process may do the same at this moment; then one of the two equal builds stays. */
+/**
+ * Puts `made` where `target` is. Another process may do the same at this moment; then one of the two equal builds
+ * stays.
+ */
 function swap(made: string, target: string, stamp: string): void {
   const old = `${made}-old`;
   for (let tries = 0; ; tries++) {
@@ -113,7 +159,8 @@ function sweep(target: string): void {
   for (const name of readdirSync(dirname(target))) {
     if (!name.startsWith(`${basename(target)}.new-`)) continue;
     const folder = join(dirname(target), name);
-    if (Date.now() - (statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > ABANDONED_MS) rmSync(folder, { recursive: true, force: true });
+    if (Date.now() - (statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > ABANDONED_MS)
+      rmSync(folder, { recursive: true, force: true });
   }
 }
 

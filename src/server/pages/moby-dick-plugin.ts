@@ -1,5 +1,5 @@
-// A Vite plugin that gives the page the training text at <base>data/moby-dick.txt: served from memory in dev, written as a file by the build,
-// from where preview and any static host serve it. Nothing is fetched from elsewhere.
+// A Vite plugin that gives the page the training text at <base>data/moby-dick.txt: served from memory in dev, written
+// as a file by the build, from where preview and any static host serve it. Nothing is fetched from elsewhere.
 
 import type { Plugin } from 'vite';
 import { MOBY_DICK_PATH, readMobyDick } from './moby-dick.ts';
@@ -18,7 +18,8 @@ export function mobyDickPlugin(): Plugin {
       });
     },
     generateBundle() {
-      if (this.environment.name === 'client') this.emitFile({ type: 'asset', fileName: MOBY_DICK_PATH, source: readMobyDick() });
+      if (this.environment.name === 'client')
+        this.emitFile({ type: 'asset', fileName: MOBY_DICK_PATH, source: readMobyDick() });
     },
   };
 }

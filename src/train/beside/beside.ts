@@ -1,6 +1,7 @@
-// What happens beside the training, on the weights as they are: evaluations and samples. Every rank makes the same calls at the same step. What fails here
-// for a reason that is the same on all ranks (data, tokenizer, logits that nothing can be drawn from) is told as a note, and the training goes on; a lost
-// device or peer ends the run here as everywhere.
+// What happens beside the training, on the weights as they are: evaluations and samples. Every rank makes the same
+// calls at the same step. What fails here for a reason that is the same on all ranks (data, tokenizer, logits that
+// nothing can be drawn from) is told as a note, and the training goes on; a lost device or peer ends the run here as
+// everywhere.
 
 import { FormatError, SampleError } from '../../base/errors.ts';
 import { RandomStream } from '../../base/random.ts';
@@ -40,18 +41,25 @@ export class Beside {
   /** Absent: the ranks have not agreed yet. */
   #agreed: { readonly generator: Generator | undefined } | undefined;
 
-  constructor(options: BesideOptions) { this.#options = options; }
+  constructor(options: BesideOptions) {
+    this.#options = options;
+  }
 
   /** Compiles what samples need: beside the training, unless somebody waits for it. Never rejects. */
   async begin(): Promise<void> {
     const { trainer, prepared, wantsSamples } = this.#options;
-    if (prepared.tokenizer && wantsSamples) this.#compiled ??= Generator.create(trainer).catch((error: unknown) => sentence(error));
+    if (prepared.tokenizer && wantsSamples)
+      this.#compiled ??= Generator.create(trainer).catch((error: unknown) => sentence(error));
     await this.#compiled;
   }
 
   /** Tells the mean loss of the first held-out batches, and of a task which share of all their answers is right. */
   async evaluate(): Promise<void> {
-    const { trainer, prepared: { dataset }, tell } = this.#options;
+    const {
+      trainer,
+      prepared: { dataset },
+      tell,
+    } = this.#options;
     const losses: number[] = [];
     let count = 0;
     const total = { answers: 0, correct: 0 };
@@ -66,7 +74,8 @@ export class Beside {
     }
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     if (count === 0) this.#note('the held-out data has no target that counts, so there is no held-out loss');
-    else if (!Number.isFinite(loss)) this.#note(`the held-out loss is ${loss}: the activations of the held-out data leave the range of f32`);
+    else if (!Number.isFinite(loss))
+      this.#note(`the held-out loss is ${loss}: the activations of the held-out data leave the range of f32`);
     else {
       const accuracy = total.answers > 0 ? { accuracy: total.correct / total.answers } : {};
       tell({ kind: 'evaluation', step: trainer.step, loss, ...accuracy });
@@ -82,8 +91,8 @@ export class Beside {
   }
 
   /**
-   * Tells a text. The draws depend on the seed, the step, the number of the sample at that step and the place in the text alone, so every layout draws
-   * alike from equal logits.
+   * Tells a text. The draws depend on the seed, the step, the number of the sample at that step and the place in the
+   * text alone, so every layout draws alike from equal logits.
    */
   async sample(ask?: SampleAsk): Promise<void> {
     const { trainer, prepared, seed, tell } = this.#options;
@@ -91,21 +100,30 @@ export class Beside {
     const sampleTokens = ask?.tokens ?? this.#options.sampleTokens;
     const sampling = ask ?? SAMPLING;
     const generator = await this.#agree();
-    if (!generator || !tokenizer) { this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared'); return; }
+    if (!generator || !tokenizer) {
+      this.#note('there is no sample: the data has no tokenizer, or samples could not be prepared');
+      return;
+    }
     const random = new RandomStream(seed, `sample ${trainer.step}${this.#again()}`);
-    const prompt = this.#try('there is no sample', () => (ask?.prompt ? [...(tokenizer.prefix ?? []), ...tokenizer.encode(ask.prompt)] : promptOf(prepared)));
+    const prompt = this.#try('there is no sample', () =>
+      ask?.prompt ? [...(tokenizer.prefix ?? []), ...tokenizer.encode(ask.prompt)] : promptOf(prepared),
+    );
     if (!prompt) return;
     let tokens: readonly number[];
     try {
       // A model may know more tokens than the tokenizer, which has no words for the others.
-      tokens = await generator.generate(prompt, sampleTokens, { vocab: tokenizer.vocab, choose: (logits, i) => sampleToken(logits, sampling, random.uniform(i)) });
+      tokens = await generator.generate(prompt, sampleTokens, {
+        vocab: tokenizer.vocab,
+        choose: (logits, i) => sampleToken(logits, sampling, random.uniform(i)),
+      });
     } catch (error) {
       if (!(error instanceof SampleError)) throw error;
       this.#note(`there is no sample (${error.message})`);
       return;
     }
     const text = this.#try('the sample cannot be decoded', () => tokenizer.decode(tokens));
-    if (text !== undefined) tell({ kind: 'sample', step: trainer.step, text, ...(ask?.prompt ? { prompt: ask.prompt } : {}) });
+    if (text !== undefined)
+      tell({ kind: 'sample', step: trainer.step, text, ...(ask?.prompt ? { prompt: ask.prompt } : {}) });
   }
 
   /** Waits for what still compiles. */
@@ -117,15 +135,30 @@ export class Beside {
   /** What samples need. If one rank cannot make it, all ranks do without; they agree once, at the first sample. */
   async #agree(): Promise<Generator | undefined> {
     if (this.#agreed) return this.#agreed.generator;
-    const { trainer: { options: { mesh }, step }, tell, holdDuring = (work) => work } = this.#options;
+    const {
+      trainer: {
+        options: { mesh },
+        step,
+      },
+      tell,
+      holdDuring = (work) => work,
+    } = this.#options;
     void this.begin();
-    if (!this.#compiled) { this.#agreed = { generator: undefined }; return undefined; }
+    if (!this.#compiled) {
+      this.#agreed = { generator: undefined };
+      return undefined;
+    }
     // Compiling takes as long as it takes.
     const compiled = await holdDuring(this.#compiled);
     const own = compiled instanceof Generator ? compiled : undefined;
     const unable = await firstUnable(mesh.world, own !== undefined);
     this.#agreed = { generator: unable === undefined ? own : undefined };
-    if (unable !== undefined) tell({ kind: 'note', step, text: `there will be no samples: rank ${unable} cannot prepare them${mesh.rank === unable ? ` (${String(compiled)})` : ''}` });
+    if (unable !== undefined)
+      tell({
+        kind: 'note',
+        step,
+        text: `there will be no samples: rank ${unable} cannot prepare them${mesh.rank === unable ? ` (${String(compiled)})` : ''}`,
+      });
     return this.#agreed.generator;
   }
 
@@ -146,10 +179,15 @@ export class Beside {
     }
   }
 
-  #note(text: string): void { this.#options.tell({ kind: 'note', step: this.#options.trainer.step, text }); }
+  #note(text: string): void {
+    this.#options.tell({ kind: 'note', step: this.#options.trainer.step, text });
+  }
 }
 
-/** What the tokenizer puts before a text, and a new line; where it knows only the text's characters, or makes nothing of it, a token of the data. */
+/**
+ * What the tokenizer puts before a text, and a new line; where it knows only the text's characters, or makes nothing of
+ * it, a token of the data.
+ */
 function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
   try {
     const prompt = [...(tokenizer!.prefix ?? []), ...tokenizer!.encode('\n')];
@@ -163,7 +201,12 @@ function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
 /** The first rank that is not able; the same on every rank. */
 async function firstUnable(world: Group, able: boolean): Promise<number | undefined> {
   const all = new Uint32Array(world.size);
-  await allGather(world, Uint32Array.of(able ? 1 : 0), Array.from({ length: world.size + 1 }, (_, i) => i), all);
+  await allGather(
+    world,
+    Uint32Array.of(able ? 1 : 0),
+    Array.from({ length: world.size + 1 }, (_, i) => i),
+    all,
+  );
   const odd = all.findIndex((told) => told > 1);
   if (odd >= 0) throw world.accuse(odd, `it says ${all[odd]} to whether it can make samples, neither 0 nor 1`);
   const at = all.indexOf(0);

@@ -1,5 +1,6 @@
-// Sampling in the mesh, on the weights as they are trained: the pipeline runs forward on one row, the rank that holds the last token's logits draws
-// the next token and broadcasts it. Replicas compute the same thing, so that every collective finds all its members.
+// Sampling in the mesh, on the weights as they are trained: the pipeline runs forward on one row, the rank that holds
+// the last token's logits draws the next token and broadcasts it. Replicas compute the same thing, so that every
+// collective finds all its members.
 
 import { broadcast } from '../../collectives/broadcast.ts';
 import type { Group } from '../../collectives/group.ts';
@@ -15,8 +16,8 @@ export interface GenerateOptions {
   /** Only tokens below it are drawn; the model's vocabulary if that is smaller. */
   readonly vocab: number;
   /**
-   * Draws token `index` (0 for the first new one) from logits [vocab]. Called on one rank per token, not always the same: what it draws must depend on
-   * its arguments alone.
+   * Draws token `index` (0 for the first new one) from logits [vocab]. Called on one rank per token, not always the
+   * same: what it draws must depend on its arguments alone.
    */
   choose(logits: Float32Array, index: number): number;
 }
@@ -41,8 +42,9 @@ export class Generator {
   }
 
   /**
-   * Continues `prompt` (at least one token) by `count` tokens; the same list on every rank. Rejects with SampleError on every rank when one could not draw:
-   * no collective is left half done, and the training may go on. Any other error ends the run.
+   * Continues `prompt` (at least one token) by `count` tokens; the same list on every rank. Rejects with SampleError on
+   * every rank when one could not draw: no collective is left half done, and the training may go on. Any other error
+   * ends the run.
    */
   async generate(prompt: readonly number[], count: number, { vocab, choose }: GenerateOptions): Promise<number[]> {
     const { context, mesh, model } = this.#trainer.options;
@@ -77,7 +79,9 @@ export class Generator {
     return tokens.slice(prompt.length);
   }
 
-  dispose(): void { for (const stage of this.#stages.values()) stage.dispose(); }
+  dispose(): void {
+    for (const stage of this.#stages.values()) stage.dispose();
+  }
 
   #lastHost(): number {
     const { schedule } = this.#trainer.options;
@@ -104,9 +108,13 @@ export class Generator {
           await this.#group.begin('activation', seq * count + index).recv(hosts[index - 1], 0, input);
         }
       }
-      if (index === count - 1) { logits = await stage.logits(input, row); continue; }
+      if (index === count - 1) {
+        logits = await stage.logits(input, row);
+        continue;
+      }
       local = await stage.forward(input);
-      if (hosts[index + 1] !== this.#group.rank) await this.#group.begin('activation', seq * count + index + 1).send(hosts[index + 1], 0, local);
+      if (hosts[index + 1] !== this.#group.rank)
+        await this.#group.begin('activation', seq * count + index + 1).send(hosts[index + 1], 0, local);
     }
     return logits;
   }

@@ -1,5 +1,6 @@
-// The one place where events leave the training. Whoever shows or keeps them may fail (a full disk, a closed window, a value that cannot be cloned): the
-// training goes on, and the failure is told as a note. A result that could not be handed over is also thrown, but only when the run is over.
+// The one place where events leave the training. Whoever shows or keeps them may fail (a full disk, a closed window, a
+// value that cannot be cloned): the training goes on, and the failure is told as a note. A result that could not be
+// handed over is also thrown, but only when the run is over.
 
 import type { RunEvent } from '../run.ts';
 
@@ -9,7 +10,9 @@ export class Telling {
   readonly #onEvent: (event: RunEvent) => void;
   #lost: { readonly error: unknown } | undefined;
 
-  constructor(onEvent: (event: RunEvent) => void) { this.#onEvent = onEvent; }
+  constructor(onEvent: (event: RunEvent) => void) {
+    this.#onEvent = onEvent;
+  }
 
   /** Never throws. `step` is the number of steps done. */
   readonly tell = (event: RunEvent, step: number): void => {
@@ -22,7 +25,9 @@ export class Telling {
   };
 
   /** Throws the first error of whoever should have taken a result. */
-  settle(): void { if (this.#lost) throw this.#lost.error; }
+  settle(): void {
+    if (this.#lost) throw this.#lost.error;
+  }
 
   #note(step: number, text: string): void {
     try {
@@ -33,4 +38,6 @@ export class Telling {
   }
 }
 
-export function sentence(error: unknown): string { return error instanceof Error ? error.message : String(error); }
+export function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,4 +1,5 @@
-// A device that computes nothing and only counts what is allocated on it, so that the memory of a plan is known before a device is opened.
+// A device that computes nothing and only counts what is allocated on it, so that the memory of a plan is known before
+// a device is opened.
 
 import { InternalError } from '../../base/errors.ts';
 import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag } from '../../device/device.ts';
@@ -8,11 +9,28 @@ import { MemoryLedger } from '../../device/memory.ts';
 /** Plans can be built on it and not be run: `submit` rejects. */
 export function createCountingDevice(): Device {
   const memory = new MemoryLedger();
-  const adapter: AdapterInfo = { vendor: 'tabmesh', architecture: 'counting', description: 'counts memory, computes nothing', software: true };
-  const features: DeviceFeatures = { subgroupSize: 0, f16: false, reducedPrecision: false, software: true, maxWorkgroupStorageBytes: 16384, maxInvocations: 256 };
+  const adapter: AdapterInfo = {
+    vendor: 'tabmesh',
+    architecture: 'counting',
+    description: 'counts memory, computes nothing',
+    software: true,
+  };
+  const features: DeviceFeatures = {
+    subgroupSize: 0,
+    f16: false,
+    reducedPrecision: false,
+    software: true,
+    maxWorkgroupStorageBytes: 16384,
+    maxInvocations: 256,
+  };
   const freed = new WeakSet<DeviceBuffer>();
   return {
-    kind: 'cpu', adapter, features, counters: { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 }, memory: memory.byTag, lost: new Promise(() => undefined),
+    kind: 'cpu',
+    adapter,
+    features,
+    counters: { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 },
+    memory: memory.byTag,
+    lost: new Promise(() => undefined),
     alloc(bytes, tag: MemoryTag, label) {
       memory.add(tag, bytes);
       return { bytes, tag, label };
@@ -22,10 +40,15 @@ export function createCountingDevice(): Device {
       freed.add(buffer);
       memory.add(buffer.tag, -buffer.bytes);
     },
-    write() { /* Nothing is kept. */ },
-    prepare: (kernel: Kernel, params: Params) => Promise.resolve<Launch>({ kernel: kernel.name, variant: 'none', flops: kernel.cost(params).flops }),
+    write() {
+      /* Nothing is kept. */
+    },
+    prepare: (kernel: Kernel, params: Params) =>
+      Promise.resolve<Launch>({ kernel: kernel.name, variant: 'none', flops: kernel.cost(params).flops }),
     submit: () => Promise.reject(new InternalError('a device that only counts was asked to compute')),
     idle: () => Promise.resolve(),
-    destroy() { /* It holds nothing. */ },
+    destroy() {
+      /* It holds nothing. */
+    },
   };
 }

@@ -1,5 +1,6 @@
-// What each rank of a run will hold on its device, found before anything is opened: its trainer is built on a device that only counts. So the figures are
-// those of the allocations themselves, and a kernel or a schedule that comes to need more is counted at once. What is left out: samples and readbacks.
+// What each rank of a run will hold on its device, found before anything is opened: its trainer is built on a device
+// that only counts. So the figures are those of the allocations themselves, and a kernel or a schedule that comes to
+// need more is counted at once. What is left out: samples and readbacks.
 
 import type { PeerError } from '../../base/errors.ts';
 import { worldSize } from '../../base/axis.ts';
@@ -33,22 +34,44 @@ export async function planMemory(config: RunConfig, model: ModelConfig, context:
   const alike = size <= MOST_COUNTED ? 1 : size / layout.pp;
   const counted: RankMemory[] = [];
   for (let rank = 0; rank < size; rank += alike) counted.push(await memoryOf(rank, config, model, context));
-  return { parameters: countWeights(model), ranks: Array.from({ length: size }, (_, rank) => counted[Math.floor(rank / alike)]!) };
+  return {
+    parameters: countWeights(model),
+    ranks: Array.from({ length: size }, (_, rank) => counted[Math.floor(rank / alike)]!),
+  };
 }
 
 async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, context: number): Promise<RankMemory> {
   const { layout, schedule, chunks, microbatches, batch, sequence } = config;
   const device = createCountingDevice();
   const ledger = createLedger();
-  const links = new Map(Array.from({ length: worldSize(layout) }, (_, peer) => peer).filter((peer) => peer !== rank).map((peer) => [peer, SILENT_LINK]));
+  const links = new Map(
+    Array.from({ length: worldSize(layout) }, (_, peer) => peer)
+      .filter((peer) => peer !== rank)
+      .map((peer) => [peer, SILENT_LINK]),
+  );
   const shapes = new Map(weightSpecs(model).map(({ name, shape }) => [name, shape]));
   const none = new Float32Array(0);
   const trainer = await Trainer.create({
-    device, mesh: createMesh({ layout, rank, links, ledger }), ledger, world: NO_WORLD, model, schedule: scheduleByName(schedule), chunks, microbatches, batch, context, sequence,
+    device,
+    mesh: createMesh({ layout, rank, links, ledger }),
+    ledger,
+    world: NO_WORLD,
+    model,
+    schedule: scheduleByName(schedule),
+    chunks,
+    microbatches,
+    batch,
+    context,
+    sequence,
     weights: (name) => ({ shape: shapes.get(name)!, data: none }),
-    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip }, lr: () => 0, batchAt: () => new Int32Array(0),
+    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
+    lr: () => 0,
+    batchAt: () => new Int32Array(0),
   });
-  const memory = Object.fromEntries(Object.entries(device.memory).map(([tag, { now }]) => [tag, now])) as Record<MemoryTag, number>;
+  const memory = Object.fromEntries(Object.entries(device.memory).map(([tag, { now }]) => [tag, now])) as Record<
+    MemoryTag,
+    number
+  >;
   trainer.dispose();
   return memory;
 }

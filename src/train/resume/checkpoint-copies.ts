@@ -1,6 +1,7 @@
-// Checkpoints that rank 0 has gathered go to the last rank too, which is another tab, while the training goes on: chunk by chunk, one at a time, so that a
-// step's own messages have their turn between two of them. One copy is on its way at most: the next checkpoint waits for the one before.
-// Both ends know when a checkpoint is made, so nobody waits for a copy that does not come. Cost: the bytes of the checkpoint once, over one link.
+// Checkpoints that rank 0 has gathered go to the last rank too, which is another tab, while the training goes on: chunk
+// by chunk, one at a time, so that a step's own messages have their turn between two of them. One copy is on its way at
+// most: the next checkpoint waits for the one before. Both ends know when a checkpoint is made, so nobody waits for a
+// copy that does not come. Cost: the bytes of the checkpoint once, over one link.
 
 import { AXES } from '../../base/axis.ts';
 import type { Group } from '../../collectives/group.ts';
@@ -27,7 +28,10 @@ export class CheckpointCopies {
     this.#onCopy = onCopy;
   }
 
-  /** All ranks call it at the same step; rank 0 with the checkpoint. Resolves when the copy before is through. Rejects with PeerError. */
+  /**
+   * All ranks call it at the same step; rank 0 with the checkpoint. Resolves when the copy before is through. Rejects
+   * with PeerError.
+   */
   async begin(step: number, bytes?: Bytes): Promise<void> {
     await this.#under;
     const { rank, size } = this.#group;
@@ -38,7 +42,9 @@ export class CheckpointCopies {
   }
 
   /** Resolves when nothing is under way. */
-  settle(): Promise<void> { return this.#under; }
+  settle(): Promise<void> {
+    return this.#under;
+  }
 
   async #give(bytes: Bytes): Promise<void> {
     const last = this.#group.size - 1;
@@ -55,7 +61,11 @@ export class CheckpointCopies {
     const told = new Uint32Array(1);
     await recv(this.#group, 0, told);
     const length = told[0]!;
-    if (length === 0 || length > this.#mostBytes) throw this.#group.accuse(0, `it has a checkpoint of ${length} bytes for us; one of this run has at most ${this.#mostBytes}`);
+    if (length === 0 || length > this.#mostBytes)
+      throw this.#group.accuse(
+        0,
+        `it has a checkpoint of ${length} bytes for us; one of this run has at most ${this.#mostBytes}`,
+      );
     const words = new Uint32Array(Math.ceil(length / 4));
     const posted: Promise<void>[] = [];
     for (let at = 0; at < words.length; at += CHUNK_WORDS) {

@@ -1,4 +1,5 @@
-// What a checkpoint says about its run, read from the metadata alone: the tensors are checked when they are loaded (checkpoint.ts).
+// What a checkpoint says about its run, read from the metadata alone: the tensors are checked when they are loaded
+// (checkpoint.ts).
 
 import { ConfigError, FormatError } from '../../base/errors.ts';
 import { parseJson } from '../../base/json.ts';
@@ -27,19 +28,31 @@ export function openCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout 
   const { metadata } = readSafetensors(bytes, { label: 'checkpoint' });
   const mark = metadata.get('tabmesh');
   if (mark !== CHECKPOINT_FORMAT) {
-    throw new FormatError('checkpoint', `expected ${CHECKPOINT_FORMAT}, got ${mark ?? 'a file without that mark'}; plain weights have no optimizer state and cannot be resumed, ` +
-      'but a model folder can be trained on');
+    throw new FormatError(
+      'checkpoint',
+      `expected ${CHECKPOINT_FORMAT}, got ${mark ?? 'a file without that mark'}; plain weights have no optimizer state and cannot be resumed, ` +
+        'but a model folder can be trained on',
+    );
   }
   const step = metadata.get('step') ?? '';
   if (!/^\d+$/.test(step)) throw new FormatError('checkpoint', `expected a step, got ${metadata.get('step')}`);
   const [run, modelConfig] = [metadata.get('run'), metadata.get('config')];
   const fields = run === undefined ? undefined : parseJson(run, { format: 'checkpoint', maxDepth: 6 });
-  if (!(fields instanceof Map) || modelConfig === undefined) throw new FormatError('checkpoint', 'expected the settings of its run and its model in the metadata');
+  if (!(fields instanceof Map) || modelConfig === undefined)
+    throw new FormatError('checkpoint', 'expected the settings of its run and its model in the metadata');
   try {
-    return { step: Number(step), config: parseRunConfig(fields), model: parseModelConfig(modelConfig), modelConfig, tokenizer: metadata.get('tokenizer'), data: metadata.get('data') };
+    return {
+      step: Number(step),
+      config: parseRunConfig(fields),
+      model: parseModelConfig(modelConfig),
+      modelConfig,
+      tokenizer: metadata.get('tokenizer'),
+      data: metadata.get('data'),
+    };
   } catch (error) {
     // A setting that only another version of the program knows.
-    if (error instanceof ConfigError) throw new FormatError('checkpoint', `its metadata cannot be used: ${error.message}`);
+    if (error instanceof ConfigError)
+      throw new FormatError('checkpoint', `its metadata cannot be used: ${error.message}`);
     throw error;
   }
 }

@@ -1,4 +1,5 @@
-// Who made the first value that was no number, from the reports of all ranks; and, on that rank, what it was. Runs only when a step has failed.
+// Who made the first value that was no number, from the reports of all ranks; and, on that rank, what it was. Runs only
+// when a step has failed.
 
 import { firstNonFinite } from '../../base/finite.ts';
 import { broadcast } from '../../collectives/broadcast.ts';
@@ -25,32 +26,50 @@ export interface Blame {
 
 /** Who is at fault, the same on every rank; undefined if everything that counts is finite. */
 export function blame(reports: readonly StepReport[]): Blame | undefined {
-  const bad = ({ lossSum, most, beyond }: StepReport): boolean => !Number.isFinite(lossSum) || most >= INFINITE || beyond;
+  const bad = ({ lossSum, most, beyond }: StepReport): boolean =>
+    !Number.isFinite(lossSum) || most >= INFINITE || beyond;
   if (!reports.some(bad)) return undefined;
-  const found = reports.flatMap((report, rank): { readonly order: number; readonly rank: number; readonly from?: number }[] => {
-    if (report.beyond) return [{ order: BEFORE, rank }];
-    if (report.first) return [{ ...report.first, rank }];
-    return bad(report) ? [{ order: AFTER, rank }] : [];
-  });
+  const found = reports.flatMap(
+    (report, rank): { readonly order: number; readonly rank: number; readonly from?: number }[] => {
+      if (report.beyond) return [{ order: BEFORE, rank }];
+      if (report.first) return [{ ...report.first, rank }];
+      return bad(report) ? [{ order: AFTER, rank }] : [];
+    },
+  );
   // What causes comes before what it causes; who sent comes before who received it in the same stretch.
-  found.sort((a, b) => a.order - b.order || Number(a.from !== undefined) - Number(b.from !== undefined) || a.rank - b.rank);
+  found.sort(
+    (a, b) => a.order - b.order || Number(a.from !== undefined) - Number(b.from !== undefined) || a.rank - b.rank,
+  );
   const { rank, from } = found[0]!;
   return { culprit: from ?? rank, onTheWay: from !== undefined };
 }
 
 /** What it was, told by the culprit about itself. */
-export async function confess(device: Device, stages: readonly Stage[], watch: ValueWatch, onTheWay: boolean): Promise<string> {
+export async function confess(
+  device: Device,
+  stages: readonly Stage[],
+  watch: ValueWatch,
+  onTheWay: boolean,
+): Promise<string> {
   const weight = await firstBadTensor(device, stages, 'weight');
   if (weight) return weight;
   if (onTheWay) return 'what others received from it was not finite, though it was when it was sent';
   const made = watch.first && watch.first.from === undefined ? watch.what : undefined;
   // Of summed gradients the tensor says more than the message it went in.
-  const gradient = watch.first && watch.first.order < AFTER ? undefined : await firstBadTensor(device, stages, 'gradient');
+  const gradient =
+    watch.first && watch.first.order < AFTER ? undefined : await firstBadTensor(device, stages, 'gradient');
   return gradient ?? made ?? 'a moment left the range in which updates are safe';
 }
 
-/** The first weight or gradient of this rank that is no number (or a weight too large to be updated), by its name in the model. */
-async function firstBadTensor(device: Device, stages: readonly Stage[], what: 'weight' | 'gradient'): Promise<string | undefined> {
+/**
+ * The first weight or gradient of this rank that is no number (or a weight too large to be updated), by its name in the
+ * model.
+ */
+async function firstBadTensor(
+  device: Device,
+  stages: readonly Stage[],
+  what: 'weight' | 'gradient',
+): Promise<string | undefined> {
   for (const { params } of stages) {
     const buffer = what === 'weight' ? params.values : params.grads;
     const [bytes] = await device.submit([], [{ buffer, offset: 0, bytes: params.layout.size * 4 }]);
@@ -59,7 +78,8 @@ async function firstBadTensor(device: Device, stages: readonly Stage[], what: 'w
       const values = all.subarray(start, start + elements(spec.shape));
       const large = what === 'weight' ? values.findIndex((value) => Math.abs(value) > MOST_WEIGHT) : -1;
       const at = Math.max(firstNonFinite(values), large);
-      if (at >= 0) return `the ${what} of ${[...new Set(spec.parts.map(({ weight }) => weight))].join(', ')} is ${values[at]}`;
+      if (at >= 0)
+        return `the ${what} of ${[...new Set(spec.parts.map(({ weight }) => weight))].join(', ')} is ${values[at]}`;
     }
   }
   return undefined;

@@ -1,6 +1,7 @@
-// What a rank tells all others at the end of a step, before anything is updated: its part of loss, tokens and squared norm, its wishes, and what was not finite.
-// Every rank sees all reports and so comes to the same decision. One all-gather of a few words; nothing is added on the way, so a NaN of one rank cannot
-// swallow the wish of another, and counts are whole up to 2^53.
+// What a rank tells all others at the end of a step, before anything is updated: its part of loss, tokens and squared
+// norm, its wishes, and what was not finite. Every rank sees all reports and so comes to the same decision. One
+// all-gather of a few words; nothing is added on the way, so a NaN of one rank cannot swallow the wish of another, and
+// counts are whole up to 2^53.
 
 import { allGather } from '../../collectives/all-gather.ts';
 import type { Group } from '../../collectives/group.ts';
@@ -24,7 +25,10 @@ export interface StepReport {
   readonly save: boolean;
   readonly sample: boolean;
   readonly pause?: boolean;
-  /** This rank's device has nothing left to check, measure or compile. When that is true of all, all swap to what is better. */
+  /**
+   * This rank's device has nothing left to check, measure or compile. When that is true of all, all swap to what is
+   * better.
+   */
   readonly settled: boolean;
 }
 
@@ -37,8 +41,14 @@ function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   const view = new DataView(words.buffer);
   const { first, squares } = report;
   let at = 0;
-  const u32 = (value: number): void => { view.setUint32(at, value, true); at += 4; };
-  const f64 = (value: number): void => { view.setFloat64(at, value, true); at += 8; };
+  const u32 = (value: number): void => {
+    view.setUint32(at, value, true);
+    at += 4;
+  };
+  const f64 = (value: number): void => {
+    view.setFloat64(at, value, true);
+    at += 8;
+  };
   [report.lossSum, report.tokens, report.moment, ...squares.whole].forEach(f64);
   [squares.top, ...squares.fraction, report.most].forEach(u32);
   u32(FLAGS.reduce((bits, flag, i) => bits | (Number(report[flag] ?? false) << i), 0));
@@ -56,13 +66,31 @@ function decode(words: Uint32Array): StepReport {
   const whole = list(f64);
   const [top, fraction, most, flags] = [u32(), list(u32), u32(), u32()];
   const [found, order, from] = [u32(), u32(), u32()];
-  const has = Object.fromEntries(FLAGS.map((flag, i) => [flag, (flags >> i & 1) === 1])) as Record<(typeof FLAGS)[number], boolean>;
-  return { lossSum, tokens, moment, squares: { top, whole, fraction }, most, ...has, first: found ? { order, ...(from ? { from: from - 1 } : {}) } : undefined };
+  const has = Object.fromEntries(FLAGS.map((flag, i) => [flag, ((flags >> i) & 1) === 1])) as Record<
+    (typeof FLAGS)[number],
+    boolean
+  >;
+  return {
+    lossSum,
+    tokens,
+    moment,
+    squares: { top, whole, fraction },
+    most,
+    ...has,
+    first: found ? { order, ...(from ? { from: from - 1 } : {}) } : undefined,
+  };
 }
 
 /** The reports of all ranks, in their order. */
 export async function shareReports(world: Group, own: StepReport): Promise<readonly StepReport[]> {
   const all = new Uint32Array(REPORT_WORDS * world.size);
-  await allGather(world, encode(own), Array.from({ length: world.size + 1 }, (_, rank) => rank * REPORT_WORDS), all);
-  return Array.from({ length: world.size }, (_, rank) => decode(all.subarray(rank * REPORT_WORDS, (rank + 1) * REPORT_WORDS)));
+  await allGather(
+    world,
+    encode(own),
+    Array.from({ length: world.size + 1 }, (_, rank) => rank * REPORT_WORDS),
+    all,
+  );
+  return Array.from({ length: world.size }, (_, rank) =>
+    decode(all.subarray(rank * REPORT_WORDS, (rank + 1) * REPORT_WORDS)),
+  );
 }

@@ -24,6 +24,9 @@ export async function shareScores(world: Group, own: Score): Promise<readonly Sc
   const starts = Array.from({ length: world.size + 1 }, (_, rank) => rank * SCORE_WORDS);
   const words = new Uint32Array(Float64Array.from(FIELDS, (field) => own[field]).buffer);
   await allGather(world, words, starts, new Uint32Array(all.buffer));
-  return Array.from({ length: world.size }, (_, rank) =>
-    Object.fromEntries(FIELDS.map((field, i) => [field, all[rank * FIELDS.length + i]!])) as unknown as Score);
+  return Array.from(
+    { length: world.size },
+    (_, rank) =>
+      Object.fromEntries(FIELDS.map((field, i) => [field, all[rank * FIELDS.length + i]!])) as unknown as Score,
+  );
 }

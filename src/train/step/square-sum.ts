@@ -1,5 +1,6 @@
-// A sum of squares in the bins of shaders/square-bins.ts: exact until it is read as one number, so the same bits come out however the elements were cut over
-// parts, launches and ranks. Of the sum, what is 2^48 times smaller than the largest square may be missing.
+// A sum of squares in the bins of shaders/square-bins.ts: exact until it is read as one number, so the same bits come
+// out however the elements were cut over parts, launches and ranks. Of the sum, what is 2^48 times smaller than the
+// largest square may be missing.
 
 import { BIN_WORDS, BINS_KEPT } from '../../../shaders/square-bins.ts';
 import type { ModelConfig } from '../../model/config.ts';
@@ -18,11 +19,19 @@ export interface SquareSum {
 export const NO_SQUARES: SquareSum = { top: 0, whole: [0, 0, 0, 0], fraction: [0, 0, 0, 0] };
 
 /** Of all parts of one or more launches, and the bits of the largest |x| and |w|. */
-export function readBins(words: Uint32Array): { readonly squares: SquareSum; readonly most: number; readonly weights: number } {
+export function readBins(words: Uint32Array): {
+  readonly squares: SquareSum;
+  readonly most: number;
+  readonly weights: number;
+} {
   const parts: SquareSum[] = [];
   let [most, weights] = [0, 0];
   for (let at = 0; at < words.length; at += BIN_WORDS) {
-    parts.push({ top: words[at]!, whole: [...words.subarray(at + 1, at + 1 + BINS_KEPT)], fraction: [...words.subarray(at + 1 + BINS_KEPT, at + 1 + 2 * BINS_KEPT)] });
+    parts.push({
+      top: words[at]!,
+      whole: [...words.subarray(at + 1, at + 1 + BINS_KEPT)],
+      fraction: [...words.subarray(at + 1 + BINS_KEPT, at + 1 + 2 * BINS_KEPT)],
+    });
     most = Math.max(most, words[at + BIN_WORDS - 2]!);
     weights = Math.max(weights, words[at + BIN_WORDS - 1]!);
   }
@@ -55,12 +64,17 @@ export function valueOf({ top, whole, fraction }: SquareSum): number {
 }
 
 /**
- * Neighbours that may make one square sum: 4 where no layout of this model cuts a row or a vector within four elements, else 1. tp divides heads, key and
- * value heads and the MLP; every other axis cuts at whole rows or at multiples of 64 elements.
+ * Neighbours that may make one square sum: 4 where no layout of this model cuts a row or a vector within four elements,
+ * else 1. tp divides heads, key and value heads and the MLP; every other axis cuts at whole rows or at multiples of 64
+ * elements.
  */
 export function squareGroup({ hidden, heads, kvHeads, headDim, mlp }: ModelConfig): 1 | 4 {
   const most = gcd(gcd(heads, kvHeads), mlp);
-  return [hidden, (heads / most) * headDim, (kvHeads / most) * headDim, mlp / most].every((extent) => extent % 4 === 0) ? 4 : 1;
+  return [hidden, (heads / most) * headDim, (kvHeads / most) * headDim, mlp / most].every((extent) => extent % 4 === 0)
+    ? 4
+    : 1;
 }
 
-function gcd(a: number, b: number): number { return b === 0 ? a : gcd(b, a % b); }
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}

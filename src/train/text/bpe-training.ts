@@ -1,7 +1,8 @@
-// Learns the merges of a byte-pair encoding. The text's distinct pieces lie one behind the other as linked lists of tokens; each pair knows where it
-// stands, and a heap knows the most frequent pair. A merge touches only the places of its pair, so all merges together cost O(n log n) for n bytes of
-// distinct pieces, also where one piece has millions of characters. Memory: about 20 bytes a byte of distinct pieces.
-// Takes the most frequent pair, ties by the smaller ids, so equal text gives equal merges everywhere.
+// Learns the merges of a byte-pair encoding. The text's distinct pieces lie one behind the other as linked lists of
+// tokens; each pair knows where it stands, and a heap knows the most frequent pair. A merge touches only the places of
+// its pair, so all merges together cost O(n log n) for n bytes of distinct pieces, also where one piece has millions of
+// characters. Memory: about 20 bytes a byte of distinct pieces. Takes the most frequent pair, ties by the smaller ids,
+// so equal text gives equal merges everywhere.
 
 import { PAIR } from './merge-pieces.ts';
 import { MAX_TOKEN_BYTES, piecesOf } from './pieces.ts';
@@ -10,7 +11,11 @@ import { MAX_TOKEN_BYTES, piecesOf } from './pieces.ts';
 const LONG_TEXT = 1_000_000;
 
 /** Up to `count` merges of `text`; fewer when no pair stands twice. Token 256 + m comes from merge m. */
-export function trainMerges(text: string, count: number, onProgress?: (text: string) => void): (readonly [number, number])[] {
+export function trainMerges(
+  text: string,
+  count: number,
+  onProgress?: (text: string) => void,
+): (readonly [number, number])[] {
   const tell = text.length < LONG_TEXT ? undefined : onProgress;
   tell?.('BPE: cutting the text into pieces');
   const words = new Words(text);
@@ -21,7 +26,8 @@ export function trainMerges(text: string, count: number, onProgress?: (text: str
   while (merges.length < count) {
     const pair = heap.pop();
     if (pair === undefined) break;
-    const left = Math.floor(pair / PAIR), right = pair % PAIR;
+    const left = Math.floor(pair / PAIR),
+      right = pair % PAIR;
     // A pair that would be too long stays unmerged: lengths never change.
     if (lengths[left]! + lengths[right]! > MAX_TOKEN_BYTES) continue;
     for (const grown of words.merge(pair, 256 + merges.length)) heap.push(grown);
@@ -36,7 +42,10 @@ export function trainMerges(text: string, count: number, onProgress?: (text: str
 class Words {
   /** How often a pair (left * PAIR + right) stands in the text. */
   readonly counts = new Map<number, number>();
-  /** Places of the left token of a pair, ascending; some may have been merged since. Of pairs of bytes, and of pairs with a token that was made. */
+  /**
+   * Places of the left token of a pair, ascending; some may have been merged since. Of pairs of bytes, and of pairs
+   * with a token that was made.
+   */
   readonly #places = new Map<number, ArrayLike<number>>();
   readonly #made = new Map<number, number[]>();
   readonly #tokens: Uint32Array;
@@ -83,7 +92,8 @@ class Words {
     for (let pair = 1; pair < ends.length; pair++) ends[pair]! += ends[pair - 1]!;
     const sorted = new Uint32Array(ends.at(-1)!);
     const begins = ends.slice();
-    for (let at = tokens.length - 1; at >= 0; at--) if (next[at]! >= 0) sorted[--begins[tokens[at]! * 256 + tokens[at + 1]!]!] = at;
+    for (let at = tokens.length - 1; at >= 0; at--)
+      if (next[at]! >= 0) sorted[--begins[tokens[at]! * 256 + tokens[at + 1]!]!] = at;
     for (let pair = 0; pair < ends.length; pair++) {
       if (ends[pair] === begins[pair]) continue;
       const id = (pair >> 8) * PAIR + (pair & 255);
@@ -95,7 +105,8 @@ class Words {
   /** Replaces every `pair`, from the left, by `merged`; the pairs that this made. */
   merge(pair: number, merged: number): Iterable<number> {
     const [tokens, next, previous] = [this.#tokens, this.#next, this.#previous];
-    const left = Math.floor(pair / PAIR), right = pair % PAIR;
+    const left = Math.floor(pair / PAIR),
+      right = pair % PAIR;
     const made = new Set<number>();
     const places = this.#places.get(pair) ?? this.#made.get(pair) ?? [];
     this.#places.delete(pair);
@@ -104,7 +115,9 @@ class Words {
       const place = places[i]!;
       const gone = next[place]!;
       if (gone < 0 || tokens[place] !== left || tokens[gone] !== right) continue;
-      const before = previous[place]!, after = next[gone]!, weight = this.#weights[place]!;
+      const before = previous[place]!,
+        after = next[gone]!,
+        weight = this.#weights[place]!;
       if (before >= 0) this.#remove(tokens[before]! * PAIR + left, weight);
       if (after >= 0) this.#remove(right * PAIR + tokens[after]!, weight);
       tokens[place] = merged;
@@ -122,26 +135,33 @@ class Words {
   #add(place: number, pair: number): number {
     this.counts.set(pair, (this.counts.get(pair) ?? 0) + this.#weights[place]!);
     const places = this.#made.get(pair);
-    if (places) places.push(place); else this.#made.set(pair, [place]);
+    if (places) places.push(place);
+    else this.#made.set(pair, [place]);
     return pair;
   }
 
   #remove(pair: number, weight: number): void {
     const left = (this.counts.get(pair) ?? 0) - weight;
-    if (left > 0) this.counts.set(pair, left); else this.counts.delete(pair);
+    if (left > 0) this.counts.set(pair, left);
+    else this.counts.delete(pair);
   }
 }
 
 const GONE = 0xffffffff;
 
-/** The pair that stands most often; of equal ones the smaller. Counts that have sunk since a pair was put in are found out when it comes up. */
+/**
+ * The pair that stands most often; of equal ones the smaller. Counts that have sunk since a pair was put in are found
+ * out when it comes up.
+ */
 class PairHeap {
   readonly #counts: ReadonlyMap<number, number>;
   /** Pairs, and their counts when they were put in, as a binary heap. */
   readonly #pairs: number[] = [];
   readonly #values: number[] = [];
 
-  constructor(counts: ReadonlyMap<number, number>) { this.#counts = counts; }
+  constructor(counts: ReadonlyMap<number, number>) {
+    this.#counts = counts;
+  }
 
   push(pair: number): void {
     const value = this.#counts.get(pair) ?? 0;
@@ -177,7 +197,8 @@ class PairHeap {
 
   #takeTop(): readonly [number, number] {
     const top = [this.#pairs[0]!, this.#values[0]!] as const;
-    const pair = this.#pairs.pop()!, value = this.#values.pop()!;
+    const pair = this.#pairs.pop()!,
+      value = this.#values.pop()!;
     const size = this.#pairs.length;
     if (size === 0) return top;
     let at = 0;

@@ -1,7 +1,8 @@
-// A tokenizer.json of Hugging Face, read with `@huggingface/tokenizers` (no dependencies, no eval, the same in Node and in workers). The files are kept
-// as they are, so that a saved model has them byte for byte. Training text gets no special tokens: it is cut into windows anyhow.
-// Truncation and padding that a file asks for belong to batches of sentences and are left out. Pieces without end (a text without a space) are merged
-// by merge-pieces.ts: the library makes an object per character.
+// A tokenizer.json of Hugging Face, read with `@huggingface/tokenizers` (no dependencies, no eval, the same in Node and
+// in workers). The files are kept as they are, so that a saved model has them byte for byte. Training text gets no
+// special tokens: it is cut into windows anyhow. Truncation and padding that a file asks for belong to batches of
+// sentences and are left out. Pieces without end (a text without a space) are merged by merge-pieces.ts: the library
+// makes an object per character.
 
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '../../base/errors.ts';
@@ -26,26 +27,47 @@ interface LibraryBpe {
   readonly end_of_word_suffix?: string;
 }
 
-/** From the texts of tokenizer.json and, if there is one, tokenizer_config.json. FormatError says what is wrong or not supported. */
+/**
+ * From the texts of tokenizer.json and, if there is one, tokenizer_config.json. FormatError says what is wrong or not
+ * supported.
+ */
 export function huggingFaceTokenizer(tokenizer: string, config?: string): Tokenizer {
   const length = tokenizer.length + (config?.length ?? 0);
-  if (length > MAX_CHARACTERS) throw new FormatError(TOKENIZER_JSON, `has ${length} characters, but at most ${MAX_CHARACTERS} are accepted, so that checkpoints can carry it`);
+  if (length > MAX_CHARACTERS)
+    throw new FormatError(
+      TOKENIZER_JSON,
+      `has ${length} characters, but at most ${MAX_CHARACTERS} are accepted, so that checkpoints can carry it`,
+    );
   // A character takes 7 bytes at most there: an escaped quote of an escaped string 4, a control character 7.
-  const carried = 7 * length <= MAX_CARRIED ? 0 : new TextEncoder().encode(JSON.stringify(JSON.stringify([tokenizer, config]))).length;
-  if (carried > MAX_CARRIED) throw new FormatError(TOKENIZER_JSON, `would take ${carried} bytes in a checkpoint, but at most ${MAX_CARRIED} fit; write it without indentation`);
+  const carried =
+    7 * length <= MAX_CARRIED
+      ? 0
+      : new TextEncoder().encode(JSON.stringify(JSON.stringify([tokenizer, config]))).length;
+  if (carried > MAX_CARRIED)
+    throw new FormatError(
+      TOKENIZER_JSON,
+      `would take ${carried} bytes in a checkpoint, but at most ${MAX_CARRIED} fit; write it without indentation`,
+    );
   const json = adaptTokenizer(parseObject(tokenizer, TOKENIZER_JSON));
   const settings = config === undefined ? {} : parseObject(config, 'tokenizer_config.json');
   const known = idsOf(json);
   if (known.size === 0) throw new FormatError(TOKENIZER_JSON, 'the vocabulary is empty');
   const vocab = [...known].reduce((most, id) => Math.max(most, id), 0) + 1;
   const library = build(json, settings);
-  const plain = (text: string): readonly number[] => library.encode(text, { add_special_tokens: false }).ids as readonly number[];
+  const plain = (text: string): readonly number[] =>
+    library.encode(text, { add_special_tokens: false }).ids as readonly number[];
   return {
-    kind: 'huggingface', vocab, prefix: prefixOf(library, settings),
+    kind: 'huggingface',
+    vocab,
+    prefix: prefixOf(library, settings),
     encode(text) {
       const ids = guarded(() => plain(text), 'the text cannot be cut into tokens');
       const unknown = ids.findIndex((id) => !Number.isInteger(id));
-      if (unknown >= 0) throw new FormatError(TOKENIZER_JSON, `has no token for ${quote(library.tokenize(text)[unknown] ?? '')} and no token for what is unknown`);
+      if (unknown >= 0)
+        throw new FormatError(
+          TOKENIZER_JSON,
+          `has no token for ${quote(library.tokenize(text)[unknown] ?? '')} and no token for what is unknown`,
+        );
       return tokenArray(vocab, ids);
     },
     decode(ids) {
@@ -56,7 +78,12 @@ export function huggingFaceTokenizer(tokenizer: string, config?: string): Tokeni
       // Exactly what the tokens stand for: no special token is skipped and no space before a full stop taken away.
       return library.decode(standing, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
     },
-    toJSON: () => ({ format: TOKENIZER_FORMAT, kind: 'huggingface', tokenizer, ...(config === undefined ? {} : { config }) }),
+    toJSON: () => ({
+      format: TOKENIZER_FORMAT,
+      kind: 'huggingface',
+      tokenizer,
+      ...(config === undefined ? {} : { config }),
+    }),
   };
 }
 
@@ -83,18 +110,26 @@ function guarded<T>(work: () => T, what: string): T {
 function build(json: Json, settings: Json): LibraryTokenizer {
   const { type, unk_token: unknown } = json['model'] as { type: string; unk_token?: string };
   // The library takes the unknown token of a WordLevel model from the other file.
-  const library = guarded(() => new LibraryTokenizer(json, type === 'WordLevel' ? { ...settings, unk_token: unknown } : settings), 'this tokenizer cannot be read');
+  const library = guarded(
+    () => new LibraryTokenizer(json, type === 'WordLevel' ? { ...settings, unk_token: unknown } : settings),
+    'this tokenizer cannot be read',
+  );
   if (type === 'BPE') shortenLongPieces(library.model as unknown as LibraryBpe);
   return library;
 }
 
 function shortenLongPieces(model: LibraryBpe): void {
   const ofLibrary = model.bpe.bind(model);
-  let table: { readonly ids: Map<string, number>; readonly ranks: Map<number, number>; readonly merged: readonly number[] } | undefined;
+  let table:
+    | { readonly ids: Map<string, number>; readonly ranks: Map<number, number>; readonly merged: readonly number[] }
+    | undefined;
   const names: string[] = [];
   const idOf = (ids: Map<string, number>, name: string): number => {
     let id = ids.get(name);
-    if (id === undefined) { ids.set(name, (id = names.length)); names.push(name); }
+    if (id === undefined) {
+      ids.set(name, (id = names.length));
+      names.push(name);
+    }
     return id;
   };
   const makeTable = () => {
@@ -111,7 +146,14 @@ function shortenLongPieces(model: LibraryBpe): void {
     const { ids, ranks, merged } = (table ??= makeTable());
     const symbols = Array.from(token);
     if (model.end_of_word_suffix) symbols[symbols.length - 1] += model.end_of_word_suffix;
-    return Array.from(mergePiece(symbols.map((symbol) => idOf(ids, symbol)), ranks, (rank) => merged[rank]!), (id) => names[id]!);
+    return Array.from(
+      mergePiece(
+        symbols.map((symbol) => idOf(ids, symbol)),
+        ranks,
+        (rank) => merged[rank]!,
+      ),
+      (id) => names[id]!,
+    );
   };
 }
 
@@ -123,7 +165,10 @@ function prefixOf(library: LibraryTokenizer, settings: Json): readonly number[] 
     const id = library.token_to_id(typeof bos === 'string' ? bos : isJson(bos) ? String(bos['content']) : '');
     return id === undefined ? [] : [id];
   }
-  const [all, own] = guarded(() => [true, false].map((special) => library.encode('a', { add_special_tokens: special }).ids as readonly number[]), 'the post-processor cannot be read');
+  const [all, own] = guarded(
+    () => [true, false].map((special) => library.encode('a', { add_special_tokens: special }).ids as readonly number[]),
+    'the post-processor cannot be read',
+  );
   const begin = own!.length === 0 ? 0 : all!.findIndex((_, i) => own!.every((id, k) => all![i + k] === id));
   return all!.slice(0, Math.max(0, begin));
 }

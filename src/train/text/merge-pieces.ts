@@ -1,5 +1,6 @@
-// Applies the merges of a byte-pair encoding to one piece: the merge of lowest rank first, of equal ones the leftmost, until none applies. With a heap
-// of places, so that a piece of millions of characters takes seconds: O(n log n) time, about 30 bytes a symbol.
+// Applies the merges of a byte-pair encoding to one piece: the merge of lowest rank first, of equal ones the leftmost,
+// until none applies. With a heap of places, so that a piece of millions of characters takes seconds: O(n log n) time,
+// about 30 bytes a symbol.
 
 /** Ids stay below 2^21, so a pair is one exact number. */
 export const PAIR = 2 ** 21;
@@ -12,13 +13,20 @@ const SHORT = 32;
  * `ids` after all merges. `ranks` has the rank of a pair (left * PAIR + right), `mergedOf` the id that a merge makes.
  * A merge may need the result of a merge of higher rank; then it comes after it, as in Hugging Face's tokenizers.
  */
-export function mergePiece(ids: ArrayLike<number>, ranks: ReadonlyMap<number, number>, mergedOf: (rank: number) => number): ArrayLike<number> {
+export function mergePiece(
+  ids: ArrayLike<number>,
+  ranks: ReadonlyMap<number, number>,
+  mergedOf: (rank: number) => number,
+): ArrayLike<number> {
   const n = ids.length;
   if (n <= SHORT) return mergeShort(ids, ranks, mergedOf);
   const symbols = new Uint32Array(ids);
   const next = new Int32Array(n);
   const previous = new Int32Array(n);
-  for (let i = 0; i < n; i++) { next[i] = i + 1; previous[i] = i - 1; }
+  for (let i = 0; i < n; i++) {
+    next[i] = i + 1;
+    previous[i] = i - 1;
+  }
   next[n - 1] = -1;
   const alive = new Uint8Array(n).fill(1);
   const heap = new PlaceHeap(n);
@@ -53,14 +61,21 @@ export function mergePiece(ids: ArrayLike<number>, ranks: ReadonlyMap<number, nu
 }
 
 /** The same for the pieces that most are: arrays of their own would cost more than looking through all pairs. */
-function mergeShort(ids: ArrayLike<number>, ranks: ReadonlyMap<number, number>, mergedOf: (rank: number) => number): readonly number[] {
+function mergeShort(
+  ids: ArrayLike<number>,
+  ranks: ReadonlyMap<number, number>,
+  mergedOf: (rank: number) => number,
+): readonly number[] {
   const symbols = Array.from(ids);
   for (;;) {
     let best = Infinity;
     let place = -1;
     for (let i = 0; i + 1 < symbols.length; i++) {
       const rank = ranks.get(symbols[i]! * PAIR + symbols[i + 1]!);
-      if (rank !== undefined && rank < best) { best = rank; place = i; }
+      if (rank !== undefined && rank < best) {
+        best = rank;
+        place = i;
+      }
     }
     if (place < 0) return symbols;
     symbols.splice(place, 2, mergedOf(best));
@@ -72,7 +87,9 @@ class PlaceHeap {
   #items: Float64Array;
   #size = 0;
 
-  constructor(capacity: number) { this.#items = new Float64Array(Math.max(16, capacity)); }
+  constructor(capacity: number) {
+    this.#items = new Float64Array(Math.max(16, capacity));
+  }
 
   push(item: number): void {
     if (this.#size === this.#items.length) {

@@ -1,6 +1,7 @@
 // How byte-pair encoding cuts a text before it merges, for training and for use: as GPT-2 cuts, that is by the pattern
 //   '(?:[stmd]|ll|re|ve)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-// Done by hand, because a regular expression keeps a place to come back to for every character of a piece: one of millions overflows its stack.
+// Done by hand, because a regular expression keeps a place to come back to for every character of a piece: one of
+// millions overflows its stack.
 
 /** Longest token. Without a bound a chain of doublings, trained or in a hostile file, would reach 2^30 bytes. */
 export const MAX_TOKEN_BYTES = 1024;
@@ -9,7 +10,10 @@ const [UNKNOWN, SPACE, LETTER, NUMBER, OTHER] = [0, 1, 2, 3, 4];
 /** The kind of each UTF-16 unit that is a character by itself, found out when it is met. */
 const kinds = new Uint8Array(65_536);
 
-/** The pieces of `text`, which joined are the text: contractions, words, numbers, other marks, each with the space before it; runs of space. */
+/**
+ * The pieces of `text`, which joined are the text: contractions, words, numbers, other marks, each with the space
+ * before it; runs of space.
+ */
 export function* piecesOf(text: string): Generator<string> {
   for (let at = 0; at < text.length;) {
     const end = pieceEnd(text, at);
@@ -52,7 +56,9 @@ function isPair(text: string, at: number): boolean {
   return low >= 0xdc00 && low < 0xe000;
 }
 
-function lengthAt(text: string, at: number): number { return isPair(text, at) ? 2 : 1; }
+function lengthAt(text: string, at: number): number {
+  return isPair(text, at) ? 2 : 1;
+}
 
 function kindAt(text: string, at: number): number {
   if (isPair(text, at)) return kindOf(String.fromCodePoint(text.codePointAt(at)!));
@@ -61,5 +67,11 @@ function kindAt(text: string, at: number): number {
 }
 
 function kindOf(character: string): number {
-  return /\s/u.test(character) ? SPACE! : /\p{L}/u.test(character) ? LETTER! : /\p{N}/u.test(character) ? NUMBER! : OTHER!;
+  return /\s/u.test(character)
+    ? SPACE!
+    : /\p{L}/u.test(character)
+      ? LETTER!
+      : /\p{N}/u.test(character)
+        ? NUMBER!
+        : OTHER!;
 }

@@ -1,4 +1,5 @@
-// MB/s of real traffic: bytes over time while they flow. A stretch of flow ends with a pause; what comes at its first instant is not counted, for its time is not known.
+// MB/s of real traffic: bytes over time while they flow. A stretch of flow ends with a pause; what comes at its first
+// instant is not counted, for its time is not known.
 
 const PAUSE_MS = 50;
 const LEAST_BYTES = 256 * 1024;
@@ -13,7 +14,9 @@ export class RateMeter {
   #mbs = NaN;
 
   /** MB/s, smoothed over stretches of at least 256 KiB and 5 ms; NaN before the first. */
-  get mbs(): number { return this.#mbs; }
+  get mbs(): number {
+    return this.#mbs;
+  }
 
   add(bytes: number, nowMs: number): void {
     if (nowMs - this.#lastMs > PAUSE_MS) this.#restart(nowMs);

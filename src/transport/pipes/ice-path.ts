@@ -21,7 +21,9 @@ export function selectedPair(entries: StatsEntries): StatsEntry | undefined {
   const found = [...entries.values()];
   const id = found.find(({ type }) => type === 'transport')?.['selectedCandidatePairId'];
   // The second is Firefox's way to say it.
-  return entries.get(String(id)) ?? found.find((entry) => entry['type'] === 'candidate-pair' && entry['selected'] === true);
+  return (
+    entries.get(String(id)) ?? found.find((entry) => entry['type'] === 'candidate-pair' && entry['selected'] === true)
+  );
 }
 
 /** The kind of a candidate of a pair: host, srflx, prflx or relay; 'unknown' where the browser does not tell. */
@@ -30,7 +32,10 @@ export function candidateType(entries: StatsEntries, id: unknown): string {
   return typeof type === 'string' && type ? type : 'unknown';
 }
 
-/** 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server at either end; undefined before it connects. */
+/**
+ * 'host' and 'prflx' in one network, 'srflx' through a NAT, 'relay' over a TURN server at either end; undefined before
+ * it connects.
+ */
 export function pathOf(entries: StatsEntries): string | undefined {
   const pair = selectedPair(entries);
   if (!pair) return undefined;
@@ -38,11 +43,21 @@ export function pathOf(entries: StatsEntries): string | undefined {
   return remote === 'relay' ? 'relay' : local;
 }
 
-/** Reads the path when ICE has connected and whenever it is asked for, and answers with what is known by then: statistics come a moment later. */
+/**
+ * Reads the path when ICE has connected and whenever it is asked for, and answers with what is known by then:
+ * statistics come a moment later.
+ */
 export function watchPath(source: StatsSource): () => string | undefined {
   let path: string | undefined;
-  const look = (): void => { void readStats(source).then((entries) => { path = (entries && pathOf(entries)) ?? path; }); };
+  const look = (): void => {
+    void readStats(source).then((entries) => {
+      path = (entries && pathOf(entries)) ?? path;
+    });
+  };
   source.addEventListener?.('iceconnectionstatechange', look);
   look();
-  return () => { look(); return path; };
+  return () => {
+    look();
+    return path;
+  };
 }

@@ -1,5 +1,5 @@
-// What wires need of a browser's pipes, written out: the types of the collectives are used where the `dom` library is not, with channels and ports of a browser, of
-// node:worker_threads, or of a package that brings WebRTC to Node.
+// What wires need of a browser's pipes, written out: the types of the collectives are used where the `dom` library is
+// not, with channels and ports of a browser, of node:worker_threads, or of a package that brings WebRTC to Node.
 
 /** The part of an RTCDataChannel that is used; ordered and reliable. */
 export interface DataChannel {

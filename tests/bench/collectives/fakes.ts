@@ -1,4 +1,5 @@
-// Ranks of this process for the bench of collectives: loopback links, and bare channels that deliver in later tasks as a data channel does.
+// Ranks of this process for the bench of collectives: loopback links, and bare channels that deliver in later tasks as
+// a data channel does.
 
 import { connectLoopback } from '../../../src/collectives/library/connect.ts';
 import type { Communicator } from '../../../src/collectives/library/communicator.ts';
@@ -20,9 +21,13 @@ export class FakeChannel implements RawChannel {
   peer!: FakeChannel;
   readonly #listeners = new Map<string, Listener[]>();
 
-  addEventListener(type: string, listener: Listener): void { this.#listeners.set(type, [...this.#listeners.get(type) ?? [], listener]); }
+  addEventListener(type: string, listener: Listener): void {
+    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
+  }
 
-  emit(type: string, event: object = {}): void { for (const listener of this.#listeners.get(type) ?? []) listener(event as MessageEvent<ArrayBuffer>); }
+  emit(type: string, event: object = {}): void {
+    for (const listener of this.#listeners.get(type) ?? []) listener(event as MessageEvent<ArrayBuffer>);
+  }
 
   send(data: unknown): void {
     const bytes = data instanceof ArrayBuffer ? data.slice(0) : new Uint8Array(data as Uint8Array<ArrayBuffer>).buffer;
@@ -31,7 +36,8 @@ export class FakeChannel implements RawChannel {
     setImmediate(() => {
       const before = this.bufferedAmount;
       this.bufferedAmount -= bytes.byteLength;
-      if (before > this.bufferedAmountLowThreshold && this.bufferedAmount <= this.bufferedAmountLowThreshold) this.emit('bufferedamountlow');
+      if (before > this.bufferedAmountLowThreshold && this.bufferedAmount <= this.bufferedAmountLowThreshold)
+        this.emit('bufferedamountlow');
       this.peer.emit('message', { data: bytes });
     });
   }
@@ -43,21 +49,43 @@ export function channelPair(): readonly [FakeChannel, FakeChannel] {
   return ends;
 }
 
-export interface FakeRanks { readonly call: Call; readonly communicators: readonly Communicator[]; readonly ranks: readonly Handlers<RankJob>[]; leave(): void }
+export interface FakeRanks {
+  readonly call: Call;
+  readonly communicators: readonly Communicator[];
+  readonly ranks: readonly Handlers<RankJob>[];
+  leave(): void;
+}
 
 /** `jobs`: instead of the real ones, by rank and name. */
-export function fakeRanks(size: number, jobs: (rank: number, name: string, real: (job: unknown) => Promise<unknown>) => ((job: unknown) => Promise<unknown>) | undefined = () => undefined): FakeRanks {
+export function fakeRanks(
+  size: number,
+  jobs: (
+    rank: number,
+    name: string,
+    real: (job: unknown) => Promise<unknown>,
+  ) => ((job: unknown) => Promise<unknown>) | undefined = () => undefined,
+): FakeRanks {
   const communicators = connectLoopback(size);
   const raw = communicators.map(() => new Map<number, FakeChannel>());
-  for (let a = 0; a < size; a++) for (let b = a + 1; b < size; b++) { const [one, other] = channelPair(); raw[a].set(b, one); raw[b].set(a, other); }
-  const ranks = communicators.map((communicator, rank) => createRank({ communicator, raw: raw[rank], openDevice: async () => createCpuDevice() }));
+  for (let a = 0; a < size; a++)
+    for (let b = a + 1; b < size; b++) {
+      const [one, other] = channelPair();
+      raw[a].set(b, one);
+      raw[b].set(a, other);
+    }
+  const ranks = communicators.map((communicator, rank) =>
+    createRank({ communicator, raw: raw[rank], openDevice: async () => createCpuDevice() }),
+  );
   return {
-    communicators, ranks,
+    communicators,
+    ranks,
     call: (async (rank: number, name: string, job: unknown) => {
       const real = (ranks[rank] as unknown as Record<string, (job: unknown) => Promise<unknown>>)[name];
       if (name === 'pageRaw') return 100;
       return (jobs(rank, name, real) ?? real)(job);
     }) as Call,
-    leave: () => { for (const rank of ranks) rank.leave(); },
+    leave: () => {
+      for (const rank of ranks) rank.leave();
+    },
   };
 }

@@ -9,7 +9,10 @@ import { TestProgress, formatClock } from '../../../src/cli/testing/progress.ts'
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 /** Node: 90 s of files in 60 s, two at a time. Tabs: 30 s. */
 const KNOWN = { node: { wall: 60, files: { a: 60, b: 20, c: 10 } }, tabs: { wall: 30, files: { t: 30 } } };
-const FILES = new Map([['node', ['a', 'b', 'c']], ['tabs', ['t']]]);
+const FILES = new Map([
+  ['node', ['a', 'b', 'c']],
+  ['tabs', ['t']],
+]);
 const s = (seconds: number): number => 1000 * seconds;
 
 describe('how long is left', () => {
@@ -52,7 +55,14 @@ describe('how long is left', () => {
   });
 
   it('is a guess where nothing is known, and not nonsense', () => {
-    const progress = new TestProgress(new Map([['node', ['x', 'y']], ['gpu', []]]), {}, 0);
+    const progress = new TestProgress(
+      new Map([
+        ['node', ['x', 'y']],
+        ['gpu', []],
+      ]),
+      {},
+      0,
+    );
     expect(progress.secondsLeft(0)).toBe(20);
     // A new file counts as a usual one.
     expect(new TestProgress(new Map([['node', ['a', 'new']]]), KNOWN, 0).secondsLeft(0)).toBeCloseTo((60 / 90) * 80, 6);
@@ -62,11 +72,15 @@ describe('how long is left', () => {
   });
 });
 
-it('clocks', () => { expect([0, 7.4, 59.6, 750, 3723, -1].map(formatClock)).toEqual(['0:00', '0:07', '1:00', '12:30', '1:02:03', '0:00']); });
+it('clocks', () => {
+  expect([0, 7.4, 59.6, 750, 3723, -1].map(formatClock)).toEqual(['0:00', '0:07', '1:00', '12:30', '1:02:03', '0:00']);
+});
 
 describe('durations', () => {
   let folder: string;
-  beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'tabmesh-durations-')); });
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tabmesh-durations-'));
+  });
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
   const put = (path: string, text: string): void => {
     mkdirSync(join(folder, dirname(path)), { recursive: true });
@@ -78,10 +92,20 @@ describe('durations', () => {
     put('tests/durations.json', JSON.stringify(KNOWN));
     rememberDurations(folder, 'tabs', { wall: 5, files: { t: 4 } });
     rememberDurations(folder, 'gpu', { wall: 7, files: { g: 6 } });
-    expect(readDurations(folder)).toEqual({ node: KNOWN.node, tabs: { wall: 5, files: { t: 4 } }, gpu: { wall: 7, files: { g: 6 } } });
+    expect(readDurations(folder)).toEqual({
+      node: KNOWN.node,
+      tabs: { wall: 5, files: { t: 4 } },
+      gpu: { wall: 7, files: { g: 6 } },
+    });
   });
 
-  it.each([['nothing', undefined], ['no JSON', '{'], ['another thing', '[1]'], ['null', 'null'], ['broken kinds', '{"node":3,"gpu":{"wall":"x","files":{}},"tabs":{"wall":-1,"files":{}}}']])('%s is no error', (_, text) => {
+  it.each([
+    ['nothing', undefined],
+    ['no JSON', '{'],
+    ['another thing', '[1]'],
+    ['null', 'null'],
+    ['broken kinds', '{"node":3,"gpu":{"wall":"x","files":{}},"tabs":{"wall":-1,"files":{}}}'],
+  ])('%s is no error', (_, text) => {
     if (text !== undefined) put(REMEMBERED, text);
     expect(readDurations(folder)).toEqual({});
     rememberDurations(folder, 'gpu', { wall: 7, files: { g: 6 } });
@@ -99,14 +123,21 @@ describe('durations', () => {
     const known = readDurations(folder);
     for (const [kind, files] of testFiles(root, ['node', 'gpu', 'browser', 'tabs'])) {
       expect(files.length, kind).toBeGreaterThan(5);
-      expect(files.filter((file) => known[kind]?.files[file] !== undefined).length / files.length, kind).toBeGreaterThan(0.5);
+      expect(
+        files.filter((file) => known[kind]?.files[file] !== undefined).length / files.length,
+        kind,
+      ).toBeGreaterThan(0.5);
     }
   });
 });
 
 it('sorts files into kinds as the configuration of vitest does', () => {
-  expect(['a.test.ts', 'a.gpu.test.ts', 'a.browser.test.ts', 'a.tabs.test.ts', 'a.ts', 'a.test.json'].map(kindOf)).toEqual(['node', 'gpu', 'browser', 'tabs', undefined, undefined]);
+  expect(
+    ['a.test.ts', 'a.gpu.test.ts', 'a.browser.test.ts', 'a.tabs.test.ts', 'a.ts', 'a.test.json'].map(kindOf),
+  ).toEqual(['node', 'gpu', 'browser', 'tabs', undefined, undefined]);
   const [node] = [...testFiles(root, ['node'], ['cli/testing']).values()];
-  expect(node).toEqual(expect.arrayContaining(['tests/cli/testing/progress.test.ts', 'tests/cli/testing/report.test.ts']));
+  expect(node).toEqual(
+    expect.arrayContaining(['tests/cli/testing/progress.test.ts', 'tests/cli/testing/report.test.ts']),
+  );
   expect(node.every((path) => path.includes('cli/testing'))).toBe(true);
 });

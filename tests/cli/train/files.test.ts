@@ -1,8 +1,19 @@
-// What `tabmesh train` writes is whole or not there: a write that fails is told, costs nothing that was there before, and makes the run fail at its end;
-// places where nothing can be written are told before the first step, and two outputs in one file are refused.
+// What `tabmesh train` writes is whole or not there: a write that fails is told, costs nothing that was there before,
+// and makes the run fail at its end; places where nothing can be written are told before the first step, and two
+// outputs in one file are refused.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,21 +26,40 @@ import { tabmesh } from './support.ts';
 
 const program = fileURLToPath(new URL('../../../bin/tabmesh.mjs', import.meta.url));
 let folder: string;
-beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'tabmesh-files-')); });
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tabmesh-files-'));
+});
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const at = (name: string): string => join(folder, name);
 const text = (name: string): string => readFileSync(at(name), 'utf8');
 const bytes = (content: string): Uint8Array => new TextEncoder().encode(content);
-const small = ['--backend', 'cpu', '--data', 'copy', '--batch', '4', '--context', '16', '--eval-every', '0', '--sample-every', '0', '--tune', 'none'];
+const small = [
+  '--backend',
+  'cpu',
+  '--data',
+  'copy',
+  '--batch',
+  '4',
+  '--context',
+  '16',
+  '--eval-every',
+  '0',
+  '--sample-every',
+  '0',
+  '--tune',
+  'none',
+];
 const train = (...args: string[]) => tabmesh('train', ...small, ...args);
-const stepOf = (name: string): string | undefined => readSafetensors(new Uint8Array(readFileSync(at(name)))).metadata.get('step');
+const stepOf = (name: string): string | undefined =>
+  readSafetensors(new Uint8Array(readFileSync(at(name)))).metadata.get('step');
 
 describe('replaceFiles', () => {
   test('keeps the generation before, also through links, and leaves nothing else', () => {
     mkdirSync(at('real'));
     symlinkSync(at('real/a'), at('link'));
-    for (const content of ['one', 'two', 'three']) replaceFiles([{ path: at('link'), bytes: bytes(content) }], { keep: true });
+    for (const content of ['one', 'two', 'three'])
+      replaceFiles([{ path: at('link'), bytes: bytes(content) }], { keep: true });
     expect([text('real/a'), text('real/a.previous')]).toEqual(['three', 'two']);
     expect(readdirSync(folder).sort()).toEqual(['link', 'real']);
     expect(readdirSync(at('real')).sort()).toEqual(['a', 'a.previous']);
@@ -43,13 +73,23 @@ describe('replaceFiles', () => {
   test('replaces all or none', () => {
     writeFileSync(at('a'), 'old');
     writeFileSync(at('plain'), '');
-    expect(() => replaceFiles([{ path: at('a'), bytes: bytes('new') }, { path: at('plain/b'), bytes: bytes('new') }], { keep: true })).toThrow(FileError);
+    expect(() =>
+      replaceFiles(
+        [
+          { path: at('a'), bytes: bytes('new') },
+          { path: at('plain/b'), bytes: bytes('new') },
+        ],
+        { keep: true },
+      ),
+    ).toThrow(FileError);
     expect(text('a')).toBe('old');
     expect(readdirSync(folder).sort()).toEqual(['a', 'plain']);
   });
   test('writes into a device as it is', () => {
     replaceFiles([{ path: '/dev/null', bytes: bytes('gone') }], { keep: true });
-    expect(() => replaceFiles([{ path: '/dev/full', bytes: bytes('x') }], { keep: true })).toThrow(/'\/dev\/full' cannot be written: ENOSPC/);
+    expect(() => replaceFiles([{ path: '/dev/full', bytes: bytes('x') }], { keep: true })).toThrow(
+      /'\/dev\/full' cannot be written: ENOSPC/,
+    );
   });
 });
 
@@ -73,7 +113,9 @@ describe('tryFile', () => {
   ])('%s', (_what, path, reason) => {
     writeFileSync(at('plain'), '');
     symlinkSync(at('round'), at('round'));
-    expect(() => tryFile(path(), path() === at('huge') ? 2 ** 52 : 10)).toThrow(new RegExp(`cannot be written: .*(${reason})`));
+    expect(() => tryFile(path(), path() === at('huge') ? 2 ** 52 : 10)).toThrow(
+      new RegExp(`cannot be written: .*(${reason})`),
+    );
     expect(existsSync(at('huge'))).toBe(false);
   });
 });
@@ -122,7 +164,13 @@ describe('the log', () => {
 
 describe('before the first step', () => {
   test.each([
-    ['--save', 'plain/out.safetensors'], ['--save', 'plain'], ['--checkpoint', 'plain/c'], ['--checkpoint', '.'], ['--log', 'plain/x.jsonl'], ['--trace', 'plain/t.json'], ['--grads', 'plain/g.safetensors'],
+    ['--save', 'plain/out.safetensors'],
+    ['--save', 'plain'],
+    ['--checkpoint', 'plain/c'],
+    ['--checkpoint', '.'],
+    ['--log', 'plain/x.jsonl'],
+    ['--trace', 'plain/t.json'],
+    ['--grads', 'plain/g.safetensors'],
     ['--save', '/dev/null/nope/out.safetensors'],
   ])('%s %s ends with 1 and the reason', async (option, path) => {
     writeFileSync(at('plain'), 'kept');
@@ -132,16 +180,39 @@ describe('before the first step', () => {
     expect({ code, plain: text('plain') }).toEqual({ code: 1, plain: 'kept' });
   });
   test.each([
-    ['--save weights.bin', 'safetensors'], ['--save model.pt', "or '"], ['--checkpoint-every 2', 'add --checkpoint FILE'],
-    ['--save c.safetensors --checkpoint ./c.safetensors', 'the file of --save'], ['--save c.safetensors --checkpoint link', 'the file of --save'],
-    ['--log l --trace l', 'the file of --log'], ['--grads g --checkpoint g', 'the file of --grads'], ['--save m --checkpoint m/model.safetensors', 'the file of --save'],
-    ['--data t.txt --log t.txt', 'the file of --data'], ['--checkpoint c --trace c.previous', 'the file of --trace|the file of --checkpoint'], ['--log ', 'expected the name'],
+    ['--save weights.bin', 'safetensors'],
+    ['--save model.pt', "or '"],
+    ['--checkpoint-every 2', 'add --checkpoint FILE'],
+    ['--save c.safetensors --checkpoint ./c.safetensors', 'the file of --save'],
+    ['--save c.safetensors --checkpoint link', 'the file of --save'],
+    ['--log l --trace l', 'the file of --log'],
+    ['--grads g --checkpoint g', 'the file of --grads'],
+    ['--save m --checkpoint m/model.safetensors', 'the file of --save'],
+    ['--data t.txt --log t.txt', 'the file of --data'],
+    ['--checkpoint c --trace c.previous', 'the file of --trace|the file of --checkpoint'],
+    ['--log ', 'expected the name'],
   ])('%s is bad usage', async (line, sentence) => {
     writeFileSync(at('t.txt'), 'kept');
     symlinkSync(at('c.safetensors'), at('link'));
     // Names of files lie in the folder; the spelling stays.
-    const args = line.split(' ').map((part) => (part.startsWith('--') || part === '' || /^\d+$/.test(part) ? part : part.startsWith('./') ? `${relative(process.cwd(), folder)}/./${part.slice(2)}` : at(part)));
-    const { code, err } = await tabmesh('train', '--backend', 'cpu', '--steps', '1', ...(line.includes('--data') ? [] : ['--data', 'copy']), ...args);
+    const args = line
+      .split(' ')
+      .map((part) =>
+        part.startsWith('--') || part === '' || /^\d+$/.test(part)
+          ? part
+          : part.startsWith('./')
+            ? `${relative(process.cwd(), folder)}/./${part.slice(2)}`
+            : at(part),
+      );
+    const { code, err } = await tabmesh(
+      'train',
+      '--backend',
+      'cpu',
+      '--steps',
+      '1',
+      ...(line.includes('--data') ? [] : ['--data', 'copy']),
+      ...args,
+    );
     expect(err).toMatch(new RegExp(sentence));
     expect({ code, data: text('t.txt') }).toEqual({ code: 2, data: 'kept' });
   });
@@ -168,10 +239,24 @@ test('each checkpoint leaves the one before beside it', async () => {
 });
 
 test('a device that is full: the training goes on, every loss is told, exit 1', async () => {
-  const { code, out, err } = await train('--steps', '4', '--checkpoint', '/dev/full', '--checkpoint-every', '2', '--log', '/dev/full', '--save', at('model.safetensors'));
+  const { code, out, err } = await train(
+    '--steps',
+    '4',
+    '--checkpoint',
+    '/dev/full',
+    '--checkpoint-every',
+    '2',
+    '--log',
+    '/dev/full',
+    '--save',
+    at('model.safetensors'),
+  );
   expect(out).toContain('trained 4 steps');
-  for (const step of [2, 4]) expect(err).toMatch(new RegExp(`the checkpoint of step ${step} is lost: '/dev/full' cannot be written: ENOSPC`));
-  expect(err).toContain('not everything could be written: the checkpoint of step 2, the checkpoint of step 4, 4 lines of the log');
+  for (const step of [2, 4])
+    expect(err).toMatch(new RegExp(`the checkpoint of step ${step} is lost: '/dev/full' cannot be written: ENOSPC`));
+  expect(err).toContain(
+    'not everything could be written: the checkpoint of step 2, the checkpoint of step 4, 4 lines of the log',
+  );
   expect(err.match(/no line can be added/g)).toHaveLength(1);
   expect({ code, saved: existsSync(at('model.safetensors')) }).toEqual({ code: 1, saved: true });
 });
@@ -180,7 +265,12 @@ test('a limit on the size of files stops no training and spoils no checkpoint', 
   expect((await train('--steps', '2', '--checkpoint', at('c'))).code).toBe(0);
   const before = readFileSync(at('c'));
   // Blocks of 1 KiB; a checkpoint of this model has 1.3 MB.
-  const limited = (args: string) => spawnSync('bash', ['-c', `ulimit -f 900; exec "$0" "$@"`, process.execPath, program, 'train', ...small, ...args.split(' ')], { encoding: 'utf8' });
+  const limited = (args: string) =>
+    spawnSync(
+      'bash',
+      ['-c', `ulimit -f 900; exec "$0" "$@"`, process.execPath, program, 'train', ...small, ...args.split(' ')],
+      { encoding: 'utf8' },
+    );
   const refused = limited(`--steps 4 --checkpoint ${at('c')}`);
   expect(refused.stderr).toContain('EFBIG');
   expect(refused.stderr).not.toContain('step 1/');

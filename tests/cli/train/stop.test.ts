@@ -1,9 +1,19 @@
-// A run that is asked to end early ends after its step, keeps what it was asked to keep, and says so: Ctrl-C, SIGTERM, SIGHUP, a reader that is gone, output
-// that cannot be written. A second Ctrl-C ends at once and leaves the old files whole. These are real processes with real signals.
+// A run that is asked to end early ends after its step, keeps what it was asked to keep, and says so: Ctrl-C, SIGTERM,
+// SIGHUP, a reader that is gone, output that cannot be written. A second Ctrl-C ends at once and leaves the old files
+// whole. These are real processes with real signals.
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,9 +24,12 @@ import { tabmesh } from './support.ts';
 const program = fileURLToPath(new URL('../../../bin/tabmesh.mjs', import.meta.url));
 let folder: string;
 const children: ChildProcess[] = [];
-beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'tabmesh-stop-')); });
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tabmesh-stop-'));
+});
 afterEach(() => {
-  for (const child of children.splice(0)) if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+  for (const child of children.splice(0))
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -24,26 +37,68 @@ const at = (name: string): string => join(folder, name);
 const steps = (): number => (existsSync(at('log')) ? readFileSync(at('log'), 'utf8').trim().split('\n').length : 0);
 const savedStep = (): number => Number(readSafetensors(new Uint8Array(readFileSync(at('c')))).metadata.get('step'));
 
-interface Running { readonly child: ChildProcess; readonly said: () => string; readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }> }
+interface Running {
+  readonly child: ChildProcess;
+  readonly said: () => string;
+  readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+}
 
 /** A long run on the references that logs and keeps; `stdio` of stdout and stderr. */
-function start(args: readonly string[] = [], stdout: 'pipe' | number = 'pipe', stderr: 'pipe' | number = 'pipe'): Running {
-  const child = spawn(process.execPath, [program, 'train', '--backend', 'cpu', '--data', 'copy', '--batch', '2', '--context', '8', '--eval-every', '0', '--sample-every', '0', '--tune', 'none',
-    '--steps', '100000', '--log', at('log'), ...args], { stdio: ['ignore', stdout, stderr] });
+function start(
+  args: readonly string[] = [],
+  stdout: 'pipe' | number = 'pipe',
+  stderr: 'pipe' | number = 'pipe',
+): Running {
+  const child = spawn(
+    process.execPath,
+    [
+      program,
+      'train',
+      '--backend',
+      'cpu',
+      '--data',
+      'copy',
+      '--batch',
+      '2',
+      '--context',
+      '8',
+      '--eval-every',
+      '0',
+      '--sample-every',
+      '0',
+      '--tune',
+      'none',
+      '--steps',
+      '100000',
+      '--log',
+      at('log'),
+      ...args,
+    ],
+    { stdio: ['ignore', stdout, stderr] },
+  );
   children.push(child);
   let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes: Buffer) => { said += bytes.toString(); });
-  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => { child.on('close', (code, signal) => resolve({ code, signal })); });
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal }));
+  });
   return { child, said: () => said, ended };
 }
 
 /** Resolves when the run has logged `count` steps. */
 async function logged(run: Running, count: number): Promise<void> {
   let over = false;
-  void run.ended.then(() => { over = true; });
+  void run.ended.then(() => {
+    over = true;
+  });
   while (steps() < count) {
     if (over) throw new Error(`the run ended early: ${run.said()}`);
-    await new Promise((resolve) => { setTimeout(resolve, 20); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20);
+    });
   }
 }
 
@@ -76,10 +131,20 @@ test('a second Ctrl-C ends at once and leaves the old file', async () => {
   writeFileSync(at('m.safetensors'), 'old');
   // A step of this model takes seconds, so the first wish is still waiting.
   const run = start(['--model', 'gpt2-mini', '--batch', '16', '--context', '64', '--save', at('m.safetensors')]);
-  await new Promise<void>((resolve) => { run.child.stderr!.on('data', () => { if (run.said().includes('parameters')) resolve(); }); });
+  await new Promise<void>((resolve) => {
+    run.child.stderr!.on('data', () => {
+      if (run.said().includes('parameters')) resolve();
+    });
+  });
   run.child.kill('SIGINT');
-  await new Promise<void>((resolve) => { run.child.stderr!.on('data', () => { if (run.said().includes('press Ctrl-C again')) resolve(); }); });
-  await new Promise((resolve) => { setTimeout(resolve, 400); });
+  await new Promise<void>((resolve) => {
+    run.child.stderr!.on('data', () => {
+      if (run.said().includes('press Ctrl-C again')) resolve();
+    });
+  });
+  await new Promise((resolve) => {
+    setTimeout(resolve, 400);
+  });
   run.child.kill('SIGINT');
   expect((await run.ended).code).toBe(130);
   expect(run.said()).not.toContain('stopped after');
@@ -112,16 +177,30 @@ test('a failure of what is kept counts more than the stop', async () => {
   expect(run.said()).toMatch(/the checkpoint of step \d+ is lost/);
 });
 
-test.each([[['simulate']], [['--help']], [['train', '--help']], [['simulat']]])('%j > /dev/full has failed', async (args) => {
-  const full = openSync('/dev/full', 'w');
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', full, args[0] === 'simulat' ? full : 'pipe'] });
-  closeSync(full);
-  let said = '';
-  child.stderr?.on('data', (bytes: Buffer) => { said += bytes.toString(); });
-  const code = await new Promise((resolve) => { child.on('close', resolve); });
-  expect({ code, told: said.includes('ENOSPC') }).toEqual(args[0] === 'simulat' ? { code: 2, told: false } : { code: 1, told: true });
-});
+test.each([[['simulate']], [['--help']], [['train', '--help']], [['simulat']]])(
+  '%j > /dev/full has failed',
+  async (args) => {
+    const full = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [program, ...args], {
+      stdio: ['ignore', full, args[0] === 'simulat' ? full : 'pipe'],
+    });
+    closeSync(full);
+    let said = '';
+    child.stderr?.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    const code = await new Promise((resolve) => {
+      child.on('close', resolve);
+    });
+    expect({ code, told: said.includes('ENOSPC') }).toEqual(
+      args[0] === 'simulat' ? { code: 2, told: false } : { code: 1, told: true },
+    );
+  },
+);
 
 test('a layout that does not fit is bad usage', async () => {
-  for (const layout of ['tp=3', 'nonsense', 'dp=0']) expect((await tabmesh('train', '--backend', 'cpu', '--data', 'copy', '--steps', '1', '--layout', layout)).code).toBe(2);
+  for (const layout of ['tp=3', 'nonsense', 'dp=0'])
+    expect(
+      (await tabmesh('train', '--backend', 'cpu', '--data', 'copy', '--steps', '1', '--layout', layout)).code,
+    ).toBe(2);
 });

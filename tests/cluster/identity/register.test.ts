@@ -1,4 +1,5 @@
-// What a register refuses, each by the one rule that is there for it: an attacker with the room's key may copy, move, delay and repeat whatever was said.
+// What a register refuses, each by the one rule that is there for it: an attacker with the room's key may copy, move,
+// delay and repeat whatever was said.
 
 import { beforeAll, describe, expect, test } from 'vitest';
 import { realWorld, VirtualWorld } from '../../../src/base/world.ts';
@@ -21,21 +22,41 @@ beforeAll(async () => {
   [ada, eve] = [await identityOf(await newKeyPair()), await identityOf(await newKeyPair())];
 });
 
-const newSpeaker = (identity = ada!, world = new VirtualWorld(7), room = ROOM): Promise<Speaker> => Speaker.join(world, room, seal, identity);
+const newSpeaker = (identity = ada!, world = new VirtualWorld(7), room = ROOM): Promise<Speaker> =>
+  Speaker.join(world, room, seal, identity);
 const newRegister = (world = new VirtualWorld(8)): Register => new Register({ world, seal, room: ROOM });
-const told = (speaker: Speaker, answers: readonly Bytes[], fields = {}): Bytes => (
-  encodeTold({ challenge: new Uint8Array(8), answers, presence: presence(1, { id: speaker.identity.id, address: speaker.address, ...fields }) }));
+const told = (speaker: Speaker, answers: readonly Bytes[], fields = {}): Bytes =>
+  encodeTold({
+    challenge: new Uint8Array(8),
+    answers,
+    presence: presence(1, { id: speaker.identity.id, address: speaker.address, ...fields }),
+  });
 const text = (words: string): Bytes => new TextEncoder().encode(words);
 const refusal = (verdict: Verdict): string | undefined => ('refused' in verdict ? verdict.refused : undefined);
 
-async function announce(register: Register, speaker: Speaker, answers: readonly Bytes[], fields = {}): Promise<string | undefined> {
-  const verdict = await register.hear('presence', speaker.address, '', await speaker.say('presence', '', told(speaker, answers, fields)));
+async function announce(
+  register: Register,
+  speaker: Speaker,
+  answers: readonly Bytes[],
+  fields = {},
+): Promise<string | undefined> {
+  const verdict = await register.hear(
+    'presence',
+    speaker.address,
+    '',
+    await speaker.say('presence', '', told(speaker, answers, fields)),
+  );
   if ('refused' in verdict) return verdict.refused;
   return register.announced(verdict.peer, verdict.body) ? undefined : 'unreadable';
 }
 
 /** What a holder of the room's key makes of a message: the same words from, to, as and in something else. */
-async function moved(sealed: Bytes, was: string, will: string, change: (plain: Bytes) => Bytes = (plain) => plain): Promise<Bytes> {
+async function moved(
+  sealed: Bytes,
+  was: string,
+  will: string,
+  change: (plain: Bytes) => Bytes = (plain) => plain,
+): Promise<Bytes> {
   return seal.seal(change(await seal.unseal(sealed, was)), will);
 }
 const context = (kind: Kind, from: string, to: string, room = ROOM): string => `${room}/${kind}/${from}/${to}`;
@@ -74,7 +95,10 @@ describe('a presence counts', () => {
 describe('refused is', () => {
   test('what was heard before, or is older', async () => {
     const [register, speaker] = [newRegister(), await newSpeaker()];
-    const [first, second] = [await speaker.say('signal', ME, text('first')), await speaker.say('signal', ME, text('second'))];
+    const [first, second] = [
+      await speaker.say('signal', ME, text('first')),
+      await speaker.say('signal', ME, text('second')),
+    ];
     expect(refusal(await register.hear('signal', speaker.address, ME, second))).toBeUndefined();
     expect(refusal(await register.hear('signal', speaker.address, ME, second))).toBe('repeated');
     expect(refusal(await register.hear('signal', speaker.address, ME, first))).toBe('repeated');
@@ -83,14 +107,58 @@ describe('refused is', () => {
   test('what was said to another, in another room, by another, or as something else', async () => {
     const [register, speaker, other] = [newRegister(), await newSpeaker(), await newSpeaker(eve)];
     const toOther = await speaker.say('signal', other.address, text('yours'));
-    expect(refusal(await register.hear('signal', speaker.address, ME, await moved(toOther, context('signal', speaker.address, other.address), context('signal', speaker.address, ME))))).toBe('forged');
+    expect(
+      refusal(
+        await register.hear(
+          'signal',
+          speaker.address,
+          ME,
+          await moved(
+            toOther,
+            context('signal', speaker.address, other.address),
+            context('signal', speaker.address, ME),
+          ),
+        ),
+      ),
+    ).toBe('forged');
     const mine = await speaker.say('signal', ME, text('mine'));
-    expect(refusal(await register.hear('signal', other.address, ME, await moved(mine, context('signal', speaker.address, ME), context('signal', other.address, ME))))).toBe('forged');
+    expect(
+      refusal(
+        await register.hear(
+          'signal',
+          other.address,
+          ME,
+          await moved(mine, context('signal', speaker.address, ME), context('signal', other.address, ME)),
+        ),
+      ),
+    ).toBe('forged');
     const elsewhere = await newSpeaker(ada, new VirtualWorld(7), 'other');
     const there = await elsewhere.say('signal', ME, text('there'));
-    expect(refusal(await register.hear('signal', elsewhere.address, ME, await moved(there, context('signal', elsewhere.address, ME, 'other'), context('signal', elsewhere.address, ME))))).toBe('forged');
+    expect(
+      refusal(
+        await register.hear(
+          'signal',
+          elsewhere.address,
+          ME,
+          await moved(
+            there,
+            context('signal', elsewhere.address, ME, 'other'),
+            context('signal', elsewhere.address, ME),
+          ),
+        ),
+      ),
+    ).toBe('forged');
     const hello = await speaker.say('hello', '', register.challenge);
-    expect(refusal(await register.hear('presence', speaker.address, '', await moved(hello, context('hello', speaker.address, ''), context('presence', speaker.address, ''))))).toBe('forged');
+    expect(
+      refusal(
+        await register.hear(
+          'presence',
+          speaker.address,
+          '',
+          await moved(hello, context('hello', speaker.address, ''), context('presence', speaker.address, '')),
+        ),
+      ),
+    ).toBe('forged');
   });
 
   test('what carries another key than its address, before and after that is known', async () => {
@@ -99,7 +167,14 @@ describe('refused is', () => {
       const liar = await newSpeaker(eve);
       for (let i = 0; i < 5; i++) await liar.say('hello', '', new Uint8Array(8));
       const said = await liar.say('signal', ME, text('I am Ada'));
-      return refusal(await register.hear('signal', speaker.address, ME, await moved(said, context('signal', liar.address, ME), context('signal', speaker.address, ME))));
+      return refusal(
+        await register.hear(
+          'signal',
+          speaker.address,
+          ME,
+          await moved(said, context('signal', liar.address, ME), context('signal', speaker.address, ME)),
+        ),
+      );
     };
     expect(await forge()).toBe('forged');
     await announce(register, speaker, [register.challenge]);
@@ -110,7 +185,9 @@ describe('refused is', () => {
   test('what is rightly signed by another key from an address that is not its own', async () => {
     const [register, speaker] = [newRegister(), await newSpeaker()];
     const liar = Object.assign(await newSpeaker(eve), { address: speaker.address });
-    expect(refusal(await register.hear('signal', speaker.address, ME, await liar.say('signal', ME, text('I am Ada'))))).toBe('forged');
+    expect(
+      refusal(await register.hear('signal', speaker.address, ME, await liar.say('signal', ME, text('I am Ada')))),
+    ).toBe('forged');
     expect(await announce(register, liar, [register.challenge])).toBe('forged');
     expect(register.size).toBe(0);
   });
@@ -121,7 +198,10 @@ describe('refused is', () => {
     const where = context('signal', speaker.address, ME);
     const { byteLength } = await seal.unseal(said, where);
     for (let at = 0; at < byteLength; at += 3) {
-      const changed = await moved(said, where, where, (plain) => { plain[at]! ^= 1 << (at % 8); return plain; });
+      const changed = await moved(said, where, where, (plain) => {
+        plain[at]! ^= 1 << (at % 8);
+        return plain;
+      });
       expect(refusal(await register.hear('signal', speaker.address, ME, changed)), `byte ${at}`).toBeDefined();
     }
     expect(refusal(await register.hear('signal', speaker.address, ME, said))).toBeUndefined();
@@ -132,8 +212,19 @@ describe('refused is', () => {
     await announce(register, speaker, [register.challenge]);
     const kept = await speaker.say('presence', '', told(speaker, [register.challenge]));
     const bye = await liar.say('bye', '', new Uint8Array(0));
-    expect(refusal(await register.hear('bye', speaker.address, '', await moved(bye, context('bye', liar.address, ''), context('bye', speaker.address, ''))))).toBe('forged');
-    expect(refusal(await register.hear('bye', speaker.address, '', await speaker.say('bye', '', new Uint8Array(0))))).toBeUndefined();
+    expect(
+      refusal(
+        await register.hear(
+          'bye',
+          speaker.address,
+          '',
+          await moved(bye, context('bye', liar.address, ''), context('bye', speaker.address, '')),
+        ),
+      ),
+    ).toBe('forged');
+    expect(
+      refusal(await register.hear('bye', speaker.address, '', await speaker.say('bye', '', new Uint8Array(0)))),
+    ).toBeUndefined();
     register.depart(speaker.address, true);
     expect(refusal(await register.hear('presence', speaker.address, '', kept))).toBe('left');
   });
@@ -156,19 +247,36 @@ describe('refused is', () => {
     await mine.advance(61_000);
     expect(refusal(await register.hear('signal', speaker.address, ME, held))).toBe('late');
     // Its machine slept: it is late from now on, until it answers anew.
-    expect(refusal(await register.hear('signal', speaker.address, ME, await speaker.say('signal', ME, text('awake'))))).toBe('late');
+    expect(
+      refusal(await register.hear('signal', speaker.address, ME, await speaker.say('signal', ME, text('awake')))),
+    ).toBe('late');
     expect(await announce(register, speaker, [register.challenge])).toBe('late');
     register.renew();
     expect(await announce(register, speaker, [register.challenge])).toBeUndefined();
-    expect(refusal(await register.hear('signal', speaker.address, ME, await speaker.say('signal', ME, text('awake'))))).toBeUndefined();
+    expect(
+      refusal(await register.hear('signal', speaker.address, ME, await speaker.say('signal', ME, text('awake')))),
+    ).toBeUndefined();
   });
 
   test('another version, by its number; plain words of before there were signatures too', async () => {
     const [register, speaker] = [newRegister(), await newSpeaker()];
     const where = context('presence', speaker.address, '');
     const said = await speaker.say('presence', '', told(speaker, []));
-    expect(await register.hear('presence', speaker.address, '', await moved(said, where, where, (plain) => { plain[0] = 99; return plain; }))).toEqual({ refused: 'version', version: 99 });
-    const old = await seal.seal(text(JSON.stringify({ id: 'zz', name: '\u001b]0;owned\u0007', protocolVersion: 2 })), where);
+    expect(
+      await register.hear(
+        'presence',
+        speaker.address,
+        '',
+        await moved(said, where, where, (plain) => {
+          plain[0] = 99;
+          return plain;
+        }),
+      ),
+    ).toEqual({ refused: 'version', version: 99 });
+    const old = await seal.seal(
+      text(JSON.stringify({ id: 'zz', name: '\u001b]0;owned\u0007', protocolVersion: 2 })),
+      where,
+    );
     expect(await register.hear('presence', speaker.address, '', old)).toEqual({ refused: 'version', version: 2 });
   });
 });
@@ -180,7 +288,16 @@ describe('memory', () => {
     const strangers = await deriveSeal(realWorld, ROOM, OTHER_KEY);
     for (let i = 0; i < 50; i++) {
       const from = i.toString(16).padStart(16, '0');
-      expect(refusal(await register.hear('presence', from, '', await strangers.seal(new Uint8Array(200), context('presence', from, ''))))).toBe('closed');
+      expect(
+        refusal(
+          await register.hear(
+            'presence',
+            from,
+            '',
+            await strangers.seal(new Uint8Array(200), context('presence', from, '')),
+          ),
+        ),
+      ).toBe('closed');
     }
     expect(register.size, 'who lacks the key costs nothing').toBe(1);
     for (let i = 0; i < 3 * MAX_MEMBERS; i++) {
@@ -207,7 +324,20 @@ describe('memory', () => {
 
 test('the bytes of an envelope are what the specification of this file says', async () => {
   const speaker = await newSpeaker();
-  const opened = await openEnvelope(seal, 'signal', ROOM, speaker.address, ME, await speaker.say('signal', ME, text('hi')));
-  expect(opened).toMatchObject({ type: 'envelope', envelope: { seq: 1, timeMs: 0, publicKey: ada!.publicKey, body: text('hi') } });
-  if (opened.type === 'envelope') expect(opened.envelope.signed.byteLength).toBe(`tabmesh envelope\nsignal\n${ROOM}\n${speaker.address}\n${ME}\n`.length + 1 + 8 + 8 + 8 + 65 + 2);
+  const opened = await openEnvelope(
+    seal,
+    'signal',
+    ROOM,
+    speaker.address,
+    ME,
+    await speaker.say('signal', ME, text('hi')),
+  );
+  expect(opened).toMatchObject({
+    type: 'envelope',
+    envelope: { seq: 1, timeMs: 0, publicKey: ada!.publicKey, body: text('hi') },
+  });
+  if (opened.type === 'envelope')
+    expect(opened.envelope.signed.byteLength).toBe(
+      `tabmesh envelope\nsignal\n${ROOM}\n${speaker.address}\n${ME}\n`.length + 1 + 8 + 8 + 8 + 65 + 2,
+    );
 });

@@ -12,11 +12,13 @@ const oneFOneB = scheduleByName('1f1b');
 
 /** Two chunks per rank in a V: rank r holds stages r and 2p - 1 - r; weights apart. Only for these tests. */
 const vee: Schedule = {
-  name: 'vee', splitsWeights: true,
+  name: 'vee',
+  splitsWeights: true,
   stageOf: (rank, chunk, { ranks: p }) => (chunk === 0 ? rank : 2 * p - 1 - rank),
   actions(rank, { ranks: p, microbatches: m }) {
     const stages = [rank, 2 * p - 1 - rank];
-    const all = (kind: Action['kind'], order: readonly number[]) => order.flatMap((stage) => Array.from({ length: m }, (_, microbatch): Action => ({ kind, stage, microbatch })));
+    const all = (kind: Action['kind'], order: readonly number[]) =>
+      order.flatMap((stage) => Array.from({ length: m }, (_, microbatch): Action => ({ kind, stage, microbatch })));
     return [...all('F', stages), ...all('B', [...stages].reverse()), ...all('W', stages)];
   },
 };
@@ -34,12 +36,24 @@ describe('simulate', () => {
 
   it('starts every action at the earliest moment that its rank and its inputs allow', () => {
     const random = randomNumbers(3);
-    for (const [schedule, chunks] of [[gpipe, 1], [oneFOneB, 1], [vee, 2]] as const) {
+    for (const [schedule, chunks] of [
+      [gpipe, 1],
+      [oneFOneB, 1],
+      [vee, 2],
+    ] as const) {
       const shape = { ranks: 4, chunks, microbatches: 6 };
       const latency = new Map<string, number>();
-      const comm = (from: Action, to: number) => { const ms = random(); latency.set(`${formatAction(from)}>${to}`, ms); return ms; };
+      const comm = (from: Action, to: number) => {
+        const ms = random();
+        latency.set(`${formatAction(from)}>${to}`, ms);
+        return ms;
+      };
       const { timeline } = simulate(schedule, shape, { F: 1.25, B: 2, W: 0.5, comm });
-      const all = new Map(timeline.flatMap((actions, rank) => actions.map((action) => [formatAction(action), { ...action, rank }] as const)));
+      const all = new Map(
+        timeline.flatMap((actions, rank) =>
+          actions.map((action) => [formatAction(action), { ...action, rank }] as const),
+        ),
+      );
       for (const [rank, actions] of timeline.entries()) {
         for (const [i, action] of actions.entries()) {
           const arrivals = inputsOf(action, shape).map((input) => {
@@ -72,9 +86,24 @@ describe('simulate', () => {
   });
 
   it('refuses a deadlock with an internal error that names who waits', () => {
-    const lists: readonly Action[][] = [['F', 'B'], ['B', 'F']].map((kinds, stage) => kinds.map((kind) => ({ kind: kind as 'F', stage, microbatch: 0 })));
-    expect(() => simulate({ ...gpipe, actions: (rank) => lists[rank] }, { ranks: 2, chunks: 1, microbatches: 1 }, { F: 1, B: 1, W: 1 })).toThrow(InternalError);
-    expect(() => simulate({ ...gpipe, actions: (rank) => lists[rank] }, { ranks: 2, chunks: 1, microbatches: 1 }, { F: 1, B: 1, W: 1 })).toThrow('rank 1 waits with B0@1 for F0@1');
+    const lists: readonly Action[][] = [
+      ['F', 'B'],
+      ['B', 'F'],
+    ].map((kinds, stage) => kinds.map((kind) => ({ kind: kind as 'F', stage, microbatch: 0 })));
+    expect(() =>
+      simulate(
+        { ...gpipe, actions: (rank) => lists[rank] },
+        { ranks: 2, chunks: 1, microbatches: 1 },
+        { F: 1, B: 1, W: 1 },
+      ),
+    ).toThrow(InternalError);
+    expect(() =>
+      simulate(
+        { ...gpipe, actions: (rank) => lists[rank] },
+        { ranks: 2, chunks: 1, microbatches: 1 },
+        { F: 1, B: 1, W: 1 },
+      ),
+    ).toThrow('rank 1 waits with B0@1 for F0@1');
   });
 });
 
@@ -83,13 +112,22 @@ describe('renderSimulation', () => {
   const result = simulate(oneFOneB, shape, { F: 1, B: 1, W: 1 });
 
   it('draws numbers, then letters, then cuts', () => {
-    expect(renderSimulation(oneFOneB, shape, result)).toEqual(['rank 0 |F0 F1 .  .  B0--- .  B1--- |', 'rank 1 |.  F0 B0--- F1 B1--- .  .  |']);
+    expect(renderSimulation(oneFOneB, shape, result)).toEqual([
+      'rank 0 |F0 F1 .  .  B0--- .  B1--- |',
+      'rank 1 |.  F0 B0--- F1 B1--- .  .  |',
+    ]);
     expect(renderSimulation(oneFOneB, shape, result, 20)).toEqual(['rank 0 |FF..BB.BB|', 'rank 1 |.FBBFBB..|']);
-    expect(renderSimulation(oneFOneB, shape, result, 14)).toEqual(['rank 0 |FF..B|', 'rank 1 |.FBBF|', '(the first 5 of 9 columns)']);
+    expect(renderSimulation(oneFOneB, shape, result, 14)).toEqual([
+      'rank 0 |FF..B|',
+      'rank 1 |.FBBF|',
+      '(the first 5 of 9 columns)',
+    ]);
   });
   it('marks chunks by letter and copes with uneven times', () => {
     const small = { ranks: 2, chunks: 2, microbatches: 1 };
-    expect(renderSimulation(vee, small, simulate(vee, small, { F: 1, B: 1, W: 1 }))[0]).toBe('rank 0 |F0a .   .   F0b B0b .   .   B0a W0a W0b |');
+    expect(renderSimulation(vee, small, simulate(vee, small, { F: 1, B: 1, W: 1 }))[0]).toBe(
+      'rank 0 |F0a .   .   F0b B0b .   .   B0a W0a W0b |',
+    );
     const uneven = simulate(oneFOneB, shape, { F: Math.PI, B: Math.E, W: Math.SQRT2 });
     for (const line of renderSimulation(oneFOneB, shape, uneven, 130)) expect(line.length).toBeLessThanOrEqual(130);
   });

@@ -1,4 +1,5 @@
-// <keep-panel>: take a run away as JSON, Markdown or link, and lay it beside a saved one from a file, pasted text, or this browser's last run.
+// <keep-panel>: take a run away as JSON, Markdown or link, and lay it beside a saved one from a file, pasted text, or
+// this browser's last run.
 
 import { css, html, LitElement, nothing } from 'lit';
 import { KeepFocus } from '../../focus/keep-focus.ts';
@@ -13,17 +14,61 @@ import { libraryName } from './charts.ts';
 
 export class KeepPanel extends LitElement {
   static override properties = { state: { attribute: false }, said: { state: true } };
-  static override styles = [shapes, css`
-    :host { display: grid; gap: 10px; align-content: start; }
-    label.button { position: relative; display: inline-flex; align-items: center; overflow: hidden; }
-    label.button input { position: absolute; inset: 0; opacity: 0; cursor: pointer; }
-    textarea { width: 100%; min-height: 84px; font: 12px/1.4 var(--mono); color: inherit; background: var(--sunken); border: 1px solid var(--edge); border-radius: 9px; padding: 8px; margin: 8px 0; }
-    textarea:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-    ul { margin: 0; padding-left: 18px; }
-    button, .button { font-size: 14px; min-height: 34px; padding: 4px 12px; }
-    summary { width: fit-content; font-size: 14px; color: var(--soft); }
-    .differs { color: var(--warn); }
-  `];
+  static override styles = [
+    shapes,
+    css`
+      :host {
+        display: grid;
+        gap: 10px;
+        align-content: start;
+      }
+      label.button {
+        position: relative;
+        display: inline-flex;
+        align-items: center;
+        overflow: hidden;
+      }
+      label.button input {
+        position: absolute;
+        inset: 0;
+        opacity: 0;
+        cursor: pointer;
+      }
+      textarea {
+        width: 100%;
+        min-height: 84px;
+        font: 12px/1.4 var(--mono);
+        color: inherit;
+        background: var(--sunken);
+        border: 1px solid var(--edge);
+        border-radius: 9px;
+        padding: 8px;
+        margin: 8px 0;
+      }
+      textarea:focus-visible {
+        outline: 2px solid var(--accent);
+        outline-offset: 2px;
+      }
+      ul {
+        margin: 0;
+        padding-left: 18px;
+      }
+      button,
+      .button {
+        font-size: 14px;
+        min-height: 34px;
+        padding: 4px 12px;
+      }
+      summary {
+        width: fit-content;
+        font-size: 14px;
+        color: var(--soft);
+      }
+      .differs {
+        color: var(--warn);
+      }
+    `,
+  ];
   declare state: BenchState;
   declare said: string;
   controller!: BenchController;
@@ -37,23 +82,46 @@ export class KeepPanel extends LitElement {
   override render() {
     const { report, baseline, last, settings } = this.state;
     const there = report && !isEmpty(report);
-    return html`
-      <h2>Keep</h2>
+    return html` <h2>Keep</h2>
       <div class="row">
-        <button ?disabled=${!there} @click=${() => this.#copy(this.controller.json() ?? '', 'the JSON is')}>Copy JSON</button>
-        <button ?disabled=${!there} @click=${() => report && this.#copy(formatMarkdown(report, baseline), 'the Markdown is')}>Copy Markdown</button>
+        <button ?disabled=${!there} @click=${() => this.#copy(this.controller.json() ?? '', 'the JSON is')}>
+          Copy JSON
+        </button>
+        <button
+          ?disabled=${!there}
+          @click=${() => report && this.#copy(formatMarkdown(report, baseline), 'the Markdown is')}
+        >
+          Copy Markdown
+        </button>
         <button ?disabled=${!there} @click=${() => this.#download()}>Download JSON</button>
-        <button @click=${() => this.#copy(`${location.href.split('#')[0]}#${formatSettings(settings, 'bench')}`, 'a link that runs this by itself is')}>Copy link</button>
+        <button
+          @click=${() => this.#copy(`${location.href.split('#')[0]}#${formatSettings(settings, 'bench')}`, 'a link that runs this by itself is')}
+        >
+          Copy link
+        </button>
       </div>
       <p class="soft small" role="status">${this.said}</p>
       <h2>Compare with a saved run</h2>
       <div class="row">
-        <label class="button"><input type="file" accept=".json,application/json" @change=${(event: Event) => { void this.#load(event.target as HTMLInputElement); }}>Load a JSON file</label>
+        <label class="button"
+          ><input
+            type="file"
+            accept=".json,application/json"
+            @change=${(event: Event) => {
+              void this.#load(event.target as HTMLInputElement);
+            }}
+          />Load a JSON file</label
+        >
         ${last && !isEmpty(last) && baseline?.report !== last && report !== last ? html`<button @click=${() => this.controller.compareWithLast()}>The last run (${new Date(last.date).toLocaleString()})</button>` : nothing}
         ${baseline ? html`<button @click=${() => this.controller.compareWithNothing()}>Compare with nothing</button>` : nothing}
       </div>
-      <details><summary>Paste a saved run</summary>
-        <textarea aria-label="JSON of a saved run" spellcheck="false" placeholder='{ "adapter": ..., "results": [ ... ] }'></textarea>
+      <details>
+        <summary>Paste a saved run</summary>
+        <textarea
+          aria-label="JSON of a saved run"
+          spellcheck="false"
+          placeholder='{ "adapter": ..., "results": [ ... ] }'
+        ></textarea>
         <button @click=${() => this.#paste()}>Compare with this text</button>
       </details>
       ${this.#comparison()}`;
@@ -63,13 +131,16 @@ export class KeepPanel extends LitElement {
     const { report, baseline } = this.state;
     if (!baseline) return nothing;
     const about = `${baseline.name}: ${baseline.report.adapter}, ${baseline.report.browser}, ${baseline.report.date.slice(0, 16).replace('T', ' ')}, ${baseline.report.results.length + baseline.report.cases.length} rows`;
-    if (!report || isEmpty(report)) return html`<p class="small">Loaded ${about}. Press Run, and every row says how it compares.</p>`;
+    if (!report || isEmpty(report))
+      return html`<p class="small">Loaded ${about}. Press Run, and every row says how it compares.</p>`;
     const { means, casesMean, differences, rows, cases, unmatched } = compareRows(report, baseline.report);
     return html`<div class="small comparison">
       <p>${about}.</p>
       ${differences.map((text) => html`<p class="differs">${text}</p>`)}
       ${rows.length + cases.length ? nothing : html`<p class="differs">No row of this run is in the saved one; run the same workloads and shapes.</p>`}
-      <ul>${means.map(({ library, ratio, rows: n, verdict }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${verdict}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}</ul>
+      <ul>
+        ${means.map(({ library, ratio, rows: n, verdict }) => html`<li><b>${libraryName(library)}</b> takes ${timesText(ratio)} the time of the saved run (${verdict}; geometric mean of ${n} row${n === 1 ? '' : 's'})</li>`)}${casesMean === undefined ? nothing : html`<li><b>all kernels</b> take ${timesText(casesMean)} the time (geometric mean of ${cases.length} cases)</li>`}
+      </ul>
       ${unmatched.now || unmatched.before ? html`<p class="soft">Rows that only this run has: ${unmatched.now}; only the saved one: ${unmatched.before}.</p>` : nothing}
     </div>`;
   }
@@ -88,7 +159,13 @@ export class KeepPanel extends LitElement {
   }
 
   #copy(text: string, what: string): void {
-    navigator.clipboard.writeText(text).then(() => { this.said = `${what} in the clipboard`; }, () => this.controller.problem('clipboard: this browser does not let the page write there; use Download JSON instead'));
+    navigator.clipboard.writeText(text).then(
+      () => {
+        this.said = `${what} in the clipboard`;
+      },
+      () =>
+        this.controller.problem('clipboard: this browser does not let the page write there; use Download JSON instead'),
+    );
   }
 
   #download(): void {

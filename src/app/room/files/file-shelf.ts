@@ -1,5 +1,6 @@
-// Files that this tab has, by hash, so that a group that is formed again fetches nothing twice. In memory, bounded: what was used longest ago goes first, but
-// never what the current plan needs, nor what the room was told that this tab keeps.
+// Files that this tab has, by hash, so that a group that is formed again fetches nothing twice. In memory, bounded:
+// what was used longest ago goes first, but never what the current plan needs, nor what the room was told that this tab
+// keeps.
 
 const MOST_BYTES = 512 * 2 ** 20;
 
@@ -10,7 +11,9 @@ export class FileShelf {
   #needed: ReadonlySet<string> = new Set();
   readonly #kept = new Set<string>();
 
-  constructor(most = MOST_BYTES) { this.#most = most; }
+  constructor(most = MOST_BYTES) {
+    this.#most = most;
+  }
 
   put(hash: string, bytes: Uint8Array<ArrayBuffer>): void {
     this.#files.delete(hash);

@@ -1,5 +1,5 @@
-// Files of this tab in the runs of a room: what this page has is described in its plan, what others have comes over the mesh (workers/shared-files.ts) and is
-// kept by its hash, and the person is asked before a large download.
+// Files of this tab in the runs of a room: what this page has is described in its plan, what others have comes over the
+// mesh (workers/shared-files.ts) and is kept by its hash, and the person is asked before a large download.
 
 import { formatBytes } from '../../../base/format-bytes.ts';
 import { describeFile } from '../../../cluster/files/shared-file.ts';
@@ -11,7 +11,13 @@ import type { PageState } from '../page-state.ts';
 import { FileShelf } from './file-shelf.ts';
 
 const NAMES: Readonly<Record<keyof PlanFiles, string>> = {
-  text: 'text', tokens: 'tokens.safetensors', modelConfig: 'config.json', weights: 'model.safetensors', tokenizer: 'tokenizer.json', tokenizerConfig: 'tokenizer_config.json', checkpoint: 'checkpoint',
+  text: 'text',
+  tokens: 'tokens.safetensors',
+  modelConfig: 'config.json',
+  weights: 'model.safetensors',
+  tokenizer: 'tokenizer.json',
+  tokenizerConfig: 'tokenizer_config.json',
+  checkpoint: 'checkpoint',
 };
 
 export interface RoomFilesContext {
@@ -32,7 +38,9 @@ export class RoomFiles {
   }
 
   /** The person did not want the files of this run. */
-  get declined(): boolean { return this.#declined; }
+  get declined(): boolean {
+    return this.#declined;
+  }
 
   /** A run that `by` wants is formed. */
   begin(by: string): void {
@@ -44,10 +52,13 @@ export class RoomFiles {
   async share(plan: Plan, given: PlanContents): Promise<Plan> {
     const { data } = configOf(plan);
     const shared: Record<string, SharedFile> = { ...plan.shared };
-    for (const [field, content] of Object.entries(given) as [keyof PlanFiles, string | Uint8Array<ArrayBuffer> | undefined][]) {
+    for (const [field, content] of Object.entries(given) as [
+      keyof PlanFiles,
+      string | Uint8Array<ArrayBuffer> | undefined,
+    ][]) {
       if (content === undefined) continue;
       const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
-      const file = shared[field] = await describeFile(field === 'text' ? data : NAMES[field], bytes);
+      const file = (shared[field] = await describeFile(field === 'text' ? data : NAMES[field], bytes));
       this.#shelf.put(file.hash, bytes);
     }
     return Object.keys(shared).length > 0 ? { ...plan, shared } : plan;
@@ -60,17 +71,24 @@ export class RoomFiles {
     return file;
   }
 
-  drop(hash: string): void { this.#shelf.drop(hash); }
+  drop(hash: string): void {
+    this.#shelf.drop(hash);
+  }
 
-  /** What a worker must know of the shared files of a plan; undefined where there are none. `names` are those of the ranks' tabs. */
+  /**
+   * What a worker must know of the shared files of a plan; undefined where there are none. `names` are those of the
+   * ranks' tabs.
+   */
   of({ shared }: Plan, names: readonly string[]): SharedFiles | undefined {
     const files = Object.entries(shared ?? {}).map(([field, file]) => ({ ...file, field: field as keyof PlanFiles }));
     this.#shelf.need(files.map(({ hash }) => hash));
     if (files.length === 0) return undefined;
-    const held = new Map(files.flatMap(({ hash, bytes }) => {
-      const own = this.#shelf.get(hash);
-      return own?.length === bytes ? [[hash, own] as const] : [];
-    }));
+    const held = new Map(
+      files.flatMap(({ hash, bytes }) => {
+        const own = this.#shelf.get(hash);
+        return own?.length === bytes ? [[hash, own] as const] : [];
+      }),
+    );
     return { files, held, names };
   }
 
@@ -80,7 +98,12 @@ export class RoomFiles {
     switch (event.kind) {
       case 'progress': {
         const { file, received } = event;
-        change({ status: received < file.bytes ? `receiving ${file.name}: ${formatBytes(received)} of ${formatBytes(file.bytes)}` : `${file.name} is here (${formatBytes(file.bytes)})` });
+        change({
+          status:
+            received < file.bytes
+              ? `receiving ${file.name}: ${formatBytes(received)} of ${formatBytes(file.bytes)}`
+              : `${file.name} is here (${formatBytes(file.bytes)})`,
+        });
         return true;
       }
       case 'file':
@@ -91,13 +114,17 @@ export class RoomFiles {
         change({ question, status: 'waiting for your answer: may this tab download the files of the run?' });
         return true;
       }
-      default: return false;
+      default:
+        return false;
     }
   }
 
   /** The person has answered the question. */
   answer(agreed: boolean): void {
-    this.#context.change({ question: undefined, status: agreed ? 'downloading from the other tabs' : 'the download was refused' });
+    this.#context.change({
+      question: undefined,
+      status: agreed ? 'downloading from the other tabs' : 'the download was refused',
+    });
     this.#declined = !agreed;
     this.#context.answer(agreed);
   }

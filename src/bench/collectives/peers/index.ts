@@ -1,4 +1,5 @@
-// The libraries that tabmesh's links are compared with, in order of the tables. Each is loaded when it is first asked for.
+// The libraries that tabmesh's links are compared with, in order of the tables. Each is loaded when it is first asked
+// for.
 
 import type { PeerLibrary } from './peer.ts';
 import { peerjs } from './peerjs.ts';

@@ -1,4 +1,5 @@
-// Another library that sends arrays between two tabs, in its natural way. The pair runs on pages, because peer connections do.
+// Another library that sends arrays between two tabs, in its natural way. The pair runs on pages, because peer
+// connections do.
 
 import { TabmeshError } from '../../../base/errors.ts';
 import type { Handlers, PeerJob } from '../jobs.ts';
@@ -8,7 +9,10 @@ import { countWrong, valueAt, valuesOf } from '../numbers.ts';
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A way to the other tab before there is a connection: any plain message, in order. */
-export interface Signalling { say(message: unknown): void; onMessage: ((message: unknown) => void) | undefined }
+export interface Signalling {
+  say(message: unknown): void;
+  onMessage: ((message: unknown) => void) | undefined;
+}
 
 export interface PeerEnd {
   /** Sends one array; resolves when the library takes more. */
@@ -39,7 +43,10 @@ class Arrivals {
   }
 
   expect(bytes: number): Promise<void> {
-    return new Promise((resolve) => { this.#wanted = { bytes, resolve }; this.#settle(); });
+    return new Promise((resolve) => {
+      this.#wanted = { bytes, resolve };
+      this.#settle();
+    });
   }
 
   take(): readonly Bytes[] {
@@ -58,7 +65,13 @@ class Arrivals {
 }
 
 /** The page's jobs of ranks 0 and 1; other ranks answer that all is well. */
-export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], signallingOf: (library: string) => Signalling, name: string, now: () => number): Handlers<PeerJob> & { close(): void } {
+export function createPeerJobs(
+  rank: number,
+  libraries: readonly PeerLibrary[],
+  signallingOf: (library: string) => Signalling,
+  name: string,
+  now: () => number,
+): Handlers<PeerJob> & { close(): void } {
   const ends = new Map<string, { readonly end: PeerEnd; readonly arrivals: Arrivals; came?: Promise<void> }>();
   const endOf = (library: string) => {
     const found = ends.get(library);
@@ -71,7 +84,11 @@ export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], 
       if (!library) return { reason: `unknown library; known are ${libraries.map((one) => one.library).join(', ')}` };
       if (rank > 1) return {};
       try {
-        const end = await within(OPEN_MS, `${wanted} did not connect`, library.open(rank === 0, `${name}-${wanted}`, signallingOf(wanted)));
+        const end = await within(
+          OPEN_MS,
+          `${wanted} did not connect`,
+          library.open(rank === 0, `${name}-${wanted}`, signallingOf(wanted)),
+        );
         const arrivals = new Arrivals();
         end.onData = (bytes) => arrivals.add(bytes);
         ends.set(wanted, { end, arrivals });
@@ -100,7 +117,9 @@ export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], 
       const there = endOf(library);
       await there.came;
       const whole = join(there.arrivals.take());
-      return countWrong(new Float32Array(whole.buffer, 0, Math.floor(whole.length / 4)), bytes / 4, (i) => valueAt(0, i, salt));
+      return countWrong(new Float32Array(whole.buffer, 0, Math.floor(whole.length / 4)), bytes / 4, (i) =>
+        valueAt(0, i, salt),
+      );
     },
     close() {
       for (const { end } of ends.values()) end.close();
@@ -112,7 +131,10 @@ export function createPeerJobs(rank: number, libraries: readonly PeerLibrary[], 
 function join(pieces: readonly Bytes[]): Bytes {
   const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
-  for (const piece of pieces) { whole.set(piece, at); at += piece.length; }
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
   return whole;
 }
 

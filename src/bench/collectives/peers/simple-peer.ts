@@ -9,22 +9,38 @@ export const simplePeer: PeerLibrary = {
     const { default: SimplePeer } = await import('simple-peer/simplepeer.min.js');
     // The answering side must be there before the first offer.
     const early: unknown[] = [];
-    let take = (message: unknown): void => { early.push(message); };
+    let take = (message: unknown): void => {
+      early.push(message);
+    };
     let there: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => { there = resolve; });
-    signalling.onMessage = (message) => { if (message === 'there') there(); else take(message); };
-    if (initiator) await answered; else signalling.say('there');
+    const answered = new Promise<void>((resolve) => {
+      there = resolve;
+    });
+    signalling.onMessage = (message) => {
+      if (message === 'there') there();
+      else take(message);
+    };
+    if (initiator) await answered;
+    else signalling.say('there');
     const peer = new SimplePeer({ initiator, config: { iceServers: [] } });
     take = (message) => peer.signal(message as Parameters<typeof peer.signal>[0]);
     for (const message of early) take(message);
     peer.on('signal', (signal) => signalling.say(JSON.parse(JSON.stringify(signal))));
-    await new Promise<void>((resolve, reject) => { peer.once('connect', () => resolve()); peer.once('error', reject); });
+    await new Promise<void>((resolve, reject) => {
+      peer.once('connect', () => resolve());
+      peer.once('error', reject);
+    });
     const end: PeerEnd = {
       async send(data) {
         // As a stream is written: in pieces that fit into a message, waiting where it says so.
-        for (let at = 0; at < data.length; at += PIECE) if (!peer.write(data.subarray(at, at + PIECE))) await new Promise<void>((resolve) => { peer.once('drain', () => resolve()); });
+        for (let at = 0; at < data.length; at += PIECE)
+          if (!peer.write(data.subarray(at, at + PIECE)))
+            await new Promise<void>((resolve) => {
+              peer.once('drain', () => resolve());
+            });
       },
-      onData: undefined, close: () => peer.destroy(),
+      onData: undefined,
+      close: () => peer.destroy(),
     };
     peer.on('data', (data: Uint8Array) => end.onData?.(bytesOf(data)));
     return end;

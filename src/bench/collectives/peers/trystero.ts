@@ -1,5 +1,5 @@
-// Trystero: a room of two with one action. Its strategies differ only in who carries announcements and offers; here our signalling does, through the same
-// `createTopicStrategy` that its own strategies use, so nothing leaves the browser.
+// Trystero: a room of two with one action. Its strategies differ only in who carries announcements and offers; here our
+// signalling does, through the same `createTopicStrategy` that its own strategies use, so nothing leaves the browser.
 
 import { bytesOf } from './peer.ts';
 import type { PeerEnd, PeerLibrary } from './peer.ts';
@@ -17,15 +17,28 @@ export const trystero: PeerLibrary = {
       init: () => ({}),
       subscribeTopic: (_relay, topic, onMessage) => {
         subscribers.set(topic, onMessage);
-        return () => { subscribers.delete(topic); };
+        return () => {
+          subscribers.delete(topic);
+        };
       },
-      publishTopic: (_relay, topic, message) => { signalling.say({ topic, text: typeof message === 'string' ? message : JSON.stringify(message) }); },
+      publishTopic: (_relay, topic, message) => {
+        signalling.say({ topic, text: typeof message === 'string' ? message : JSON.stringify(message) });
+      },
     });
     const room = join({ appId: 'tabmesh-bench', rtcConfig: { iceServers: [] }, turnConfig: [] }, name);
     const action = room.makeAction<Uint8Array<ArrayBuffer>>('array');
-    const end: PeerEnd = { send: (data) => action.send(data), onData: undefined, close: () => { void room.leave(); } };
+    const end: PeerEnd = {
+      send: (data) => action.send(data),
+      onData: undefined,
+      close: () => {
+        void room.leave();
+      },
+    };
     action.onMessage = (data) => end.onData?.(bytesOf(data));
-    if (Object.keys(room.getPeers()).length === 0) await new Promise<void>((resolve) => { room.onPeerJoin = () => resolve(); });
+    if (Object.keys(room.getPeers()).length === 0)
+      await new Promise<void>((resolve) => {
+        room.onPeerJoin = () => resolve();
+      });
     return end;
   },
 };

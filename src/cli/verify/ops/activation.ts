@@ -32,17 +32,21 @@ const refuseAlpha = (c: OnnxCase): string | undefined => (c.attributes.number('a
 
 export const operators: readonly Operator[] = [
   {
-    format: 'torch', op: 'gelu',
+    format: 'torch',
+    op: 'gelu',
     refuses: (c) => (FORMS.includes(c.attributes.text('approximate', 'none')) ? undefined : 'this approximation'),
     async run(lab, c) {
       const attributes = { tanh: c.attributes.text('approximate', 'none') === 'tanh' };
       const { out: y, saved } = gelu.forward(lab.recorder, { x: lab.floats(c.input('x')) }, {}, attributes);
-      const { x: dx } = gelu.backwardInput!(lab.recorder, lab.floats(c.input('dy')), saved, {}, attributes, { x: true });
+      const { x: dx } = gelu.backwardInput!(lab.recorder, lab.floats(c.input('dy')), saved, {}, attributes, {
+        x: true,
+      });
       return lab.run({ y, dx: dx! });
     },
   },
   {
-    format: 'torch', op: 'silu',
+    format: 'torch',
+    op: 'silu',
     async run(lab, c) {
       const x = lab.floats(c.input('x'));
       const dx = lab.recorder.tensor(x.shape, 'f32', 'dx');
@@ -51,30 +55,51 @@ export const operators: readonly Operator[] = [
     },
   },
   {
-    format: 'torch', op: 'swiglu',
+    format: 'torch',
+    op: 'swiglu',
     async run(lab, c) {
       const gateUp = glue(lab, c.input('a'), c.input('b'));
       const F = gateUp.shape[1] / 2;
       const { out: y, saved } = swiglu.forward(lab.recorder, { gateUp }, {}, null);
-      const { gateUp: gradient } = swiglu.backwardInput!(lab.recorder, lab.floats(c.input('dy'), y.shape), saved, {}, null, { gateUp: true });
+      const { gateUp: gradient } = swiglu.backwardInput!(
+        lab.recorder,
+        lab.floats(c.input('dy'), y.shape),
+        saved,
+        {},
+        null,
+        { gateUp: true },
+      );
       const [da, db] = [0, F].map((from) => takeColumns(lab.recorder, gradient!, from, F, 'half'));
       return lab.run({ y, da, db });
     },
   },
   {
-    format: 'onnx', op: 'Gelu',
+    format: 'onnx',
+    op: 'Gelu',
     refuses: (c) => (FORMS.includes(c.attributes.text('approximate', 'none')) ? undefined : 'this approximation'),
     async run(lab, c) {
-      const { out: y } = gelu.forward(lab.recorder, { x: lab.floats(slot(c, 0)) }, {}, { tanh: c.attributes.text('approximate', 'none') === 'tanh' });
+      const { out: y } = gelu.forward(
+        lab.recorder,
+        { x: lab.floats(slot(c, 0)) },
+        {},
+        { tanh: c.attributes.text('approximate', 'none') === 'tanh' },
+      );
       return [(await lab.run({ y })).y];
     },
   },
   {
-    format: 'onnx', op: 'Swish', refuses: refuseAlpha,
+    format: 'onnx',
+    op: 'Swish',
+    refuses: refuseAlpha,
     run: async (lab, c) => [(await lab.run({ y: recordSilu(lab, lab.floats(slot(c, 0))) })).y],
   },
   {
-    format: 'onnx', op: 'SwiGLU', refuses: refuseAlpha,
-    run: async (lab, c) => [(await lab.run({ y: swiglu.forward(lab.recorder, { gateUp: glue(lab, slot(c, 0), slot(c, 1)) }, {}, null).out })).y],
+    format: 'onnx',
+    op: 'SwiGLU',
+    refuses: refuseAlpha,
+    run: async (lab, c) => [
+      (await lab.run({ y: swiglu.forward(lab.recorder, { gateUp: glue(lab, slot(c, 0), slot(c, 1)) }, {}, null).out }))
+        .y,
+    ],
   },
 ];

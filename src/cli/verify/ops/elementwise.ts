@@ -8,29 +8,43 @@ import { slot } from '../operator.ts';
 import type { CaseTensor, OnnxCase, OnnxOperator, Operator } from '../operator.ts';
 import { broadcastShape, broadcastTo, permute } from '../rearrange.ts';
 
-const refuseIntegers = (c: OnnxCase): string | undefined => (c.inputs.every((tensor) => tensor?.isFloat) ? undefined : 'integers');
+const refuseIntegers = (c: OnnxCase): string | undefined =>
+  c.inputs.every((tensor) => tensor?.isFloat) ? undefined : 'integers';
 
 function sumOf(lab: Lab, tensors: readonly CaseTensor[]): Tensor {
   const shape = tensors.map((tensor) => tensor.shape).reduce(broadcastShape);
-  return tensors.map((tensor) => broadcastTo(lab, lab.floats(tensor), shape)).reduce((a, b) => {
-    const out = lab.recorder.tensor(shape, 'f32', 'sum');
-    lab.recorder.launch(add, { a, b, out }, { N: elements(shape), ALPHA: 1, BETA: 1 });
-    return out;
-  });
+  return tensors
+    .map((tensor) => broadcastTo(lab, lab.floats(tensor), shape))
+    .reduce((a, b) => {
+      const out = lab.recorder.tensor(shape, 'f32', 'sum');
+      lab.recorder.launch(add, { a, b, out }, { N: elements(shape), ALPHA: 1, BETA: 1 });
+      return out;
+    });
 }
 
 const sum = (op: string): OnnxOperator => ({
-  format: 'onnx', op,
+  format: 'onnx',
+  op,
   // The sum of one tensor would test nothing of ours.
   refuses: (c) => (c.inputs.length < 2 ? 'one input' : refuseIntegers(c)),
-  run: async (lab, c) => [(await lab.run({ y: sumOf(lab, c.inputs.filter((tensor) => tensor !== undefined)) })).y],
+  run: async (lab, c) => [
+    (
+      await lab.run({
+        y: sumOf(
+          lab,
+          c.inputs.filter((tensor) => tensor !== undefined),
+        ),
+      })
+    ).y,
+  ],
 });
 
 export const operators: readonly Operator[] = [
   sum('Add'),
   sum('Sum'),
   {
-    format: 'onnx', op: 'Transpose',
+    format: 'onnx',
+    op: 'Transpose',
     refuses(c) {
       const order = c.attributes.numbers('perm');
       return order?.every((dim, i) => dim === i) ? 'a permutation that moves nothing' : refuseIntegers(c);

@@ -1,5 +1,6 @@
-// Cross-entropy: PyTorch's with row losses, lse and gradient, also fused with the head; ONNX SoftmaxCrossEntropyLoss and NegativeLogLikelihoodLoss
-// on [N, C, d1, ...] with class weights and ignore_index. Row values come from the kernels; the host sums them in f64, as the trainer does.
+// Cross-entropy: PyTorch's with row losses, lse and gradient, also fused with the head; ONNX SoftmaxCrossEntropyLoss
+// and NegativeLogLikelihoodLoss on [N, C, d1, ...] with class weights and ignore_index. Row values come from the
+// kernels; the host sums them in f64, as the trainer does.
 
 import { elements } from '../../../base/shape.ts';
 import type { Tensor } from '../../../device/tensor.ts';
@@ -29,12 +30,24 @@ function readTargets(tensor: CaseTensor, ignore: number | undefined): { ids: Int
 
 function recordStatistics(lab: Lab, logits: Tensor, targets: Tensor) {
   const [R, COLS] = logits.shape;
-  const [rowMax, rowSum, targetLogit, logitSum] = ['max', 'sum', 'target', 'logitSum'].map((label) => lab.recorder.tensor([R], 'f32', label));
-  lab.recorder.launch(ceStats, { logits, targets, rowMax, rowSum, targetLogit, logitSum }, { R, COLS, COL_START: 0, VOCAB: COLS, MERGE: 0 });
+  const [rowMax, rowSum, targetLogit, logitSum] = ['max', 'sum', 'target', 'logitSum'].map((label) =>
+    lab.recorder.tensor([R], 'f32', label),
+  );
+  lab.recorder.launch(
+    ceStats,
+    { logits, targets, rowMax, rowSum, targetLogit, logitSum },
+    { R, COLS, COL_START: 0, VOCAB: COLS, MERGE: 0 },
+  );
   return { rowMax, rowSum, targetLogit, logitSum };
 }
 
-function recordRows(lab: Lab, statistics: { rowMax: Tensor; rowSum: Tensor; targetLogit: Tensor; logitSum: Tensor }, targets: Tensor, VOCAB: number, SMOOTHING: number): { lse: Tensor; rowLoss: Tensor } {
+function recordRows(
+  lab: Lab,
+  statistics: { rowMax: Tensor; rowSum: Tensor; targetLogit: Tensor; logitSum: Tensor },
+  targets: Tensor,
+  VOCAB: number,
+  SMOOTHING: number,
+): { lse: Tensor; rowLoss: Tensor } {
   const [R] = targets.shape;
   const [lse, rowLoss] = ['lse', 'rowLoss'].map((label) => lab.recorder.tensor([R], 'f32', label));
   lab.recorder.launch(ceFinish, { ...statistics, targets, lse, rowLoss }, { R, VOCAB, SMOOTHING });
@@ -44,20 +57,29 @@ function recordRows(lab: Lab, statistics: { rowMax: Tensor; rowSum: Tensor; targ
 /** ONNX's loss over [N, C, d1, ...]; `rows` records minus the logarithm of the target's probability, [R]. */
 function onnxLoss(op: string, rows: (lab: Lab, logits: Tensor, targets: Tensor) => Tensor): OnnxOperator {
   return {
-    format: 'onnx', op,
+    format: 'onnx',
+    op,
     async run(lab, c) {
       const { shape } = slot(c, 0);
       const [N, C] = shape;
       const D = elements(shape.slice(2));
       const x = lab.floats(slot(c, 0), [N, C, D]);
       const logits = { ...permute(lab, x, [0, 2, 1]), shape: [N * D, C] };
-      const { ids, count } = readTargets(slot(c, 1), c.attributes.has('ignore_index') ? c.attributes.number('ignore_index') : undefined);
+      const { ids, count } = readTargets(
+        slot(c, 1),
+        c.attributes.has('ignore_index') ? c.attributes.number('ignore_index') : undefined,
+      );
       let loss = rows(lab, logits, lab.data(ids));
       const weight = c.inputs[2];
       let used: Tensor | undefined;
       if (weight) {
         // Row C does not exist: ignored rows weigh 0.
-        used = takeRows(lab, lab.floats(weight), 1, Uint32Array.from(ids, (id) => (id === IGNORED ? C : id)));
+        used = takeRows(
+          lab,
+          lab.floats(weight),
+          1,
+          Uint32Array.from(ids, (id) => (id === IGNORED ? C : id)),
+        );
         const weighted = lab.recorder.tensor(loss.shape, 'f32', 'weighted');
         lab.recorder.launch(scaleRows, { x: loss, scale: used, out: weighted }, { R: N * D, C: 1 });
         loss = weighted;
@@ -76,7 +98,8 @@ function reduce(c: OnnxCase, rows: Values, weight: number): Values {
 
 export const operators: readonly Operator[] = [
   {
-    format: 'torch', op: 'cross_entropy',
+    format: 'torch',
+    op: 'cross_entropy',
     async run(lab, c) {
       const { R, C: V } = rowsAndColumns(c.input('logits').shape);
       const SMOOTHING = c.attributes.number('label_smoothing', 0);
@@ -88,13 +111,18 @@ export const operators: readonly Operator[] = [
       const { rowMax, rowSum } = statistics;
       const upstream = c.inputs.get('dloss')?.floats[0] ?? 1;
       // In place: the logits become their gradient.
-      lab.recorder.launch(ceGrad, { logits, rowMax, rowSum, targets, rowScale: rowMax }, { R, COLS: V, COL_START: 0, VOCAB: V, SMOOTHING, SCALE: upstream / count, HAS_ROW_SCALE: 0 });
+      lab.recorder.launch(
+        ceGrad,
+        { logits, rowMax, rowSum, targets, rowScale: rowMax },
+        { R, COLS: V, COL_START: 0, VOCAB: V, SMOOTHING, SCALE: upstream / count, HAS_ROW_SCALE: 0 },
+      );
       const got = await lab.run({ row: rowLoss, lse, max: rowMax, dlogits: logits });
       return { loss: [total(got.row) / count], ...got };
     },
   },
   {
-    format: 'torch', op: 'linear_cross_entropy',
+    format: 'torch',
+    op: 'linear_cross_entropy',
     async run(lab, c) {
       const [h, W] = [c.input('h'), c.input('W')];
       const { R, C: D } = rowsAndColumns(h.shape);
@@ -103,23 +131,38 @@ export const operators: readonly Operator[] = [
       const targets = lab.data(ids);
       const weights = { w: lab.param(W.floats, W.shape) };
       const attributes = { vStart: 0, vocab: V };
-      const { out: rowLoss, saved } = linearCrossEntropy.forward(lab.recorder, { x: lab.floats(h, [R, D]), targets }, weights, attributes);
+      const { out: rowLoss, saved } = linearCrossEntropy.forward(
+        lab.recorder,
+        { x: lab.floats(h, [R, D]), targets },
+        weights,
+        attributes,
+      );
       // The op keeps no lse; from its statistics it is one more launch, whose row losses nobody reads.
       const { rowMax, rowSum } = saved;
       const { lse } = recordRows(lab, { rowMax, rowSum, targetLogit: rowMax, logitSum: rowMax }, targets, V, 0);
       const upstream = lab.data(new Float32Array(R).fill((c.inputs.get('dloss')?.floats[0] ?? 1) / count));
-      const { x: dh } = linearCrossEntropy.backwardInput!(lab.recorder, upstream, saved, weights, attributes, { x: true });
+      const { x: dh } = linearCrossEntropy.backwardInput!(lab.recorder, upstream, saved, weights, attributes, {
+        x: true,
+      });
       linearCrossEntropy.backwardWeight!(lab.recorder, upstream, saved, weights, attributes);
       const got = await lab.run({ rowLoss, lse, dh: dh!, dW: weights.w.grad });
       return { loss: [total(got.rowLoss) / count], row: got.rowLoss, ...got };
     },
   },
-  onnxLoss('SoftmaxCrossEntropyLoss', (lab, logits, targets) => recordRows(lab, recordStatistics(lab, logits, targets), targets, logits.shape[1], 0).rowLoss),
+  onnxLoss(
+    'SoftmaxCrossEntropyLoss',
+    (lab, logits, targets) =>
+      recordRows(lab, recordStatistics(lab, logits, targets), targets, logits.shape[1], 0).rowLoss,
+  ),
   // The input is log-probabilities already; an ignored target is in no column and picks 0.
   onnxLoss('NegativeLogLikelihoodLoss', (lab, logits, targets) => {
     const { targetLogit } = recordStatistics(lab, logits, targets);
     const out = lab.recorder.tensor(targets.shape, 'f32', 'negated');
-    lab.recorder.launch(add, { a: targetLogit, b: targetLogit, out }, { N: elements(targets.shape), ALPHA: -1, BETA: 0 });
+    lab.recorder.launch(
+      add,
+      { a: targetLogit, b: targetLogit, out },
+      { N: elements(targets.shape), ALPHA: -1, BETA: 0 },
+    );
     return out;
   }),
 ];

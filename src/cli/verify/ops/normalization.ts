@@ -15,8 +15,14 @@ function torchInputs(lab: Lab, c: TorchCase) {
   const [given, w] = [c.input('x'), c.inputs.get('w')];
   const C = w ? elements(w.shape) : given.shape.at(-1)!;
   const R = elements(given.shape) / C;
-  const weight = (name: string, fill: number): Param => lab.param(c.inputs.get(name)?.floats ?? new Float32Array(C).fill(fill), [C], name);
-  return { x: lab.floats(given, [R, C]), dy: lab.floats(c.input('dy'), [R, C]), weight, eps: c.attributes.number('eps') };
+  const weight = (name: string, fill: number): Param =>
+    lab.param(c.inputs.get(name)?.floats ?? new Float32Array(C).fill(fill), [C], name);
+  return {
+    x: lab.floats(given, [R, C]),
+    dy: lab.floats(c.input('dy'), [R, C]),
+    weight,
+    eps: c.attributes.number('eps'),
+  };
 }
 
 function onnxInputs(lab: Lab, c: OnnxCase) {
@@ -33,7 +39,8 @@ function onnxInputs(lab: Lab, c: OnnxCase) {
 
 export const operators: readonly Operator[] = [
   {
-    format: 'torch', op: 'layernorm',
+    format: 'torch',
+    op: 'layernorm',
     async run(lab, c) {
       const { x, dy, weight, eps } = torchInputs(lab, c);
       const weights = { w: weight('w', 1), b: weight('b', 0) };
@@ -44,7 +51,8 @@ export const operators: readonly Operator[] = [
     },
   },
   {
-    format: 'torch', op: 'rmsnorm',
+    format: 'torch',
+    op: 'rmsnorm',
     async run(lab, c) {
       const { x, dy, weight, eps } = torchInputs(lab, c);
       const weights = { w: weight('w', 1) };
@@ -55,16 +63,23 @@ export const operators: readonly Operator[] = [
     },
   },
   {
-    format: 'onnx', op: 'LayerNormalization',
+    format: 'onnx',
+    op: 'LayerNormalization',
     async run(lab, c) {
       const { x, weight, eps } = onnxInputs(lab, c);
-      const { out, saved } = layerNorm.forward(lab.recorder, { x }, { w: weight(slot(c, 1)), b: weight(c.inputs[2]) }, { eps });
+      const { out, saved } = layerNorm.forward(
+        lab.recorder,
+        { x },
+        { w: weight(slot(c, 1)), b: weight(c.inputs[2]) },
+        { eps },
+      );
       const got = await lab.run({ out, mean: saved.mean, rstd: saved.rstd });
       return [got.out, got.mean, got.rstd];
     },
   },
   {
-    format: 'onnx', op: 'RMSNormalization',
+    format: 'onnx',
+    op: 'RMSNormalization',
     async run(lab, c) {
       const { x, weight, eps } = onnxInputs(lab, c);
       const { out } = rmsNorm.forward(lab.recorder, { x }, { w: weight(slot(c, 1)) }, { eps });

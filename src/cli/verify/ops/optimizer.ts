@@ -1,4 +1,5 @@
-// Optimiser steps: AdamW, and SGD with Nesterov momentum. w0 [N] and gradients [steps, N] give the weights after every step and the state after the last.
+// Optimiser steps: AdamW, and SGD with Nesterov momentum. w0 [N] and gradients [steps, N] give the weights after every
+// step and the state after the last.
 
 import { ConfigError } from '../../../base/errors.ts';
 import type { TypedArray } from '../../../base/shape.ts';
@@ -9,8 +10,14 @@ import type { Operator, TorchCase, Values } from '../operator.ts';
 
 const isAdam = (c: TorchCase): boolean => c.attributes.has('beta1');
 
-/** Replays the recorded step with the host's numbers of each step; returns the weights after every step, and the state. */
-async function replay(lab: Lab, c: TorchCase, record: (N: number) => Recorded): Promise<Readonly<Record<string, Values>>> {
+/**
+ * Replays the recorded step with the host's numbers of each step; returns the weights after every step, and the state.
+ */
+async function replay(
+  lab: Lab,
+  c: TorchCase,
+  record: (N: number) => Recorded,
+): Promise<Readonly<Record<string, Values>>> {
   const w0 = c.input('w0');
   const gradients = [...c.inputs].find(([name]) => name !== 'w0')?.[1];
   if (!gradients) throw new ConfigError('manifest.json', `case ${c.name}: expected gradients beside w0`);
@@ -40,16 +47,49 @@ interface Recorded {
 }
 
 async function runAdam(lab: Lab, c: TorchCase): Promise<Readonly<Record<string, Values>>> {
-  const [lr, beta1, beta2, eps, decay] = ['lr', 'beta1', 'beta2', 'eps', 'weight_decay'].map((name) => c.attributes.number(name));
+  const [lr, beta1, beta2, eps, decay] = ['lr', 'beta1', 'beta2', 'eps', 'weight_decay'].map((name) =>
+    c.attributes.number(name),
+  );
   return replay(lab, c, (N) => {
-    const [param, grad, m, v, hyper] = [lab.data(c.input('w0').floats), lab.zeros([N]), lab.zeros([N]), lab.zeros([N]), lab.zeros([10])];
-    lab.recorder.launch(adamw, { param, grad, m, v, hyper, flags: lab.data(new Uint32Array(1)) }, { N, DECAY_START: 0, DECAY_END: N });
-    return { param, grad, hyper, state: { m, v }, hyperAt: (s) => [lr, beta1, beta2, eps, decay, 1 - beta1 ** (s + 1), 1 - beta2 ** (s + 1), 1, 1 - beta1, 1 - beta2] };
+    const [param, grad, m, v, hyper] = [
+      lab.data(c.input('w0').floats),
+      lab.zeros([N]),
+      lab.zeros([N]),
+      lab.zeros([N]),
+      lab.zeros([10]),
+    ];
+    lab.recorder.launch(
+      adamw,
+      { param, grad, m, v, hyper, flags: lab.data(new Uint32Array(1)) },
+      { N, DECAY_START: 0, DECAY_END: N },
+    );
+    return {
+      param,
+      grad,
+      hyper,
+      state: { m, v },
+      hyperAt: (s) => [
+        lr,
+        beta1,
+        beta2,
+        eps,
+        decay,
+        1 - beta1 ** (s + 1),
+        1 - beta2 ** (s + 1),
+        1,
+        1 - beta1,
+        1 - beta2,
+      ],
+    };
   });
 }
 
 async function runSgd(lab: Lab, c: TorchCase): Promise<Readonly<Record<string, Values>>> {
-  const [lr, momentum, decay] = [c.attributes.number('lr'), c.attributes.number('momentum'), c.attributes.number('weight_decay', 0)];
+  const [lr, momentum, decay] = [
+    c.attributes.number('lr'),
+    c.attributes.number('momentum'),
+    c.attributes.number('weight_decay', 0),
+  ];
   // The one state of the optimiser goes by several names: m, buf, momentum_buffer.
   const name = [...c.wanted.keys()].find((output) => output !== 'w') ?? 'm';
   return replay(lab, c, (N) => {
@@ -61,7 +101,8 @@ async function runSgd(lab: Lab, c: TorchCase): Promise<Readonly<Record<string, V
 
 export const operators: readonly Operator[] = [
   {
-    format: 'torch', op: 'optimizer',
+    format: 'torch',
+    op: 'optimizer',
     refuses(c) {
       if (isAdam(c)) return c.attributes.flag('amsgrad') ? 'amsgrad' : undefined;
       if (!c.attributes.has('momentum')) return 'neither AdamW nor SGD with momentum';

@@ -21,15 +21,19 @@ export function recordSoftmax(lab: Lab, x: Tensor, axis: number, LOG: 0 | 1): Te
 }
 
 const onnx = (op: string, log: 0 | 1): OnnxOperator => ({
-  format: 'onnx', op,
+  format: 'onnx',
+  op,
   // Before opset 13 the operator flattened everything from the axis on.
   refuses: (c) => (c.opset < 13 ? 'the form before opset 13' : undefined),
-  run: async (lab, c) => [(await lab.run({ y: recordSoftmax(lab, lab.floats(slot(c, 0)), c.attributes.number('axis', -1), log) })).y],
+  run: async (lab, c) => [
+    (await lab.run({ y: recordSoftmax(lab, lab.floats(slot(c, 0)), c.attributes.number('axis', -1), log) })).y,
+  ],
 });
 
 export const operators: readonly Operator[] = [
   {
-    format: 'torch', op: 'softmax',
+    format: 'torch',
+    op: 'softmax',
     async run(lab, c) {
       const axis = c.attributes.number('axis', -1);
       const x = lab.floats(c.input('x'));

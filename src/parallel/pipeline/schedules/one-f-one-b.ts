@@ -1,6 +1,7 @@
-// 1F1B: rank r runs p - r - 1 warm-up forwards, then one forward and one backward in turn, then the cool-down backwards. Idle over ideal
-// time (p - 1) / m as in GPipe, but at most p - r microbatches are live on rank r, however many there are.
-// Source: Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM", section 2.2.1.
+// 1F1B: rank r runs p - r - 1 warm-up forwards, then one forward and one backward in turn, then the cool-down
+// backwards. Idle over ideal time (p - 1) / m as in GPipe, but at most p - r microbatches are live on rank r, however
+// many there are. Source: Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters Using
+// Megatron-LM", section 2.2.1.
 
 import type { Action, Schedule } from '../schedule.ts';
 import { LayoutError } from '../../../base/errors.ts';

@@ -13,9 +13,9 @@ import { ConfigError } from '../base/errors.ts';
 import { describeAdapter, median } from './report.ts';
 import type { BenchResult, Measured } from './report.ts';
 
-const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../shaders/*.ts', { eager: true });
+const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../shaders/**/*.ts', { eager: true });
 
-/** By name: shaders/column-sum.ts exports `columnSum`. */
+/** By name: shaders/reduce/column-sum.ts exports `columnSum`. */
 const kernels = Object.entries(modules).map(
   ([path, module]) =>
     module[

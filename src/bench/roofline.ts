@@ -5,8 +5,8 @@
 import { realWorld } from '../base/world.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../device/device.ts';
 import type { Kernel, Params } from '../device/kernel.ts';
-import { peakFma } from '../../shaders/peak-fma.ts';
-import { stream } from '../../shaders/stream.ts';
+import { peakFma } from '../../shaders/roofline/peak-fma.ts';
+import { stream } from '../../shaders/roofline/stream.ts';
 
 export const STREAM_KINDS = ['copy', 'scale', 'add', 'triad'] as const;
 

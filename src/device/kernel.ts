@@ -1,4 +1,4 @@
-// A kernel is two files side by side in shaders/: x.wgsl (complete, valid WGSL) and x.ts (this contract).
+// A kernel is two files side by side in shaders/FAMILY/: x.wgsl (complete, valid WGSL) and x.ts (this contract).
 // Shapes, strides and flags are `params`: they replace `const NAME: u32 = 1u;` lines (any scalar type), so each
 // distinct set of params is one compiled pipeline. Values that change from launch to launch (learning rate, step) live
 // in a storage buffer. Bindings are @group(0) @binding(i) in the order of `bindings`. `reference` is written from the

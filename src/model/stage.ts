@@ -12,7 +12,7 @@ import { lossStatistics } from '../ops/cross-entropy.ts';
 import type { LossStatistics } from '../ops/cross-entropy.ts';
 import { rotaryTables } from '../ops/rope.ts';
 import { Tape } from '../ops/tape.ts';
-import { fill } from '../../shaders/fill.ts';
+import { fill } from '../../shaders/elementwise/fill.ts';
 import type { ModelConfig } from './config.ts';
 import { createFlatParams, layOut } from './flat-params.ts';
 import type { FlatParams } from './flat-params.ts';

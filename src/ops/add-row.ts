@@ -4,8 +4,8 @@
 import { elements } from '../base/shape.ts';
 import type { Recorder } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { addPosition } from '../../shaders/add-position.ts';
-import { add } from '../../shaders/add.ts';
+import { addPosition } from '../../shaders/embedding/add-position.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 
 export function addRow(r: Recorder, a: Tensor, b: Tensor, row?: Tensor): Tensor {
   const out = r.tensor(a.shape, 'f32', 'sum');

@@ -3,7 +3,7 @@
 import { ShapeError } from '../base/errors.ts';
 import { elements, formatShape } from '../base/shape.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { add as kernel } from '../../shaders/add.ts';
+import { add as kernel } from '../../shaders/elementwise/add.ts';
 import { defineOp } from './op.ts';
 
 export const add = defineOp<{ a: Tensor; b: Tensor }, Record<string, never>, null, null>({

@@ -5,10 +5,10 @@
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { attentionBackwardKeyValue } from '../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../shaders/attention-backward-query.ts';
-import { attentionDelta } from '../../shaders/attention-delta.ts';
-import { attention as kernel } from '../../shaders/attention.ts';
+import { attentionBackwardKeyValue } from '../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../shaders/attention/attention-backward-query.ts';
+import { attentionDelta } from '../../shaders/attention/attention-delta.ts';
+import { attention as kernel } from '../../shaders/attention/attention.ts';
 import { defineOp } from './op.ts';
 
 export interface AttentionAttributes {

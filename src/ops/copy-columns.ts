@@ -2,7 +2,7 @@
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { copyColumns as kernel } from '../../shaders/copy-columns.ts';
+import { copyColumns as kernel } from '../../shaders/layout/copy-columns.ts';
 
 /** Columns [from, from + cols) of x [R, width] as a new tensor [R, cols]. */
 export function takeColumns(r: Recorder, x: Tensor, from: number, cols: number, label: string): Tensor {

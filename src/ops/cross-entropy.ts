@@ -12,9 +12,9 @@
 import type { Recorder } from '../device/recorder.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
 import { rows } from '../device/tensor.ts';
-import { ceFinish } from '../../shaders/ce-finish.ts';
-import { ceGrad } from '../../shaders/ce-grad.ts';
-import { ceStats } from '../../shaders/ce-stats.ts';
+import { ceFinish } from '../../shaders/loss/ce-finish.ts';
+import { ceGrad } from '../../shaders/loss/ce-grad.ts';
+import { ceStats } from '../../shaders/loss/ce-stats.ts';
 import { product } from './matmul.ts';
 import { defineOp } from './op.ts';
 

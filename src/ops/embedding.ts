@@ -3,9 +3,9 @@
 // rows with the same id are linked into a list, its head adds them in order.
 
 import type { Param, Tensor } from '../device/tensor.ts';
-import { embeddingBackward } from '../../shaders/embedding-backward.ts';
-import { embeddingLinks } from '../../shaders/embedding-links.ts';
-import { embedding as kernel } from '../../shaders/embedding.ts';
+import { embeddingBackward } from '../../shaders/embedding/embedding-backward.ts';
+import { embeddingLinks } from '../../shaders/embedding/embedding-links.ts';
+import { embedding as kernel } from '../../shaders/embedding/embedding.ts';
 import { defineOp } from './op.ts';
 
 export const embedding = defineOp<{ ids: Tensor }, { table: Param }, { vStart: number }, { ids: Tensor }>({

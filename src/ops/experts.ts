@@ -6,17 +6,17 @@
 
 import type { Recorder } from '../device/recorder.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
-import { gatherRows } from '../../shaders/gather-rows.ts';
-import { groupedMatmulWeight } from '../../shaders/grouped-matmul-weight.ts';
-import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
-import { moeCombineBackward } from '../../shaders/moe-combine-backward.ts';
-import { moeCombine } from '../../shaders/moe-combine.ts';
-import { moeGateBackward } from '../../shaders/moe-gate-backward.ts';
-import { moePermute } from '../../shaders/moe-permute.ts';
-import { routerBackward } from '../../shaders/router-backward.ts';
-import { routerTopK } from '../../shaders/router-top-k.ts';
-import { swigluBackward } from '../../shaders/swiglu-backward.ts';
-import { swiglu } from '../../shaders/swiglu.ts';
+import { gatherRows } from '../../shaders/moe/gather-rows.ts';
+import { groupedMatmulWeight } from '../../shaders/moe/grouped-matmul-weight.ts';
+import { groupedMatmul } from '../../shaders/moe/grouped-matmul.ts';
+import { moeCombineBackward } from '../../shaders/moe/moe-combine-backward.ts';
+import { moeCombine } from '../../shaders/moe/moe-combine.ts';
+import { moeGateBackward } from '../../shaders/moe/moe-gate-backward.ts';
+import { moePermute } from '../../shaders/moe/moe-permute.ts';
+import { routerBackward } from '../../shaders/moe/router-backward.ts';
+import { routerTopK } from '../../shaders/moe/router-top-k.ts';
+import { swigluBackward } from '../../shaders/elementwise/swiglu-backward.ts';
+import { swiglu } from '../../shaders/elementwise/swiglu.ts';
 import { product } from './matmul.ts';
 import { defineOp } from './op.ts';
 

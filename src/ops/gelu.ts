@@ -2,8 +2,8 @@
 
 import { elements } from '../base/shape.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { geluBackward } from '../../shaders/gelu-backward.ts';
-import { gelu as kernel } from '../../shaders/gelu.ts';
+import { geluBackward } from '../../shaders/elementwise/gelu-backward.ts';
+import { gelu as kernel } from '../../shaders/elementwise/gelu.ts';
 import { defineOp } from './op.ts';
 
 export const gelu = defineOp<{ x: Tensor }, Record<string, never>, { tanh: boolean }, { x: Tensor }>({

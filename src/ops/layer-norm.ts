@@ -3,9 +3,9 @@
 
 import type { Param, Tensor } from '../device/tensor.ts';
 import { span } from '../device/tensor.ts';
-import { layerNormBackwardWeight } from '../../shaders/layer-norm-backward-weight.ts';
-import { layerNormBackward } from '../../shaders/layer-norm-backward.ts';
-import { layerNorm as kernel } from '../../shaders/layer-norm.ts';
+import { layerNormBackwardWeight } from '../../shaders/norm/layer-norm-backward-weight.ts';
+import { layerNormBackward } from '../../shaders/norm/layer-norm-backward.ts';
+import { layerNorm as kernel } from '../../shaders/norm/layer-norm.ts';
 import { addColumnSum } from './matmul.ts';
 import { defineOp } from './op.ts';
 

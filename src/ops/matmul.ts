@@ -5,8 +5,8 @@ import { ShapeError } from '../base/errors.ts';
 import { formatShape } from '../base/shape.ts';
 import type { Recorder } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
-import { columnSum } from '../../shaders/column-sum.ts';
-import { matmul as kernel } from '../../shaders/matmul.ts';
+import { columnSum } from '../../shaders/reduce/column-sum.ts';
+import { matmul as kernel } from '../../shaders/matmul/matmul.ts';
 
 export interface ProductOptions {
   readonly transA?: boolean;

@@ -2,8 +2,8 @@
 // [maxPositions, C]. posStart is the first position of this sequence shard.
 
 import type { Param, Tensor } from '../device/tensor.ts';
-import { addPositionBackward } from '../../shaders/add-position-backward.ts';
-import { addPosition } from '../../shaders/add-position.ts';
+import { addPositionBackward } from '../../shaders/embedding/add-position-backward.ts';
+import { addPosition } from '../../shaders/embedding/add-position.ts';
 import { defineOp } from './op.ts';
 
 export const positionEmbedding = defineOp<{ x: Tensor }, { table: Param }, { T: number; posStart: number }, null>({

@@ -1,9 +1,9 @@
 // y = w * x * rstd per row of x [R, C]; rstd = 1 / sqrt(mean(x^2) + eps). Saves rstd [R].
 
 import type { Param, Tensor } from '../device/tensor.ts';
-import { rmsNormBackwardWeight } from '../../shaders/rms-norm-backward-weight.ts';
-import { rmsNormBackward } from '../../shaders/rms-norm-backward.ts';
-import { rmsNorm as kernel } from '../../shaders/rms-norm.ts';
+import { rmsNormBackwardWeight } from '../../shaders/norm/rms-norm-backward-weight.ts';
+import { rmsNormBackward } from '../../shaders/norm/rms-norm-backward.ts';
+import { rmsNorm as kernel } from '../../shaders/norm/rms-norm.ts';
 import { defineOp } from './op.ts';
 
 export const rmsNorm = defineOp<{ x: Tensor }, { w: Param }, { eps: number }, { x: Tensor; rstd: Tensor }>({

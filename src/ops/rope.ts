@@ -4,7 +4,7 @@
 
 import type { Tensor } from '../device/tensor.ts';
 import type { Recorder } from '../device/recorder.ts';
-import { rope as kernel } from '../../shaders/rope.ts';
+import { rope as kernel } from '../../shaders/attention/rope.ts';
 import { defineOp } from './op.ts';
 
 export interface RopeAttributes {

@@ -1,8 +1,8 @@
 // y = silu(gate) * up, where gateUp [R, 2F] holds gate in its first F columns and up in the others; y [R, F].
 
 import type { Tensor } from '../device/tensor.ts';
-import { swigluBackward } from '../../shaders/swiglu-backward.ts';
-import { swiglu as kernel } from '../../shaders/swiglu.ts';
+import { swigluBackward } from '../../shaders/elementwise/swiglu-backward.ts';
+import { swiglu as kernel } from '../../shaders/elementwise/swiglu.ts';
 import { defineOp } from './op.ts';
 
 export const swiglu = defineOp<{ gateUp: Tensor }, Record<string, never>, null, { gateUp: Tensor }>({

@@ -6,7 +6,7 @@ import { InternalError } from '../base/errors.ts';
 import { elements } from '../base/shape.ts';
 import type { Recorder } from '../device/recorder.ts';
 import type { Storage, Tensor } from '../device/tensor.ts';
-import { add } from '../../shaders/add.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 import type { Inputs, Op, Weights } from './op.ts';
 
 interface Node {

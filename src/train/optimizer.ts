@@ -7,8 +7,8 @@ import type { Device, DeviceBuffer, Launch, Range } from '../device/device.ts';
 import { ALIGNMENT } from '../model/flat-params.ts';
 import type { FlatParams } from '../model/flat-params.ts';
 import type { OwnedRange } from '../parallel/data/flat-sync.ts';
-import { adamw } from '../../shaders/adamw.ts';
-import { BIN_WORDS, MOST_PER_PART, squareBins } from '../../shaders/square-bins.ts';
+import { adamw } from '../../shaders/optimizer/adamw.ts';
+import { BIN_WORDS, MOST_PER_PART, squareBins } from '../../shaders/optimizer/square-bins.ts';
 import { addSquares, NO_SQUARES, readBins } from './step/square-sum.ts';
 import type { SquareSum } from './step/square-sum.ts';
 

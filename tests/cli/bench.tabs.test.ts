@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { run } from '../../src/cli/main.ts';
 import { alsoTest } from '../support/sample.ts';
-import { adamw } from '../../shaders/adamw.ts';
+import { adamw } from '../../shaders/optimizer/adamw.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tabmesh-bench-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { constantsOf, isSupported } from '../../src/device/variant.ts';
-import { matmul } from '../../shaders/matmul.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
 import {
   caseArrays,
   checkKernel,

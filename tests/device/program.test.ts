@@ -9,7 +9,7 @@ import { Program, readTensors } from '../../src/device/program.ts';
 import type { Recorder, Step } from '../../src/device/recorder.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
 import { openGpu } from '../../src/device/webgpu.ts';
-import { add } from '../../shaders/add.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 
 function sum(r: Recorder, a: Tensor, b: Tensor): Tensor {
   const out = r.tensor(a.shape);

@@ -11,7 +11,7 @@ import type { Certificate } from '../../src/device/tune/certificate.ts';
 import { Qualifier } from '../../src/device/tune/qualifier.ts';
 import { chooseVariant } from '../../src/device/variant.ts';
 import { createWebGpuDevice, deviceOf, openGpu } from '../../src/device/webgpu.ts';
-import { matmul } from '../../shaders/matmul.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
 import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
 
 const context = await openGpu(await nodeGpu());

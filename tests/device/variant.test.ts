@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { DeviceFeatures } from '../../src/device/kernel.ts';
 import { chooseVariant, constantsOf, supportedVariants } from '../../src/device/variant.ts';
-import { matmul } from '../../shaders/matmul.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
 
 const cpu = createCpuDevice().features;
 const GPU: DeviceFeatures = { ...cpu, software: false, subgroupSize: 32, f16: true };

@@ -5,7 +5,7 @@ import { DeviceLostError, LimitError } from '../../src/base/errors.ts';
 import { nodeGpu } from '../../src/device/node-gpu.ts';
 import { createWebGpuDevice, deviceOf, openGpu } from '../../src/device/webgpu.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import { add } from '../../shaders/add.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 
 const context = await openGpu(await nodeGpu());
 console.log(`adapter: ${context.adapter.vendor} ${context.adapter.architecture} ${context.adapter.description}`);

@@ -6,12 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
 import type { Device, DeviceBuffer } from '../../src/device/device.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
-import type { AttentionParams } from '../../shaders/attention.ts';
-import { attention, denseAttention, inputSizes, NO_KEY, packedAttention } from '../../shaders/attention.ts';
-import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../shaders/attention-backward-query.ts';
-import { attentionDelta } from '../../shaders/attention-delta.ts';
-import { attentionMerge } from '../../shaders/attention-merge.ts';
+import type { AttentionParams } from '../../shaders/attention/attention.ts';
+import { attention, denseAttention, inputSizes, NO_KEY, packedAttention } from '../../shaders/attention/attention.ts';
+import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../shaders/attention/attention-backward-query.ts';
+import { attentionDelta } from '../../shaders/attention/attention-delta.ts';
+import { attentionMerge } from '../../shaders/attention/attention-merge.ts';
 import { attentionGoldens } from './attention-golden.ts';
 
 type Floats = Float32Array<ArrayBuffer>;

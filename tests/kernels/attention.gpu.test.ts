@@ -6,9 +6,9 @@ import type { Device } from '../../src/device/device.ts';
 import type { Kernel } from '../../src/device/kernel.ts';
 import { nodeGpu } from '../../src/device/node-gpu.ts';
 import { createWebGpuDevice } from '../../src/device/webgpu.ts';
-import { attention, denseAttention } from '../../shaders/attention.ts';
-import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../shaders/attention-backward-query.ts';
+import { attention, denseAttention } from '../../shaders/attention/attention.ts';
+import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../shaders/attention/attention-backward-query.ts';
 import { allFinite, describeAttention, randomInputs, runSteps, step, unwritten } from './attention-properties.ts';
 
 let device: Device;

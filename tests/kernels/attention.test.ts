@@ -4,12 +4,18 @@
 import { describe, expect, it } from 'vitest';
 import type { TypedArray } from '../../src/base/shape.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
-import type { AttentionParams } from '../../shaders/attention.ts';
-import { attention, denseAttention, divisibleBy4, inputSizes, packedAttention } from '../../shaders/attention.ts';
-import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../shaders/attention-backward-query.ts';
-import { attentionDelta } from '../../shaders/attention-delta.ts';
-import { attentionMerge } from '../../shaders/attention-merge.ts';
+import type { AttentionParams } from '../../shaders/attention/attention.ts';
+import {
+  attention,
+  denseAttention,
+  divisibleBy4,
+  inputSizes,
+  packedAttention,
+} from '../../shaders/attention/attention.ts';
+import { attentionBackwardKeyValue, denseKeyValue } from '../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../shaders/attention/attention-backward-query.ts';
+import { attentionDelta } from '../../shaders/attention/attention-delta.ts';
+import { attentionMerge } from '../../shaders/attention/attention-merge.ts';
 import { describeAttention, randomInputs, rowParams } from './attention-properties.ts';
 
 const device = createCpuDevice();

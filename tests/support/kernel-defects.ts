@@ -2,19 +2,19 @@
 
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { isSupported } from '../../src/device/variant.ts';
-import { adamw } from '../../shaders/adamw.ts';
-import { columnSum } from '../../shaders/column-sum.ts';
-import { gatherRows } from '../../shaders/gather-rows.ts';
-import { groupedMatmul } from '../../shaders/grouped-matmul.ts';
-import { groupedMatmulWeight } from '../../shaders/grouped-matmul-weight.ts';
-import { layerNormBackwardWeight } from '../../shaders/layer-norm-backward-weight.ts';
-import { layerNormBackward } from '../../shaders/layer-norm-backward.ts';
-import { matmul } from '../../shaders/matmul.ts';
-import { moePermute } from '../../shaders/moe-permute.ts';
-import { rmsNormBackward } from '../../shaders/rms-norm-backward.ts';
-import { routerBackward } from '../../shaders/router-backward.ts';
-import { routerTopK } from '../../shaders/router-top-k.ts';
-import { squareBins } from '../../shaders/square-bins.ts';
+import { adamw } from '../../shaders/optimizer/adamw.ts';
+import { columnSum } from '../../shaders/reduce/column-sum.ts';
+import { gatherRows } from '../../shaders/moe/gather-rows.ts';
+import { groupedMatmul } from '../../shaders/moe/grouped-matmul.ts';
+import { groupedMatmulWeight } from '../../shaders/moe/grouped-matmul-weight.ts';
+import { layerNormBackwardWeight } from '../../shaders/norm/layer-norm-backward-weight.ts';
+import { layerNormBackward } from '../../shaders/norm/layer-norm-backward.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
+import { moePermute } from '../../shaders/moe/moe-permute.ts';
+import { rmsNormBackward } from '../../shaders/norm/rms-norm-backward.ts';
+import { routerBackward } from '../../shaders/moe/router-backward.ts';
+import { routerTopK } from '../../shaders/moe/router-top-k.ts';
+import { squareBins } from '../../shaders/optimizer/square-bins.ts';
 
 export interface Defect {
   readonly what: string;

@@ -1,13 +1,13 @@
-// All kernels of shaders/, found by name: shaders/column-sum.ts exports `columnSum`.
+// All kernels of shaders/, found by name: shaders/reduce/column-sum.ts exports `columnSum`.
 
 import type { Kernel } from '../../src/device/kernel.ts';
 
-const modules = import.meta.glob<Record<string, unknown>>('../../shaders/*.ts', { eager: true });
+const modules = import.meta.glob<Record<string, unknown>>('../../shaders/**/*.ts', { eager: true });
 
 /** All WGSL files of shaders/: file name to text. */
 export const wgslFiles: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(
-    import.meta.glob<string>('../../shaders/*.wgsl', { eager: true, query: '?raw', import: 'default' }),
+    import.meta.glob<string>('../../shaders/**/*.wgsl', { eager: true, query: '?raw', import: 'default' }),
   ).map(([path, text]) => [path.split('/').at(-1)!, text]),
 );
 

@@ -10,7 +10,7 @@ import { weightSpecs } from '../../src/model/weights.ts';
 import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { addSquares, readBins, squareGroup, valueOf } from '../../src/train/step/square-sum.ts';
 import type { SquareSum } from '../../src/train/step/square-sum.ts';
-import { BIN_WORDS, squareBins } from '../../shaders/square-bins.ts';
+import { BIN_WORDS, squareBins } from '../../shaders/optimizer/square-bins.ts';
 import { firstDifference, goldenConfig, goldenModel, readGolden, runLayout } from '../support/local-run.ts';
 import { allOf, onTrainers } from '../support/trainer-lab.ts';
 

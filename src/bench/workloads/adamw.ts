@@ -1,7 +1,7 @@
 // The first AdamW step of N weights: moments 0, decay on. tabmesh and tfjs go on from the last run's state, jax-js and
 // onnxruntime-web take the same state again; all do the same work per run.
 
-import { adamw } from '../../../shaders/adamw.ts';
+import { adamw } from '../../../shaders/optimizer/adamw.ts';
 import { numbers, zeros } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
 import type { Dims, Problem, Workload } from '../problem.ts';

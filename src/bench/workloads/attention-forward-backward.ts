@@ -1,9 +1,9 @@
 // Causal attention forward and its gradients for q, k, v from dOut, 6 heads: four kernels, no T x T buffer.
 
-import { attentionBackwardKeyValue, denseKeyValue } from '../../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../../shaders/attention-backward-query.ts';
-import { attentionDelta } from '../../../shaders/attention-delta.ts';
-import { attention, denseAttention } from '../../../shaders/attention.ts';
+import { attentionBackwardKeyValue, denseKeyValue } from '../../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../../shaders/attention/attention-backward-query.ts';
+import { attentionDelta } from '../../../shaders/attention/attention-delta.ts';
+import { attention, denseAttention } from '../../../shaders/attention/attention.ts';
 import { attentionProblem } from '../attention-problem.ts';
 import { launchRunner } from '../launches.ts';
 import type { Workload } from '../problem.ts';

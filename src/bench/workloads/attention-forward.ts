@@ -1,6 +1,6 @@
 // Causal attention, forward only: out = softmax(q k^T / sqrt(D)) v, 6 heads.
 
-import { attention, denseAttention } from '../../../shaders/attention.ts';
+import { attention, denseAttention } from '../../../shaders/attention/attention.ts';
 import { attentionProblem } from '../attention-problem.ts';
 import { launchRunner } from '../launches.ts';
 import type { Workload } from '../problem.ts';

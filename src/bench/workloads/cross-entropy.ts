@@ -1,10 +1,10 @@
 // Mean softmax cross-entropy of given logits [256, V] and its gradient by them. tabmesh writes the gradient in place of
 // the logits, so a run starts from what the last one left; the first run, which is checked, starts from the logits.
 
-import { ceFinish } from '../../../shaders/ce-finish.ts';
-import { ceGrad } from '../../../shaders/ce-grad.ts';
-import { ceStats } from '../../../shaders/ce-stats.ts';
-import { reduceSum } from '../../../shaders/reduce-sum.ts';
+import { ceFinish } from '../../../shaders/loss/ce-finish.ts';
+import { ceGrad } from '../../../shaders/loss/ce-grad.ts';
+import { ceStats } from '../../../shaders/loss/ce-stats.ts';
+import { reduceSum } from '../../../shaders/reduce/reduce-sum.ts';
 import { indices, numbers } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
 import { rowStatistics } from '../check/row-statistics.ts';

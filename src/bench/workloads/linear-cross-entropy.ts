@@ -2,7 +2,7 @@
 // x and W. tabmesh walks the vocabulary in chunks and keeps no whole logits; `peakBytes` shows it. x [R, D], W [V, D];
 // 6 R D V flops are credited to everybody.
 
-import { reduceSum } from '../../../shaders/reduce-sum.ts';
+import { reduceSum } from '../../../shaders/reduce/reduce-sum.ts';
 import { linearCrossEntropy } from '../../ops/cross-entropy.ts';
 import { Program, readTensors } from '../../device/program.ts';
 import type { Device } from '../../device/device.ts';

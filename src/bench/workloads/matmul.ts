@@ -1,6 +1,6 @@
 // out = a b in f32: a [B, M, K], b [B, K, N] (B is left out where it is 1). 2 M K N flops per batch.
 
-import { matmul } from '../../../shaders/matmul.ts';
+import { matmul } from '../../../shaders/matmul/matmul.ts';
 import { numbers } from '../inputs.ts';
 import { launchRunner } from '../launches.ts';
 import type { Dims, Problem, Workload } from '../problem.ts';

@@ -6,8 +6,8 @@ import { elements, formatShape, sameShape } from '../../base/shape.ts';
 import type { Shape } from '../../base/shape.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import { reshape } from '../../device/tensor.ts';
-import { embedding } from '../../../shaders/embedding.ts';
-import { transpose } from '../../../shaders/transpose.ts';
+import { embedding } from '../../../shaders/embedding/embedding.ts';
+import { transpose } from '../../../shaders/layout/transpose.ts';
 import type { Lab } from './lab.ts';
 
 /** The shape that both broadcast to, aligned at the last dimension. */

@@ -11,8 +11,8 @@ import type { Param } from '../../device/tensor.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { networkOf } from '../../model/networks.ts';
 import type { Stage } from '../../model/stage.ts';
-import { add } from '../../../shaders/add.ts';
-import { copyColumns } from '../../../shaders/copy-columns.ts';
+import { add } from '../../../shaders/elementwise/add.ts';
+import { copyColumns } from '../../../shaders/layout/copy-columns.ts';
 import { hostsOf } from '../pipeline/dependencies.ts';
 import type { PipelineShape, Schedule } from '../pipeline/schedule.ts';
 

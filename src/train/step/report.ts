@@ -6,7 +6,7 @@
 import { allGather } from '../../collectives/all-gather.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { FirstValue } from '../../collectives/record/value-watch.ts';
-import { BINS_KEPT } from '../../../shaders/square-bins.ts';
+import { BINS_KEPT } from '../../../shaders/optimizer/square-bins.ts';
 import type { SquareSum } from './square-sum.ts';
 
 export interface StepReport {

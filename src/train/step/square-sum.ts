@@ -1,8 +1,8 @@
-// A sum of squares in the bins of shaders/square-bins.ts: exact until it is read as one number, so the same bits come
-// out however the elements were cut over parts, launches and ranks. Of the sum, what is 2^48 times smaller than the
-// largest square may be missing.
+// A sum of squares in the bins of shaders/optimizer/square-bins.ts: exact until it is read as one number, so the same
+// bits come out however the elements were cut over parts, launches and ranks. Of the sum, what is 2^48 times smaller
+// than the largest square may be missing.
 
-import { BIN_WORDS, BINS_KEPT } from '../../../shaders/square-bins.ts';
+import { BIN_WORDS, BINS_KEPT } from '../../../shaders/optimizer/square-bins.ts';
 import type { ModelConfig } from '../../model/config.ts';
 
 /** Units of 2^-23 in a whole. */

@@ -4,9 +4,9 @@
 
 import { attentionParams, packedHeads, recordDelta } from '../../../ops/attention.ts';
 import type { AttentionShape, HeadLayout } from '../../../ops/attention.ts';
-import { attentionBackwardKeyValue } from '../../../../shaders/attention-backward-key-value.ts';
-import { attentionBackwardQuery } from '../../../../shaders/attention-backward-query.ts';
-import { attention as kernel } from '../../../../shaders/attention.ts';
+import { attentionBackwardKeyValue } from '../../../../shaders/attention/attention-backward-key-value.ts';
+import { attentionBackwardQuery } from '../../../../shaders/attention/attention-backward-query.ts';
+import { attention as kernel } from '../../../../shaders/attention/attention.ts';
 import { slot } from '../operator.ts';
 import type { OnnxCase, Operator } from '../operator.ts';
 

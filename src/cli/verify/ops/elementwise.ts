@@ -2,7 +2,7 @@
 
 import { elements } from '../../../base/shape.ts';
 import type { Tensor } from '../../../device/tensor.ts';
-import { add } from '../../../../shaders/add.ts';
+import { add } from '../../../../shaders/elementwise/add.ts';
 import type { Lab } from '../lab.ts';
 import { slot } from '../operator.ts';
 import type { CaseTensor, OnnxCase, OnnxOperator, Operator } from '../operator.ts';

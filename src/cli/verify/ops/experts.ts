@@ -5,17 +5,17 @@
 import type { Tensor } from '../../../device/tensor.ts';
 import { gelu } from '../../../ops/gelu.ts';
 import { product } from '../../../ops/matmul.ts';
-import { add } from '../../../../shaders/add.ts';
-import { gatherRows } from '../../../../shaders/gather-rows.ts';
-import { groupedColumnSum } from '../../../../shaders/grouped-column-sum.ts';
-import { groupedMatmulWeight } from '../../../../shaders/grouped-matmul-weight.ts';
-import { groupedMatmul } from '../../../../shaders/grouped-matmul.ts';
-import { moeCombineBackward } from '../../../../shaders/moe-combine-backward.ts';
-import { moeCombine } from '../../../../shaders/moe-combine.ts';
-import { moeGateBackward } from '../../../../shaders/moe-gate-backward.ts';
-import { moePermute } from '../../../../shaders/moe-permute.ts';
-import { routerBackward } from '../../../../shaders/router-backward.ts';
-import { routerTopK } from '../../../../shaders/router-top-k.ts';
+import { add } from '../../../../shaders/elementwise/add.ts';
+import { gatherRows } from '../../../../shaders/moe/gather-rows.ts';
+import { groupedColumnSum } from '../../../../shaders/moe/grouped-column-sum.ts';
+import { groupedMatmulWeight } from '../../../../shaders/moe/grouped-matmul-weight.ts';
+import { groupedMatmul } from '../../../../shaders/moe/grouped-matmul.ts';
+import { moeCombineBackward } from '../../../../shaders/moe/moe-combine-backward.ts';
+import { moeCombine } from '../../../../shaders/moe/moe-combine.ts';
+import { moeGateBackward } from '../../../../shaders/moe/moe-gate-backward.ts';
+import { moePermute } from '../../../../shaders/moe/moe-permute.ts';
+import { routerBackward } from '../../../../shaders/moe/router-backward.ts';
+import { routerTopK } from '../../../../shaders/moe/router-top-k.ts';
 import type { Lab } from '../lab.ts';
 import type { Operator, TorchCase } from '../operator.ts';
 

@@ -5,11 +5,11 @@
 import { elements } from '../../../base/shape.ts';
 import type { Tensor } from '../../../device/tensor.ts';
 import { linearCrossEntropy } from '../../../ops/cross-entropy.ts';
-import { add } from '../../../../shaders/add.ts';
-import { ceFinish } from '../../../../shaders/ce-finish.ts';
-import { ceGrad } from '../../../../shaders/ce-grad.ts';
-import { ceStats } from '../../../../shaders/ce-stats.ts';
-import { scaleRows } from '../../../../shaders/scale-rows.ts';
+import { add } from '../../../../shaders/elementwise/add.ts';
+import { ceFinish } from '../../../../shaders/loss/ce-finish.ts';
+import { ceGrad } from '../../../../shaders/loss/ce-grad.ts';
+import { ceStats } from '../../../../shaders/loss/ce-stats.ts';
+import { scaleRows } from '../../../../shaders/elementwise/scale-rows.ts';
 import type { Lab } from '../lab.ts';
 import { rowsAndColumns } from '../lab.ts';
 import { slot } from '../operator.ts';

@@ -3,8 +3,8 @@
 
 import { ConfigError } from '../../../base/errors.ts';
 import type { TypedArray } from '../../../base/shape.ts';
-import { adamw } from '../../../../shaders/adamw.ts';
-import { sgdMomentum } from '../../../../shaders/sgd-momentum.ts';
+import { adamw } from '../../../../shaders/optimizer/adamw.ts';
+import { sgdMomentum } from '../../../../shaders/optimizer/sgd-momentum.ts';
 import type { Lab } from '../lab.ts';
 import type { Operator, TorchCase, Values } from '../operator.ts';
 

@@ -3,8 +3,8 @@
 import { elements } from '../../../base/shape.ts';
 import type { Shape } from '../../../base/shape.ts';
 import type { Tensor } from '../../../device/tensor.ts';
-import { softmaxBackward } from '../../../../shaders/softmax-backward.ts';
-import { softmax } from '../../../../shaders/softmax.ts';
+import { softmaxBackward } from '../../../../shaders/norm/softmax-backward.ts';
+import { softmax } from '../../../../shaders/norm/softmax.ts';
 import type { Lab } from '../lab.ts';
 import { axisOf, slot } from '../operator.ts';
 import type { OnnxOperator, Operator } from '../operator.ts';

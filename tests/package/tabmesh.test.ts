@@ -91,7 +91,15 @@ const inCopy = (...args: string[]): Promise<Ended> => node([join(copy, 'bin', 't
 
 it('holds what is built, the licence and the notices, no sources, and is small', () => {
   const outside = packed.files.filter((file) => !/^(build|docs|examples)\//.test(file)).sort();
-  expect(outside).toEqual(['LICENSE', 'README.md', 'bin/link.mjs', 'bin/tabmesh.mjs', 'package.json']);
+  expect(outside).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'NOTICE',
+    'README.md',
+    'bin/link.mjs',
+    'bin/tabmesh.mjs',
+    'package.json',
+  ]);
   for (const file of [
     'cli/main.js',
     'cli/THIRD-PARTY.md',

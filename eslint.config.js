@@ -1,4 +1,5 @@
-// What a reader cannot see and the compiler does not say: promises that nobody waits for, and names that are never used. Prettier settles how the text looks.
+// What a reader cannot see and the compiler does not say: promises that nobody waits for, and names that are never
+// used. Prettier settles how the text looks.
 
 import tseslint from 'typescript-eslint';
 

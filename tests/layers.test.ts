@@ -3,7 +3,14 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { MAX_FILES, MAX_FUNCTION_LINES, MAX_LINES, offencesIn } from './support/source-rules.ts';
+import {
+  MAX_FILES,
+  MAX_FUNCTION_LINES,
+  MAX_LINES,
+  MAX_WIDTH,
+  offencesIn,
+  widthOffences,
+} from './support/source-rules.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -22,6 +29,13 @@ it('the tree keeps its layers, globals and sizes', () => {
   const files = sources();
   expect(files.size).toBeGreaterThan(50);
   expect(offencesIn(files)).toEqual([]);
+});
+
+it('comments of the tests are no wider either', () => {
+  const wide = readdirSync(`${root}/tests`, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !path.includes('node_modules'))
+    .flatMap((path) => widthOffences(`tests/${path}`, readFileSync(`${root}/tests/${path}`, 'utf8')));
+  expect(wide).toEqual([]);
 });
 
 describe('a seeded offence is printed', () => {
@@ -145,6 +159,22 @@ describe('a seeded offence is printed', () => {
       check(Object.fromEntries(Array.from({ length: MAX_FILES + 1 }, (_, i) => [`src/train/f${i}.ts`, '']))),
     ).toEqual(['train holds 16 files: at most 15']);
     expect(check({ 'src/helpers.ts': '' })).toEqual(['src/helpers.ts lies in no layer']);
+  });
+  it('WGSL and comments that are too wide', () => {
+    const wide = 'x '.repeat(MAX_WIDTH / 2);
+    expect(check({ 'shaders/norm/x.wgsl': `// short\nlet ${wide}` })).toEqual([
+      `shaders/norm/x.wgsl:2 is ${MAX_WIDTH + 4} columns wide: at most ${MAX_WIDTH}`,
+    ]);
+    expect(check({ 'src/base/x.ts': `// ${wide}` })).toEqual([
+      `base/x.ts:1 is ${MAX_WIDTH + 3} columns wide: at most ${MAX_WIDTH}`,
+    ]);
+    expect(check({ 'src/base/x.ts': `/**\n * ${wide}\n */` })).toEqual([
+      `base/x.ts:2 is ${MAX_WIDTH + 3} columns wide: at most ${MAX_WIDTH}`,
+    ]);
+    const word = 'x'.repeat(MAX_WIDTH);
+    expect(check({ 'src/base/x.ts': `// ${word}\nexport const x = '${wide}';`, 'shaders/norm/x.wgsl': '' })).toEqual(
+      [],
+    );
   });
   it('but not what only looks like one', () => {
     expect(

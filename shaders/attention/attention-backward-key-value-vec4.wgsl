@@ -1,7 +1,8 @@
-// FlashAttention-2 backward of keys and values: KEYS keys of one kv head own their rows of dK and dV and walk the queries that see them, over
-// all query heads of the kv head (no atomics, fixed order). p = exp(s - lse), dV (+)= p^T dO, dS = p (dP - delta), dK (+)= dS^T Q SCALE.
-// Both gradients go into the one buffer dKV (DK_*, DV_*). s and dP are register tiles; the gradients live in memory between query tiles.
-// Keys past TK repeat key TK - 1 (same values, same place); query rows past TQ have p = 0, so nothing branches. Needs everything divisible by 4.
+// FlashAttention-2 backward of keys and values: KEYS keys of one kv head own their rows of dK and dV and walk the
+// queries that see them, over all query heads of the kv head (no atomics, fixed order). p = exp(s - lse), dV (+)= p^T
+// dO, dS = p (dP - delta), dK (+)= dS^T Q SCALE. Both gradients go into the one buffer dKV (DK_*, DV_*). s and dP are
+// register tiles; the gradients live in memory between query tiles. Keys past TK repeat key TK - 1 (same values, same
+// place); query rows past TQ have p = 0, so nothing branches. Needs everything divisible by 4.
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
 
 const B: u32 = 1u;
@@ -55,7 +56,11 @@ const BLOCKS: u32 = (TK + KEYS - 1u) / KEYS;
 @group(0) @binding(6) var<storage, read_write> dKV: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
@@ -120,7 +125,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           kd[ci] = k[kRow[ci] + d];
         }
         for (var ri = 0u; ri < QUADS; ri++) { // unroll
-          let qd = mat4x4<f32>(q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d], q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d]);
+          let qd = mat4x4<f32>(
+            q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d],
+            q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d],
+          );
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
             s[ci * QUADS + ri] += kd[ci] * qd;
           }
@@ -132,7 +140,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           vd[ci] = v[vRow[ci] + d];
         }
         for (var ri = 0u; ri < QUADS; ri++) { // unroll
-          let dOd = mat4x4<f32>(dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d], dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d]);
+          let dOd = mat4x4<f32>(
+            dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d],
+            dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d],
+          );
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
             dP[ci * QUADS + ri] += vd[ci] * dOd;
           }
@@ -156,7 +167,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           acc[ci] = select(dKV[dvRow[ci] + d], vec4<f32>(0.0), fresh);
         }
         for (var ri = 0u; ri < QUADS; ri++) { // unroll
-          let dOd = mat4x4<f32>(dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d], dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d]);
+          let dOd = mat4x4<f32>(
+            dOut[oRow[4u * ri] + d], dOut[oRow[4u * ri + 1u] + d],
+            dOut[oRow[4u * ri + 2u] + d], dOut[oRow[4u * ri + 3u] + d],
+          );
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
             acc[ci] += dOd * s[ci * QUADS + ri];
           }
@@ -171,7 +185,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           acc[ci] = select(dKV[dkRow[ci] + d], vec4<f32>(0.0), fresh);
         }
         for (var ri = 0u; ri < QUADS; ri++) { // unroll
-          let qd = mat4x4<f32>(q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d], q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d]);
+          let qd = mat4x4<f32>(
+            q[qRow[4u * ri] + d], q[qRow[4u * ri + 1u] + d],
+            q[qRow[4u * ri + 2u] + d], q[qRow[4u * ri + 3u] + d],
+          );
           for (var ci = 0u; ci < KEYS; ci++) { // unroll
             acc[ci] += qd * dP[ci * QUADS + ri];
           }

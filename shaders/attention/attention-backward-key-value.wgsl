@@ -1,7 +1,8 @@
-// FlashAttention-2 backward of keys and values: KEYS keys of one kv head own their rows of dK and dV and walk the queries that see them, over
-// all query heads of the kv head (no atomics, fixed order). p = exp(s - lse), dV (+)= p^T dO, dS = p (dP - delta), dK (+)= dS^T Q SCALE.
-// Both gradients go into the one buffer dKV (DK_*, DV_*). s and dP are register tiles; the gradients live in memory between query tiles.
-// Keys past TK repeat key TK - 1 (same values, same place); query rows past TQ have p = 0, so nothing branches. Any sizes and strides.
+// FlashAttention-2 backward of keys and values: KEYS keys of one kv head own their rows of dK and dV and walk the
+// queries that see them, over all query heads of the kv head (no atomics, fixed order). p = exp(s - lse), dV (+)= p^T
+// dO, dS = p (dP - delta), dK (+)= dS^T Q SCALE. Both gradients go into the one buffer dKV (DK_*, DV_*). s and dP are
+// register tiles; the gradients live in memory between query tiles. Keys past TK repeat key TK - 1 (same values, same
+// place); query rows past TQ have p = 0, so nothing branches. Any sizes and strides.
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
 
 const B: u32 = 1u;
@@ -54,7 +55,11 @@ const BLOCKS: u32 = (TK + KEYS - 1u) / KEYS;
 @group(0) @binding(6) var<storage, read_write> dKV: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;

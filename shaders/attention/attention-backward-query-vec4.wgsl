@@ -1,6 +1,7 @@
-// FlashAttention-2 backward of the queries: ROWS queries of one head own their dQ rows and walk the keys that they see (no atomics).
-// p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS in quads of keys; dQ lives in memory between key tiles.
-// Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches. Needs everything divisible by 4, KEYS too.
+// FlashAttention-2 backward of the queries: ROWS queries of one head own their dQ rows and walk the keys that they see
+// (no atomics). p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS
+// in quads of keys; dQ lives in memory between key tiles. Rows past TQ repeat row TQ - 1 (same values, same place), so
+// nothing branches. Needs everything divisible by 4, KEYS too.
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
 
 const B: u32 = 1u;
@@ -46,7 +47,11 @@ const QUADS: u32 = KEYS / 4u;
 @group(0) @binding(6) var<storage, read_write> dQ: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
@@ -100,7 +105,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         qd[ri] = q[qRow[ri] + d];
       }
       for (var ci = 0u; ci < QUADS; ci++) { // unroll
-        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
+        let kd = mat4x4<f32>(
+          k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d],
+          k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d],
+        );
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
           s[ri * QUADS + ci] += qd[ri] * kd;
         }
@@ -112,7 +120,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         dOd[ri] = dOut[oRow[ri] + d];
       }
       for (var ci = 0u; ci < QUADS; ci++) { // unroll
-        let vd = mat4x4<f32>(v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d], v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d]);
+        let vd = mat4x4<f32>(
+          v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d],
+          v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d],
+        );
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
           dP[ri * QUADS + ci] += dOd[ri] * vd;
         }
@@ -132,7 +143,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         acc[ri] = select(dQ[qRow[ri] + d], vec4<f32>(0.0), (ACCUMULATE == 0u) & (j == 0u));
       }
       for (var ci = 0u; ci < QUADS; ci++) { // unroll
-        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
+        let kd = mat4x4<f32>(
+          k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d],
+          k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d],
+        );
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
           acc[ri] += kd * s[ri * QUADS + ci];
         }

@@ -1,6 +1,7 @@
-// FlashAttention-2 backward of the queries: ROWS queries of one head own their dQ rows and walk the keys that they see (no atomics).
-// p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS; dQ lives in memory between key tiles.
-// Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches. Any sizes and strides.
+// FlashAttention-2 backward of the queries: ROWS queries of one head own their dQ rows and walk the keys that they see
+// (no atomics). p = exp(s - lse), dS = p (dP - delta), dQ (+)= dS K SCALE. s and dP are register tiles of ROWS x KEYS;
+// dQ lives in memory between key tiles. Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches.
+// Any sizes and strides.
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2, split into two kernels that each own what they write.
 
 const B: u32 = 1u;
@@ -46,7 +47,11 @@ const MASKED: bool = (CAUSAL == 1u) | (TK % KEYS != 0u);
 @group(0) @binding(6) var<storage, read_write> dQ: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
@@ -119,7 +124,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       for (var ci = 0u; ci < KEYS; ci++) { // unroll
         let key = j + ci;
         let x = s[ri * KEYS + ci] * SCALE - rowLse[ri];
-        let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | (MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])))));
+        let hidden = MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
+        let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | hidden);
         s[ri * KEYS + ci] = p * (dP[ri * KEYS + ci] - rowDelta[ri]) * SCALE;
       }
     }

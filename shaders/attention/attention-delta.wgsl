@@ -1,5 +1,5 @@
-// delta[b,h,t] = sum_d out[b,h,t,d] dOut[b,h,t,d], the row sums that both attention backward kernels subtract. One row per thread.
-// Any sizes and strides. Source: Dao 2023, arXiv 2307.08691, algorithm 2, line 4.
+// delta[b,h,t] = sum_d out[b,h,t,d] dOut[b,h,t,d], the row sums that both attention backward kernels subtract. One row
+// per thread. Any sizes and strides. Source: Dao 2023, arXiv 2307.08691, algorithm 2, line 4.
 
 const B: u32 = 1u;
 const HQ: u32 = 1u;
@@ -16,7 +16,11 @@ const WG: u32 = 32u;
 @group(0) @binding(2) var<storage, read_write> delta: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let id = (group.y * groups.x + group.x) * WG + lane;
   if (id >= B * HQ * TQ) { return; }
   let row = O_OFF + id / (HQ * TQ) * O_B + id / TQ % HQ * O_H + id % TQ * O_T;

@@ -1,7 +1,7 @@
-// Merges the attention over one set of keys (partOut, partLse) into that over another (out, lse), in place: with w = exp(lse - max),
-// out = (w out + w' out') / (w + w'), lse = max + log(w + w'). No exponent is positive, so nothing overflows; a side whose lse is -1e30 saw no
-// key and has weight 0, and what lies in its out is ignored. One row per thread,
-// because every thread of a row would read the lse that one of them writes.
+// Merges the attention over one set of keys (partOut, partLse) into that over another (out, lse), in place: with w =
+// exp(lse - max), out = (w out + w' out') / (w + w'), lse = max + log(w + w'). No exponent is positive, so nothing
+// overflows; a side whose lse is -1e30 saw no key and has weight 0, and what lies in its out is ignored. One row per
+// thread, because every thread of a row would read the lse that one of them writes.
 // Any sizes and strides. Source: Milakov and Gimelshein 2018, arXiv 1805.02867.
 
 const B: u32 = 1u;
@@ -22,7 +22,11 @@ const NONE: f32 = -1e30;
 @group(0) @binding(3) var<storage, read> partLse: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let id = (group.y * groups.x + group.x) * WG + lane;
   if (id >= B * HQ * TQ) { return; }
   let row = O_OFF + id / (HQ * TQ) * O_B + id / TQ % HQ * O_H + id % TQ * O_T;

@@ -1,8 +1,9 @@
-// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile of quads of keys, D and DV are rolled loops, so
-// code and registers do not grow with the head size; the unscaled output lives in `out` between key tiles and is divided by l at the end.
-// Keys after the last visible one are never visited. Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches:
-// `&&`, `||` and `if` in unrolled code make some compilers exponentially slow. Needs everything divisible by 4, KEYS too.
-// Threads: heads fastest (neighbours do equal causal work). Source: Dao 2023, arXiv 2307.08691, algorithm 1.
+// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile of
+// quads of keys, D and DV are rolled loops, so code and registers do not grow with the head size; the unscaled output
+// lives in `out` between key tiles and is divided by l at the end. Keys after the last visible one are never visited.
+// Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches: `&&`, `||` and `if` in unrolled code
+// make some compilers exponentially slow. Needs everything divisible by 4, KEYS too. Threads: heads fastest (neighbours
+// do equal causal work). Source: Dao 2023, arXiv 2307.08691, algorithm 1.
 
 const B: u32 = 1u;
 const HQ: u32 = 1u;
@@ -45,7 +46,11 @@ const NONE: f32 = -1e30;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
@@ -98,7 +103,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         qd[ri] = q[qRow[ri] + d];
       }
       for (var ci = 0u; ci < QUADS; ci++) { // unroll
-        let kd = mat4x4<f32>(k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d], k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d]);
+        let kd = mat4x4<f32>(
+          k[kRow[4u * ci] + d], k[kRow[4u * ci + 1u] + d],
+          k[kRow[4u * ci + 2u] + d], k[kRow[4u * ci + 3u] + d],
+        );
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
           s[ri * QUADS + ci] += qd[ri] * kd;
         }
@@ -131,7 +139,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         acc[ri] = select(out[oRow[ri] + d] * shrink[ri], vec4<f32>(0.0), j == 0u);
       }
       for (var ci = 0u; ci < QUADS; ci++) { // unroll
-        let vd = mat4x4<f32>(v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d], v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d]);
+        let vd = mat4x4<f32>(
+          v[vRow[4u * ci] + d], v[vRow[4u * ci + 1u] + d],
+          v[vRow[4u * ci + 2u] + d], v[vRow[4u * ci + 3u] + d],
+        );
         for (var ri = 0u; ri < ROWS; ri++) { // unroll
           acc[ri] += vd * s[ri * QUADS + ci];
         }

@@ -1,8 +1,9 @@
-// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile, D and DV are rolled loops, so
-// code and registers do not grow with the head size; the unscaled output lives in `out` between key tiles and is divided by l at the end.
-// Keys after the last visible one are never visited. Rows past TQ repeat row TQ - 1 (same values, same place), so nothing branches:
-// `&&`, `||` and `if` in unrolled code make some compilers exponentially slow. Any sizes and strides.
-// Threads: heads fastest (neighbours do equal causal work). Source: Dao 2023, arXiv 2307.08691, algorithm 1.
+// FlashAttention-2 forward: ROWS queries of one head per thread against tiles of KEYS keys. s is a register tile, D and
+// DV are rolled loops, so code and registers do not grow with the head size; the unscaled output lives in `out` between
+// key tiles and is divided by l at the end. Keys after the last visible one are never visited. Rows past TQ repeat row
+// TQ - 1 (same values, same place), so nothing branches: `&&`, `||` and `if` in unrolled code make some compilers
+// exponentially slow. Any sizes and strides. Threads: heads fastest (neighbours do equal causal work). Source: Dao
+// 2023, arXiv 2307.08691, algorithm 1.
 
 const B: u32 = 1u;
 const HQ: u32 = 1u;
@@ -45,7 +46,11 @@ const NONE: f32 = -1e30;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   // Long and short workgroups in turn: some drivers give each core one run of them.
   let turn = group.y * groups.x + group.x;
   let id = select(turn / 2u, groups.x * groups.y - 1u - turn / 2u, turn % 2u == 1u) * WG + lane;
@@ -104,7 +109,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       var top = m[ri];
       for (var ci = 0u; ci < KEYS; ci++) { // unroll
         let key = j + ci;
-        s[ri * KEYS + ci] = select(s[ri * KEYS + ci] * SCALE, NONE, MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri]))));
+        let hidden = MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
+        s[ri * KEYS + ci] = select(s[ri * KEYS + ci] * SCALE, NONE, hidden);
         top = max(top, s[ri * KEYS + ci]);
       }
       shrink[ri] = exp(max(m[ri] - top, -100.0));

@@ -1,6 +1,7 @@
-// Rotary position embedding: pair (x1, x2) of row r becomes (x1 cos - x2 sin, x2 cos + x1 sin), angles from row r % T of the tables.
-// Pairs are (i, i + ROTARY_DIM / 2), the half layout. INVERSE turns back, which is also the gradient.
-// Four pairs per thread, or four copied elements of the rest of a head; needs the half layout and ROTARY_DIM / 2 and HD divisible by 4.
+// Rotary position embedding: pair (x1, x2) of row r becomes (x1 cos - x2 sin, x2 cos + x1 sin), angles from row r % T
+// of the tables. Pairs are (i, i + ROTARY_DIM / 2), the half layout. INVERSE turns back, which is also the gradient.
+// Four pairs per thread, or four copied elements of the rest of a head; needs the half layout and ROTARY_DIM / 2 and HD
+// divisible by 4.
 
 const R: u32 = 1u;
 const T: u32 = 1u;
@@ -23,7 +24,11 @@ alias Value = vec4<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * HEADS * SLOTS) { return; }
   let slot = i % SLOTS;

@@ -1,5 +1,5 @@
-// Gaussian error linear unit. TANH: x / (1 + exp(-2u)), which is 0.5 x (1 + tanh(u)) without cancellation; else x P(X < x).
-// Exponents are clamped so that nothing overflows; the clamped results are below 1e-30 in size.
+// Gaussian error linear unit. TANH: x / (1 + exp(-2u)), which is 0.5 x (1 + tanh(u)) without cancellation; else x P(X <
+// x). Exponents are clamped so that nothing overflows; the clamped results are below 1e-30 in size.
 // One element per thread.
 
 const N: u32 = 1u;
@@ -28,7 +28,11 @@ fn lower_tail(a: Value) -> Value {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= N) { return; }
   let v = x[i];

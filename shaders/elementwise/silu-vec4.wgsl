@@ -1,4 +1,5 @@
-// out = x / (1 + exp(-x)). The exponent is clamped so that nothing overflows. Four elements per thread; needs N divisible by 4.
+// out = x / (1 + exp(-x)). The exponent is clamped so that nothing overflows. Four elements per thread; needs N
+// divisible by 4.
 
 const N: u32 = 4u;
 
@@ -9,7 +10,11 @@ alias Value = vec4<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= N / 4u) { return; }
   let v = x[i];

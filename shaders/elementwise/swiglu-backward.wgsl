@@ -1,5 +1,5 @@
-// dGateUp = [dOut up silu'(gate), dOut silu(gate)], with s = 1 / (1 + e), e = exp(-gate), 1 - s = e s without cancellation.
-// One column of one row per thread.
+// dGateUp = [dOut up silu'(gate), dOut silu(gate)], with s = 1 / (1 + e), e = exp(-gate), 1 - s = e s without
+// cancellation. One column of one row per thread.
 
 const R: u32 = 1u;
 const F: u32 = 1u;
@@ -13,7 +13,11 @@ alias Value = f32;
 @group(0) @binding(2) var<storage, read_write> dGateUp: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   let gateAt = i / WIDTH * 2u * WIDTH + i % WIDTH;

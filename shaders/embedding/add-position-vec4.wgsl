@@ -1,5 +1,5 @@
-// out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after another.
-// Four columns per thread; needs C divisible by 4.
+// out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after
+// another. Four columns per thread; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
@@ -17,7 +17,11 @@ alias Value = vec4<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   let position = POS_START + i / WIDTH % T;

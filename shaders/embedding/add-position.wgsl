@@ -1,5 +1,5 @@
-// out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after another.
-// One element per thread.
+// out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after
+// another. One element per thread.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
@@ -17,7 +17,11 @@ alias Value = f32;
 @group(0) @binding(3) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   let position = POS_START + i / WIDTH % T;

@@ -1,6 +1,6 @@
-// dTable[id - V_START, :] += the sum of dOut[r, :] over all r with ids[r] = id, for the ids of the V_ROWS rows held here.
-// The thread of an id's first occurrence walks its list (see embedding-links.wgsl): no atomics, a fixed order of addition.
-// Four columns of one position per thread; needs C divisible by 4.
+// dTable[id - V_START, :] += the sum of dOut[r, :] over all r with ids[r] = id, for the ids of the V_ROWS rows held
+// here. The thread of an id's first occurrence walks its list (see embedding-links.wgsl): no atomics, a fixed order of
+// addition. Four columns of one position per thread; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
@@ -20,7 +20,11 @@ const FIRST: u32 = 0x80000000u;
 const NONE: u32 = 0x7fffffffu;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   let column = i % WIDTH;

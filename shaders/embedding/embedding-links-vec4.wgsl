@@ -1,5 +1,6 @@
-// Links equal ids of ids [R] into lists: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i], or 0x7fffffff if there is none;
-// the top bit is set where i is the first of its list. One thread per position compares four ids at a time; needs R divisible by 4.
+// Links equal ids of ids [R] into lists: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i], or
+// 0x7fffffff if there is none; the top bit is set where i is the first of its list. One thread per position compares
+// four ids at a time; needs R divisible by 4.
 
 const R: u32 = 4u;
 
@@ -12,7 +13,11 @@ const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 @group(0) @binding(1) var<storage, read_write> next: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R) { return; }
   let id = vec4<u32>(ids[i / 4u][i % 4u]);

@@ -1,5 +1,6 @@
-// Links equal ids of ids [R] into lists: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i], or 0x7fffffff if there is none;
-// the top bit is set where i is the first of its list. One thread per position searches both ways until it meets its id.
+// Links equal ids of ids [R] into lists: the low 31 bits of next[i] are the next j > i with ids[j] = ids[i], or
+// 0x7fffffff if there is none; the top bit is set where i is the first of its list. One thread per position searches
+// both ways until it meets its id.
 
 const R: u32 = 1u;
 
@@ -11,7 +12,11 @@ const NONE: u32 = 0x7fffffffu;
 @group(0) @binding(1) var<storage, read_write> next: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R) { return; }
   let id = ids[i];

@@ -15,7 +15,11 @@ alias Value = vec4<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * WIDTH) { return; }
   // An id below V_START wraps to a large number and is rejected with the ids above the end.

@@ -1,5 +1,6 @@
-// lse = rowMax + log(rowSum); rowLoss = (1 - SMOOTHING) (lse - targetLogit) + SMOOTHING (lse - logitSum / VOCAB), 0 where the target is -100.
-// Differences from rowMax come first, so a large common offset of the logits costs no digits. One thread per row.
+// lse = rowMax + log(rowSum); rowLoss = (1 - SMOOTHING) (lse - targetLogit) + SMOOTHING (lse - logitSum / VOCAB), 0
+// where the target is -100. Differences from rowMax come first, so a large common offset of the logits costs no digits.
+// One thread per row.
 
 const R: u32 = 1u;
 const VOCAB: u32 = 1u;
@@ -19,7 +20,11 @@ const LOWEST: f32 = -1e30;
 @group(0) @binding(6) var<storage, read_write> rowLoss: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let peak = rowMax[row];

@@ -1,6 +1,6 @@
-// logits <- (softmax - (1 - SMOOTHING) onehot(target) - SMOOTHING / VOCAB) SCALE rowScale, in place; zeros for ignored rows (target -100)
-// and for columns at or beyond VOCAB. softmax = exp(logit - rowMax) / rowSum keeps its digits where the logits share a large offset.
-// One thread per sixteen columns of a row; needs COLS divisible by 4.
+// logits <- (softmax - (1 - SMOOTHING) onehot(target) - SMOOTHING / VOCAB) SCALE rowScale, in place; zeros for ignored
+// rows (target -100) and for columns at or beyond VOCAB. softmax = exp(logit - rowMax) / rowSum keeps its digits where
+// the logits share a large offset. One thread per sixteen columns of a row; needs COLS divisible by 4.
 
 const R: u32 = 1u;
 const COLS: u32 = 4u;
@@ -26,7 +26,11 @@ const CHUNKS: u32 = (WIDTH + CHUNK - 1u) / CHUNK;
 @group(0) @binding(4) var<storage, read> rowScale: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * CHUNKS) { return; }
   let row = i / CHUNKS;
@@ -47,6 +51,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     logits[at] = exp(logits[at] - peak) * share - base;
   }
   let place = bitcast<u32>(target_id) - COL_START;
-  if (place >= 4u * first && place < 4u * end) { logits[row * WIDTH + place / 4u][place % 4u] -= (1.0 - SMOOTHING) * scale; }
-  for (var column = max(VALID, 4u * first); column < 4u * end; column++) { logits[row * WIDTH + column / 4u][column % 4u] = 0.0; }
+  if (place >= 4u * first && place < 4u * end) {
+    logits[row * WIDTH + place / 4u][place % 4u] -= (1.0 - SMOOTHING) * scale;
+  }
+  for (var column = max(VALID, 4u * first); column < 4u * end; column++) {
+    logits[row * WIDTH + column / 4u][column % 4u] = 0.0;
+  }
 }

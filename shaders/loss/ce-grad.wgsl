@@ -1,6 +1,6 @@
-// logits <- (softmax - (1 - SMOOTHING) onehot(target) - SMOOTHING / VOCAB) SCALE rowScale, in place; zeros for ignored rows (target -100)
-// and for columns at or beyond VOCAB. softmax = exp(logit - rowMax) / rowSum keeps its digits where the logits share a large offset.
-// One thread per sixteen columns of a row; any number of columns.
+// logits <- (softmax - (1 - SMOOTHING) onehot(target) - SMOOTHING / VOCAB) SCALE rowScale, in place; zeros for ignored
+// rows (target -100) and for columns at or beyond VOCAB. softmax = exp(logit - rowMax) / rowSum keeps its digits where
+// the logits share a large offset. One thread per sixteen columns of a row; any number of columns.
 
 const R: u32 = 1u;
 const COLS: u32 = 1u;
@@ -25,7 +25,11 @@ const CHUNKS: u32 = (COLS + CHUNK - 1u) / CHUNK;
 @group(0) @binding(4) var<storage, read> rowScale: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * CHUNKS) { return; }
   let row = i / CHUNKS;

@@ -1,7 +1,7 @@
-// Per row of logits [R, COLS], the vocabulary's columns COL_START...: max, sum of exp(logit - max), the target's logit, the sum of logits.
-// Columns at or beyond VOCAB are padding and ignored. MERGE adds this shard to the values that are there (online softmax).
-// A workgroup per row: neighbours read neighbouring columns, and their statistics meet in workgroup memory. For real GPUs, where a thread per row leaves
-// the machine idle.
+// Per row of logits [R, COLS], the vocabulary's columns COL_START...: max, sum of exp(logit - max), the target's logit,
+// the sum of logits. Columns at or beyond VOCAB are padding and ignored. MERGE adds this shard to the values that are
+// there (online softmax). A workgroup per row: neighbours read neighbouring columns, and their statistics meet in
+// workgroup memory. For real GPUs, where a thread per row leaves the machine idle.
 
 const R: u32 = 1u;
 const COLS: u32 = 1u;
@@ -32,7 +32,11 @@ fn join(a: Running, b: Running) -> Running {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = group.y * groups.x + group.x;
   let start = min(row, R - 1u) * COLS;
   var state = Running(LOWEST, 0.0, 0.0);

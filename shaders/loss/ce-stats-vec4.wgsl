@@ -1,6 +1,6 @@
-// Per row of logits [R, COLS], the vocabulary's columns COL_START...: max, sum of exp(logit - max), the target's logit, the sum of logits.
-// Columns at or beyond VOCAB are padding and ignored. MERGE adds this shard to the values that are there (online softmax).
-// One thread per row, sixteen columns per step; needs COLS divisible by 4.
+// Per row of logits [R, COLS], the vocabulary's columns COL_START...: max, sum of exp(logit - max), the target's logit,
+// the sum of logits. Columns at or beyond VOCAB are padding and ignored. MERGE adds this shard to the values that are
+// there (online softmax). One thread per row, sixteen columns per step; needs COLS divisible by 4.
 
 const R: u32 = 1u;
 const COLS: u32 = 4u;
@@ -26,7 +26,11 @@ struct Running { peak: f32, sum: f32, total: f32 }
 fn take(old: Running, a: vec4<f32>) -> Running {
   let peak = max(old.peak, max(max(a.x, a.y), max(a.z, a.w)));
   let e = exp(a - peak);
-  return Running(peak, old.sum * exp(old.peak - peak) + (e.x + e.y) + (e.z + e.w), old.total + (a.x + a.y) + (a.z + a.w));
+  return Running(
+    peak,
+    old.sum * exp(old.peak - peak) + (e.x + e.y) + (e.z + e.w),
+    old.total + (a.x + a.y) + (a.z + a.w),
+  );
 }
 
 fn take4(old: Running, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Running {
@@ -34,11 +38,19 @@ fn take4(old: Running, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -
   let peak = max(old.peak, max(max(top.x, top.y), max(top.z, top.w)));
   let e = (exp(a - peak) + exp(b - peak)) + (exp(c - peak) + exp(d - peak));
   let l = (a + b) + (c + d);
-  return Running(peak, old.sum * exp(old.peak - peak) + ((e.x + e.y) + (e.z + e.w)), old.total + ((l.x + l.y) + (l.z + l.w)));
+  return Running(
+    peak,
+    old.sum * exp(old.peak - peak) + ((e.x + e.y) + (e.z + e.w)),
+    old.total + ((l.x + l.y) + (l.z + l.w)),
+  );
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let start = row * (COLS / 4u);

@@ -1,9 +1,10 @@
-// out = epilogue(SCALE * op(a) op(b)) with tiles of both matrices in workgroup memory: the kernel for real GPUs, where a barrier is cheap and memory is
-// far. Needs N, K (and M if TRANS_A) divisible by 4; the scalar twin is matmul-shared.wgsl.
-// A workgroup of WG_X x WG_Y threads computes WG_Y TILE_M rows by WG_X TILE_N columns; a thread owns quads of rows WG_Y quads apart and quads of columns
-// WG_X quads apart, so that neighbours read neighbouring words of a tile. Tile a holds quads of terms per row, tile b quads of columns per term; layouts
-// that lie the other way are turned in blocks of 4 x 4 on their way in. Terms past K are zero, rows and columns past the edge repeat the last one and are
-// not stored.
+// out = epilogue(SCALE * op(a) op(b)) with tiles of both matrices in workgroup memory: the kernel for real GPUs, where
+// a barrier is cheap and memory is far. Needs N, K (and M if TRANS_A) divisible by 4; the scalar twin is
+// matmul-shared.wgsl. A workgroup of WG_X x WG_Y threads computes WG_Y TILE_M rows by WG_X TILE_N columns; a thread
+// owns quads of rows WG_Y quads apart and quads of columns WG_X quads apart, so that neighbours read neighbouring words
+// of a tile. Tile a holds quads of terms per row, tile b quads of columns per term; layouts that lie the other way are
+// turned in blocks of 4 x 4 on their way in. Terms past K are zero, rows and columns past the edge repeat the last one
+// and are not stored.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -58,23 +59,43 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
 // Four terms, k to k + 3, of a row of op(a) stored [M, K], or four rows of a term stored [K, M].
 fn quadOfA(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_A == 1u) {
-    return select(a[batch * (A_BATCH / 4u) + min(line, K - 1u) * (M / 4u) + min(place, M / 4u - 1u)], vec4<f32>(0.0), line >= K);
+    return select(
+      a[batch * (A_BATCH / 4u) + min(line, K - 1u) * (M / 4u) + min(place, M / 4u - 1u)],
+      vec4<f32>(0.0),
+      line >= K,
+    );
   } else {
-    return select(a[batch * (A_BATCH / 4u) + min(line, M - 1u) * (K / 4u) + min(place, K / 4u - 1u)], vec4<f32>(0.0), place >= K / 4u);
+    return select(
+      a[batch * (A_BATCH / 4u) + min(line, M - 1u) * (K / 4u) + min(place, K / 4u - 1u)],
+      vec4<f32>(0.0),
+      place >= K / 4u,
+    );
   }
 }
 
 // Four columns of a term of op(b) stored [K, N], or four terms of a column stored [N, K].
 fn quadOfB(batch: u32, line: u32, place: u32) -> vec4<f32> {
   if (TRANS_B == 1u) {
-    return select(b[batch * (B_BATCH / 4u) + min(line, N - 1u) * (K / 4u) + min(place, K / 4u - 1u)], vec4<f32>(0.0), place >= K / 4u);
+    return select(
+      b[batch * (B_BATCH / 4u) + min(line, N - 1u) * (K / 4u) + min(place, K / 4u - 1u)],
+      vec4<f32>(0.0),
+      place >= K / 4u,
+    );
   } else {
-    return select(b[batch * (B_BATCH / 4u) + min(line, K - 1u) * (N / 4u) + min(place, N / 4u - 1u)], vec4<f32>(0.0), line >= K);
+    return select(
+      b[batch * (B_BATCH / 4u) + min(line, K - 1u) * (N / 4u) + min(place, N / 4u - 1u)],
+      vec4<f32>(0.0),
+      line >= K,
+    );
   }
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
   let row0 = group.y * HEIGHT;
   let quad0 = group.x * WIDTH_QUADS;
   for (var batch = group.z; batch < BATCH; batch += 65535u) {
@@ -86,14 +107,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
           let term = block / (HEIGHT / 4u);
           let x = transpose(mat4x4<f32>(
             quadOfA(batch, k + 4u * term, row0 / 4u + place), quadOfA(batch, k + 4u * term + 1u, row0 / 4u + place),
-            quadOfA(batch, k + 4u * term + 2u, row0 / 4u + place), quadOfA(batch, k + 4u * term + 3u, row0 / 4u + place)));
+            quadOfA(batch, k + 4u * term + 2u, row0 / 4u + place),
+            quadOfA(batch, k + 4u * term + 3u, row0 / 4u + place)));
           for (var i = 0u; i < 4u; i++) { // unroll
             left[(4u * place + i) * TERM_QUADS + term] = vec4<scalar>(x[i]);
           }
         }
       } else {
         for (var block = thread; block < HEIGHT * TERM_QUADS; block += THREADS) {
-          left[block / TERM_QUADS * TERM_QUADS + block % TERM_QUADS] = vec4<scalar>(quadOfA(batch, row0 + block / TERM_QUADS, k / 4u + block % TERM_QUADS));
+          left[block / TERM_QUADS * TERM_QUADS + block % TERM_QUADS] =
+            vec4<scalar>(quadOfA(batch, row0 + block / TERM_QUADS, k / 4u + block % TERM_QUADS));
         }
       }
       if (TRANS_B == 1u) {
@@ -101,8 +124,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
           let place = block % TERM_QUADS;
           let column = block / TERM_QUADS;
           let x = transpose(mat4x4<f32>(
-            quadOfB(batch, 4u * (quad0 + column), k / 4u + place), quadOfB(batch, 4u * (quad0 + column) + 1u, k / 4u + place),
-            quadOfB(batch, 4u * (quad0 + column) + 2u, k / 4u + place), quadOfB(batch, 4u * (quad0 + column) + 3u, k / 4u + place)));
+            quadOfB(batch, 4u * (quad0 + column), k / 4u + place),
+            quadOfB(batch, 4u * (quad0 + column) + 1u, k / 4u + place),
+            quadOfB(batch, 4u * (quad0 + column) + 2u, k / 4u + place),
+            quadOfB(batch, 4u * (quad0 + column) + 3u, k / 4u + place)));
           for (var i = 0u; i < 4u; i++) { // unroll
             right[(4u * place + i) * WIDTH_QUADS + column] = vec4<scalar>(x[i]);
           }

@@ -1,6 +1,7 @@
-// out = epilogue(SCALE * op(a) op(b)) for few outputs and many terms (products with a vector, weight gradients of small layers) on real GPUs: the
-// terms of one output are split over the WG_Y rows of a workgroup, and the partial sums meet in workgroup memory. Any sizes, all four layouts.
-// A thread owns TILE_M rows and TILE_N columns that lie WG_X apart, so that neighbours load neighbouring elements of b [K, N].
+// out = epilogue(SCALE * op(a) op(b)) for few outputs and many terms (products with a vector, weight gradients of small
+// layers) on real GPUs: the terms of one output are split over the WG_Y rows of a workgroup, and the partial sums meet
+// in workgroup memory. Any sizes, all four layouts. A thread owns TILE_M rows and TILE_N columns that lie WG_X apart,
+// so that neighbours load neighbouring elements of b [K, N].
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;

@@ -1,10 +1,11 @@
 enable subgroups;
 
-// out = epilogue(SCALE * op(a) op(b)) for all four layouts; one thread computes TILE_M x TILE_N outputs in registers. Needs N (and K if TRANS_B)
-// divisible by 4; the scalar twin matmul-subgroup.wgsl takes any sizes.
-// All threads of a workgroup have the same rows. Four terms of SUBGROUP / 4 rows of op(a) are one load, a value per lane, and reach all lanes by
-// broadcasts, which software adapters do in a quarter of the time of a load. No workgroup memory. Lanes past the last column repeat it (a broadcast
-// needs every lane) and store nothing; rows and quads past the edge repeat the last one in their loads.
+// out = epilogue(SCALE * op(a) op(b)) for all four layouts; one thread computes TILE_M x TILE_N outputs in registers.
+// Needs N (and K if TRANS_B) divisible by 4; the scalar twin matmul-subgroup.wgsl takes any sizes.
+// All threads of a workgroup have the same rows. Four terms of SUBGROUP / 4 rows of op(a) are one load, a value per
+// lane, and reach all lanes by broadcasts, which software adapters do in a quarter of the time of a load. No workgroup
+// memory. Lanes past the last column repeat it (a broadcast needs every lane) and store nothing; rows and quads past
+// the edge repeat the last one in their loads.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -48,7 +49,11 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(SUBGROUP * GROUPS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let row0 = group.y * TILE_M;
   let quad0 = (group.x * (SUBGROUP * GROUPS) + thread) * QUADS;
   let term = select(lane % 4u, lane / ROWS, TRANS_A == 1u);
@@ -115,7 +120,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
       }
     }
-    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most of the compile time.
+    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most
+    // of the compile time.
     var held: array<vec4<f32>, TILE_M * QUADS>;
     for (var i = 0u; i < TILE_M * QUADS; i++) { // unroll
       held[i] = acc[i];

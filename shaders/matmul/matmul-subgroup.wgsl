@@ -1,9 +1,10 @@
 enable subgroups;
 
-// out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs in registers.
-// The twin of matmul-subgroup-vec4.wgsl with one load per element of b: all threads of a workgroup have the same rows, four terms of SUBGROUP / 4 rows
-// of op(a) are one load and reach all lanes by broadcasts. Lanes past the last column repeat it (a broadcast needs every lane) and store nothing; rows
-// and columns past the edge repeat the last one in their loads.
+// out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs
+// in registers. The twin of matmul-subgroup-vec4.wgsl with one load per element of b: all threads of a workgroup have
+// the same rows, four terms of SUBGROUP / 4 rows of op(a) are one load and reach all lanes by broadcasts. Lanes past
+// the last column repeat it (a broadcast needs every lane) and store nothing; rows and columns past the edge repeat the
+// last one in their loads.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -47,7 +48,11 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(SUBGROUP * GROUPS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let row0 = group.y * TILE_M;
   let col0 = (group.x * (SUBGROUP * GROUPS) + thread) * TILE_N;
   let term = select(lane % 4u, lane / ROWS, TRANS_A == 1u);
@@ -94,7 +99,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         var right: array<vec4<f32>, QUADS>; // registers
         for (var j = 0u; j < QUADS; j++) { // unroll
-          right[j] = vec4(b[bAt[j * 4u] + at], b[bAt[j * 4u + 1u] + at], b[bAt[j * 4u + 2u] + at], b[bAt[j * 4u + 3u] + at]);
+          right[j] = vec4(
+            b[bAt[j * 4u] + at], b[bAt[j * 4u + 1u] + at],
+            b[bAt[j * 4u + 2u] + at], b[bAt[j * 4u + 3u] + at],
+          );
         }
         for (var i = 0u; i < TILE_M; i++) { // unroll
           let left = subgroupBroadcast(x[i / ROWS], select(i % ROWS * 4u + s, s * ROWS + i % ROWS, TRANS_A == 1u));
@@ -104,7 +112,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
       }
     }
-    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most of the compile time.
+    // A rolled loop over memory instead of unrolled ones over registers: the loads and stores of an epilogue take most
+    // of the compile time.
     var held: array<vec4<f32>, TILE_M * QUADS>;
     for (var i = 0u; i < TILE_M * QUADS; i++) { // unroll
       held[i] = acc[i];

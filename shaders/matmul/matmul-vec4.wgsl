@@ -1,9 +1,10 @@
-// out = epilogue(SCALE * op(a) op(b)) where op(a) is [M, K] and op(b) is [K, N]; one thread computes TILE_M x TILE_N outputs in registers.
-// Four neighbouring k of a row are one vec4 register. A matrix whose contiguous dimension is not k is turned by naming other components,
-// which costs nothing where a vec4 is four scalar registers; so all four layouts share this text and its sum of dot products.
-// Needs N, K (and M if TRANS_A) divisible by 4. Rows and quads beyond the edge repeat the last one: they are loaded, computed and stored
-// again with the same value, always by the thread that owns the last one, so there is not one branch.
-// No workgroup memory: software adapters pay more for a barrier than for the repeated loads.
+// out = epilogue(SCALE * op(a) op(b)) where op(a) is [M, K] and op(b) is [K, N]; one thread computes TILE_M x TILE_N
+// outputs in registers. Four neighbouring k of a row are one vec4 register. A matrix whose contiguous dimension is not
+// k is turned by naming other components, which costs nothing where a vec4 is four scalar registers; so all four
+// layouts share this text and its sum of dot products. Needs N, K (and M if TRANS_A) divisible by 4. Rows and quads
+// beyond the edge repeat the last one: they are loaded, computed and stored again with the same value, always by the
+// thread that owns the last one, so there is not one branch. No workgroup memory: software adapters pay more for a
+// barrier than for the repeated loads.
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;
@@ -128,7 +129,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       for (var j = 0u; j < TILE_N; j += 4u) { // unroll
         let quad = min(quad0 + j / 4u, N / 4u - 1u);
         let at = (batch * M + outRow(row0, i)) * (N / 4u) + quad;
-        var v = SCALE * vec4(acc[i * TILE_N + j], acc[i * TILE_N + j + 1u], acc[i * TILE_N + j + 2u], acc[i * TILE_N + j + 3u]);
+        var v = SCALE * vec4(
+          acc[i * TILE_N + j], acc[i * TILE_N + j + 1u],
+          acc[i * TILE_N + j + 2u], acc[i * TILE_N + j + 3u],
+        );
         if (BIAS == 1u) {
           v += bias[quad];
         }
@@ -144,7 +148,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     for (var i = 0u; i < TILE_M; i++) { // unroll
       for (var j = 0u; j < TILE_N; j += 4u) { // unroll
-        out[(batch * M + outRow(row0, i)) * (N / 4u) + min(quad0 + j / 4u, N / 4u - 1u)] = result[(i * TILE_N + j) / 4u];
+        out[(batch * M + outRow(row0, i)) * (N / 4u) + min(quad0 + j / 4u, N / 4u - 1u)] =
+          result[(i * TILE_N + j) / 4u];
       }
     }
   }

@@ -1,6 +1,7 @@
-// out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs in registers.
-// Scalar loads only. Rows and columns beyond the edge repeat the last one: they are loaded, computed and stored again with the same value,
-// always by the thread that owns the last one, so there is not one branch (dozens of guarded stores take minutes to compile on SwiftShader).
+// out = epilogue(SCALE * op(a) op(b)) for any sizes and all four layouts; one thread computes TILE_M x TILE_N outputs
+// in registers. Scalar loads only. Rows and columns beyond the edge repeat the last one: they are loaded, computed and
+// stored again with the same value, always by the thread that owns the last one, so there is not one branch (dozens of
+// guarded stores take minutes to compile on SwiftShader).
 
 const BATCH: u32 = 1u;
 const M: u32 = 1u;

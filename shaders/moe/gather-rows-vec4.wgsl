@@ -1,4 +1,5 @@
-// out[r, :] = x[source[r] / DIV, :], zeros where source[r] is 0xffffffff; four elements per thread. Needs C divisible by 4.
+// out[r, :] = x[source[r] / DIV, :], zeros where source[r] is 0xffffffff; four elements per thread. Needs C divisible
+// by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
@@ -12,7 +13,11 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= R * (C / 4u)) { return; }
   let assignment = source[i / (C / 4u)];

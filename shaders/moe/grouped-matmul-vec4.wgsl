@@ -1,6 +1,6 @@
-// out[r, :] (+)= a[r, :] op(b[e]) + bias[e] for the rows r of each expert e; a tile of rows never crosses an expert's edge.
-// Needs N and K divisible by 4. As in matmul-vec4, four neighbouring k are one register, b [K, N] is turned by naming components, and an
-// edge repeats the last row or quad and stores it again with the same value.
+// out[r, :] (+)= a[r, :] op(b[e]) + bias[e] for the rows r of each expert e; a tile of rows never crosses an expert's
+// edge. Needs N and K divisible by 4. As in matmul-vec4, four neighbouring k are one register, b [K, N] is turned by
+// naming components, and an edge repeats the last row or quad and stores it again with the same value.
 
 const R: u32 = 1u;
 const N: u32 = 1u;

@@ -1,5 +1,5 @@
-// out[e] (+)= sum over the rows r of expert e of a[r, :]^T b[r, :]. Needs M and N divisible by 4. As in matmul-vec4, an edge repeats the
-// last quad of rows or columns and stores it again with the same value.
+// out[e] (+)= sum over the rows r of expert e of a[r, :]^T b[r, :]. Needs M and N divisible by 4. As in matmul-vec4, an
+// edge repeats the last quad of rows or columns and stores it again with the same value.
 
 const R: u32 = 1u;
 const M: u32 = 1u;

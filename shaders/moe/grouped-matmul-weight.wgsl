@@ -1,5 +1,5 @@
-// out[e] (+)= sum over the rows r of expert e of a[r, :]^T b[r, :], any sizes. As in matmul, an edge repeats the last row or column and
-// stores it again with the same value.
+// out[e] (+)= sum over the rows r of expert e of a[r, :]^T b[r, :], any sizes. As in matmul, an edge repeats the last
+// row or column and stores it again with the same value.
 
 const R: u32 = 1u;
 const M: u32 = 1u;

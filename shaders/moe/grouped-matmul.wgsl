@@ -1,5 +1,5 @@
-// out[r, :] (+)= a[r, :] op(b[e]) + bias[e] for the rows r of each expert e, any sizes; a tile of rows never crosses an expert's edge.
-// As in matmul, an edge repeats the last row or column and stores it again with the same value.
+// out[r, :] (+)= a[r, :] op(b[e]) + bias[e] for the rows r of each expert e, any sizes; a tile of rows never crosses an
+// expert's edge. As in matmul, an edge repeats the last row or column and stores it again with the same value.
 
 const R: u32 = 1u;
 const N: u32 = 1u;

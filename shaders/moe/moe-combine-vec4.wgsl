@@ -1,4 +1,5 @@
-// out[n, :] = (residual[n, :] +) sum over k of gates[n, k] * y[slotOf[n, k], :]; four elements per thread. Needs C divisible by 4.
+// out[n, :] = (residual[n, :] +) sum over k of gates[n, k] * y[slotOf[n, k], :]; four elements per thread. Needs C
+// divisible by 4.
 
 const N: u32 = 1u;
 const C: u32 = 4u;
@@ -16,7 +17,11 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= N * (C / 4u)) { return; }
   let n = i / (C / 4u);

@@ -1,4 +1,5 @@
-// dGates[n, k] = dot(dOut[n, :], y[slotOf[n, k], :]), 0 where slotOf is 0xffffffff; one thread per (n, k). Needs C divisible by 4.
+// dGates[n, k] = dot(dOut[n, :], y[slotOf[n, k], :]), 0 where slotOf is 0xffffffff; one thread per (n, k). Needs C
+// divisible by 4.
 
 const N: u32 = 1u;
 const C: u32 = 4u;
@@ -13,7 +14,11 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(3) var<storage, read_write> dGates: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let a = (group.y * groups.x + group.x) * WG + lane;
   if (a >= N * K) { return; }
   let slot = slotOf[a];

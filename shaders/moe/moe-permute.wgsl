@@ -1,5 +1,6 @@
-// Stable counting sort of A assignments by expert, without atomics: one thread per expert reads all of `index`, first to count what
-// comes before its own, then to place its own in order. Thread E places what belongs to no expert (index >= E): nowhere.
+// Stable counting sort of A assignments by expert, without atomics: one thread per expert reads all of `index`, first
+// to count what comes before its own, then to place its own in order. Thread E places what belongs to no expert (index
+// >= E): nowhere.
 
 const A: u32 = 1u;
 const E: u32 = 1u;
@@ -13,7 +14,11 @@ const NONE: u32 = 0xffffffffu;
 @group(0) @binding(3) var<storage, read_write> source: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let e = (group.y * groups.x + group.x) * WG + lane;
   if (e > E) { return; }
   var row = 0u;

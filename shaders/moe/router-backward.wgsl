@@ -1,5 +1,6 @@
 // dLogits of routerTopK, from dGates and, if HAS_DPROBS, from dProbs; one thread per row.
-// dL/dp of a chosen expert is dGates, or (dGates - sum_j gates_j dGates_j) / sum_j p_j if RENORM; then dLogits = p (dL/dp - sum p dL/dp).
+// dL/dp of a chosen expert is dGates, or (dGates - sum_j gates_j dGates_j) / sum_j p_j if RENORM; then dLogits = p
+// (dL/dp - sum p dL/dp).
 
 const N: u32 = 1u;
 const E: u32 = 1u;
@@ -16,7 +17,11 @@ const WG: u32 = 32u;
 @group(0) @binding(4) var<storage, read_write> dLogits: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let n = (group.y * groups.x + group.x) * WG + lane;
   if (n >= N) { return; }
   var chosen = 0.0;

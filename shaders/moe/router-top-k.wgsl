@@ -1,5 +1,5 @@
-// probs = softmax(logits) and the K largest of each row; one thread per row, K scans of E instead of a sorted list in memory.
-// Experts are ranked by logit, not by probability, so that equal roundings of exp cannot change their order.
+// probs = softmax(logits) and the K largest of each row; one thread per row, K scans of E instead of a sorted list in
+// memory. Experts are ranked by logit, not by probability, so that equal roundings of exp cannot change their order.
 
 const N: u32 = 1u;
 const E: u32 = 1u;
@@ -14,7 +14,11 @@ const WG: u32 = 32u;
 @group(0) @binding(3) var<storage, read_write> gates: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let n = (group.y * groups.x + group.x) * WG + lane;
   if (n >= N) { return; }
   var most = logits[n * E];

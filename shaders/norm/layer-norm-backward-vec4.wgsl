@@ -1,5 +1,5 @@
-// dX = (residual +) rstd (g - average(g) - xhat average(g xhat)) with g = dOut weight, xhat = (x - mean) rstd, averages over each row.
-// One thread per row, four columns at a time; needs C divisible by 4.
+// dX = (residual +) rstd (g - average(g) - xhat average(g xhat)) with g = dOut weight, xhat = (x - mean) rstd, averages
+// over each row. One thread per row, four columns at a time; needs C divisible by 4.
 
 const R: u32 = 1u;
 const C: u32 = 4u;
@@ -20,7 +20,11 @@ alias Value = vec4<f32>;
 fn total(v: Value) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let start = row * WIDTH;

@@ -1,6 +1,6 @@
-// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r dOut[r, c].
-// A workgroup takes COLUMNS groups of four columns and cuts the rows into SLICES; needs C divisible by 4. For real GPUs, where one thread per
-// column leaves most of the machine idle; software adapters pay for the barrier.
+// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r
+// dOut[r, c]. A workgroup takes COLUMNS groups of four columns and cuts the rows into SLICES; needs C divisible by 4.
+// For real GPUs, where one thread per column leaves most of the machine idle; software adapters pay for the barrier.
 
 const R: u32 = 1u;
 const C: u32 = 4u;

@@ -1,5 +1,5 @@
-// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r dOut[r, c].
-// One thread per column walks down the rows.
+// dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r
+// dOut[r, c]. One thread per column walks down the rows.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
@@ -17,7 +17,11 @@ alias Value = f32;
 @group(0) @binding(4) var<storage, read_write> dWeight: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let column = (group.y * groups.x + group.x) * WG + lane;
   if (column >= WIDTH) { return; }
   var weightSum = Value(0.0);

@@ -1,6 +1,6 @@
 // out = (x - mean) rstd weight + bias, mean and biased variance over each row of x [R, C].
-// The second pass takes deviations from the first pass's mean and corrects that mean by their average, so rows far from zero lose nothing.
-// One thread per row.
+// The second pass takes deviations from the first pass's mean and corrects that mean by their average, so rows far from
+// zero lose nothing. One thread per row.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
@@ -20,7 +20,11 @@ alias Value = f32;
 fn total(v: Value) -> f32 { return v; }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let start = row * WIDTH;

@@ -1,6 +1,6 @@
 // dWeight[c] (+)= sum_r dOut[r, c] x[r, c] rstd[r].
-// A workgroup takes COLUMNS groups of four columns and cuts the rows into SLICES; needs C divisible by 4. For real GPUs, where one thread per
-// column leaves most of the machine idle; software adapters pay for the barrier.
+// A workgroup takes COLUMNS groups of four columns and cuts the rows into SLICES; needs C divisible by 4. For real
+// GPUs, where one thread per column leaves most of the machine idle; software adapters pay for the barrier.
 
 const R: u32 = 1u;
 const C: u32 = 4u;

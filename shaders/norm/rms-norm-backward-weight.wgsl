@@ -15,7 +15,11 @@ alias Value = f32;
 @group(0) @binding(3) var<storage, read_write> dWeight: array<Value>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let column = (group.y * groups.x + group.x) * WG + lane;
   if (column >= WIDTH) { return; }
   var sum = Value(0.0);

@@ -17,7 +17,11 @@ alias Value = f32;
 fn total(v: Value) -> f32 { return v; }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row = (group.y * groups.x + group.x) * WG + lane;
   if (row >= R) { return; }
   let start = row * WIDTH;

@@ -1,6 +1,6 @@
-// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - lr wd) - lr (m / bc1) / (sqrt(v) / sqrt(bc2) + eps), g = gradScale grad.
-// hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale, 1 - beta1, 1 - beta2]; wd counts for
-// weights DECAY_START to DECAY_END - 1 alone.
+// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - lr wd) - lr (m / bc1) / (sqrt(v) / sqrt(bc2) + eps), g
+// = gradScale grad. hyper is [lr, beta1, beta2, eps, weightDecay, bc1 = 1 - beta1^t, bc2 = 1 - beta2^t, gradScale, 1 -
+// beta1, 1 - beta2]; wd counts for weights DECAY_START to DECAY_END - 1 alone.
 // One weight per thread.
 
 const N: u32 = 1u;
@@ -23,7 +23,11 @@ alias Value = f32;
 @group(0) @binding(5) var<storage, read_write> flags: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= COUNT) { return; }
   let lr = hyper[0];
@@ -38,6 +42,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   w *= 1.0 - select(0.0, lr * hyper[4], (i >= DECAY_START) & (i < DECAY_END));
   let updated = w - lr * (mean / hyper[5]) / (sqrt(square) / sqrt(hyper[6]) + hyper[3]);
   param[i] = updated;
-  let over = (bitcast<u32>(abs(updated)) > MOST_PARAM) | (bitcast<u32>(abs(mean)) > MOST_M) | (bitcast<u32>(abs(square)) > MOST_V);
+  let over = (bitcast<u32>(abs(updated)) > MOST_PARAM)
+    | (bitcast<u32>(abs(mean)) > MOST_M)
+    | (bitcast<u32>(abs(square)) > MOST_V);
   if (over) { flags[0] = 1u; }
 }

@@ -1,5 +1,5 @@
-// d = gradScale grad + weightDecay w; m <- d on the first step, momentum m + d later; w <- w - lr (d + momentum m): Nesterov's step.
-// hyper is [lr, momentum, weightDecay, gradScale, 1 on the first step else 0].
+// d = gradScale grad + weightDecay w; m <- d on the first step, momentum m + d later; w <- w - lr (d + momentum m):
+// Nesterov's step. hyper is [lr, momentum, weightDecay, gradScale, 1 on the first step else 0].
 // One weight per thread.
 
 const N: u32 = 1u;
@@ -14,7 +14,11 @@ alias Value = f32;
 @group(0) @binding(3) var<storage, read> hyper: array<f32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let i = (group.y * groups.x + group.x) * WG + lane;
   if (i >= COUNT) { return; }
   let momentum = hyper[1];

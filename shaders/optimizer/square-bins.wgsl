@@ -1,6 +1,7 @@
-// The exact sum of squares of x [N], given as the bits of f32, as integers: see square-bins.ts. Thread p adds the quads p, p + PARTS, ... and writes
-// 11 words: its top bin, whole parts of the sums in bins top, top - 1, top - 2, top - 3, fractions of the same in units of 2^-23, the largest |x| and |w| as bits.
-// Everything after the squares is integer arithmetic, which no compiler reorders to another result. Needs N divisible by 4.
+// The exact sum of squares of x [N], given as the bits of f32, as integers: see square-bins.ts. Thread p adds the quads
+// p, p + PARTS, ... and writes 11 words: its top bin, whole parts of the sums in bins top, top - 1, top - 2, top - 3,
+// fractions of the same in units of 2^-23, the largest |x| and |w| as bits. Everything after the squares is integer
+// arithmetic, which no compiler reorders to another result. Needs N divisible by 4.
 
 const N: u32 = 4u;
 const GROUP: u32 = 4u;
@@ -17,7 +18,11 @@ const FRACTION: u32 = 0x7fffffu;
 @group(0) @binding(2) var<storage, read_write> bins: array<u32>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let p = (group.y * groups.x + group.x) * WG + lane;
   if (p >= PARTS) { return; }
   let place = vec4<u32>(0u, 1u, 2u, 3u);

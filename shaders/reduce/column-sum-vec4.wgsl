@@ -10,7 +10,11 @@ const WG: u32 = 16u;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let c = (group.y * groups.x + group.x) * WG + lane;
   if (c >= C / 4u) { return; }
   // Four partial sums: shorter chains of dependent additions, and less rounding.

@@ -21,7 +21,11 @@ fn value(i: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let first = (group.y * groups.x + group.x) * WG * QUADS + lane;
   if (first >= N / 4u) { return; }
   for (var q: u32 = 0u; q < QUADS; q++) { // unroll

@@ -1,4 +1,5 @@
-// Losses and gradient norms of tiny runs against PyTorch's (float64), on the references and one device; the values and their noise stand in run.json.
+// Losses and gradient norms of tiny runs against PyTorch's (float64), on the references and one device; the values and
+// their noise stand in run.json.
 
 import { expect, test } from 'vitest';
 import { goldenConfig, readGolden, runLayout } from '../support/local-run.ts';

@@ -1,5 +1,5 @@
-// The golden form of one block's plans: every launch with its shapes, in order. A change here is a change of what runs on the device; look at it,
-// then renew the text with `npx vitest run --project node tests/golden/plans.test.ts -u`.
+// The golden form of one block's plans: every launch with its shapes, in order. A change here is a change of what runs
+// on the device; look at it, then renew the text with `npx vitest run --project node tests/golden/plans.test.ts -u`.
 
 import { expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';

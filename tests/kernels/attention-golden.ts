@@ -1,4 +1,5 @@
-// PyTorch's attention cases (tests/golden/torch): f32 inputs, f64 results rounded to f32, with the noise of PyTorch's own f32 run.
+// PyTorch's attention cases (tests/golden/torch): f32 inputs, f64 results rounded to f32, with the noise of PyTorch's
+// own f32 run.
 
 import { readFileSync } from 'node:fs';
 import { readSafetensors, toFloat32 } from '../../src/base/safetensors.ts';

@@ -1,4 +1,5 @@
-// The kernels of elementwise functions, norms, embedding, rope, loss and AdamW against PyTorch's golden cases, on any device.
+// The kernels of elementwise functions, norms, embedding, rope, loss and AdamW against PyTorch's golden cases, on any
+// device.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -18,7 +19,8 @@ async function differences(golden: GoldenCase, run: RunKernel): Promise<string[]
 
 /** One wrong param each: kernel, what it becomes, and a case that must notice. */
 const DEFECTS: readonly (readonly [kernel: string, change: Readonly<Record<string, number>>, golden: string])[] = [
-  // Inputs of +-100 make the allowed error of gelu's values larger than the difference of its two forms; the gradients tell them apart.
+  // Inputs of +-100 make the allowed error of gelu's values larger than the difference of its two forms; the gradients
+  // tell them apart.
   ['geluBackward', { TANH: 0 }, 'gelu_tanh'],
   ['geluBackward', { TANH: 1 }, 'gelu_erf'],
   ['layerNorm', { EPS: 1.1e-5 }, 'layernorm_tiny_var'],

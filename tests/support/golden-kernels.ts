@@ -1,5 +1,5 @@
-// How each golden op is computed with kernels: an entry takes a case and a way to run kernels, and returns every output and gradient of the
-// case by its golden name. Cross-entropy goes through two vocabulary shards, the second one padded.
+// How each golden op is computed with kernels: an entry takes a case and a way to run kernels, and returns every output
+// and gradient of the case by its golden name. Cross-entropy goes through two vocabulary shards, the second one padded.
 
 import type { Device } from '../../src/device/device.ts';
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';

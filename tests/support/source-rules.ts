@@ -1,6 +1,6 @@
 // The rules of the house about sources, as one function from files to offences: which folder may import which, which
-// globals belong to which file, and how large files and folders may be. Works on the syntax tree, so comments, strings
-// and members of the same name are no offence.
+// globals belong to which file, how large files and folders may be, and how wide comments and WGSL. Works on the syntax
+// tree, so comments, strings and members of the same name are no offence.
 
 import ts from 'typescript';
 
@@ -70,6 +70,7 @@ const GLOBALS: readonly GlobalRule[] = [
 export const MAX_LINES = 640;
 export const MAX_FUNCTION_LINES = 140;
 export const MAX_FILES = 15;
+export const MAX_WIDTH = 120;
 /** Folders in which every file is one more of a kind. */
 const COLLECTIONS = /^(shaders\/[a-z]+|src\/ops|src\/parallel\/pipeline\/schedules)$/;
 
@@ -266,6 +267,19 @@ function sizeOffences(files: ReadonlyMap<string, string>, sources: ReadonlyMap<s
   return offences;
 }
 
+const COMMENT = /^\s*(\/\/|\/\*\*?|\*)\s+/;
+
+/** Lines that are too long where no formatter looks: all of WGSL, and comments, unless they are one long word. */
+export function widthOffences(path: string, text: string): string[] {
+  return text.split('\n').flatMap((line, i) => {
+    if (line.length <= MAX_WIDTH) return [];
+    const isLongComment = COMMENT.test(line) && line.replace(COMMENT, '').trim().includes(' ');
+    return path.endsWith('.wgsl') || isLongComment
+      ? [`${short(path)}:${i + 1} is ${line.length} columns wide: at most ${MAX_WIDTH}`]
+      : [];
+  });
+}
+
 /** Every offence of these files (path to text) as one sentence with the place; empty when the house is in order. */
 export function offencesIn(files: ReadonlyMap<string, string>): readonly string[] {
   const sources = new Map(
@@ -278,5 +292,8 @@ export function offencesIn(files: ReadonlyMap<string, string>): readonly string[
     ...importOffences(path, source, files),
     ...globalOffences(path, source),
   ]);
-  return [...homeless, ...each, ...circles(sources), ...sizeOffences(files, sources)];
+  const wide = [...files]
+    .filter(([path]) => /\.(ts|wgsl)$/.test(path))
+    .flatMap(([path, text]) => widthOffences(path, text));
+  return [...homeless, ...each, ...circles(sources), ...sizeOffences(files, sources), ...wide];
 }

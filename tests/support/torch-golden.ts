@@ -1,5 +1,6 @@
 // The golden cases of tests/golden/torch: inputs, outputs and gradients of PyTorch in f64, rounded to f32.
-// `noise` is how far PyTorch's own f32 run lies from them. A value passes within max(16 noise, 1e-5 absmax), element by element.
+// `noise` is how far PyTorch's own f32 run lies from them. A value passes within max(16 noise, 1e-5 absmax), element by
+// element.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

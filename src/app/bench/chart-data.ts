@@ -16,7 +16,8 @@ export interface BarGroup {
 }
 export interface BarChart {
   readonly unit: 'GFLOP/s' | 'GB/s';
-  /** Bars begin at `from`, a power of ten, and every decade is as long; otherwise they begin at 0. */ readonly log: boolean;
+  /** Bars begin at `from`, a power of ten, and every decade is as long; otherwise they begin at 0. */
+  readonly log: boolean;
   readonly from: number;
   readonly to: number;
   readonly groups: readonly BarGroup[];

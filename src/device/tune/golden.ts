@@ -1,6 +1,6 @@
-// Known answers: seeded inputs of a launch, what the kernel's f64 reference makes of them, and how far a result is from that.
-// Floats may differ by tolerance * max|reference| of their binding, integers not at all. A value <= -1e29 stands for minus infinity and need only be
-// matched by another such value.
+// Known answers: seeded inputs of a launch, what the kernel's f64 reference makes of them, and how far a result is from
+// that. Floats may differ by tolerance * max|reference| of their binding, integers not at all. A value <= -1e29 stands
+// for minus infinity and need only be matched by another such value.
 
 import { RandomStream } from '../../base/random.ts';
 import { typedView } from '../../base/shape.ts';
@@ -26,7 +26,10 @@ export function outputsOf(kernel: Kernel): readonly string[] {
   return Object.keys(kernel.bindings).filter((name) => bindingAccess(kernel.bindings[name]) === 'read_write');
 }
 
-/** Inputs, and outputs as they are before the launch: random as well, so that a place that is not written, or added to instead, differs. */
+/**
+ * Inputs, and outputs as they are before the launch: random as well, so that a place that is not written, or added to
+ * instead, differs.
+ */
 export function goldenArrays(kernel: Kernel, params: Params): Arrays {
   const sizes = kernel.sizes(params);
   return Object.fromEntries(
@@ -58,7 +61,9 @@ export function referenceOutputs(kernel: Kernel, params: Params, arrays: Arrays)
   return Object.fromEntries(names.map((name) => [name, io[name]]));
 }
 
-/** The worst place of all outputs, in units of what is allowed: above 1 is wrong, Infinity is NaN or a wrong integer. */
+/**
+ * The worst place of all outputs, in units of what is allowed: above 1 is wrong, Infinity is NaN or a wrong integer.
+ */
 export function errorOf(expected: Arrays, got: Arrays, tolerance: number): number {
   return Object.keys(expected).reduce(
     (worst, name) => Math.max(worst, errorOfArray(expected[name], got[name], tolerance)),
@@ -82,8 +87,8 @@ function errorOfArray(expected: TypedArray, got: TypedArray, tolerance: number):
 }
 
 /**
- * The case of the contract that stands for `params` under `variant`: as many equal flags as possible, then the fewest operations. Undefined if the variant
- * supports no case of at most `mostFlops`.
+ * The case of the contract that stands for `params` under `variant`: as many equal flags as possible, then the fewest
+ * operations. Undefined if the variant supports no case of at most `mostFlops`.
  */
 export function nearestCase(
   kernel: Kernel,

@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './add-vec4.wgsl?raw';
 import source from './add.wgsl?raw';
 
 export const add = defineKernel({
@@ -13,7 +12,8 @@ export const add = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ N }) => N % 4 === 0,
       grid: ({ N }, { WG }) => linearGrid(N / 4, WG),

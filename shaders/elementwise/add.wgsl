@@ -1,14 +1,16 @@
-// out = ALPHA a + BETA b; one element per thread.
+// out = ALPHA a + BETA b; LANES elements per thread. Needs N divisible by LANES.
 
 const N: u32 = 1u;
 const ALPHA: f32 = 1.0;
 const BETA: f32 = 1.0;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
+alias Value = f32;
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<Value>;
+@group(0) @binding(1) var<storage, read> b: array<Value>;
+@group(0) @binding(2) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -17,6 +19,6 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
+  if (i >= N / LANES) { return; }
   out[i] = ALPHA * a[i] + BETA * b[i];
 }

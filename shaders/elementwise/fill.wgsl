@@ -1,11 +1,13 @@
-// out = VALUE; one element per thread.
+// out = VALUE; LANES elements per thread. Needs N divisible by LANES.
 
 const N: u32 = 1u;
 const VALUE: f32 = 0.0;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
+alias Value = f32;
 
-@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read_write> out: array<Value>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -14,6 +16,6 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
-  out[i] = VALUE;
+  if (i >= N / LANES) { return; }
+  out[i] = Value(VALUE);
 }

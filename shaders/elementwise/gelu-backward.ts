@@ -3,7 +3,6 @@
 import { erf } from '../../src/base/erf.ts';
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './gelu-backward-vec4.wgsl?raw';
 import source from './gelu-backward.wgsl?raw';
 
 export const geluBackward = defineKernel({
@@ -13,7 +12,8 @@ export const geluBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ N }) => N % 4 === 0,
       grid: ({ N }, { WG }) => linearGrid(N / 4, WG),

@@ -1,9 +1,10 @@
 // dX = dOut gelu'(x). TANH: with s = 1 / (1 + e), e = exp(-2u), gelu' = s + 2 x u' e s s; else P(X < x) + x density(x).
-// One element per thread.
+// LANES elements per thread; needs N divisible by LANES.
 
 const N: u32 = 1u;
 const TANH: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
 alias Value = f32;
 
@@ -34,7 +35,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
+  if (i >= N / LANES) { return; }
   let v = x[i];
   if (TANH == 1u) {
     let z = clamp(v, Value(-20.0), Value(20.0));

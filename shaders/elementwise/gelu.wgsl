@@ -1,10 +1,11 @@
 // Gaussian error linear unit. TANH: x / (1 + exp(-2u)), which is 0.5 x (1 + tanh(u)) without cancellation; else x P(X <
 // x). Exponents are clamped so that nothing overflows; the clamped results are below 1e-30 in size.
-// One element per thread.
+// LANES elements per thread; needs N divisible by LANES.
 
 const N: u32 = 1u;
 const TANH: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
 alias Value = f32;
 
@@ -34,7 +35,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
+  if (i >= N / LANES) { return; }
   let v = x[i];
   if (TANH == 1u) {
     let z = clamp(v, Value(-20.0), Value(20.0));

@@ -2,7 +2,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './scale-rows-vec4.wgsl?raw';
 import source from './scale-rows.wgsl?raw';
 
 export const scaleRows = defineKernel({
@@ -12,7 +11,8 @@ export const scaleRows = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),

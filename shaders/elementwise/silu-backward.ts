@@ -2,7 +2,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './silu-backward-vec4.wgsl?raw';
 import source from './silu-backward.wgsl?raw';
 
 export const siluBackward = defineKernel({
@@ -12,7 +11,8 @@ export const siluBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ N }) => N % 4 === 0,
       grid: ({ N }, { WG }) => linearGrid(N / 4, WG),

@@ -1,8 +1,9 @@
 // dX = dOut s (1 + x (1 - s)) with s = 1 / (1 + e), e = exp(-x), and 1 - s = e s without cancellation.
-// One element per thread.
+// LANES elements per thread; needs N divisible by LANES.
 
 const N: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
 alias Value = f32;
 
@@ -17,7 +18,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
+  if (i >= N / LANES) { return; }
   let v = x[i];
   let e = exp(min(-v, Value(80.0)));
   let s = 1.0 / (1.0 + e);

@@ -1,7 +1,9 @@
-// out = x / (1 + exp(-x)). The exponent is clamped so that nothing overflows. One element per thread.
+// out = x / (1 + exp(-x)). The exponent is clamped so that nothing overflows. LANES elements per thread; needs N
+// divisible by LANES.
 
 const N: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
 alias Value = f32;
 
@@ -15,7 +17,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= N) { return; }
+  if (i >= N / LANES) { return; }
   let v = x[i];
   out[i] = v / (1.0 + exp(min(-v, Value(80.0))));
 }

@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './swiglu-backward-vec4.wgsl?raw';
 import source from './swiglu-backward.wgsl?raw';
 
 export const swigluBackward = defineKernel({
@@ -13,7 +12,8 @@ export const swigluBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ F }) => F % 4 === 0,
       grid: ({ R, F }, { WG }) => linearGrid((R * F) / 4, WG),

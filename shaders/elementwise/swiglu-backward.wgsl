@@ -1,11 +1,12 @@
 // dGateUp = [dOut up silu'(gate), dOut silu(gate)], with s = 1 / (1 + e), e = exp(-gate), 1 - s = e s without
-// cancellation. One column of one row per thread.
+// cancellation. LANES columns of one row per thread; needs F divisible by LANES.
 
 const R: u32 = 1u;
 const F: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = F;
+const WIDTH: u32 = F / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> gateUp: array<Value>;

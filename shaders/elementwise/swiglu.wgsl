@@ -1,11 +1,12 @@
 // out[r, f] = silu(gateUp[r, f]) gateUp[r, F + f]. The exponent is clamped so that nothing overflows.
-// One column of one row per thread.
+// LANES columns of one row per thread; needs F divisible by LANES.
 
 const R: u32 = 1u;
 const F: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = F;
+const WIDTH: u32 = F / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> gateUp: array<Value>;

@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './add-position-backward-vec4.wgsl?raw';
 import source from './add-position-backward.wgsl?raw';
 
 export const addPositionBackward = defineKernel({
@@ -18,7 +17,8 @@ export const addPositionBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ T, R, C }, { WG }) => linearGrid((Math.min(T, R) * C) / 4, WG),

@@ -1,13 +1,14 @@
 // dTable[POS_START + t, :] += the sum of dOut[r, :] over the rows r = t, t + T, t + 2T, ...
-// One column of one position per thread.
+// LANES columns of one position per thread; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const T: u32 = 1u;
 const POS_START: u32 = 0u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> dOut: array<Value>;

@@ -4,7 +4,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './add-position-vec4.wgsl?raw';
 import source from './add-position.wgsl?raw';
 
 export const addPosition = defineKernel({
@@ -20,7 +19,8 @@ export const addPosition = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),

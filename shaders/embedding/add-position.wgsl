@@ -1,5 +1,5 @@
 // out[r, :] = x[r, :] + table[POS_START + r % T, :] (+ residual[r, :]): rows are T positions of one sequence after
-// another. One element per thread.
+// another. LANES columns per thread; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
@@ -7,8 +7,9 @@ const T: u32 = 1u;
 const POS_START: u32 = 0u;
 const RESIDUAL: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;

@@ -5,7 +5,6 @@
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { embeddingLinks } from './embedding-links.ts';
-import vec4Source from './embedding-backward-vec4.wgsl?raw';
 import source from './embedding-backward.wgsl?raw';
 
 /** Ids that depend on the params alone, because `ids` and `next` must agree: some repeat, some are not held here. */
@@ -25,7 +24,8 @@ export const embeddingBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),

@@ -1,14 +1,15 @@
 // dTable[id - V_START, :] += the sum of dOut[r, :] over all r with ids[r] = id, for the ids of the V_ROWS rows held
 // here. The thread of an id's first occurrence walks its list (see embedding-links.wgsl): no atomics, a fixed order of
-// addition. One column of one position per thread.
+// addition. LANES columns of one position per thread; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const V_START: u32 = 0u;
 const V_ROWS: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;

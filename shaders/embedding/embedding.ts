@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './embedding-vec4.wgsl?raw';
 import source from './embedding.wgsl?raw';
 
 export const embedding = defineKernel({
@@ -18,7 +17,8 @@ export const embedding = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),

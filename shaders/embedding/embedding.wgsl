@@ -1,13 +1,14 @@
 // out[r, :] = table[ids[r] - V_START, :], or zeros where ids[r] is not among the V_ROWS rows held here.
-// One element per thread.
+// LANES columns per thread; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const V_START: u32 = 0u;
 const V_ROWS: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;

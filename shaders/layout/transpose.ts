@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './transpose-vec4.wgsl?raw';
 import tileSource from './transpose-tile4.wgsl?raw';
 import source from './transpose.wgsl?raw';
 
@@ -19,7 +18,8 @@ export const transpose = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ INNER }) => INNER % 4 === 0,
       grid: ({ OUTER, ROWS, COLS, INNER }, { WG }) => linearGrid((OUTER * ROWS * COLS * INNER) / 4, WG),

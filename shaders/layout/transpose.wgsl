@@ -1,13 +1,14 @@
 // out [OUTER, COLS, ROWS, INNER] = x [OUTER, ROWS, COLS, INNER] with the two middle dimensions swapped.
-// One output element per thread.
+// LANES inner elements per thread; needs INNER divisible by LANES.
 
 const OUTER: u32 = 1u;
 const ROWS: u32 = 1u;
 const COLS: u32 = 1u;
 const INNER: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = INNER;
+const WIDTH: u32 = INNER / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;

@@ -4,7 +4,6 @@
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { NO_ROW, testRows } from './moe-permute.ts';
-import vec4Source from './gather-rows-vec4.wgsl?raw';
 import source from './gather-rows.wgsl?raw';
 
 export const gatherRows = defineKernel({
@@ -14,7 +13,8 @@ export const gatherRows = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R, C }, { WG }) => linearGrid((R * C) / 4, WG),

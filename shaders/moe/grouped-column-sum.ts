@@ -4,7 +4,6 @@
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { testOffsets } from './moe-permute.ts';
-import vec4Source from './grouped-column-sum-vec4.wgsl?raw';
 import source from './grouped-column-sum.wgsl?raw';
 
 export const groupedColumnSum = defineKernel({
@@ -14,7 +13,8 @@ export const groupedColumnSum = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [16] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ C, E }, { WG }) => linearGrid((E * C) / 4, WG),

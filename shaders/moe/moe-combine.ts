@@ -5,7 +5,6 @@
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { NO_ROW, testRows } from './moe-permute.ts';
-import vec4Source from './moe-combine-vec4.wgsl?raw';
 import source from './moe-combine.wgsl?raw';
 
 export const moeCombine = defineKernel({
@@ -21,7 +20,8 @@ export const moeCombine = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ N, C }, { WG }) => linearGrid((N * C) / 4, WG),

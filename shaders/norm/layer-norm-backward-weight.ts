@@ -5,7 +5,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './layer-norm-backward-weight-vec4.wgsl?raw';
 import splitSource from './layer-norm-backward-weight-split.wgsl?raw';
 import source from './layer-norm-backward-weight.wgsl?raw';
 
@@ -21,7 +20,8 @@ export const layerNormBackwardWeight = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: ({ C, BIAS_AT }) => C % 4 === 0 && BIAS_AT % 4 === 0,
       grid: ({ C }, { WG }) => linearGrid(C / 4, WG),

@@ -1,13 +1,14 @@
 // dWeight[c] (+)= sum_r dOut[r, c] (x[r, c] - mean[r]) rstd[r], and with BIAS_AT > 0, dWeight[BIAS_AT + c] (+)= sum_r
-// dOut[r, c]. One thread per column walks down the rows.
+// dOut[r, c]. One thread per LANES columns walks down the rows; needs C and BIAS_AT divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const ACCUMULATE: u32 = 1u;
 const BIAS_AT: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 32u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;
@@ -38,8 +39,8 @@ fn main(
   dWeight[column] = weightSum;
   if (BIAS_AT > 0u) {
     if (ACCUMULATE == 1u) {
-      biasSum += dWeight[BIAS_AT + column];
+      biasSum += dWeight[BIAS_AT / LANES + column];
     }
-    dWeight[BIAS_AT + column] = biasSum;
+    dWeight[BIAS_AT / LANES + column] = biasSum;
   }
 }

@@ -4,7 +4,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './layer-norm-vec4.wgsl?raw';
 import source from './layer-norm.wgsl?raw';
 
 export const layerNorm = defineKernel({
@@ -14,7 +13,8 @@ export const layerNorm = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ R }, { WG }) => linearGrid(R, WG),

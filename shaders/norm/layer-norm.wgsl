@@ -1,13 +1,14 @@
 // out = (x - mean) rstd weight + bias, mean and biased variance over each row of x [R, C].
 // The second pass takes deviations from the first pass's mean and corrects that mean by their average, so rows far from
-// zero lose nothing. One thread per row.
+// zero lose nothing. One thread per row, LANES columns at a time; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const EPS: f32 = 0.00001;
 
+const LANES: u32 = 1u;
 const WG: u32 = 32u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;
@@ -17,7 +18,11 @@ alias Value = f32;
 @group(0) @binding(4) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(5) var<storage, read_write> rstd: array<f32>;
 
-fn total(v: Value) -> f32 { return v; }
+fn total(v: Value) -> f32 {
+  let a = vec4<f32>(v);
+  if (LANES == 1u) { return a.x; }
+  return (a.x + a.y) + (a.z + a.w);
+}
 
 @compute @workgroup_size(WG)
 fn main(

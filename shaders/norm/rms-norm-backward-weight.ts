@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './rms-norm-backward-weight-vec4.wgsl?raw';
 import splitSource from './rms-norm-backward-weight-split.wgsl?raw';
 import source from './rms-norm-backward-weight.wgsl?raw';
 
@@ -14,7 +13,8 @@ export const rmsNormBackwardWeight = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ C }, { WG }) => linearGrid(C / 4, WG),

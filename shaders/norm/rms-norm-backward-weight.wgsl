@@ -1,12 +1,13 @@
 // dWeight[c] (+)= sum_r dOut[r, c] x[r, c] rstd[r].
-// One thread per column walks down the rows.
+// One thread per LANES columns walks down the rows; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const ACCUMULATE: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 32u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;

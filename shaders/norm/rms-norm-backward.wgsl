@@ -1,12 +1,13 @@
 // dX = (residual +) rstd (g - xhat average(g xhat)) with g = dOut weight, xhat = x rstd, the average over each row.
-// One thread per row.
+// One thread per row, LANES columns at a time; needs C divisible by LANES.
 
 const R: u32 = 1u;
 const C: u32 = 1u;
 const RESIDUAL: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 32u;
-const WIDTH: u32 = C;
+const WIDTH: u32 = C / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read> x: array<Value>;
@@ -16,7 +17,11 @@ alias Value = f32;
 @group(0) @binding(4) var<storage, read> residual: array<Value>;
 @group(0) @binding(5) var<storage, read_write> dX: array<Value>;
 
-fn total(v: Value) -> f32 { return v; }
+fn total(v: Value) -> f32 {
+  let a = vec4<f32>(v);
+  if (LANES == 1u) { return a.x; }
+  return (a.x + a.y) + (a.z + a.w);
+}
 
 @compute @workgroup_size(WG)
 fn main(

@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './softmax-backward-vec4.wgsl?raw';
 import source from './softmax-backward.wgsl?raw';
 
 export const softmaxBackward = defineKernel({
@@ -17,7 +16,8 @@ export const softmaxBackward = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: ({ INNER, C }) => INNER === 1 && C % 4 === 0,
       grid: ({ OUTER, INNER }, { WG }) => linearGrid(OUTER * INNER, WG),

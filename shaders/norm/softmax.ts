@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './softmax-vec4.wgsl?raw';
 import source from './softmax.wgsl?raw';
 
 export const softmax = defineKernel({
@@ -18,7 +17,8 @@ export const softmax = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: ({ INNER, C }) => INNER === 1 && C % 4 === 0,
       grid: ({ OUTER, INNER }, { WG }) => linearGrid(OUTER * INNER, WG),

@@ -10,7 +10,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './adamw-vec4.wgsl?raw';
 import source from './adamw.wgsl?raw';
 
 export const adamw = defineKernel({
@@ -27,7 +26,8 @@ export const adamw = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ N, DECAY_START, DECAY_END }) => N % 4 === 0 && DECAY_START % 4 === 0 && DECAY_END % 4 === 0,
       grid: ({ N }, { WG }) => linearGrid(N / 4, WG),

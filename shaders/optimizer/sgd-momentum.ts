@@ -5,7 +5,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './sgd-momentum-vec4.wgsl?raw';
 import source from './sgd-momentum.wgsl?raw';
 
 export const sgdMomentum = defineKernel({
@@ -15,7 +14,8 @@ export const sgdMomentum = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [64] },
       supports: ({ N }) => N % 4 === 0,
       grid: ({ N }, { WG }) => linearGrid(N / 4, WG),

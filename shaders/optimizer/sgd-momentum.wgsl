@@ -1,11 +1,12 @@
 // d = gradScale grad + weightDecay w; m <- d on the first step, momentum m + d later; w <- w - lr (d + momentum m):
 // Nesterov's step. hyper is [lr, momentum, weightDecay, gradScale, 1 on the first step else 0].
-// One weight per thread.
+// LANES weights per thread; needs N divisible by LANES.
 
 const N: u32 = 1u;
 
+const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const COUNT: u32 = N;
+const COUNT: u32 = N / LANES;
 alias Value = f32;
 
 @group(0) @binding(0) var<storage, read_write> param: array<Value>;

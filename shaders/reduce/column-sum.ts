@@ -3,7 +3,6 @@
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
-import vec4Source from './column-sum-vec4.wgsl?raw';
 import source from './column-sum.wgsl?raw';
 
 export const columnSum = defineKernel({
@@ -13,7 +12,8 @@ export const columnSum = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [16] },
       supports: ({ C }) => C % 4 === 0,
       grid: ({ C }, { WG }) => linearGrid(C / 4, WG),

@@ -37,6 +37,11 @@ export interface Variant<P extends Params = Params> {
    * size; with `f16`, its `alias scalar = f32;` becomes f16.
    */
   readonly needs?: readonly ('subgroups' | 'f16')[];
+  /**
+   * Its text's `const LANES: u32 = 1u;` becomes 4 and its `alias Value = f32;` a vec4<f32>: so one text serves two
+   * variants. `vec4<f32>(v)` takes a Value apart either way, and `if (LANES == 1u)` tells them apart at no cost.
+   */
+  readonly lanes?: 4;
   /** Candidate values of `const NAME: u32` lines besides the params; the first of each list is the default. */
   readonly tune?: Readonly<Record<string, readonly number[]>>;
   /** Whether it is right for these params; absent: always. */

@@ -1,8 +1,9 @@
-// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, drops the branches of
-// an `if` that compares constants, unrolls loops whose header ends in `// unroll`, and turns private arrays marked `//
-// registers` into named variables when every index is constant after unrolling (rolled indexing of private arrays costs
-// as much as barriers on some compilers). What a compiler would fold itself is folded here because software adapters
-// take seconds over large unrolled texts. Nothing else is textual; the input is valid WGSL by itself.
+// Turns a kernel's WGSL into the text of one pipeline. It replaces the values of named constants, makes `Value` a
+// vector where LANES is 4, drops the branches of an `if` that compares constants, unrolls loops whose header ends in
+// `// unroll`, and turns private arrays marked `// registers` into named variables when every index is constant after
+// unrolling (rolled indexing of private arrays costs as much as barriers on some compilers). What a compiler would fold
+// itself is folded here because software adapters take seconds over large unrolled texts. Nothing else is textual; the
+// input is valid WGSL by itself.
 
 import { InternalError } from '../base/errors.ts';
 import type { Constants } from './kernel.ts';
@@ -13,9 +14,10 @@ const UNROLL_HEADER =
 const IF_HEADER = /\bif \(([\w%*/+\- ]+?) (==|!=|<|<=|>|>=) ([\w%*/+\- ]+?)\) *\{/g;
 const REGISTERS = /var (\w+): *array<(.+), *([^,<>]+)>; *\/\/ registers[^\n]*/;
 
-/** With `halves`, `alias scalar = f32;` becomes f16. */
+/** With `halves`, `alias scalar = f32;` becomes f16; with LANES 4, `alias Value = f32;` becomes vec4<f32>. */
 export function specialise(source: string, constants: Constants, halves = false): string {
-  const typed = halves ? `enable f16;\n${source.replace(/^alias scalar = f32;/m, 'alias scalar = f16;')}` : source;
+  const wide = constants['LANES'] === 4 ? source.replace(/^alias Value = f32;/m, 'alias Value = vec4<f32>;') : source;
+  const typed = halves ? `enable f16;\n${wide.replace(/^alias scalar = f32;/m, 'alias scalar = f16;')}` : wide;
   let text = typed.replace(
     CONST_LINE,
     (line, head: string, name: string, colon: string, type: string, equals: string) =>

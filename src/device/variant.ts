@@ -32,6 +32,7 @@ export function constantsOf(
 ): Constants {
   const constants: Record<string, number> = { ...params };
   for (const [name, values] of Object.entries(variant.tune ?? {})) constants[name] = tuned[name] ?? values[0];
+  if (variant.lanes !== undefined) constants['LANES'] = variant.lanes;
   if (variant.needs?.includes('subgroups')) constants['SUBGROUP'] = features.subgroupSize;
   return constants;
 }

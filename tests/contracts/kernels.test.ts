@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { constantsOf, isSupported } from '../../src/device/variant.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import {
   caseArrays,
@@ -129,6 +130,15 @@ describe('the checks catch', () => {
     expect(
       disagreements(matmul, broken((text) => text.replace('const SCALE: f32', 'const FACTOR: f32')).variants[0]),
     ).toEqual(['matmul/registers-vec4-8x8: no line "const SCALE: u32 = 1u;" to replace']);
+  });
+
+  it('a text without the lines that four lanes turn', () => {
+    const [vec4] = add.variants;
+    expect(disagreements(add, vec4)).toEqual([]);
+    const fixed = { ...vec4, source: vec4.source.replace('alias Value = f32;', 'alias Value = vec4<f32>;') };
+    expect(disagreements(add, fixed)).toEqual([
+      'add/vec4: no lines "const LANES: u32 = 1u;" and "alias Value = f32;" to turn',
+    ]);
   });
 
   it('a register array that is indexed by a rolled loop', () => {

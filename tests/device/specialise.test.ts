@@ -34,6 +34,23 @@ describe('constants', () => {
   });
 });
 
+describe('lanes', () => {
+  const text =
+    'const LANES: u32 = 1u;\nalias Value = f32;\nfn total(v: Value) -> f32 { let a = vec4<f32>(v); if (LANES == 1u) { return a.x; } return a.x + a.y; }';
+
+  test('4 make a Value a vector, and a branch on their number costs nothing', () => {
+    expect(squeeze(specialise(text, { LANES: 4 }))).toBe(
+      'const LANES: u32 = 4u; alias Value = vec4<f32>; fn total(v: Value) -> f32 { let a = vec4<f32>(v); return a.x + a.y; }',
+    );
+  });
+
+  test('otherwise a Value stays a number', () => {
+    expect(squeeze(specialise(text, {}))).toBe(
+      'const LANES: u32 = 1u; alias Value = f32; fn total(v: Value) -> f32 { let a = vec4<f32>(v); { return a.x; }}',
+    );
+  });
+});
+
 describe('unrolling', () => {
   test('a marked loop becomes a block per turn, nested ones too', () => {
     const text = specialise(

@@ -131,9 +131,8 @@ export interface ContractReport {
 function rotate(variants: readonly Variant[], turn: number, byDefault: Variant, software: boolean): readonly Variant[] {
   const foreign = (variant: Variant): boolean => variant.madeFor === (software ? 'hardware' : 'software');
   const oneOf = <T>(list: readonly T[]): readonly T[] => (list.length ? [list[turn % list.length]] : []);
-  const texts = [...new Set(variants.map(({ source }) => source))].map((source) =>
-    variants.filter((variant) => variant.source === source),
-  );
+  const textOf = ({ source, lanes }: Variant): string => `${lanes} ${source}`;
+  const texts = [...new Set(variants.map(textOf))].map((text) => variants.filter((one) => textOf(one) === text));
   const chosen = [...texts.filter(([first]) => !foreign(first)), ...oneOf(texts.filter(([first]) => foreign(first)))];
   return [...new Set([byDefault, ...chosen.flatMap((twins) => oneOf(twins))])];
 }

@@ -12,6 +12,7 @@ import { layerNormBackward } from '../../shaders/norm/layer-norm-backward.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import { moePermute } from '../../shaders/moe/moe-permute.ts';
 import { rmsNormBackward } from '../../shaders/norm/rms-norm-backward.ts';
+import { rmsNorm } from '../../shaders/norm/rms-norm.ts';
 import { routerBackward } from '../../shaders/moe/router-backward.ts';
 import { routerTopK } from '../../shaders/moe/router-top-k.ts';
 import { squareBins } from '../../shaders/optimizer/square-bins.ts';
@@ -179,10 +180,17 @@ export const DEFECTS: readonly Defect[] = [
     where: { RESIDUAL: 1 },
   },
   {
+    what: 'adds two columns of four',
+    kernel: rmsNorm,
+    variant: 'vec4',
+    from: '(a.x + a.y) + (a.z + a.w)',
+    to: 'a.x + a.y',
+  },
+  {
     what: "puts the bias's gradient right behind the weight's",
     kernel: layerNormBackwardWeight,
     variant: 'vec4',
-    from: 'dWeight[BIAS_AT / 4u + column] =',
+    from: 'dWeight[BIAS_AT / LANES + column] =',
     to: 'dWeight[WIDTH + column] =',
     where: { BIAS_AT: 320 },
   },

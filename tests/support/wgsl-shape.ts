@@ -42,6 +42,8 @@ export function disagreements(kernel: Kernel, variant: Variant): string[] {
   const needed = (variant.needs ?? []).filter((need) => need !== 'f16').join();
   if (variant.needs?.includes('f16') && !/^alias scalar = f32;$/m.test(text))
     found.push(`${where}: no line "alias scalar = f32;" to turn`);
+  if (variant.lanes !== undefined && !(/^const LANES: u32 = 1u;$/m.test(text) && /^alias Value = f32;$/m.test(text)))
+    found.push(`${where}: no lines "const LANES: u32 = 1u;" and "alias Value = f32;" to turn`);
   if (enabled !== needed) found.push(`${where}: the text enables "${enabled}", the variant says "${needed}"`);
   return found;
 }

@@ -122,7 +122,9 @@ export class Knowledge {
     if (sources === undefined) {
       sources = hashOf(
         kernel.variants
-          .map(({ name, source, tune, needs }) => [name, source, JSON.stringify([tune, needs])].join('\n'))
+          .map(({ name, source, lanes, tune, needs }) =>
+            [name, source, JSON.stringify([lanes, tune, needs])].join('\n'),
+          )
           .join('\n'),
       );
       this.#sources.set(kernel, sources);

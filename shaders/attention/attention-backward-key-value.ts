@@ -5,7 +5,15 @@
 
 import { defineKernel } from '../../src/device/kernel.ts';
 import type { AttentionParams } from './attention.ts';
-import { attentionCases, attentionParams, extent, inputSizes, tiledVariants, visiblePairs } from './attention.ts';
+import {
+  attentionCases,
+  attentionDynamic,
+  attentionParams,
+  extent,
+  inputSizes,
+  tiledVariants,
+  visiblePairs,
+} from './attention.ts';
 import { eachPair, testLse } from './attention-backward-query.ts';
 import vec4Source from './attention-backward-key-value-vec4.wgsl?raw';
 import source from './attention-backward-key-value.wgsl?raw';
@@ -44,6 +52,7 @@ export const attentionBackwardKeyValue = defineKernel({
   name: 'attentionBackwardKeyValue',
   bindings: { q: 'read', k: 'read', v: 'read', dOut: 'read', lse: 'read', delta: 'read', dKV: 'read_write' },
   params: { ...attentionParams, ...gradientParams },
+  dynamic: attentionDynamic,
   variants: tiledVariants<KeyValueParams>(
     vec4Source,
     source,

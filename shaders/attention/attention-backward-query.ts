@@ -8,6 +8,7 @@ import type { TypedArray } from '../../src/base/shape.ts';
 import type { AttentionParams } from './attention.ts';
 import {
   attentionCases,
+  attentionDynamic,
   attentionParams,
   eachRow,
   inputSizes,
@@ -58,6 +59,7 @@ export const attentionBackwardQuery = defineKernel({
   name: 'attentionBackwardQuery',
   bindings: { q: 'read', k: 'read', v: 'read', dOut: 'read', lse: 'read', delta: 'read', dQ: 'read_write' },
   params: { ...attentionParams, ACCUMULATE: '1 adds to dQ' },
+  dynamic: attentionDynamic,
   variants: tiledVariants<AttentionParams & { readonly ACCUMULATE: number }>(
     vec4Source,
     source,

@@ -36,7 +36,8 @@ const ROWS: u32 = 4u;
 const KEYS: u32 = 4u;
 const WG: u32 = 16u;
 const BLOCKS: u32 = (TQ + ROWS - 1u) / ROWS;
-const MASKED: bool = (CAUSAL == 1u) | (TK % KEYS != 0u);
+// 1 where some query of a block does not see all keys of a tile.
+const MASKED: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
 @group(0) @binding(1) var<storage, read> k: array<f32>;
@@ -124,7 +125,7 @@ fn main(
       for (var ci = 0u; ci < KEYS; ci++) { // unroll
         let key = j + ci;
         let x = s[ri * KEYS + ci] * SCALE - rowLse[ri];
-        let hidden = MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
+        let hidden = (MASKED == 1u) & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
         let p = select(exp(min(x, 80.0)), 0.0, (x < -100.0) | hidden);
         s[ri * KEYS + ci] = p * (dP[ri * KEYS + ci] - rowDelta[ri]) * SCALE;
       }

@@ -43,6 +43,11 @@ export const attentionParams = {
   O_H: 'between heads',
   O_T: 'between positions',
 } as const;
+/**
+ * What changes from block to block of a whole. A ring of any size has one pipeline for the block on the diagonal and
+ * one for full blocks; a cache of keys grows without a new one.
+ */
+export const attentionDynamic = { TK: 'u32', Q_START: 'u32', K_START: 'u32' } as const;
 export type AttentionParams = { readonly [K in keyof typeof attentionParams]: number };
 
 /** Elements of the buffer that [B,H,T,width] reaches into. */
@@ -98,6 +103,11 @@ function guess(p: AttentionParams, large: string): string {
   return pairs * p.D >= MUCH_WORK ? `vec4-${large}` : 'vec4-8x8';
 }
 
+/** A block of queries that all see every key, in whole tiles, does without a mask. */
+const masked = ({ CAUSAL, TK }: AttentionParams, { KEYS }: Constants): Constants => ({
+  MASKED: CAUSAL === 1 || TK % KEYS !== 0 ? 1 : 0,
+});
+
 /**
  * The variants of the tiled kernels. `threads` counts threads for these constants; `own` is what a thread owns, queries
  * (ROWS) or keys (KEYS), while it walks the others; `large` is the tile for much work, measured on SwiftShader and
@@ -120,6 +130,7 @@ export function tiledVariants<P extends AttentionParams>(
     quick: (p) => `${kind}-${owned}x${walked}` === (divisibleBy4(p) ? 'vec4-1x4' : 'scalar-1x1'),
     supports: kind === 'vec4' ? divisibleBy4 : undefined,
     prefers: (p, features) => guess(p, large(features)) === `${kind}-${owned}x${walked}`,
+    derive: own === 'ROWS' ? masked : undefined,
   });
   return [
     ...[
@@ -271,6 +282,7 @@ export const attention = defineKernel({
   name: 'attention',
   bindings: { q: 'read', k: 'read', v: 'read', out: 'read_write', lse: 'read_write' },
   params: attentionParams,
+  dynamic: attentionDynamic,
   variants: tiledVariants(
     vec4Source,
     source,

@@ -36,7 +36,8 @@ const ROWS: u32 = 4u;
 const KEYS: u32 = 4u;
 const WG: u32 = 16u;
 const BLOCKS: u32 = (TQ + ROWS - 1u) / ROWS;
-const MASKED: bool = (CAUSAL == 1u) | (TK % KEYS != 0u);
+// 1 where some query of a block does not see all keys of a tile.
+const MASKED: u32 = 1u;
 const NONE: f32 = -1e30;
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -109,7 +110,7 @@ fn main(
       var top = m[ri];
       for (var ci = 0u; ci < KEYS; ci++) { // unroll
         let key = j + ci;
-        let hidden = MASKED & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
+        let hidden = (MASKED == 1u) & ((key >= TK) | ((CAUSAL == 1u) & (key + K_START > last[ri])));
         s[ri * KEYS + ci] = select(s[ri * KEYS + ci] * SCALE, NONE, hidden);
         top = max(top, s[ri * KEYS + ci]);
       }

@@ -1,8 +1,9 @@
 // A kernel is two files side by side in shaders/FAMILY/: x.wgsl (complete, valid WGSL) and x.ts (this contract).
 // Shapes, strides and flags are `params`: they replace `const NAME: u32 = 1u;` lines (any scalar type), so each
-// distinct set of params is one compiled pipeline. Values that change from launch to launch (learning rate, step) live
-// in a storage buffer. Bindings are @group(0) @binding(i) in the order of `bindings`. `reference` is written from the
-// formula with f64 sums.
+// distinct set of params is one compiled pipeline, except for those that the kernel calls `dynamic`: a uniform holds
+// them (params/dynamic.ts), and one pipeline serves all their values. Values that change from launch to launch
+// (learning rate, step) live in a storage buffer. Bindings are @group(0) @binding(i) in the order of `bindings`.
+// `reference` is written from the formula with f64 sums.
 
 import type { DType, TypedArray } from '../base/shape.ts';
 
@@ -10,6 +11,7 @@ import type { DType, TypedArray } from '../base/shape.ts';
 export type BindingSpec = 'read' | 'read_write' | 'read u32' | 'read_write u32' | 'read i32' | 'read_write i32';
 export type Params = Readonly<Record<string, number>>;
 export type Constants = Readonly<Record<string, number>>;
+export type ScalarType = 'u32' | 'i32' | 'f32';
 
 export interface DeviceFeatures {
   /** Subgroup size if it is known and fixed, otherwise 0 (then no variant may use subgroups). */
@@ -32,6 +34,13 @@ export interface Variant<P extends Params = Params> {
   readonly name: string;
   /** WGSL text, from `import source from './x.wgsl?raw'`. */
   readonly source: string;
+  /**
+   * Dynamic params of the kernel that this variant takes as constants, because it is faster so; absent: none. `derive`
+   * and `tune` name constants of the text alone.
+   */
+  readonly fixes?: readonly string[];
+  /** Further constants of its text that follow from params and tunables: they decide code where a size is dynamic. */
+  derive?(params: P, constants: Constants): Constants;
   /**
    * Language extensions. The text enables `subgroups`, and its `const SUBGROUP: u32` becomes the adapter's subgroup
    * size; with `f16`, its `alias scalar = f32;` becomes f16.
@@ -72,6 +81,11 @@ export interface Kernel<
   readonly bindings: B;
   /** Names of the params, each with what it means and its unit. */
   readonly params: { readonly [K in keyof P]: string };
+  /**
+   * Params that are not part of a pipeline, with the scalar type of their `const` line. The text declares them like
+   * any other; see params/dynamic.ts for what becomes of it.
+   */
+  readonly dynamic?: { readonly [K in keyof P]?: ScalarType };
   readonly variants: readonly Variant<P>[];
   /** Useful floating-point operations, and bytes that must cross memory at least once. */
   cost(params: P): { flops: number; bytes: number };

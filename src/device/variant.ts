@@ -34,7 +34,7 @@ export function constantsOf(
   for (const [name, values] of Object.entries(variant.tune ?? {})) constants[name] = tuned[name] ?? values[0];
   if (variant.lanes !== undefined) constants['LANES'] = variant.lanes;
   if (variant.needs?.includes('subgroups')) constants['SUBGROUP'] = features.subgroupSize;
-  return constants;
+  return variant.derive ? { ...constants, ...variant.derive(params, constants) } : constants;
 }
 
 /** The variants that are right for these params here, in the order in which to try them: good guesses first. */

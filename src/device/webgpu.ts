@@ -15,13 +15,14 @@ import type {
   PlannedLaunch,
   Range,
 } from './device.ts';
+import { dynamicWords, pipelineConstants, pipelineText } from './params/dynamic.ts';
 import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
 import { MemoryLedger } from './memory.ts';
-import { specialise } from './specialise.ts';
 import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
 import { LaunchSwap } from './tune/swap.ts';
 import type { SwappableLaunch } from './tune/swap.ts';
+import { UniformArena } from './params/uniform-arena.ts';
 import { GpuTimer } from './tune/gpu-timer.ts';
 import type { Qualifier } from './tune/qualifier.ts';
 import { chooseVariant } from './variant.ts';
@@ -44,6 +45,7 @@ export interface GpuContext {
   readonly adapter: AdapterInfo;
   readonly features: DeviceFeatures;
   readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
+  readonly uniforms: UniformArena;
   readonly compiling: { asked: number; done: number; readonly listeners: Set<(progress: CompileProgress) => void> };
   readonly lost: Promise<DeviceLostError>;
   /** First error that no scope caught; every later submit rejects with it. */
@@ -87,6 +89,7 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
       maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
     },
     pipelines: new Map(),
+    uniforms: new UniformArena(device),
     compiling: { asked: 0, done: 0, listeners: new Set() },
     lost: device.lost.then(
       (info) =>
@@ -128,11 +131,11 @@ export async function createWebGpuDevice(
 function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
   const { device } = context;
   const visibility = 4; // GPUShaderStage.COMPUTE
-  const entries = Object.values(kernel.bindings).map((spec, binding) => ({
-    binding,
-    visibility,
-    buffer: { type: bindingAccess(spec) === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
-  }));
+  const types: GPUBufferBindingType[] = Object.values(kernel.bindings).map((spec) =>
+    bindingAccess(spec) === 'read' ? 'read-only-storage' : 'storage',
+  );
+  if (kernel.dynamic) types.push('uniform');
+  const entries = types.map((type, binding) => ({ binding, visibility, buffer: { type } }));
   const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
   // The error of a broken shader belongs to this kernel, not to whatever is submitted next.
   device.pushErrorScope('validation');
@@ -150,7 +153,7 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
   });
 }
 
-/** Compiled once for a context: by kernel, variant and constants. */
+/** Compiled once for a context: by kernel, variant and the constants that are not dynamic. */
 function pipelineOf(
   context: GpuContext,
   kernel: Kernel,
@@ -158,15 +161,10 @@ function pipelineOf(
   counters: DeviceCounters,
 ): Promise<GPUComputePipeline> {
   const label = `${kernel.name}/${variant.name}`;
-  const key = `${label} ${JSON.stringify(constants)}`;
+  const key = `${label} ${JSON.stringify(pipelineConstants(kernel, variant, constants))}`;
   const known = context.pipelines.get(key);
   if (known) return known;
-  const pipeline = compile(
-    context,
-    kernel,
-    specialise(variant.source, constants, variant.needs?.includes('f16')),
-    label,
-  );
+  const pipeline = compile(context, kernel, pipelineText(kernel, variant, constants), label);
   context.pipelines.set(key, pipeline);
   counters.pipelines++;
   const { compiling } = context;
@@ -355,7 +353,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
       const label = `${kernel.name}/${variant.name}`;
       const grid = checkGrid(label, variant.grid(params, constants), gpu.limits.maxComputeWorkgroupsPerDimension);
       const ready = await pipelineOf(context, kernel, { variant, constants }, counters);
-      const entries = Object.keys(kernel.bindings).map((name, binding) => {
+      const entries: GPUBindGroupEntry[] = Object.keys(kernel.bindings).map((name, binding) => {
         const range = io[name];
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
         return {
@@ -363,6 +361,8 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
           resource: { buffer: buffers.gpuOf(range.buffer), offset: range.offset, size: Math.max(4, range.bytes) },
         };
       });
+      if (kernel.dynamic)
+        entries.push({ binding: entries.length, resource: context.uniforms.place(dynamicWords(kernel, params)) });
       const launch: GpuLaunch = {
         kernel: kernel.name,
         variant: variant.name,

@@ -4,7 +4,9 @@
 
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { Kernel, Variant } from '../../src/device/kernel.ts';
-import { specialise } from '../../src/device/specialise.ts';
+import { dynamicFields, pipelineText } from '../../src/device/params/dynamic.ts';
+import { constantsOf } from '../../src/device/variant.ts';
+import { createCpuDevice } from '../../src/device/cpu.ts';
 
 const BINDING = /@group\((\d+)\)\s*@binding\((\d+)\)\s*var<storage,\s*(\w+)>\s*(\w+)\s*:\s*array<([^;]+)>;/g;
 const ALIAS = /^alias (\w+) = ([^;]+);/gm;
@@ -30,7 +32,15 @@ export function disagreements(kernel: Kernel, variant: Variant): string[] {
     found.push(`${where}: expected ${wanted.length} storage bindings, the WGSL declares others`);
 
   const constants = new Map([...text.matchAll(CONSTANT)].map(([, name, type]) => [name, type]));
-  for (const name of [...Object.keys(kernel.params), ...Object.keys(variant.tune ?? {})])
+  const derived = variant.derive
+    ? Object.keys(variant.derive(kernel.cases[0], constantsOf(variant, kernel.cases[0], createCpuDevice().features)))
+    : [];
+  for (const { name, type } of dynamicFields(kernel))
+    if (constants.get(name) !== type)
+      found.push(`${where}: ${name} is a dynamic ${type}, the WGSL has a ${constants.get(name)}`);
+  for (const name of variant.fixes ?? [])
+    if (!(name in (kernel.dynamic ?? {}))) found.push(`${where}: fixes ${name}, which is not dynamic`);
+  for (const name of [...Object.keys(kernel.params), ...Object.keys(variant.tune ?? {}), ...derived])
     if (!constants.has(name)) found.push(`${where}: no line "const ${name}: u32 = 1u;" to replace`);
 
   if (!/@compute\s+@workgroup_size\([^)]*\)\s*fn main\(/.test(text)) found.push(`${where}: no entry point main`);
@@ -55,7 +65,7 @@ function scalar(type: string): string {
 
 /** What specialising leaves undone for `params`: loops still marked, arrays still not registers, or placeholders. */
 export function leftovers(kernel: Kernel, variant: Variant, constants: Readonly<Record<string, number>>): string[] {
-  const text = specialise(variant.source, constants, variant.needs?.includes('f16'));
+  const text = pipelineText(kernel, variant, constants);
   const where = `${kernel.name}/${variant.name} ${JSON.stringify(constants)}`;
   const found: string[] = [];
   if (/\/\/ unroll/.test(text)) found.push(`${where}: a loop did not unroll`);

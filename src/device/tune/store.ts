@@ -2,6 +2,7 @@
 // broken or of another version costs a new measurement and nothing else, so everything that is read is checked before
 // it is believed.
 
+import { pipelineConstants } from '../params/dynamic.ts';
 import type { Constants, Kernel, Variant } from '../kernel.ts';
 import { streamId } from '../../base/random.ts';
 import { formatPicked } from './certificate.ts';
@@ -133,13 +134,10 @@ export class Knowledge {
   }
 }
 
-/** Names a text of a pipeline: the variant's source with all its constants. */
-export function checkKey(
-  kernel: Kernel,
-  variant: { readonly name: string; readonly source: string },
-  constants: Constants,
-): string {
-  return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(constants)}`)}`;
+/** Names a text of a pipeline: the variant's source with all constants that are not dynamic. */
+export function checkKey(kernel: Kernel, variant: Variant, constants: Constants): string {
+  const own = pipelineConstants(kernel, variant, constants);
+  return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(own)}`)}`;
 }
 
 /**

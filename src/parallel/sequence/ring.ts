@@ -45,7 +45,8 @@ function blockShape(
     D: headDim,
     DV: headDim,
     scale,
-    causal,
+    // Every query sees all keys of an earlier block: no mask, and one pipeline for all of them.
+    causal: causal && origin === group.rank,
     qStart: group.rank * T,
     kStart: origin * T,
     q: packedHeads(T, width, headDim, 0),

@@ -14,7 +14,11 @@ const UNROLL_HEADER =
 const IF_HEADER = /\bif \(([\w%*/+\- ]+?) (==|!=|<|<=|>|>=) ([\w%*/+\- ]+?)\) *\{/g;
 const REGISTERS = /var (\w+): *array<(.+), *([^,<>]+)>; *\/\/ registers[^\n]*/;
 
-/** With `halves`, `alias scalar = f32;` becomes f16; with LANES 4, `alias Value = f32;` becomes vec4<f32>. */
+/**
+ * The text of `source` for these constants. With `halves`, `alias scalar = f32;` becomes f16; with LANES 4,
+ * `alias Value = f32;` becomes vec4<f32>. Throws InternalError where a marked loop or array cannot be what its mark
+ * says.
+ */
 export function specialise(source: string, constants: Constants, halves = false): string {
   const wide = constants['LANES'] === 4 ? source.replace(/^alias Value = f32;/m, 'alias Value = vec4<f32>;') : source;
   const typed = halves ? `enable f16;\n${wide.replace(/^alias scalar = f32;/m, 'alias scalar = f16;')}` : wide;
@@ -27,9 +31,17 @@ export function specialise(source: string, constants: Constants, halves = false)
   text = foldBranches(text, values);
   for (let match = UNROLL_HEADER.exec(text); match; match = UNROLL_HEADER.exec(text))
     text = unroll(text, match, values);
+  refuseMark(text, 'unroll', 'loop `for (var i = A; i < B; i++) { // unroll`');
   text = foldBranches(text, values);
   for (let match = REGISTERS.exec(text); match; match = REGISTERS.exec(text)) text = nameRegisters(text, match, values);
+  refuseMark(text, 'registers', 'line `var x: array<T, N>; // registers`');
   return text;
+}
+
+/** A mark that is left would cost a kernel many times its time, in silence. */
+function refuseMark(text: string, mark: string, form: string): void {
+  const [line] = new RegExp(`.*// *${mark}\\b.*`).exec(text) ?? [];
+  if (line !== undefined) throw new InternalError(`${mark}: expected a ${form}, got "${line.trim()}"`);
 }
 
 /** A WGSL literal of `type` for `value`. */
@@ -116,33 +128,31 @@ function nameRegisters(text: string, match: RegExpExecArray, values: Map<string,
   const [declaration, name, type, countText] = match;
   const start = match.index + declaration.length;
   const end = enclosingEnd(text, start);
-  const plain = `var ${name}: array<${type}, ${countText}>;`;
   const count = evaluate(countText, values);
-  const scope = text.slice(start, end);
-  const renamed = count === undefined ? undefined : renameIndices(scope, name, values);
-  if (renamed === undefined) return text.slice(0, match.index) + plain + text.slice(start);
-  const variables = Array.from({ length: count! }, (_, i) => `var ${name}_${i}: ${type};`).join(' ');
-  return text.slice(0, match.index) + variables + renamed + text.slice(end);
+  if (count === undefined) throw new InternalError(`registers: the size of "${declaration}" is not constant`);
+  const variables = Array.from({ length: count }, (_, i) => `var ${name}_${i}: ${type};`).join(' ');
+  return text.slice(0, match.index) + variables + renameIndices(text.slice(start, end), name, values) + text.slice(end);
 }
 
 /**
- * `scope` with every `name[constant]` as `name_constant`, or undefined if an index is not constant or the array is used
- * whole.
+ * `scope` with every `name[constant]` as `name_constant`. Throws InternalError if an index is not constant or the array
+ * is used whole.
  */
-function renameIndices(scope: string, name: string, values: Map<string, number>): string | undefined {
+function renameIndices(scope: string, name: string, values: Map<string, number>): string {
   // Not a member: `.x` of a vector is no use of a register array called x.
   const use = new RegExp(`(?<!\\.)\\b${name}\\b`, 'g');
   let result = '';
   let last = 0;
   for (let match = use.exec(scope); match; match = use.exec(scope)) {
     const open = match.index + name.length;
-    if (scope[open] !== '[') return undefined;
+    if (scope[open] !== '[') throw new InternalError(`registers: the array ${name} is used whole`);
     let depth = 1;
     let close = open + 1;
     for (; depth > 0 && close < scope.length; close++)
       depth += scope[close] === '[' ? 1 : scope[close] === ']' ? -1 : 0;
     const index = evaluate(scope.slice(open + 1, close - 1), values);
-    if (index === undefined) return undefined;
+    if (index === undefined)
+      throw new InternalError(`registers: ${name}${scope.slice(open, close)} has an index that is not constant`);
     result += `${scope.slice(last, match.index)}${name}_${index}`;
     last = close;
     use.lastIndex = close;

@@ -69,6 +69,14 @@ describe('unrolling', () => {
     expect(specialise(source, {})).toBe(source);
   });
 
+  test.each([
+    'for (var i = 0u; i != 3u; i++) { // unroll\n f(i); }',
+    'while (true) { // unroll\n f(i); }',
+    'for (var i = 0u; i < 3u; i++) // unroll\n { f(i); }',
+  ])('a mark on anything else is refused: %j', (source) => {
+    expect(() => specialise(source, {})).toThrow('internal: unroll: expected a loop');
+  });
+
   test('bounds that are not constant are our own bug', () => {
     expect(() => specialise('for (var i = 0u; i < n; i++) { // unroll\n f(i); }', {})).toThrow('internal: unroll');
   });
@@ -123,9 +131,25 @@ describe('registers', () => {
     expect(squeeze(text)).toContain('acc_3 += acc_2;');
   });
 
-  test('an index that is not constant keeps the array', () => {
-    expect(squeeze(specialise('fn main() { var acc: array<f32, 4>; // registers\n acc[lane] = 1.0; }', {}))).toBe(
-      'fn main() { var acc: array<f32, 4>; acc[lane] = 1.0; }',
+  test.each([
+    ['acc[lane] = 1.0;', 'registers: acc[lane] has an index that is not constant'],
+    ['take(acc);', 'registers: the array acc is used whole'],
+  ])('%s is refused', (use, why) => {
+    expect(() => specialise(`fn main() { var acc: array<f32, 4>; // registers\n ${use} }`, {})).toThrow(why);
+  });
+
+  test.each(['var<private> acc: array<f32, 4>; // registers', 'var acc = array<f32, 4>(); // registers'])(
+    'a mark on anything else is refused: %s',
+    (line) => {
+      expect(() => specialise(`fn main() { ${line}\n acc[0] = 1.0; }`, {})).toThrow(
+        'internal: registers: expected a line',
+      );
+    },
+  );
+
+  test('so is a size that is not constant', () => {
+    expect(() => specialise('fn main() { var acc: array<f32, SIZE>; // registers\n acc[0] = 1.0; }', {})).toThrow(
+      'registers: the size of "var acc: array<f32, SIZE>; // registers" is not constant',
     );
   });
 

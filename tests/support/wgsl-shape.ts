@@ -2,6 +2,7 @@
 // tunables without a constant, loops that do not unroll. Reads the text only; whether it compiles is for an adapter to
 // say.
 
+import { InternalError } from '../../src/base/errors.ts';
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { Kernel, Variant } from '../../src/device/kernel.ts';
 import { dynamicFields, pipelineText } from '../../src/device/params/dynamic.ts';
@@ -63,17 +64,17 @@ function scalar(type: string): string {
   return /^(?:vec4|atomic)<(\w+)>$/.exec(type)?.[1] ?? type;
 }
 
-/** What specialising leaves undone for `params`: loops still marked, arrays still not registers, or placeholders. */
+/** Why the text cannot be specialised for `constants`, or the placeholders that specialising leaves. */
 export function leftovers(kernel: Kernel, variant: Variant, constants: Readonly<Record<string, number>>): string[] {
-  const text = pipelineText(kernel, variant, constants);
   const where = `${kernel.name}/${variant.name} ${JSON.stringify(constants)}`;
   const found: string[] = [];
-  if (/\/\/ unroll/.test(text)) found.push(`${where}: a loop did not unroll`);
-  // An array that cannot become registers loses its mark and stays an array.
-  const arrays = (source: string): number => (source.match(/\bvar \w+: *array</g) ?? []).length;
-  const marked = (variant.source.match(/\/\/ registers/g) ?? []).length;
-  if (arrays(text) > arrays(variant.source) - marked)
-    found.push(`${where}: an array marked "// registers" stays an array`);
+  let text: string;
+  try {
+    text = pipelineText(kernel, variant, constants);
+  } catch (error) {
+    if (!(error instanceof InternalError)) throw error;
+    return [`${where}: ${error.message}`];
+  }
   for (const [, name, , value] of text.matchAll(CONSTANT)) {
     if (
       name in constants &&

@@ -4,7 +4,6 @@
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { divisibleBy4, extent } from './attention.ts';
-import vec4Source from './attention-delta-vec4.wgsl?raw';
 import source from './attention-delta.wgsl?raw';
 
 export const rowParams = {
@@ -32,7 +31,8 @@ export const attentionDelta = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: divisibleBy4,
       grid: ({ B, HQ, TQ }, { WG }) => linearGrid(B * HQ * TQ, WG),

@@ -7,7 +7,6 @@ import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import { divisibleBy4, extent, NO_KEY } from './attention.ts';
 import { rowCases, rowParams } from './attention-delta.ts';
-import vec4Source from './attention-merge-vec4.wgsl?raw';
 import source from './attention-merge.wgsl?raw';
 
 export const attentionMerge = defineKernel({
@@ -17,7 +16,8 @@ export const attentionMerge = defineKernel({
   variants: [
     {
       name: 'vec4',
-      source: vec4Source,
+      source,
+      lanes: 4,
       tune: { WG: [32] },
       supports: divisibleBy4,
       grid: ({ B, HQ, TQ }, { WG }) => linearGrid(B * HQ * TQ, WG),

@@ -99,6 +99,13 @@ it('the README is short, and leads to every text of docs/', () => {
   for (const path of TEXTS.filter((name) => name.startsWith('docs/'))) expect(readme).toContain(`](${path})`);
 });
 
+it('the changelog tells of the version that is packed', () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  expect(read('CHANGELOG.md')).toMatch(
+    new RegExp(`^## ${version.replaceAll('.', '\\.')} \\(\\d{4}-\\d\\d-\\d\\d\\)$`, 'm'),
+  );
+});
+
 describe('a seeded mistake is found', () => {
   const files: Readonly<Record<string, string>> = {
     'README.md': '# Name\n\n## Why `a.b`, and how?\n\n## Twice\n\n## Twice\n',

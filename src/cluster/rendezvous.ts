@@ -62,8 +62,11 @@ export interface CarrierHandlers {
 }
 
 export interface RendezvousEvents {
-  /** Everybody in the room, oneself included, oldest first. Called at each change. */
-  onPeers(roster: readonly Presence[]): void;
+  /**
+   * Everybody in the room, oneself included, oldest first. Called at each change. What arrives meanwhile waits until
+   * the promise is settled.
+   */
+  onPeers(roster: readonly Presence[]): void | Promise<void>;
   /** One opened signal; those of one sender arrive in the order in which they were sent. */
   onSignal(from: string, payload: Bytes): void;
   /** One sentence for people. */
@@ -197,7 +200,7 @@ class Meeting implements Rendezvous {
       protocolVersion,
     };
     carrier.announce(await this.#sayPresence(this.#me));
-    this.#changed();
+    void this.#changed();
     this.#ask();
   }
 
@@ -208,7 +211,7 @@ class Meeting implements Rendezvous {
     this.#me = Object.fromEntries(
       Object.entries({ ...before, ...change, order }).filter(([, value]) => value !== undefined),
     ) as unknown as Presence;
-    this.#changed();
+    void this.#changed();
     this.#announce();
   }
 
@@ -287,7 +290,7 @@ class Meeting implements Rendezvous {
       this.#cancelConfirm = undefined;
       const missing = this.#register.unconfirmed();
       for (const { address } of missing) this.#depart(address, false);
-      if (missing.length > 0) this.#changed();
+      if (missing.length > 0) void this.#changed();
     });
   }
 
@@ -350,7 +353,7 @@ class Meeting implements Rendezvous {
     peer.cancelGrace = undefined;
     if (!peer.answered) return this.#me && this.#ask();
     if (!before) this.#options.carrier.watch(from);
-    if (!before || !samePresence(before, peer.presence!)) this.#changed();
+    if (!before || !samePresence(before, peer.presence!)) await this.#changed();
   }
 
   async #signal(from: string, sealed: Bytes): Promise<void> {
@@ -363,20 +366,20 @@ class Meeting implements Rendezvous {
     if (!heard) return;
     const counted = heard.peer.answered !== undefined;
     this.#depart(from, true);
-    if (counted) this.#changed();
+    if (counted) await this.#changed();
   }
 
-  #gone(from: string, evidence: 'certain' | 'said'): void {
+  #gone(from: string, evidence: 'certain' | 'said'): void | Promise<void> {
     const peer = this.#register.get(from);
     if (!peer?.answered) return;
     const { world, carrier } = this.#options;
-    const drop = (): void => {
+    const drop = (): void | Promise<void> => {
       if (this.#register.get(from) !== peer) return;
       this.#depart(from, false);
-      this.#changed();
+      return this.#changed();
     };
     if (evidence === 'certain') return drop();
-    peer.cancelGrace ??= world.timer(carrier.graceMs, drop);
+    peer.cancelGrace ??= world.timer(carrier.graceMs, () => void drop());
     this.#ask();
   }
 
@@ -442,8 +445,8 @@ class Meeting implements Rendezvous {
     return roster.sort(byAge);
   }
 
-  #changed(): void {
-    if (this.#me && !this.#closed) this.#events.onPeers(this.#roster());
+  #changed(): void | Promise<void> {
+    if (this.#me && !this.#closed) return this.#events.onPeers(this.#roster());
   }
 }
 

@@ -51,6 +51,8 @@ class RoomSession implements Session {
   #rendezvous: Rendezvous | undefined;
   #membership: Membership | undefined;
   #present: readonly Presence[] = [];
+  /** While laws are judged, and until the newest roster was acted on. */
+  #judging: Promise<void> | undefined;
   #forming: Forming | undefined;
   #early: { readonly from: string; readonly message: FormingMessage }[] = [];
   #closed = false;
@@ -115,8 +117,8 @@ class RoomSession implements Session {
       },
       {
         onPeers: (roster) => {
+          if (this.#membership) return this.#onPeers(roster);
           arrived = roster;
-          if (this.#membership) this.#onPeers(roster);
         },
         onSignal: (from, payload) => this.#onPayload(from, payload),
         onStatus: (text) => this.#status(text),
@@ -129,11 +131,8 @@ class RoomSession implements Session {
     const { wanted } = this.#options;
     this.#membership = newMembership(rendezvous.me.address);
     this.#page?.addEventListener('pagehide', this.#onPageHide);
-    // Who may do what is known before anything is done.
-    this.#present = arrived;
-    await this.#rights.learn(arrived);
+    await this.#onPeers(arrived);
     if (this.#closed) throw this.#ended ?? new AbortedError('the room was left while joining it');
-    this.#onPeers(arrived);
     if (wanted) this.propose(wanted);
   }
 
@@ -230,16 +229,37 @@ class RoomSession implements Session {
     this.#rendezvous?.update({ wants: wish });
   }
 
-  #onPeers(roster: readonly Presence[]): void {
+  /**
+   * Acts on the roster once the laws that it brings were judged: they say whose wishes count, and who is here. At once
+   * if there is nothing to judge; otherwise resolves when the newest roster was acted on.
+   */
+  #onPeers(roster: readonly Presence[]): void | Promise<void> {
     this.#present = roster;
-    void this.#rights.learn(roster);
+    if (!this.#judging && this.#rights.hasJudged(roster)) return this.#actOn(roster);
+    this.#judging ??= this.#judge().finally(() => {
+      this.#judging = undefined;
+    });
+    return this.#judging;
+  }
+
+  async #judge(): Promise<void> {
+    let judged: readonly Presence[];
+    do {
+      judged = this.#present;
+      await this.#rights.learn(judged);
+      if (this.#closed) return;
+      this.#actOn(judged);
+    } while (judged !== this.#present);
+  }
+
+  #actOn(roster: readonly Presence[]): void {
     this.#step({ type: 'roster', present: this.#wishes.sift(roster.filter(({ id }) => !this.#rights.isRemoved(id))) });
     const parked = this.#parked;
     this.#parked = undefined;
     if (parked) this.#onOffer(parked.from, parked.view);
     if (this.coordinator?.address !== this.me.address) return;
     for (const { wish, by, reason } of this.#wishes.news(
-      this.#present.filter(({ address }) => this.members.some((member) => member.address === address)),
+      roster.filter(({ address }) => this.members.some((member) => member.address === address)),
     )) {
       this.#status(`${this.#nameOf(by.address)} asks for a run that cannot be: ${reason}`);
       this.#send(by.address, { type: 'refuse', wish, reason: reason.slice(0, 2000) });
@@ -272,7 +292,7 @@ class RoomSession implements Session {
     this.#wishes.forget();
     this.#rendezvous!.update({ law });
     if (this.#wish && !this.may('propose')) this.#setWish(undefined, this.#rights.forbidden('propose'));
-    if (this.#membership) this.#onPeers(this.#present);
+    if (this.#membership) void this.#onPeers(this.#present);
   }
 
   #onPayload(from: string, payload: Uint8Array<ArrayBuffer>): void {
@@ -365,7 +385,7 @@ class RoomSession implements Session {
   #onBusy(refused: number): void {
     this.#step({ type: 'busy', refused });
     this.#options.world.timer(LOOK_AGAIN_MS, () => {
-      if (!this.#closed) this.#onPeers(this.#present);
+      if (!this.#closed) void this.#onPeers(this.#present);
     });
   }
 

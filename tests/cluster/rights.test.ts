@@ -164,6 +164,34 @@ describe('in a room', () => {
     for (const { events } of [owner, b]) expect(events.all.some((event) => event.type === 'act')).toBe(false);
   });
 
+  test('a coordinator judges the law of somebody new before it grants what it forbids', async () => {
+    const hub = new MemoryHub();
+    const b = await open(hub, 1, bob!);
+    // Its link names another owner, so nothing forbids it to ask.
+    const other = await open(hub, 2, eve!, { owner: eve!.id });
+    const options = { world: realWorld, carrier: hub.carrier(), room: 'test', key: ROOM_KEY, settleMs: 150 };
+    const quiet = { onPeers: () => {}, onSignal: () => {}, onStatus: () => {}, onNotice: () => {}, onFatal: () => {} };
+    const owner = await joinRendezvous(
+      { ...options, me: { ...introduction(0), role: 'observer' }, identity: ada! },
+      quiet,
+    );
+    other.session.propose({ worldSize: 3, plan: 'hers' });
+    await b.events.find(
+      (event) =>
+        event.type === 'roster' && event.members.length === 3 && event.members.some(({ wants }) => wants !== undefined),
+    );
+    const laws = new Laws('test', ada!.id);
+    await laws.decree(ada!, STRICT);
+    // In one presence come the third trainer, for whom the wish has waited, and the law that forbids the wish.
+    owner.update({ role: 'trainer', law: laws.law });
+    expect(await other.events.find((event) => event.type === 'wish' && event.refused !== undefined)).toMatchObject({
+      refused: 'only the owner of this room (Tab 0) may ask for runs',
+    });
+    expect(b.session.coordinator?.address).toBe(b.session.me.address);
+    expect(b.events.all.filter(({ type }) => type === 'forming' || type === 'started')).toEqual([]);
+    await owner.close();
+  });
+
   test('whom the owner removes is told, named to all, and not let in again', async () => {
     const hub = new MemoryHub();
     const [owner, b, c] = [await open(hub, 0, ada!), await open(hub, 1, bob!), await open(hub, 2, eve!)];

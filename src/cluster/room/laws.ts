@@ -99,6 +99,13 @@ export class Laws {
     return this.#removed.get(id)?.by;
   }
 
+  /** Whether all that a member carries was judged under the rules of now. */
+  hasJudged({ rules, removals = [] }: Law): boolean {
+    return [...(rules === undefined ? [] : [rules]), ...removals].every(
+      (text) => text.length > MAX_STATEMENT || this.#judged.has(this.#keyOf(text)),
+    );
+  }
+
   /** Takes what a member carries. What is not signed by who may say it is nothing. */
   async learn({ rules, removals = [] }: Law): Promise<void> {
     // Rules first: they say who may remove.
@@ -156,12 +163,14 @@ export class Laws {
     return joinBytes([new TextEncoder().encode(`tabmesh law\n${this.#room}\n`), json]);
   }
 
-  /**
-   * undefined: it was judged before, or is no statement. A removal by somebody who may not yet is judged again once
-   * rules have changed.
-   */
+  /** A removal by somebody who may not yet is judged again once rules have changed. */
+  #keyOf(text: string): string {
+    return `${this.#number} ${text}`;
+  }
+
+  /** undefined: it was judged before, or is no statement. */
   async #open(text: string): Promise<Statement | undefined> {
-    const key = `${this.#number} ${text}`;
+    const key = this.#keyOf(text);
     if (this.#judged.has(key) || text.length > MAX_STATEMENT) return undefined;
     if (this.#judged.size >= MAX_REMEMBERED) this.#judged.clear();
     this.#judged.add(key);

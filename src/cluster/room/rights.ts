@@ -27,6 +27,8 @@ export class Rights {
   readonly #options: RightsOptions;
   readonly #laws: Laws;
   #learning: Promise<void> = Promise.resolve();
+  /** Changes that have begun and not ended. */
+  #changing = 0;
 
   constructor(options: RightsOptions) {
     this.#options = options;
@@ -67,6 +69,11 @@ export class Rights {
     return `only the owner of this room${name === undefined ? '' : ` (${name})`}${rules[right] === 'owner' ? '' : ' and those whom it named'} may ${DEEDS[right]}`;
   }
 
+  /** Whether nothing is left to judge of what these members carry. */
+  hasJudged(roster: readonly Presence[]): boolean {
+    return this.#changing === 0 && roster.every(({ law }) => !law || this.#laws.hasJudged(law));
+  }
+
   /** Resolves when all of it was judged. */
   learn(roster: readonly Presence[]): Promise<void> {
     const laws = roster.flatMap(({ law }) => law ?? []);
@@ -98,6 +105,7 @@ export class Rights {
   }
 
   #change(change: () => Promise<void>): Promise<void> {
+    this.#changing++;
     this.#learning = this.#learning
       .then(async () => {
         const { rules } = this.#laws;
@@ -107,7 +115,8 @@ export class Rights {
         if (rules !== this.#laws.rules || removed.length > 0)
           this.#options.onLaw(rules !== this.#laws.rules, removed, this.#laws.law);
       })
-      .catch((error: unknown) => this.#options.onStatus(error instanceof Error ? error.message : String(error)));
+      .catch((error: unknown) => this.#options.onStatus(error instanceof Error ? error.message : String(error)))
+      .finally(() => this.#changing--);
     return this.#learning;
   }
 }

@@ -56,7 +56,9 @@ async function join(hub: MemoryHub, n: number): Promise<Member> {
       settleMs: 20,
     },
     {
-      onPeers: (roster) => member.rosters.push(roster),
+      onPeers: (roster) => {
+        member.rosters.push(roster);
+      },
       onSignal: (from, payload) => member.signals.push(`${from} ${new TextDecoder().decode(payload)}`),
       onStatus: () => {},
       onNotice: () => {},

@@ -26,11 +26,15 @@ function givenTo(drawn: unknown, name: string): unknown[] {
   return values.flatMap((value, i) => (strings[i]!.endsWith(` ${name}=`) ? [value] : givenTo(value, name)));
 }
 
-/** All that it says, attributes included. */
+/** All that it says, attributes included; white space counts once, as on the page. */
 function wordsOf(drawn: unknown): string {
-  if (Array.isArray(drawn)) return drawn.map(wordsOf).join('');
+  return textOf(drawn).replaceAll(/\s+/g, ' ');
+}
+
+function textOf(drawn: unknown): string {
+  if (Array.isArray(drawn)) return drawn.map(textOf).join('');
   if (!isTemplate(drawn)) return typeof drawn === 'string' || typeof drawn === 'number' ? String(drawn) : '';
-  return drawn.strings.map((text, i) => text + wordsOf(drawn.values[i])).join('');
+  return drawn.strings.map((text, i) => text + textOf(drawn.values[i])).join('');
 }
 
 function page(state: Partial<PageState>, busy = false): TabmeshApp {

@@ -36,6 +36,8 @@ import type { PageState, RunController } from '../run-controller.ts';
 import { aboutLine, checkpointName, header, moreStats, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
 import { KeepFocus } from '../focus/keep-focus.ts';
+import { mainButton, pressOnce } from '../focus/main-button.ts';
+import type { MainButton } from '../focus/main-button.ts';
 import { question } from './question.ts';
 import { problemList } from './problem-list.ts';
 import '../form/layout-picture.ts';
@@ -232,7 +234,7 @@ export class TabmeshApp extends LitElement {
 
   /**
    * Each button keeps its element while its meaning lasts, so that focus stays where it is; the first one becomes Pause
-   * when the run begins. The second click of a double click, and a key that is held down, press nothing.
+   * when the run begins.
    */
   #actions() {
     const { phase, room, checkpoint, watching, stays, run, goOn } = this.state;
@@ -243,22 +245,8 @@ export class TabmeshApp extends LitElement {
     const spare = room?.me?.role === 'trainer';
     const invited = this.settings.room && !room?.joined;
     const free = !busy && !watching;
-    return html`<div
-      class="row actions"
-      @keydown=${(event: KeyboardEvent) => {
-        if (event.repeat && (event.key === 'Enter' || event.key === ' ')) event.preventDefault();
-      }}
-    >
-      <button
-        class=${main.quiet ? 'main' : 'main primary'}
-        ?disabled=${main.blocked ?? false}
-        aria-disabled=${main.idle ? 'true' : 'false'}
-        @click=${(event: MouseEvent) => {
-          if (event.detail < 2 && !main.idle) main.press();
-        }}
-      >
-        ${main.name}
-      </button>
+    return html`<div class="row actions" @keydown=${pressOnce}>
+      ${mainButton(main.name, main.press, main)}
       ${busy ? html`<button aria-disabled=${phase === 'stopping' ? 'true' : 'false'} @click=${() => controller.stop()}>${phase === 'starting' ? 'Cancel' : 'Stop'}</button>` : nothing}
       ${
         busy && phase !== 'starting'
@@ -339,27 +327,19 @@ export class TabmeshApp extends LitElement {
     </div>`;
   }
 
-  /**
-   * What the first button does now. `idle`: it waits for something; `blocked`: the form holds what cannot be trained.
-   */
-  #mainAction(): {
-    readonly name: string;
-    readonly press: () => void;
-    readonly idle?: boolean;
-    readonly blocked?: boolean;
-    readonly quiet?: boolean;
-  } {
+  /** What the first button does now. */
+  #mainAction(): MainButton & { readonly name: string; readonly press: () => void } {
     const { phase, room, watching } = this.state;
     const { controller } = this;
     const nothing = (): void => {};
     if (phase === 'starting') return { name: 'Starting', press: nothing, idle: true };
     if (phase === 'stopping') return { name: 'Stopping', press: nothing, idle: true };
     if (phase === 'paused') return { name: 'Resume', press: () => controller.resume() };
-    if (phase === 'training') return { name: 'Pause', press: () => controller.pause(), quiet: true };
+    if (phase === 'training') return { name: 'Pause', press: () => controller.pause(), primary: false };
     // A run belongs to those in it: who watches may help with the next group, or wait.
     if (watching)
       return room?.me?.role === 'trainer'
-        ? { name: 'Only watch', press: () => controller.rest(), quiet: true }
+        ? { name: 'Only watch', press: () => controller.rest(), primary: false }
         : {
             name: 'Help: be a spare',
             press: () => {

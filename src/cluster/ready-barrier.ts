@@ -84,8 +84,9 @@ export function missing(barrier: Barrier): readonly string[] {
   return reasons;
 }
 
-/** 'connecting: 4 of 6 pairs, 3 of 4 workers ready'. */
+/** 'connecting: 4 of 6 pairs, 3 of 4 workers ready'; alone there is nobody to connect to. */
 export function progress(barrier: Barrier): string {
+  if (barrier.size === 1) return 'getting the worker ready';
   const all = pairs(barrier);
   const open = all.filter(([low, high]) => pairOpen(barrier, low, high)).length;
   const ready = barrier.reports.filter((report) => report?.ready).length;

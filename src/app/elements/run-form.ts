@@ -34,20 +34,34 @@ export class RunForm extends LitElement {
   static override styles = [
     shapes,
     css`
+      :host {
+        container-type: inline-size;
+      }
+      /* One row, or two halves: no example stands alone. */
       .presets {
-        display: flex;
-        flex-wrap: wrap;
+        display: grid;
+        grid-template-columns: repeat(var(--half), minmax(0, 1fr));
         gap: 6px;
+      }
+      @container (min-width: 700px) {
+        .presets {
+          grid-template-columns: repeat(var(--all), auto);
+        }
       }
       .presets button {
         display: grid;
+        grid-template-columns: minmax(0, 1fr);
         gap: 3px;
         justify-items: center;
         align-content: end;
-        padding: 6px 12px;
+        padding: 6px 5px;
         min-height: 34px;
         font-size: 14px;
         border-radius: 12px;
+      }
+      .presets svg {
+        max-width: 100%;
+        height: auto;
       }
       .presets button[aria-pressed='true'] {
         border-color: var(--accent);
@@ -160,7 +174,12 @@ export class RunForm extends LitElement {
   override render() {
     const { config, said } = this.draft;
     const chosen = PRESETS.find((preset) => JSON.stringify(presetConfig(preset)) === JSON.stringify(config));
-    return html` <div class="presets" role="group" aria-label="Examples">
+    return html` <div
+        class="presets"
+        role="group"
+        aria-label="Examples"
+        .style=${`--all: ${PRESETS.length}; --half: ${Math.ceil(PRESETS.length / 2)}`}
+      >
         ${PRESETS.map(
           (preset) =>
             html`<button

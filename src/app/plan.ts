@@ -3,7 +3,7 @@
 // Reading is strict; errors say which part is wrong.
 
 import { worldSize } from '../base/axis.ts';
-import { ConfigError, TabmeshError } from '../base/errors.ts';
+import { ConfigError } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../base/json.ts';
 import { checkSum, parseSharedFile } from '../cluster/files/shared-file.ts';
@@ -12,6 +12,7 @@ import { neededFiles } from '../train/prepare.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig, parseRunConfig } from '../train/run-config.ts';
 import type { RunConfig } from '../train/run-config.ts';
+import { sentence } from './shared/sentence.ts';
 
 export interface PlanFiles {
   readonly text?: string;
@@ -144,10 +145,6 @@ function parseOnLoss(value: unknown): 'resume' {
   return value;
 }
 
-/** After a new version was put on the server, or when that is away. */
-export const OLDER =
-  'page: a part of it cannot be loaded, because this page is older than its server, or the server is away; reload the page (a run that goes on here ends with that)';
-
 /** Why this page cannot train a plan with so many ranks; undefined when nothing speaks against it. Loads nothing. */
 export function checkPlan(
   { worldSize: ranks, plan }: { readonly worldSize: number; readonly plan: unknown },
@@ -272,14 +269,4 @@ function objectOf(value: unknown, where: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new ConfigError(where, 'expected an object');
   return value as Record<string, unknown>;
-}
-
-/** What browsers say when a part of the page is not on its server any more. */
-const PART_GONE = /dynamically imported module|importing a module script failed|unable to preload css/i;
-
-/** The sentence of an error; our own bugs keep their stack in the console. */
-export function sentence(error: unknown): string {
-  if (error instanceof Error && PART_GONE.test(error.message)) return OLDER;
-  if (!(error instanceof TabmeshError)) console.error(error);
-  return error instanceof Error ? error.message : String(error);
 }

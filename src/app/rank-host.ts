@@ -11,7 +11,7 @@ import type { Met } from '../cluster/same-browser.ts';
 import { relayChannel } from '../transport/message-port.ts';
 import { channelTransferWorks } from '../transport/webrtc.ts';
 import type { LaneHandle } from '../../workers/lane-handle.ts';
-import { OLDER } from './plan.ts';
+import { OLDER } from './shared/sentence.ts';
 import type { Wish } from '../../workers/wish-desk.ts';
 import type {
   Backend,

@@ -5,7 +5,7 @@
 import { TabmeshError } from '../base/errors.ts';
 import type { SessionEvent } from '../cluster/session.ts';
 import type { RankEvent } from '../../workers/protocol.ts';
-import { sentence } from './plan.ts';
+import { sentence } from './shared/sentence.ts';
 
 export interface Reporter {
   session(event: SessionEvent): void;

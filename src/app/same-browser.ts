@@ -11,7 +11,6 @@ import { createSameBrowserMesh } from '../cluster/same-browser.ts';
 import type { Met, Way } from '../cluster/same-browser.ts';
 import { createWitnessedMesh } from '../cluster/witness.ts';
 import { holdTabLock, isTabLockHeld } from '../transport/tab-lock.ts';
-import type { RankHost } from './rank-host.ts';
 import type { Introduction, Wish } from '../../workers/introduce.ts';
 
 /** What the meshes of a room need of the worker that computes. */
@@ -21,8 +20,15 @@ export interface LaneWorker {
   adoptSameBrowser(peer: number, met: Met): Promise<void>;
 }
 
+/** What holds the worker of a rank; its calls reject when that worker is gone. */
+export interface LaneHost {
+  watch(peer: number, lock: string): Promise<void>;
+  accuse(peer: number, what: string): Promise<void>;
+  adoptSameBrowser(peer: number, met: Met): Promise<void>;
+}
+
 /** The worker of the rank that this page hosts now. */
-export function laneWorker(host: () => RankHost | undefined): LaneWorker {
+export function laneWorker(host: () => LaneHost | undefined): LaneWorker {
   return {
     watch: (peer, lock) => {
       void host()

@@ -6,7 +6,7 @@ import { AbortedError, RoomError } from '../../src/base/errors.ts';
 import { Host } from '../../src/app/collectives-bench/room.ts';
 import { openTalk } from '../../src/app/collectives-bench/talk.ts';
 import type { Talk } from '../../src/app/collectives-bench/talk.ts';
-import { chooseCarrier } from '../../src/app/room.ts';
+import { chooseCarrier } from '../../src/app/shared/choose-carrier.ts';
 import type { Carrier } from '../../src/cluster/rendezvous.ts';
 
 vi.mock('../../src/app/collectives-bench/rank-page.ts', () => ({ RankPage: class {} }));

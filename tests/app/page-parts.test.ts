@@ -3,7 +3,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readFragment as readFragmentOf, roomLink } from '../../src/app/fragment.ts';
 import { formatBytes } from '../../src/base/format-bytes.ts';
-import { configOf, fetchContents, makePlan, OLDER, parsePlan, sentence } from '../../src/app/plan.ts';
+import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan.ts';
+import { OLDER, sentence } from '../../src/app/shared/sentence.ts';
 import { PRESETS, presetConfig } from '../../src/app/presets.ts';
 import { createReporter } from '../../src/app/reporter.ts';
 import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/run-view.ts';

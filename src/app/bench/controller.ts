@@ -5,7 +5,7 @@
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
-import { OLDER, sentence } from '../plan.ts';
+import { OLDER, sentence } from '../shared/sentence.ts';
 import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
 import { emptyReport, formatReport, isEmpty, parseReport } from './report.ts';
 import type { Report } from './report.ts';

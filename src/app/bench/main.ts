@@ -3,7 +3,7 @@
 
 import './elements/bench-app.ts';
 import type { BenchApp } from './elements/bench-app.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import { browserName } from './browser-name.ts';
 import type { UserAgentData } from './browser-name.ts';
 import { compareRows } from './comparison.ts';

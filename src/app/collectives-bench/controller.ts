@@ -8,7 +8,7 @@ import { describeAdapter } from '../../bench/report.ts';
 import { openGpu } from '../../device/webgpu.ts';
 import { browserName } from '../bench/browser-name.ts';
 import type { UserAgentData } from '../bench/browser-name.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import type { Host } from './room.ts';
 import { checkMeeting } from '../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../bench/collectives/link.ts';

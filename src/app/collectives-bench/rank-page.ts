@@ -19,7 +19,7 @@ import { channelTransferWorks, openLanes } from '../../transport/webrtc.ts';
 import { RankSeat } from './rank-seat.ts';
 import type { SeatApi } from './rank-seat.ts';
 import type { LaneHandle, LaneHandles } from '../../../workers/lane-handle.ts';
-import { OLDER } from '../plan.ts';
+import { OLDER } from '../shared/sentence.ts';
 
 export interface RankPageOptions {
   readonly rank: number;

@@ -6,7 +6,7 @@ import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
 import type { Call, JobName, Jobs } from '../../bench/collectives/jobs.ts';
 import type { BenchTransport, CollectivesSettings, MeetBy } from '../../bench/collectives/link.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import { RankPage } from './rank-page.ts';
 import type { Talk, TalkEvents } from './talk.ts';
 

@@ -3,7 +3,7 @@
 
 import { cellsOf, summarise } from '../../bench/collectives/report.ts';
 import type { CollectivesReport } from '../../bench/collectives/report.ts';
-import type { Kept } from '../link/own-tabs.ts';
+import type { Kept } from '../shared/kept.ts';
 
 const KEY = 'tabmesh collectives: last run';
 

@@ -6,7 +6,7 @@ import { realWorld } from '../../base/world.ts';
 import { joinRendezvous } from '../../cluster/rendezvous.ts';
 import { holdTabLock, whenTabLockReleased } from '../../transport/tab-lock.ts';
 import type { MeetBy } from '../../bench/collectives/link.ts';
-import { chooseCarrier } from '../room.ts';
+import { chooseCarrier } from '../shared/choose-carrier.ts';
 
 export interface Talk {
   /** For people: 'tabs of this browser', 'broker ws://...'. */

@@ -14,7 +14,7 @@ import type { Fault, FormFacts } from '../form/fit.ts';
 import { forecast } from '../form/forecast.ts';
 import type { Forecast } from '../form/forecast.ts';
 import { thumbnail } from '../form/thumbnail.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import { presetConfig, PRESETS } from '../presets.ts';
 import { shapes } from './theme.ts';
 

@@ -8,7 +8,7 @@ import type { Presence } from '../../cluster/presence.ts';
 import { MAX_LISTED, namedIn, RIGHTS, withName } from '../../cluster/room/laws.ts';
 import type { Right, Rules } from '../../cluster/room/laws.ts';
 import { DEEDS, rulesSentence } from '../room/names.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import { keepTabName, MOST_NAME, readTabName, tabName } from '../link/tab-name.ts';
 import type { RoomState } from '../run-controller.ts';
 import { KeepFocus } from '../focus/keep-focus.ts';

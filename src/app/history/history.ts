@@ -8,7 +8,7 @@ import type { World } from '../../base/world.ts';
 import { chunkHashes, hashOfList } from '../../cluster/files/shared-file.ts';
 import { formatRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import type { RunView } from '../run-view.ts';
 import type { PageState } from '../room/page-state.ts';
 import { keep, usualName } from './kept-run.ts';

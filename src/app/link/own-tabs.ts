@@ -8,11 +8,9 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { World } from '../../base/world.ts';
 import { randomHex } from '../../base/world.ts';
+import type { Kept } from '../shared/kept.ts';
 import { roomLink } from '../fragment.ts';
 import type { PageSettings, RoomAddress } from '../fragment.ts';
-
-/** What of Storage is used. A browser that keeps nothing for this site throws already when it is asked for. */
-export type Kept = () => Pick<Storage, 'getItem' | 'setItem'>;
 
 const PLACE = 'tabmesh.own-tabs';
 const TOKEN_BYTES = 16;

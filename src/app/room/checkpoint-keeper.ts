@@ -6,7 +6,7 @@ import { formatBytes } from '../../base/format-bytes.ts';
 import type { Holds } from '../../cluster/presence.ts';
 import { download, loadLatest, storeLatest } from '../checkpoints.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
-import { sentence } from '../plan.ts';
+import { sentence } from '../shared/sentence.ts';
 import type { RoomFiles } from './files/room-files.ts';
 import type { PageState } from './page-state.ts';
 

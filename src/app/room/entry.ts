@@ -6,7 +6,7 @@ import type { Rules } from '../../cluster/room/laws.ts';
 import type { Session, SessionEvent, SessionOptions } from '../../cluster/session.ts';
 import type { Carrier } from '../../cluster/rendezvous.ts';
 import type { RoomAddress } from '../fragment.ts';
-import { chooseCarrier } from '../room.ts';
+import { chooseCarrier } from '../shared/choose-carrier.ts';
 import { tabIdentity } from './identity.ts';
 import { nameOf, rulesSentence } from './names.ts';
 import type { RoomState } from './page-state.ts';

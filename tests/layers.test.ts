@@ -89,6 +89,16 @@ describe('a seeded offence is printed', () => {
       'transport/y.ts:1 imports device/device.ts: level 1 may import level 0',
     ],
     [
+      'from another page',
+      { 'src/app/bench/y.ts': "import '../training/z.ts';", 'src/app/training/z.ts': '' },
+      'app/bench/y.ts:1 imports app/training/z.ts: level 9 may import levels 0-8',
+    ],
+    [
+      'from a page by what all pages share',
+      { 'src/app/shared/y.ts': "import '../bench/z.ts';", 'src/app/bench/z.ts': '' },
+      'app/shared/y.ts:1 imports app/bench/z.ts: level 8 may import levels 0-7',
+    ],
+    [
       'from nowhere',
       { 'src/ops/y.ts': "import '../base/gone.ts';" },
       'ops/y.ts:1 imports base/gone.ts: there is no such file',

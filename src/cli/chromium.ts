@@ -1,6 +1,6 @@
 // A run in headless Chromium: one real tab per rank, joined over WebRTC through the embedded MQTT broker, or all ranks
 // as workers of one tab. The pages are told what to do by their address and tell what happens through `tabmeshReport`
-// (see src/app/reporter.ts); results come back by upload.
+// (see src/app/training/reporter.ts); results come back by upload.
 
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';

@@ -1,13 +1,13 @@
 // What the page says in its elements, without a browser: the templates that they draw, as data.
 
 import { describe, expect, it } from 'vitest';
-import { TabmeshApp } from '../../src/app/elements/app.ts';
-import { RunHistory } from '../../src/app/elements/run-history.ts';
-import { keep } from '../../src/app/history/kept-run.ts';
-import type { Outcome } from '../../src/app/history/kept-run.ts';
-import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
-import type { PageState } from '../../src/app/room/page-state.ts';
-import { RunView } from '../../src/app/run-view.ts';
+import { TabmeshApp } from '../../src/app/training/elements/app.ts';
+import { RunHistory } from '../../src/app/training/elements/run-history.ts';
+import { keep } from '../../src/app/training/history/kept-run.ts';
+import type { Outcome } from '../../src/app/training/history/kept-run.ts';
+import { EMPTY_STATE } from '../../src/app/training/room/page-state.ts';
+import type { PageState } from '../../src/app/training/room/page-state.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 /** As much of a lit template as tells what it draws. */

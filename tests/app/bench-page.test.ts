@@ -2,7 +2,7 @@
 // controller with a worker of words.
 
 import { describe, expect, it, vi } from 'vitest';
-import { browserName } from '../../src/app/bench/browser-name.ts';
+import { browserName } from '../../src/app/shared/browser-name.ts';
 import { attainable, barChart, place, roofline } from '../../src/app/bench/chart-data.ts';
 import { compareRows } from '../../src/app/bench/comparison.ts';
 import { BenchController } from '../../src/app/bench/controller.ts';

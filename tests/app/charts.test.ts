@@ -10,8 +10,8 @@ import {
   tickLabel,
   valueAt,
   zoomed,
-} from '../../src/app/charts/curve.ts';
-import { RunView } from '../../src/app/run-view.ts';
+} from '../../src/app/training/charts/curve.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
 

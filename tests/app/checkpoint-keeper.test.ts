@@ -2,11 +2,11 @@
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Holds } from '../../src/cluster/presence.ts';
-import { CheckpointKeeper } from '../../src/app/room/checkpoint-keeper.ts';
-import { FileShelf } from '../../src/app/room/files/file-shelf.ts';
-import { RoomFiles } from '../../src/app/room/files/room-files.ts';
-import { EMPTY_STATE, roomAt } from '../../src/app/room/page-state.ts';
-import type { PageState } from '../../src/app/room/page-state.ts';
+import { CheckpointKeeper } from '../../src/app/training/room/checkpoint-keeper.ts';
+import { FileShelf } from '../../src/app/training/room/files/file-shelf.ts';
+import { RoomFiles } from '../../src/app/training/room/files/room-files.ts';
+import { EMPTY_STATE, roomAt } from '../../src/app/training/room/page-state.ts';
+import type { PageState } from '../../src/app/training/room/page-state.ts';
 
 beforeEach(() => {
   vi.stubGlobal('sessionStorage', { getItem: () => null, setItem: () => {}, removeItem: () => {} });

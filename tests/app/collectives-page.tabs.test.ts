@@ -3,7 +3,7 @@
 
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { CollectivesState } from '../../src/app/collectives-bench/controller.ts';
+import type { CollectivesState } from '../../src/app/collectives/controller.ts';
 import { scaledLimit } from '../support/patience.ts';
 import { alsoTest } from '../support/sample.ts';
 import { PageDriver } from './page-driver.ts';

@@ -3,14 +3,14 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AbortedError, RoomError } from '../../src/base/errors.ts';
-import { Host } from '../../src/app/collectives-bench/room.ts';
-import { openTalk } from '../../src/app/collectives-bench/talk.ts';
-import type { Talk } from '../../src/app/collectives-bench/talk.ts';
+import { Host } from '../../src/app/collectives/room.ts';
+import { openTalk } from '../../src/app/collectives/talk.ts';
+import type { Talk } from '../../src/app/collectives/talk.ts';
 import { chooseCarrier } from '../../src/app/shared/choose-carrier.ts';
 import type { Carrier } from '../../src/cluster/rendezvous.ts';
 
-vi.mock('../../src/app/collectives-bench/rank-page.ts', () => ({ RankPage: class {} }));
-vi.mock('../../src/app/room.ts', () => ({ chooseCarrier: vi.fn() }));
+vi.mock('../../src/app/collectives/rank-page.ts', () => ({ RankPage: class {} }));
+vi.mock('../../src/app/shared/choose-carrier.ts', () => ({ chooseCarrier: vi.fn() }));
 
 beforeEach(() => {
   vi.stubGlobal('addEventListener', () => undefined);

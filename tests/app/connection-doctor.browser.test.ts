@@ -2,8 +2,8 @@
 // something is wrong; and real connections through a session.
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { viewConnections } from '../../src/app/connections.ts';
-import { ConnectionDoctor } from '../../src/app/elements/connection-doctor.ts';
+import { viewConnections } from '../../src/app/training/connections.ts';
+import { ConnectionDoctor } from '../../src/app/training/elements/connection-doctor.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { broadcastChannelCarrier } from '../../src/cluster/broadcast-channel.ts';
 import { diagnose } from '../../src/cluster/ice/report.ts';

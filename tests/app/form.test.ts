@@ -3,9 +3,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { formatLayout } from '../../src/base/axis.ts';
-import { draftOf, edit, problemsOf, valueOf } from '../../src/app/form/draft.ts';
-import type { Draft } from '../../src/app/form/draft.ts';
-import { GROUPS } from '../../src/app/form/fields.ts';
+import { draftOf, edit, problemsOf, valueOf } from '../../src/app/training/form/draft.ts';
+import type { Draft } from '../../src/app/training/form/draft.ts';
+import { GROUPS } from '../../src/app/training/form/fields.ts';
 import {
   adaptTo,
   faultsOf,
@@ -17,10 +17,10 @@ import {
   NO_FACTS,
   sharesOf,
   vocabularyOf,
-} from '../../src/app/form/fit.ts';
-import { describe as describeForecast } from '../../src/app/form/forecast.ts';
-import { pictureOf } from '../../src/app/form/picture.ts';
-import { PRESETS, presetConfig } from '../../src/app/presets.ts';
+} from '../../src/app/training/form/fit.ts';
+import { describe as describeForecast } from '../../src/app/training/form/forecast.ts';
+import { pictureOf } from '../../src/app/training/form/picture.ts';
+import { PRESETS, presetConfig } from '../../src/app/training/presets.ts';
 import { parseModelConfig } from '../../src/model/config.ts';
 import { PRESET_NAMES, presetConfig as modelOf } from '../../src/model/presets.ts';
 import { readMobyDick } from '../../src/server/pages/moby-dick.ts';

@@ -2,13 +2,13 @@
 
 import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { hashOf, History } from '../../src/app/history/history.ts';
-import { isKeptRun, toCsv, toJson } from '../../src/app/history/kept-run.ts';
-import type { KeptRun } from '../../src/app/history/kept-run.ts';
-import { historyStore, MOST_RUNS } from '../../src/app/history/store.ts';
-import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
-import type { PageState } from '../../src/app/room/page-state.ts';
-import { RunView } from '../../src/app/run-view.ts';
+import { hashOf, History } from '../../src/app/training/history/history.ts';
+import { isKeptRun, toCsv, toJson } from '../../src/app/training/history/kept-run.ts';
+import type { KeptRun } from '../../src/app/training/history/kept-run.ts';
+import { historyStore, MOST_RUNS } from '../../src/app/training/history/store.ts';
+import { EMPTY_STATE } from '../../src/app/training/room/page-state.ts';
+import type { PageState } from '../../src/app/training/room/page-state.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 

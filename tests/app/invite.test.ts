@@ -1,10 +1,10 @@
 // What somebody who was invited reads, and what a tab may be called.
 
 import { describe, expect, it } from 'vitest';
-import { inviteOf } from '../../src/app/room/invite.ts';
-import { keepTabName, MOST_NAME, readTabName, tabName } from '../../src/app/link/tab-name.ts';
-import { makePlan } from '../../src/app/plan.ts';
-import { RunView } from '../../src/app/run-view.ts';
+import { inviteOf } from '../../src/app/training/room/invite.ts';
+import { keepTabName, MOST_NAME, readTabName, tabName } from '../../src/app/training/link/tab-name.ts';
+import { makePlan } from '../../src/app/training/plan.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 

@@ -1,9 +1,9 @@
 // Where the focus goes when what had it is drawn no more. Pure: elements and roots are what KeepFocus asks of them.
 
 import { expect, it, vi } from 'vitest';
-import { RunHistory } from '../../src/app/elements/run-history.ts';
-import { SharePanel } from '../../src/app/elements/share-panel.ts';
-import { KeepFocus } from '../../src/app/focus/keep-focus.ts';
+import { RunHistory } from '../../src/app/training/elements/run-history.ts';
+import { SharePanel } from '../../src/app/training/elements/share-panel.ts';
+import { KeepFocus } from '../../src/app/shared/elements/keep-focus.ts';
 
 class Thing {
   isConnected = true;

@@ -1,10 +1,10 @@
 // Whose links act by themselves: those with a token that this browser keeps. What all others would do is said.
 
 import { describe, expect, it } from 'vitest';
-import { readFragment, roomLink } from '../../src/app/fragment.ts';
-import type { PageSettings } from '../../src/app/fragment.ts';
-import { wishesOfLink } from '../../src/app/link/consent.ts';
-import { isVouched, vouch } from '../../src/app/link/own-tabs.ts';
+import { readFragment, roomLink } from '../../src/app/training/fragment.ts';
+import type { PageSettings } from '../../src/app/training/fragment.ts';
+import { wishesOfLink } from '../../src/app/training/link/consent.ts';
+import { isVouched, vouch } from '../../src/app/training/link/own-tabs.ts';
 import { realWorld } from '../../src/base/world.ts';
 
 function browser(first?: string) {

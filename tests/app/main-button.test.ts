@@ -1,9 +1,9 @@
 // The button that begins and stops: one template whatever it means, so one element, on all pages.
 
 import { expect, it, vi } from 'vitest';
-import { TabmeshApp } from '../../src/app/elements/app.ts';
-import { mainButton, pressOnce } from '../../src/app/focus/main-button.ts';
-import { EMPTY_STATE } from '../../src/app/room/page-state.ts';
+import { TabmeshApp } from '../../src/app/training/elements/app.ts';
+import { mainButton, pressOnce } from '../../src/app/shared/elements/main-button.ts';
+import { EMPTY_STATE } from '../../src/app/training/room/page-state.ts';
 
 it('is one element for both meanings, and presses nothing while it waits or twice for a double click', () => {
   const press = vi.fn();

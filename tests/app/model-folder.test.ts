@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { isModelFolder, modelFolderOf, readModelFolder } from '../../src/app/files/model-folder.ts';
-import type { DroppedFile } from '../../src/app/files/model-folder.ts';
+import { isModelFolder, modelFolderOf, readModelFolder } from '../../src/app/training/files/model-folder.ts';
+import type { DroppedFile } from '../../src/app/training/files/model-folder.ts';
 import { readSafetensors } from '../../src/base/safetensors.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';

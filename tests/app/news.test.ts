@@ -1,9 +1,9 @@
 // What those who watch a run are told of its evaluations: the held-out loss, and the accuracy of a task.
 
 import { expect, it } from 'vitest';
-import { makePlan } from '../../src/app/plan.ts';
-import { applyProgress, historyOf, viewOf } from '../../src/app/room/news.ts';
-import { RunView } from '../../src/app/run-view.ts';
+import { makePlan } from '../../src/app/training/plan.ts';
+import { applyProgress, historyOf, viewOf } from '../../src/app/training/room/news.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 function told(data: string, accuracy?: number): RunView {

@@ -1,13 +1,13 @@
 // The parts of the page that need no browser: links, plans, curves, the view of a run, reports to a driving program.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { readFragment as readFragmentOf, roomLink } from '../../src/app/fragment.ts';
+import { readFragment as readFragmentOf, roomLink } from '../../src/app/training/fragment.ts';
 import { formatBytes } from '../../src/base/format-bytes.ts';
-import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/plan.ts';
+import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/training/plan.ts';
 import { OLDER, sentence } from '../../src/app/shared/sentence.ts';
-import { PRESETS, presetConfig } from '../../src/app/presets.ts';
-import { createReporter } from '../../src/app/reporter.ts';
-import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/run-view.ts';
+import { PRESETS, presetConfig } from '../../src/app/training/presets.ts';
+import { createReporter } from '../../src/app/training/reporter.ts';
+import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/training/run-view.ts';
 import { createFlightRecorder } from '../../src/collectives/record/flight-recorder.ts';
 import { worldSize } from '../../src/base/axis.ts';
 import type { SessionEvent } from '../../src/cluster/session.ts';

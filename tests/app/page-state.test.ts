@@ -1,8 +1,8 @@
 // What a change of a page's state takes with it.
 
 import { expect, it } from 'vitest';
-import { changed, EMPTY_STATE } from '../../src/app/room/page-state.ts';
-import type { Phase } from '../../src/app/room/page-state.ts';
+import { changed, EMPTY_STATE } from '../../src/app/training/room/page-state.ts';
+import type { Phase } from '../../src/app/training/room/page-state.ts';
 
 it('a question stays as long as its run trains or pauses, and goes with it', () => {
   const asked = changed({ ...EMPTY_STATE, phase: 'training' }, { question: 'Download?' });

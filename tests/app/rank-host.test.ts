@@ -1,8 +1,8 @@
 // The page's end of a rank, with a worker that is none: which of its events arrive.
 
 import { expect, test } from 'vitest';
-import { RankHost } from '../../src/app/rank-host.ts';
-import type { RankWorker } from '../../src/app/rank-host.ts';
+import { RankHost } from '../../src/app/training/rank-host.ts';
+import type { RankWorker } from '../../src/app/training/rank-host.ts';
 import type { RankEvent, RankSetup } from '../../workers/protocol.ts';
 
 const SETUP: RankSetup = { rank: 0, run: 1, view: 1, wantGradients: false, wantModel: false, stays: true };

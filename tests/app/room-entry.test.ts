@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest';
 import type { SessionEvent } from '../../src/cluster/session.ts';
-import { RoomEntry } from '../../src/app/room/entry.ts';
+import { RoomEntry } from '../../src/app/training/room/entry.ts';
 import { presence } from '../cluster/support.ts';
 
 it('cuts off the rank that a removed tab has in our group, not the one that it says to have', () => {

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PageDriver, tinyPlan } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
-import { configOf } from '../../src/app/plan.ts';
+import { configOf } from '../../src/app/training/plan.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { alsoTest } from '../support/sample.ts';
 

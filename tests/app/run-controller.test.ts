@@ -6,9 +6,9 @@ import { realWorld } from '../../src/base/world.ts';
 import { broadcastChannelCarrier } from '../../src/cluster/broadcast-channel.ts';
 import { NO_ICE } from '../../src/cluster/ice/servers.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
-import { createReporter } from '../../src/app/reporter.ts';
-import { RunController } from '../../src/app/run-controller.ts';
-import type { PageState } from '../../src/app/room/page-state.ts';
+import { createReporter } from '../../src/app/training/reporter.ts';
+import { RunController } from '../../src/app/training/run-controller.ts';
+import type { PageState } from '../../src/app/training/room/page-state.ts';
 import { fakeMesh, introduction, ROOM_KEY, SessionEvents } from '../cluster/support.ts';
 
 const open: { close(): Promise<void> }[] = [];

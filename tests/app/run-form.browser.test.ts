@@ -1,10 +1,10 @@
 // <run-form> in a browser: how its examples stand beside each other.
 
 import { afterEach, expect, test } from 'vitest';
-import { RunForm } from '../../src/app/elements/run-form.ts';
-import { draftOf } from '../../src/app/form/draft.ts';
-import { NO_FACTS } from '../../src/app/form/fit.ts';
-import { presetConfig, PRESETS } from '../../src/app/presets.ts';
+import { RunForm } from '../../src/app/training/elements/run-form.ts';
+import { draftOf } from '../../src/app/training/form/draft.ts';
+import { NO_FACTS } from '../../src/app/training/form/fit.ts';
+import { presetConfig, PRESETS } from '../../src/app/training/presets.ts';
 
 afterEach(() => document.body.replaceChildren());
 

@@ -2,7 +2,7 @@
 // that ends.
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { hold } from '../../src/app/room/identity.ts';
+import { hold } from '../../src/app/training/room/identity.ts';
 
 /** A page: its end lets go of its locks and channels. */
 class Page {

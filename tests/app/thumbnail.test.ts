@@ -3,9 +3,9 @@
 import { expect, it } from 'vitest';
 import { worldSize } from '../../src/base/axis.ts';
 import type { AxisName } from '../../src/base/axis.ts';
-import { NO_FACTS } from '../../src/app/form/fit.ts';
-import { AXIS_COLOURS, thumbnail } from '../../src/app/form/thumbnail.ts';
-import { presetConfig, PRESETS } from '../../src/app/presets.ts';
+import { NO_FACTS } from '../../src/app/training/form/fit.ts';
+import { AXIS_COLOURS, thumbnail } from '../../src/app/training/form/thumbnail.ts';
+import { presetConfig, PRESETS } from '../../src/app/training/presets.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 /** The lists of a template: lines, then boxes. */

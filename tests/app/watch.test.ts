@@ -2,10 +2,10 @@
 
 import { expect, it } from 'vitest';
 import type { Presence } from '../../src/cluster/presence.ts';
-import { makePlan } from '../../src/app/plan.ts';
-import { historyOf } from '../../src/app/room/news.ts';
-import { RoomWatch } from '../../src/app/room/watch.ts';
-import { RunView } from '../../src/app/run-view.ts';
+import { makePlan } from '../../src/app/training/plan.ts';
+import { historyOf } from '../../src/app/training/room/news.ts';
+import { RoomWatch } from '../../src/app/training/room/watch.ts';
+import { RunView } from '../../src/app/training/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { presence } from '../cluster/support.ts';
 

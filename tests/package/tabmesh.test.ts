@@ -231,7 +231,7 @@ it('serves built pages', async () => {
       expect((await fetch(url + script!)).headers.get('content-type')).toMatch(/javascript/);
     }
     expect(await (await fetch(`${url}data/moby-dick.txt`)).text()).toContain('Call me Ishmael');
-    for (const hidden of ['package.json', 'src/app/main.ts', 'cli/main.js', '..%2fcli%2fmain.js'])
+    for (const hidden of ['package.json', 'src/app/training/main.ts', 'cli/main.js', '..%2fcli%2fmain.js'])
       expect([403, 404], hidden).toContain((await fetch(url + hidden)).status);
     server.kill('SIGINT');
     expect(await ended).toBe(130);

@@ -8,7 +8,7 @@ export default async function preparePages(): Promise<void> {
   await ensurePages(console.log);
   const server = await openTestPages();
   try {
-    const script = await (await fetch(`${server.url}src/app/rank-host.ts`)).text();
+    const script = await (await fetch(`${server.url}src/app/training/rank-host.ts`)).text();
     // Vite answers for a bundled dependency when all are bundled.
     const [dependency] = script.match(/\/[^"']*\/deps\/comlink[^"']*/) ?? [];
     if (dependency === undefined) throw new Error(`the page server did not bundle comlink; ${script.slice(0, 300)}`);

@@ -14,7 +14,9 @@ export const LEVELS: readonly (readonly string[])[] = [
   ['src/parallel'],
   ['src/cluster', 'src/train'],
   ['workers', 'src/bench', 'src/server'],
-  ['src/app', 'src/cli'],
+  ['src/app/shared', 'src/cli'],
+  // The pages, beside each other.
+  ['src/app/training', 'src/app/bench', 'src/app/collectives'],
 ];
 
 interface GlobalRule {

@@ -70,7 +70,7 @@ if (query.get('leave') === '1') {
     // A message to a worker may come too late in a closing page; this goes out at once.
     mesh.close();
   });
-  // As src/app/main.ts waits.
+  // As src/app/training/main.ts waits.
   addEventListener('pagehide', () => {
     for (const until = performance.now() + 50; performance.now() < until;);
   });

@@ -4,8 +4,8 @@
 import './elements/bench-app.ts';
 import type { BenchApp } from './elements/bench-app.ts';
 import { sentence } from '../shared/sentence.ts';
-import { browserName } from './browser-name.ts';
-import type { UserAgentData } from './browser-name.ts';
+import { browserName } from '../shared/browser-name.ts';
+import type { UserAgentData } from '../shared/browser-name.ts';
 import { compareRows } from './comparison.ts';
 import type { Comparison } from './comparison.ts';
 import { BenchController } from './controller.ts';

@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { connectionLine, connectionSummary, viewConnections } from '../../../src/app/connections.ts';
+import { connectionLine, connectionSummary, viewConnections } from '../../../src/app/training/connections.ts';
 import { diagnose, isConnected, sentenceOf } from '../../../src/cluster/ice/report.ts';
 import type { Candidate, IceSnapshot, IceVerdict, Pair } from '../../../src/cluster/ice/report.ts';
 import { candidatesOf, IceWatch } from '../../../src/cluster/ice/watch.ts';

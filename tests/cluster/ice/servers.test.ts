@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { ConfigError, FormatError } from '../../../src/base/errors.ts';
 import { VirtualWorld } from '../../../src/base/world.ts';
-import { IceSource } from '../../../src/app/ice-source.ts';
+import { IceSource } from '../../../src/app/training/ice-source.ts';
 import { decodeLentIce, NO_ICE, readIce } from '../../../src/cluster/ice/servers.ts';
 
 describe('the parts of a link', () => {

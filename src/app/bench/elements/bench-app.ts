@@ -2,10 +2,10 @@
 
 import { html, LitElement, nothing } from 'lit';
 import { userAgent, whySoftware } from '../../../base/gpu-advice.ts';
-import { KeepFocus } from '../../focus/keep-focus.ts';
-import { mainButton } from '../../focus/main-button.ts';
-import { problemList } from '../../elements/problem-list.ts';
-import { palette, shapes } from '../../elements/theme.ts';
+import { KeepFocus } from '../../shared/elements/keep-focus.ts';
+import { mainButton } from '../../shared/elements/main-button.ts';
+import { problemList } from '../../shared/elements/problem-list.ts';
+import { palette, shapes } from '../../shared/elements/theme.ts';
 import { version } from '../../../../package.json';
 import { compareRows, rowKey } from '../comparison.ts';
 import type { Comparison } from '../comparison.ts';
@@ -13,7 +13,7 @@ import type { BenchController, BenchState } from '../controller.ts';
 import { isEmpty } from '../report.ts';
 import type { Report } from '../report.ts';
 import type { BenchSettings } from '../settings.ts';
-import { benchStyle } from './bench-style.ts';
+import { benchStyle } from '../../shared/elements/bench-style.ts';
 import { casesTable } from './cases-table.ts';
 import { bars, rooflineChart } from './charts.ts';
 import './keep-panel.ts';

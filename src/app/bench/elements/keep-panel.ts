@@ -2,8 +2,8 @@
 // this browser's last run.
 
 import { css, html, LitElement, nothing } from 'lit';
-import { KeepFocus } from '../../focus/keep-focus.ts';
-import { shapes } from '../../elements/theme.ts';
+import { KeepFocus } from '../../shared/elements/keep-focus.ts';
+import { shapes } from '../../shared/elements/theme.ts';
 import { compareRows } from '../comparison.ts';
 import type { BenchController, BenchState } from '../controller.ts';
 import { formatMarkdown } from '../markdown.ts';

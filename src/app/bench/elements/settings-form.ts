@@ -1,7 +1,7 @@
 // <bench-settings>: what runs. Events 'choose' with a part of the settings.
 
 import { css, html, LitElement } from 'lit';
-import { shapes } from '../../elements/theme.ts';
+import { shapes } from '../../shared/elements/theme.ts';
 import type { Catalogue } from '../protocol.ts';
 import { DEFAULT_SETTINGS, SCOPES } from '../settings.ts';
 import type { BenchSettings, Choice } from '../settings.ts';

@@ -3,7 +3,7 @@
 import { html, nothing } from 'lit';
 import { explain, formatPicked, measuredOf, samePick } from '../../../device/tune/certificate.ts';
 import type { Candidate, Decision } from '../../../device/tune/certificate.ts';
-import { mainButton } from '../../focus/main-button.ts';
+import { mainButton } from '../../shared/elements/main-button.ts';
 import type { BenchController, BenchState } from '../controller.ts';
 import { digits, percent } from '../numbers.ts';
 

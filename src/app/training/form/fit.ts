@@ -1,0 +1,233 @@
+// Whether what the form says can be trained, found out before anything is opened: a sentence per field that does not
+// fit, the batch and microbatches with which a chosen layout fits, and the layouts worth offering. Pure; the vocabulary
+// of a text is told by the page, which has read it.
+
+import { formatLayout } from '../../../base/axis.ts';
+import type { Layout } from '../../../base/axis.ts';
+import { ConfigError, LayoutError } from '../../../base/errors.ts';
+import type { ModelConfig } from '../../../model/config.ts';
+import { isPresetName, presetConfig, presetContext } from '../../../model/presets.ts';
+import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
+import { checkLayout, makeLayout, parseLayout } from '../../../train/layout.ts';
+import { isTask } from '../../../train/prepare-data.ts';
+import type { RunConfig } from '../../../train/run-config.ts';
+import { taskDataset } from '../../../train/tasks.ts';
+
+/** What the page knows beside the settings. */
+export interface FormFacts {
+  /** Distinct characters of each text by its name; 0 for bytes that are no text. */
+  readonly characters: ReadonlyMap<string, number>;
+  /** Models of dropped folders by their name. */
+  readonly models: ReadonlyMap<string, ModelConfig>;
+}
+
+export const NO_FACTS: FormFacts = { characters: new Map(), models: new Map() };
+
+/** Why the value of a field cannot be trained. `field`: its name in RunConfig. */
+export interface Fault {
+  readonly field: string;
+  readonly text: string;
+}
+
+/** Characters of the page's own text. */
+export const MOBY_DICK_CHARACTERS = 89;
+/** Layouts worth offering beside the presets' own. */
+export const LAYOUTS = [
+  'dp=1',
+  'dp=2',
+  'pp=2',
+  'tp=2',
+  'sp=2',
+  'dp=2,pp=2',
+  'pp=2,tp=2',
+  'dp=2,tp=2',
+  'dp=4',
+  'sp=4',
+  'ep=4',
+  'dp=2,pp=2,tp=2',
+];
+/** A refusal of checkLayout begins with what does not divide; the field that has it. */
+const FIELD_OF: Readonly<Record<string, string>> = { context: 'context', batch: 'batch' };
+/** A vocabulary to check shapes with while the real one is not known; no rule of a layout depends on it. */
+const ANY_VOCABULARY = 256;
+
+/** Tokens of the vocabulary; undefined while they are not known. */
+export function vocabularyOf(
+  { data, tokenizer, context, batch, seed, model }: RunConfig,
+  { characters, models }: FormFacts,
+): number | undefined {
+  const folder = models.get(model);
+  if (folder) return folder.vocab;
+  // Only the vocabulary is asked for, which no size changes.
+  if (isTask(data)) return taskDataset({ task: data, context: Math.max(8, context ?? 8), batch, seed }).vocab;
+  if (tokenizer === 'bytes') return 256;
+  const pairs = /^bpe:(\d+)$/.exec(tokenizer);
+  if (pairs) return Number(pairs[1]);
+  return data === 'moby-dick' ? MOBY_DICK_CHARACTERS : characters.get(data) || undefined;
+}
+
+/** The network that the settings ask for; undefined for a model that this page does not know. */
+export function networkFor(config: RunConfig, facts: FormFacts): ModelConfig | undefined {
+  const { model, context } = config;
+  const folder = facts.models.get(model);
+  if (folder || !isPresetName(model)) return folder;
+  return presetConfig(model, vocabularyOf(config, facts) ?? ANY_VOCABULARY, context === null ? {} : { context });
+}
+
+/** Tokens per row. */
+export function contextOf({ model, context }: RunConfig, facts: FormFacts): number {
+  return context ?? facts.models.get(model)?.maxPositions ?? (isPresetName(model) ? presetContext(model) : 1);
+}
+
+/** Everything that cannot be trained, by field; empty when the run can begin. */
+export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] {
+  const faults: Fault[] = [];
+  const model = attempt(faults, 'model', () => networkFor(config, facts));
+  if (!model)
+    return faults.length
+      ? faults
+      : [
+          {
+            field: 'model',
+            text: `${config.model}: no preset and no folder that was dropped here; choose a preset, or drop the folder`,
+          },
+        ];
+  const context = contextOf(config, facts);
+  if (isTask(config.data))
+    attempt(faults, 'context', () =>
+      taskDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
+    );
+  attempt(faults, 'layout', () =>
+    checkLayout(model, config.layout, {
+      batch: config.batch,
+      microbatches: config.microbatches,
+      context,
+      chunks: config.chunks,
+    }),
+  );
+  const schedule = attempt(faults, 'schedule', () => scheduleByName(config.schedule));
+  attempt(faults, 'chunks', () =>
+    schedule?.check?.({ ranks: config.layout.pp, chunks: config.chunks, microbatches: config.microbatches }),
+  );
+  const vocabulary = vocabularyOf(config, facts);
+  const folder = facts.models.get(config.model);
+  if (folder && !isTask(config.data) && vocabulary !== undefined && vocabulary > folder.vocab) {
+    faults.push({ field: 'tokenizer', text: `tokenizer: ${vocabulary} tokens, but the model knows ${folder.vocab}` });
+  }
+  return faults;
+}
+
+function attempt<T>(faults: Fault[], field: string, work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof LayoutError || error instanceof ConfigError)) throw error;
+    const [what = ''] = error.message.split(':');
+    faults.push({ field: FIELD_OF[what] ?? field, text: error.message });
+    return undefined;
+  }
+}
+
+/** A config with another layout, and what had to change with it, in sentences. */
+export interface Adapted {
+  readonly config: RunConfig;
+  readonly said: readonly string[];
+}
+
+/**
+ * `config` with `layout`, and with as many microbatches and rows, chunks and tokens as it needs to be trained. Throws
+ * LayoutError when none would do.
+ */
+export function adaptTo(layout: Layout, config: RunConfig, facts: FormFacts): Adapted {
+  const model = networkFor(config, facts);
+  if (!model) return { config: { ...config, layout }, said: [] };
+  const said: string[] = [];
+  let { batch, chunks, context } = config;
+  const { microbatches } = config;
+  const name = formatLayout(layout);
+  if (layout.pp * chunks > model.layers && layout.pp <= model.layers) {
+    chunks = Math.floor(model.layers / layout.pp);
+    said.push(`chunks per rank is now ${chunks}: ${model.layers} layers for ${name}`);
+  }
+  const parts = layout.dp * layout.ep * microbatches;
+  if (batch % parts) {
+    const before = batch;
+    batch = Math.max(parts, Math.round(batch / parts) * parts);
+    said.push(
+      `rows per step is now ${batch} instead of ${before}, so that ${name} with ${microbatches} microbatch${microbatches === 1 ? '' : 'es'} can share them`,
+    );
+  }
+  const tokens = contextOf(config, facts);
+  if (tokens % layout.sp) {
+    context = Math.max(layout.sp, Math.floor(Math.min(tokens, model.maxPositions) / layout.sp) * layout.sp);
+    said.push(`tokens per row is now ${context} instead of ${tokens}, so that sp(${layout.sp}) can share them`);
+  }
+  const adapted: RunConfig = { ...config, layout, batch, chunks, context };
+  checkLayout(networkFor(adapted, facts)!, layout, { batch, microbatches, context: contextOf(adapted, facts), chunks });
+  return { config: adapted, said };
+}
+
+/** The most microbatches, up to `wanted`, into which `rows` can be cut; `wanted` where the rows are none that can. */
+export function fittingMicrobatches(wanted: number, rows: number): number {
+  for (let n = wanted; Number.isInteger(rows) && n > 1; n--) if (rows % n === 0) return n;
+  return Number.isInteger(rows) ? 1 : wanted;
+}
+
+/** Those of LAYOUTS that the model can be split by. */
+export function fittingLayouts(config: RunConfig, facts: FormFacts): readonly string[] {
+  return LAYOUTS.filter((text) => {
+    try {
+      adaptTo(parseLayout(text), config, facts);
+      return true;
+    } catch (error) {
+      if (error instanceof LayoutError) return false;
+      throw error;
+    }
+  });
+}
+
+/**
+ * A layout for `devices` devices when nobody chose one: a known good one, or rows alone. Never one that the model
+ * cannot be split by.
+ */
+export function layoutFor(devices: number, config: RunConfig, facts: FormFacts): Adapted {
+  const wanted = devices === 2 ? ['pp=2'] : devices === 4 ? ['dp=2,pp=2'] : [];
+  for (const text of wanted) {
+    try {
+      return adaptTo(parseLayout(text), { ...config, microbatches: 2 }, facts);
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+    }
+  }
+  return adaptTo(makeLayout({ dp: devices }), config, facts);
+}
+
+/** What each device gets of everything, for people: '1 of 2 layers, 4 of 8 rows in 2 microbatches, ...'. */
+export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[] {
+  const model = networkFor(config, facts);
+  if (!model) return [];
+  const {
+    layout: { pp, dp, sp, ep, tp },
+    batch,
+    microbatches,
+    chunks,
+  } = config;
+  const context = contextOf(config, facts);
+  const share = (whole: number, parts: number, what: string): string =>
+    `${number(whole / parts)} of ${number(whole)} ${what}`;
+  return [
+    ...(pp > 1
+      ? [
+          `${Math.floor(model.layers / pp)}${model.layers % pp ? ` or ${Math.ceil(model.layers / pp)}` : ''} of ${model.layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
+        ]
+      : []),
+    ...(tp > 1 ? [`${share(model.heads, tp, 'heads')} and ${share(model.mlp, tp, 'channels of the MLP (tp)')}`] : []),
+    ...(ep > 1 && model.family === 'mixtral' ? [share(model.experts, ep, 'experts (ep)')] : []),
+    ...(sp > 1 ? [share(context, sp, 'tokens of a row (sp)')] : []),
+    `${share(batch, dp * ep, `rows${dp * ep > 1 ? ` (${[dp > 1 ? 'dp' : '', ep > 1 ? 'ep' : ''].filter(Boolean).join(', ')})` : ''}`)}${microbatches > 1 ? ` in ${microbatches} microbatches` : ''}`,
+  ];
+}
+
+function number(value: number): string {
+  return value.toLocaleString('en', { maximumFractionDigits: 2 });
+}

@@ -1,0 +1,93 @@
+// What somebody who was invited should know before lending a device: who asks, which model, what is downloaded, memory,
+// time left, what is shared. Pure.
+
+import { atWork } from '../../../cluster/membership.ts';
+import type { Presence } from '../../../cluster/presence.ts';
+import { plainText } from '../../../base/plain-text.ts';
+import { formatLayout } from '../../../base/axis.ts';
+import { isPresetName } from '../../../model/presets.ts';
+import { isTask } from '../../../train/prepare-data.ts';
+import type { RunConfig } from '../../../train/run-config.ts';
+import { duration } from '../charts/curve.ts';
+import { contextOf, NO_FACTS } from '../form/fit.ts';
+import { configOf, parsePlan } from '../plan.ts';
+import type { RunView } from '../run-view.ts';
+import { listNames } from './names.ts';
+
+export interface Invite {
+  /** What is trained or wanted; undefined: nobody has said so yet. */
+  readonly config: RunConfig | undefined;
+  readonly lines: readonly (readonly [name: string, text: string])[];
+}
+
+/** Of a name that another person's page gave. */
+const MOST_SHOWN = 200;
+const SHARED =
+  'your network address, this tab’s name and GPU, and activations and gradients, from which text can be recovered; nothing else on this device';
+
+/** `watched`: the run at work, as far as it is known here. */
+export function inviteOf(members: readonly Presence[], watched: RunView | undefined): Invite {
+  const working = atWork(members);
+  const wishing = members.filter(({ wants }) => wants !== undefined);
+  const config = watched?.config ?? configIn(wishing[0]?.wants?.plan);
+  const who = working.length
+    ? `${listNames(working)} train${working.length === 1 ? 's' : ''}`
+    : wishing.length
+      ? `${listNames(wishing)} want${wishing.length === 1 ? 's' : ''} to train`
+      : members.length
+        ? `${listNames(members)} ${members.length === 1 ? 'is' : 'are'} here; nobody has said what to train`
+        : 'nobody is here yet';
+  return {
+    config,
+    lines: [
+      ['who asks', who],
+      ...(config
+        ? [
+            [
+              'model',
+              `${plainText(config.model, MOST_SHOWN)} as ${formatLayout(config.layout)}, ${config.steps} steps of ${config.batch} rows`,
+            ] as const,
+            ['download', downloadOf(config)] as const,
+            ['time left', watched ? (leftOf(watched) ?? 'not known yet') : 'not begun'] as const,
+          ]
+        : []),
+      ['they see', SHARED],
+    ],
+  };
+}
+
+function configIn(plan: unknown): RunConfig | undefined {
+  try {
+    return plan === undefined ? undefined : configOf(parsePlan(plan));
+  } catch {
+    // Another person's page wrote it; what cannot be read is refused where it is proposed.
+    return undefined;
+  }
+}
+
+function downloadOf({ data, model }: RunConfig): string {
+  const text = isTask(data)
+    ? 'no text: a task'
+    : data === 'moby-dick'
+      ? 'Moby Dick, 1.2 MB from this page’s server'
+      : `${plainText(data, MOST_SHOWN)}, from the tab that has it`;
+  return isPresetName(model)
+    ? `${text}; no weights: it starts from nothing`
+    : `${text}; the weights of ${plainText(model, MOST_SHOWN)}`;
+}
+
+/**
+ * How long the rest will take: from its own steps, or from the pace that a run elsewhere tells; undefined before there
+ * is one.
+ */
+export function leftOf(run: RunView): string | undefined {
+  if (run.remainingMs !== undefined) return duration(run.remainingMs);
+  const {
+    config,
+    step,
+    tokensPerSecond: { last },
+  } = run;
+  return last
+    ? duration((((config.steps - step) * config.batch * contextOf(config, NO_FACTS)) / last) * 1000)
+    : undefined;
+}

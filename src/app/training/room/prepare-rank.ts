@@ -1,0 +1,51 @@
+// Everything that our rank needs before it meets the others: an open device, the files of the plan, and the run made of
+// them.
+
+import { worldSize } from '../../../base/axis.ts';
+import { ConfigError } from '../../../base/errors.ts';
+import type { Place } from '../../../cluster/session.ts';
+import type { Backend } from '../../../../workers/protocol.ts';
+import { configOf, fetchContents, parsePlan } from '../plan.ts';
+import type { RankHost } from '../rank-host.ts';
+import type { RunView } from '../run-view.ts';
+import type { RoomFiles } from './files/room-files.ts';
+
+export interface RankOptions {
+  readonly backend: Backend;
+  /** Address that plans are relative to. */
+  readonly page: string;
+  readonly files: Pick<RoomFiles, 'of'>;
+  readonly run: RunView | undefined;
+  readonly onStatus: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Rejects with ConfigError for a plan that this page cannot train, or a file that it cannot load. */
+export async function prepareRank(
+  host: RankHost,
+  place: Place,
+  { backend, page, files, run, onStatus, signal }: RankOptions,
+): Promise<void> {
+  const plan = parsePlan(place.plan);
+  const size = worldSize(configOf(plan).layout);
+  if (size !== place.worldSize)
+    throw new ConfigError(
+      'plan',
+      `its layout has ${size} ranks, but the world has ${place.worldSize}; make them equal`,
+    );
+  run?.opened(place.rank, await host.open(backend));
+  const { checkpoint, ...contents } = await fetchContents(plan, page, {}, onStatus, signal);
+  const shared = files.of(
+    plan,
+    place.members.map(({ name }) => name),
+  );
+  if (!shared) onStatus('preparing text, tokens and weights');
+  await host.prepare({
+    config: plan.config,
+    files: contents,
+    backend,
+    ...(checkpoint ? { checkpoint } : {}),
+    ...(shared ? { shared } : {}),
+  });
+  onStatus('connecting to the other tabs');
+}

@@ -2,17 +2,12 @@
 // what is not part of a run: the form's settings, dropped texts, and a checkpoint to go on from.
 
 import { html, LitElement, nothing } from 'lit';
-import { formatLayout, worldSize } from '../../../base/axis.ts';
-import { ConfigError } from '../../../base/errors.ts';
+import { worldSize } from '../../../base/axis.ts';
 import { realWorld } from '../../../base/world.ts';
-import { formatRunConfig, parseRunConfig } from '../../../train/run-config.ts';
-import type { RunConfig } from '../../../train/run-config.ts';
 import type { SampleAsk } from '../../../train/beside/ask.ts';
-import { readText } from '../../../train/text/read-text.ts';
 import { isTurn, urlsOf } from '../../../cluster/ice/servers.ts';
-import { isPresetName } from '../../../model/presets.ts';
 import { download, loadLatest } from '../checkpoints.ts';
-import { filesOf, isModelFolder, modelFolderOf, readModelFolder } from '../files/model-folder.ts';
+import { filesOf, modelFolderOf } from '../files/model-folder.ts';
 import type { DroppedModel } from '../files/model-folder.ts';
 import { openCheckpoint } from '../../../train/resume/open-checkpoint.ts';
 import type { CheckpointAbout } from '../../../train/resume/open-checkpoint.ts';
@@ -24,7 +19,7 @@ import { sentence } from '../../shared/sentence.ts';
 import type { PlanContents } from '../plan.ts';
 import { draftOf, edit, problemsOf } from '../form/draft.ts';
 import type { Draft } from '../form/draft.ts';
-import { fittingMicrobatches, layoutFor, NO_FACTS } from '../form/fit.ts';
+import { NO_FACTS } from '../form/fit.ts';
 import type { Fault, FormFacts } from '../form/fit.ts';
 import { expectMemory } from '../form/forecast.ts';
 import { PRESETS, presetConfig } from '../presets.ts';
@@ -32,13 +27,16 @@ import type { Curve } from '../charts/curve.ts';
 import type { History } from '../history/history.ts';
 import { newRoom } from '../room/introduction.ts';
 import type { Rules } from '../../../cluster/room/laws.ts';
-import { listNames } from '../room/names.ts';
 import type { PageState, RunController } from '../run-controller.ts';
-import { aboutLine, checkpointName, header, moreStats, runPanels, stats } from './app-parts.ts';
+import { actions } from './actions.ts';
+import type { Acting } from './actions.ts';
+import { hint } from './hint.ts';
+import type { Hinting } from './hint.ts';
+import { goOnConfig } from '../form/go-on.ts';
+import { receive } from '../files/receive.ts';
+import { aboutLine, header, moreStats, runPanels, stats } from './app-parts.ts';
 import { appStyle } from './app-style.ts';
 import { KeepFocus } from '../../shared/elements/keep-focus.ts';
-import { mainButton, pressOnce } from '../../shared/elements/main-button.ts';
-import type { MainButton } from '../../shared/elements/main-button.ts';
 import { question } from './question.ts';
 import { problemList } from '../../shared/elements/problem-list.ts';
 import '../form/layout-picture.ts';
@@ -138,7 +136,7 @@ export class TabmeshApp extends LitElement {
         ></connection-doctor>
         <div class="top">
           <section class="card training" aria-label="Training">
-            ${this.#actions()} ${this.#hint()}
+            ${actions(this.#acting())} ${hint(this.#hinting())}
             <run-form
               .draft=${shown ? draftOf(shown) : this.draft}
               .facts=${this.facts}
@@ -233,135 +231,6 @@ export class TabmeshApp extends LitElement {
     return waiting && seconds >= 3 ? ` ${seconds} s` : '';
   }
 
-  /**
-   * Each button keeps its element while its meaning lasts, so that focus stays where it is; the first one becomes Pause
-   * when the run begins.
-   */
-  #actions() {
-    const { phase, room, checkpoint, watching, stays, run, goOn } = this.state;
-    const { controller } = this;
-    const { busy } = controller;
-    const main = this.#mainAction();
-    const running = phase === 'training' || phase === 'paused';
-    const spare = room?.me?.role === 'trainer';
-    const invited = this.settings.room && !room?.joined;
-    const free = !busy && !watching;
-    return html`<div class="row actions" @keydown=${pressOnce}>
-      ${mainButton(main.name, main.press, main)}
-      ${busy ? html`<button aria-disabled=${phase === 'stopping' ? 'true' : 'false'} @click=${() => controller.stop()}>${phase === 'starting' ? 'Cancel' : 'Stop'}</button>` : nothing}
-      ${
-        busy && phase !== 'starting'
-          ? html`<button
-                aria-disabled=${running ? 'false' : 'true'}
-                @click=${() => {
-                  if (running) controller.save();
-                }}
-              >
-                Save
-              </button>
-              <button
-                aria-disabled=${running ? 'false' : 'true'}
-                @click=${() => {
-                  if (running) controller.sample();
-                }}
-              >
-                Sample now
-              </button>`
-          : nothing
-      }
-      ${
-        free && invited
-          ? html`<button
-              @click=${() => {
-                void controller.join(this.settings.room!, undefined, 'observer');
-              }}
-            >
-              Look first
-            </button>`
-          : nothing
-      }
-      ${
-        free && !invited && room?.joined && !spare
-          ? html`<button
-              @click=${() => {
-                void controller.help();
-              }}
-            >
-              Lend this device
-            </button>`
-          : nothing
-      }
-      ${free && goOn !== undefined ? html`<button class="primary" @click=${() => this.#goOn()}>Go on from step ${goOn}</button>` : nothing}
-      ${
-        free && this.resumable && (!room || room.joined)
-          ? html`<button
-              ?disabled=${this.draft.refused.size > 0}
-              @click=${() => {
-                void this.#resume();
-              }}
-            >
-              Resume from step ${this.resumable.step}
-            </button>`
-          : nothing
-      }
-      ${
-        free
-          ? html`<label class="button"
-              ><input
-                type="file"
-                multiple
-                accept=".safetensors,.json,.txt,.md,text/*"
-                title="A text, a checkpoint, or the files of a model folder"
-                @change=${(event: Event) => {
-                  void this.#take(
-                    Promise.resolve(
-                      [...((event.target as HTMLInputElement).files ?? [])].map((file) => ({ path: file.name, file })),
-                    ),
-                  );
-                }}
-              />Load a file</label
-            >`
-          : nothing
-      }
-      ${free && (checkpoint || stays) ? html`<button @click=${() => controller.save()}>Save ${checkpointName(stays ? run!.step : checkpoint!.step)}</button>` : nothing}
-      ${free && checkpoint ? html`<button title="config.json, model.safetensors and the tokenizer, without the optimizer's state: for other programs, or to train on" @click=${() => this.#saveModel(checkpoint)}>Model of step ${checkpoint.step}</button>` : nothing}
-    </div>`;
-  }
-
-  /** What the first button does now. */
-  #mainAction(): MainButton & { readonly name: string; readonly press: () => void } {
-    const { phase, room, watching } = this.state;
-    const { controller } = this;
-    const nothing = (): void => {};
-    if (phase === 'starting') return { name: 'Starting', press: nothing, idle: true };
-    if (phase === 'stopping') return { name: 'Stopping', press: nothing, idle: true };
-    if (phase === 'paused') return { name: 'Resume', press: () => controller.resume() };
-    if (phase === 'training') return { name: 'Pause', press: () => controller.pause(), primary: false };
-    // A run belongs to those in it: who watches may help with the next group, or wait.
-    if (watching)
-      return room?.me?.role === 'trainer'
-        ? { name: 'Only watch', press: () => controller.rest(), primary: false }
-        : {
-            name: 'Help: be a spare',
-            press: () => {
-              void controller.help();
-            },
-          };
-    if (this.settings.room && !room?.joined)
-      return {
-        name: 'Join this room',
-        press: () => {
-          void this.#join();
-        },
-      };
-    const needed = this.#needed();
-    return {
-      name: room?.joined ? `Train with ${needed} tab${needed === 1 ? '' : 's'}` : 'Train now',
-      press: () => this.#train(),
-      blocked: this.#problems().length > 0,
-    };
-  }
-
   /** Focus does not fall to the page when the button that had it is gone. */
   override willUpdate(): void {
     const { checkpoint, run } = this.state ?? {};
@@ -399,66 +268,48 @@ export class TabmeshApp extends LitElement {
     if (this.state.room?.joined && !this.state.watching) await this.controller.help();
   }
 
+  /** The link leads into a room that this tab is not in. */
+  #invited(): boolean {
+    return this.settings.room !== undefined && !this.state.room?.joined;
+  }
+
+  #acting(): Acting {
+    const { state, controller, draft, resumable } = this;
+    return {
+      state,
+      controller,
+      invited: this.#invited(),
+      needed: this.#needed(),
+      blocked: this.#problems().length > 0,
+      refused: draft.refused.size > 0,
+      resumable: resumable?.step,
+      train: () => this.#train(),
+      join: () => void this.#join(),
+      look: () => void controller.join(this.settings.room!, undefined, 'observer'),
+      goOn: () => this.#goOn(),
+      resume: () => void this.#resume(),
+      take: (files) => void this.#take(Promise.resolve(files.map((file) => ({ path: file.name, file })))),
+      saveModel: (checkpoint) => this.#saveModel(checkpoint),
+    };
+  }
+
+  #hinting(): Hinting {
+    return {
+      state: this.state,
+      busy: this.controller.busy,
+      invited: this.#invited(),
+      config: this.draft.config,
+      facts: this.facts,
+      problems: this.#problems(),
+      needed: this.#needed(),
+      use: ({ config, said }) => {
+        this.draft = draftOf(config, said);
+      },
+    };
+  }
+
   #needed(): number {
     return worldSize(this.draft.config.layout);
-  }
-
-  #hint() {
-    const { room } = this.state;
-    if (this.state.watching) {
-      const names = listNames(this.state.watching);
-      return html`<p class="small hint">
-          ${room?.me?.role === 'trainer' ? `${names} train this run; this tab is a spare and takes part when the next group is formed.` : `${names} train this run; you are watching. Help, and this tab lends its device when the next group is formed; or just wait.`}
-        </p>
-        ${room && room.me?.role !== 'trainer' ? this.#invite() : nothing}`;
-    }
-    if (this.controller.busy) return '';
-    if (this.settings.room && !room?.joined)
-      return html`<p class="small hint">
-        You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see
-        your network address, and what is trained. Look first, and this device is not lent before you say so.
-      </p>`;
-    if (room?.joined && room.me?.role !== 'trainer') return this.#invite();
-    const problems = this.#problems();
-    if (problems.length)
-      return html`<p class="small hint" role="status">
-        Nothing begins before this is mended: ${problems.map(({ text }) => text).join('; ')}.
-      </p>`;
-    if (room?.joined) {
-      const here = room.members.filter(({ role }) => role === 'trainer').length;
-      if (here === this.#needed()) return '';
-      const fitting = here > 1 ? layoutFor(here, this.draft.config, this.facts) : undefined;
-      return html`<p class="small hint">
-        This layout (${formatLayout(this.draft.config.layout)}) needs ${this.#needed()} tabs, ${here}
-        ${here === 1 ? 'is' : 'are'} here.
-        ${
-          fitting
-            ? html`<button
-                class="inline"
-                @click=${() => {
-                  this.draft = draftOf(fitting.config, fitting.said);
-                }}
-              >
-                Use ${formatLayout(fitting.config.layout)}
-              </button>`
-            : 'Add tabs, or send the link.'
-        }
-      </p>`;
-    }
-    return html`<p class="small hint">
-      ${this.#needed()} virtual device${this.#needed() === 1 ? '' : 's'} in this tab: workers that share this machine's
-      GPU and talk as separate machines would.
-    </p>`;
-  }
-
-  /** For who has come to look. */
-  #invite() {
-    const { room, run, watching } = this.state;
-    return html`<invite-panel
-      .members=${room!.members.filter(({ address }) => address !== room!.me?.address)}
-      .watched=${watching ? run : undefined}
-      .version=${run?.step}
-    ></invite-panel>`;
   }
 
   #train(): void {
@@ -474,38 +325,20 @@ export class TabmeshApp extends LitElement {
     else void this.#run(() => this.controller.trainHere(plan, given));
   }
 
-  /** Goes on to as many steps in all as the form says, split as the form says; everything else is the checkpoint's. */
   async #resume(): Promise<void> {
     const from = this.resumable;
     if (!from) return;
     await this.#run(async () => {
       const checkpoint = from.bytes ?? (await loadLatest())?.bytes;
       if (!checkpoint) throw new Error('checkpoint: it is no longer in this browser; load it from a file');
-      const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } =
-        this.draft.config;
-      if (steps <= from.step)
-        throw new Error(
-          `steps: the checkpoint has ${from.step} steps already, and the form says ${steps} in all; say more than ${from.step} to go on`,
-        );
-      const config: RunConfig = {
-        ...from.config,
-        layout,
-        schedule,
-        chunks,
-        sequence,
-        microbatches: fittingMicrobatches(microbatches, from.config.batch / (layout.dp * layout.ep)),
-        evalEvery,
-        sampleEvery,
-        checkpointEvery,
-        steps,
-      };
+      const config = goOnConfig(from, this.draft.config);
       const text = this.texts.get(config.data);
       const given: PlanContents = {
         checkpoint,
         ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }),
         ...(text === undefined ? {} : { text }),
       };
-      const plan = makePlan(parseRunConfig(Object.entries(formatRunConfig(config))), this.settings.plan?.files);
+      const plan = makePlan(config, this.settings.plan?.files);
       await this.past.goOnFrom(checkpoint, from.step, configOf(plan));
       if (!this.state.room?.joined) return this.controller.trainHere(plan, given);
       await this.controller.propose(plan, given);
@@ -529,7 +362,7 @@ export class TabmeshApp extends LitElement {
   }
 
   /** The files of a model folder, one after the other. */
-  #saveModel({ bytes }: NonNullable<PageState['checkpoint']>): void {
+  #saveModel(bytes: Uint8Array<ArrayBuffer>): void {
     try {
       for (const [name, content] of modelFolderOf(bytes)) download(content, name);
     } catch (error) {
@@ -576,38 +409,25 @@ export class TabmeshApp extends LitElement {
   /** A model folder, or one text or checkpoint. */
   async #take(given: Promise<readonly { readonly path: string; readonly file: File }[]>): Promise<void> {
     try {
-      const files = await given;
-      if (isModelFolder(files)) {
-        const { name, model, files: contents } = await readModelFolder(files);
-        this.models = new Map([...this.models, [name, contents]]);
-        this.facts = { ...this.facts, models: new Map([...this.facts.models, [name, model]]) };
-        this.draft = edit(edit(this.draft, 'tokenizer', 'auto', this.facts), 'model', name, this.facts);
-        return;
+      const received = await receive(await given, this.draft.config);
+      switch (received?.kind) {
+        case 'model': {
+          const { name, model, files } = received;
+          this.models = new Map([...this.models, [name, files]]);
+          this.facts = { ...this.facts, models: new Map([...this.facts.models, [name, model]]) };
+          this.draft = edit(edit(this.draft, 'tokenizer', 'auto', this.facts), 'model', name, this.facts);
+          return;
+        }
+        case 'checkpoint':
+          this.resumable = received;
+          return;
+        case 'text': {
+          const { name, bytes, characters, tokenizer } = received;
+          this.texts = new Map([...this.texts, [name, bytes]]);
+          this.facts = { ...this.facts, characters: new Map([...this.facts.characters, [name, characters]]) };
+          this.draft = edit(edit(this.draft, 'data', name, this.facts), 'tokenizer', tokenizer, this.facts);
+        }
       }
-      const [file] = files.map((dropped) => dropped.file);
-      if (!file) return;
-      if (files.length > 1)
-        throw new ConfigError(
-          'files',
-          `${files.length} files, and no config.json among them; give one text, one checkpoint or one model folder`,
-        );
-      const bytes = new Uint8Array(await file.arrayBuffer());
-      if (file.name.endsWith('.safetensors')) {
-        this.resumable = { ...openCheckpoint(bytes), bytes };
-        return;
-      }
-      const { tokenizer, model } = this.draft.config;
-      // Bytes are trained on as they are, whatever they mean; everything else must be a text.
-      const distinct = tokenizer === 'bytes' ? 0 : new Set(readText(bytes, file.name).text).size;
-      this.texts = new Map([...this.texts, [file.name, bytes]]);
-      this.facts = { ...this.facts, characters: new Map([...this.facts.characters, [file.name, distinct]]) };
-      const manyCharacters = isPresetName(model) && tokenizer === 'auto' && distinct > 400;
-      this.draft = edit(
-        edit(this.draft, 'data', file.name, this.facts),
-        'tokenizer',
-        manyCharacters ? 'bytes' : tokenizer,
-        this.facts,
-      );
     } catch (error) {
       this.controller.problem(sentence(error));
     }

@@ -21,6 +21,11 @@ export interface Operation {
    */
   send(to: number, chunk: number, data: TypedArray): Promise<void>;
   recv(from: number, chunk: number, out: TypedArray): Promise<void>;
+  /**
+   * Posts the recv ahead of need, so that a large message can be under way while this rank computes. Call what it
+   * returns, once, when the data is needed: it resolves when `out` is filled, and deadlines count from there.
+   */
+  post(from: number, chunk: number, out: TypedArray): () => Promise<void>;
   recvUpTo(from: number, chunk: number, dtype: DType, maxCount: number): Promise<TypedArray>;
   /** See Group. */
   accuse(from: number, detail: string): PeerError;

@@ -102,6 +102,10 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
         return follow(to, true, data.byteLength, link.send(tag(chunk), data));
       },
       recv: (from, chunk, out) => follow(from, false, out.byteLength, linkTo(from).recv(tag(chunk), out)),
+      post: (from, chunk, out) => {
+        const take = linkTo(from).post(tag(chunk), out);
+        return () => follow(from, false, out.byteLength, take());
+      },
       recvUpTo: (from, chunk, dtype, maxCount) =>
         follow(from, false, 4 * maxCount, linkTo(from).recvUpTo(tag(chunk), dtype, maxCount)),
       accuse,

@@ -37,7 +37,8 @@ interface Expected {
   readonly tag: Tag;
   readonly dtype: DType;
   readonly maxBytes: number;
-  since: number;
+  /** When this rank began to wait for it; undefined while it is only posted. */
+  since: number | undefined;
   /** The count is known (recv), not only bounded (recvUpTo). */
   readonly exact: boolean;
   /** Undefined until the first frame tells the size (recvUpTo). */
@@ -75,8 +76,15 @@ export class Inbox {
     this.#events = events;
   }
 
-  recv(tag: Tag, out: TypedArray): Promise<TypedArray> {
-    return this.#await(tag, dtypeOf(out), out.byteLength, out);
+  /** `ahead`: nobody waits for it before `awaited`. */
+  recv(tag: Tag, out: TypedArray, ahead = false): Promise<TypedArray> {
+    return this.#await(tag, dtypeOf(out), out.byteLength, out, ahead);
+  }
+
+  /** From now on this rank waits for what it has posted ahead; nothing if that has come. */
+  awaited(tag: Tag): void {
+    const expected = this.#expected.get(keyOf(tag));
+    if (expected) expected.since ??= this.#events.now();
   }
 
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> {
@@ -120,16 +128,21 @@ export class Inbox {
 
   /** The receive that has waited longest, for the deadline. */
   oldest(): { readonly tag: Tag; readonly since: number; readonly signature: string } | undefined {
-    const first = this.#expected.values().next().value;
-    return (
-      first && { tag: first.tag, since: first.since, signature: signatureOf(first.tag, first.dtype, first.maxBytes) }
-    );
+    let first: Expected | undefined;
+    let since = Infinity;
+    for (const expected of this.#expected.values()) {
+      if (expected.since === undefined || expected.since >= since) continue;
+      first = expected;
+      since = expected.since;
+    }
+    return first && { tag: first.tag, since, signature: signatureOf(first.tag, first.dtype, first.maxBytes) };
   }
 
   /** So many milliseconds of every wait so far were our own doing. */
   excuse(ms: number): void {
     const now = this.#events.now();
-    for (const expected of this.#expected.values()) expected.since = Math.min(now, expected.since + ms);
+    for (const expected of this.#expected.values())
+      if (expected.since !== undefined) expected.since = Math.min(now, expected.since + ms);
   }
 
   /** Rejects everything awaited. After `left`, messages that arrived whole can still be received. */
@@ -140,7 +153,7 @@ export class Inbox {
     if (error.evidence !== 'left') this.#early.clear();
   }
 
-  #await(tag: Tag, dtype: DType, maxBytes: number, out: TypedArray | undefined): Promise<TypedArray> {
+  #await(tag: Tag, dtype: DType, maxBytes: number, out: TypedArray | undefined, ahead = false): Promise<TypedArray> {
     const { promise, resolve, reject } = withResolvers<TypedArray>();
     const key = keyOf(tag);
     const early = this.#early.get(key);
@@ -156,7 +169,7 @@ export class Inbox {
       tag,
       dtype,
       maxBytes,
-      since: this.#events.now(),
+      since: ahead ? undefined : this.#events.now(),
       exact: out !== undefined,
       out,
       bytes: out && bytesOf(out),

@@ -229,6 +229,14 @@ class LaneLink implements Link {
     return this.#inbox.recv(tag, out) as Promise<unknown> as Promise<void>;
   }
 
+  post(tag: Tag, out: TypedArray): () => Promise<void> {
+    const filled = this.#inbox.recv(tag, out, true);
+    return () => {
+      this.#inbox.awaited(tag);
+      return filled as Promise<unknown> as Promise<void>;
+    };
+  }
+
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray> {
     return this.#inbox.recvUpTo(tag, dtype, maxCount);
   }

@@ -100,6 +100,11 @@ export interface Link {
    * an abort). One recv per tag.
    */
   recv(tag: Tag, out: TypedArray): Promise<void>;
+  /**
+   * Posts the recv of `tag` ahead of need: a large message may come from now on, but nobody waits for it, and no
+   * deadline counts, until the function that it returns is called, which then is that recv. Call it once.
+   */
+  post(tag: Tag, out: TypedArray): () => Promise<void>;
   /** Like recv, for a count that only the sender knows, at most `maxCount` elements. */
   recvUpTo(tag: Tag, dtype: DType, maxCount: number): Promise<TypedArray>;
   /**

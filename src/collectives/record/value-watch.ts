@@ -69,6 +69,8 @@ function wrap(group: Group, watch: ValueWatch): Group {
   const operation = (inner: Operation): Operation => {
     // The same piece goes to several members one after the other.
     let last: TypedArray | undefined;
+    const arrived = (data: TypedArray, from: number): void =>
+      watch.check(data, `what came for ${inner.kind} in group ${group.name} was not finite`, group.ranks[from]);
     return {
       ...inner,
       send(to, chunk, data) {
@@ -80,11 +82,19 @@ function wrap(group: Group, watch: ValueWatch): Group {
       },
       async recv(from, chunk, out) {
         await inner.recv(from, chunk, out);
-        watch.check(out, `what came for ${inner.kind} in group ${group.name} was not finite`, group.ranks[from]);
+        arrived(out, from);
+      },
+      post(from, chunk, out) {
+        const take = inner.post(from, chunk, out);
+        // Looked at when it is taken: it belongs to the stretch that needs it.
+        return async () => {
+          await take();
+          arrived(out, from);
+        };
       },
       async recvUpTo(from, chunk, dtype, maxCount) {
         const data = await inner.recvUpTo(from, chunk, dtype, maxCount);
-        watch.check(data, `what came for ${inner.kind} in group ${group.name} was not finite`, group.ranks[from]);
+        arrived(data, from);
         return data;
       },
     };

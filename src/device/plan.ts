@@ -6,7 +6,10 @@
 import type { DType, TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
 import type { Device, Launch, Range } from './device.ts';
+import { InternalError } from '../base/errors.ts';
 import type { HostFn, Ticket } from './recorder.ts';
+import { slotKey } from './storage/slots.ts';
+import type { Slot } from './storage/slots.ts';
 
 export interface TypedRange {
   readonly range: Range;
@@ -24,6 +27,12 @@ export type BoundStep =
     }
   | { readonly kind: 'wait'; readonly ticket: Ticket };
 
+/** The steps of a plan by the key of the slots that they are bound to: equal in these classes of slots. */
+export interface BoundSlots {
+  readonly classes: ReadonlySet<string>;
+  readonly bound: ReadonlyMap<string, readonly BoundStep[]>;
+}
+
 /** Called when a host step begins; returns the function that is called when it ends. */
 export type ObserveHost = (name: string) => () => void;
 
@@ -33,17 +42,18 @@ export class Plan {
   readonly hostSteps: number;
   readonly flops: number;
   readonly #device: Device;
-  readonly #slots: readonly (readonly BoundStep[])[];
+  readonly #slots: BoundSlots;
   readonly #text: string;
 
-  constructor(name: string, device: Device, slots: readonly (readonly BoundStep[])[], text: string) {
+  constructor(name: string, device: Device, slots: BoundSlots, text: string) {
     this.name = name;
     this.#device = device;
     this.#slots = slots;
     this.#text = text;
-    this.launches = slots[0].filter((step) => step.kind === 'launch').length;
-    this.hostSteps = slots[0].filter((step) => step.kind === 'host').length;
-    this.flops = slots[0].reduce((sum, step) => sum + (step.kind === 'launch' ? step.launch.flops : 0), 0);
+    const [steps = []] = slots.bound.values();
+    this.launches = steps.filter((step) => step.kind === 'launch').length;
+    this.hostSteps = steps.filter((step) => step.kind === 'host').length;
+    this.flops = steps.reduce((sum, step) => sum + (step.kind === 'launch' ? step.launch.flops : 0), 0);
   }
 
   toString(): string {
@@ -55,13 +65,16 @@ export class Plan {
    * those ranges after the last launch (packed into the last submit). Rejects with the first error of a host step or of
    * the device.
    */
-  async run(slot = 0, read: readonly TypedRange[] = [], observe?: ObserveHost): Promise<readonly TypedArray[]> {
+  async run(slot: Slot = 0, read: readonly TypedRange[] = [], observe?: ObserveHost): Promise<readonly TypedArray[]> {
     const device = this.#device;
     const tickets = new Map<number, Promise<void>>();
     let started: Promise<unknown> = Promise.resolve();
     let pending: Launch[] = [];
     const submitted: Promise<unknown>[] = [];
-    for (const step of this.#slots[slot]) {
+    const key = slotKey(slot, this.#slots.classes);
+    const steps = this.#slots.bound.get(key);
+    if (!steps) throw new InternalError(`plan ${this.name} is not bound to slot ${key}`);
+    for (const step of steps) {
       if (step.kind === 'launch') {
         pending.push(step.launch);
         continue;

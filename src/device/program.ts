@@ -1,8 +1,8 @@
 // A Program is a set of plans that share tensors: F, B and W of a stage, say. Plans are recorded once and replayed per
-// slot (one slot per microbatch in flight). A tensor used by several plans, or kept, gets one buffer per slot; a tensor
-// inside one plan gets a pooled buffer for as long as it lives. Two live tensors never share a buffer (WebGPU forbids
-// read and read_write of one buffer in a dispatch). Plans of one program run one after the other; host steps run beside
-// the GPU until they are waited for.
+// slot (one slot per microbatch in flight). A tensor used by several plans, or kept, gets one buffer per slot of its
+// class (storage/slots.ts); a tensor inside one plan gets a pooled buffer for as long as it lives. Two live tensors
+// never share a buffer (WebGPU forbids read and read_write of one buffer in a dispatch). Plans of one program run one
+// after the other; host steps run beside the GPU until they are waited for.
 
 import { InternalError } from '../base/errors.ts';
 import type { DType, Shape, TypedArray } from '../base/shape.ts';
@@ -11,28 +11,43 @@ import type { Device, DeviceBuffer, Launch, MemoryTag, PlannedLaunch, Range } fr
 import { bindingAccess } from './kernel.ts';
 import type { Kernel, Params } from './kernel.ts';
 import { Plan } from './plan.ts';
-import type { BoundStep } from './plan.ts';
-import { placeTensors } from './pool.ts';
+import type { BoundSlots, BoundStep } from './plan.ts';
+import { BufferPool, placeTensors } from './storage/pool.ts';
 import type { Recorder, Step } from './recorder.ts';
+import { SlotTable, slotIn, slotKey } from './storage/slots.ts';
+import type { Slot, SlotClasses } from './storage/slots.ts';
 import type { Storage, Tensor } from './tensor.ts';
 import { byteLength } from './tensor.ts';
 
 type AutoStorage = Extract<Storage, { kind: 'auto' }>;
 
+interface SlotBuffers {
+  /** Name of the class of slots. */
+  readonly of: string;
+  readonly buffers: readonly DeviceBuffer[];
+}
+
 export class Program {
   readonly device: Device;
-  readonly slots: number;
+  readonly #slots: SlotTable;
+  readonly #pool: BufferPool;
+  readonly #ownsPool: boolean;
   readonly #recordings = new Map<string, Step[]>();
   readonly #kept = new Set<Storage>();
   readonly #buffers: DeviceBuffer[] = [];
-  #slotBuffers = new Map<Storage, readonly DeviceBuffer[]>();
+  #slotBuffers = new Map<Storage, SlotBuffers>();
   #ids = 0;
   #plans: ReadonlyMap<string, Plan> | undefined;
 
-  /** `slots`: how many microbatches may be in flight at once on this rank. */
-  constructor(device: Device, slots = 1) {
+  /**
+   * `slots`: how many microbatches may be in flight at once on this rank, or that by class. With `pool`, programs of
+   * one rank, of which one plan runs at a time, share what is pooled; its owner frees it.
+   */
+  constructor(device: Device, slots: number | SlotClasses = 1, pool?: BufferPool) {
     this.device = device;
-    this.slots = slots;
+    this.#slots = new SlotTable(slots);
+    this.#pool = pool ?? new BufferPool(device);
+    this.#ownsPool = pool === undefined;
   }
 
   /** The recorder of plan `name`; the same one on every call. */
@@ -76,31 +91,37 @@ export class Program {
   async finish(tag: MemoryTag = 'activation'): Promise<ReadonlyMap<string, Plan>> {
     // Before anything is allocated: measuring needs memory of its own.
     await this.device.qualify?.(this.launches());
-    const placement = placeTensors(this.#recordings, this.#kept);
-    const make = (bytes: number, label: string): DeviceBuffer => {
-      const buffer = this.device.alloc(bytes, tag, label);
-      this.#buffers.push(buffer);
-      return buffer;
-    };
-    this.#slotBuffers = new Map(
-      [...placement.perSlot].map((storage) => [
-        storage,
-        Array.from({ length: this.slots }, (_, slot) =>
-          make((storage as AutoStorage).bytes, `${(storage as AutoStorage).label}@${slot}`),
-        ),
-      ]),
+    const { buffers: pooled } = this.#pool;
+    const placement = placeTensors(
+      this.#recordings,
+      this.#kept,
+      pooled.map(({ bytes }) => bytes),
     );
-    const pooled = placement.poolSizes.map((bytes, i) => make(bytes, `pool${i}`));
-    const bufferOf = (storage: Storage, slot: number): DeviceBuffer =>
-      storage.kind === 'fixed'
-        ? storage.buffer
-        : (this.#slotBuffers.get(storage)?.[slot] ?? pooled[placement.pool.get(storage)!]);
+    this.#slotBuffers = new Map(
+      [...placement.perSlot].map(([storage, users]) => {
+        const { bytes, label } = storage as AutoStorage;
+        const { name, count } = this.#slots.classFor(users);
+        const buffers = Array.from({ length: count }, (_, slot) => this.device.alloc(bytes, tag, `${label}@${slot}`));
+        this.#buffers.push(...buffers);
+        return [storage, { of: name, buffers }];
+      }),
+    );
+    for (const bytes of placement.poolSizes.slice(pooled.length))
+      pooled.push(this.device.alloc(bytes, tag, `pool${pooled.length}`));
+    const bufferOf = (storage: Storage, slot: Slot): DeviceBuffer => {
+      if (storage.kind === 'fixed') return storage.buffer;
+      const own = this.#slotBuffers.get(storage);
+      return own ? own.buffers[slotIn(slot, own.of)]! : pooled[placement.pool.get(storage)!]!;
+    };
     // All at once: the device compiles several at a time, and knows from the beginning how many there are.
     const plans = new Map(
       await Promise.all(
         [...this.#recordings].map(
           async ([name, steps]) =>
-            [name, new Plan(name, this.device, await this.#bind(steps, bufferOf), describe(name, steps))] as const,
+            [
+              name,
+              new Plan(name, this.device, await this.#bind(name, steps, bufferOf), describe(name, steps)),
+            ] as const,
         ),
       ),
     );
@@ -124,15 +145,15 @@ export class Program {
   }
 
   /** Where `tensor` lives in `slot`; only for fixed and per-slot tensors. */
-  range(tensor: Tensor, slot = 0): Range {
-    const buffer =
-      tensor.storage.kind === 'fixed' ? tensor.storage.buffer : this.#slotBuffers.get(tensor.storage)?.[slot];
+  range(tensor: Tensor, slot: Slot = 0): Range {
+    const own = this.#slotBuffers.get(tensor.storage);
+    const buffer = tensor.storage.kind === 'fixed' ? tensor.storage.buffer : own?.buffers[slotIn(slot, own.of)];
     if (!buffer)
       throw new InternalError(`tensor ${tensor.label} lives inside one plan; keep() it to reach it from outside`);
     return { buffer, offset: tensor.offset, bytes: byteLength(tensor) };
   }
 
-  write(tensor: Tensor, slot: number, data: TypedArray): void {
+  write(tensor: Tensor, slot: Slot, data: TypedArray): void {
     const { buffer, offset, bytes } = this.range(tensor, slot);
     if (data.byteLength !== bytes)
       throw new InternalError(
@@ -144,54 +165,68 @@ export class Program {
   /** Frees the buffers of the program; fixed buffers stay. */
   dispose(): void {
     for (const buffer of this.#buffers.splice(0)) this.device.free(buffer);
+    if (this.#ownsPool) this.#pool.dispose();
   }
 
-  /** Per slot the bound steps; launches that touch no per-slot tensor are shared. */
+  /** The bound steps by the key of the slots that the plan runs in; slots that a launch cannot tell apart share it. */
   async #bind(
+    name: string,
     steps: readonly Step[],
-    bufferOf: (storage: Storage, slot: number) => DeviceBuffer,
-  ): Promise<readonly (readonly BoundStep[])[]> {
-    const rangeOf = (tensor: Tensor, slot: number): Range => ({
+    bufferOf: (storage: Storage, slot: Slot) => DeviceBuffer,
+  ): Promise<BoundSlots> {
+    const rangeOf = (tensor: Tensor, slot: Slot): Range => ({
       buffer: bufferOf(tensor.storage, slot),
       offset: tensor.offset,
       bytes: byteLength(tensor),
     });
-    const prepare = async (step: Step & { kind: 'launch' }, slot: number): Promise<Launch> => {
+    const classesOf = (tensors: readonly Tensor[]): ReadonlySet<string> =>
+      new Set(tensors.flatMap(({ storage }) => this.#slotBuffers.get(storage)?.of ?? []));
+    const made = steps.map(() => new Map<string, Promise<Launch>>());
+    const launchOf = (step: Step & { kind: 'launch' }, i: number, slot: Slot): Promise<Launch> => {
+      const key = slotKey(slot, classesOf(Object.values(step.io)));
+      const known = made[i]!.get(key);
+      if (known) return known;
       const io = Object.fromEntries(
-        Object.keys(step.kernel.bindings).map((name) => [name, rangeOf(step.io[name], slot)]),
+        Object.keys(step.kernel.bindings).map((binding) => [binding, rangeOf(step.io[binding], slot)]),
       );
-      return this.device.prepare(step.kernel, step.params, io);
+      const launch = this.device.prepare(step.kernel, step.params, io);
+      made[i]!.set(key, launch);
+      return launch;
     };
-    const first = await Promise.all(steps.map((step) => (step.kind === 'launch' ? prepare(step, 0) : undefined)));
-    return Promise.all(
-      Array.from({ length: this.slots }, async (_, slot) =>
-        Promise.all(
-          steps.map(async (step, i): Promise<BoundStep> => {
-            if (step.kind === 'wait') return step;
-            if (step.kind === 'launch') {
-              const shared =
-                slot === 0 || !Object.values(step.io).some((tensor) => this.#slotBuffers.has(tensor.storage));
-              return { kind: 'launch', launch: shared ? first[i]! : await prepare(step, slot) };
-            }
-            return {
-              kind: 'host',
-              ticket: step.ticket,
-              run: step.run,
-              reads: step.reads.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-              writes: step.writes.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-            };
-          }),
-        ),
-      ),
-    );
+    const boundIn = (slot: Slot): Promise<readonly BoundStep[]> =>
+      Promise.all(
+        steps.map(async (step, i): Promise<BoundStep> => {
+          if (step.kind === 'wait') return step;
+          if (step.kind === 'launch') return { kind: 'launch', launch: await launchOf(step, i, slot) };
+          return {
+            kind: 'host',
+            ticket: step.ticket,
+            run: step.run,
+            reads: step.reads.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
+            writes: step.writes.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
+          };
+        }),
+      );
+    const classes = classesOf(steps.flatMap(tensorsOf));
+    const bound = new Map<string, readonly BoundStep[]>();
+    const [first, ...others] = this.#slots.distinct(name, classes);
+    // What the others need is compiled with the first.
+    bound.set(first![0], await boundIn(first![1]));
+    await Promise.all(others.map(async ([key, slot]) => bound.set(key, await boundIn(slot))));
+    return { classes, bound };
   }
+}
+
+function tensorsOf(step: Step): readonly Tensor[] {
+  if (step.kind === 'wait') return [];
+  return step.kind === 'launch' ? Object.values(step.io) : [...step.reads, ...step.writes];
 }
 
 /** Reads per-slot or fixed tensors after all submitted work; one readback. */
 export async function readTensors(
   program: Program,
   tensors: readonly Tensor[],
-  slot = 0,
+  slot: Slot = 0,
 ): Promise<readonly TypedArray[]> {
   const parts = await program.device.submit(
     [],

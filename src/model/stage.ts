@@ -7,6 +7,8 @@ import type { TypedArray } from '../base/shape.ts';
 import type { Device, DeviceBuffer } from '../device/device.ts';
 import { Program } from '../device/program.ts';
 import type { ObserveHost, Plan } from '../device/plan.ts';
+import type { BufferPool } from '../device/storage/pool.ts';
+import type { Slot, SlotClasses } from '../device/storage/slots.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
 import { lossStatistics } from '../ops/cross-entropy.ts';
 import type { LossStatistics } from '../ops/cross-entropy.ts';
@@ -32,10 +34,12 @@ export interface StageOptions {
   readonly T: number;
   /** Position of the first local token. */
   readonly posStart: number;
-  /** Microbatches in flight at most. */
-  readonly slots: number;
+  /** Microbatches in flight at most, or that by class of slots and the slots that each plan runs in. */
+  readonly slots: number | SlotClasses;
   /** Record W into a plan of its own. */
   readonly splitsWeights: boolean;
+  /** Pooled buffers that the stages of a rank share; its own if absent. */
+  readonly pool?: BufferPool;
 }
 
 export interface StageInput {
@@ -82,10 +86,10 @@ export class Stage {
 
   /** Allocates, records and compiles. Parameters are zero until `load`. */
   static async create(options: StageOptions): Promise<Stage> {
-    const { device, config, range, parallelism, slots } = options;
+    const { device, config, range, parallelism, slots, pool } = options;
     const network = networkOf(config);
     const params = createFlatParams(device, layOut(network.params(config, range, parallelism)));
-    const program = new Program(device, slots);
+    const program = new Program(device, slots, pool);
     const fixed: DeviceBuffer[] = [];
     const constant = (label: string, shape: readonly number[], data: TypedArray): Tensor => {
       const buffer = device.alloc(data.byteLength, 'input', label);
@@ -127,7 +131,7 @@ export class Stage {
   }
 
   /** Runs F in `slot`. */
-  async forward(slot: number, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
+  async forward(slot: Slot, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
     const { tokens, hidden, targets, out, statistics } = this.#io;
     if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
     if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
@@ -145,7 +149,7 @@ export class Stage {
    * loss counts 1). Resolves to the gradient of the hidden input.
    */
   async backward(
-    slot: number,
+    slot: Slot,
     dOut?: Float32Array<ArrayBuffer>,
     observe?: ObserveHost,
   ): Promise<Float32Array<ArrayBuffer> | undefined> {
@@ -160,7 +164,7 @@ export class Stage {
   }
 
   /** Runs W in `slot`; only when split. */
-  async weights(slot: number, observe?: ObserveHost): Promise<void> {
+  async weights(slot: Slot, observe?: ObserveHost): Promise<void> {
     await this.#plan('W').run(slot, [], observe);
   }
 

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { NoDeviceError } from '../../src/base/errors.ts';
-import { placeTensors } from '../../src/device/pool.ts';
+import { placeTensors } from '../../src/device/storage/pool.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
 import type { Recorder, Step } from '../../src/device/recorder.ts';
 import type { Tensor } from '../../src/device/tensor.ts';

@@ -2,12 +2,13 @@
 // from its first to its last step; a host step's outputs live at least until its wait, because they are uploaded
 // whenever the host work ends.
 
-import type { Step } from './recorder.ts';
-import type { Storage } from './tensor.ts';
+import type { Device, DeviceBuffer } from '../device.ts';
+import type { Step } from '../recorder.ts';
+import type { Storage } from '../tensor.ts';
 
 export interface Placement {
-  /** Storages with one buffer per slot. */
-  readonly perSlot: ReadonlySet<Storage>;
+  /** Storages with one buffer per slot, and the plans that use each. */
+  readonly perSlot: ReadonlyMap<Storage, ReadonlySet<string>>;
   /** Pooled storages -> index of their buffer. */
   readonly pool: ReadonlyMap<Storage, number>;
   readonly poolSizes: readonly number[];
@@ -18,7 +19,12 @@ interface Span {
   last: number;
 }
 
-export function placeTensors(recordings: ReadonlyMap<string, readonly Step[]>, kept: ReadonlySet<Storage>): Placement {
+/** `sizes`: of the pooled buffers that are there already, which are taken first. */
+export function placeTensors(
+  recordings: ReadonlyMap<string, readonly Step[]>,
+  kept: ReadonlySet<Storage>,
+  sizes: readonly number[] = [],
+): Placement {
   const spans = new Map<string, Map<Storage, Span>>();
   const users = new Map<Storage, Set<string>>();
   for (const [name, steps] of recordings) {
@@ -30,12 +36,12 @@ export function placeTensors(recordings: ReadonlyMap<string, readonly Step[]>, k
       else users.set(storage, new Set([name]));
     }
   }
-  const perSlot = new Set(
-    [...users].filter(([storage, plans]) => plans.size > 1 || kept.has(storage)).map(([storage]) => storage),
+  const perSlot = new Map<Storage, ReadonlySet<string>>(
+    [...users].filter(([storage, plans]) => plans.size > 1 || kept.has(storage)),
   );
-  for (const storage of kept) perSlot.add(storage);
+  for (const storage of kept) if (!perSlot.has(storage)) perSlot.set(storage, new Set());
   const pool = new Map<Storage, number>();
-  const poolSizes: number[] = [];
+  const poolSizes = [...sizes];
   for (const own of spans.values()) assign(own, perSlot, pool, poolSizes);
   return { perSlot, pool, poolSizes };
 }
@@ -70,7 +76,7 @@ function spansOf(steps: readonly Step[]): Map<Storage, Span> {
 /** Best fit over the buffers that are free; grows a free buffer's size class only by adding a new buffer. */
 function assign(
   spans: ReadonlyMap<Storage, Span>,
-  perSlot: ReadonlySet<Storage>,
+  perSlot: ReadonlyMap<Storage, unknown>,
   pool: Map<Storage, number>,
   sizes: number[],
 ): void {
@@ -97,5 +103,19 @@ function assign(
     free.delete(best);
     pool.set(storage, best);
     live.push({ last: span.last, index: best });
+  }
+}
+
+/** Pooled buffers that the programs of one rank share. At any time one of their plans may run. */
+export class BufferPool {
+  readonly buffers: DeviceBuffer[] = [];
+  readonly #device: Device;
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  dispose(): void {
+    for (const buffer of this.buffers.splice(0)) this.#device.free(buffer);
   }
 }

@@ -12,6 +12,7 @@ import type { Group, Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
 import { ValueWatch, watchValues } from '../collectives/record/value-watch.ts';
 import type { Device } from '../device/device.ts';
+import { BufferPool } from '../device/storage/pool.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { stageRange } from '../model/param-spec.ts';
 import { Stage } from '../model/stage.ts';
@@ -19,10 +20,14 @@ import type { StageInput } from '../model/stage.ts';
 import { composeParallelism } from '../parallel/compose.ts';
 import { FlatSync } from '../parallel/data/flat-sync.ts';
 import { TiedWeights } from '../parallel/data/tied-weights.ts';
-import { slotsOf } from '../parallel/pipeline/dependencies.ts';
 import { runActions } from '../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../parallel/pipeline/execute.ts';
+import { partOf } from '../parallel/pipeline/part.ts';
+import { PASSES } from '../parallel/pipeline/passes.ts';
+import { placementOf } from '../parallel/pipeline/placement.ts';
+import { PASS_KINDS } from '../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
+import { stageSlots } from '../parallel/pipeline/slots.ts';
 import { IGNORED } from './dataset.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
@@ -119,6 +124,7 @@ export class Trainer {
   /** A bound of |m| of all moments on this rank. */
   momentBound = 0;
   readonly #values: ValueWatch;
+  readonly #pool: BufferPool;
   readonly #tied: TiedWeights;
   readonly #place: BatchPlace;
   readonly #forwardGroup: Group;
@@ -136,6 +142,7 @@ export class Trainer {
     stages: ReadonlyMap<number, Stage>,
     syncs: ReadonlyMap<number, FlatSync>,
     optimizers: ReadonlyMap<number, AdamW>,
+    pool: BufferPool,
     tied: TiedWeights,
   ) {
     this.options = options;
@@ -145,6 +152,7 @@ export class Trainer {
     this.syncs = syncs;
     this.optimizers = optimizers;
     this.#place = place;
+    this.#pool = pool;
     this.#tied = tied;
     this.#forwardGroup = options.mesh.dedicated('pipeline forward', ['pp']);
     this.#backwardGroup = options.mesh.dedicated('pipeline backward', ['pp']);
@@ -169,7 +177,9 @@ export class Trainer {
       context,
     };
     const parallelism = composeParallelism(mesh, { sequence: options.sequence });
-    const slots = slotsOf(schedule, mesh.coordinate('pp'), shape);
+    const placement = placementOf(schedule, shape);
+    const slots = stageSlots(schedule.actions(mesh.coordinate('pp'), shape), placement);
+    const pool = new BufferPool(device);
     const stages = new Map<number, Stage>();
     for (let chunk = 0; chunk < chunks; chunk++) {
       const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
@@ -181,8 +191,9 @@ export class Trainer {
         B: batch / place.replicas / microbatches,
         T: context / layout.sp,
         posStart: (mesh.coordinate('sp') * context) / layout.sp,
-        slots: slots[chunk],
-        splitsWeights: schedule.splitsWeights,
+        slots: slots(index),
+        splitsWeights: placement.passes.has('W'),
+        pool,
       });
       stage.load(options.weights);
       stages.set(index, stage);
@@ -206,6 +217,7 @@ export class Trainer {
       stages,
       syncs,
       optimizers,
+      pool,
       await TiedWeights.create(device, mesh, model, schedule, shape, stages),
     );
   }
@@ -310,6 +322,7 @@ export class Trainer {
   dispose(): void {
     for (const optimizer of this.optimizers.values()) optimizer.dispose();
     for (const stage of this.stages.values()) stage.dispose();
+    this.#pool.dispose();
     this.#tied.dispose();
   }
 
@@ -320,7 +333,7 @@ export class Trainer {
 
   async #run(
     batch: Int32Array<ArrayBuffer>,
-    keep: (kind: string) => boolean,
+    keep: (kind: Action['kind']) => boolean,
     step: number,
     forwardGroup: Group,
     answers?: Int32Array<ArrayBuffer>,
@@ -337,17 +350,16 @@ export class Trainer {
       targets: stage === last ? slices[microbatch].targets : undefined,
       scored: asked !== undefined,
     });
-    const all = schedule.actions(mesh.coordinate('pp'), this.shape);
-    const actions = all.filter(({ kind }) => keep(kind));
-    const run = {
+    await runActions({
       schedule,
       shape: this.shape,
-      stages: this.stages,
+      parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage)])),
       forwardGroup,
       backwardGroup: this.#backwardGroup,
       step,
       input,
-      onLoss: (microbatch: number, rowLosses: Float32Array, predicted?: readonly boolean[]) => {
+      only: keep,
+      onLoss: (microbatch, rowLosses, predicted) => {
         const { targets } = slices[microbatch];
         this.#values.check(rowLosses, `the loss of microbatch ${microbatch} was not finite`);
         for (let r = 0; r < rowLosses.length; r++) {
@@ -359,12 +371,11 @@ export class Trainer {
           if (predicted?.[r]) score.correct++;
         }
       },
-      onAction: (action: Action) => {
+      onAction: (action) => {
         this.#values.order = orderOf(action, last);
       },
-      trace: (kind: SpanKind, name: string) => this.#trace(kind, name),
-    };
-    await runActions(actions, { ...run, releaseAfterForward: actions.length < all.length });
+      trace: (kind, name) => this.#trace(kind, name),
+    });
     // Every tp rank of the last stage has the same row losses; one of them counts.
     return mesh.coordinate('tp') === 0 ? score : NO_SCORE;
   }
@@ -385,8 +396,8 @@ function mean(reports: readonly Pick<Score, 'lossSum' | 'tokens'>[]): Pick<Evalu
 
 /** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */
 function orderOf({ kind, microbatch, stage }: Action, last: number): number {
-  const phase = { F: 0, B: 1, W: 2 }[kind as 'F' | 'B' | 'W'];
-  return 1 + (microbatch * 3 + phase) * (last + 1) + (kind === 'F' ? stage : last - stage);
+  const along = PASSES[kind].direction === 'forward' ? stage : last - stage;
+  return 1 + (microbatch * PASS_KINDS.length + PASS_KINDS.indexOf(kind)) * (last + 1) + along;
 }
 
 function difference(

@@ -5,11 +5,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { LayoutError } from '../../src/base/errors.ts';
-import { slotsOf } from '../../src/parallel/pipeline/dependencies.ts';
 import { renderSimulation } from '../../src/parallel/pipeline/render.ts';
 import { schedules } from '../../src/parallel/pipeline/registry.ts';
 import type { Action, PipelineShape, Schedule } from '../../src/parallel/pipeline/schedule.ts';
 import { simulate, trySimulate } from '../../src/parallel/pipeline/simulate.ts';
+import type { Simulation } from '../../src/parallel/pipeline/simulate.ts';
 import { validate } from '../../src/parallel/pipeline/validate.ts';
 import { randomNumbers } from '../support/random-numbers.ts';
 
@@ -20,13 +20,30 @@ import { randomNumbers } from '../support/random-numbers.ts';
 interface Promised {
   bubble(shape: PipelineShape): number;
   peak(rank: number, shape: PipelineShape): number;
+  /** Slots of each class. */
+  slots(rank: number, shape: PipelineShape): Simulation['peakSlots'][number];
 }
 
 const PROMISED: Readonly<Record<string, Promised>> = {
-  gpipe: { bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m, peak: (_, { microbatches: m }) => m },
+  gpipe: {
+    bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m,
+    peak: (_, { microbatches: m }) => m,
+    slots: (_, { microbatches: m }) => ({ activation: m }),
+  },
   '1f1b': {
     bubble: ({ ranks: p, microbatches: m }) => (p - 1) / m,
     peak: (r, { ranks: p, microbatches: m }) => Math.min(m, p - r),
+    slots: (r, { ranks: p, microbatches: m }) => ({ activation: Math.min(m, p - r) }),
+  },
+  // (p - 1)(F + B - W) for m >= p. Of what B alone needs 1F1B's share; of what W needs p microbatches on every rank.
+  'zb-h1': {
+    bubble: ({ ranks: p, microbatches: m }) => (p - 1 + Math.max(0, p - m)) / (3 * m),
+    peak: (_, { ranks: p, microbatches: m }) => Math.min(m, p),
+    slots: (r, { ranks: p, microbatches: m }) => ({
+      activation: Math.min(m, p - r),
+      retained: Math.min(m, p),
+      'output-gradient': Math.min(m, r + 1),
+    }),
   },
 };
 
@@ -61,7 +78,7 @@ function picture(schedule: Schedule, shape: PipelineShape): string {
 }
 
 it('finds the schedules in the folder', () => {
-  expect([...schedules.keys()]).toEqual(expect.arrayContaining(['gpipe', '1f1b']));
+  expect([...schedules.keys()]).toEqual(expect.arrayContaining(['gpipe', '1f1b', 'zb-h1']));
 });
 
 describe.each([...schedules.values()])('schedule $name', (schedule) => {
@@ -81,9 +98,7 @@ describe.each([...schedules.values()])('schedule $name', (schedule) => {
       expect(result.bubble).toBe(promised.bubble(shape));
       for (let rank = 0; rank < shape.ranks; rank++) {
         expect(result.peakLive[rank], `in flight on rank ${rank}`).toBe(promised.peak(rank, shape));
-        expect(slotsOf(schedule, rank, shape).reduce((sum, slots) => sum + slots, 0)).toBeGreaterThanOrEqual(
-          result.peakLive[rank],
-        );
+        expect(result.peakSlots[rank], `slots of rank ${rank}`).toEqual(promised.slots(rank, shape));
         expect(result.idle[rank] + result.busy[rank]).toBe(result.makespan);
         expect(result.busy[rank]).toBe(3 * shape.chunks * shape.microbatches);
       }
@@ -91,7 +106,7 @@ describe.each([...schedules.values()])('schedule $name', (schedule) => {
   );
 
   it('sums weight gradients in microbatch order, as a single rank does', () => {
-    const kind = schedule.splitsWeights ? 'W' : 'B';
+    const kind = schedule.passes.includes('W') ? 'W' : 'B';
     for (const shape of shapes) {
       for (let rank = 0; rank < shape.ranks; rank++) {
         for (let stage = 0; stage < shape.ranks * shape.chunks; stage++) {
@@ -198,7 +213,7 @@ describe('the contract catches seeded defects', () => {
         ),
         shape,
       ),
-    ).toEqual(['rank 1 lists F8@1: there are 8 microbatches', 'rank 1 lists W0@1: this schedule has only F, B']);
+    ).toEqual(['rank 1 lists F8@1: there are 8 microbatches', 'rank 1 lists W0@1: this stage has only F, B']);
   });
   it('a backward before its forward', () => {
     expect(

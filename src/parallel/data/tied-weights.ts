@@ -13,7 +13,7 @@ import { networkOf } from '../../model/networks.ts';
 import type { Stage } from '../../model/stage.ts';
 import { add } from '../../../shaders/elementwise/add.ts';
 import { copyColumns } from '../../../shaders/layout/copy-columns.ts';
-import { hostsOf } from '../pipeline/dependencies.ts';
+import { hostsOf } from '../pipeline/placement.ts';
 import type { PipelineShape, Schedule } from '../pipeline/schedule.ts';
 
 type F32 = Float32Array<ArrayBuffer>;

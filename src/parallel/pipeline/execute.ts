@@ -1,23 +1,38 @@
-// Runs one rank's list of actions. A forward receives the hidden states from the previous stage and sends its own on; a
-// backward the same with gradients the other way. Sends are not waited for before the next action, receives are;
-// nothing hangs on a timer. Every message is numbered by (step, microbatch, stage), so the order of arrival does not
-// matter. Bytes: one [R, hidden] per boundary, microbatch and direction.
+// Runs one rank's list of actions as the table of passes says: what an action needs is received, its result goes to
+// the stages that need it. Sends are not waited for before the next action; receives are posted ahead, so that what is
+// larger than a link takes unasked is under way while this rank computes, and waited for by the action that needs them.
+// Barriers are collectives within the executions. Nothing hangs on a timer. Every message is numbered by (step,
+// microbatch, stage) of the action that needs it, so the order of arrival does not matter. Bytes: one [R, hidden] per
+// boundary, microbatch and direction.
 
 import type { Group } from '../../collectives/group.ts';
-import { InternalError } from '../../base/errors.ts';
-import type { Stage, StageInput } from '../../model/stage.ts';
-import { hostsOf } from './dependencies.ts';
+import { InternalError, LayoutError } from '../../base/errors.ts';
+import type { StageInput } from '../../model/stage.ts';
+import { messagesOf } from './messages.ts';
+import type { Arrival, Delivery } from './messages.ts';
+import { PASSES, formatAction } from './passes.ts';
+import type { StagePart } from './part.ts';
+import { placementOf } from './placement.ts';
+import type { StagePlacement } from './placement.ts';
 import type { Action, PipelineShape, Schedule } from './schedule.ts';
+import { assignSlots } from './slots.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 export type SpanKind = 'compute' | 'wait' | 'wire';
 /** Called around work of this rank; returns the function that ends the span. */
 export type Trace = (kind: SpanKind, name: string) => () => void;
 
+/**
+ * Receives of each kind that are posted ahead: one that arrives while an action runs, and the one after it. Each holds
+ * rows * hidden * 4 bytes of this thread's memory.
+ */
+const POSTED_AHEAD = 2;
+
 export interface PipelineRun {
   readonly schedule: Schedule;
   readonly shape: PipelineShape;
-  readonly stages: ReadonlyMap<number, Stage>;
+  /** By stage, what this rank holds. */
+  readonly parts: ReadonlyMap<number, StagePart>;
   /** Point-to-point groups over the pp axis, one per direction. */
   readonly forwardGroup: Group;
   readonly backwardGroup: Group;
@@ -29,105 +44,171 @@ export interface PipelineRun {
   readonly trace: Trace;
   /** Called before each action. */
   onAction?(action: Action): void;
-  /** Forward only (evaluation): a slot is free again after its F. */
-  readonly releaseAfterForward?: boolean;
+  /** Which of the schedule's passes run; all if absent. */
+  readonly only?: (kind: Action['kind']) => boolean;
+  /** Receives of each kind that are posted ahead of their actions. */
+  readonly postedAhead?: number;
 }
 
 /**
- * Runs `actions` in order. Resolves when the last action is done and everything is sent; rejects with the first error.
+ * Runs the actions of this rank in order. Resolves when the last one is done and everything is sent; rejects with the
+ * first error, with LayoutError before the first action if a stage has no execution of a pass.
  */
-export async function runActions(actions: readonly Action[], run: PipelineRun): Promise<void> {
-  const { shape, schedule, stages, forwardGroup, backwardGroup } = run;
-  const count = shape.ranks * shape.chunks;
-  const hosts = hostsOf(schedule, shape);
-  const slots = new Map<string, number>();
-  const free = new Map(
-    [...stages].map(([index, stage]) => [
-      index,
-      Array.from({ length: stage.options.slots }, (_, i) => stage.options.slots - 1 - i),
-    ]),
+export async function runActions(run: PipelineRun): Promise<void> {
+  const { schedule, shape, parts, forwardGroup, only = () => true } = run;
+  const placement = placementOf(schedule, shape);
+  const lists = Array.from({ length: shape.ranks }, (_, rank) =>
+    schedule.actions(rank, shape).filter(({ kind }) => only(kind)),
   );
-  const sends: Promise<void>[] = [];
-  const local = new Map<string, F32>();
-  // Collectives inside a plan; the span of the action goes on around them.
-  const onWire = (name: string): (() => void) => run.trace('wire', name);
-  const seq = ({ microbatch, stage }: Action): number =>
-    ((run.step * shape.microbatches + microbatch) * count + stage) >>> 0;
-
-  /** Sends `data` to the rank of stage `to`; the message is named after the receiving action. */
-  const post = (group: Group, kind: 'activation' | 'gradient', to: Action, data: F32): void => {
-    const host = hosts[to.stage];
-    if (host === group.rank) {
-      local.set(`${kind} ${to.stage} ${to.microbatch}`, data);
-      return;
-    }
-    const end = run.trace('wire', `${kind} ${to.microbatch} to stage ${to.stage}`);
-    const sent = group.begin(kind, seq(to)).send(host, 0, data).then(end);
-    sent.catch(() => {});
-    sends.push(sent);
-  };
-  const take = async (
-    group: Group,
-    kind: 'activation' | 'gradient',
-    action: Action,
-    from: number,
-    length: number,
-  ): Promise<F32> => {
-    const key = `${kind} ${action.stage} ${action.microbatch}`;
-    const here = local.get(key);
-    if (here) {
-      local.delete(key);
-      return here;
-    }
-    const data = new Float32Array(length);
-    const end = run.trace('wait', `${kind} ${action.microbatch} from stage ${from}`);
-    await group.begin(kind, seq(action)).recv(hosts[from], 0, data);
-    end();
-    return data;
-  };
-
-  for (const action of actions) {
-    const { kind, stage: index, microbatch } = action;
+  const actions = lists[forwardGroup.rank]!;
+  refuseWithoutExecution(schedule, actions, parts);
+  const { sets } = assignSlots(actions, placement);
+  const { arrivals, deliveries } = messagesOf(lists, forwardGroup.rank, placement);
+  const post = new Post(run, placement);
+  const inbox = new Receives(post, actions, arrivals, run);
+  for (const [i, action] of actions.entries()) {
+    const { kind, stage, microbatch } = action;
     run.onAction?.(action);
-    const stage = stages.get(index);
-    if (!stage) throw new InternalError(`action ${kind} of stage ${index} on a rank without it`);
-    const key = `${index} ${microbatch}`;
-    const { B, T, config } = stage.options;
-    const length = B * T * config.hidden;
-    if (kind === 'F') {
-      const hidden = index > 0 ? await take(forwardGroup, 'activation', action, index - 1, length) : undefined;
-      const slot = free.get(index)!.pop();
-      if (slot === undefined) throw new InternalError(`stage ${index} has no free slot for microbatch ${microbatch}`);
-      slots.set(key, slot);
-      const end = run.trace('compute', `F${microbatch} stage ${index}`);
-      const { out, predicted } = await stage.forward(slot, { hidden, ...run.input(index, microbatch) }, onWire);
-      end();
-      if (index === count - 1) run.onLoss(microbatch, out, predicted);
-      else post(forwardGroup, 'activation', { kind: 'F', stage: index + 1, microbatch }, out);
-      if (run.releaseAfterForward) {
-        slots.delete(key);
-        free.get(index)!.push(slot);
-      }
-      continue;
-    }
-    const slot = slots.get(key);
-    if (slot === undefined)
-      throw new InternalError(`${kind} of microbatch ${microbatch} on stage ${index} before its F`);
-    if (kind === 'B') {
-      const dOut = index < count - 1 ? await take(backwardGroup, 'gradient', action, index + 1, length) : undefined;
-      const end = run.trace('compute', `B${microbatch} stage ${index}`);
-      const dHidden = await stage.backward(slot, dOut, onWire);
-      end();
-      if (index > 0) post(backwardGroup, 'gradient', { kind: 'B', stage: index - 1, microbatch }, dHidden!);
-    } else {
-      const end = run.trace('compute', `W${microbatch} stage ${index}`);
-      await stage.weights(slot, onWire);
-      end();
-    }
-    if (kind === 'W' || !schedule.splitsWeights) {
-      slots.delete(key);
-      free.get(index)!.push(slot);
+    const received = await inbox.take(action);
+    const end = run.trace('compute', `${kind}${microbatch} stage ${stage}`);
+    const result = await parts.get(stage)!.executions.get(kind)!({
+      slots: sets[i]!,
+      received,
+      given: () => run.input(stage, microbatch),
+      // Collectives inside a plan; the span of the action goes on around them.
+      onWire: (name) => run.trace('wire', name),
+    });
+    end();
+    if (result.losses) run.onLoss(microbatch, result.losses, result.predicted);
+    for (const delivery of deliveries.get(formatAction(action)) ?? []) {
+      if (!result.out) throw new InternalError(`${formatAction(action)} gave nothing to send`);
+      if (delivery.to === forwardGroup.rank) inbox.keep(delivery.action, result.out);
+      else post.send(action, delivery, result.out);
     }
   }
-  await Promise.all(sends);
+  await post.sent();
+}
+
+/** Throws LayoutError that names the first pass for which this rank's part of a stage has no execution. */
+export function refuseWithoutExecution(
+  schedule: Schedule,
+  actions: readonly Action[],
+  parts: ReadonlyMap<number, StagePart>,
+): void {
+  for (const { kind, stage } of actions) {
+    const part = parts.get(stage);
+    if (part?.executions.has(kind)) continue;
+    const known = part ? [...part.executions.keys()].join(', ') : 'none';
+    throw new LayoutError(
+      `schedule ${schedule.name}: expected passes for which stage ${stage} has a plan here (${known}), got ${kind}; ` +
+        'choose another schedule',
+    );
+  }
+}
+
+/** What every message has in common: its group and its number. */
+class Post {
+  readonly #run: PipelineRun;
+  readonly #placement: StagePlacement;
+  readonly #sends: Promise<void>[] = [];
+
+  constructor(run: PipelineRun, placement: StagePlacement) {
+    this.#run = run;
+    this.#placement = placement;
+  }
+
+  /** What the result of `source` is called on its way. */
+  kindOf({ kind }: Action): 'activation' | 'gradient' {
+    const { sends } = PASSES[kind];
+    if (!sends) throw new InternalError(`the table of passes does not say what ${kind} sends`);
+    return sends;
+  }
+
+  begin(source: Action, { microbatch, stage }: Action): ReturnType<Group['begin']> {
+    const { step, shape, forwardGroup, backwardGroup } = this.#run;
+    const kind = this.kindOf(source);
+    const seq = ((step * shape.microbatches + microbatch) * this.#placement.stages + stage) >>> 0;
+    return (kind === 'activation' ? forwardGroup : backwardGroup).begin(kind, seq);
+  }
+
+  send(source: Action, { action, to }: Delivery, data: F32): void {
+    const end = this.#run.trace('wire', `${this.kindOf(source)} ${action.microbatch} to stage ${action.stage}`);
+    const sent = this.begin(source, action).send(to, 0, data).then(end);
+    sent.catch(() => {});
+    this.#sends.push(sent);
+  }
+
+  async sent(): Promise<void> {
+    await Promise.all(this.#sends);
+  }
+}
+
+interface Posted {
+  readonly data: F32;
+  /** Resolves when `data` is filled. */
+  readonly taken: () => Promise<void>;
+}
+
+/** What this rank's actions need of other stages: posted in the order of the list, some of each kind ahead. */
+class Receives {
+  readonly #post: Post;
+  readonly #arrivals: ReadonlyMap<string, Arrival>;
+  readonly #run: PipelineRun;
+  readonly #local = new Map<string, F32>();
+  readonly #posted = new Map<string, Posted>();
+  /** By kind, actions that need a message which is not posted yet. */
+  readonly #waiting = new Map<string, Action[]>();
+
+  constructor(post: Post, actions: readonly Action[], arrivals: ReadonlyMap<string, Arrival>, run: PipelineRun) {
+    this.#post = post;
+    this.#arrivals = arrivals;
+    this.#run = run;
+    for (const action of actions) {
+      const arrival = arrivals.get(formatAction(action));
+      if (!arrival || arrival.from === run.forwardGroup.rank) continue;
+      const kind = post.kindOf(arrival.source);
+      const queue = this.#waiting.get(kind);
+      if (queue) queue.push(action);
+      else this.#waiting.set(kind, [action]);
+    }
+    const { postedAhead = POSTED_AHEAD } = run;
+    for (const kind of this.#waiting.keys()) for (let i = 0; i < postedAhead; i++) this.#next(kind);
+  }
+
+  /** A result of this rank that another of its stages needs. */
+  keep(action: Action, data: F32): void {
+    this.#local.set(formatAction(action), data);
+  }
+
+  /** What `action` needs of another stage, when it is there; undefined if nothing. */
+  async take(action: Action): Promise<F32 | undefined> {
+    const key = formatAction(action);
+    const arrival = this.#arrivals.get(key);
+    if (!arrival) return undefined;
+    const { source, from } = arrival;
+    if (from === this.#run.forwardGroup.rank) {
+      const data = this.#local.get(key);
+      if (!data) throw new InternalError(`${key} before ${formatAction(source)}`);
+      this.#local.delete(key);
+      return data;
+    }
+    const kind = this.#post.kindOf(source);
+    if (!this.#posted.has(key)) this.#next(kind);
+    const { data, taken } = this.#posted.get(key)!;
+    this.#posted.delete(key);
+    const end = this.#run.trace('wait', `${kind} ${action.microbatch} from stage ${source.stage}`);
+    await taken();
+    end();
+    if (this.#run.postedAhead !== 0) this.#next(kind);
+    return data;
+  }
+
+  #next(kind: string): void {
+    const action = this.#waiting.get(kind)?.shift();
+    if (!action) return;
+    const { source, from } = this.#arrivals.get(formatAction(action))!;
+    const data = new Float32Array(this.#run.parts.get(action.stage)!.floats);
+    const taken = this.#post.begin(source, action).post(from, 0, data);
+    this.#posted.set(formatAction(action), { data, taken });
+  }
 }

@@ -62,12 +62,14 @@ export function renderSimulation(
         chunkLetter.set(schedule.stageOf(rank, chunk, shape), String.fromCharCode(97 + chunk));
   }
   const full = (action: TimedAction) => `${action.kind}${action.microbatch}${chunkLetter.get(action.stage) ?? ''}`;
-  const labelWidth = 2 + String(shape.microbatches - 1).length + (shape.chunks > 1 ? 1 : 0);
+  const longest = Math.max(...schedule.passes.map((kind) => kind.length));
+  // IF and IB as f and b, where there is room for a letter only.
+  const short = ({ kind }: TimedAction): string => (kind.length === 1 ? kind : kind.slice(1).toLowerCase());
+  const labelWidth = 1 + longest + String(shape.microbatches - 1).length + (shape.chunks > 1 ? 1 : 0);
   const labelled = columns * labelWidth <= room;
   const shown = labelled ? columns : Math.min(columns, Math.max(0, room));
   const lines = simulation.timeline.map(
-    (actions, rank) =>
-      `${head(rank)}${row(actions, shown, unit, labelled ? labelWidth : 1, labelled ? full : (action) => action.kind)}|`,
+    (actions, rank) => `${head(rank)}${row(actions, shown, unit, labelled ? labelWidth : 1, labelled ? full : short)}|`,
   );
   if (shown < columns) lines.push(`(the first ${shown} of ${columns} columns)`);
   return lines;

@@ -1,15 +1,18 @@
-// A pipeline schedule is data: for each rank the ordered list of its actions. Sends, receives, validation, picture,
-// bubble and memory are derived from the lists (execute.ts runs them, simulate.ts times them). A schedule is one file
-// in schedules/ that exports `schedule`.
+// A pipeline schedule is data: for each rank the ordered list of its actions. Sends, receives, slots, validation,
+// picture, bubble and memory are derived from the lists and the table of passes (passes.ts): execute.ts runs them,
+// simulate.ts times them. A schedule is one file in schedules/ that exports `schedule`.
 
 /**
- * F forward, B backward for the input, W backward for the weights (fused into B unless the schedule splits them), S and
- * T vocabulary passes.
+ * Passes of a microbatch, in the order of its way. IF and IB: input embedding, forward and backward, where all ranks
+ * share it; F: forward; S and T: the two halves of a loss whose vocabulary all ranks share; R: the forward again, to
+ * have what B needs (re-materialisation); B: backward for the input; W: backward for the weights (part of B in a
+ * schedule without W).
  */
-export type ActionKind = 'F' | 'B' | 'W' | 'S' | 'T';
+export const PASS_KINDS = ['IF', 'F', 'S', 'T', 'R', 'B', 'W', 'IB'] as const;
+export type PassKind = (typeof PASS_KINDS)[number];
 
 export interface Action {
-  readonly kind: ActionKind;
+  readonly kind: PassKind;
   readonly stage: number;
   readonly microbatch: number;
 }
@@ -17,7 +20,7 @@ export interface Action {
 export interface PipelineShape {
   /** Pipeline ranks p. */
   readonly ranks: number;
-  /** Model chunks per rank v; stages = ranks * chunks. */
+  /** Model chunks per rank v; stages of blocks = ranks * chunks. */
   readonly chunks: number;
   /** Microbatches m per step. */
   readonly microbatches: number;
@@ -25,11 +28,19 @@ export interface PipelineShape {
 
 export interface Schedule {
   readonly name: string;
-  /** True if W actions are listed apart from B. */
-  readonly splitsWeights: boolean;
+  /** The passes that its lists have. With IF or S, all ranks host a stage of its own for the embedding or the head. */
+  readonly passes: readonly PassKind[];
+  /**
+   * With S and T: whose results on all ranks give the gradient of the last blocks. 'T' has two barriers per microbatch,
+   * 'S' one (Vocab-1 and Vocab-2 of Yeung et al. 2025, "Balancing Pipeline Parallelism with Vocabulary Parallelism").
+   */
+  readonly headGradient?: 'S' | 'T';
   /** Throws LayoutError when the shape is not supported, saying which are. */
   check?(shape: PipelineShape): void;
-  /** The stage that chunk `chunk` of `rank` holds; stage 0 has the embedding, the last one the loss. */
+  /**
+   * The stage of blocks that chunk `chunk` of `rank` holds; stage 0 has the embedding, the last one the loss, unless
+   * all ranks share them.
+   */
   stageOf(rank: number, chunk: number, shape: PipelineShape): number;
   /** The actions of one rank in order, for one step. */
   actions(rank: number, shape: PipelineShape): readonly Action[];

@@ -1,15 +1,20 @@
-// Discrete-event simulation of a schedule: the very lists that the runtime executes, with given durations. A rank runs
-// its list in order; an action starts when the rank is free and its inputs have arrived. Exact for whole-number
-// durations. Cost O(actions). Sending costs the sender no time, but a channel (one pair of ranks, one direction) holds
-// at most `capacity` messages that were not taken; a rank whose message finds no room waits. With fused weights a B
-// action takes the time of B plus W, so that schedules are compared at equal work.
+// Times of a schedule: the very lists that the runtime executes, with given durations. A rank runs its list in order;
+// an action starts when the rank is free and what the table of passes says it needs has arrived. Exact for whole-number
+// durations. Cost O(actions), times the ranks for barriers. Sending costs the sender no time, but a channel (one pair
+// of ranks, one direction) holds at most `capacity` messages that were not taken; a rank whose message finds no room
+// waits. A barrier takes no room: its collective is awaited by all. Where weights are not split off, a B takes the time
+// of B plus W, so that schedules are compared at equal work.
 
-import type { Action, PipelineShape, Schedule } from './schedule.ts';
+import type { Action, PassKind, PipelineShape, Schedule } from './schedule.ts';
 import { InternalError } from '../../base/errors.ts';
-import { formatAction, inputsOf, rankOfStage, releasingKind } from './dependencies.ts';
+import { PASSES, formatAction, lastPass } from './passes.ts';
+import type { Dependency, SlotClass } from './passes.ts';
+import { placementOf } from './placement.ts';
+import type { StagePlacement } from './placement.ts';
+import { assignSlots } from './slots.ts';
 
-export interface Timing {
-  /** Durations of the forward, the backward for inputs and the backward for weights of one chunk, in any one unit. */
+/** Durations of the passes of one chunk, in any one unit; needed of the passes that the schedule has. */
+export interface Timing extends Readonly<Partial<Record<PassKind, number>>> {
   readonly F: number;
   readonly B: number;
   readonly W: number;
@@ -31,13 +36,15 @@ export interface Simulation {
   readonly busy: readonly number[];
   /** Idle over ideal time of the busiest rank. */
   readonly bubble: number;
-  /** Per rank: most chunk activations alive at once, summed over the rank's chunks. */
+  /** Per rank: most microbatches alive at once (F to the last pass that needs what F kept), summed over its chunks. */
   readonly peakLive: readonly number[];
   /** Per stage: most microbatches alive at once. */
   readonly peakLiveOfStage: readonly number[];
+  /** Per rank: slots of each class in use at most, summed over its stages. */
+  readonly peakSlots: readonly Readonly<Partial<Record<SlotClass, number>>>[];
   /** Per rank, in order of time. */
   readonly timeline: readonly (readonly TimedAction[])[];
-  /** Messages that crossed between ranks. */
+  /** Messages that crossed between ranks; barriers send none here. */
   readonly messages: number;
 }
 
@@ -59,7 +66,7 @@ interface Rank {
 
 /** Like `simulate`, but a deadlock is a result: one line for every rank that waits for ever. */
 export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Timing): Outcome {
-  const stageRank = rankOfStage(schedule, shape);
+  const placement = placementOf(schedule, shape);
   const ranks = Array.from({ length: shape.ranks }, (_, rank): Rank => ({
     list: schedule.actions(rank, shape),
     next: 0,
@@ -69,8 +76,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   }));
   const consumers = messageTargets(
     ranks.map((rank) => rank.list),
-    shape,
-    stageRank,
+    placement,
   );
   const timeline = ranks.map((): TimedAction[] => []);
   const ended = new Map<string, number>();
@@ -83,8 +89,21 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     return channels.get(key)!;
   };
   const capacity = timing.capacity ?? Infinity;
-  const duration = (action: Action) =>
-    action.kind === 'B' && !schedule.splitsWeights ? timing.B + timing.W : timing[action.kind as 'F' | 'B' | 'W'];
+  const latency = (action: Action, to: number): number =>
+    typeof timing.comm === 'function' ? timing.comm(action, to) : (timing.comm ?? 0);
+  /** Whether what `needed` names is there on `self`, for all of its sources. */
+  const isThere = ({ action, edge }: Dependency, self: number): boolean =>
+    edge === 'p2p' && !placement.hosts(action.stage).includes(self)
+      ? arrived.has(`${formatAction(action)}>${self}`)
+      : sourcesOf({ action, edge }, self, placement).every((rank) => ended.has(placed(action, rank)));
+  const timeOf = ({ action, edge }: Dependency, self: number): number =>
+    Math.max(
+      ...sourcesOf({ action, edge }, self, placement).map((rank) => {
+        if (rank === self) return ended.get(placed(action, rank))!;
+        if (edge === 'p2p') return arrived.get(`${formatAction(action)}>${self}`)!;
+        return ended.get(placed(action, rank))! + latency(action, self);
+      }),
+    );
   let messages = 0;
 
   const send = (self: number): boolean => {
@@ -97,10 +116,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
       const put = Math.max(rank.free, blocker >= 0 ? takes[blocker] : 0);
       const action = rank.last!;
       puts.push(put);
-      arrived.set(
-        `${formatAction(action)}>${to}`,
-        put + (typeof timing.comm === 'function' ? timing.comm(action, to) : (timing.comm ?? 0)),
-      );
+      arrived.set(`${formatAction(action)}>${to}`, put + latency(action, to));
       rank.free = put;
       rank.unsent.shift();
       messages++;
@@ -114,19 +130,16 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     if (!send(self)) return rank.unsent.length < had;
     if (rank.next === rank.list.length) return rank.unsent.length < had;
     const action = rank.list[rank.next];
-    let start = rank.free;
-    const taken: number[] = [];
-    for (const input of inputsOf(action, shape)) {
-      const from = stageRank[input.stage]!;
-      const time = from === self ? ended.get(formatAction(input)) : arrived.get(`${formatAction(input)}>${self}`);
-      if (time === undefined) return rank.unsent.length < had;
-      start = Math.max(start, time);
-      if (from !== self) taken.push(from);
+    const needs = PASSES[action.kind].needs(action, placement);
+    if (!needs.every((needed) => isThere(needed, self))) return rank.unsent.length < had;
+    const start = Math.max(rank.free, ...needs.map((needed) => timeOf(needed, self)));
+    for (const { action: from, edge } of needs) {
+      const [host] = placement.hosts(from.stage);
+      if (edge === 'p2p' && host !== self) channel(host, self).takes.push(start);
     }
-    for (const from of taken) channel(from, self).takes.push(start);
-    const timed = { ...action, start, end: start + duration(action) };
+    const timed = { ...action, start, end: start + durationOf(action, placement, timing) };
     timeline[self].push(timed);
-    ended.set(formatAction(action), timed.end);
+    ended.set(placed(action, self), timed.end);
     rank.last = timed;
     rank.free = timed.end;
     rank.next++;
@@ -144,19 +157,14 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
         `rank ${self} waits for room to send ${formatAction(rank.last!)} to rank ${rank.unsent[0]} (capacity ${capacity})`,
       ];
     if (rank.next === rank.list.length) return [];
-    const missing = inputsOf(rank.list[rank.next], shape).filter(
-      (input) =>
-        !(stageRank[input.stage] === self
-          ? ended.has(formatAction(input))
-          : arrived.has(`${formatAction(input)}>${self}`)),
-    );
+    const missing = PASSES[rank.list[rank.next].kind]
+      .needs(rank.list[rank.next], placement)
+      .filter((needed) => !isThere(needed, self));
     return [
-      `rank ${self} waits with ${formatAction(rank.list[rank.next])} for ${missing.map(formatAction).join(' and ')}`,
+      `rank ${self} waits with ${formatAction(rank.list[rank.next])} for ${missing.map(({ action }) => formatAction(action)).join(' and ')}`,
     ];
   });
-  return stuck.length > 0
-    ? { ok: false, stuck }
-    : { ok: true, simulation: summarise(schedule, shape, timeline, messages) };
+  return stuck.length > 0 ? { ok: false, stuck } : { ok: true, simulation: summarise(placement, timeline, messages) };
 }
 
 /** Times `schedule`; throws InternalError on a deadlock. */
@@ -167,18 +175,33 @@ export function simulate(schedule: Schedule, shape: PipelineShape, timing: Timin
   return outcome.simulation;
 }
 
-/** For each action the other ranks that read its result. */
+/** An action on one of the ranks that host its stage. */
+const placed = (action: Action, rank: number): string => `${formatAction(action)} on ${rank}`;
+
+/** The ranks whose results of `action` rank `self` needs. */
+function sourcesOf({ action, edge }: Dependency, self: number, { hosts }: StagePlacement): readonly number[] {
+  return edge === 'same-rank' ? [self] : hosts(action.stage);
+}
+
+function durationOf(action: Action, { passes }: StagePlacement, timing: Timing): number {
+  return PASSES[action.kind].costs(passes).reduce((sum, kind) => {
+    const time = timing[kind];
+    if (time === undefined) throw new InternalError(`pipeline: ${formatAction(action)}: no time is given for ${kind}`);
+    return sum + time;
+  }, 0);
+}
+
+/** For each action the other ranks that get a message with its result. */
 function messageTargets(
   lists: readonly (readonly Action[])[],
-  shape: PipelineShape,
-  stageRank: readonly (number | undefined)[],
+  placement: StagePlacement,
 ): ReadonlyMap<string, readonly number[]> {
   const targets = new Map<string, number[]>();
   for (const [rank, list] of lists.entries()) {
     for (const action of list) {
-      for (const input of inputsOf(action, shape)) {
-        if (stageRank[input.stage] === rank) continue;
-        const key = formatAction(input);
+      for (const { action: source, edge } of PASSES[action.kind].needs(action, placement)) {
+        if (edge !== 'p2p' || placement.hosts(source.stage)[0] === rank) continue;
+        const key = formatAction(source);
         targets.set(key, [...(targets.get(key) ?? []), rank]);
       }
     }
@@ -187,16 +210,15 @@ function messageTargets(
 }
 
 function summarise(
-  schedule: Schedule,
-  shape: PipelineShape,
+  placement: StagePlacement,
   timeline: readonly (readonly TimedAction[])[],
   messages: number,
 ): Simulation {
-  const releasing = releasingKind(schedule);
+  const last = lastPass(placement.passes);
   const makespan = Math.max(0, ...timeline.map((actions) => actions.at(-1)?.end ?? 0));
   const busy = timeline.map((actions) => actions.reduce((sum, { start, end }) => sum + (end - start), 0));
   const idle = busy.map((time) => makespan - time);
-  const peakLiveOfStage = new Array<number>(shape.ranks * shape.chunks).fill(0);
+  const peakLiveOfStage = new Array<number>(placement.chain).fill(0);
   const liveOfStage = new Array<number>(peakLiveOfStage.length).fill(0);
   const peakLive = timeline.map((actions) => {
     let live = 0;
@@ -205,12 +227,18 @@ function summarise(
       if (kind === 'F') {
         peak = Math.max(peak, ++live);
         peakLiveOfStage[stage] = Math.max(peakLiveOfStage[stage], ++liveOfStage[stage]);
-      } else if (kind === releasing) {
+      } else if (kind === last) {
         live--;
         liveOfStage[stage]--;
       }
     }
     return peak;
+  });
+  const peakSlots = timeline.map((actions) => {
+    const sum: Partial<Record<SlotClass, number>> = {};
+    for (const slots of assignSlots(actions, placement).peaks.values())
+      for (const name of Object.keys(slots) as SlotClass[]) sum[name] = (sum[name] ?? 0) + slots[name]!;
+    return sum;
   });
   const ideal = Math.max(0, ...busy);
   return {
@@ -220,6 +248,7 @@ function summarise(
     bubble: ideal === 0 ? 0 : (makespan - ideal) / ideal,
     peakLive,
     peakLiveOfStage,
+    peakSlots,
     timeline,
     messages,
   };

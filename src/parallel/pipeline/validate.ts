@@ -1,10 +1,12 @@
-// Is this schedule right for this shape? Every stage lies on exactly one rank; every rank lists exactly the actions of
-// its stages, each once; nothing is listed before what it needs; and the lists together never deadlock, not even when
-// each channel holds a single message. A schedule that passes runs in execute.ts. Returns sentences, the most telling
-// first; an empty list means valid.
+// Is this schedule right for this shape? Every stage of blocks lies on exactly one rank; every rank lists exactly the
+// actions of its stages, each once; nothing is listed before what it needs; and the lists together never deadlock, not
+// even when each channel holds a single message. A schedule that passes runs in execute.ts. Returns sentences, the most
+// telling first; an empty list means valid.
 
-import type { Action, PipelineShape, Schedule } from './schedule.ts';
-import { formatAction } from './dependencies.ts';
+import { PASS_KINDS } from './schedule.ts';
+import type { PassKind, PipelineShape, Schedule } from './schedule.ts';
+import { PASSES, formatAction, passesOf } from './passes.ts';
+import { placementOf } from './placement.ts';
 import { trySimulate } from './simulate.ts';
 
 export interface ValidationOptions {
@@ -19,11 +21,14 @@ export function validate(
   shape: PipelineShape,
   { capacity = 1, maxInFlight }: ValidationOptions = {},
 ): readonly string[] {
+  const passes = checkPasses(schedule);
+  if (passes.length > 0) return passes;
   const problems = [...checkStages(schedule, shape), ...checkLists(schedule, shape)];
   // The simulator may assume what has been checked up to here.
   if (problems.length > 0) return problems;
+  const unit = Object.fromEntries(PASS_KINDS.map((kind) => [kind, 1])) as Record<PassKind, number>;
   for (const limit of [Infinity, capacity]) {
-    const outcome = trySimulate(schedule, shape, { F: 1, B: 1, W: 1, capacity: limit });
+    const outcome = trySimulate(schedule, shape, { ...unit, capacity: limit });
     if (!outcome.ok) return outcome.stuck.map((line) => `deadlock: ${line}`);
     if (!maxInFlight) continue;
     for (const [rank, peak] of outcome.simulation.peakLive.entries()) {
@@ -32,6 +37,21 @@ export function validate(
     }
   }
   return [];
+}
+
+/** Passes that only make sense together. */
+function checkPasses({ passes, headGradient }: Schedule): string[] {
+  const has = (kind: PassKind): boolean => passes.includes(kind);
+  const problems: string[] = [];
+  for (const kind of ['F', 'B'] as const) if (!has(kind)) problems.push(`the passes lack ${kind}`);
+  for (const [one, other] of [
+    ['S', 'T'],
+    ['IF', 'IB'],
+  ] as const)
+    if (has(one) !== has(other)) problems.push(`the passes have ${has(one) ? one : other} without its counterpart`);
+  if (has('S') !== (headGradient !== undefined))
+    problems.push(`headGradient is ${headGradient ?? 'not said'}, with passes ${passes.join(', ')}`);
+  return problems;
 }
 
 function checkStages(schedule: Schedule, shape: PipelineShape): string[] {
@@ -53,16 +73,17 @@ function checkStages(schedule: Schedule, shape: PipelineShape): string[] {
 
 function checkLists(schedule: Schedule, shape: PipelineShape): string[] {
   const problems: string[] = [];
-  const kinds: readonly Action['kind'][] = schedule.splitsWeights ? ['F', 'B', 'W'] : ['F', 'B'];
+  const placement = placementOf(schedule, shape);
   for (let rank = 0; rank < shape.ranks; rank++) {
-    const own = Array.from({ length: shape.chunks }, (_, chunk) => schedule.stageOf(rank, chunk, shape));
+    const own = placement.held(rank);
     const position = new Map<string, number>();
     for (const [index, action] of schedule.actions(rank, shape).entries()) {
       const name = formatAction(action);
-      if (!kinds.includes(action.kind))
-        problems.push(`rank ${rank} lists ${name}: this schedule has only ${kinds.join(', ')}`);
-      else if (!own.includes(action.stage))
+      const kinds = passesOf(placement.passes, placement.part(action.stage));
+      if (!own.includes(action.stage))
         problems.push(`rank ${rank} lists ${name}: it holds only stage ${own.join(', ')}`);
+      else if (!kinds.includes(action.kind))
+        problems.push(`rank ${rank} lists ${name}: this stage has only ${kinds.join(', ')}`);
       else if (!(
         Number.isInteger(action.microbatch) &&
         action.microbatch >= 0 &&
@@ -73,14 +94,19 @@ function checkLists(schedule: Schedule, shape: PipelineShape): string[] {
       else position.set(name, index);
     }
     for (const stage of own) {
+      const kinds = passesOf(placement.passes, placement.part(stage));
       for (let microbatch = 0; microbatch < shape.microbatches; microbatch++) {
-        let before = -1;
         for (const kind of kinds) {
-          const at = position.get(formatAction({ kind, stage, microbatch }));
-          if (at === undefined) problems.push(`rank ${rank} never runs ${formatAction({ kind, stage, microbatch })}`);
-          else if (at < before)
-            problems.push(`rank ${rank} lists ${formatAction({ kind, stage, microbatch })} before what it needs`);
-          before = Math.max(before, at ?? -1);
+          const action = { kind, stage, microbatch };
+          const at = position.get(formatAction(action));
+          if (at === undefined) problems.push(`rank ${rank} never runs ${formatAction(action)}`);
+          // What is missing altogether is told once, above.
+          else if (
+            PASSES[kind]
+              .needs(action, placement)
+              .some(({ action: needed }) => (position.get(formatAction(needed)) ?? -1) > at)
+          )
+            problems.push(`rank ${rank} lists ${formatAction(action)} before what it needs`);
         }
       }
     }

@@ -6,7 +6,7 @@ import { broadcast } from '../../collectives/broadcast.ts';
 import type { Group } from '../../collectives/group.ts';
 import { InternalError, SampleError } from '../../base/errors.ts';
 import { InferenceStage } from '../../model/inference.ts';
-import { hostsOf } from '../../parallel/pipeline/dependencies.ts';
+import { hostsOf } from '../../parallel/pipeline/placement.ts';
 import type { Trainer } from '../trainer.ts';
 
 /** Broadcast in place of a token by the rank that could not draw one, so that no rank waits for it. */

@@ -1,27 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { InternalError } from '../../../src/base/errors.ts';
-import { formatAction, inputsOf } from '../../../src/parallel/pipeline/dependencies.ts';
+import { PASSES, formatAction } from '../../../src/parallel/pipeline/passes.ts';
+import { placementOf } from '../../../src/parallel/pipeline/placement.ts';
 import { renderSimulation } from '../../../src/parallel/pipeline/render.ts';
 import { scheduleByName } from '../../../src/parallel/pipeline/registry.ts';
-import type { Action, Schedule } from '../../../src/parallel/pipeline/schedule.ts';
+import type { Action } from '../../../src/parallel/pipeline/schedule.ts';
 import { simulate } from '../../../src/parallel/pipeline/simulate.ts';
 import { randomNumbers } from '../../support/random-numbers.ts';
+import { vee } from '../../support/vee-schedule.ts';
 
 const gpipe = scheduleByName('gpipe');
 const oneFOneB = scheduleByName('1f1b');
-
-/** Two chunks per rank in a V: rank r holds stages r and 2p - 1 - r; weights apart. Only for these tests. */
-const vee: Schedule = {
-  name: 'vee',
-  splitsWeights: true,
-  stageOf: (rank, chunk, { ranks: p }) => (chunk === 0 ? rank : 2 * p - 1 - rank),
-  actions(rank, { ranks: p, microbatches: m }) {
-    const stages = [rank, 2 * p - 1 - rank];
-    const all = (kind: Action['kind'], order: readonly number[]) =>
-      order.flatMap((stage) => Array.from({ length: m }, (_, microbatch): Action => ({ kind, stage, microbatch })));
-    return [...all('F', stages), ...all('B', [...stages].reverse()), ...all('W', stages)];
-  },
-};
 
 describe('simulate', () => {
   it('equals the closed forms for whole durations with latency', () => {
@@ -56,7 +45,7 @@ describe('simulate', () => {
       );
       for (const [rank, actions] of timeline.entries()) {
         for (const [i, action] of actions.entries()) {
-          const arrivals = inputsOf(action, shape).map((input) => {
+          const arrivals = PASSES[action.kind].needs(action, placementOf(schedule, shape)).map(({ action: input }) => {
             const source = all.get(formatAction(input))!;
             return source.end + (source.rank === rank ? 0 : latency.get(`${formatAction(input)}>${rank}`)!);
           });

@@ -8,7 +8,7 @@ import { LayoutError } from '../../../base/errors.ts';
 
 export const schedule: Schedule = {
   name: 'gpipe',
-  splitsWeights: false,
+  passes: ['F', 'B'],
   check({ chunks }) {
     if (chunks !== 1) throw new LayoutError(`gpipe: expected 1 chunk per rank, got ${chunks}; use chunks=1`);
   },

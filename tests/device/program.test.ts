@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { NoDeviceError } from '../../src/base/errors.ts';
-import { placeTensors } from '../../src/device/storage/pool.ts';
+import { BufferPool, placeTensors } from '../../src/device/storage/pool.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
 import type { Recorder, Step } from '../../src/device/recorder.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
@@ -49,7 +49,129 @@ describe('slots', () => {
   });
 });
 
+describe('classes of slots', () => {
+  /** F makes `early` for B alone and `kept` for both; B makes `late` for W. */
+  const record = (program: Program) => {
+    const [F, B, W] = ['F', 'B', 'W'].map((name) => program.recorder(name)) as [Recorder, Recorder, Recorder];
+    const x = program.tensor([4]);
+    const early = sum(F, x, x);
+    const kept = sum(F, early, x);
+    const late = sum(B, early, kept);
+    const out = sum(W, late, kept);
+    program.keep(x, out);
+    return { x, early, kept, late, out };
+  };
+  const CLASSES = (counts: readonly [number, number, number]) => [
+    { name: 'F to B', plans: ['F', 'B'], count: counts[0] },
+    { name: 'F to W', plans: ['F', 'B', 'W'], count: counts[1] },
+    { name: 'B to W', plans: ['B', 'W'], count: counts[2] },
+  ];
+
+  test('what dies early needs fewer buffers, and every microbatch keeps its own', async () => {
+    const device = createCpuDevice();
+    // Three microbatches wait for W, one at a time is between F and B: F0 B0 F1 B1 F2 B2 W0 W1 W2.
+    const at = (microbatch: number) => ({ 'F to B': 0, 'F to W': microbatch, 'B to W': microbatch });
+    const all = [0, 1, 2].map(at);
+    const program = new Program(device, {
+      classes: CLASSES([1, 3, 3]),
+      sets: new Map([
+        ['F', all],
+        ['B', all],
+        ['W', all],
+      ]),
+    });
+    const { x, out } = record(program);
+    const plans = await program.finish();
+    // x and `early` once, `kept` and `late` three times, `out` (of W alone, read after it) three times.
+    expect(device.memory.activation.now).toBe(16 * (1 + 1 + 3 + 3 + 3));
+    for (const [microbatch, slot] of all.entries()) {
+      program.write(
+        x,
+        slot,
+        Float32Array.from([1, 2, 3, 4], (v) => v * (microbatch + 1)),
+      );
+      for (const name of ['F', 'B']) await plans.get(name)!.run(slot);
+    }
+    for (const slot of all) await plans.get('W')!.run(slot);
+    for (const [microbatch, slot] of all.entries()) {
+      // early 2x, kept 3x, late 5x, out 8x.
+      expect([...(await readTensors(program, [out], slot))[0]]).toEqual(
+        [8, 16, 24, 32].map((v) => v * (microbatch + 1)),
+      );
+    }
+  });
+
+  test('a plan runs only in slots that it was bound to, and a slot of each of its classes', async () => {
+    const slot = { 'F to B': 0, 'F to W': 1, 'B to W': 0 };
+    const program = new Program(createCpuDevice(), {
+      classes: CLASSES([1, 2, 1]),
+      sets: new Map(['F', 'B', 'W'].map((name) => [name, [slot]])),
+    });
+    record(program);
+    const plans = await program.finish();
+    await expect(plans.get('W')!.run({ ...slot, 'F to W': 0 })).rejects.toThrow(
+      'plan W is not bound to slot B to W 0, F to W 0',
+    );
+    await expect(plans.get('B')!.run({ 'F to B': 0, 'F to W': 1 })).rejects.toThrow(
+      'a tensor of class B to W is used where no slot of it is held',
+    );
+  });
+
+  test('a tensor that outlives every class is an error', async () => {
+    const program = new Program(createCpuDevice(), {
+      classes: [{ name: 'F to B', plans: ['F', 'B'], count: 1 }],
+      sets: new Map(),
+    });
+    record(program);
+    await expect(program.finish()).rejects.toThrow('no class of slots lives through the plans F, B, W');
+  });
+
+  test('launches that cannot tell two slots apart are one', async () => {
+    let prepared = 0;
+    const device = createCpuDevice();
+    const prepare = device.prepare.bind(device);
+    device.prepare = (...given) => {
+      prepared++;
+      return prepare(...given);
+    };
+    const sets = [0, 1, 2].map((slot) => ({ 'F to B': 0, 'F to W': slot, 'B to W': 0 }));
+    const program = new Program(device, {
+      classes: CLASSES([1, 3, 1]),
+      sets: new Map(['F', 'B', 'W'].map((name) => [name, sets])),
+    });
+    record(program);
+    await program.finish();
+    // early in one slot; kept, late and out touch `kept` and so have three each.
+    expect(prepared).toBe(1 + 3 + 3 + 3);
+  });
+});
+
 describe('pool', () => {
+  test('programs of a rank share it, and its owner frees it', async () => {
+    const device = createCpuDevice();
+    const pool = new BufferPool(device);
+    const make = async (shared?: BufferPool): Promise<Program> => {
+      const program = new Program(device, 1, shared);
+      const r = program.recorder('F');
+      const x = program.tensor([4]);
+      const out = sum(r, sum(r, sum(r, x, x), x), x);
+      program.keep(x, out);
+      await program.finish();
+      return program;
+    };
+    const first = await make(pool);
+    const one = device.memory.activation.now;
+    const second = await make(pool);
+    // x and out of the second, and nothing pooled.
+    expect(device.memory.activation.now - one).toBe(2 * 16);
+    const third = await make();
+    expect(device.memory.activation.now - one - 2 * 16).toBe(one);
+    for (const program of [first, second, third]) program.dispose();
+    expect(device.memory.activation.now).toBe(one - 2 * 16);
+    pool.dispose();
+    expect(device.memory.activation.now).toBe(0);
+  });
+
   test('tensors take turns, but never while both live', () => {
     const steps: Step[] = [];
     let id = 0;

@@ -2,6 +2,7 @@
 
 import type { Command } from '../command.ts';
 import { ConfigError, LayoutError } from '../../base/errors.ts';
+import type { SlotClass } from '../../parallel/pipeline/passes.ts';
 import { renderSimulation } from '../../parallel/pipeline/render.ts';
 import { scheduleByName, schedules } from '../../parallel/pipeline/registry.ts';
 import type { PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
@@ -91,6 +92,11 @@ export const command: Command = {
     io.out(
       `peak in flight  ${result.peakLive.join(' ')} (microbatches${shape.chunks > 1 ? ' times chunks' : ''}, by rank)`,
     );
+    const classes = [...new Set(result.peakSlots.flatMap((slots) => Object.keys(slots)))] as SlotClass[];
+    if (classes.length > 1) {
+      const byRank = (name: SlotClass): string => result.peakSlots.map((slots) => slots[name] ?? 0).join(' ');
+      io.out(`slots by rank   ${classes.map((name) => `${name} ${byRank(name)}`).join(', ')}`);
+    }
     io.out(`messages        ${result.messages}`);
     return 0;
   },

@@ -144,7 +144,11 @@ export function slotLives(passes: Passes, part: Part): ReadonlyMap<SlotClass, re
   return lives;
 }
 
-/** The pass after which nothing of a microbatch is left on a stage of blocks. */
-export function lastPass(passes: Passes): PassKind {
-  return passesOf(passes, 'blocks').findLast((kind) => PASSES[kind].frees(passes).length > 0)!;
+/** The passes between which something of a microbatch is kept on a stage of blocks. */
+export function lifeOnBlocks(passes: Passes): { readonly first: PassKind; readonly last: PassKind } {
+  const kinds = passesOf(passes, 'blocks');
+  return {
+    first: kinds.find((kind) => PASSES[kind].takes(passes).length > 0)!,
+    last: kinds.findLast((kind) => PASSES[kind].frees(passes).length > 0)!,
+  };
 }

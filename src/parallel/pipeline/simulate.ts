@@ -7,7 +7,7 @@
 
 import type { Action, PassKind, PipelineShape, Schedule } from './schedule.ts';
 import { InternalError } from '../../base/errors.ts';
-import { PASSES, formatAction, lastPass } from './passes.ts';
+import { PASSES, formatAction, lifeOnBlocks } from './passes.ts';
 import type { Dependency, SlotClass } from './passes.ts';
 import { placementOf } from './placement.ts';
 import type { StagePlacement } from './placement.ts';
@@ -214,7 +214,7 @@ function summarise(
   timeline: readonly (readonly TimedAction[])[],
   messages: number,
 ): Simulation {
-  const last = lastPass(placement.passes);
+  const { first, last } = lifeOnBlocks(placement.passes);
   const makespan = Math.max(0, ...timeline.map((actions) => actions.at(-1)?.end ?? 0));
   const busy = timeline.map((actions) => actions.reduce((sum, { start, end }) => sum + (end - start), 0));
   const idle = busy.map((time) => makespan - time);
@@ -224,7 +224,7 @@ function summarise(
     let live = 0;
     let peak = 0;
     for (const { kind, stage } of actions) {
-      if (kind === 'F') {
+      if (kind === first) {
         peak = Math.max(peak, ++live);
         peakLiveOfStage[stage] = Math.max(peakLiveOfStage[stage], ++liveOfStage[stage]);
       } else if (kind === last) {

@@ -1,0 +1,39 @@
+// The ranks that this page holds: those of a run on virtual devices, or its one of a room.
+
+import type { Backend, DeviceReport } from '../../../../workers/protocol.ts';
+import { RankHost } from '../rank-host.ts';
+
+export class Hosts {
+  #all: readonly RankHost[] = [];
+
+  get all(): readonly RankHost[] {
+    return this.#all;
+  }
+  get first(): RankHost | undefined {
+    return this.#all[0];
+  }
+
+  /** One host, fresh and with an open device, in place of those of before. */
+  open(backend: Backend): Promise<DeviceReport> {
+    this.close();
+    const host = new RankHost();
+    this.#all = [host];
+    return host.open(backend);
+  }
+
+  /** Holds these; those of before must be closed. */
+  hold(hosts: readonly RankHost[]): void {
+    this.#all = hosts;
+  }
+
+  /** The hosts, which are the caller's to end from now on. */
+  take(): readonly RankHost[] {
+    const hosts = this.#all;
+    this.#all = [];
+    return hosts;
+  }
+
+  close(): void {
+    for (const host of this.take()) host.close();
+  }
+}

@@ -1,0 +1,58 @@
+// A run on virtual devices: as many ranks in this tab as the plan's layout has.
+
+import { worldSize } from '../../../base/axis.ts';
+import { realWorld } from '../../../base/world.ts';
+import type { RankEvent } from '../../../../workers/protocol.ts';
+import { createLocalHosts, joinPairwise, prepareLocalHosts } from '../local-mesh.ts';
+import { configOf, fetchContents, wishesOf } from '../plan.ts';
+import type { Plan, PlanContents } from '../plan.ts';
+import type { RankHost } from '../rank-host.ts';
+import { RunView } from '../run-view.ts';
+import type { PageLife } from './page-life.ts';
+
+/** Resolves when the run is over. `address`: what plans are relative to. */
+export async function trainHere(
+  page: PageLife,
+  address: string,
+  plan: Plan,
+  given: PlanContents,
+  onRank: (run: RunView, rank: number, event: RankEvent) => void,
+): Promise<void> {
+  const { backend } = page;
+  const signal = page.begin();
+  let hosts: readonly RankHost[] = [];
+  try {
+    const config = configOf(plan);
+    const size = worldSize(config.layout);
+    const run = new RunView(config);
+    page.change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
+    hosts = createLocalHosts(size, backend);
+    page.hosts.hold(hosts);
+    const reports = await Promise.all(hosts.map((host) => host.open(backend)));
+    reports.forEach((report, rank) => run.opened(rank, report));
+    const { checkpoint, ...files } = await fetchContents(
+      plan,
+      address,
+      given,
+      (status) => page.change({ status }),
+      signal,
+    );
+    page.change({ status: 'preparing text, tokens and weights' });
+    await prepareLocalHosts(hosts, { config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
+    await joinPairwise(hosts);
+    page.change({ phase: 'training', status: 'compiling kernels' });
+    const setup = {
+      run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0),
+      view: 1,
+      stays: true,
+      ...wishesOf(plan),
+    };
+    await Promise.all(hosts.map((host, rank) => host.start({ rank, ...setup }, (event) => onRank(run, rank, event))));
+  } catch (error) {
+    if (!signal.aborted) page.fail(error);
+  }
+  // The devices of a run that is over stay for its model. By now another run may have begun with hosts of its own.
+  if (page.hosts.all === hosts && page.state.stays) return;
+  for (const host of hosts) host.close();
+  if (page.hosts.all === hosts) page.hosts.take();
+}

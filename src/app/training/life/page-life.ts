@@ -1,0 +1,91 @@
+// What all runs of a page have in common: one state, which the page draws, the ranks that it holds, and how a run
+// begins and fails. Every failure ends as one sentence in `problems`.
+
+import { RoomError } from '../../../base/errors.ts';
+import type { Backend } from '../../../../workers/protocol.ts';
+import { sentence } from '../../shared/sentence.ts';
+import type { Reporter } from '../reporter.ts';
+import { changed, EMPTY_STATE } from '../room/page-state.ts';
+import type { PageState, RoomState } from '../room/page-state.ts';
+import { Hosts } from './hosts.ts';
+
+export interface PageLifeOptions {
+  readonly backend: Backend;
+  readonly reporter: Reporter;
+  readonly onChange: (state: PageState) => void;
+  /** Another run begins: what the last one left undone is over. */
+  readonly onBegin: () => void;
+  readonly inRoom: () => boolean;
+}
+
+export class PageLife {
+  state: PageState = EMPTY_STATE;
+  readonly hosts = new Hosts();
+  readonly #options: PageLifeOptions;
+  #abort = new AbortController();
+
+  constructor(options: PageLifeOptions) {
+    this.#options = options;
+  }
+
+  get backend(): Backend {
+    return this.#options.backend;
+  }
+  get busy(): boolean {
+    return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase);
+  }
+  /** Of what the run that begins loads. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  /** Returns the signal that ends what is begun now. */
+  begin(): AbortSignal {
+    this.#abort.abort();
+    this.#options.onBegin();
+    if (this.state.stays) this.hosts.close();
+    this.#abort = new AbortController();
+    // The last checkpoint stays: what forms now may come to nothing.
+    this.change({
+      phase: 'starting',
+      problems: [],
+      run: undefined,
+      stays: false,
+      watching: undefined,
+      connections: [],
+    });
+    return this.#abort.signal;
+  }
+
+  fail(error: unknown): void {
+    if (this.state.stays) this.hosts.close();
+    this.change({
+      phase: 'failed',
+      stays: false,
+      status: error instanceof RoomError && !this.#options.inRoom() ? 'not in the room' : 'the run failed',
+    });
+    this.problem(sentence(error));
+  }
+
+  problem(text: string): void {
+    this.change({ problems: [...this.state.problems.filter((known) => known !== text), text].slice(-5) });
+    this.#options.reporter.page('error', text);
+  }
+
+  forget(text: string): void {
+    this.change({ problems: this.state.problems.filter((known) => known !== text) });
+  }
+
+  setRoom(change: Partial<RoomState>): void {
+    if (this.state.room) this.change({ room: { ...this.state.room, ...change } });
+  }
+
+  change(change: Partial<PageState>): void {
+    this.state = changed(this.state, change);
+    this.#options.onChange(this.state);
+  }
+}

@@ -1,8 +1,10 @@
 // A model folder goes in, and comes back out of a checkpoint as the same files, which load again.
 
 import { readFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { isModelFolder, modelFolderOf, readModelFolder } from '../../src/app/training/files/model-folder.ts';
+import { modelZip } from '../../src/app/training/files/model-zip.ts';
 import type { DroppedFile } from '../../src/app/training/files/model-folder.ts';
 import { readSafetensors } from '../../src/base/safetensors.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
@@ -84,10 +86,43 @@ it('comes back from a checkpoint without the optimizer, and trains on', async ()
     return checkpoint!;
   };
   const { files } = await readModelFolder(folder());
-  const back = modelFolderOf(await train({ ...files, text: TEXT }));
+  const checkpoint = await train({ ...files, text: TEXT });
+  const back = modelFolderOf(checkpoint);
   expect([...back.keys()]).toEqual(['config.json', 'model.safetensors', 'tokenizer.tabmesh.json']);
   const names = (bytes: Uint8Array<ArrayBuffer>): string[] => [...readSafetensors(bytes).tensors.keys()].sort();
   expect(names(back.get('model.safetensors')!)).toEqual(names(golden('model.safetensors')));
   const again = await readModelFolder([...back].map(([name, bytes]) => dropped(`again/${name}`, bytes)));
   expect(await train({ ...again.files, text: TEXT })).toBeInstanceOf(Uint8Array);
+
+  // One file holds the folder.
+  const unpacked = unzip(new Uint8Array(await (await modelZip(checkpoint, 'tabmesh-step-1')).arrayBuffer()));
+  expect(unpacked).toEqual(new Map([...back].map(([name, bytes]) => [`tabmesh-step-1/${name}`, bytes])));
 });
+
+/** The files of a zip that compresses nothing, by its central directory; CRC and sizes are checked. */
+function unzip(bytes: Uint8Array<ArrayBuffer>): Map<string, Uint8Array<ArrayBuffer>> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = bytes.byteLength - 22;
+  expect(view.getUint32(end, true), 'end of the central directory').toBe(0x06054b50);
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (let at = view.getUint32(end + 16, true), left = view.getUint16(end + 10, true); left > 0; left--) {
+    expect(view.getUint32(at, true), 'entry').toBe(0x02014b50);
+    const [method, crc, size] = [
+      view.getUint16(at + 10, true),
+      view.getUint32(at + 16, true),
+      view.getUint32(at + 24, true),
+    ];
+    const [name, extra, comment] = [28, 30, 32].map((field) => view.getUint16(at + field, true)) as [
+      number,
+      number,
+      number,
+    ];
+    const local = view.getUint32(at + 42, true);
+    const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
+    const content = bytes.slice(start, start + size);
+    expect([method, crc]).toEqual([0, crc32(content)]);
+    files.set(new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + name)), content);
+    at += 46 + name + extra + comment;
+  }
+  return files;
+}

@@ -48,7 +48,7 @@ export async function loadLatest(): Promise<StoredCheckpoint | undefined> {
 }
 
 /** Offers the bytes as a download. */
-export function download(bytes: Uint8Array<ArrayBuffer>, name: string): void {
+export function download(bytes: Uint8Array<ArrayBuffer> | Blob, name: string): void {
   const url = URL.createObjectURL(new Blob([bytes], { type: 'application/octet-stream' }));
   const link = document.createElement('a');
   Object.assign(link, { href: url, download: name });

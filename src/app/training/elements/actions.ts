@@ -26,7 +26,7 @@ export interface Acting {
   readonly goOn: () => void;
   readonly resume: () => void;
   readonly take: (files: readonly File[]) => void;
-  readonly saveModel: (checkpoint: Uint8Array<ArrayBuffer>) => void;
+  readonly saveModel: (checkpoint: NonNullable<PageState['checkpoint']>) => void;
 }
 
 /**
@@ -115,7 +115,7 @@ export function actions(page: Acting) {
         : nothing
     }
     ${free && (checkpoint || stays) ? html`<button @click=${() => controller.save()}>Save ${checkpointName(stays ? run!.step : checkpoint!.step)}</button>` : nothing}
-    ${free && checkpoint ? html`<button title="config.json, model.safetensors and the tokenizer, without the optimizer's state: for other programs, or to train on" @click=${() => page.saveModel(checkpoint.bytes)}>Model of step ${checkpoint.step}</button>` : nothing}
+    ${free && checkpoint ? html`<button title="A zip of config.json, model.safetensors and the tokenizer, without the optimizer's state: for other programs, or to train on" @click=${() => page.saveModel(checkpoint)}>Model of step ${checkpoint.step}</button>` : nothing}
   </div>`;
 }
 

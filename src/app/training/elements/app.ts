@@ -7,7 +7,8 @@ import { realWorld } from '../../../base/world.ts';
 import type { SampleAsk } from '../../../train/beside/ask.ts';
 import { isTurn, urlsOf } from '../../../cluster/ice/servers.ts';
 import { download, loadLatest } from '../checkpoints.ts';
-import { filesOf, modelFolderOf } from '../files/model-folder.ts';
+import { filesOf } from '../files/model-folder.ts';
+import { modelZip } from '../files/model-zip.ts';
 import type { DroppedModel } from '../files/model-folder.ts';
 import { openCheckpoint } from '../../../train/resume/open-checkpoint.ts';
 import type { CheckpointAbout } from '../../../train/resume/open-checkpoint.ts';
@@ -289,7 +290,7 @@ export class TabmeshApp extends LitElement {
       goOn: () => this.#goOn(),
       resume: () => void this.#resume(),
       take: (files) => void this.#take(Promise.resolve(files.map((file) => ({ path: file.name, file })))),
-      saveModel: (checkpoint) => this.#saveModel(checkpoint),
+      saveModel: (checkpoint) => void this.#saveModel(checkpoint),
     };
   }
 
@@ -361,13 +362,10 @@ export class TabmeshApp extends LitElement {
     }
   }
 
-  /** The files of a model folder, one after the other. */
-  #saveModel(bytes: Uint8Array<ArrayBuffer>): void {
-    try {
-      for (const [name, content] of modelFolderOf(bytes)) download(content, name);
-    } catch (error) {
-      this.controller.problem(sentence(error));
-    }
+  /** The model folder as one file. */
+  #saveModel({ step, bytes }: NonNullable<PageState['checkpoint']>): Promise<void> {
+    const folder = `tabmesh-step-${step}`;
+    return this.#run(async () => download(await modelZip(bytes, folder), `${folder}.zip`));
   }
 
   /**

@@ -15,15 +15,16 @@ import { NO_ICE } from './ice/servers.ts';
 import type { Mesh, MeshOptions } from './mesh.ts';
 import { decodeMessage, encodeMessage } from './messages.ts';
 import type { Act, FormingEnd, Message, View } from './messages.ts';
-import { encodePresence, MAX_WORLD_SIZE } from './presence.ts';
 import type { Ending, Presence, Proposal } from './presence.ts';
 import { joinRendezvous } from './rendezvous.ts';
 import type { PresenceChange, Rendezvous } from './rendezvous.ts';
 import { identityOf, newKeyPair } from './identity/keys.ts';
 import type { Law, Right, Rules } from './room/laws.ts';
+import { JudgedRoster } from './room/judged-roster.ts';
 import { placeIn } from './room/place.ts';
 import { Rights } from './room/rights.ts';
-import { isWished, waitingText, Wishes } from './room/wishes.ts';
+import { RunTalk } from './room/run-talk.ts';
+import { checkSize, isWished, proposalOf, waitingText, Wishes } from './room/wishes.ts';
 import type { Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 import { Forming } from './forming.ts';
 import type { FormingMessage } from './forming.ts';
@@ -37,11 +38,6 @@ export async function joinRoom(options: SessionOptions): Promise<Session> {
 }
 
 const MAX_EARLY_SIGNALS = 512;
-/**
- * A wish must fit into a sealed presence, with a name, an adapter, a run at work, the law of the room and the answers
- * to all.
- */
-const MAX_WISH_BYTES = 11 * 1024;
 /** A member that was at work when we made an offer is looked at again after this. */
 const LOOK_AGAIN_MS = 1000;
 
@@ -51,8 +47,6 @@ class RoomSession implements Session {
   #rendezvous: Rendezvous | undefined;
   #membership: Membership | undefined;
   #present: readonly Presence[] = [];
-  /** While laws are judged, and until the newest roster was acted on. */
-  #judging: Promise<void> | undefined;
   #forming: Forming | undefined;
   #early: { readonly from: string; readonly message: FormingMessage }[] = [];
   #closed = false;
@@ -60,6 +54,8 @@ class RoomSession implements Session {
   readonly #wishes: Wishes;
   #wish: Proposal | undefined;
   #rights!: Rights;
+  #roster!: JudgedRoster;
+  #talk!: RunTalk;
   /** An offer of a member whose presence has not come, or, where not everybody may wish, for a wish that has not. */
   #parked: { readonly from: string; readonly view: View } | undefined;
 
@@ -103,6 +99,18 @@ class RoomSession implements Session {
       onStatus: (text) => this.#status(text),
       onLaw: (...news) => this.#onLaw(...news),
     });
+    this.#roster = new JudgedRoster(
+      this.#rights,
+      (roster) => this.#actOn(roster),
+      () => this.#closed,
+    );
+    this.#talk = new RunTalk({
+      me: () => this.me,
+      members: () => this.members,
+      rights: this.#rights,
+      send: (to, message) => this.#send(to, message),
+      emit: (event) => this.#emit(event),
+    });
     let arrived: readonly Presence[] = [];
     const rendezvous = await joinRendezvous(
       {
@@ -137,13 +145,10 @@ class RoomSession implements Session {
   }
 
   propose(wanted: Wanted): number {
-    const wish = this.#proposal(wanted);
+    const wish = proposalOf(wanted, this.#options.world);
     const reason = this.#objection(wish, this.me);
     if (reason !== undefined) throw new RoomError('plan', reason);
-    const { law: _, ...me } = this.me;
-    const size = encodePresence({ ...me, wants: wish }).byteLength;
-    if (size > MAX_WISH_BYTES)
-      throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
+    checkSize(wish, this.me);
     this.#setWish(wish);
     return wish.run;
   }
@@ -174,20 +179,13 @@ class RoomSession implements Session {
   }
 
   act(act: Act): void {
-    const { run } = this.me;
-    if (!run) return;
-    if (!this.#rights.mayDo(act)) return this.#status(this.#rights.forbidden('act'));
-    for (const { address } of this.members)
-      if (address !== this.me.address) this.#send(address, { type: 'act', run: run.run, act });
-    this.#emit({ type: 'act', run: run.run, act, by: this.me });
+    this.#talk.act(act);
   }
-
   ask(to: string, run: number): void {
-    this.#send(to, { type: 'ask', run });
+    this.#talk.ask(to, run);
   }
-
   tell(to: string, run: number, body: unknown): void {
-    if (this.#knows(this.me, run)) this.#send(to, { type: 'news', run, body });
+    this.#talk.tell(to, run, body);
   }
 
   routes(): Promise<ReadonlyMap<number, string>> {
@@ -215,41 +213,15 @@ class RoomSession implements Session {
     return 'onpagehide' in globalThis ? (globalThis as unknown as EventTarget) : null;
   }
 
-  #proposal({ worldSize, plan, run }: Wanted): Proposal {
-    if (!Number.isInteger(worldSize) || worldSize < 1 || worldSize > MAX_WORLD_SIZE) {
-      throw new RoomError('unreachable', `expected a world of 1 to ${MAX_WORLD_SIZE} ranks, got ${worldSize}`);
-    }
-    const number = (): number => new Uint32Array(this.#options.world.randomBytes(4).buffer)[0]!;
-    return { wish: number(), run: run ?? number(), worldSize, plan };
-  }
-
   #setWish(wish: Proposal | undefined, refused?: string): void {
     this.#wish = wish;
     this.#emit({ type: 'wish', wish, ...(refused === undefined ? {} : { refused }) });
     this.#rendezvous?.update({ wants: wish });
   }
 
-  /**
-   * Acts on the roster once the laws that it brings were judged: they say whose wishes count, and who is here. At once
-   * if there is nothing to judge; otherwise resolves when the newest roster was acted on.
-   */
   #onPeers(roster: readonly Presence[]): void | Promise<void> {
     this.#present = roster;
-    if (!this.#judging && this.#rights.hasJudged(roster)) return this.#actOn(roster);
-    this.#judging ??= this.#judge().finally(() => {
-      this.#judging = undefined;
-    });
-    return this.#judging;
-  }
-
-  async #judge(): Promise<void> {
-    let judged: readonly Presence[];
-    do {
-      judged = this.#present;
-      await this.#rights.learn(judged);
-      if (this.#closed) return;
-      this.#actOn(judged);
-    } while (judged !== this.#present);
+    return this.#roster.take(roster);
   }
 
   #actOn(roster: readonly Presence[]): void {
@@ -321,17 +293,9 @@ class RoomSession implements Session {
           this.#setWish(undefined, message.reason);
         return;
       case 'act':
-        // Those in a run decide about it, nobody else.
-        if (by?.run?.run !== message.run) return;
-        if (!this.#rights.mayDo(message.act, by.id)) return this.#refuseAct(from, message.act);
-        return this.#emit({ type: 'act', run: message.run, act: message.act, by });
       case 'ask':
-        if (by && this.#knows(this.me, message.run)) this.#emit({ type: 'asked', run: message.run, by });
-        return;
       case 'news':
-        if (by && this.#knows(by, message.run) && this.me.run?.run !== message.run)
-          this.#emit({ type: 'news', run: message.run, body: message.body, from: by });
-        return;
+        return this.#talk.heard(by, message);
     }
     const forming = this.#forming;
     if (
@@ -341,7 +305,7 @@ class RoomSession implements Session {
       by.address !== this.coordinator?.address &&
       !this.#rights.mayDo('stop', by.id)
     )
-      return this.#refuseAct(from, 'stop');
+      return this.#talk.refuse(by.name, 'stop');
     if (forming && message.view === forming.view.view) return forming.receive(from, message);
     if (
       message.type === 'report' &&
@@ -376,10 +340,6 @@ class RoomSession implements Session {
     if (reason === undefined) return undefined;
     this.#send(from, { type: 'abandon', view: view.view, reason: reason.slice(0, 2000), end: 'failed' });
     return `an offer of ${this.#nameOf(from)} was refused: ${reason}`;
-  }
-
-  #refuseAct(from: string, act: Act): void {
-    this.#status(`${this.#nameOf(from)} wanted to ${act} the run; ${this.#rights.forbidden('act')}`);
   }
 
   #onBusy(refused: number): void {
@@ -513,11 +473,6 @@ class RoomSession implements Session {
         if (!this.#closed) this.#onMessage(to, message);
       });
     else this.#rendezvous?.signal(to, encodeMessage(message));
-  }
-
-  /** Of a run tells who is in it, and who keeps its checkpoint when it is over. */
-  #knows({ run, holds }: Presence, number: number): boolean {
-    return run?.run === number || (!run && holds?.run === number);
   }
 
   #nameOf(address: string): string {

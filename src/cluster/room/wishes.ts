@@ -2,9 +2,13 @@
 // asks once whether each can be done, and takes out those that cannot, with a reason for the one who wished. A wish of
 // a stranger to our rules never forms a view, and so never ends a run or a page.
 
+import { RoomError } from '../../base/errors.ts';
+import type { World } from '../../base/world.ts';
 import { atWork } from '../membership.ts';
 import type { View } from '../messages.ts';
+import { encodePresence, MAX_WORLD_SIZE } from '../presence.ts';
 import type { Presence, Proposal } from '../presence.ts';
+import type { Wanted } from './session-types.ts';
 
 /** Why a wish cannot be trained, for people; undefined when it can. Must not throw. */
 export type CheckWish = (wish: Pick<Proposal, 'worldSize' | 'plan'>, by: Presence) => string | undefined;
@@ -17,6 +21,28 @@ export interface Objection {
 
 /** Wishes that are judged once; a member who changes its wish more often is asked again. */
 const MAX_JUDGED = 256;
+
+/**
+ * A wish must fit into a sealed presence, with a name, an adapter, a run at work, the law of the room and the answers
+ * to all.
+ */
+const MAX_WISH_BYTES = 11 * 1024;
+
+/** A wish with a number of its own. Throws RoomError for a world that no room can have. */
+export function proposalOf({ worldSize, plan, run }: Wanted, world: Pick<World, 'randomBytes'>): Proposal {
+  if (!Number.isInteger(worldSize) || worldSize < 1 || worldSize > MAX_WORLD_SIZE) {
+    throw new RoomError('unreachable', `expected a world of 1 to ${MAX_WORLD_SIZE} ranks, got ${worldSize}`);
+  }
+  const number = (): number => new Uint32Array(world.randomBytes(4).buffer)[0]!;
+  return { wish: number(), run: run ?? number(), worldSize, plan };
+}
+
+/** Throws RoomError when the presence of `me` would be too large with this wish. */
+export function checkSize(wish: Proposal, { law: _, ...me }: Presence): void {
+  const size = encodePresence({ ...me, wants: wish }).byteLength;
+  if (size > MAX_WISH_BYTES)
+    throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
+}
 
 export class Wishes {
   readonly #check: CheckWish;

@@ -59,6 +59,17 @@ describe('the page', () => {
   });
 });
 
+describe('the buttons', () => {
+  it('are one primary at most: to go on with a lost run comes before another one', () => {
+    const primaries = (state: Partial<PageState>): number =>
+      givenTo(page(state).render(), 'class').filter((its) => its === 'main primary').length +
+      (wordsOf(page(state).render()).match(/class="primary"/g)?.length ?? 0);
+    expect(primaries({})).toBe(1);
+    expect(wordsOf(page({ phase: 'failed', goOn: 5 }).render())).toContain('Go on from step 5');
+    expect(primaries({ phase: 'failed', goOn: 5 })).toBe(1);
+  });
+});
+
 describe('a row of the history', () => {
   it('says whether its run trains here, ended, or was left', () => {
     const row = (outcome: Outcome, atWork?: string): string => {

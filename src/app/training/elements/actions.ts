@@ -122,7 +122,7 @@ export function actions(page: Acting) {
 /** What the first button does now. */
 function mainAction(page: Acting): MainButton & { readonly name: string; readonly press: () => void } {
   const { controller, needed, invited } = page;
-  const { phase, room, watching } = page.state;
+  const { phase, room, watching, goOn } = page.state;
   const nothing = (): void => {};
   if (phase === 'starting') return { name: 'Starting', press: nothing, idle: true };
   if (phase === 'stopping') return { name: 'Stopping', press: nothing, idle: true };
@@ -143,5 +143,7 @@ function mainAction(page: Acting): MainButton & { readonly name: string; readonl
     name: room?.joined ? `Train with ${needed} tab${needed === 1 ? '' : 's'}` : 'Train now',
     press: page.train,
     blocked: page.blocked,
+    // To go on with what was lost comes first.
+    primary: goOn === undefined,
   };
 }

@@ -8,14 +8,17 @@ import { createCpuDevice } from '../../src/device/cpu.ts';
 import { dynamicWords, pipelineConstants, pipelineText } from '../../src/device/params/dynamic.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { Program } from '../../src/device/program.ts';
-import { chooseVariant } from '../../src/device/variant.ts';
+import { checkKey } from '../../src/device/tune/store.ts';
+import { chooseVariant, constantsOf } from '../../src/device/variant.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
 import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 import { makeLayout } from '../../src/train/layout.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import { attention } from '../../shaders/attention/attention.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
 import { disagreements } from '../support/wgsl-shape.ts';
 
+const { features: cpu } = createCpuDevice();
 const squeeze = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
 /** A kernel of one text. */
@@ -106,6 +109,16 @@ describe('the uniform', () => {
   ])('refuses %j', (params) => {
     expect(() => dynamicWords(kernel, params)).toThrow(/small: \w+ is a \w+, got/);
   });
+});
+
+test('a check counts for other sizes, and only for the dynamic switches with which it ran', () => {
+  const kernel = matmul as unknown as Kernel;
+  const variant = kernel.variants.find(({ name }) => name === 'quick-4x4')!;
+  const params = { ...matmul.cases[2], M: 65, TRANS_A: 0 };
+  const keyOf = (more: Params): string => checkKey(kernel, variant, constantsOf(variant, { ...params, ...more }, cpu));
+  expect(keyOf({ M: 99, N: 130 })).toBe(keyOf({}));
+  expect(keyOf({ TRANS_A: 1 })).not.toBe(keyOf({}));
+  expect(keyOf({ BIAS: 1 })).not.toBe(keyOf({}));
 });
 
 /** Pipelines of each kernel that the plan of rank `rank` of a ring of P takes, over forward and backward. */

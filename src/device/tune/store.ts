@@ -6,6 +6,7 @@ import { pipelineConstants } from '../params/dynamic.ts';
 import type { Constants, Kernel, Variant } from '../kernel.ts';
 import { streamId } from '../../base/random.ts';
 import { formatPicked } from './certificate.ts';
+import { flagsOf } from './shape-class.ts';
 import type { Decision, Picked } from './certificate.ts';
 
 export interface TuneStore {
@@ -134,10 +135,13 @@ export class Knowledge {
   }
 }
 
-/** Names a text of a pipeline: the variant's source with all constants that are not dynamic. */
+/**
+ * Names a text of a pipeline: the variant's source with all constants that are not dynamic, and what is dynamic but
+ * switches code, because that is only checked where it ran.
+ */
 export function checkKey(kernel: Kernel, variant: Variant, constants: Constants): string {
   const own = pipelineConstants(kernel, variant, constants);
-  return `${kernel.name}/${variant.name} ${hashOf(`${variant.source}\n${JSON.stringify(own)}`)}`;
+  return `${kernel.name}/${variant.name} ${hashOf([variant.source, JSON.stringify(own), flagsOf(kernel, constants)].join('\n'))}`;
 }
 
 /**

@@ -21,6 +21,7 @@ export const rope = defineKernel({
     INTERLEAVED: '1 pairs (2i, 2i + 1), 0 pairs (i, i + ROTARY_DIM / 2)',
     INVERSE: '1 negates sin',
   },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

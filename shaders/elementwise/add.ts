@@ -9,6 +9,7 @@ export const add = defineKernel({
   name: 'add',
   bindings: { a: 'read', b: 'read', out: 'read_write' },
   params: { N: 'elements', ALPHA: 'factor of a', BETA: 'factor of b' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -9,6 +9,7 @@ export const fill = defineKernel({
   name: 'fill',
   bindings: { out: 'read_write' },
   params: { N: 'elements', VALUE: 'written everywhere' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -9,6 +9,7 @@ export const geluBackward = defineKernel({
   name: 'geluBackward',
   bindings: { x: 'read', dOut: 'read', dX: 'read_write' },
   params: { N: 'elements', TANH: '1 tanh form, 0 erf form' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -11,6 +11,7 @@ export const gelu = defineKernel({
   name: 'gelu',
   bindings: { x: 'read', out: 'read_write' },
   params: { N: 'elements', TANH: '1 tanh form, 0 erf form' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -8,6 +8,7 @@ export const scaleRows = defineKernel({
   name: 'scaleRows',
   bindings: { x: 'read', scale: 'read', out: 'read_write' },
   params: { R: 'rows', C: 'columns' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -8,6 +8,7 @@ export const siluBackward = defineKernel({
   name: 'siluBackward',
   bindings: { x: 'read', dOut: 'read', dX: 'read_write' },
   params: { N: 'elements' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -8,6 +8,7 @@ export const silu = defineKernel({
   name: 'silu',
   bindings: { x: 'read', out: 'read_write' },
   params: { N: 'elements' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

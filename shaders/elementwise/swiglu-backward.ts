@@ -9,6 +9,7 @@ export const swigluBackward = defineKernel({
   name: 'swigluBackward',
   bindings: { gateUp: 'read', dOut: 'read', dGateUp: 'read_write' },
   params: { R: 'rows', F: 'columns of dOut; gateUp has 2F' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -9,6 +9,7 @@ export const swiglu = defineKernel({
   name: 'swiglu',
   bindings: { gateUp: 'read', out: 'read_write' },
   params: { R: 'rows', F: 'columns of out; gateUp has 2F' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -14,6 +14,7 @@ export const addPositionBackward = defineKernel({
     T: 'positions per sequence',
     POS_START: 'first position of this part of the sequence',
   },
+  dynamic: { R: 'u32', POS_START: 'u32' },
   variants: [
     {
       name: 'vec4',

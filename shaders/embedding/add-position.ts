@@ -16,6 +16,7 @@ export const addPosition = defineKernel({
     POS_START: 'first position of this part of the sequence',
     RESIDUAL: '1 adds residual',
   },
+  dynamic: { R: 'u32', POS_START: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -11,6 +11,7 @@ export const embeddingLinks = defineKernel({
   name: 'embeddingLinks',
   bindings: { ids: 'read u32', next: 'read_write u32' },
   params: { R: 'ids' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -14,6 +14,7 @@ export const embedding = defineKernel({
     V_START: 'first row of the whole table that is held here',
     V_ROWS: 'rows held here',
   },
+  dynamic: { R: 'u32', V_START: 'u32', V_ROWS: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -18,6 +18,7 @@ export const ceFinish = defineKernel({
     rowLoss: 'read_write',
   },
   params: { R: 'rows', VOCAB: 'columns of all shards together', SMOOTHING: 'label smoothing, 0 to 1' },
+  dynamic: { R: 'u32' },
   variants: [{ name: 'scalar', source, tune: { WG: [32] }, grid: ({ R }, { WG }) => linearGrid(R, WG) }],
   cost: ({ R }) => ({ flops: 8 * R, bytes: 28 * R }),
   reference({ rowMax, rowSum, targetLogit, logitSum, targets, lse, rowLoss }, { R, VOCAB, SMOOTHING }) {

@@ -21,6 +21,7 @@ export const ceGrad = defineKernel({
     SCALE: 'factor of all',
     HAS_ROW_SCALE: '1 multiplies by rowScale[r], 0 leaves rowScale unread',
   },
+  dynamic: { R: 'u32', COL_START: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -37,6 +37,7 @@ export const ceStats = defineKernel({
     VOCAB: 'columns at or beyond it are padding',
     MERGE: '1 folds into the running values, 0 assigns',
   },
+  dynamic: { R: 'u32', COL_START: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -10,6 +10,7 @@ export const gatherRows = defineKernel({
   name: 'gatherRows',
   bindings: { x: 'read', source: 'read u32', out: 'read_write' },
   params: { R: 'rows of out', C: 'columns', DIV: 'sources per row of x' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -17,6 +17,7 @@ export const layerNormBackwardWeight = defineKernel({
     ACCUMULATE: '1 adds to dWeight, 0 assigns',
     BIAS_AT: 'elements from dWeight to dBias in the same binding, 0 leaves the bias out',
   },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

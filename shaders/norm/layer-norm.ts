@@ -10,6 +10,7 @@ export const layerNorm = defineKernel({
   name: 'layerNorm',
   bindings: { x: 'read', weight: 'read', bias: 'read', out: 'read_write', mean: 'read_write', rstd: 'read_write' },
   params: { R: 'rows', C: 'columns', EPS: 'added to the variance' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

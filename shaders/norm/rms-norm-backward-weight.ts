@@ -10,6 +10,7 @@ export const rmsNormBackwardWeight = defineKernel({
   name: 'rmsNormBackwardWeight',
   bindings: { x: 'read', rstd: 'read', dOut: 'read', dWeight: 'read_write' },
   params: { R: 'rows', C: 'columns', ACCUMULATE: '1 adds to dWeight, 0 assigns' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -10,6 +10,7 @@ export const rmsNormBackward = defineKernel({
   name: 'rmsNormBackward',
   bindings: { x: 'read', weight: 'read', rstd: 'read', dOut: 'read', residual: 'read', dX: 'read_write' },
   params: { R: 'rows', C: 'columns', RESIDUAL: '1 adds residual' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -10,6 +10,7 @@ export const rmsNorm = defineKernel({
   name: 'rmsNorm',
   bindings: { x: 'read', weight: 'read', out: 'read_write', rstd: 'read_write' },
   params: { R: 'rows', C: 'columns', EPS: 'added to the mean square' },
+  dynamic: { R: 'u32' },
   variants: [
     {
       name: 'vec4',

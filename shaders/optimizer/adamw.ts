@@ -23,6 +23,7 @@ export const adamw = defineKernel({
     flags: 'read_write u32',
   },
   params: { N: 'weights', DECAY_START: 'first weight that decays', DECAY_END: 'weight after the last one that decays' },
+  dynamic: { N: 'u32', DECAY_START: 'u32', DECAY_END: 'u32' },
   variants: [
     {
       name: 'vec4',

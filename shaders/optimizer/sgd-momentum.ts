@@ -11,6 +11,7 @@ export const sgdMomentum = defineKernel({
   name: 'sgdMomentum',
   bindings: { param: 'read_write', grad: 'read', m: 'read_write', hyper: 'read' },
   params: { N: 'weights' },
+  dynamic: { N: 'u32' },
   variants: [
     {
       name: 'vec4',

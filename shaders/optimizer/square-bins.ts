@@ -25,6 +25,7 @@ export const squareBins = defineKernel({
   name: 'squareBins',
   bindings: { x: 'read u32', w: 'read u32', bins: 'read_write u32' },
   params: { N: 'elements', GROUP: 'neighbours that make one square sum, 4 or 1', PARTS: 'parts, one thread each' },
+  dynamic: { N: 'u32', PARTS: 'u32' },
   variants: [{ name: 'quads', source, tune: { WG: [32] }, grid: ({ PARTS }, { WG }) => linearGrid(PARTS, WG) }],
   cost: ({ N, PARTS }) => ({ flops: 2 * N, bytes: 4 * (2 * N + BIN_WORDS * PARTS) }),
   reference({ x, w, bins }, { N, GROUP, PARTS }) {

@@ -9,6 +9,7 @@ export const columnSum = defineKernel({
   name: 'columnSum',
   bindings: { x: 'read', out: 'read_write' },
   params: { R: 'rows', C: 'columns', ACCUMULATE: '1 adds to out' },
+  dynamic: { R: 'u32', C: 'u32' },
   variants: [
     {
       name: 'vec4',

@@ -10,6 +10,7 @@ export const reduceSum = defineKernel({
   name: 'reduceSum',
   bindings: { x: 'read', partials: 'read_write' },
   params: { N: 'elements', SQUARE: '1 sums squares', PARTS: 'partial sums, one thread each' },
+  dynamic: { N: 'u32', PARTS: 'u32' },
   variants: [
     {
       name: 'vec4',

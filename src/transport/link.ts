@@ -470,12 +470,14 @@ class LaneLink implements Link {
     const { burst, left } = decodeProbe(frame.payload);
     this.#probed.bytes += frame.payload.length;
     if (left === 0) this.#probed.bursts++;
-    if (!this.#tuner || this.#probed.bytes > MAX_PROBE_BYTES || this.#probed.bursts > MAX_BURSTS) {
+    // Lanes are not ordered among each other: a probe may overtake the hello of who has heard ours, and tunes already.
+    const agreed = this.#tuner !== undefined || (!this.#open && this.#tuneMs > 0);
+    if (!agreed || this.#probed.bytes > MAX_PROBE_BYTES || this.#probed.bursts > MAX_BURSTS) {
       this.#fail(
         new PeerError(
           this.peer,
           'corrupt',
-          `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${this.#tuner ? MAX_PROBE_BYTES : 0} in ${this.#tuner ? MAX_BURSTS : 0}`,
+          `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${agreed ? MAX_PROBE_BYTES : 0} in ${agreed ? MAX_BURSTS : 0}`,
         ),
         true,
       );

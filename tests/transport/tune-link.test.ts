@@ -56,13 +56,18 @@ function tunedPair(
   options: Omit<LoopbackOptions, 'world'>,
   tuneMs: number,
   wrap: (wire: Wire, world: VirtualWorld) => Wire = (wire) => wire,
+  /** What one end says on its control lane takes so much longer. */
+  lateMs = 0,
 ): Pair {
   const world = new VirtualWorld();
   const [control, bulk, latency] = [{ delayMs: options.delayMs ?? 0 }, options, { delayMs: options.delayMs ?? 0 }].map(
     (each) => loopbackPair({ world, ...each }),
   );
   const lanes = (end: 0 | 1) => ({
-    control: control!.ends[end],
+    control:
+      end === 0 && lateMs > 0
+        ? tapped(control!.ends[0], (message, pass) => world.timer(lateMs, () => pass(message)))
+        : control!.ends[end],
     bulk: wrap(bulk!.ends[end], world),
     latency: latency!.ends[end],
   });
@@ -264,6 +269,11 @@ describe('a link that tunes itself', () => {
     a.leave();
     await world.advance(10);
     expect(world.pending).toBe(0);
+  });
+
+  it('a probe that overtakes the hello of its sender is none of these', async () => {
+    const pair = tunedPair({ delayMs: 1 }, 300, undefined, 40);
+    expect(await exchange(pair)).toBeLessThan(20_000);
   });
 
   it('strikes a peer that probes beyond what was agreed, in bytes or in bursts, or without agreement', async () => {

@@ -31,10 +31,11 @@ export function eachPair(
   },
   p: AttentionParams,
   visit: (b: number, h: number, hkv: number, i: number, j: number, probability: number, dS: number) => void,
+  hides?: (b: number, i: number, j: number) => boolean,
 ): void {
-  eachRow(io.q, io.k, p, (b, h, hkv, i, scores) => {
-    const row = (b * p.HQ + h) * p.TQ + i;
-    if (io.lse[row] <= NO_KEY / 10) return;
+  const row = (b: number, h: number, hkv: number, i: number, scores: Float64Array): void => {
+    const at = (b * p.HQ + h) * p.TQ + i;
+    if (io.lse[at] <= NO_KEY / 10) return;
     for (let j = 0; j < p.TK; j++) {
       if (scores[j] === -Infinity) continue;
       let dP = 0;
@@ -44,10 +45,11 @@ export function eachPair(
           io.v[p.V_OFF + b * p.V_B + hkv * p.V_H + j * p.V_T + d];
       // Rounded as delta was: a query that sees one key has dP = delta and a gradient of exactly 0.
       if (io.delta instanceof Float32Array) dP = Math.fround(dP);
-      const probability = Math.exp(scores[j] - io.lse[row]);
-      visit(b, h, hkv, i, j, probability, probability * (dP - io.delta[row]) * p.SCALE);
+      const probability = Math.exp(scores[j] - io.lse[at]);
+      visit(b, h, hkv, i, j, probability, probability * (dP - io.delta[at]) * p.SCALE);
     }
-  });
+  };
+  eachRow(io.q, io.k, p, row, hides);
 }
 
 /** Contract inputs of lse: of the size that real ones have, some rows without keys. */
@@ -71,21 +73,7 @@ export const attentionBackwardQuery = defineKernel({
     const { q, k, v, out, rows } = inputSizes(p);
     return { flops: 2 * visiblePairs(p) * (2 * p.D + p.DV), bytes: 4 * (2 * q + k + v + out + 2 * rows) };
   },
-  reference({ dQ, ...io }, p) {
-    const sums = new Float64Array(dQ.length);
-    eachPair(io, p, (b, h, hkv, i, j, _probability, dS) => {
-      for (let d = 0; d < p.D; d++)
-        sums[p.Q_OFF + b * p.Q_B + h * p.Q_H + i * p.Q_T + d] +=
-          dS * io.k[p.K_OFF + b * p.K_B + hkv * p.K_H + j * p.K_T + d];
-    });
-    for (let b = 0; b < p.B; b++)
-      for (let h = 0; h < p.HQ; h++)
-        for (let i = 0; i < p.TQ; i++)
-          for (let d = 0; d < p.D; d++) {
-            const at = p.Q_OFF + b * p.Q_B + h * p.Q_H + i * p.Q_T + d;
-            dQ[at] = sums[at] + (p.ACCUMULATE ? dQ[at] : 0);
-          }
-  },
+  reference: (io, p) => queryGradient(io, p),
   sizes(p) {
     const { q, k, v, out, rows } = inputSizes(p);
     return { q, k, v, dOut: out, lse: rows, delta: rows, dQ: q };
@@ -93,3 +81,27 @@ export const attentionBackwardQuery = defineKernel({
   cases: attentionCases.map((p, i) => ({ ...p, ACCUMULATE: i % 2 })),
   testInput: (name, p, random) => (name === 'lse' ? testLse(p.B * p.HQ * p.TQ, random) : undefined),
 });
+
+type Io = Readonly<Record<'q' | 'k' | 'v' | 'dOut' | 'lse' | 'delta' | 'dQ', TypedArray>>;
+
+/** dQ by the formula, in f64; `hides` as in eachRow. */
+export function queryGradient(
+  { dQ, ...io }: Io,
+  p: AttentionParams & { readonly ACCUMULATE: number },
+  hides?: (b: number, i: number, j: number) => boolean,
+): void {
+  const sums = new Float64Array(dQ.length);
+  const add = (b: number, h: number, hkv: number, i: number, j: number, _probability: number, dS: number): void => {
+    for (let d = 0; d < p.D; d++)
+      sums[p.Q_OFF + b * p.Q_B + h * p.Q_H + i * p.Q_T + d] +=
+        dS * io.k[p.K_OFF + b * p.K_B + hkv * p.K_H + j * p.K_T + d];
+  };
+  eachPair(io, p, add, hides);
+  for (let b = 0; b < p.B; b++)
+    for (let h = 0; h < p.HQ; h++)
+      for (let i = 0; i < p.TQ; i++)
+        for (let d = 0; d < p.D; d++) {
+          const at = p.Q_OFF + b * p.Q_B + h * p.Q_H + i * p.Q_T + d;
+          dQ[at] = sums[at] + (p.ACCUMULATE ? dQ[at] : 0);
+        }
+}

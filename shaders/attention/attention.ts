@@ -149,14 +149,15 @@ export function tiledVariants<P extends AttentionParams>(
 }
 
 /**
- * Calls visit(b, h, kv head, i, scores of the keys that query i sees) for every query; hidden keys are -Infinity. Sums
- * in f64.
+ * Calls visit(b, h, kv head, i, scores of the keys that query i sees) for every query; hidden keys are -Infinity, and
+ * so are those that `hides` (batch, query, key) names. Sums in f64.
  */
 export function eachRow(
   q: TypedArray,
   k: TypedArray,
   p: AttentionParams,
   visit: (b: number, h: number, hkv: number, i: number, scores: Float64Array) => void,
+  hides: (b: number, i: number, j: number) => boolean = () => false,
 ): void {
   for (let b = 0; b < p.B; b++)
     for (let h = 0; h < p.HQ; h++) {
@@ -164,7 +165,7 @@ export function eachRow(
       for (let i = 0; i < p.TQ; i++) {
         const scores = new Float64Array(p.TK).fill(-Infinity);
         for (let j = 0; j < p.TK; j++) {
-          if (p.CAUSAL && j + p.K_START > i + p.Q_START) continue;
+          if ((p.CAUSAL && j + p.K_START > i + p.Q_START) || hides(b, i, j)) continue;
           let sum = 0;
           for (let d = 0; d < p.D; d++)
             sum +=
@@ -294,8 +295,25 @@ export const attention = defineKernel({
     const { q, k, v, rows } = inputSizes(p);
     return { flops: 2 * visiblePairs(p) * (p.D + p.DV), bytes: 4 * (q + k + v + rows * (p.DV + 1)) };
   },
-  reference({ q, k, v, out, lse }, p) {
-    eachRow(q, k, p, (b, h, hkv, i, scores) => {
+  reference: attend,
+  sizes(p) {
+    const { q, k, v, out, rows } = inputSizes(p);
+    return { q, k, v, out, lse: rows };
+  },
+  cases: attentionCases,
+});
+
+/** out and lse of every query by the formula, in f64; `hides` as in eachRow. */
+export function attend(
+  { q, k, v, out, lse }: Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', TypedArray>>,
+  p: AttentionParams,
+  hides?: (b: number, i: number, j: number) => boolean,
+): void {
+  eachRow(
+    q,
+    k,
+    p,
+    (b, h, hkv, i, scores) => {
       const top = scores.reduce((a, x) => Math.max(a, x), -Infinity);
       const weights = scores.map((x) => (top === -Infinity ? 0 : Math.exp(x - top)));
       const sum = weights.reduce((a, x) => a + x, 0);
@@ -306,11 +324,7 @@ export const attention = defineKernel({
         out[at + d] = sum > 0 ? value / sum : 0;
       }
       lse[(b * p.HQ + h) * p.TQ + i] = sum > 0 ? top + Math.log(sum) : NO_KEY;
-    });
-  },
-  sizes(p) {
-    const { q, k, v, out, rows } = inputSizes(p);
-    return { q, k, v, out, lse: rows };
-  },
-  cases: attentionCases,
-});
+    },
+    hides,
+  );
+}

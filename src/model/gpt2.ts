@@ -5,6 +5,8 @@
 import type { Tensor } from '../device/tensor.ts';
 import { gelu } from '../ops/gelu.ts';
 import { layerNorm } from '../ops/layer-norm.ts';
+import { add } from '../ops/add.ts';
+import { embedding } from '../ops/embedding.ts';
 import { positionEmbedding } from '../ops/position-embedding.ts';
 import type { ModelConfig } from './config.ts';
 import type { Network, NetworkContext } from './network.ts';
@@ -72,12 +74,11 @@ export const gpt2: Network = {
   },
   embed(c, ids) {
     const embedded = c.parallelism.embedding(c.tape, ids, c.param('wte'));
-    return c.tape.apply(
-      positionEmbedding,
-      { x: embedded },
-      { table: c.param('wpe') },
-      { T: c.T, posStart: c.posStart },
-    );
+    const table = c.param('wpe');
+    if (!c.positions)
+      return c.tape.apply(positionEmbedding, { x: embedded }, { table }, { T: c.T, posStart: c.posStart });
+    const looked = c.tape.apply(embedding, { ids: c.positions }, { table }, { vStart: 0 });
+    return c.tape.apply(add, { a: embedded, b: looked }, {}, null);
   },
   block(c, layer, x) {
     const p = (name: string) => c.param(`h${layer}.${name}`);
@@ -93,6 +94,7 @@ export const gpt2: Network = {
       headDim: config.headDim,
       causal: true,
       scale: 1 / Math.sqrt(config.headDim),
+      mask: c.mask,
     });
     const mid = par.rowLinear(tape, attended, p('proj.w'), p('proj.b'), x);
     const hidden = par.columnLinear(tape, norm(c, mid, `h${layer}.ln2`), p('fc.w'), p('fc.b'));

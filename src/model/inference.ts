@@ -8,10 +8,11 @@ import { elements } from '../base/shape.ts';
 import { Program } from '../device/program.ts';
 import type { DeviceBuffer } from '../device/device.ts';
 import type { Plan } from '../device/plan.ts';
-import type { Tensor } from '../device/tensor.ts';
+import type { Param, Tensor } from '../device/tensor.ts';
 import { Tape } from '../ops/tape.ts';
 import { networkOf } from './networks.ts';
-import { rotaryTensors } from './stage.ts';
+import type { NetworkContext } from './network.ts';
+import { fixedRows } from './row-tensors.ts';
 import type { Stage } from './stage.ts';
 
 export class InferenceStage {
@@ -30,27 +31,22 @@ export class InferenceStage {
   }
 
   static async create(stage: Stage): Promise<InferenceStage> {
-    const { device, config, range, parallelism, T, posStart } = stage.options;
+    const { device, config, range, parallelism, columns } = stage.options;
+    const { rank } = parallelism.sp;
+    const T = columns[rank].length;
     const network = networkOf(config);
     const program = new Program(device);
     const fixed: DeviceBuffer[] = [];
     const tape = new Tape(program.recorder('forward'));
-    const rotary = rotaryTensors(stage.options, (label, shape, data) => {
+    const rows = fixedRows(config, { columns, rank, B: 1, first: range.first }, (label, shape, data) => {
       const buffer = device.alloc(data.byteLength, 'input', label);
       device.write(buffer, 0, data);
       fixed.push(buffer);
-      return { shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer } };
+      const dtype = data instanceof Float32Array ? 'f32' : 'u32';
+      return { shape, dtype, label, offset: 0, storage: { kind: 'fixed', buffer } };
     });
-    const context = {
-      tape,
-      config,
-      parallelism,
-      B: 1,
-      T,
-      posStart,
-      rotary,
-      param: (name: string) => stage.params.get(name),
-    };
+    const param = (name: string): Param => stage.params.get(name);
+    const context: NetworkContext = { tape, config, parallelism, B: 1, T, ...rows, param };
     const input = range.first
       ? program.tensor([T], 'u32', 'tokens')
       : program.tensor([T, config.hidden], 'f32', 'hidden');

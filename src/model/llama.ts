@@ -73,7 +73,7 @@ export function attentionBlock(c: NetworkContext, layer: number, x: Tensor): Ten
     { x: qkv, cos: c.rotary!.cos, sin: c.rotary!.sin },
     {},
     {
-      T: c.T,
+      T: c.rotary!.cos.shape[0],
       heads: heads + 2 * kvHeads,
       rotaryHeads: heads + kvHeads,
       headDim,
@@ -89,6 +89,7 @@ export function attentionBlock(c: NetworkContext, layer: number, x: Tensor): Ten
     headDim,
     causal: true,
     scale: 1 / Math.sqrt(headDim),
+    mask: c.mask,
   });
   return par.rowLinear(tape, attended, c.param(`h${layer}.o`), undefined, x);
 }

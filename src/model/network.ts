@@ -6,21 +6,16 @@ import type { Tape } from '../ops/tape.ts';
 import type { ModelConfig } from './config.ts';
 import type { Parallelism, ShardPlace } from './parallelism.ts';
 import type { ParamSpec, StageRange } from './param-spec.ts';
+import type { RowTensors } from './row-tensors.ts';
 
-/**
- * Everything a network needs while it records one stage. B rows of T local tokens, the first at position posStart; R =
- * B * T.
- */
-export interface NetworkContext {
+/** Everything a network needs while it records one stage: B rows of T local tokens; R = B * T. */
+export interface NetworkContext extends RowTensors {
   readonly tape: Tape;
   readonly config: ModelConfig;
   readonly parallelism: Parallelism;
   readonly B: number;
   readonly T: number;
-  readonly posStart: number;
   param(name: string): Param;
-  /** Rotary tables [T, headDim/2] of this shard's positions; absent without RoPE. */
-  readonly rotary?: { readonly cos: Tensor; readonly sin: Tensor };
 }
 
 export interface Network {

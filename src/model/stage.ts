@@ -12,7 +12,6 @@ import type { Slot, SlotClasses } from '../device/storage/slots.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
 import { lossStatistics } from '../ops/cross-entropy.ts';
 import type { LossStatistics } from '../ops/cross-entropy.ts';
-import { rotaryTables } from '../ops/rope.ts';
 import { Tape } from '../ops/tape.ts';
 import { fill } from '../../shaders/elementwise/fill.ts';
 import type { ModelConfig } from './config.ts';
@@ -23,17 +22,20 @@ import type { NetworkContext } from './network.ts';
 import type { Parallelism } from './parallelism.ts';
 import { readParts } from './param-spec.ts';
 import type { StageRange } from './param-spec.ts';
+import { fixedRows, packedRows } from './row-tensors.ts';
+import type { TokenRows } from './token-rows.ts';
 
 export interface StageOptions {
   readonly device: Device;
   readonly config: ModelConfig;
   readonly range: StageRange;
   readonly parallelism: Parallelism;
-  /** Rows per microbatch on this rank, and local tokens per row (context / sp). */
+  /** Rows per microbatch on this rank. */
   readonly B: number;
-  readonly T: number;
-  /** Position of the first local token. */
-  readonly posStart: number;
+  /** Columns of the context that each rank of the sequence group holds, [tokens per row]; -1 is padding. */
+  readonly columns: readonly Int32Array[];
+  /** Every microbatch says where its documents begin. */
+  readonly packed?: boolean;
   /** Microbatches in flight at most, or that by class of slots and the slots that each plan runs in. */
   readonly slots: number | SlotClasses;
   /** Record W into a plan of its own. */
@@ -46,6 +48,8 @@ export interface StageInput {
   readonly tokens?: Uint32Array<ArrayBuffer>;
   readonly hidden?: Float32Array<ArrayBuffer>;
   readonly targets?: Int32Array<ArrayBuffer>;
+  /** Of a packed stage. */
+  readonly rows?: TokenRows;
   /** On the last stage: also say which targets are predicted. */
   readonly scored?: boolean;
 }
@@ -95,7 +99,8 @@ export class Stage {
       const buffer = device.alloc(data.byteLength, 'input', label);
       device.write(buffer, 0, data);
       fixed.push(buffer);
-      return { shape, dtype: 'f32', label, offset: 0, storage: { kind: 'fixed', buffer } };
+      const dtype = data instanceof Float32Array ? 'f32' : 'u32';
+      return { shape, dtype, label, offset: 0, storage: { kind: 'fixed', buffer } };
     };
     const io = record(options, params, program, constant);
     const zero = program.recorder('zero');
@@ -126,16 +131,26 @@ export class Stage {
     if (flat.length) this.options.device.write(values, 0, flat);
   }
 
+  /** R: rows of hidden states per microbatch on this rank. */
+  get rows(): number {
+    const { B, columns, parallelism } = this.options;
+    return B * columns[parallelism.sp.rank].length;
+  }
+
   async zeroGradients(): Promise<void> {
     await this.#plan('zero').run(0);
   }
 
   /** Runs F in `slot`. */
   async forward(slot: Slot, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
-    const { tokens, hidden, targets, out, statistics } = this.#io;
+    const { tokens, hidden, targets, out, statistics, packed } = this.#io;
     if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
     if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
     if (targets) this.#program.write(targets, slot, required(input.targets, 'targets'));
+    if (packed) {
+      const values = packed.values(required(input.rows, 'rows'));
+      for (const [i, tensor] of packed.inputs.entries()) this.#program.write(tensor, slot, values[i]);
+    }
     // One readback for all: waiting for another takes long in some browsers.
     const read = [out, ...(input.scored && statistics ? [statistics.rowMax, statistics.targetLogit] : [])];
     const ranges = read.map((tensor) => ({ range: this.#program.range(tensor, slot), dtype: 'f32' as const }));
@@ -190,6 +205,7 @@ interface StageTensors {
   readonly statistics?: LossStatistics;
   readonly dOut: Tensor;
   readonly dHidden?: Tensor;
+  readonly packed?: ReturnType<typeof packedRows>;
 }
 
 function required<T>(value: T | undefined, name: string): T {
@@ -203,20 +219,18 @@ function record(
   program: Program,
   constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
 ): StageTensors {
-  const { config, range, parallelism, B, T, posStart, splitsWeights } = options;
+  const { config, range, parallelism, B, columns, splitsWeights } = options;
+  const { rank } = parallelism.sp;
+  const T = columns[rank].length;
   const network = networkOf(config);
   const R = B * T;
   const tape = new Tape(program.recorder('F'));
-  const context: NetworkContext = {
-    tape,
-    config,
-    parallelism,
-    B,
-    T,
-    posStart,
-    param: (name) => params.get(name),
-    rotary: rotaryTensors(options, constant),
-  };
+  const place = { columns, rank, B, first: range.first };
+  const packed = options.packed
+    ? packedRows(config, place, (shape, dtype, label) => program.tensor(shape, dtype, label))
+    : undefined;
+  const rows = packed?.rows ?? fixedRows(config, place, constant);
+  const context: NetworkContext = { tape, config, parallelism, B, T, ...rows, param: (name) => params.get(name) };
   const tokens = range.first ? program.tensor([R], 'u32', 'tokens') : undefined;
   const hidden = range.first ? undefined : program.tensor([R, config.hidden], 'f32', 'hidden');
   const targets = range.last ? program.tensor([R], 'i32', 'targets') : undefined;
@@ -232,16 +246,7 @@ function record(
   const W = splitsWeights ? program.recorder('W') : B_;
   const [dHidden] = tape.backward([[out, dOut]], hidden ? [hidden] : [], B_, W);
   const read = [statistics?.rowMax, statistics?.targetLogit];
-  program.keep(...[tokens, hidden, targets, out, ...read, dOut, dHidden].filter((tensor) => tensor !== undefined));
-  return { tokens, hidden, targets, out, statistics, dOut, dHidden };
-}
-
-/** The rotary tables of a stage's positions, made by `constant`; undefined without RoPE. */
-export function rotaryTensors(
-  { config, T, posStart }: StageOptions,
-  constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
-): NetworkContext['rotary'] {
-  if (config.family === 'gpt2') return undefined;
-  const { cos, sin } = rotaryTables(T, config.headDim, config.ropeTheta, posStart);
-  return { cos: constant('cos', [T, config.headDim / 2], cos), sin: constant('sin', [T, config.headDim / 2], sin) };
+  const given = [tokens, hidden, targets, ...(packed?.inputs ?? [])];
+  program.keep(...[...given, out, ...read, dOut, dHidden].filter((tensor) => tensor !== undefined));
+  return { tokens, hidden, targets, out, statistics, dOut, dHidden, packed };
 }

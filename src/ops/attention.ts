@@ -8,6 +8,9 @@ import type { Tensor } from '../device/tensor.ts';
 import { attentionBackwardKeyValue } from '../../shaders/attention/attention-backward-key-value.ts';
 import { attentionBackwardQuery } from '../../shaders/attention/attention-backward-query.ts';
 import { attentionDelta } from '../../shaders/attention/attention-delta.ts';
+import { attentionIntervalsBackwardKeyValue } from '../../shaders/attention/attention-intervals-backward-key-value.ts';
+import { attentionIntervalsBackwardQuery } from '../../shaders/attention/attention-intervals-backward-query.ts';
+import { attentionIntervals } from '../../shaders/attention/attention-intervals.ts';
 import { attention as kernel } from '../../shaders/attention/attention.ts';
 import { defineOp } from './op.ts';
 
@@ -19,6 +22,16 @@ export interface AttentionAttributes {
   readonly headDim: number;
   readonly causal: boolean;
   readonly scale: number;
+  /** Absent: the tokens of each rank are a run, and `causal` says what a query sees. */
+  readonly mask?: KeyMask;
+}
+
+/** What a query sees where offsets do not say it: documents, or tokens that are placed otherwise or padded. */
+export interface KeyMask {
+  /** U32 [3 * rows * tokens] for the keys of each rank of the sequence group; see attention-intervals.ts. */
+  readonly intervals: readonly Tensor[];
+  /** By rank: whether any of its keys may be seen by a query of this rank. */
+  readonly seen: readonly boolean[];
 }
 
 /** Where one of q, k, v, out lies in its tensor: element index = off + b * batch + h * head + t * token + d. */
@@ -117,6 +130,73 @@ export function packedShape({ B, T, heads, kvHeads, headDim, causal, scale }: At
   };
 }
 
+/** What each kernel reads of one block of keys, and the mask for it if offsets do not say what is seen. */
+export interface Block {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly shape: AttentionShape;
+  /** U32 [3 * B * T], of KeyMask. */
+  readonly intervals?: Tensor;
+}
+
+/** out and lse of the block's queries. */
+export function recordAttention(r: Recorder, block: Block, out: Tensor, lse: Tensor): void {
+  const { q, k, v, shape, intervals } = block;
+  if (intervals) r.launch(attentionIntervals, { q, k, v, intervals, out, lse }, maskedParams(shape));
+  else r.launch(kernel, { q, k, v, out, lse }, attentionParams(shape));
+}
+
+export interface Seen {
+  readonly dOut: Tensor;
+  /** Of the whole softmax. */
+  readonly lse: Tensor;
+  readonly delta: Tensor;
+}
+
+/** Gradient of the block's queries, into `dQ` (laid out as q); `accumulate` adds. */
+export function recordQueryGradient(r: Recorder, block: Block, seen: Seen, dQ: Tensor, accumulate: boolean): void {
+  const { q, k, v, shape, intervals } = block;
+  const ACCUMULATE = accumulate ? 1 : 0;
+  if (!intervals) r.launch(attentionBackwardQuery, { q, k, v, ...seen, dQ }, { ...attentionParams(shape), ACCUMULATE });
+  else
+    r.launch(
+      attentionIntervalsBackwardQuery,
+      { q, k, v, ...seen, intervals, dQ },
+      { ...maskedParams(shape), ACCUMULATE },
+    );
+}
+
+/** Gradients of the block's keys and values, into `dKV`, laid out as k and v are. */
+export function recordKeyValueGradient(r: Recorder, block: Block, seen: Seen, dKV: Tensor): void {
+  const { q, k, v, shape, intervals } = block;
+  const { k: dk, v: dv } = shape;
+  const places = {
+    ACCUMULATE: 0,
+    DK_OFF: dk.off,
+    DK_B: dk.batch,
+    DK_H: dk.head,
+    DK_T: dk.token,
+    DV_OFF: dv.off,
+    DV_B: dv.batch,
+    DV_H: dv.head,
+    DV_T: dv.token,
+  };
+  if (!intervals)
+    r.launch(attentionBackwardKeyValue, { q, k, v, ...seen, dKV }, { ...attentionParams(shape), ...places });
+  else
+    r.launch(
+      attentionIntervalsBackwardKeyValue,
+      { q, k, v, ...seen, intervals, dKV },
+      { ...maskedParams(shape), ...places },
+    );
+}
+
+function maskedParams(shape: AttentionShape) {
+  const { CAUSAL: _causal, Q_START: _qStart, K_START: _kStart, ...params } = attentionParams(shape);
+  return params;
+}
+
 export const attention = defineOp<
   { qkv: Tensor },
   Record<string, never>,
@@ -125,34 +205,23 @@ export const attention = defineOp<
 >({
   name: 'attention',
   forward(r, { qkv }, _w, attrs) {
-    const s = packedShape(attrs);
+    const block = ownBlock(qkv, attrs);
+    const { shape: s } = block;
     const out = r.tensor([s.B * s.TQ, s.HQ * s.DV], 'f32', 'attended');
     const lse = r.tensor([s.B, s.HQ, s.TQ], 'f32', 'lse');
-    r.launch(kernel, { q: qkv, k: qkv, v: qkv, out, lse }, attentionParams(s));
+    recordAttention(r, block, out, lse);
     return { out, saved: { qkv, out, lse } };
   },
   backwardInput(r, dOut, { qkv, out, lse }, _w, attrs) {
-    const s = packedShape(attrs);
-    const delta = recordDelta(r, out, dOut, s);
+    const block = ownBlock(qkv, attrs);
+    const seen = { dOut, lse, delta: recordDelta(r, out, dOut, block.shape) };
     const dQkv = r.tensor(qkv.shape, 'f32', 'dqkv');
-    const io = { q: qkv, k: qkv, v: qkv, dOut, lse, delta };
-    r.launch(attentionBackwardQuery, { ...io, dQ: dQkv }, { ...attentionParams(s), ACCUMULATE: 0 });
-    r.launch(
-      attentionBackwardKeyValue,
-      { ...io, dKV: dQkv },
-      {
-        ...attentionParams(s),
-        ACCUMULATE: 0,
-        DK_OFF: s.k.off,
-        DK_B: s.k.batch,
-        DK_H: s.k.head,
-        DK_T: s.k.token,
-        DV_OFF: s.v.off,
-        DV_B: s.v.batch,
-        DV_H: s.v.head,
-        DV_T: s.v.token,
-      },
-    );
+    recordQueryGradient(r, block, seen, dQkv, false);
+    recordKeyValueGradient(r, block, seen, dQkv);
     return { qkv: dQkv };
   },
 });
+
+function ownBlock(qkv: Tensor, attrs: AttentionAttributes): Block {
+  return { q: qkv, k: qkv, v: qkv, shape: packedShape(attrs), intervals: attrs.mask?.intervals[0] };
+}

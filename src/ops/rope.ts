@@ -51,19 +51,19 @@ function turn(r: Recorder, x: Tensor, cos: Tensor, sin: Tensor, attrs: RopeAttri
   return out;
 }
 
-/** cos and sin [T, rotaryDim/2] of position * theta^(-2i/rotaryDim), positions from `start`. */
+/** cos and sin [positions, rotaryDim/2] of position * theta^(-2i/rotaryDim). */
 export function rotaryTables(
-  T: number,
+  positions: ArrayLike<number>,
   rotaryDim: number,
   theta: number,
-  start = 0,
 ): { cos: Float32Array<ArrayBuffer>; sin: Float32Array<ArrayBuffer> } {
   const half = rotaryDim / 2;
+  const T = positions.length;
   const cos = new Float32Array(T * half);
   const sin = new Float32Array(T * half);
   for (let t = 0; t < T; t++) {
     for (let i = 0; i < half; i++) {
-      const angle = (start + t) * theta ** ((-2 * i) / rotaryDim);
+      const angle = positions[t] * theta ** ((-2 * i) / rotaryDim);
       cos[t * half + i] = Math.cos(angle);
       sin[t * half + i] = Math.sin(angle);
     }

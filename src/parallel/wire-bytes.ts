@@ -18,7 +18,7 @@ import { networkOf } from '../model/networks.ts';
 import { stageRange, vocabRows } from '../model/param-spec.ts';
 import type { StageRange } from '../model/param-spec.ts';
 import { alignedParts, replicaAxes } from './data/flat-sync.ts';
-import { sequenceStrategy } from './sequence/registry.ts';
+import { tokenPlacement, sequenceStrategy } from './sequence/registry.ts';
 
 export interface StepShape {
   readonly model: ModelConfig;
@@ -48,7 +48,8 @@ export function stepWireBytes(rank: number, shape: StepShape): WireBytes {
   const add = (kind: string, bytes: number): void => {
     if (bytes > 0) sums[kind] = (sums[kind] ?? 0) + bytes;
   };
-  const rows = (shape.batch / (layout.dp * layout.ep) / shape.microbatches) * (shape.context / layout.sp);
+  const tokens = tokenPlacement(layout.sp, shape.sequence).tokens(layout.sp, shape.context);
+  const rows = (shape.batch / (layout.dp * layout.ep) / shape.microbatches) * tokens;
 
   addPipeline(add, shape, range, rows);
   for (let microbatch = 0; microbatch < shape.microbatches; microbatch++) addMicrobatch(add, shape, at, range, rows);
@@ -96,9 +97,10 @@ function addMicrobatch(
     reduce(rowsAtExperts * model.hidden);
     reduce(rowsAtExperts * model.hidden);
     if (layout.sp > 1) {
+      const tokens = tokenPlacement(layout.sp, sequence).tokens(layout.sp, context);
       const { forward, backward } = sequenceStrategy(sequence ?? 'ring').wireBytes(at.sp, layout.sp, {
-        B: rows / (context / layout.sp),
-        T: context / layout.sp,
+        B: rows / tokens,
+        T: tokens,
         heads: model.heads / layout.tp,
         kvHeads: model.kvHeads / layout.tp,
         headDim: model.headDim,

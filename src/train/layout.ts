@@ -91,10 +91,8 @@ export function checkLayout(
     throw new LayoutError(
       `context: ${context} tokens, but the model has ${config.maxPositions} positions; use context=${config.maxPositions} or less`,
     );
-  if (context % sp)
-    throw new LayoutError(
-      `context: sp(${sp}) does not divide ${context}; use sp=${largestUpTo(sp, (n) => context % n === 0)} or context=${multiple(context, sp, config.maxPositions)}`,
-    );
+  if (context < sp)
+    throw new LayoutError(`context: sp(${sp}) splits ${context} tokens; expected one for each rank; use sp=${context}`);
 
   const parts = dp * ep * microbatches;
   if (batch % parts) {

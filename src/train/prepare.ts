@@ -12,6 +12,8 @@ import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import { scheduleByName } from '../parallel/pipeline/registry.ts';
+import { sequenceStrategy } from '../parallel/sequence/registry.ts';
 import { checkLayout } from './layout.ts';
 import { isTask, prepareData } from './prepare-data.ts';
 import type { PreparedData } from './prepare-data.ts';
@@ -99,6 +101,7 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
       'context',
       `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`,
     );
+  checkNames(config);
   checkLayout(model, config.layout, {
     batch: config.batch,
     microbatches: config.microbatches,
@@ -113,6 +116,18 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
   }
   const weights = weightSource(config, model, files, (text) => notes.push(text));
   return { ...data, model, context, weights, notes };
+}
+
+/** Also of what the layout has no use for: a name that means nothing is a mistake. */
+function checkNames({ schedule, sequence }: RunConfig): void {
+  scheduleByName(schedule);
+  const { serves, name } = sequenceStrategy(sequence);
+  // Every network mixes its tokens by attention.
+  if (!serves.includes('softmax'))
+    throw new UnsupportedError(
+      'sequence',
+      `expected a strategy for softmax attention, got ${name} (${serves.join(', ')})`,
+    );
 }
 
 /** A tokenizer of a checkpoint that meets another text may not even know its characters. */

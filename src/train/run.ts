@@ -192,6 +192,7 @@ async function createTrainer(options: RunOptions): Promise<Trainer> {
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: (at) => learningRateAt(config.lr, at, config.steps),
     batchAt: (at) => prepared.dataset.batchAt(at),
+    packed: prepared.dataset.packed ?? false,
   });
 }
 

@@ -21,6 +21,8 @@ import { composeParallelism } from '../parallel/compose.ts';
 import { FlatSync } from '../parallel/data/flat-sync.ts';
 import { TiedWeights } from '../parallel/data/tied-weights.ts';
 import { runActions } from '../parallel/pipeline/execute.ts';
+import { columnsOf } from '../parallel/sequence/placement.ts';
+import { tokenPlacement } from '../parallel/sequence/registry.ts';
 import type { SpanKind } from '../parallel/pipeline/execute.ts';
 import { partOf } from '../parallel/pipeline/part.ts';
 import { PASSES } from '../parallel/pipeline/passes.ts';
@@ -28,11 +30,12 @@ import { placementOf } from '../parallel/pipeline/placement.ts';
 import { PASS_KINDS } from '../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
 import { stageSlots } from '../parallel/pipeline/slots.ts';
-import { IGNORED } from './dataset.ts';
+import { IGNORED } from './data/batch.ts';
+import type { Batch } from './data/batch.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
-import { sliceBatch } from './slice-batch.ts';
-import type { BatchPlace } from './slice-batch.ts';
+import { sliceBatch } from './data/slice-batch.ts';
+import type { BatchPlace } from './data/slice-batch.ts';
 import { AFTER, blame, confess, culpritsWords } from './step/blame.ts';
 import type { Blame } from './step/blame.ts';
 import { shareReports } from './step/report.ts';
@@ -58,8 +61,10 @@ export interface TrainerOptions {
   readonly context: number;
   readonly hyper: AdamHyper & { readonly gradClip: number | null };
   lr(step: number): number;
-  /** I32 [batch, context + 1] of step `step`; the same on every rank. */
-  batchAt(step: number): Int32Array<ArrayBuffer>;
+  /** The rows of step `step`; the same on every rank. */
+  batchAt(step: number): Batch;
+  /** The batches have documents. */
+  readonly packed?: boolean;
   readonly weights: WeightSource;
   readonly sequence?: string;
   /** Asked once a step; what it returns reaches every rank with the step's metrics. */
@@ -167,14 +172,14 @@ export class Trainer {
     const { layout } = mesh;
     const shape: PipelineShape = { ranks: layout.pp, chunks, microbatches };
     schedule.check?.(shape);
+    const tokens = tokenPlacement(layout.sp, options.sequence);
     const place: BatchPlace = {
       replica: mesh.coordinate('dp') * layout.ep + mesh.coordinate('ep'),
       replicas: layout.dp * layout.ep,
       sequence: mesh.coordinate('sp'),
-      sequences: layout.sp,
+      columns: Array.from({ length: layout.sp }, (_, rank) => columnsOf(tokens, rank, layout.sp, context)),
       microbatches,
-      batch,
-      context,
+      packed: options.packed ?? false,
     };
     const parallelism = composeParallelism(mesh, { sequence: options.sequence });
     const placement = placementOf(schedule, shape);
@@ -189,8 +194,8 @@ export class Trainer {
         range: stageRange(index, layout.pp * chunks, model.layers),
         parallelism,
         B: batch / place.replicas / microbatches,
-        T: context / layout.sp,
-        posStart: (mesh.coordinate('sp') * context) / layout.sp,
+        columns: place.columns,
+        packed: place.packed,
         slots: slots(index),
         splitsWeights: placement.passes.has('W'),
         pool,
@@ -308,11 +313,11 @@ export class Trainer {
   }
 
   /**
-   * Mean loss of a held-out batch [batch, context + 1] over its counted targets, and their number; 0 and 0 if none
-   * counts. With `answers`, of the same shape and IGNORED where nothing is asked for, also how many answers there are,
-   * and how many of them are predicted (see StageOutput). Equal on every rank. Weights and gradients stay.
+   * Mean loss of a held-out batch over its counted targets, and their number; 0 and 0 if none counts. With `answers`,
+   * targets [rows, context] that are IGNORED where nothing is asked for, also how many answers there are, and how many
+   * of them are predicted (see StageOutput). Equal on every rank. Weights and gradients stay.
    */
-  async evaluate(batch: Int32Array<ArrayBuffer>, answers?: Int32Array<ArrayBuffer>): Promise<Evaluation> {
+  async evaluate(batch: Batch, answers?: Int32Array<ArrayBuffer>): Promise<Evaluation> {
     const own = await this.#run(batch, (kind) => kind === 'F', this.#evaluations++, this.#evaluationGroup, answers);
     const scores = await shareScores(this.options.mesh.world, own);
     const sum = (field: 'answers' | 'correct'): number => scores.reduce((total, score) => total + score[field], 0);
@@ -332,7 +337,7 @@ export class Trainer {
   }
 
   async #run(
-    batch: Int32Array<ArrayBuffer>,
+    batch: Batch,
     keep: (kind: Action['kind']) => boolean,
     step: number,
     forwardGroup: Group,
@@ -342,12 +347,13 @@ export class Trainer {
     const last = this.shape.ranks * this.shape.chunks - 1;
     const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
     const indices = Array.from({ length: this.shape.microbatches }, (_, microbatch) => microbatch);
-    const cut = (whole: Int32Array) => indices.map((microbatch) => sliceBatch(whole, this.#place, microbatch));
+    const cut = (whole: Batch) => indices.map((microbatch) => sliceBatch(whole, this.#place, microbatch));
     const slices = cut(batch);
-    const asked = answers && cut(answers);
+    const asked = answers && cut({ ...batch, targets: answers });
     const input = (stage: number, microbatch: number): StageInput => ({
       tokens: stage === 0 ? slices[microbatch].tokens : undefined,
       targets: stage === last ? slices[microbatch].targets : undefined,
+      rows: slices[microbatch].rows,
       scored: asked !== undefined,
     });
     await runActions({

@@ -95,7 +95,7 @@ describe('a draft', () => {
     expect(fields(write(draftOf(config()), ['microbatches', '3']))).toEqual(['batch']);
     expect(fields(write(draftOf(config()), ['context', '65']))).toEqual([]);
     expect(fields(write(draftOf(config(['layout', 'pp=2'])), ['chunks', '2']))).toEqual(['layout', 'chunks']);
-    expect(fields(write(draftOf(config(['layout', 'sp=2'])), ['context', '15']))).toEqual(['context']);
+    expect(fields(write(draftOf(config(['layout', 'sp=2'])), ['context', '1']))).toEqual(['context']);
     expect(fields(draftOf(config(['model', 'my-folder'])))).toEqual(['model']);
     expect(
       fields(write(draftOf(config(['layout', 'ep=4'], ['model', 'mixtral-nano'])), ['model', 'gpt2-nano'])),

@@ -13,10 +13,12 @@ import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import type { RunEvent } from '../../src/train/run.ts';
 import { SCORE_WORDS } from '../../src/train/step/score.ts';
-import { TASK_NAMES, taskDataset } from '../../src/train/tasks.ts';
+import { TASK_NAMES, taskDataset } from '../../src/train/data/tasks.ts';
 import type { Evaluation, Trainer } from '../../src/train/trainer.ts';
 import { allOf, onTrainers } from '../support/trainer-lab.ts';
 import type { LabOptions } from '../support/trainer-lab.ts';
+import type { Batch } from '../../src/train/data/batch.ts';
+import { windowsOf } from '../support/windows.ts';
 import { CHUNKS, expectPredicted } from './predicted-targets.ts';
 
 // Defects: a rank that looks only at its own shard of the vocabulary, and counts that take all targets for answers.
@@ -62,11 +64,12 @@ interface Counts {
 }
 
 /** What the definition says of the logits of one device. */
-async function defined(trainer: Trainer, batch: Int32Array, vocab: number): Promise<Counts> {
+async function defined(trainer: Trainer, batch: Batch, vocab: number): Promise<Counts> {
+  const windows = windowsOf(batch);
   const inference = await InferenceStage.create(trainer.stages.get(0)!);
   let [answers, correct, margin] = [0, 0, Infinity];
   for (let row = 0; row < BATCH; row++) {
-    const tokens = batch.slice(row * (T + 1), (row + 1) * (T + 1));
+    const tokens = windows.slice(row * (T + 1), (row + 1) * (T + 1));
     const logits = await inference.forward(Uint32Array.from(tokens.subarray(0, T)));
     const width = logits.length / T;
     for (const column of ANSWER_COLUMNS) {
@@ -105,7 +108,7 @@ const zero: LabOptions = {
 async function scored(setting: RunConfig, steps = STEPS, options?: LabOptions): Promise<readonly Scored[]> {
   const { dataset, model } = prepareRun(setting, {});
   const batch = dataset.evalAt(0);
-  const answers = hooks.everyTarget ? batch : dataset.answersOf!(batch);
+  const answers = hooks.everyTarget ? batch.targets : dataset.answersOf!(batch);
   return allOf(
     await onTrainers(
       setting,
@@ -207,7 +210,9 @@ test.each(TASK_NAMES)('the answers of %s follow from what stands before them, an
     const answers = d.answersOf!(batch);
     for (let row = 0; row < 4; row++) {
       const rowOf = (flat: Int32Array): number[] => [...flat.subarray(row * (context + 1), (row + 1) * (context + 1))];
-      const [tokens, asked] = [rowOf(batch), rowOf(answers)];
+      // Column 0 of a row is no target.
+      const tokens = rowOf(windowsOf(batch));
+      const asked = [-100, ...answers.subarray(row * context, (row + 1) * context)];
       const half = Math.floor(context / 2);
       // Of `a + b = c` with p = 7, 8 is the sign before c.
       const isSum = (i: number): boolean => tokens[i - 1] === 8 && i % 5 === 4;

@@ -2,14 +2,20 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.ts';
 import { readSafetensors, writeSafetensors, type WriteEntry } from '../../src/base/safetensors.ts';
-import { textDataset, tokensDataset, type Dataset, type TextOptions } from '../../src/train/dataset.ts';
-import { taskDataset, TASK_NAMES } from '../../src/train/tasks.ts';
+import { documentStarts } from '../../src/train/data/batch.ts';
+import type { Batch } from '../../src/train/data/batch.ts';
+import { textDataset, type Dataset, type TextOptions } from '../../src/train/data/dataset.ts';
+import { taskDataset, TASK_NAMES } from '../../src/train/data/tasks.ts';
+import { tokensDataset } from '../../src/train/data/tokens-dataset.ts';
+import { windowsOf } from '../support/windows.ts';
 
 const counting = Uint16Array.from({ length: 1000 }, (_, i) => i);
 const text = (change: Partial<TextOptions> = {}): Dataset =>
   textDataset({ tokens: counting, vocab: 1000, context: 16, batch: 4, seed: 3, ...change });
-const rowsOf = (d: Dataset, flat: Int32Array): number[][] =>
-  Array.from({ length: d.batch }, (_, b) => [...flat.subarray(b * (d.context + 1), (b + 1) * (d.context + 1))]);
+const rowsOf = (d: Dataset, batch: Batch): number[][] => {
+  const flat = windowsOf(batch);
+  return Array.from({ length: d.batch }, (_, b) => [...flat.subarray(b * (d.context + 1), (b + 1) * (d.context + 1))]);
+};
 
 describe('textDataset', () => {
   it('rows are windows of the training part', () => {
@@ -96,7 +102,7 @@ describe('a text too short to hold a part out', () => {
   it('trains whole where nobody evaluates, and is refused where somebody does', () => {
     const d = text({ tokens: short, vocab: 60, evaluates: false });
     expect(d.evalBatches).toBe(0);
-    const last = Math.max(...Array.from({ length: 200 }, (_, s) => Math.max(...d.batchAt(s))));
+    const last = Math.max(...Array.from({ length: 200 }, (_, s) => Math.max(...windowsOf(d.batchAt(s)))));
     expect(last).toBe(59);
     expect(() => text({ tokens: short, vocab: 60 })).toThrow(
       'but the held-out text has 6 of 60; use a text of 170 tokens or more, a context of at most 5, or no evaluation (evalEvery 0)',
@@ -128,7 +134,7 @@ describe('tokensDataset', () => {
   it('serves tokens[s] for step s, and says when they end', () => {
     const d = tokensDataset(file, 64);
     expect(d).toMatchObject({ steps: 10, batch: 4, context: 16, evalBatches: 0 });
-    const all = Array.from({ length: 10 }, (_, s) => [...d.batchAt(s)]).flat();
+    const all = Array.from({ length: 10 }, (_, s) => [...windowsOf(d.batchAt(s))]).flat();
     const bytes = file.tensors.get('tokens')!.bytes;
     expect(all).toEqual([...new Int32Array(bytes.slice().buffer)]);
     expect(() => d.batchAt(10)).toThrow(
@@ -166,10 +172,47 @@ describe('tokensDataset', () => {
       'token 6 (step 1, row 1, column 0) is 64, but the model knows 0 to 63',
     );
     expect(make('tokens', i32([1, 1, 2], 1, -100))).toThrow(
-      'token 1 (step 0, row 0, column 1) is -100, which marks a target that is not counted; such marks are not implemented',
+      'token 1 (step 0, row 0, column 1) is -100, which marks a target that is not counted; such marks stand in a tensor targets, not in tokens',
     );
-    expect(make('tokens', { dtype: 'I64', shape: [1, 1, 2], data: BigInt64Array.of(1n, 2n) })().batchAt(0)).toEqual(
-      Int32Array.of(1, 2),
+    expect(make('tokens', { dtype: 'I64', shape: [1, 1, 2], data: BigInt64Array.of(1n, 2n) })().batchAt(0)).toEqual({
+      tokens: Int32Array.of(1),
+      targets: Int32Array.of(2),
+      rows: 1,
+      context: 1,
+    });
+  });
+});
+
+describe('a file of tokens with documents', () => {
+  const i32 = (shape: number[], ...values: number[]): WriteEntry => ({
+    dtype: 'I32',
+    shape,
+    data: Int32Array.from(values),
+  });
+  const tokens = i32([1, 2, 5], 1, 2, 3, 4, 5, 6, 7, 8, 9, 10);
+  const make = (...more: (readonly [string, WriteEntry])[]): Dataset =>
+    tokensDataset(readSafetensors(writeSafetensors([['tokens', tokens], ...more])), 16);
+
+  it('does not predict the first token of the next document, unless the targets say so', () => {
+    const documents = ['documents', i32([1, 2, 4], 0, 0, 1, 1, 7, 8, 8, 7)] as const;
+    const packed = make(documents);
+    expect(packed.packed).toBe(true);
+    expect([...packed.batchAt(0).targets]).toEqual([2, -100, 4, 5, -100, 8, -100, 10]);
+    expect([...documentStarts(packed.batchAt(0))]).toEqual([0, 0, 2, 2, 0, 1, 1, 3]);
+    const told = make(documents, ['targets', i32([1, 2, 4], -100, 3, 3, 3, 0, 0, 0, -100)]);
+    expect([...told.batchAt(0).targets]).toEqual([-100, 3, 3, 3, 0, 0, 0, -100]);
+    expect(make(['targets', i32([1, 2, 4], ...new Array<number>(8).fill(-100))]).packed).toBe(false);
+  });
+
+  it('refuses other sizes, targets that are no token, and what it does not know', () => {
+    expect(() => make(['documents', i32([1, 2, 5], ...new Array<number>(10).fill(0))])).toThrow(
+      'documents: expected [steps, batch, T] = [1, 2, 4], got [1, 2, 5]',
+    );
+    expect(() => make(['targets', i32([1, 2, 4], 0, 0, 0, 0, 0, 16, 0, 0)])).toThrow(
+      'target 5 (step 0, row 1, column 1) is 16; expected 0 to 15, or -100 for one that is not counted',
+    );
+    expect(() => make(['attention_mask', i32([1, 2, 4], ...new Array<number>(8).fill(1))])).toThrow(
+      'got also attention_mask: positions and masks beside the tokens are not implemented',
     );
   });
 });
@@ -182,7 +225,7 @@ describe('tasks', () => {
     expect(d.batchAt(5)).not.toEqual(d.batchAt(6));
     expect(d.batchAt(5)).not.toEqual(make(2).batchAt(5));
     expect(d.evalAt(0)).not.toEqual(d.batchAt(0));
-    for (const flat of [d.batchAt(5), d.evalAt(d.evalBatches - 1)]) {
+    for (const flat of [d.batchAt(5), d.evalAt(d.evalBatches - 1)].map(windowsOf)) {
       expect(flat.length).toBe(3 * 15);
       for (const token of flat) expect(token >= 0 && token < d.vocab).toBe(true);
     }
@@ -205,7 +248,7 @@ describe('tasks', () => {
 
   it('addition adds, and holds pairs out', () => {
     const d = taskDataset({ task: 'addition', context: 21, batch: 16, seed: 1, symbols: 7 });
-    const pairsIn = (flat: Int32Array): string[] =>
+    const pairsIn = (flat: Batch): string[] =>
       rowsOf(d, flat).flatMap((row) =>
         [0, 5, 10, 15].map((at) => {
           const [a, plus, b, equals, c] = row.slice(at, at + 5);

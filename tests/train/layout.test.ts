@@ -80,8 +80,13 @@ describe('checkLayout', () => {
       'experts: ep(2) splits experts, but llama has none; use dp=4,ep=1 or a mixtral model',
     ],
     ['experts', mixtral, 'ep=3', { batch: 9 }, 'experts: ep(3) does not divide 4; use ep=2'],
-    ['context', llama, 'sp=3', {}, 'context: sp(3) does not divide 64; use sp=2 or context=66'],
-    ['context at the limit', llama, 'sp=3', { context: 128 }, 'use sp=2 or context=126'],
+    [
+      'context',
+      llama,
+      'sp=65',
+      { context: 64 },
+      'context: sp(65) splits 64 tokens; expected one for each rank; use sp=64',
+    ],
     [
       'positions',
       llama,

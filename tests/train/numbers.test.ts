@@ -22,8 +22,8 @@ import { allOf, onTrainers } from '../support/trainer-lab.ts';
 import type { LabRank } from '../support/trainer-lab.ts';
 
 const masking = vi.hoisted(() => ({ on: false }));
-vi.mock('../../src/train/slice-batch.ts', async (original) => {
-  const real = await original<typeof import('../../src/train/slice-batch.ts')>();
+vi.mock('../../src/train/data/slice-batch.ts', async (original) => {
+  const real = await original<typeof import('../../src/train/data/slice-batch.ts')>();
   return {
     ...real,
     sliceBatch: (...given: Parameters<typeof real.sliceBatch>) => {

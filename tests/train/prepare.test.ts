@@ -43,7 +43,7 @@ describe('the tokenizer', () => {
       ['tokenizer.json', tokenizer],
       ['tokenizer_config.json', tokenizerConfig],
     ]);
-    expect(Math.max(...run.dataset.batchAt(0))).toBeGreaterThan(255);
+    expect(Math.max(...run.dataset.batchAt(0).tokens)).toBeGreaterThan(255);
     // As a checkpoint carries it.
     const resumed = prepare(data, { ...folder(300), text, tokenizer: formatTokenizer(run.tokenizer!) });
     expect(resumed.dataset.batchAt(3)).toEqual(run.dataset.batchAt(3));
@@ -144,8 +144,8 @@ describe('the text', () => {
         "data: 'a.txt' is no UTF-8 text (byte 2 of 1350 is 0xE9): it looks like Latin-1",
       );
     const run = prepare({ data: 'a.txt', tokenizer: 'bytes' }, { text: latin });
-    expect([...run.dataset.batchAt(0)].every((token) => latin.includes(token))).toBe(true);
-    expect([...Array.from({ length: 20 }, (_, s) => [...run.dataset.batchAt(s)]).flat()]).toContain(0xe9);
+    expect([...run.dataset.batchAt(0).tokens].every((token) => latin.includes(token))).toBe(true);
+    expect([...Array.from({ length: 20 }, (_, s) => [...run.dataset.batchAt(s).tokens]).flat()]).toContain(0xe9);
     const zip = Uint8Array.from({ length: 500 }, (_, i) => [0x50, 0x4b, 3, 4][i] ?? (i * 37) % 256);
     expect(prepare({ data: 'a.zip', tokenizer: 'bytes' }, { text: zip }).dataset.vocab).toBe(256);
     expect(() => prepare({ data: 'a.txt', tokenizer: 'bytes' }, { text: new Uint8Array(0) })).toThrow(

@@ -11,7 +11,6 @@ import type { RunConfig } from '../../train/run-config.ts';
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 import { countWork } from './count-work.ts';
 import { meanLoss, oneHot } from './jax-loss.ts';
-import { splitBatch } from './split-batch.ts';
 import type { StepRunner } from './step.ts';
 
 type Named = Record<string, JaxArray>;
@@ -49,7 +48,7 @@ export async function jaxRunner(
   let waitedMs = 0;
 
   const step = async (): Promise<number> => {
-    const { tokens, targets } = splitBatch(dataset.batchAt(steps++), B, T);
+    const { tokens, targets } = dataset.batchAt(steps++);
     const ids = (data: Int32Array<ArrayBuffer>): JaxArray => numpy.array(data, { shape: [B * T], dtype: numpy.int32 });
     const corrections = numpy.array(Float32Array.of(1 / (1 - beta1 ** steps), 1 / (1 - beta2 ** steps)), {
       shape: [2],

@@ -5,6 +5,7 @@
 import { InternalError } from '../../base/errors.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { initialWeight, weightSpecs } from '../../model/weights.ts';
+import { batchOf } from '../../train/data/batch.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { indices } from '../inputs.ts';
@@ -61,7 +62,7 @@ export function stepProblem(dims: Dims): StepProblem {
       context: T,
       steps: Infinity,
       evalBatches: 0,
-      batchAt: (step) => indices(`tokens ${step}`, B * (T + 1), V).data,
+      batchAt: (step) => batchOf(indices(`tokens ${step}`, B * (T + 1), V).data, B, T),
       evalAt: () => {
         throw new InternalError('nothing is held out');
       },

@@ -220,6 +220,7 @@ export async function tabmeshStepRunner(
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: (step) => learningRateAt(config.lr, step, config.steps),
     batchAt: (step) => prepared.dataset.batchAt(step),
+    packed: prepared.dataset.packed ?? false,
     weights: prepared.weights,
   });
   const plans = [...trainer.stages.values()].flatMap((stage) => [...stage.plans.values()]);

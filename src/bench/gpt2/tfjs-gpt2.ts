@@ -11,7 +11,6 @@ import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { TensorFlow } from '../peers/tfjs.ts';
 import { countWork } from './count-work.ts';
-import { splitBatch } from './split-batch.ts';
 import type { StepRunner } from './step.ts';
 
 type Tensor = tfjs.Tensor;
@@ -47,7 +46,7 @@ export async function tfjsRunner(
   let waitedMs = 0;
 
   const step = async (): Promise<number> => {
-    const { tokens, targets } = splitBatch(dataset.batchAt(steps++), batch, context);
+    const { tokens, targets } = dataset.batchAt(steps++);
     const loss = tf.tidy(() => {
       const ids = tf.tensor1d(tokens, 'int32');
       const wanted = tf.oneHot(tf.tensor1d(targets, 'int32'), model.vocab);

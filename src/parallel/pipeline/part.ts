@@ -36,7 +36,7 @@ export interface StagePart {
 
 /** The executions of a stage of blocks. */
 export function partOf(stage: Stage): StagePart {
-  const { B, T, config, range, splitsWeights } = stage.options;
+  const { config, range, splitsWeights } = stage.options;
   const executions = new Map<PassKind, Execution>([
     [
       'F',
@@ -52,5 +52,5 @@ export function partOf(stage: Stage): StagePart {
       await stage.weights(slots, onWire);
       return {};
     });
-  return { floats: B * T * config.hidden, executions };
+  return { floats: stage.rows * config.hidden, executions };
 }

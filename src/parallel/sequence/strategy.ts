@@ -1,16 +1,23 @@
 // A sequence strategy: attention over a sequence that is split over the sp group. A file of this folder that exports
-// `strategy` is one; the registry finds it by glob. Each rank holds a contiguous run of T tokens of every row;
-// positions start at rank * T.
+// `strategy` is one; the registry finds it by glob. It says which tokens of every row each rank holds.
 
 import type { Group } from '../../collectives/group.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import type { AttentionAttributes } from '../../ops/attention.ts';
+import type { TokenPlacement } from './placement.ts';
 import type { Op } from '../../ops/op.ts';
 
 export type AttentionOp = Op<{ qkv: Tensor }, Record<string, never>, AttentionAttributes, never>;
 
+/** How a layer mixes tokens: attention, linear attention, the delta rule. */
+export type Mixer = 'softmax' | 'linear' | 'delta';
+
 export interface SequenceStrategy {
   readonly name: string;
+  /** How the tokens of a row lie on the ranks. */
+  readonly placement: TokenPlacement;
+  /** Mixers of tokens that it computes. */
+  readonly serves: readonly Mixer[];
   /** Attention of the whole sequence for this rank's queries; qkv [B*T, (H + 2 Hkv) D] local, out [B*T, H D]. */
   attention(group: Group): AttentionOp;
   /** Payload bytes that `rank` sends in one forward and one backward of these local sizes. */

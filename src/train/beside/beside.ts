@@ -195,7 +195,7 @@ function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
   }
-  return [dataset.batchAt(0)[0]!];
+  return [dataset.batchAt(0).tokens[0]!];
 }
 
 /** The first rank that is not able; the same on every rank. */

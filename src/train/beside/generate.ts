@@ -7,6 +7,8 @@ import type { Group } from '../../collectives/group.ts';
 import { InternalError, SampleError } from '../../base/errors.ts';
 import { InferenceStage } from '../../model/inference.ts';
 import { hostsOf } from '../../parallel/pipeline/placement.ts';
+import { columnsOf, holderOf } from '../../parallel/sequence/placement.ts';
+import { tokenPlacement } from '../../parallel/sequence/registry.ts';
 import type { Trainer } from '../trainer.ts';
 
 /** Broadcast in place of a token by the rank that could not draw one, so that no rank waits for it. */
@@ -47,18 +49,20 @@ export class Generator {
    * ends the run.
    */
   async generate(prompt: readonly number[], count: number, { vocab, choose }: GenerateOptions): Promise<number[]> {
-    const { context, mesh, model } = this.#trainer.options;
+    const { context, mesh, model, sequence } = this.#trainer.options;
     if (!prompt.length) throw new InternalError('a prompt needs one token');
-    const T = context / mesh.layout.sp;
+    const { sp } = mesh.layout;
+    const placement = tokenPlacement(sp, sequence);
+    const columns = columnsOf(placement, mesh.coordinate('sp'), sp, context);
     const known = Math.min(vocab, model.vocab);
     const tokens = [...prompt];
     for (let i = 0; i < count; i++) {
       const window = tokens.slice(-context);
       const position = window.length - 1;
-      const own = new Uint32Array(T);
-      own.set(window.slice(mesh.coordinate('sp') * T, (mesh.coordinate('sp') + 1) * T));
-      const holder = mesh.rankAt({ pp: this.#lastHost(), dp: 0, sp: Math.floor(position / T), ep: 0, tp: 0 });
-      const logits = await this.#forward(own, position % T);
+      const own = Uint32Array.from(columns, (column) => window[column] ?? 0);
+      const { rank, place } = holderOf(placement, position, sp, context);
+      const holder = mesh.rankAt({ pp: this.#lastHost(), dp: 0, sp: rank, ep: 0, tp: 0 });
+      const logits = await this.#forward(own, place);
       const next = new Uint32Array([NO_TOKEN]);
       let failure = `rank ${holder} could not draw token ${i}`;
       if (mesh.rank === holder) {

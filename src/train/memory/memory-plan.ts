@@ -13,6 +13,7 @@ import { countWeights, weightSpecs } from '../../model/weights.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { scheduleByName } from '../../parallel/pipeline/registry.ts';
 import type { Link } from '../../transport/transport.ts';
+import { batchOf } from '../data/batch.ts';
 import type { RunConfig } from '../run-config.ts';
 import { Trainer } from '../trainer.ts';
 
@@ -66,7 +67,7 @@ async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, con
     weights: (name) => ({ shape: shapes.get(name)!, data: none }),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: () => 0,
-    batchAt: () => new Int32Array(0),
+    batchAt: () => batchOf(new Int32Array(0), 0, context),
   });
   const memory = Object.fromEntries(Object.entries(device.memory).map(([tag, { now }]) => [tag, now])) as Record<
     MemoryTag,

@@ -4,7 +4,7 @@
 import { formatLayout } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { ModelConfig } from '../../model/config.ts';
-import { dataDifference } from '../data-identity.ts';
+import { dataDifference } from '../data/data-identity.ts';
 import type { RunConfig } from '../run-config.ts';
 import type { CheckpointAbout } from './open-checkpoint.ts';
 

@@ -11,7 +11,7 @@ import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../../train/layout.ts';
 import { isTask } from '../../../train/prepare-data.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
-import { taskDataset } from '../../../train/tasks.ts';
+import { taskDataset } from '../../../train/data/tasks.ts';
 
 /** What the page knows beside the settings. */
 export interface FormFacts {

@@ -17,6 +17,7 @@ import type { Parallelism } from '../../../model/parallelism.ts';
 import { stageRange } from '../../../model/param-spec.ts';
 import { Tape } from '../../../ops/tape.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
+import { batchOf } from '../../../train/data/batch.ts';
 import { Trainer } from '../../../train/trainer.ts';
 import { flatten, readState, unflatten, wholeWeights } from '../gpt-weights.ts';
 import type { Exception, Operator, TorchCase, Values } from '../operator.ts';
@@ -176,7 +177,7 @@ async function train(device: Device, c: TorchCase): Promise<Named> {
       gradClip: a.has('clip') ? a.number('clip') : null,
     },
     lr: (step) => lrs?.[step] ?? a.number('lr'),
-    batchAt: (step) => all.slice(step * batch * width, (step + 1) * batch * width),
+    batchAt: (step) => batchOf(all.slice(step * batch * width, (step + 1) * batch * width), batch, width - 1),
     weights: weightsOf(c, layoutOf(configOf(c))),
   });
   try {

@@ -3,9 +3,10 @@
 // alphabet. A row of addition packs `a + b = c` with c = (a + b) mod p; some pairs (a, b) are held out, as in grokking
 // (Power et al. 2022).
 
-import { ConfigError } from '../base/errors.ts';
-import { RandomStream } from '../base/random.ts';
-import { checkIndex, checkSizes, IGNORED, rows, type Dataset } from './dataset.ts';
+import { ConfigError } from '../../base/errors.ts';
+import { RandomStream } from '../../base/random.ts';
+import { IGNORED } from './batch.ts';
+import { checkIndex, checkSizes, rows, type Dataset } from './dataset.ts';
 
 export const TASK_NAMES = ['copy', 'reverse', 'sort', 'addition'] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
@@ -114,9 +115,9 @@ function addition(T: number, batch: number, seed: number, p: number, evalFractio
   };
 }
 
-/** The answers of a task whose rows [T + 1] have them in the same columns. */
+/** The answers of a task whose windows [T + 1] have them in the same columns. */
 function answersAt(T: number, isAnswer: (column: number) => boolean): NonNullable<Dataset['answersOf']> {
-  return (batch) => Int32Array.from(batch, (token, i) => (isAnswer(i % (T + 1)) ? token : IGNORED));
+  return ({ targets }) => targets.map((token, i) => (isAnswer((i % T) + 1) ? token : IGNORED));
 }
 
 /** 0 to n - 1 in a seeded order (Fisher and Yates). */

@@ -1,15 +1,11 @@
-// Where batches come from. batchAt(step) is I32 [batch, T + 1]: inputs are columns 0 to T - 1, targets columns 1 to T.
-// It is a pure function of (seed, step), row by row, so every rank and every layout sees the same batch and may draw
-// only the rows that it needs. Text: windows at random places of the training part; evaluation walks the last part
-// window by window. Tasks are in tasks.ts.
+// Where batches come from. batchAt(step) is a pure function of (seed, step), row by row, so every rank and every layout
+// sees the same batch and may draw only the rows that it needs. Text: windows at random places of the training part;
+// evaluation walks the last part window by window. Tasks are in tasks.ts.
 
-import { ConfigError, FormatError, InternalError, UnsupportedError } from '../base/errors.ts';
-import { RandomStream } from '../base/random.ts';
-import { toInt32, type SafetensorsFile } from '../base/safetensors.ts';
-import { formatShape } from '../base/shape.ts';
-
-/** Stands for a target that is not counted; PyTorch's ignore_index. The kernels of the loss know it as well. */
-export const IGNORED = -100;
+import { ConfigError, InternalError } from '../../base/errors.ts';
+import { RandomStream } from '../../base/random.ts';
+import { batchOf, IGNORED } from './batch.ts';
+import type { Batch } from './batch.ts';
 
 export interface Dataset {
   /** Every token is below it. */
@@ -19,16 +15,18 @@ export interface Dataset {
   readonly context: number;
   /** Steps that batchAt can serve; Infinity where batches are drawn. */
   readonly steps: number;
-  batchAt(step: number): Int32Array<ArrayBuffer>;
+  batchAt(step: number): Batch;
+  /** Its batches have documents. */
+  readonly packed?: boolean;
   /** Batches of evalAt; 0 if nothing is held out. */
   readonly evalBatches: number;
   /** Batch `index` (below evalBatches) of held-out rows, of the same shape. */
-  evalAt(index: number): Int32Array<ArrayBuffer>;
+  evalAt(index: number): Batch;
   /**
-   * Of a task: `batch` [batch, T + 1] with IGNORED in place of all that is no answer. What is left follows from what
+   * Of a task: the targets [batch, T] with IGNORED in place of all that is no answer. What is left follows from what
    * stands before it, so a network can get all of it right. Absent where nothing is asked (text).
    */
-  answersOf?(batch: Int32Array): Int32Array<ArrayBuffer>;
+  answersOf?(batch: Batch): Int32Array<ArrayBuffer>;
 }
 
 export interface TextOptions {
@@ -42,10 +40,6 @@ export interface TextOptions {
   /** False: nobody asks for the held-out part, so that a text too short for one is used whole. Default true. */
   readonly evaluates?: boolean;
 }
-
-const WHOLE: readonly string[] = ['I32', 'I64', 'U64', 'U32', 'I16', 'U16', 'I8', 'U8'];
-/** More than any vocabulary in use; a stray id must not make a model of gigabytes. */
-const MAX_VOCAB = 2 ** 21;
 
 export function textDataset({
   tokens,
@@ -100,70 +94,11 @@ export function textDataset({
   };
 }
 
-/**
- * Batches from a file: `tokens` of [steps, batch, T + 1], whole numbers below `vocab`. Step s is tokens[s]; nothing is
- * held out. Without `vocab` it is one more than the largest token, and at least 2. Errors name the token by step, row
- * and column.
- */
-export function tokensDataset(file: SafetensorsFile, vocab?: number): Dataset {
-  const entry = file.tensors.get('tokens');
-  if (!entry)
-    throw new FormatError(
-      'tokens.safetensors',
-      `expected a tensor called tokens, got ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'none'}`,
-    );
-  const others = [...file.tensors.keys(), ...file.foreign.keys()].filter((name) => name !== 'tokens');
-  if (others.length) {
-    throw new UnsupportedError(
-      'tokens.safetensors',
-      `expected the tensor tokens alone, got also ${others.slice(0, 5).join(', ')}: ` +
-        'documents, targets, positions and masks beside the tokens are not implemented, and without them the loss would be another one',
-    );
-  }
-  const [steps, batch, columns] = entry.shape;
-  if (entry.shape.length !== 3 || !steps || !batch || !columns || columns < 2)
-    throw new FormatError(
-      'tokens.safetensors',
-      `tokens: expected [steps, batch, T + 1], got ${formatShape(entry.shape)}`,
-    );
-  if (!WHOLE.includes(entry.dtype))
-    throw new FormatError('tokens.safetensors', `tokens: expected whole numbers (I32), got ${entry.dtype}`);
-  const tokens = toInt32(entry);
-  const size = batch * columns;
-  const place = (i: number): string =>
-    `token ${i} (step ${Math.floor(i / size)}, row ${Math.floor((i % size) / columns)}, column ${i % columns})`;
-  checkTokens(tokens, vocab ?? 2 ** 31, 'tokens.safetensors', place);
-  const most = vocab ?? Math.max(2, tokens.reduce((a, b) => Math.max(a, b), 0) + 1);
-  if (most > MAX_VOCAB)
-    throw new ConfigError(
-      'vocab',
-      `tokens.safetensors: its largest token is ${most - 1}, which would need a vocabulary of ${most}; at most ${MAX_VOCAB} are accepted without a model folder`,
-    );
-  return {
-    vocab: most,
-    batch,
-    context: columns - 1,
-    steps,
-    evalBatches: 0,
-    batchAt(step) {
-      if (checkIndex(step) >= steps)
-        throw new ConfigError(
-          'steps',
-          `tokens.safetensors has ${steps} steps, but step ${step} needs one; use steps ${steps} or less`,
-        );
-      return tokens.slice(step * size, (step + 1) * size);
-    },
-    evalAt() {
-      throw new InternalError('evalAt of a dataset without held-out rows');
-    },
-  };
-}
-
-/** I32 [batch, T + 1] from its rows. */
-export function rows(batch: number, T: number, row: (index: number) => ArrayLike<number>): Int32Array<ArrayBuffer> {
+/** A batch from windows of T + 1 tokens. */
+export function rows(batch: number, T: number, window: (row: number) => ArrayLike<number>): Batch {
   const out = new Int32Array(batch * (T + 1));
-  for (let b = 0; b < batch; b++) out.set(row(b), b * (T + 1));
-  return out;
+  for (let b = 0; b < batch; b++) out.set(window(b), b * (T + 1));
+  return batchOf(out, batch, T);
 }
 
 export function checkSizes(T: number, batch: number): void {
@@ -182,7 +117,7 @@ export function checkIndex(index: number): number {
   return index;
 }
 
-function checkTokens(
+export function checkTokens(
   tokens: ArrayLike<number>,
   vocab: number,
   where: string,
@@ -191,9 +126,9 @@ function checkTokens(
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
     if (token === IGNORED)
-      throw new UnsupportedError(
+      throw new ConfigError(
         'vocab',
-        `${where}: ${place(i)} is -100, which marks a target that is not counted; such marks are not implemented`,
+        `${where}: ${place(i)} is ${IGNORED}, which marks a target that is not counted; such marks stand in a tensor targets, not in tokens`,
       );
     if (token < 0) throw new ConfigError('vocab', `${where}: ${place(i)} is ${token}; expected 0 or more`);
     if (token >= vocab)

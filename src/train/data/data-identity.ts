@@ -4,8 +4,8 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
-import { formatTokenizer } from './text/tokenizer-file.ts';
-import type { Tokenizer } from './text/tokenizer.ts';
+import { formatTokenizer } from '../text/tokenizer-file.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** `task:NAME`; no file is needed, the seed makes the rows. */
 export function taskIdentity(task: string): string {

@@ -1,0 +1,39 @@
+// This rank's share of a batch: rows by replica (dp, then ep) and microbatch, columns by the placement of tokens in the
+// sequence group. Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
+
+import type { TokenRows } from '../../model/token-rows.ts';
+import { documentStarts, IGNORED } from './batch.ts';
+import type { Batch } from './batch.ts';
+
+export interface BatchPlace {
+  readonly replica: number;
+  readonly replicas: number;
+  /** Rank in the sequence group, and the columns that each rank of it holds; -1 is padding. */
+  readonly sequence: number;
+  readonly columns: readonly Int32Array[];
+  readonly microbatches: number;
+  /** Whether the batches have documents. */
+  readonly packed: boolean;
+}
+
+export interface BatchSlice {
+  readonly tokens: Uint32Array<ArrayBuffer>;
+  readonly targets: Int32Array<ArrayBuffer>;
+  /** Of a packed batch. */
+  readonly rows?: TokenRows;
+}
+
+/** Tokens and targets are [rows per microbatch * tokens per row on this rank]. */
+export function sliceBatch(batch: Batch, place: BatchPlace, microbatch: number): BatchSlice {
+  const { replica, replicas, sequence, columns, microbatches, packed } = place;
+  const rows = batch.rows / replicas / microbatches;
+  const first = (replica * microbatches + microbatch) * rows;
+  const own = columns[sequence];
+  const cut = (whole: Int32Array, padding: number): Int32Array<ArrayBuffer> =>
+    Int32Array.from({ length: rows * own.length }, (_, i) => {
+      const column = own[i % own.length];
+      return column < 0 ? padding : whole[(first + Math.floor(i / own.length)) * batch.context + column];
+    });
+  const slice = { tokens: new Uint32Array(cut(batch.tokens, 0).buffer), targets: cut(batch.targets, IGNORED) };
+  return packed ? { ...slice, rows: { columns, starts: cut(documentStarts(batch), 0) } } : slice;
+}

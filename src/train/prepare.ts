@@ -102,6 +102,11 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
       `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`,
     );
   checkNames(config);
+  scheduleByName(config.schedule).check?.({
+    ranks: config.layout.pp,
+    chunks: config.chunks,
+    microbatches: config.microbatches,
+  });
   checkLayout(model, config.layout, {
     batch: config.batch,
     microbatches: config.microbatches,

@@ -14,6 +14,8 @@ import { preferQuickCompiles } from '../machine/vulkan.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { findFolders } from '../verify/folder.ts';
 import type { Found } from '../verify/folder.ts';
+import { verifyAllLayouts } from '../verify/all-layouts.ts';
+import type { Outcome } from '../verify/all-layouts.ts';
 import { verifyRunFolder } from '../verify/run-folder.ts';
 import type { RunExecutor } from '../verify/run-folder.ts';
 import type { Check } from '../verify/compare.ts';
@@ -26,6 +28,8 @@ const OPTIONS = {
     default: 'dp=1',
     about: "mesh of a training run, for example dp=2,pp=2; several one after the other: 'dp=2;pp=2'",
   },
+  'all-layouts': { type: 'flag', about: 'every layout up to --ranks, with every schedule and sequence strategy' },
+  ranks: { type: 'count', default: 8, about: 'the most ranks of --all-layouts' },
   tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
   schedule: {
     type: 'string',
@@ -44,6 +48,9 @@ const OPTIONS = {
   only: { type: 'string', about: 'run only the operator cases whose name or operator contains this' },
   verbose: { type: 'flag', about: 'print every check, not only failures and totals' },
 } as const;
+
+/** Runs of --all-layouts at a time: while one waits for its device, another makes its batches. */
+const SIDE_BY_SIDE = 3;
 
 /** What a folder can be wrong in; anything else ends the command. */
 const BROKEN = [ConfigError, FormatError, LayoutError, ShapeError];
@@ -81,6 +88,7 @@ export const command: Command = {
       .map((name) => [name, String(options[name])] as const);
     const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+    if (options['all-layouts']) return verifyEvery(found, backend, options.ranks, options.verbose, io);
     const verifyOne = async ({ path, kind }: Found): Promise<void> => {
       if (kind === 'cases') await verifyOperators(path, backend, options.only, options.verbose, io, totals);
       else if (kind === 'run') {
@@ -116,17 +124,53 @@ export const command: Command = {
   },
 };
 
-async function verifyRun(
-  folder: string,
-  settings: readonly (readonly [string, string])[],
+/** Every layout of every training run of these folders; its sum counts layouts. */
+async function verifyEvery(
+  found: readonly Found[],
   backend: ExecutionBackend,
-  mode: 'tabs' | 'devices',
+  ranks: number,
   verbose: boolean,
   io: CommandIo,
-  totals: Totals,
-): Promise<void> {
-  const label = `${basename(resolve(folder))} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
-  const execution: RunExecutor = async (config, files) => {
+): Promise<number> {
+  const runs = found.filter(({ kind }) => kind === 'run');
+  if (runs.length === 0) throw new ConfigError('--all-layouts', 'expected a folder with a training run (run.json)');
+  if (backend === 'chromium')
+    throw new ConfigError(
+      '--all-layouts',
+      'expected the backend node or cpu, got chromium; name its layouts by --layout',
+    );
+  const total = { equal: 0, refused: 0, wrong: 0 };
+  for (const { path } of runs) {
+    const name = basename(resolve(path));
+    const onOutcome = (outcome: Outcome): void => {
+      if (outcome.kind === 'refused') {
+        total.refused++;
+        io.out(`no   ${name} ${outcome.label}: ${outcome.reason}`);
+        return;
+      }
+      const sums: Totals = { passed: 0, failed: 0, skipped: 0 };
+      report(`${name} ${outcome.label}`, outcome.checks, outcome.ms, verbose, io, sums);
+      if (sums.failed > 0) total.wrong++;
+      else total.equal++;
+    };
+    await verifyAllLayouts({
+      folder: path,
+      ranks,
+      execute: executor(backend, 'devices', verbose, io),
+      sideBySide: SIDE_BY_SIDE,
+      signal: io.signal,
+      onOutcome,
+    });
+  }
+  const { equal, refused, wrong } = total;
+  io.out(
+    `${equal + refused + wrong} layouts of up to ${ranks} ranks: ${equal} equal, ${refused} refused, ${wrong} wrong`,
+  );
+  return wrong > 0 || equal === 0 ? 1 : 0;
+}
+
+function executor(backend: ExecutionBackend, mode: 'tabs' | 'devices', verbose: boolean, io: CommandIo): RunExecutor {
+  return async (config, files) => {
     const losses: number[] = [];
     const gradNorms: number[] = [];
     let gradients: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -153,10 +197,22 @@ async function verifyRun(
     });
     return { losses, gradNorms, gradients, weights };
   };
+}
+
+async function verifyRun(
+  folder: string,
+  settings: readonly (readonly [string, string])[],
+  backend: ExecutionBackend,
+  mode: 'tabs' | 'devices',
+  verbose: boolean,
+  io: CommandIo,
+  totals: Totals,
+): Promise<void> {
+  const label = `${basename(resolve(folder))} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const started = performance.now();
   let checks: readonly Check[];
   try {
-    checks = await verifyRunFolder(folder, settings, execution);
+    checks = await verifyRunFolder(folder, settings, executor(backend, mode, verbose, io));
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
     totals.skipped++;

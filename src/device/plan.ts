@@ -7,7 +7,7 @@ import type { DType, TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
 import type { Device, Launch, Range } from './device.ts';
 import { InternalError } from '../base/errors.ts';
-import type { HostFn, Ticket } from './recorder.ts';
+import type { HostFn, Ticket, Traffic } from './recorder.ts';
 import { slotKey } from './storage/slots.ts';
 import type { Slot } from './storage/slots.ts';
 
@@ -40,6 +40,8 @@ export class Plan {
   readonly name: string;
   readonly launches: number;
   readonly hostSteps: number;
+  /** What this rank sends in one run, one entry for each collective of its host steps. */
+  readonly traffic: readonly Traffic[];
   readonly flops: number;
   readonly #device: Device;
   readonly #slots: BoundSlots;
@@ -53,6 +55,7 @@ export class Plan {
     const [steps = []] = slots.bound.values();
     this.launches = steps.filter((step) => step.kind === 'launch').length;
     this.hostSteps = steps.filter((step) => step.kind === 'host').length;
+    this.traffic = steps.flatMap((step) => (step.kind === 'host' ? step.ticket.traffic : []));
     this.flops = steps.reduce((sum, step) => sum + (step.kind === 'launch' ? step.launch.flops : 0), 0);
   }
 

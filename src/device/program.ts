@@ -60,8 +60,8 @@ export class Program {
       launch(kernel, io, params) {
         steps.push({ kind: 'launch', kernel: kernel as unknown as Kernel, io, params });
       },
-      host: (label, reads, writes, run) => {
-        const ticket = { id: this.#ids++, name: label };
+      host: (label, reads, writes, run, traffic = []) => {
+        const ticket = { id: this.#ids++, name: label, traffic };
         steps.push({ kind: 'host', ticket, reads, writes, run });
         return ticket;
       },

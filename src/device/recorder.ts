@@ -10,9 +10,17 @@ import type { Tensor } from './tensor.ts';
  */
 export type HostFn = (reads: readonly TypedArray[], writes: readonly TypedArray[]) => Promise<void>;
 
+/** Payload bytes that this rank sends in one run of a host step; what depends on the data comes on top. */
+export interface Traffic {
+  /** The kind of the messages, as the ledger counts them. */
+  readonly kind: string;
+  readonly bytes: number;
+}
+
 export interface Ticket {
   readonly id: number;
   readonly name: string;
+  readonly traffic: readonly Traffic[];
 }
 
 export interface Recorder {
@@ -25,9 +33,15 @@ export interface Recorder {
   ): void;
   /**
    * Starts host work here: everything recorded before it is done when `run` is called. Host steps of one plan start in
-   * order.
+   * order. `traffic`: what it sends.
    */
-  host(name: string, reads: readonly Tensor[], writes: readonly Tensor[], run: HostFn): Ticket;
+  host(
+    name: string,
+    reads: readonly Tensor[],
+    writes: readonly Tensor[],
+    run: HostFn,
+    traffic?: readonly Traffic[],
+  ): Ticket;
   /** Blocks here until the host work is done and its `writes` are on the device. Issue early, wait late. */
   wait(ticket: Ticket): void;
 }

@@ -1,9 +1,10 @@
 // Where the device meets the network: collectives as host steps of a plan (read tensors, await, write tensors). Their
 // order in a plan is the order of their sequence numbers in the group. A group of one rank records nothing.
 
-import { allReduce } from '../collectives/all-reduce.ts';
+import { elements } from '../base/shape.ts';
+import { allReduce, allReduceBytes } from '../collectives/all-reduce.ts';
 import type { Group } from '../collectives/group.ts';
-import type { Recorder } from '../device/recorder.ts';
+import type { Recorder, Traffic } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
 
 /** The sum of `x` over the group, on every rank; a new tensor. */
@@ -11,10 +12,21 @@ export function recordAllReduce(r: Recorder, group: Group, x: Tensor): Tensor {
   if (group.size === 1) return x;
   const out = r.tensor(x.shape, 'f32', 'reduced');
   r.wait(
-    r.host(`all-reduce ${group.name}`, [x], [out], async ([input], [output]) => {
-      (output as Float32Array).set(input as Float32Array);
-      await allReduce(group, output as Float32Array<ArrayBuffer>);
-    }),
+    r.host(
+      `all-reduce ${group.name}`,
+      [x],
+      [out],
+      async ([input], [output]) => {
+        (output as Float32Array).set(input as Float32Array);
+        await allReduce(group, output as Float32Array<ArrayBuffer>);
+      },
+      [allReduceTraffic(group, elements(x.shape))],
+    ),
   );
   return out;
+}
+
+/** What an all-reduce of `count` numbers sends. */
+export function allReduceTraffic({ rank, size }: Group, count: number): Traffic {
+  return { kind: 'all-reduce', bytes: allReduceBytes(rank, size, count) };
 }

@@ -24,6 +24,7 @@ import { Telling } from './beside/telling.ts';
 import { waitTogether } from './beside/waiting.ts';
 import type { Word } from './beside/waiting.ts';
 import { Trainer } from './trainer.ts';
+import type { StepTraffic } from './step/traffic.ts';
 import type { Requests, StepMetrics } from './trainer.ts';
 
 /** What a rank tells while it runs. Bytes come on rank 0 only. */
@@ -36,6 +37,8 @@ export type RunEvent =
       readonly vocab: number;
       readonly launches: number;
       readonly memoryBytes: number;
+      /** Payload bytes that this rank will send in each step, by kind. */
+      readonly traffic: StepTraffic;
     }
   | { readonly kind: 'step'; readonly metrics: StepMetrics; readonly memoryBytes: number }
   /**
@@ -145,6 +148,7 @@ export async function runRank(options: RunOptions): Promise<void> {
       vocab: prepared.model.vocab,
       launches: launchCount(trainer),
       memoryBytes: memoryBytes(device),
+      traffic: trainer.traffic(),
     });
     const copies =
       options.copies && mesh.size > 1

@@ -42,6 +42,8 @@ import { shareReports } from './step/report.ts';
 import type { StepReport } from './step/report.ts';
 import { shareScores } from './step/score.ts';
 import type { Score } from './step/score.ts';
+import { stepTraffic } from './step/traffic.ts';
+import type { StepTraffic } from './step/traffic.ts';
 import { addSquares, squareGroup, valueOf } from './step/square-sum.ts';
 import { updateProblem } from './step/update-range.ts';
 
@@ -322,6 +324,14 @@ export class Trainer {
     const scores = await shareScores(this.options.mesh.world, own);
     const sum = (field: 'answers' | 'correct'): number => scores.reduce((total, score) => total + score[field], 0);
     return { ...mean(scores), ...(answers ? { score: { answers: sum('answers'), correct: sum('correct') } } : {}) };
+  }
+
+  /** Payload bytes that this rank will send in each step, by kind. */
+  traffic(): StepTraffic {
+    const { schedule, mesh } = this.options;
+    const others = [...this.syncs.values(), this.#tied];
+    const { shape, stages } = this;
+    return stepTraffic({ schedule, shape, pipeline: mesh.axis('pp'), world: mesh.world, stages, others });
   }
 
   dispose(): void {

@@ -22,6 +22,8 @@ import { loopbackMesh } from '../../src/transport/loopback.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 interface Result {
+  /** What the plan says it sends. */
+  readonly traffic: number;
   readonly out: F32;
   readonly dQkv: F32;
 }
@@ -61,7 +63,8 @@ async function run(
   for (const tensor of read) program.write(tensor, 0, mask!.intervals[intervals.indexOf(tensor)] as never);
   await plans.get('both')!.run();
   const [a, b] = await readTensors(program, [out, gradient]);
-  return { out: a as F32, dQkv: b as F32 };
+  const traffic = plans.get('both')!.traffic.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { traffic, out: a as F32, dQkv: b as F32 };
 }
 
 /** The rows of every batch entry that have these columns; padding is 0. */
@@ -101,7 +104,7 @@ async function worst(
   name: string,
   { P, short, causal, documents, kvHeads }: Setting,
   change: (group: Group) => Group = (group) => group,
-): Promise<{ error: number; bytes: number[]; formula: number[] }> {
+): Promise<{ error: number; bytes: number[]; formula: number[]; recorded: number[] }> {
   const strategy = sequenceStrategies.get(name)!;
   const context = 3 * P - short;
   const shape = { B: 2, heads: 4, kvHeads, headDim: 5, causal, scale: 0.4 };
@@ -161,6 +164,7 @@ async function worst(
     error,
     bytes: ledgers.map((ledger) => Object.values(ledger.sentByKind()).reduce((a, b) => a + b, 0)),
     formula: got.map(() => BYTES[name](P, block)),
+    recorded: got.map(({ traffic }) => traffic),
   };
 }
 
@@ -173,9 +177,10 @@ const usual = { short: 0, causal: true, documents: false, kvHeads: 4 };
 
 describe.each([...sequenceStrategies.keys()])('%s', (name) => {
   test.each(SETTINGS)('equals attention of the whole sequence, bytes equal the formula: %o', async (setting) => {
-    const { error, bytes, formula } = await worst(name, setting);
+    const { error, bytes, formula, recorded } = await worst(name, setting);
     expect(error).toBeLessThan(2e-5);
     expect(bytes).toEqual(formula);
+    expect(recorded).toEqual(formula);
   });
 
   test('a ring that turns the wrong way is caught', async () => {

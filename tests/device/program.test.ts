@@ -207,7 +207,7 @@ describe('pool', () => {
       storage: { kind: 'auto', id: id++, bytes: 256, label: 't' },
     });
     const [x, received, a, b] = [tensor(), tensor(), tensor(), tensor()];
-    const ticket = { id: 99, name: 'ring' };
+    const ticket = { id: 99, name: 'ring', traffic: [] };
     const { pool } = placeTensors(
       new Map([
         [

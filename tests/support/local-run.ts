@@ -8,6 +8,7 @@ import type { LocalBackend } from '../../src/cli/in-process.ts';
 import { readSafetensors, toFloat32 } from '../../src/base/safetensors.ts';
 import { readRunFiles, runFolderConfig } from '../../src/cli/verify/run-folder.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
+import type { StepTraffic } from '../../src/train/step/traffic.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
 
 export interface LocalResult {
@@ -15,6 +16,8 @@ export interface LocalResult {
   readonly gradNorms: readonly number[];
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly weights: ReadonlyMap<string, Float32Array>;
+  /** Per rank what it said it would send in each step. */
+  readonly traffic: readonly StepTraffic[];
   /** Per rank the metrics of each step. */
   readonly metrics: readonly (readonly StepMetrics[])[];
 }
@@ -31,6 +34,7 @@ export function goldenConfig(name: string, layout: string, change: Partial<RunCo
 /** `steps` steps of a golden model. */
 export async function runLayout(name: string, config: RunConfig, backend: LocalBackend = 'cpu'): Promise<LocalResult> {
   const metrics: StepMetrics[][] = [];
+  const traffic: StepTraffic[] = [];
   let gradients: ReadonlyMap<string, Float32Array> = new Map();
   let weights: ReadonlyMap<string, Float32Array> = new Map();
   await runInProcess({
@@ -40,7 +44,8 @@ export async function runLayout(name: string, config: RunConfig, backend: LocalB
     wantGradients: true,
     wantModel: true,
     onEvent: (rank, event) => {
-      if (event.kind === 'step') (metrics[rank] ??= []).push(event.metrics);
+      if (event.kind === 'ready') traffic[rank] = event.traffic;
+      else if (event.kind === 'step') (metrics[rank] ??= []).push(event.metrics);
       else if (event.kind === 'gradients') gradients = tensorsOf(event.bytes);
       else if (event.kind === 'model') weights = tensorsOf(event.bytes);
     },
@@ -51,6 +56,7 @@ export async function runLayout(name: string, config: RunConfig, backend: LocalB
     gradNorms: first.map(({ gradNorm }) => gradNorm),
     gradients,
     weights,
+    traffic,
     metrics,
   };
 }

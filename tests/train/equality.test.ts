@@ -7,7 +7,7 @@ import { worldSize } from '../../src/base/axis.ts';
 import { parseModelConfig } from '../../src/model/config.ts';
 import { FlatSync } from '../../src/parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../src/parallel/data/tied-weights.ts';
-import { stepWireBytes } from '../../src/parallel/wire-bytes.ts';
+import { stepWireBytes } from '../support/step-wire-bytes.ts';
 import { REPORT_WORDS } from '../../src/train/step/report.ts';
 import { firstDifference, goldenConfig, readGolden, runLayout } from '../support/local-run.ts';
 import type { LocalResult } from '../support/local-run.ts';
@@ -101,6 +101,10 @@ function expectBytes(name: string, config: ReturnType<typeof goldenConfig>, got:
   const routed: number[] = [];
   for (let rank = 0; rank < worldSize(config.layout); rank++) {
     const { 'all-to-all': want = 0, ...formula } = stepWireBytes(rank, shape);
+    // What the recorded plans say before the first step.
+    expect(got.traffic[rank], `rank ${rank}, as recorded`).toEqual(
+      want > 0 ? { ...formula, 'all-to-all': want } : formula,
+    );
     // The second step: the first one also gathers the gradients.
     const { 'all-to-all': sent = 0, ...bytes } = got.metrics[rank][1].bytesSent;
     expect(bytes, `rank ${rank}`).toEqual(formula);

@@ -4,11 +4,13 @@
 import { existsSync } from 'node:fs';
 import { visibleJson } from '../../base/plain-text.ts';
 import { worldSize } from '../../base/axis.ts';
+import { formatBytes } from '../../base/format-bytes.ts';
 import { summary } from '../../device/tune/certificate.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';
 import type { RunEvent } from '../../train/run.ts';
+import type { StepTraffic } from '../../train/step/traffic.ts';
 import type { StepMetrics } from '../../train/trainer.ts';
 import type { CommandIo } from '../command.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -71,7 +73,7 @@ export class RunOutputs {
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready')
       this.status(
-        `${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0`,
+        `${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0${sends(event.traffic)}`,
       );
     else if (event.kind === 'evaluation') this.status(`step ${event.step}: ${describeEvaluation(event)}`);
     else if (event.kind === 'sample') this.status(`step ${event.step}: ${visibleJson(event.text)}`);
@@ -161,4 +163,10 @@ export class RunOutputs {
 
 function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** What rank 0 will send in each step; nothing where it is alone. What a router sends comes on top. */
+function sends(traffic: StepTraffic): string {
+  const bytes = Object.values(traffic).reduce((sum, part) => sum + part, 0);
+  return bytes > 0 ? `, which sends ${formatBytes(bytes)} a step` : '';
 }

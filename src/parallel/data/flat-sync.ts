@@ -4,13 +4,14 @@
 // tp rank 0, so that replicas hold equal bytes on unequal GPUs. Bytes sent per rank and step for a segment of n
 // elements over G replicas, owner of p: 4 (n - p) reduce-scatter, 4 (G - 1) p all-gather.
 
-import { allGather } from '../../collectives/all-gather.ts';
-import { broadcast } from '../../collectives/broadcast.ts';
+import { allGather, allGatherBytes } from '../../collectives/all-gather.ts';
+import { broadcast, broadcastBytes } from '../../collectives/broadcast.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Mesh } from '../../collectives/mesh.ts';
-import { reduceScatter } from '../../collectives/reduce-scatter.ts';
+import { reduceScatter, reduceScatterBytes } from '../../collectives/reduce-scatter.ts';
 import type { AxisName } from '../../base/axis.ts';
 import type { Device, DeviceBuffer } from '../../device/device.ts';
+import type { Traffic } from '../../device/recorder.ts';
 import { ALIGNMENT } from '../../model/flat-params.ts';
 import type { FlatLayout, FlatParams, SegmentRange } from '../../model/flat-params.ts';
 
@@ -126,6 +127,19 @@ export class FlatSync {
       await broadcast(this.#tp, data, 0);
       if (this.#tp.rank !== 0) this.#device.write(values, start * 4, data);
     }
+  }
+
+  /** What this rank sends in one reduceGradients and one spread. */
+  traffic(): readonly Traffic[] {
+    const shared = this.#shares.filter(({ group }) => group.size > 1);
+    const { start, end } = this.#replicated ?? { start: 0, end: 0 };
+    return [
+      ...shared.flatMap(({ group: { rank }, offsets }) => [
+        { kind: 'reduce-scatter', bytes: reduceScatterBytes(rank, offsets) },
+        { kind: 'all-gather', bytes: allGatherBytes(rank, offsets) },
+      ]),
+      { kind: 'broadcast', bytes: broadcastBytes(this.#tp.rank, this.#tp.size, 0, end - start) },
+    ];
   }
 
   async #read(buffer: DeviceBuffer, ranges: readonly { start: number; end: number }[]): Promise<F32[]> {

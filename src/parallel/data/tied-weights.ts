@@ -7,6 +7,7 @@ import type { Mesh } from '../../collectives/mesh.ts';
 import { InternalError } from '../../base/errors.ts';
 import { elements } from '../../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../../device/device.ts';
+import type { Traffic } from '../../device/recorder.ts';
 import type { Param } from '../../device/tensor.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { networkOf } from '../../model/networks.ts';
@@ -107,6 +108,15 @@ export class TiedWeights {
       },
       'towards copy',
     );
+  }
+
+  /** What this rank sends in one collectGradients and one spread. */
+  traffic(): readonly Traffic[] {
+    const sent = (table: Param | undefined, peer: number | undefined): Traffic => ({
+      kind: 'tied',
+      bytes: table && peer !== this.#group.rank ? elements(table.shape) * 4 : 0,
+    });
+    return [sent(this.#owner?.table, this.#owner?.peer), sent(this.#copy?.head, this.#copy?.peer)];
   }
 
   dispose(): void {

@@ -4,7 +4,7 @@
 // E/P) rows. Bytes sent per exchange: rows for other ranks * D * 4, and once per layer and microbatch (P-1) E/P counts
 // of 4 bytes. Source: parallelism.md section 8 (the EP baseline); Lepikhin et al. 2020.
 
-import { allToAll, allToAllVariable } from '../../collectives/all-to-all.ts';
+import { allToAll, allToAllBytes, allToAllVariable } from '../../collectives/all-to-all.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
@@ -114,6 +114,8 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
               offsetsInto[e + 1] = offsetsInto[e] + rowsOfExpert;
             }
           },
+          // The counts; how many rows go with them is the router's choice.
+          [{ kind: 'all-to-all', bytes: allToAllBytes(P, experts) }],
         ),
       );
       return { rows: out, offsets: here, counts };

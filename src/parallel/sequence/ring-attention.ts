@@ -5,7 +5,8 @@
 // backward 2 (P-1) B T Hkv D 4 for K, V and 2 P B T Hkv D 4 for dK, dV. Source: Liu et al. 2023 (Ring Attention);
 // parallelism.md sections 5b and 19.
 
-import { ringSend } from '../../collectives/ring-send.ts';
+import { elements } from '../../base/shape.ts';
+import { ringSend, ringSendBytes } from '../../collectives/ring-send.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Recorder, Ticket } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
@@ -76,8 +77,12 @@ function blockOf(group: Group, origin: number, q: Tensor, kv: Tensor, attrs: Att
 /** Starts sending `x` to the next rank and receiving the previous one's. */
 function rotate(r: Recorder, group: Group, x: Tensor, label: string): { ticket: Ticket; received: Tensor } {
   const received = r.tensor(x.shape, 'f32', label);
-  const ticket = r.host(`ring-send ${label} ${group.name}`, [x], [received], ([data], [into]) =>
-    ringSend(group, data as Float32Array<ArrayBuffer>, into as Float32Array<ArrayBuffer>, 1),
+  const ticket = r.host(
+    `ring-send ${label} ${group.name}`,
+    [x],
+    [received],
+    ([data], [into]) => ringSend(group, data as Float32Array<ArrayBuffer>, into as Float32Array<ArrayBuffer>, 1),
+    [{ kind: 'ring-send', bytes: ringSendBytes(group.size, elements(x.shape)) }],
   );
   return { ticket, received };
 }
@@ -153,10 +158,4 @@ function addTensors(r: Recorder, a: Tensor, b: Tensor): Tensor {
   const out = r.tensor(a.shape, 'f32', 'dkv');
   r.launch(add, { a, b, out }, { N: a.shape[0] * a.shape[1], ALPHA: 1, BETA: 1 });
   return out;
-}
-
-/** Payload bytes that a rank of `size` sends; B, T local. */
-export function ringBytes(size: number, { B, T, kvHeads, headDim }: AttentionAttributes) {
-  const block = 2 * B * T * kvHeads * headDim * 4;
-  return { forward: (size - 1) * block, backward: (size - 1) * block + size * block };
 }

@@ -2,7 +2,7 @@
 // do. Source: Liu et al. 2023 (Ring Attention).
 
 import { contiguous } from './placement.ts';
-import { ringAttention, ringBytes } from './ring-attention.ts';
+import { ringAttention } from './ring-attention.ts';
 import type { SequenceStrategy } from './strategy.ts';
 
 export const strategy: SequenceStrategy = {
@@ -10,5 +10,4 @@ export const strategy: SequenceStrategy = {
   placement: contiguous,
   serves: ['softmax'],
   attention: ringAttention,
-  wireBytes: (_rank, size, attrs) => ringBytes(size, attrs),
 };

@@ -20,6 +20,4 @@ export interface SequenceStrategy {
   readonly serves: readonly Mixer[];
   /** Attention of the whole sequence for this rank's queries; qkv [B*T, (H + 2 Hkv) D] local, out [B*T, H D]. */
   attention(group: Group): AttentionOp;
-  /** Payload bytes that `rank` sends in one forward and one backward of these local sizes. */
-  wireBytes(rank: number, size: number, attrs: AttentionAttributes): { forward: number; backward: number };
 }

@@ -2,7 +2,7 @@
 // Source: Zhu 2024 (zigzag ring flash attention), whose fixed halves are here what the mask of intervals passes over.
 
 import { zigzag } from './placement.ts';
-import { ringAttention, ringBytes } from './ring-attention.ts';
+import { ringAttention } from './ring-attention.ts';
 import type { SequenceStrategy } from './strategy.ts';
 
 export const strategy: SequenceStrategy = {
@@ -10,5 +10,4 @@ export const strategy: SequenceStrategy = {
   placement: zigzag,
   serves: ['softmax'],
   attention: ringAttention,
-  wireBytes: (_rank, size, attrs) => ringBytes(size, attrs),
 };

@@ -7,7 +7,8 @@ import { allReduce } from '../../collectives/all-reduce.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
-import { recordAllReduce } from '../../ops/collective.ts';
+import { elements } from '../../base/shape.ts';
+import { allReduceTraffic, recordAllReduce } from '../../ops/collective.ts';
 import type { LossStatistics } from '../../ops/cross-entropy.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { defineOp } from '../../ops/op.ts';
@@ -27,25 +28,32 @@ export function shardedEmbedding(group: Group) {
 export function reduceStatistics(group: Group): (r: Recorder, statistics: LossStatistics) => void {
   return (r, { rowMax, rowSum, targetLogit }) => {
     const tensors = [rowMax, rowSum, targetLogit];
+    const rows = elements(rowMax.shape);
     r.wait(
-      r.host(`loss-statistics ${group.name}`, tensors, tensors, async (reads, writes) => {
-        const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
-        const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
-        const R = localMax.length;
-        // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
-        const reduceMax = group.begin('all-reduce');
-        const reduceSums = group.begin('all-reduce');
-        max.set(localMax);
-        await allReduce(group, max, { reduction: 'max', operation: reduceMax });
-        const both = new Float32Array(2 * R);
-        for (let i = 0; i < R; i++) {
-          both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
-          both[R + i] = localTarget[i];
-        }
-        await allReduce(group, both, { operation: reduceSums });
-        sum.set(both.subarray(0, R));
-        target.set(both.subarray(R));
-      }),
+      r.host(
+        `loss-statistics ${group.name}`,
+        tensors,
+        tensors,
+        async (reads, writes) => {
+          const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
+          const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
+          const R = localMax.length;
+          // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
+          const reduceMax = group.begin('all-reduce');
+          const reduceSums = group.begin('all-reduce');
+          max.set(localMax);
+          await allReduce(group, max, { reduction: 'max', operation: reduceMax });
+          const both = new Float32Array(2 * R);
+          for (let i = 0; i < R; i++) {
+            both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
+            both[R + i] = localTarget[i];
+          }
+          await allReduce(group, both, { operation: reduceSums });
+          sum.set(both.subarray(0, R));
+          target.set(both.subarray(R));
+        },
+        [allReduceTraffic(group, rows), allReduceTraffic(group, 2 * rows)],
+      ),
     );
   };
 }

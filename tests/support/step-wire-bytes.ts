@@ -3,22 +3,22 @@
 // here; the counts that go with them are. Source: parallelism.md section 0 (collective byte model), 10 (tensor), 11
 // (pipeline), and the headers of the strategies.
 
-import { AXES } from '../base/axis.ts';
-import type { AxisName, Layout } from '../base/axis.ts';
-import { allGatherBytes } from '../collectives/all-gather.ts';
-import { allReduceBytes } from '../collectives/all-reduce.ts';
-import { allToAllBytes } from '../collectives/all-to-all.ts';
-import { broadcastBytes } from '../collectives/broadcast.ts';
-import { coordinatesOf, ranksAlong } from '../collectives/mesh.ts';
-import { reduceScatterBytes } from '../collectives/reduce-scatter.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { layOut } from '../model/flat-params.ts';
-import type { FlatLayout } from '../model/flat-params.ts';
-import { networkOf } from '../model/networks.ts';
-import { stageRange, vocabRows } from '../model/param-spec.ts';
-import type { StageRange } from '../model/param-spec.ts';
-import { alignedParts, replicaAxes } from './data/flat-sync.ts';
-import { tokenPlacement, sequenceStrategy } from './sequence/registry.ts';
+import { AXES } from '../../src/base/axis.ts';
+import type { AxisName, Layout } from '../../src/base/axis.ts';
+import { allGatherBytes } from '../../src/collectives/all-gather.ts';
+import { allReduceBytes } from '../../src/collectives/all-reduce.ts';
+import { allToAllBytes } from '../../src/collectives/all-to-all.ts';
+import { broadcastBytes } from '../../src/collectives/broadcast.ts';
+import { coordinatesOf, ranksAlong } from '../../src/collectives/mesh.ts';
+import { reduceScatterBytes } from '../../src/collectives/reduce-scatter.ts';
+import type { ModelConfig } from '../../src/model/config.ts';
+import { layOut } from '../../src/model/flat-params.ts';
+import type { FlatLayout } from '../../src/model/flat-params.ts';
+import { networkOf } from '../../src/model/networks.ts';
+import { stageRange, vocabRows } from '../../src/model/param-spec.ts';
+import type { StageRange } from '../../src/model/param-spec.ts';
+import { alignedParts, replicaAxes } from '../../src/parallel/data/flat-sync.ts';
+import { tokenPlacement } from '../../src/parallel/sequence/registry.ts';
 
 export interface StepShape {
   readonly model: ModelConfig;
@@ -98,16 +98,9 @@ function addMicrobatch(
     reduce(rowsAtExperts * model.hidden);
     if (layout.sp > 1) {
       const tokens = tokenPlacement(layout.sp, sequence).tokens(layout.sp, context);
-      const { forward, backward } = sequenceStrategy(sequence ?? 'ring').wireBytes(at.sp, layout.sp, {
-        B: rows / tokens,
-        T: tokens,
-        heads: model.heads / layout.tp,
-        kvHeads: model.kvHeads / layout.tp,
-        headDim: model.headDim,
-        causal: true,
-        scale: 1,
-      });
-      add('ring-send', forward + backward);
+      // K and V in P - 1 hops forward; backward again, with their gradients in P hops.
+      const block = 2 * (rows / tokens) * tokens * (model.kvHeads / layout.tp) * model.headDim * 4;
+      add('ring-send', (layout.sp - 1) * block + (layout.sp - 1) * block + layout.sp * block);
     }
     if (layout.ep > 1 && model.family === 'mixtral') add('all-to-all', allToAllBytes(layout.ep, model.experts));
   }

@@ -122,16 +122,16 @@ test('verify skips by name what is not implemented, runs the rest, and is no suc
   expect(one.out).toContain('0 passed, 0 failed, 1 skipped');
 });
 
-test('document data beside the tokens is refused by name', async () => {
+test('what stands beside the tokens and is not known is refused by name', async () => {
   const path = model('llama-tiny', {});
   const { tensors } = readSafetensors(new Uint8Array(readFileSync(join(path, 'tokens.safetensors'))));
   const entries: [string, WriteEntry][] = [...tensors].map(([name, { dtype, shape, bytes }]) => [
     name,
     { dtype, shape, data: bytes },
   ]);
-  const documents: WriteEntry = { dtype: 'I32', shape: [1, 4, 16], data: new Int32Array(64) };
-  writeFileSync(join(path, 'tokens.safetensors'), writeSafetensors([...entries, ['documents', documents]]));
+  const mask: WriteEntry = { dtype: 'I32', shape: [1, 4, 16], data: new Int32Array(64) };
+  writeFileSync(join(path, 'tokens.safetensors'), writeSafetensors([...entries, ['attention_mask', mask]]));
   const { code, err } = await train(path, '--context', '16');
-  expect(err).toContain('tokens.safetensors: expected the tensor tokens alone, got also documents');
+  expect(err).toContain('tokens.safetensors: expected the tensors tokens, documents, targets, got also attention_mask');
   expect(code).toBe(2);
 });

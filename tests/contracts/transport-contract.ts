@@ -46,8 +46,12 @@ export function link(
   });
 }
 
+/** Real channels of a busy machine may be silent for long; how silence ends a link is checked in virtual time. */
+const PATIENT_MS = 60_000;
+
 export function links({ a, b }: LanesPair, options: Partial<LinkOptions> = {}): { a: Link; b: Link } {
-  return { a: link(a, 'a', options), b: link(b, 'b', options) };
+  const patient = { silentMs: PATIENT_MS, ...options };
+  return { a: link(a, 'a', patient), b: link(b, 'b', patient) };
 }
 
 export function ramp(count: number, start = 0): Float32Array<ArrayBuffer> {

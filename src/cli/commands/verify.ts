@@ -208,7 +208,9 @@ async function verifyRun(
   io: CommandIo,
   totals: Totals,
 ): Promise<void> {
-  const label = `${basename(resolve(folder))} ${new Map(settings).get('layout')} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
+  const { layout, schedule, sequence } = Object.fromEntries(settings);
+  const how = [layout, schedule, sequence].filter(Boolean).join(' ');
+  const label = `${basename(resolve(folder))} ${how} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const started = performance.now();
   let checks: readonly Check[];
   try {

@@ -6,7 +6,7 @@ import type { Group } from '../../collectives/group.ts';
 import type { Traffic } from '../../device/recorder.ts';
 import type { Stage } from '../../model/stage.ts';
 import { messagesOf } from '../../parallel/pipeline/messages.ts';
-import { PASSES } from '../../parallel/pipeline/passes.ts';
+import { formatAction, PASSES } from '../../parallel/pipeline/passes.ts';
 import { placementOf } from '../../parallel/pipeline/placement.ts';
 import type { PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
 import { REPORT_WORDS } from './report.ts';
@@ -35,7 +35,7 @@ export function stepTraffic({ schedule, shape, pipeline, world, stages, others }
   for (const action of lists[pipeline.rank]) {
     const stage = stages.get(action.stage)!;
     for (const traffic of stage.plans.get(action.kind)?.traffic ?? []) add(traffic);
-    for (const { to } of deliveries.get(`${action.kind}${action.microbatch}@${action.stage}`) ?? [])
+    for (const { to } of deliveries.get(formatAction(action)) ?? [])
       if (to !== pipeline.rank)
         add({ kind: PASSES[action.kind].sends!, bytes: 4 * stage.rows * stage.options.config.hidden });
   }

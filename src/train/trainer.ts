@@ -30,7 +30,7 @@ import { placementOf } from '../parallel/pipeline/placement.ts';
 import { PASS_KINDS } from '../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
 import { stageSlots } from '../parallel/pipeline/slots.ts';
-import { IGNORED } from './data/batch.ts';
+import { documentStarts, IGNORED } from './data/batch.ts';
 import type { Batch } from './data/batch.ts';
 import { AdamW } from './optimizer.ts';
 import type { AdamHyper } from './optimizer.ts';
@@ -181,7 +181,6 @@ export class Trainer {
       sequence: mesh.coordinate('sp'),
       columns: Array.from({ length: layout.sp }, (_, rank) => columnsOf(tokens, rank, layout.sp, context)),
       microbatches,
-      packed: options.packed ?? false,
     };
     const parallelism = composeParallelism(mesh, { sequence: options.sequence });
     const placement = placementOf(schedule, shape);
@@ -197,7 +196,7 @@ export class Trainer {
         parallelism,
         B: batch / place.replicas / microbatches,
         columns: place.columns,
-        packed: place.packed,
+        packed: options.packed ?? false,
         slots: slots(index),
         splitsWeights: placement.passes.has('W'),
         pool,
@@ -357,7 +356,8 @@ export class Trainer {
     const last = this.shape.ranks * this.shape.chunks - 1;
     const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
     const indices = Array.from({ length: this.shape.microbatches }, (_, microbatch) => microbatch);
-    const cut = (whole: Batch) => indices.map((microbatch) => sliceBatch(whole, this.#place, microbatch));
+    const starts = this.options.packed ? documentStarts(batch) : undefined;
+    const cut = (whole: Batch) => indices.map((microbatch) => sliceBatch(whole, this.#place, microbatch, starts));
     const slices = cut(batch);
     const asked = answers && cut({ ...batch, targets: answers });
     const input = (stage: number, microbatch: number): StageInput => ({

@@ -2,7 +2,7 @@
 // sequence group. Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
 
 import type { TokenRows } from '../../model/token-rows.ts';
-import { documentStarts, IGNORED } from './batch.ts';
+import { IGNORED } from './batch.ts';
 import type { Batch } from './batch.ts';
 
 export interface BatchPlace {
@@ -12,8 +12,6 @@ export interface BatchPlace {
   readonly sequence: number;
   readonly columns: readonly Int32Array[];
   readonly microbatches: number;
-  /** Whether the batches have documents. */
-  readonly packed: boolean;
 }
 
 export interface BatchSlice {
@@ -23,9 +21,12 @@ export interface BatchSlice {
   readonly rows?: TokenRows;
 }
 
-/** Tokens and targets are [rows per microbatch * tokens per row on this rank]. */
-export function sliceBatch(batch: Batch, place: BatchPlace, microbatch: number): BatchSlice {
-  const { replica, replicas, sequence, columns, microbatches, packed } = place;
+/**
+ * Tokens and targets are [rows per microbatch * tokens per row on this rank]. `starts`: of a packed batch, the
+ * documentStarts of the whole.
+ */
+export function sliceBatch(batch: Batch, place: BatchPlace, microbatch: number, starts?: Int32Array): BatchSlice {
+  const { replica, replicas, sequence, columns, microbatches } = place;
   const rows = batch.rows / replicas / microbatches;
   const first = (replica * microbatches + microbatch) * rows;
   const own = columns[sequence];
@@ -35,5 +36,5 @@ export function sliceBatch(batch: Batch, place: BatchPlace, microbatch: number):
       return column < 0 ? padding : whole[(first + Math.floor(i / own.length)) * batch.context + column];
     });
   const slice = { tokens: new Uint32Array(cut(batch.tokens, 0).buffer), targets: cut(batch.targets, IGNORED) };
-  return packed ? { ...slice, rows: { columns, starts: cut(documentStarts(batch), 0) } } : slice;
+  return starts ? { ...slice, rows: { columns, starts: cut(starts, 0) } } : slice;
 }

@@ -130,6 +130,17 @@ describe('the command', () => {
     expect(await run(['verify', folder, '--all-layouts', '--ranks', '1', '--backend', 'cpu'], io(lines))).toBe(0);
     expect(lines.at(-1)).toBe('2 layouts of up to 1 ranks: 2 equal, 0 refused, 0 wrong');
   });
+  it.each(['--layout', '--schedule', '--sequence', '--microbatches', '--only'])(
+    'runs all, so %s is refused',
+    async (name) => {
+      const value = { '--layout': 'dp=2', '--schedule': 'gpipe', '--sequence': 'ring' }[name] ?? '2';
+      for (const given of [[name, value], [`${name}=${value}`]]) {
+        const lines: string[] = [];
+        expect(await run(['verify', folder, '--all-layouts', ...given, '--backend', 'cpu'], io(lines))).toBe(2);
+        expect(lines).toEqual([]);
+      }
+    },
+  );
   it('is for training runs in this process', async () => {
     const lines: string[] = [];
     await expect(run(['verify', folder, '--all-layouts', '--backend', 'chromium'], io(lines))).resolves.toBe(2);

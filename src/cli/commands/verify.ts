@@ -88,7 +88,10 @@ export const command: Command = {
       .map((name) => [name, String(options[name])] as const);
     const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-    if (options['all-layouts']) return verifyEvery(found, backend, options.ranks, options.verbose, io);
+    if (options['all-layouts']) {
+      refuseBeside(args);
+      return verifyEvery(found, backend, options.ranks, options.verbose, io);
+    }
     const verifyOne = async ({ path, kind }: Found): Promise<void> => {
       if (kind === 'cases') await verifyOperators(path, backend, options.only, options.verbose, io, totals);
       else if (kind === 'run') {
@@ -123,6 +126,14 @@ export const command: Command = {
     return totals.failed > 0 || totals.passed === 0 ? 1 : 0;
   },
 };
+
+/** What --all-layouts chooses by itself is not given beside it. */
+function refuseBeside(args: readonly string[]): void {
+  const names = ['--layout', '--schedule', '--sequence', '--microbatches', '--tabs', '--only'];
+  const given = names.find((name) => args.some((arg) => arg === name || arg.startsWith(`${name}=`)));
+  if (given)
+    throw new ConfigError(given, 'expected none beside --all-layouts, which runs them all; leave one of the two out');
+}
 
 /** Every layout of every training run of these folders; its sum counts layouts. */
 async function verifyEvery(

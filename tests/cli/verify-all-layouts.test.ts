@@ -72,7 +72,7 @@ describe('the list', () => {
       variationsOf(folder, makeLayout(sizes)).map((settings) => settings.map(([, value]) => value).join(' '));
     expect(of({})).toEqual(['dp=1 1', 'dp=1 4']);
     expect(of({ dp: 4 })).toEqual(['dp=4 1']);
-    expect(of({ sp: 2, dp: 4 })).toEqual(['dp=4,sp=2 ring 1', 'dp=4,sp=2 zigzag 1']);
+    expect(of({ sp: 2, dp: 4 })).toEqual(['ring', 'striped', 'zigzag'].map((name) => `dp=4,sp=2 ${name} 1`));
     expect(of({ pp: 2, dp: 2 })).toEqual(['1f1b', 'gpipe', 'zb-h1'].map((name) => `dp=2,pp=2 ${name} 2`).sort(byList));
   });
 });

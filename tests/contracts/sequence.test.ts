@@ -33,6 +33,7 @@ interface Result {
  */
 const BYTES: Readonly<Record<string, (P: number, keyValueBytes: number) => number>> = {
   ring: (P, block) => (P - 1) * block + (P - 1) * block + P * block,
+  striped: (P, block) => (P - 1) * block + (P - 1) * block + P * block,
   zigzag: (P, block) => (P - 1) * block + (P - 1) * block + P * block,
 };
 
@@ -224,12 +225,13 @@ test.each([2, 3, 5])('ring of %i: attention that hides nothing', async (P) => {
 });
 
 test('there are strategies, and zigzag shares the causal mask evenly', () => {
-  expect([...sequenceStrategies.keys()]).toEqual(expect.arrayContaining(['ring', 'zigzag']));
+  expect([...sequenceStrategies.keys()]).toEqual(expect.arrayContaining(['ring', 'striped', 'zigzag']));
   const pairs = (name: string): number[] =>
     [0, 1, 2, 3].map((rank) =>
       columnsOf(sequenceStrategies.get(name)!.placement, rank, 4, 32).reduce((sum, column) => sum + column + 1, 0),
     );
   expect(pairs('ring')).toEqual([36, 100, 164, 228]);
+  expect(pairs('striped')).toEqual([120, 128, 136, 144]);
   expect(pairs('zigzag')).toEqual([132, 132, 132, 132]);
 });
 

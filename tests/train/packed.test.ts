@@ -119,6 +119,7 @@ describe('a sequence that does not divide, or lies in zigzag', () => {
         ['gpt2-tiny', 'sp=3', 'ring'],
         ['packed-tiny', 'sp=3', 'zigzag'],
         ['llama-tiny', 'sp=2,tp=2', 'zigzag'],
+        ['gpt2-tiny', 'sp=3', 'striped'],
         ['mixtral-tiny', 'sp=3', 'ring'],
         ['gpt2-tiny', 'sp=2,pp=2', 'zigzag'],
         ['llama-tiny', 'sp=5', 'ring'],

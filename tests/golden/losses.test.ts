@@ -4,7 +4,12 @@
 import { expect, test } from 'vitest';
 import { goldenConfig, readGolden, runLayout } from '../support/local-run.ts';
 
-interface Golden { readonly losses: readonly number[]; readonly losses_noise: readonly number[]; readonly grad_norms: readonly number[]; readonly grad_norms_noise: readonly number[] }
+interface Golden {
+  readonly losses: readonly number[];
+  readonly losses_noise: readonly number[];
+  readonly grad_norms: readonly number[];
+  readonly grad_norms_noise: readonly number[];
+}
 
 const worst = (got: readonly number[], want: readonly number[], noise: readonly number[], relative: number): number =>
   Math.max(...want.map((value, s) => Math.abs(got[s] - value) / Math.max(16 * noise[s], relative * value)));

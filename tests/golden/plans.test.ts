@@ -10,9 +10,18 @@ import { Stage } from '../../src/model/stage.ts';
 async function plansOf(preset: string): Promise<string> {
   const config = presetConfig(preset, 96, { context: 16 });
   const stage = await Stage.create({
-    device: createCpuDevice(), config, range: { firstLayer: 0, endLayer: 1, first: false, last: false }, parallelism: singleRank, B: 2, columns: [Int32Array.from({ length: 16 }, (_, t) => t)], slots: 1, splitsWeights: false,
+    device: createCpuDevice(),
+    config,
+    range: { firstLayer: 0, endLayer: 1, first: false, last: false },
+    parallelism: singleRank,
+    B: 2,
+    columns: [Int32Array.from({ length: 16 }, (_, t) => t)],
+    slots: 1,
+    splitsWeights: false,
   });
-  const text = ['F', 'B'].map((name) => `${stage.plans.get(name)}\n# ${stage.plans.get(name)!.launches} launches`).join('\n\n');
+  const text = ['F', 'B']
+    .map((name) => `${stage.plans.get(name)}\n# ${stage.plans.get(name)!.launches} launches`)
+    .join('\n\n');
   stage.dispose();
   return `${text}\n`;
 }

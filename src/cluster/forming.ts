@@ -10,7 +10,7 @@ import { channelWire } from '../transport/webrtc.ts';
 import { isConnected, sentenceOf } from './ice/report.ts';
 import type { IceDiagnosis } from './ice/report.ts';
 import type { IceConfig } from './ice/servers.ts';
-import type { ChannelLanes, Mesh, MeshOptions } from './mesh.ts';
+import type { ChannelLanes, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import type { FormingEnd, LinkState, Message, Pair, Report, View } from './messages.ts';
 import { newBarrier, progress, stepBarrier } from './ready-barrier.ts';
 import type { Barrier, BarrierAction, BarrierEvent } from './ready-barrier.ts';
@@ -24,9 +24,9 @@ export interface FormingOptions {
   readonly ice: () => IceConfig;
   readonly deadlineMs: number;
   readonly maxAttempts: number;
-  readonly createMesh: (options: MeshOptions) => Mesh;
+  readonly createConnections: (options: PeerConnectionsOptions) => PeerConnections;
   readonly prepare: () => Promise<void>;
-  readonly adopt?: MeshOptions['adopt'];
+  readonly adopt?: PeerConnectionsOptions['adopt'];
   readonly send: (to: string, message: Message) => void;
   readonly onStatus: (text: string) => void;
   /** What the doctor says of the connection to each rank; comes a few times while they form, and when asked. */
@@ -47,7 +47,7 @@ export class Forming {
   readonly view: View;
   readonly #options: FormingOptions;
   readonly #rank: number;
-  readonly #mesh: Mesh;
+  readonly #connections: PeerConnections;
   readonly #links: (LinkState | undefined)[];
   readonly #waiting: { readonly rank: number; readonly message: Extract<Message, { type: 'ice' }> }[] = [];
   readonly #wires = new Map<number, Lanes>();
@@ -68,7 +68,7 @@ export class Forming {
       rank === this.#rank ? undefined : { state: 'connecting', attempt: 1 },
     );
     if (coordinator === me) this.#barrier = newBarrier(view.view, names, maxAttempts);
-    this.#mesh = options.createMesh({
+    this.#connections = options.createConnections({
       name: `${view.view} ${view.members.join(' ')}`,
       members: view.members,
       rank: this.#rank,
@@ -94,9 +94,10 @@ export class Forming {
         this.#ready = true;
         this.#note = '';
         this.view.members.forEach((_, peer) => {
-          if (peer !== this.#rank) this.#mesh.connect({ peer, attempt: this.#links[peer]!.attempt });
+          if (peer !== this.#rank) this.#connections.connect({ peer, attempt: this.#links[peer]!.attempt });
         });
-        for (const { rank, message } of this.#waiting.splice(0)) this.#mesh.signal(rank, message.attempt, message.data);
+        for (const { rank, message } of this.#waiting.splice(0))
+          this.#connections.signal(rank, message.attempt, message.data);
         this.#report();
       },
       (error: unknown) => {
@@ -118,7 +119,7 @@ export class Forming {
         // Channels must not open before the worker can take them.
         // A started view keeps its connections: no late signal may replace one.
         if (this.#phase === 'started' && message.attempt !== this.#links[rank]?.attempt) return;
-        if (this.#ready) this.#mesh.signal(rank, message.attempt, message.data);
+        if (this.#ready) this.#connections.signal(rank, message.attempt, message.data);
         else if (this.#waiting.length < 64 * this.view.members.length) this.#waiting.push({ rank, message });
         return;
       case 'report':
@@ -139,14 +140,14 @@ export class Forming {
     }
   }
 
-  /** See Mesh.routes. */
+  /** See PeerConnections.routes. */
   routes(): Promise<ReadonlyMap<number, string>> {
-    return this.#mesh.routes();
+    return this.#connections.routes();
   }
 
   /** Asks the doctor about every connection; `onDiagnoses` hears it. */
   async examine(): Promise<void> {
-    this.#diagnoses = await this.#mesh.examine();
+    this.#diagnoses = await this.#connections.examine();
     if (this.#diagnoses.size > 0) this.#options.onDiagnoses(this.#diagnoses);
   }
 
@@ -177,7 +178,7 @@ export class Forming {
     this.#phase = 'over';
     this.#cancelDeadline();
     this.#cancelReport();
-    this.#mesh.close();
+    this.#connections.close();
   }
 
   /** Wires listen from the start: a peer that hears `start` earlier may send before we do. */
@@ -286,7 +287,7 @@ export class Forming {
     for (const { low, high, attempt } of pairs) {
       const peer = low === this.#rank ? high : high === this.#rank ? low : undefined;
       if (peer === undefined || peer >= this.view.members.length) continue;
-      if (this.#ready) this.#mesh.connect({ peer, attempt });
+      if (this.#ready) this.#connections.connect({ peer, attempt });
       else this.#links[peer] = { state: 'connecting', attempt };
     }
   }
@@ -295,7 +296,7 @@ export class Forming {
     this.#phase = 'started';
     this.#cancelDeadline();
     this.#cancelReport();
-    this.#options.onStarted(this.#mesh.lanes(), this.#wires);
+    this.#options.onStarted(this.#connections.lanes(), this.#wires);
     void this.examine();
   }
 

@@ -1,4 +1,4 @@
-// The fast lane between tabs of one browser: a Mesh that first tries to meet each peer inside the browser and hands
+// The fast lane between tabs of one browser: connections that first try to meet each peer inside the browser and hand
 // everything else to WebRTC. A peer that lives elsewhere, or wants WebRTC alone, is known at once (`here` looks for its
 // lock) and costs nothing; one that is here and does not come, `waitMs`. A meeting has a name that only these two
 // members of this view can know (their addresses are drawn anew at each join), so who comes is the peer, and shares our
@@ -9,7 +9,7 @@
 
 import { randomHex } from '../base/world.ts';
 import type { World } from '../base/world.ts';
-import type { ConnectTo, Mesh, MeshOptions } from './mesh.ts';
+import type { ConnectTo, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import type { IceSignal } from './messages.ts';
 
 /**
@@ -41,7 +41,7 @@ export interface SameBrowserOptions {
   readonly meet: (name: string, signal: AbortSignal, way: Way) => Promise<Met>;
   /** Gives the worker what was met. Resolves when the worker has it. */
   readonly adopt: (peer: number, met: Met) => Promise<void>;
-  readonly fallback: (options: MeshOptions) => Mesh;
+  readonly fallback: (options: PeerConnectionsOptions) => PeerConnections;
   readonly waitMs?: number;
 }
 
@@ -51,20 +51,23 @@ interface Try {
   met: Met | undefined;
 }
 
-export function createSameBrowserMesh(options: MeshOptions, lane: SameBrowserOptions): Mesh {
-  return new SameBrowserMesh(options, lane);
+export function createSameBrowserConnections(
+  options: PeerConnectionsOptions,
+  lane: SameBrowserOptions,
+): PeerConnections {
+  return new SameBrowserConnections(options, lane);
 }
 
-class SameBrowserMesh implements Mesh {
-  readonly #options: MeshOptions;
+class SameBrowserConnections implements PeerConnections {
+  readonly #options: PeerConnectionsOptions;
   readonly #lane: SameBrowserOptions;
-  readonly #fallback: Mesh;
+  readonly #fallback: PeerConnections;
   readonly #tries = new Map<number, Try>();
   /** Peers with whom the lane was tried; they get no second try. */
   readonly #tried = new Set<number>();
   #closed = false;
 
-  constructor(options: MeshOptions, lane: SameBrowserOptions) {
+  constructor(options: PeerConnectionsOptions, lane: SameBrowserOptions) {
     this.#options = options;
     this.#lane = lane;
     this.#fallback = lane.fallback(options);
@@ -107,7 +110,7 @@ class SameBrowserMesh implements Mesh {
     this.#fallback.signal(peer, attempt, data);
   }
 
-  lanes(): ReturnType<Mesh['lanes']> {
+  lanes(): ReturnType<PeerConnections['lanes']> {
     return this.#fallback.lanes();
   }
 
@@ -118,7 +121,7 @@ class SameBrowserMesh implements Mesh {
     ]);
   }
 
-  examine(): ReturnType<Mesh['examine']> {
+  examine(): ReturnType<PeerConnections['examine']> {
     return this.#fallback.examine();
   }
 

@@ -12,7 +12,7 @@ import { openOrClose } from '../base/open-or-close.ts';
 import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
 import { NO_ICE } from './ice/servers.ts';
-import type { Mesh, MeshOptions } from './mesh.ts';
+import type { PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import { decodeMessage, encodeMessage } from './messages.ts';
 import type { Act, FormingEnd, Message, View } from './messages.ts';
 import type { Ending, Presence, Proposal } from './presence.ts';
@@ -33,8 +33,9 @@ export type { Place, Session, SessionEvent, SessionOptions, Wanted } from './roo
 
 /** Resolves when the tab is in the room. Rejects with RoomError (broker), ConfigError (key, room, broker address). */
 export async function joinRoom(options: SessionOptions): Promise<Session> {
-  const createMesh = options.createMesh ?? (await import('./peer-mesh.ts')).createPeerMesh;
-  return openOrClose(new RoomSession(options, createMesh));
+  const createConnections =
+    options.createConnections ?? (await import('./webrtc-connections.ts')).createWebRtcConnections;
+  return openOrClose(new RoomSession(options, createConnections));
 }
 
 const MAX_EARLY_SIGNALS = 512;
@@ -43,7 +44,7 @@ const LOOK_AGAIN_MS = 1000;
 
 class RoomSession implements Session {
   readonly #options: SessionOptions;
-  readonly #createMesh: (options: MeshOptions) => Mesh;
+  readonly #createConnections: (options: PeerConnectionsOptions) => PeerConnections;
   #rendezvous: Rendezvous | undefined;
   #membership: Membership | undefined;
   #present: readonly Presence[] = [];
@@ -59,9 +60,9 @@ class RoomSession implements Session {
   /** An offer of a member whose presence has not come, or, where not everybody may wish, for a wish that has not. */
   #parked: { readonly from: string; readonly view: View } | undefined;
 
-  constructor(options: SessionOptions, createMesh: (options: MeshOptions) => Mesh) {
+  constructor(options: SessionOptions, createConnections: (options: PeerConnectionsOptions) => PeerConnections) {
     this.#options = options;
-    this.#createMesh = createMesh;
+    this.#createConnections = createConnections;
     this.#wishes = new Wishes((wish, by) => this.#objection(wish, by));
   }
 
@@ -406,7 +407,7 @@ class RoomSession implements Session {
       ice,
       deadlineMs,
       maxAttempts,
-      createMesh: this.#createMesh,
+      createConnections: this.#createConnections,
       prepare: () => prepare?.(place) ?? Promise.resolve(),
       ...(adopt ? { adopt } : {}),
       send: (to, message) => this.#send(to, message),

@@ -1,9 +1,9 @@
 // Notices at once when a tab of this browser is gone, however it is connected: a closed or crashed tab says nothing
-// over WebRTC, and silence takes seconds to be believed. Each page holds a lock for as long as its mesh lives, under a
+// over WebRTC, and silence takes seconds to be believed. Each page holds a lock for as long as it is connected, under a
 // name that only the members of this view know. Whoever has connected to a peer looks whether the peer's lock is held
 // in this browser; if so its worker waits for it, else the peer is elsewhere and only silence can tell.
 
-import type { ConnectTo, Mesh, MeshOptions } from './mesh.ts';
+import type { ConnectTo, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 
 export interface Witness {
   /** Holds a lock until the returned function is called, or the page is gone. */
@@ -14,23 +14,28 @@ export interface Witness {
   readonly watch: (peer: number, lock: string) => void;
 }
 
-/** A mesh made by `make` whose peers are watched where they can be. A view without a name is not. */
-export function createWitnessedMesh(
-  options: MeshOptions,
+/** The connections of `make` whose peers are watched where they can be. A view without a name is not. */
+export function createWitnessedConnections(
+  options: PeerConnectionsOptions,
   witness: Witness,
-  make: (options: MeshOptions) => Mesh,
-): Mesh {
-  return options.name === undefined ? make(options) : new WitnessedMesh(options, options.name, witness, make);
+  make: (options: PeerConnectionsOptions) => PeerConnections,
+): PeerConnections {
+  return options.name === undefined ? make(options) : new WitnessedConnections(options, options.name, witness, make);
 }
 
-class WitnessedMesh implements Mesh {
+class WitnessedConnections implements PeerConnections {
   readonly #name: string;
   readonly #witness: Witness;
-  readonly #inner: Mesh;
+  readonly #inner: PeerConnections;
   readonly #locked: Promise<() => void>;
   #closed = false;
 
-  constructor(options: MeshOptions, name: string, witness: Witness, make: (options: MeshOptions) => Mesh) {
+  constructor(
+    options: PeerConnectionsOptions,
+    name: string,
+    witness: Witness,
+    make: (options: PeerConnectionsOptions) => PeerConnections,
+  ) {
     this.#name = name;
     this.#witness = witness;
     // A browser that refuses locks still trains.
@@ -51,16 +56,16 @@ class WitnessedMesh implements Mesh {
     });
   }
 
-  signal(...parts: Parameters<Mesh['signal']>): void {
+  signal(...parts: Parameters<PeerConnections['signal']>): void {
     this.#inner.signal(...parts);
   }
-  lanes(): ReturnType<Mesh['lanes']> {
+  lanes(): ReturnType<PeerConnections['lanes']> {
     return this.#inner.lanes();
   }
-  routes(): ReturnType<Mesh['routes']> {
+  routes(): ReturnType<PeerConnections['routes']> {
     return this.#inner.routes();
   }
-  examine(): ReturnType<Mesh['examine']> {
+  examine(): ReturnType<PeerConnections['examine']> {
     return this.#inner.examine();
   }
 

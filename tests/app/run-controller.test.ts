@@ -9,7 +9,7 @@ import { joinRoom } from '../../src/cluster/session.ts';
 import { createReporter } from '../../src/app/training/reporter.ts';
 import { RunController } from '../../src/app/training/run-controller.ts';
 import type { PageState } from '../../src/app/training/room/page-state.ts';
-import { fakeMesh, introduction, ROOM_KEY, SessionEvents } from '../cluster/support.ts';
+import { fakeConnections, introduction, ROOM_KEY, SessionEvents } from '../cluster/support.ts';
 
 const open: { close(): Promise<void> }[] = [];
 beforeEach(() => {
@@ -51,7 +51,7 @@ async function neighbour(room: string): Promise<SessionEvents> {
     me: introduction(1),
     onEvent: events.push,
     page: null,
-    createMesh: fakeMesh(),
+    createConnections: fakeConnections(),
   });
   open.push(session);
   return events;

@@ -12,7 +12,7 @@ import { joinRendezvous } from '../../src/cluster/rendezvous.ts';
 import type { Rendezvous } from '../../src/cluster/rendezvous.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
 import type { Session, SessionOptions } from '../../src/cluster/session.ts';
-import { Events, fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
+import { Events, fakeConnections, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
 
 const STRICT = { propose: 'owner', act: 'owner', remove: 'owner' } as const;
 const REFUSED = /^an offer of 'Tab 9' was refused: it is not what was asked for$/;
@@ -48,7 +48,7 @@ async function join(
     owner: ada!.id,
     onEvent: events.push,
     page: null,
-    createMesh: fakeMesh(),
+    createConnections: fakeConnections(),
     settleMs: 150,
     deadlineMs: 3000,
     ...options,

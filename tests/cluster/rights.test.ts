@@ -10,7 +10,7 @@ import type { Presence } from '../../src/cluster/presence.ts';
 import { joinRendezvous } from '../../src/cluster/rendezvous.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
 import type { Session, SessionOptions } from '../../src/cluster/session.ts';
-import { fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
+import { fakeConnections, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
 
 let [ada, bob, eve]: Identity[] = [];
 beforeAll(async () => {
@@ -38,7 +38,7 @@ async function open(
     owner: ada!.id,
     onEvent: events.push,
     page: null,
-    createMesh: fakeMesh(),
+    createConnections: fakeConnections(),
     settleMs: 150,
     deadlineMs: 3000,
     ...options,

@@ -1,11 +1,11 @@
-// The fast lane's meeting without a browser: two meshes that meet, that miss each other, and whose pipe works one way
+// The fast lane's meeting without a browser: two ends that meet, that miss each other, and whose pipe works one way
 // only. WebRTC is a list of what was asked of it.
 
 import { describe, expect, it } from 'vitest';
 import { VirtualWorld } from '../../src/base/world.ts';
-import { createSameBrowserMesh, greet } from '../../src/cluster/same-browser.ts';
+import { createSameBrowserConnections, greet } from '../../src/cluster/same-browser.ts';
 import type { Met, Talk, Way } from '../../src/cluster/same-browser.ts';
-import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
+import type { PeerConnections, PeerConnectionsOptions } from '../../src/cluster/peer-connections.ts';
 
 /** Two ends of a pipe under the virtual clock's microtasks; `mute` loses what the first end says. */
 function talkPair(mute = false): readonly [Talk & { closed: boolean }, Talk & { closed: boolean }] {
@@ -58,7 +58,7 @@ function hall(mute = false): Hall {
 }
 
 interface Seat {
-  readonly mesh: Mesh;
+  readonly connections: PeerConnections;
   readonly log: string[];
 }
 
@@ -70,7 +70,7 @@ function seat(
   here: (address: string) => Promise<Way | undefined> = async () => 'channel',
 ): Seat {
   const log: string[] = [];
-  const fallback = (): Mesh => ({
+  const fallback = (): PeerConnections => ({
     connect: ({ peer, attempt }) => log.push(`webrtc ${peer} ${attempt}`),
     signal: (peer, attempt) => log.push(`signal ${peer} ${attempt}`),
     lanes: () => new Map(),
@@ -83,8 +83,8 @@ function seat(
     members: ['a', 'b', 'c'],
     rank,
     onLink: (peer: number, state: { state: string }) => log.push(`${state.state} ${peer}`),
-  } as unknown as MeshOptions;
-  const mesh = createSameBrowserMesh(options, {
+  } as unknown as PeerConnectionsOptions;
+  const connections = createSameBrowserConnections(options, {
     world,
     fallback,
     here,
@@ -96,7 +96,7 @@ function seat(
       log.push(`adopted ${peer}`);
     },
   });
-  return { mesh, log };
+  return { connections, log };
 }
 
 /** Both want to connect; afterwards nobody may believe in a pipe that works one way only. */
@@ -104,7 +104,7 @@ async function checkOneWay(of: (rank: number, world: VirtualWorld, meet: Hall['m
   const world = new VirtualWorld();
   const { meet } = hall(true);
   const seats = [of(0, world, meet), of(1, world, meet)];
-  seats.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
+  seats.forEach(({ connections }, rank) => connections.connect({ peer: 1 - rank, attempt: 1 }));
   await world.advance(3000);
   for (const [rank, { log }] of seats.entries())
     expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `webrtc ${1 - rank} 1`]);
@@ -115,31 +115,31 @@ describe('the same-browser lane', () => {
     const world = new VirtualWorld();
     const place = hall();
     const seats = [seat(0, world, place.meet), seat(1, world, place.meet)];
-    seats.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
+    seats.forEach(({ connections }, rank) => connections.connect({ peer: 1 - rank, attempt: 1 }));
     await world.advance(10);
-    for (const [rank, { log, mesh }] of seats.entries()) {
+    for (const [rank, { log, connections }] of seats.entries()) {
       expect(log).toEqual([`connecting ${1 - rank}`, 'meet', `adopted ${1 - rank}`, `open ${1 - rank}`]);
-      expect([...(await mesh.routes())]).toEqual([[1 - rank, 'same browser']]);
+      expect([...(await connections.routes())]).toEqual([[1 - rank, 'same browser']]);
     }
     expect(place.names).toEqual(['1 a b 0 1', '1 a b 0 1']);
     await world.advance(5000); // the wait of 3 s is over: nothing more happens
-    for (const { log, mesh } of seats) {
+    for (const { log, connections } of seats) {
       expect(log).toHaveLength(4);
-      mesh.close();
+      connections.close();
     }
     expect(world.pending).toBe(0);
   });
 
   it('is not waited for longer than 3 s, and not tried again', async () => {
     const world = new VirtualWorld();
-    const { log, mesh } = seat(0, world, hall().meet);
-    mesh.connect({ peer: 1, attempt: 1 });
+    const { log, connections } = seat(0, world, hall().meet);
+    connections.connect({ peer: 1, attempt: 1 });
     await world.advance(2900);
     expect(log).toEqual(['connecting 1', 'meet']);
     await world.advance(200);
-    mesh.connect({ peer: 1, attempt: 2 });
+    connections.connect({ peer: 1, attempt: 2 });
     expect(log.slice(2)).toEqual(['webrtc 1 1', 'webrtc 1 2']);
-    mesh.close();
+    connections.close();
     expect(world.pending).toBe(0);
   });
 
@@ -150,33 +150,33 @@ describe('the same-browser lane', () => {
     for (const here of [async () => undefined, refused]) {
       const world = new VirtualWorld();
       const asked: string[] = [];
-      const { log, mesh } = seat(0, world, hall().meet, '1 a b', (address) => {
+      const { log, connections } = seat(0, world, hall().meet, '1 a b', (address) => {
         asked.push(address);
         return here();
       });
-      mesh.connect({ peer: 1, attempt: 1 });
+      connections.connect({ peer: 1, attempt: 1 });
       await world.advance(0);
       expect(log).toEqual(['connecting 1', 'webrtc 1 1']);
       expect([asked, world.pending]).toEqual([['b'], 0]);
-      mesh.close();
+      connections.close();
     }
     // Locks that never answer hold it up no longer than a peer that does not come.
     const world = new VirtualWorld();
-    const { log, mesh } = seat(0, world, hall().meet, '1 a b', () => new Promise(() => undefined));
-    mesh.connect({ peer: 1, attempt: 1 });
+    const { log, connections } = seat(0, world, hall().meet, '1 a b', () => new Promise(() => undefined));
+    connections.connect({ peer: 1, attempt: 1 });
     await world.advance(3100);
     expect(log).toEqual(['connecting 1', 'webrtc 1 1']);
-    mesh.close();
+    connections.close();
   });
 
   it('gives way at once to a peer that uses WebRTC, before and after the meeting, and closes what comes too late', async () => {
     const world = new VirtualWorld();
     const place = hall();
     const [first, second] = [seat(0, world, place.meet), seat(1, world, place.meet)];
-    first.mesh.connect({ peer: 1, attempt: 1 });
+    first.connections.connect({ peer: 1, attempt: 1 });
     await world.advance(10);
-    first.mesh.signal(1, 1, { type: 'offer', sdp: '' });
-    second.mesh.connect({ peer: 0, attempt: 1 }); // comes when the first has gone
+    first.connections.signal(1, 1, { type: 'offer', sdp: '' });
+    second.connections.connect({ peer: 0, attempt: 1 }); // comes when the first has gone
     await world.advance(10);
     expect(first.log).toEqual(['connecting 1', 'meet', 'signal 1 1']);
     expect(place.talks[0]!.closed).toBe(true);
@@ -185,11 +185,11 @@ describe('the same-browser lane', () => {
 
     const other = hall();
     const pair = [seat(0, world, other.meet), seat(1, world, other.meet)];
-    pair.forEach(({ mesh }, rank) => mesh.connect({ peer: 1 - rank, attempt: 1 }));
+    pair.forEach(({ connections }, rank) => connections.connect({ peer: 1 - rank, attempt: 1 }));
     await world.advance(10);
-    pair[0]!.mesh.signal(1, 1, { type: 'offer', sdp: '' });
+    pair[0]!.connections.signal(1, 1, { type: 'offer', sdp: '' });
     expect(pair[0]!.log.slice(-2)).toEqual(['open 1', 'signal 1 1']);
-    expect([...(await pair[0]!.mesh.routes())]).toEqual([]);
+    expect([...(await pair[0]!.connections.routes())]).toEqual([]);
   });
 
   it('is not taken where the pipe works one way only', async () => {

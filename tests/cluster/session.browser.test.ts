@@ -190,16 +190,16 @@ test('channels handed to a worker too late are refused by the browser, and every
 
 test('an attempt whose signals are all lost is repeated by the barrier, and then succeeds', async () => {
   const room = `browser-${rooms++}`;
-  const { createPeerMesh } = await import('../../src/cluster/peer-mesh.ts');
-  const muted: SessionOptions['createMesh'] = (options) =>
-    createPeerMesh({
+  const { createWebRtcConnections } = await import('../../src/cluster/webrtc-connections.ts');
+  const muted: SessionOptions['createConnections'] = (options) =>
+    createWebRtcConnections({
       ...options,
       onSignal: (peer, attempt, data) => {
         if (attempt > 1) options.onSignal(peer, attempt, data);
       },
     });
-  const a = await open(room, 0, { ...wanted(2), createMesh: muted, deadlineMs: 1500 });
-  const b = await open(room, 1, { createMesh: muted, deadlineMs: 1500 });
+  const a = await open(room, 0, { ...wanted(2), createConnections: muted, deadlineMs: 1500 });
+  const b = await open(room, 1, { createConnections: muted, deadlineMs: 1500 });
   await a.events.status(/attempt 2 of 3/);
   await Promise.all([a.events.started(), b.events.started()]);
 });

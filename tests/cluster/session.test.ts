@@ -6,7 +6,7 @@ import { realWorld } from '../../src/base/world.ts';
 import { identityOf, newKeyPair } from '../../src/cluster/identity/keys.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
 import type { Session, SessionOptions } from '../../src/cluster/session.ts';
-import { fakeMesh, introduction, MemoryHub, OTHER_KEY, ROOM_KEY, SessionEvents } from './support.ts';
+import { fakeConnections, introduction, MemoryHub, OTHER_KEY, ROOM_KEY, SessionEvents } from './support.ts';
 
 interface Tab {
   readonly session: Session;
@@ -30,7 +30,7 @@ async function open(hub: MemoryHub, n: number, options: Partial<SessionOptions> 
     me: introduction(n),
     onEvent: events.push,
     page: null,
-    createMesh: fakeMesh(),
+    createConnections: fakeConnections(),
     settleMs: 150,
     deadlineMs: 3000,
     ...options,
@@ -83,14 +83,14 @@ describe('forming a group', () => {
       release = resolve;
     });
     const order: string[] = [];
-    const mesh = fakeMesh();
+    const mesh = fakeConnections();
     const a = await open(hub, 0, { ...wanted(2), deadlineMs: 400, maxAttempts: 50 });
     const b = await open(hub, 1, {
       prepare: async () => {
         await gate;
         order.push('prepared');
       },
-      createMesh: (options) => {
+      createConnections: (options) => {
         const real = mesh(options);
         return {
           ...real,
@@ -124,13 +124,13 @@ describe('forming a group', () => {
 describe('when connecting fails', () => {
   test('a pair that fails once is tried again, visibly, and the group starts', async () => {
     const hub = new MemoryHub();
-    const createMesh = fakeMesh((low, high, attempt) =>
+    const createConnections = fakeConnections((low, high, attempt) =>
       low === 1 && high === 2 && attempt === 1 ? 'Ice connection failed.' : undefined,
     );
     const group = [
-      await open(hub, 0, { ...wanted(3), createMesh }),
-      await open(hub, 1, { createMesh }),
-      await open(hub, 2, { createMesh }),
+      await open(hub, 0, { ...wanted(3), createConnections }),
+      await open(hub, 1, { createConnections }),
+      await open(hub, 2, { createConnections }),
     ];
     await group[0]!.events.status(
       /connecting again: rank 1 \(Tab 1\) <-> rank 2 \(Tab 2\): Ice connection failed\.; attempt 2 of 3/,
@@ -142,11 +142,13 @@ describe('when connecting fails', () => {
 
   test('a pair that never connects ends it for everybody with the same reason, and nobody hangs', async () => {
     const hub = new MemoryHub();
-    const createMesh = fakeMesh((low, high) => (low === 0 && high === 1 ? 'Ice connection failed.' : undefined));
+    const createConnections = fakeConnections((low, high) =>
+      low === 0 && high === 1 ? 'Ice connection failed.' : undefined,
+    );
     const group = [
-      await open(hub, 0, { ...wanted(3), createMesh }),
-      await open(hub, 1, { createMesh }),
-      await open(hub, 2, { createMesh }),
+      await open(hub, 0, { ...wanted(3), createConnections }),
+      await open(hub, 1, { createConnections }),
+      await open(hub, 2, { createConnections }),
     ];
     for (const { events } of group) {
       expect(await events.failed()).toMatchObject({
@@ -184,12 +186,12 @@ describe('when connecting fails', () => {
 describe('who comes and goes', () => {
   test('a member that dies while connecting: the rest forms the next view with a spare', async () => {
     const hub = new MemoryHub();
-    const stuck = fakeMesh((low, high) => (high === 1 || low === 1 ? 'not yet' : undefined));
+    const stuck = fakeConnections((low, high) => (high === 1 || low === 1 ? 'not yet' : undefined));
     const a = await open(hub, 0, {
       ...wanted(2),
-      createMesh: (options) => ({ ...fakeMesh()(options), connect: () => {}, signal: () => {} }),
+      createConnections: (options) => ({ ...fakeConnections()(options), connect: () => {}, signal: () => {} }),
     });
-    const b = await open(hub, 1, { createMesh: stuck });
+    const b = await open(hub, 1, { createConnections: stuck });
     await b.events.find((event) => event.type === 'forming');
     const c = await open(hub, 2);
     b.die();
@@ -200,7 +202,7 @@ describe('who comes and goes', () => {
 
   test('a coordinator that dies while connecting: the next oldest takes over with the same plan, if the one who wished for it is here', async () => {
     const hub = new MemoryHub();
-    const deaf: SessionOptions['createMesh'] = () => ({
+    const deaf: SessionOptions['createConnections'] = () => ({
       connect: () => {},
       signal: () => {},
       lanes: () => new Map(),
@@ -208,7 +210,7 @@ describe('who comes and goes', () => {
       examine: () => Promise.resolve(new Map()),
       close: () => {},
     });
-    const a = await open(hub, 0, { createMesh: deaf });
+    const a = await open(hub, 0, { createConnections: deaf });
     const b = await open(hub, 1, wanted(2, 'the plan'));
     await b.events.find((event) => event.type === 'forming');
     const c = await open(hub, 2);

@@ -1,7 +1,7 @@
-// Rooms for tests: presences, a carrier in memory (everything in order, no broker), a mesh without WebRTC whose pairs
-// fail on demand, and a recorder of events.
+// Rooms for tests: presences, a carrier in memory (everything in order, no broker), connections without WebRTC whose
+// pairs fail on demand, and a recorder of events.
 
-import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
+import type { PeerConnections, PeerConnectionsOptions } from '../../src/cluster/peer-connections.ts';
 import { PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import type { Carrier, CarrierHandlers } from '../../src/cluster/rendezvous.ts';
@@ -90,9 +90,9 @@ export class MemoryHub {
 }
 
 /** Connects by an offer and an answer through the signals; `refuse` gives the reason why an attempt of a pair fails. */
-export function fakeMesh(
+export function fakeConnections(
   refuse: (low: number, high: number, attempt: number) => string | undefined = () => undefined,
-): (options: MeshOptions) => Mesh {
+): (options: PeerConnectionsOptions) => PeerConnections {
   return ({ rank, onLink, onSignal }) => {
     const attempts = new Map<number, number>();
     let closed = false;
@@ -100,7 +100,7 @@ export function fakeMesh(
       const reason = refuse(Math.min(rank, peer), Math.max(rank, peer), attempt);
       onLink(peer, reason === undefined ? { state: 'open', attempt } : { state: 'failed', attempt, reason });
     };
-    const mesh: Mesh = {
+    const connections: PeerConnections = {
       connect({ peer, attempt }) {
         if (closed || (attempts.get(peer) ?? 0) >= attempt) return;
         attempts.set(peer, attempt);
@@ -108,7 +108,7 @@ export function fakeMesh(
         if (rank < peer) onSignal(peer, attempt, { type: 'offer', sdp: 'x' });
       },
       signal(peer, attempt, data) {
-        mesh.connect({ peer, attempt });
+        connections.connect({ peer, attempt });
         if (closed || attempts.get(peer) !== attempt) return;
         if (data.type === 'offer') onSignal(peer, attempt, { type: 'answer', sdp: 'y' });
         open(peer, attempt);
@@ -120,7 +120,7 @@ export function fakeMesh(
         closed = true;
       },
     };
-    return mesh;
+    return connections;
   };
 }
 

@@ -7,7 +7,7 @@ import type { Carrier } from '../../src/cluster/rendezvous.ts';
 import { twoCarriers } from '../../src/cluster/room/two-carriers.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
 import type { Session } from '../../src/cluster/session.ts';
-import { fakeMesh, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
+import { fakeConnections, introduction, MemoryHub, ROOM_KEY, SessionEvents } from './support.ts';
 
 const sessions: Session[] = [];
 afterEach(async () => {
@@ -24,7 +24,7 @@ async function open(carrier: Carrier, n: number, worldSize = 0): Promise<{ sessi
     me: introduction(n),
     onEvent: events.push,
     page: null,
-    createMesh: fakeMesh(),
+    createConnections: fakeConnections(),
     settleMs: 150,
     deadlineMs: 3000,
     ...(worldSize ? { wanted: { worldSize, plan: 'both' } } : {}),

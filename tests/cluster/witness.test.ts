@@ -1,10 +1,10 @@
-// Who is watched by the lock of its tab: peers of this browser, once connected, and nobody else. The mesh below is a
-// list of what was asked of it.
+// Who is watched by the lock of its tab: peers of this browser, once connected, and nobody else. The connections
+// below are a list of what was asked of them.
 
 import { expect, it } from 'vitest';
-import { createWitnessedMesh } from '../../src/cluster/witness.ts';
+import { createWitnessedConnections } from '../../src/cluster/witness.ts';
 import type { Witness } from '../../src/cluster/witness.ts';
-import type { Mesh, MeshOptions } from '../../src/cluster/mesh.ts';
+import type { PeerConnections, PeerConnectionsOptions } from '../../src/cluster/peer-connections.ts';
 
 /** One tab of a browser whose locks are `held`; `open(peer)` is what its connection tells. */
 function tab(
@@ -13,8 +13,8 @@ function tab(
   { name, ...edit }: { readonly name?: string } & Partial<Witness> = { name: 'view 7' },
 ) {
   const log: string[] = [];
-  let inner: MeshOptions | undefined;
-  const make = (options: MeshOptions): Mesh => {
+  let inner: PeerConnectionsOptions | undefined;
+  const make = (options: PeerConnectionsOptions): PeerConnections => {
     inner = options;
     return {
       connect: ({ peer }) => log.push(`connect with ${held.size} locks to ${peer}`),
@@ -38,9 +38,9 @@ function tab(
     ...(name === undefined ? {} : { name }),
     rank,
     onLink: (peer: number, { state }: { state: string }) => log.push(`${state} ${peer}`),
-  } as unknown as MeshOptions;
-  const mesh = createWitnessedMesh(options, witness, make);
-  return { mesh, log, open: (peer: number) => inner!.onLink(peer, { state: 'open', attempt: 1 }) };
+  } as unknown as PeerConnectionsOptions;
+  const connections = createWitnessedConnections(options, witness, make);
+  return { connections, log, open: (peer: number) => inner!.onLink(peer, { state: 'open', attempt: 1 }) };
 }
 
 const settle = async (): Promise<void> => {
@@ -50,17 +50,17 @@ const settle = async (): Promise<void> => {
 it('watches a connected peer whose tab is of this browser, and gives its own lock back', async () => {
   const held = new Set<string>();
   const tabs = [tab(0, held), tab(1, held)];
-  tabs[0].mesh.connect({ peer: 1, attempt: 1 });
+  tabs[0].connections.connect({ peer: 1, attempt: 1 });
   await settle();
   expect(tabs[0].log).toEqual(['connect with 2 locks to 1']);
   tabs[0].open(1);
   await settle();
   expect(tabs[0].log.slice(1)).toEqual(['open 1', 'watch 1: tabmesh tab view 7 1']);
-  tabs[1].mesh.close();
+  tabs[1].connections.close();
   await settle();
   expect([...held]).toEqual(['tabmesh tab view 7 0']);
-  tabs[0].mesh.close();
-  tabs[0].mesh.connect({ peer: 1, attempt: 2 });
+  tabs[0].connections.close();
+  tabs[0].connections.connect({ peer: 1, attempt: 2 });
   await settle();
   expect(tabs[0].log.slice(3)).toEqual(['close']);
   expect(held.size).toBe(0);
@@ -83,15 +83,15 @@ it('connects without locks, where the browser has none or the view has no name',
     throw new Error('refused');
   };
   for (const one of [tab(0, new Set(), { name: 'x', holdLock: refused, isHeld: refused }), tab(0, new Set())]) {
-    one.mesh.connect({ peer: 1, attempt: 1 });
+    one.connections.connect({ peer: 1, attempt: 1 });
     await settle();
     one.open(1);
-    one.mesh.signal(1, 1, { type: 'offer', sdp: '' });
+    one.connections.signal(1, 1, { type: 'offer', sdp: '' });
     await settle();
     expect(one.log.slice(1)).toEqual(['open 1', 'signal 1']);
-    expect([...(await one.mesh.routes())]).toEqual([[1, 'host']]);
+    expect([...(await one.connections.routes())]).toEqual([[1, 'host']]);
   }
   const nameless = tab(0, new Set(), {});
-  nameless.mesh.connect({ peer: 1, attempt: 1 });
+  nameless.connections.connect({ peer: 1, attempt: 1 });
   expect(nameless.log).toEqual(['connect with 0 locks to 1']);
 });

@@ -10,8 +10,8 @@ import { evenParts } from '../../src/collectives/parts.ts';
 import { ringSendBoth, ringSendBothBytes } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter, scatterBytes } from '../../src/collectives/point/scatter.ts';
 import { recv, send, sendBytes } from '../../src/collectives/point/send-recv.ts';
-import { everywhere, ownersOnly } from '../../src/collectives/sparse/placement.ts';
-import type { Placement } from '../../src/collectives/sparse/placement.ts';
+import { everywhere, ownersOnly } from '../../src/collectives/sparse/chunk-placement.ts';
+import type { ChunkPlacement } from '../../src/collectives/sparse/chunk-placement.ts';
 import { sparseAllGather, sparseAllGatherBytes } from '../../src/collectives/sparse/sparse-all-gather.ts';
 import { sparseReduceScatter, sparseReduceScatterBytes } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
 import { decode, encode } from '../../src/collectives/wire-format/wire-format.ts';
@@ -150,14 +150,14 @@ describe('sparse all-gather and reduce-scatter', () => {
         ),
       }),
     );
-  const placementOf = (chunks: readonly { owner: number; others: readonly number[] }[]): Placement => ({
+  const placementOf = (chunks: readonly { owner: number; others: readonly number[] }[]): ChunkPlacement => ({
     owners: chunks.map(({ owner }) => owner),
     holders: chunks.map(({ owner, others }) => [...new Set([...others, owner])].sort((a, b) => a - b)),
   });
 
   async function check(
     size: number,
-    placement: Placement,
+    placement: ChunkPlacement,
     countsOf: readonly number[],
     wire: 'f32' | 'f16',
   ): Promise<void> {
@@ -238,7 +238,7 @@ describe('sparse all-gather and reduce-scatter', () => {
 
   it('refuse an owner that does not hold, members twice or outside, and a missing array', async () => {
     const { groups, leave } = cluster(2);
-    const refusals: [Placement, string][] = [
+    const refusals: [ChunkPlacement, string][] = [
       [{ owners: [0], holders: [[1]] }, 'the owner 0 of chunk 0 is not among its holders [1]'],
       [{ owners: [0], holders: [[0, 0]] }, 'ascending members'],
       [{ owners: [0], holders: [[0, 2]] }, 'a group of 2'],

@@ -18,7 +18,7 @@ import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter } from '../../src/collectives/point/scatter.ts';
 import { reduceScatter, reduceScatterBytes } from '../../src/collectives/reduce-scatter.ts';
 import { ringSend, ringSendBytes } from '../../src/collectives/ring-send.ts';
-import { everywhere } from '../../src/collectives/sparse/placement.ts';
+import { everywhere } from '../../src/collectives/sparse/chunk-placement.ts';
 import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
 import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
 import { firstDifference, rejection, tapped } from './transport-contract.ts';

@@ -14,7 +14,7 @@ import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter } from '../../src/collectives/point/scatter.ts';
 import { recv, send } from '../../src/collectives/point/send-recv.ts';
 import { reduceScatter } from '../../src/collectives/reduce-scatter.ts';
-import { everywhere } from '../../src/collectives/sparse/placement.ts';
+import { everywhere } from '../../src/collectives/sparse/chunk-placement.ts';
 import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
 import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
 import { values } from '../contracts/collective-contract.ts';

@@ -5,7 +5,7 @@
 
 import { NO_ICE } from '../../src/cluster/ice/servers.ts';
 import type { IceSignal } from '../../src/cluster/messages.ts';
-import { createPeerMesh } from '../../src/cluster/peer-mesh.ts';
+import { createWebRtcConnections } from '../../src/cluster/webrtc-connections.ts';
 import { realWorld } from '../../src/base/world.ts';
 import type { CollectiveReport, Order, Program } from './collective-program.ts';
 
@@ -30,7 +30,7 @@ worker.addEventListener('error', (event) =>
 );
 
 const open = new Set<number>();
-const mesh = createPeerMesh({
+const connections = createWebRtcConnections({
   rank,
   ice: () => NO_ICE,
   now: () => realWorld.now(),
@@ -58,9 +58,9 @@ const mesh = createPeerMesh({
 
 window.tab = {
   connect() {
-    for (let peer = 0; peer < size; peer++) if (peer !== rank) mesh.connect({ peer, attempt: 1 });
+    for (let peer = 0; peer < size; peer++) if (peer !== rank) connections.connect({ peer, attempt: 1 });
   },
-  hear: (from, signal) => mesh.signal(from, 1, signal),
+  hear: (from, signal) => connections.signal(from, 1, signal),
   run: (program) => worker.postMessage({ kind: 'run', rank, program } satisfies Order),
 };
 if (query.get('leave') === '1') {
@@ -68,7 +68,7 @@ if (query.get('leave') === '1') {
     // First, so that the worker takes the ends of its channels for our own doing and blames nobody.
     worker.postMessage({ kind: 'leave' } satisfies Order);
     // A message to a worker may come too late in a closing page; this goes out at once.
-    mesh.close();
+    connections.close();
   });
   // As src/app/training/main.ts waits.
   addEventListener('pagehide', () => {

@@ -5,8 +5,8 @@ import { PeerError } from '../../src/base/errors.ts';
 import { realWorld } from '../../src/base/world.ts';
 import type { World } from '../../src/base/world.ts';
 import { NO_ICE } from '../../src/cluster/ice/servers.ts';
-import type { ChannelLanes, Mesh } from '../../src/cluster/mesh.ts';
-import { createPeerMesh } from '../../src/cluster/peer-mesh.ts';
+import type { ChannelLanes, PeerConnections } from '../../src/cluster/peer-connections.ts';
+import { createWebRtcConnections } from '../../src/cluster/webrtc-connections.ts';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { connectChannels } from '../../src/collectives/library/connect.ts';
 
@@ -49,7 +49,7 @@ window.soak = async (rounds, leak = false) => {
 window.openTimers = () => timers;
 
 async function round(n: number, leak: boolean): Promise<void> {
-  const { meshes, lanes } = await join();
+  const { ends, lanes } = await join();
   const all = lanes.map((own, rank) => connectChannels(rank, new Map([[1 - rank, own]]), { world }));
   const xs = all.map(() => new Float32Array(5000).fill(1));
   await Promise.all(all.map((own, rank) => allReduce(own, xs[rank])));
@@ -67,19 +67,19 @@ async function round(n: number, leak: boolean): Promise<void> {
     );
   }
   // In a third of the rounds the connection goes first.
-  if (n % 3 === 2) for (const mesh of meshes) mesh.close();
+  if (n % 3 === 2) for (const end of ends) end.close();
   for (const own of all) own.leave();
-  for (const mesh of meshes) mesh.close();
+  for (const end of ends) end.close();
   if (leak) kept.push(all, lanes);
 }
 
-/** Two meshes whose channels are open; signals go from one to the other directly. */
-function join(): Promise<{ readonly meshes: readonly Mesh[]; readonly lanes: readonly ChannelLanes[] }> {
+/** Two ends whose channels are open; signals go from one to the other directly. */
+function join(): Promise<{ readonly ends: readonly PeerConnections[]; readonly lanes: readonly ChannelLanes[] }> {
   return new Promise((resolve, reject) => {
     const lanes: ChannelLanes[] = [];
     const open = new Set<number>();
-    const meshes: readonly Mesh[] = [0, 1].map((rank) =>
-      createPeerMesh({
+    const ends: readonly PeerConnections[] = [0, 1].map((rank) =>
+      createWebRtcConnections({
         rank,
         ice: () => NO_ICE,
         now: () => realWorld.now(),
@@ -96,11 +96,11 @@ function join(): Promise<{ readonly meshes: readonly Mesh[]; readonly lanes: rea
         },
         onLink: (_, link) => {
           if (link.state === 'failed') reject(new Error(link.reason));
-          if (link.state === 'open' && open.add(rank).size === 2) resolve({ meshes, lanes });
+          if (link.state === 'open' && open.add(rank).size === 2) resolve({ ends, lanes });
         },
-        onSignal: (peer, attempt, data) => queueMicrotask(() => meshes[peer]!.signal(rank, attempt, data)),
+        onSignal: (peer, attempt, data) => queueMicrotask(() => ends[peer]!.signal(rank, attempt, data)),
       }),
     );
-    for (const [rank, mesh] of meshes.entries()) mesh.connect({ peer: 1 - rank, attempt: 1 });
+    for (const [rank, end] of ends.entries()) end.connect({ peer: 1 - rank, attempt: 1 });
   });
 }

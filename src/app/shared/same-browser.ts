@@ -4,16 +4,16 @@
 // that the tab is elsewhere, or wants WebRTC alone.
 
 import { realWorld } from '../../base/world.ts';
-import type { Mesh, MeshOptions } from '../../cluster/mesh.ts';
-import { createPeerMesh } from '../../cluster/peer-mesh.ts';
+import type { PeerConnections, PeerConnectionsOptions } from '../../cluster/peer-connections.ts';
+import { createWebRtcConnections } from '../../cluster/webrtc-connections.ts';
 import type { Carrier } from '../../cluster/rendezvous.ts';
-import { createSameBrowserMesh } from '../../cluster/same-browser.ts';
+import { createSameBrowserConnections } from '../../cluster/same-browser.ts';
 import type { Met, Way } from '../../cluster/same-browser.ts';
-import { createWitnessedMesh } from '../../cluster/witness.ts';
+import { createWitnessedConnections } from '../../cluster/witness.ts';
 import { holdTabLock, isTabLockHeld } from '../../transport/tab-lock.ts';
 import type { Introduction, Wish } from '../../../workers/introduce.ts';
 
-/** What the meshes of a room need of the worker that computes. */
+/** What the connections of a room need of the worker that computes. */
 export interface LaneWorker {
   watch(peer: number, lock: string): void;
   accuse(peer: number, what: string): Promise<void>;
@@ -44,25 +44,25 @@ export function laneWorker(host: () => LaneHost | undefined): LaneWorker {
 export interface TabLanes {
   /** The carrier, which says in this browser how this tab can be met for as long as it is open. */
   tell<C extends Pick<Carrier, 'open' | 'close'>>(carrier: C): C;
-  readonly createMesh: (options: MeshOptions) => Mesh;
+  readonly createConnections: (options: PeerConnectionsOptions) => PeerConnections;
 }
 
 export function tabLanes(lane: 'webrtc' | 'same-browser', worker: LaneWorker): TabLanes {
   const places = lane === 'webrtc' ? undefined : new MeetingPlaces();
-  const inner = (options: MeshOptions): Mesh =>
+  const inner = (options: PeerConnectionsOptions): PeerConnections =>
     places
-      ? createSameBrowserMesh(options, {
+      ? createSameBrowserConnections(options, {
           world: realWorld,
           here: places.here,
           meet: places.meet,
           adopt: (peer, met) => worker.adoptSameBrowser(peer, met),
-          fallback: createPeerMesh,
+          fallback: createWebRtcConnections,
         })
-      : createPeerMesh(options);
+      : createWebRtcConnections(options);
   return {
     tell: (carrier) => (places ? told(carrier, places) : carrier),
-    createMesh: (options) =>
-      createWitnessedMesh(
+    createConnections: (options) =>
+      createWitnessedConnections(
         { ...options, accuse: (peer, what) => worker.accuse(peer, what) },
         { holdLock: holdTabLock, isHeld: isTabLockHeld, watch: (peer, lock) => worker.watch(peer, lock) },
         inner,

@@ -6,7 +6,7 @@
 import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
 import { InternalError, TabmeshError } from '../../base/errors.ts';
-import type { ChannelLanes } from '../../cluster/mesh.ts';
+import type { ChannelLanes } from '../../cluster/peer-connections.ts';
 import type { Met } from '../../cluster/same-browser.ts';
 import { relayChannel } from '../../transport/message-port.ts';
 import { channelTransferWorks } from '../../transport/webrtc.ts';

@@ -6,7 +6,7 @@ import type { Lanes } from '../../transport/transport.ts';
 import type { Identity } from '../identity/keys.ts';
 import type { IceDiagnosis } from '../ice/report.ts';
 import type { IceConfig } from '../ice/servers.ts';
-import type { ChannelLanes, Mesh, MeshOptions } from '../mesh.ts';
+import type { ChannelLanes, PeerConnections, PeerConnectionsOptions } from '../peer-connections.ts';
 import type { Act } from '../messages.ts';
 import type { Ending, Introduction, Presence, Proposal } from '../presence.ts';
 import type { Carrier, PresenceChange } from '../rendezvous.ts';
@@ -105,15 +105,15 @@ export interface SessionOptions {
   readonly check?: CheckWish;
   /** Resolves when the worker can take channels; called for each view before any connection begins. */
   readonly prepare?: (place: Place) => Promise<void>;
-  /** See MeshOptions.adopt; by default the channels stay on the page. */
-  readonly adopt?: MeshOptions['adopt'];
+  /** See PeerConnectionsOptions.adopt; by default the channels stay on the page. */
+  readonly adopt?: PeerConnectionsOptions['adopt'];
   /**
    * Servers of the next connection; asked whenever one begins. By default none: tabs of one network find each other.
    */
   readonly ice?: () => IceConfig;
   /** The window; its pagehide closes the session. null: none. */
   readonly page?: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> | null;
-  readonly createMesh?: (options: MeshOptions) => Mesh;
+  readonly createConnections?: (options: PeerConnectionsOptions) => PeerConnections;
   readonly deadlineMs?: number;
   readonly maxAttempts?: number;
   readonly settleMs?: number;

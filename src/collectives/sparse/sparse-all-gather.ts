@@ -6,8 +6,8 @@
 import { ShapeError } from '../../base/errors.ts';
 import type { CallOptions, Group } from '../group.ts';
 import { decode, encode, wireBytes } from '../wire-format/wire-format.ts';
-import { checkPlacement } from './placement.ts';
-import type { Placement } from './placement.ts';
+import { checkChunkPlacement } from './chunk-placement.ts';
+import type { ChunkPlacement } from './chunk-placement.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 
@@ -18,13 +18,13 @@ type F32 = Float32Array<ArrayBuffer>;
  */
 export async function sparseAllGather(
   group: Group,
-  placement: Placement,
+  placement: ChunkPlacement,
   chunks: readonly (F32 | undefined)[],
   options: CallOptions = {},
 ): Promise<void> {
   const { rank, size } = group;
   const { operation = group.begin('sparse-all-gather'), wire = 'f32' } = options;
-  checkPlacement('sparse-all-gather', placement, size);
+  checkChunkPlacement('sparse-all-gather', placement, size);
   operation.sign({ dtype: 'f32', count: placement.owners.length, wire, route: 'direct' });
   const pending: Promise<void>[] = [];
   const packed = (chunk: number): F32 | Uint32Array<ArrayBuffer> =>
@@ -61,7 +61,7 @@ export function needed(where: string, chunks: readonly (F32 | undefined)[], chun
 /** Payload bytes that `rank` sends; `counts[c]` are the elements of chunk c. */
 export function sparseAllGatherBytes(
   rank: number,
-  { owners, holders }: Placement,
+  { owners, holders }: ChunkPlacement,
   counts: readonly number[],
   { wire = 'f32' }: Pick<CallOptions, 'wire'> = {},
 ): number {

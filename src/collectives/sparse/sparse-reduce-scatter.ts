@@ -8,8 +8,8 @@ import type { Reduction } from '../../transport/arguments.ts';
 import type { CallOptions, Group } from '../group.ts';
 import { combinerOf, finish } from '../reduction/combine.ts';
 import { recvAs, sendAs, wireBytes } from '../wire-format/wire-format.ts';
-import { checkPlacement } from './placement.ts';
-import type { Placement } from './placement.ts';
+import { checkChunkPlacement } from './chunk-placement.ts';
+import type { ChunkPlacement } from './chunk-placement.ts';
 import { needed } from './sparse-all-gather.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
@@ -21,13 +21,13 @@ type F32 = Float32Array<ArrayBuffer>;
  */
 export async function sparseReduceScatter(
   group: Group,
-  placement: Placement,
+  placement: ChunkPlacement,
   chunks: readonly (F32 | undefined)[],
   options: CallOptions & { readonly reduction?: Reduction } = {},
 ): Promise<void> {
   const { rank, size } = group;
   const { operation = group.begin('sparse-reduce-scatter'), reduction = 'sum', wire = 'f32' } = options;
-  checkPlacement('sparse-reduce-scatter', placement, size);
+  checkChunkPlacement('sparse-reduce-scatter', placement, size);
   operation.sign({ dtype: 'f32', count: placement.owners.length, reduction, wire, route: 'direct' });
   const pending: Promise<void>[] = [];
   for (const [chunk, holders] of placement.holders.entries()) {
@@ -58,7 +58,7 @@ export async function sparseReduceScatter(
 /** Payload bytes that `rank` sends. */
 export function sparseReduceScatterBytes(
   rank: number,
-  { owners, holders }: Placement,
+  { owners, holders }: ChunkPlacement,
   counts: readonly number[],
   { wire = 'f32' }: Pick<CallOptions, 'wire'> = {},
 ): number {

@@ -2,13 +2,13 @@
 // before stays, of this peer and of the others.
 
 import { afterEach, expect, it, vi } from 'vitest';
-import { createPeerMesh } from '../../../src/cluster/peer-mesh.ts';
+import { createWebRtcConnections } from '../../../src/cluster/webrtc-connections.ts';
 import { IceWatch } from '../../../src/cluster/ice/watch.ts';
 import type { Watched } from '../../../src/cluster/ice/watch.ts';
 import { diagnose } from '../../../src/cluster/ice/report.ts';
 import { NO_ICE } from '../../../src/cluster/ice/servers.ts';
 import type { IceDiagnosis } from '../../../src/cluster/ice/report.ts';
-import type { MeshOptions } from '../../../src/cluster/mesh.ts';
+import type { PeerConnectionsOptions } from '../../../src/cluster/peer-connections.ts';
 
 const SDP =
   'v=0\r\na=candidate:1 1 udp 2122 192.0.2.7 5000 typ host\r\na=candidate:2 1 UDP 1686 198.51.100.2 5001 typ srflx\r\n';
@@ -124,7 +124,7 @@ it('loses no other diagnosis when one connection cannot be looked at', async () 
   }
   vi.stubGlobal('window', globalThis);
   for (const name of ['RTCPeerConnection', 'RTCSessionDescription', 'RTCIceCandidate']) vi.stubGlobal(name, Browser);
-  const options: MeshOptions = {
+  const options: PeerConnectionsOptions = {
     rank: 0,
     ice: () => NO_ICE,
     now: () => 0,
@@ -132,11 +132,11 @@ it('loses no other diagnosis when one connection cannot be looked at', async () 
     onLink: () => undefined,
     onSignal: () => undefined,
   };
-  const mesh = createPeerMesh(options);
-  mesh.connect({ peer: 1, attempt: 1 });
-  mesh.connect({ peer: 2, attempt: 1 });
+  const connections = createWebRtcConnections(options);
+  connections.connect({ peer: 1, attempt: 1 });
+  connections.connect({ peer: 2, attempt: 1 });
   const verdicts = async (): Promise<unknown[]> =>
-    [...(await mesh.examine())].map(([rank, { verdict }]: [number, IceDiagnosis]) => [rank, verdict]);
+    [...(await connections.examine())].map(([rank, { verdict }]: [number, IceDiagnosis]) => [rank, verdict]);
   expect(await verdicts()).toEqual([
     [1, 'direct'],
     [2, 'direct'],
@@ -154,5 +154,5 @@ it('loses no other diagnosis when one connection cannot be looked at', async () 
     [1, 'broken'],
     [2, 'direct'],
   ]);
-  mesh.close();
+  connections.close();
 });

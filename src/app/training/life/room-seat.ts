@@ -109,7 +109,7 @@ export class RoomSeat {
         check: (wish) => checkPlan(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#page.hosts.first!.adoptChannels(peer, lanes),
-        createMesh: lanes.createMesh,
+        createConnections: lanes.createConnections,
         onEvent: (event) => {
           if (!left.aborted) this.#onSession(event);
         },

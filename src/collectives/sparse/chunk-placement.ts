@@ -1,11 +1,11 @@
 // Where chunks live (the experts of a layer, the shards of a table): every chunk has one owner, and holders that need
-// it for now, the owner among them. Members are indices within the group. A plan of replicas is a Placement; who makes
-// it (a load predictor, say) is not our business here. Source: parallelism.md section 8 (Hecate: spAG(P, P') and
+// it for now, the owner among them. Members are indices within the group. A plan of replicas is a ChunkPlacement; who
+// makes it (a load predictor, say) is not our business here. Source: parallelism.md section 8 (Hecate: spAG(P, P') and
 // spRS(P', P)).
 
 import { LayoutError } from '../../base/errors.ts';
 
-export interface Placement {
+export interface ChunkPlacement {
   /** Owner of each chunk. */
   readonly owners: readonly number[];
   /** Holders of each chunk, ascending, each once, the owner among them. */
@@ -13,7 +13,7 @@ export interface Placement {
 }
 
 /** Throws LayoutError unless `placement` is one for a group of `size`. */
-export function checkPlacement(where: string, { owners, holders }: Placement, size: number): void {
+export function checkChunkPlacement(where: string, { owners, holders }: ChunkPlacement, size: number): void {
   if (owners.length !== holders.length)
     throw new LayoutError(`${where}: ${owners.length} owners for the holders of ${holders.length} chunks`);
   for (const [chunk, members] of holders.entries()) {
@@ -32,11 +32,11 @@ export function checkPlacement(where: string, { owners, holders }: Placement, si
 }
 
 /** Nobody but the owners: expert parallelism as it is without replicas. */
-export function ownersOnly(owners: readonly number[]): Placement {
+export function ownersOnly(owners: readonly number[]): ChunkPlacement {
   return { owners, holders: owners.map((owner) => [owner]) };
 }
 
 /** Everybody holds everything: all-gather and reduce-scatter as special cases. */
-export function everywhere(owners: readonly number[], size: number): Placement {
+export function everywhere(owners: readonly number[], size: number): ChunkPlacement {
   return { owners, holders: owners.map(() => Array.from({ length: size }, (_, member) => member)) };
 }

@@ -12,7 +12,7 @@ import { diagnose } from './ice/report.ts';
 import type { IceDiagnosis } from './ice/report.ts';
 import { IceWatch } from './ice/watch.ts';
 import type { Watched } from './ice/watch.ts';
-import type { ChannelLanes, ConnectTo, Mesh, MeshOptions } from './mesh.ts';
+import type { ChannelLanes, ConnectTo, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import type { IceSignal } from './messages.ts';
 import { OWN_CHANNEL, SignalGuard, guardConnection } from './ice/peer-guard.ts';
 import type { Guarded, OwnChannel } from './ice/peer-guard.ts';
@@ -29,20 +29,20 @@ interface Connection {
   closing: boolean;
 }
 
-/** A mesh over WebRTC; `connect` starts or replaces the connection to one rank. */
-export function createPeerMesh(options: MeshOptions): Mesh {
-  return new PeerMesh(options);
+/** Connections over WebRTC; `connect` starts or replaces the connection to one rank. */
+export function createWebRtcConnections(options: PeerConnectionsOptions): PeerConnections {
+  return new WebRtcConnections(options);
 }
 
-class PeerMesh implements Mesh {
-  readonly #options: MeshOptions;
+class WebRtcConnections implements PeerConnections {
+  readonly #options: PeerConnectionsOptions;
   readonly #connections = new Map<number, Connection>();
   /** Of the last attempt to each rank, also when that is over. */
   readonly #watches = new Map<number, IceWatch>();
   readonly #diagnoses = new Map<number, IceDiagnosis>();
   #closed = false;
 
-  constructor(options: MeshOptions) {
+  constructor(options: PeerConnectionsOptions) {
     this.#options = options;
   }
 

@@ -1,6 +1,6 @@
 // What a session needs from the thing that connects the members of a view: start or replace a connection, take a
-// signal, give the lanes, close. peer-mesh.ts is the one over WebRTC; tests of the session pass a fake and need no
-// browser.
+// signal, give the lanes, close. webrtc-connections.ts is the one over WebRTC; tests of the session pass a fake and
+// need no browser.
 
 import type { IceDiagnosis } from './ice/report.ts';
 import type { IceConfig } from './ice/servers.ts';
@@ -18,7 +18,7 @@ export interface ConnectTo {
   readonly attempt: number;
 }
 
-export interface MeshOptions {
+export interface PeerConnectionsOptions {
   /** Names the view among all that there are: the same words for all its members, and known to them alone. */
   readonly name?: string;
   /** Own rank in the view. */
@@ -44,7 +44,7 @@ export interface MeshOptions {
   readonly accuse?: (peer: number, what: string) => Promise<void>;
 }
 
-export interface Mesh {
+export interface PeerConnections {
   /** Ignored when this or a later attempt is under way. */
   connect(to: ConnectTo): void;
   signal(peer: number, attempt: number, data: IceSignal): void;

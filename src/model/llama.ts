@@ -12,7 +12,7 @@ import { matrix, vector, vocabMatrix } from './param-spec.ts';
 import type { ParamSpec, StageRange } from './param-spec.ts';
 import type { ShardPlace } from './parallelism.ts';
 
-export function attentionParams(config: ModelConfig, layer: number, { tp }: ShardPlace): readonly ParamSpec[] {
+export function attentionWeights(config: ModelConfig, layer: number, { tp }: ShardPlace): readonly ParamSpec[] {
   const { hidden: D, headDim } = config;
   const at = `model.layers.${layer}`;
   const q = (config.heads / tp.size) * headDim;
@@ -101,7 +101,7 @@ export function norm(c: NetworkContext, x: Tensor, name: string): Tensor {
 export const llama: Network = {
   params: (config, range, place) =>
     llamaParams(config, range, place, (layer) => [
-      ...attentionParams(config, layer, place),
+      ...attentionWeights(config, layer, place),
       ...mlpParams(config, layer, place),
     ]),
   embed: (c, ids) => c.parallelism.embedding(c.tape, ids, c.param('embed')),

@@ -3,7 +3,7 @@
 
 import { InternalError } from '../base/errors.ts';
 import type { MixtralConfig, ModelConfig } from './config.ts';
-import { attentionBlock, attentionParams, llama, llamaParams, norm } from './llama.ts';
+import { attentionBlock, attentionWeights, llama, llamaParams, norm } from './llama.ts';
 import type { Network } from './network.ts';
 import { matrix } from './param-spec.ts';
 import type { ParamSpec } from './param-spec.ts';
@@ -46,7 +46,7 @@ export const mixtral: Network = {
   ...llama,
   params: (config, range, place) =>
     llamaParams(config, range, place, (layer) => [
-      ...attentionParams(config, layer, place),
+      ...attentionWeights(config, layer, place),
       ...expertParams(mixtralConfig(config), layer, place),
     ]),
   block(c, layer, x) {

@@ -66,7 +66,7 @@ export interface AttentionShape {
 }
 
 /** The kernel params of a shape. */
-export function attentionParams(s: AttentionShape) {
+export function attentionValues(s: AttentionShape) {
   return {
     B: s.B,
     HQ: s.HQ,
@@ -144,7 +144,7 @@ export interface Block {
 export function recordAttention(r: Recorder, block: Block, out: Tensor, lse: Tensor): void {
   const { q, k, v, shape, intervals } = block;
   if (intervals) r.launch(attentionIntervals, { q, k, v, intervals, out, lse }, maskedParams(shape));
-  else r.launch(kernel, { q, k, v, out, lse }, attentionParams(shape));
+  else r.launch(kernel, { q, k, v, out, lse }, attentionValues(shape));
 }
 
 export interface Seen {
@@ -158,7 +158,7 @@ export interface Seen {
 export function recordQueryGradient(r: Recorder, block: Block, seen: Seen, dQ: Tensor, accumulate: boolean): void {
   const { q, k, v, shape, intervals } = block;
   const ACCUMULATE = accumulate ? 1 : 0;
-  if (!intervals) r.launch(attentionBackwardQuery, { q, k, v, ...seen, dQ }, { ...attentionParams(shape), ACCUMULATE });
+  if (!intervals) r.launch(attentionBackwardQuery, { q, k, v, ...seen, dQ }, { ...attentionValues(shape), ACCUMULATE });
   else
     r.launch(
       attentionIntervalsBackwardQuery,
@@ -183,7 +183,7 @@ export function recordKeyValueGradient(r: Recorder, block: Block, seen: Seen, dK
     DV_T: dv.token,
   };
   if (!intervals)
-    r.launch(attentionBackwardKeyValue, { q, k, v, ...seen, dKV }, { ...attentionParams(shape), ...places });
+    r.launch(attentionBackwardKeyValue, { q, k, v, ...seen, dKV }, { ...attentionValues(shape), ...places });
   else
     r.launch(
       attentionIntervalsBackwardKeyValue,
@@ -193,7 +193,7 @@ export function recordKeyValueGradient(r: Recorder, block: Block, seen: Seen, dK
 }
 
 function maskedParams(shape: AttentionShape) {
-  const { CAUSAL: _causal, Q_START: _qStart, K_START: _kStart, ...params } = attentionParams(shape);
+  const { CAUSAL: _causal, Q_START: _qStart, K_START: _kStart, ...params } = attentionValues(shape);
   return params;
 }
 

@@ -6,7 +6,7 @@ import type { Device, DeviceBuffer } from '../device.ts';
 import type { Step } from '../recorder.ts';
 import type { Storage } from '../tensor.ts';
 
-export interface Placement {
+export interface BufferAssignment {
   /** Storages with one buffer per slot, and the plans that use each. */
   readonly perSlot: ReadonlyMap<Storage, ReadonlySet<string>>;
   /** Pooled storages -> index of their buffer. */
@@ -24,7 +24,7 @@ export function placeTensors(
   recordings: ReadonlyMap<string, readonly Step[]>,
   kept: ReadonlySet<Storage>,
   sizes: readonly number[] = [],
-): Placement {
+): BufferAssignment {
   const spans = new Map<string, Map<Storage, Span>>();
   const users = new Map<Storage, Set<string>>();
   for (const [name, steps] of recordings) {

@@ -2,7 +2,7 @@
 // 4-D forms. Scores are never stored, so ONNX variants that change or return them (masks, softcap, caches,
 // qk_matmul_output) are refused.
 
-import { attentionParams, packedHeads, recordDelta } from '../../../ops/attention.ts';
+import { attentionValues, packedHeads, recordDelta } from '../../../ops/attention.ts';
 import type { AttentionShape, HeadLayout } from '../../../ops/attention.ts';
 import { attentionBackwardKeyValue } from '../../../../shaders/attention/attention-backward-key-value.ts';
 import { attentionBackwardQuery } from '../../../../shaders/attention/attention-backward-query.ts';
@@ -61,10 +61,10 @@ export const operators: readonly Operator[] = [
       const r = lab.recorder;
       const o = r.tensor([B, HQ, TQ, DV], 'f32', 'o');
       const lse = r.tensor([B, HQ, TQ], 'f32', 'lse');
-      r.launch(kernel, { q, k, v, out: o, lse }, attentionParams(s));
+      r.launch(kernel, { q, k, v, out: o, lse }, attentionValues(s));
       const io = { q, k, v, dOut, lse, delta: recordDelta(r, o, dOut, s) };
       const dq = r.tensor(q.shape, 'f32', 'dq');
-      r.launch(attentionBackwardQuery, { ...io, dQ: dq }, { ...attentionParams(s), ACCUMULATE: 0 });
+      r.launch(attentionBackwardQuery, { ...io, dQ: dq }, { ...attentionValues(s), ACCUMULATE: 0 });
       // One buffer: dK, then dV.
       const sizeK = B * HKV * TK * D;
       const dKV = r.tensor([sizeK + B * HKV * TK * DV], 'f32', 'dkv');
@@ -73,7 +73,7 @@ export const operators: readonly Operator[] = [
         attentionBackwardKeyValue,
         { ...io, dKV },
         {
-          ...attentionParams(s),
+          ...attentionValues(s),
           ACCUMULATE: 0,
           DK_OFF: dk.off,
           DK_B: dk.batch,
@@ -130,7 +130,7 @@ export const operators: readonly Operator[] = [
       lab.recorder.launch(
         kernel,
         { q, k, v, out, lse: lab.recorder.tensor([B, HQ, TQ], 'f32', 'lse') },
-        attentionParams(s),
+        attentionValues(s),
       );
       return [(await lab.run({ out })).out];
     },

@@ -10,9 +10,10 @@ import type { DeviceBuffer } from '../device/device.ts';
 import type { Plan } from '../device/plan.ts';
 import type { Param, Tensor } from '../device/tensor.ts';
 import { Tape } from '../ops/tape.ts';
-import { networkOf } from './networks.ts';
 import type { NetworkContext } from './network.ts';
+import { networkOf } from './registry.ts';
 import { fixedRows } from './row-tensors.ts';
+import { headName } from './stage-params.ts';
 import type { Stage } from './stage.ts';
 
 export class InferenceStage {
@@ -53,7 +54,7 @@ export class InferenceStage {
     let x = range.first ? network.embed(context, input) : input;
     for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
     const out = range.last
-      ? parallelism.logits(tape, network.norm(context, x), stage.params.get(network.headName(config, range)))
+      ? parallelism.logits(tape, network.norm(context, x), stage.params.get(headName(config, range)))
       : x;
     program.keep(input, out);
     const plans = await program.finish();

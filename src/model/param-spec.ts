@@ -1,7 +1,7 @@
 // How a rank's parameters are cut from Hugging Face weights. A parameter is a matrix [rows, cols] (y = x W^T
 // everywhere, so [out, in]; vectors have one column) glued from rectangular parts of named weights; GPT-2's Conv1D
-// weights are [in, out] and are read transposed. The same parts put a gathered shard back into place when a model is
-// saved.
+// weights are [in, out] and are read transposed. stage-params.ts finds the parts. The same parts put a gathered shard
+// back into place when a model is saved.
 
 import type { Shape } from '../base/shape.ts';
 import { elements } from '../base/shape.ts';
@@ -54,72 +54,6 @@ export function stageRange(index: number, stages: number, layers: number): Stage
 /** Rows per vocabulary shard, padded up so that all shards are equal. */
 export function vocabRows(vocab: number, tp: number): number {
   return Math.ceil(vocab / tp);
-}
-
-/** A vector parameter: entries `from`.. of a one-dimensional weight. */
-export function vector(name: string, weight: string, length: number, segment: Segment, from = 0): ParamSpec {
-  return {
-    name,
-    shape: [length],
-    segment,
-    decays: false,
-    parts: [{ weight, row: 0, rows: length, sourceRow: from, sourceCol: 0, transposed: false }],
-  };
-}
-
-export interface MatrixPart {
-  readonly weight: string;
-  readonly rows: number;
-  readonly fromRow?: number;
-  readonly fromCol?: number;
-  readonly transposed?: boolean;
-}
-
-/**
- * A matrix parameter [sum of rows, cols] from parts stacked in order. `vectors` glues one-dimensional weights (cols =
- * 1).
- */
-export function matrix(
-  name: string,
-  cols: number,
-  segment: Segment,
-  parts: readonly MatrixPart[],
-  shape?: Shape,
-): ParamSpec {
-  let row = 0;
-  const placed = parts.map((part): WeightPart => {
-    const at = row;
-    row += part.rows;
-    return {
-      weight: part.weight,
-      row: at,
-      rows: part.rows,
-      sourceRow: part.fromRow ?? 0,
-      sourceCol: part.fromCol ?? 0,
-      transposed: part.transposed ?? false,
-    };
-  });
-  return { name, shape: shape ?? [row, cols], segment, decays: true, parts: placed };
-}
-
-/** A vector glued from runs of one-dimensional weights. */
-export function gluedVector(name: string, segment: Segment, parts: readonly MatrixPart[]): ParamSpec {
-  const spec = matrix(name, 1, segment, parts);
-  return { ...spec, shape: [spec.shape[0]], decays: false };
-}
-
-/** This rank's rows of a [vocab, cols] weight; padding rows stay zero. */
-export function vocabMatrix(
-  name: string,
-  weight: string,
-  vocab: number,
-  cols: number,
-  tp: { rank: number; size: number },
-  segment: Segment,
-): ParamSpec {
-  const rows = vocabRows(vocab, tp.size);
-  const from = Math.min(vocab, tp.rank * rows);
-  return matrix(name, cols, segment, [{ weight, rows: Math.min(rows, vocab - from), fromRow: from }], [rows, cols]);
 }
 
 function columns(spec: ParamSpec): number {

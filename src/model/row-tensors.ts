@@ -6,6 +6,7 @@ import type { Tensor } from '../device/tensor.ts';
 import type { KeyMask } from '../ops/attention.ts';
 import { rotaryTables } from '../ops/rope.ts';
 import type { ModelConfig } from './config.ts';
+import { familyOf } from './registry.ts';
 import { areRuns, intervalsOf, positionsOf, seenRanks } from './token-rows.ts';
 import type { TokenRows } from './token-rows.ts';
 
@@ -78,20 +79,22 @@ export function packedRows(
 }
 
 function placesOf(
-  { family }: ModelConfig,
+  config: ModelConfig,
   { columns, rank, first }: RowPlace,
   starts: Int32Array,
   make: Make,
 ): Pick<RowTensors, 'positions' | 'mask'> {
   const intervals = intervalsOf({ columns, starts }, rank).map((data, i) => make(`intervals${i}`, [data.length], data));
   const mask: KeyMask = { intervals, seen: seenRanks(columns, rank) };
-  if (family !== 'gpt2' || !first) return { mask };
+  if (familyOf(config).positions(config).kind !== 'learned' || !first) return { mask };
   return { mask, positions: make('positions', [starts.length], positionsOf({ columns, starts }, rank)) };
 }
 
 function rotaryOf(config: ModelConfig, positions: ArrayLike<number>, make: Make): Pick<RowTensors, 'rotary'> {
-  if (config.family === 'gpt2') return {};
-  const { cos, sin } = rotaryTables(positions, config.headDim, config.ropeTheta);
-  const shape = [positions.length, config.headDim / 2];
+  const { headDim } = config;
+  const places = familyOf(config).positions(config);
+  if (places.kind !== 'rotary') return {};
+  const { cos, sin } = rotaryTables(positions, headDim, places.theta);
+  const shape = [positions.length, headDim / 2];
   return { rotary: { cos: make('cos', shape, cos), sin: make('sin', shape, sin) } };
 }

@@ -17,12 +17,13 @@ import { fill } from '../../shaders/elementwise/fill.ts';
 import type { ModelConfig } from './config.ts';
 import { createFlatParams, layOut } from './flat-params.ts';
 import type { FlatParams } from './flat-params.ts';
-import { networkOf } from './networks.ts';
 import type { NetworkContext } from './network.ts';
 import type { Parallelism } from './parallelism.ts';
 import { readParts } from './param-spec.ts';
 import type { StageRange } from './param-spec.ts';
+import { networkOf } from './registry.ts';
 import { fixedRows, packedRows } from './row-tensors.ts';
+import { headName, stageParams } from './stage-params.ts';
 import type { TokenRows } from './token-rows.ts';
 
 export interface StageOptions {
@@ -91,8 +92,7 @@ export class Stage {
   /** Allocates, records and compiles. Parameters are zero until `load`. */
   static async create(options: StageOptions): Promise<Stage> {
     const { device, config, range, parallelism, slots, pool } = options;
-    const network = networkOf(config);
-    const params = createFlatParams(device, layOut(network.params(config, range, parallelism)));
+    const params = createFlatParams(device, layOut(stageParams(config, range, parallelism)));
     const program = new Program(device, slots, pool);
     const fixed: DeviceBuffer[] = [];
     const constant = (label: string, shape: readonly number[], data: TypedArray): Tensor => {
@@ -237,7 +237,7 @@ function record(
   let x = tokens ? network.embed(context, tokens) : hidden!;
   for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
   const statistics = targets && lossStatistics(program.recorder('F'), R);
-  const head = (): Param => params.get(network.headName(config, range));
+  const head = (): Param => params.get(headName(config, range));
   const out = targets ? parallelism.loss(tape, network.norm(context, x), head(), targets, config.vocab, statistics) : x;
   const dOut = range.last
     ? constant('ones', [R], new Float32Array(R).fill(1))

@@ -14,7 +14,7 @@ import type { Device, Range } from '../device/device.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { layOut } from '../model/flat-params.ts';
 import type { FlatLayout } from '../model/flat-params.ts';
-import { networkOf } from '../model/networks.ts';
+import { stageParams } from '../model/stage-params.ts';
 import { readParts, stageRange, writeParts } from '../model/param-spec.ts';
 import { weightSpecs } from '../model/weights.ts';
 import { ownedRanges, replicaAxes } from '../parallel/data/flat-sync.ts';
@@ -168,7 +168,7 @@ function stageLayout(
     ep: { rank: ep, size: layout.ep },
     sp: { rank: 0, size: layout.sp },
   };
-  return layOut(networkOf(model).params(model, stageRange(stage, stages, model.layers), place));
+  return layOut(stageParams(model, stageRange(stage, stages, model.layers), place));
 }
 
 function ownedBy(layout: FlatLayout, at: Layout, mesh: Mesh): readonly OwnedRange[] {

@@ -1,11 +1,13 @@
 // Layouts from text, and whether one fits a model, a batch and the ranks at hand. Every refusal is a LayoutError that
-// says what would fit. Splits: layers over pp; heads, kv heads and the MLP over tp; tokens over sp; experts over ep;
-// rows over dp * ep and microbatches.
+// says what would fit. Splits: layers over pp; tokens over sp; rows over dp * ep and microbatches; over tp and ep
+// what the family of the model says, such as heads and experts.
 
 import { AXES, formatLayout, worldSize, type AxisName, type Layout } from '../base/axis.ts';
 import { LayoutError } from '../base/errors.ts';
 import { quote } from '../base/json.ts';
 import type { ModelConfig } from '../model/config.ts';
+import type { Split } from '../model/family.ts';
+import { families, familyOf } from '../model/registry.ts';
 
 /** More ranks than any browser mesh joins; a bound for what links and peers may ask for. */
 export const MAX_RANKS = 1024;
@@ -58,8 +60,8 @@ export function checkLayout(
   layout: Layout,
   { batch, microbatches, context, chunks = 1 }: RunShape,
 ): void {
-  const { pp, dp, sp, ep, tp } = layout;
-  const { layers, family } = config;
+  const { pp, dp, sp, ep } = layout;
+  const { layers } = config;
   if (pp * chunks > layers) {
     const stages = chunks === 1 ? `pp(${pp})` : `pp(${pp}) x ${chunks} chunks = ${pp * chunks} stages`;
     const fits = Math.floor(layers / chunks);
@@ -68,24 +70,7 @@ export function checkLayout(
     );
   }
 
-  const splits = (n: number): boolean => [config.heads, config.kvHeads, config.mlp].every((extent) => extent % n === 0);
-  for (const [what, extent] of [
-    ['heads', config.heads],
-    ['kv heads', config.kvHeads],
-    ['mlp width', config.mlp],
-  ] as const) {
-    if (extent % tp)
-      throw new LayoutError(`${what}: tp(${tp}) does not divide ${extent}; use tp=${largestUpTo(tp, splits)}`);
-  }
-
-  if (ep > 1 && family !== 'mixtral')
-    throw new LayoutError(
-      `experts: ep(${ep}) splits experts, but ${family} has none; use dp=${dp * ep},ep=1 or a mixtral model`,
-    );
-  if (family === 'mixtral' && config.experts % ep)
-    throw new LayoutError(
-      `experts: ep(${ep}) does not divide ${config.experts}; use ep=${largestUpTo(ep, (n) => config.experts % n === 0)}`,
-    );
+  checkSplits(config, layout);
 
   if (context > config.maxPositions)
     throw new LayoutError(
@@ -106,6 +91,31 @@ export function checkLayout(
     throw new LayoutError(
       `batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`,
     );
+  }
+}
+
+/** What the family of the model says that tensor and expert ranks divide. */
+function checkSplits(config: ModelConfig, { dp, ep, tp }: Layout): void {
+  const { name, splits } = familyOf(config);
+  const over = (axis: 'tp' | 'ep', of = splits): readonly Split[] => of.filter((split) => split.axis === axis);
+  const byEp = over('ep');
+  refuseUndivided(config, tp, over('tp'));
+  if (ep > 1 && !byEp.length) {
+    const others = [...families.values()].filter((other) => over('ep', other.splits).length);
+    throw new LayoutError(
+      `experts: ep(${ep}) splits experts, but ${name} has none; use dp=${dp * ep},ep=1 or a ${others.map((other) => other.name).join(' or ')} model`,
+    );
+  }
+  refuseUndivided(config, ep, byEp);
+}
+
+function refuseUndivided(config: ModelConfig, size: number, splits: readonly Split[]): void {
+  const divides = (n: number): boolean => splits.every((split) => split.extent(config) % n === 0);
+  for (const { axis, what, extent } of splits) {
+    if (extent(config) % size)
+      throw new LayoutError(
+        `${what}: ${axis}(${size}) does not divide ${extent(config)}; use ${axis}=${largestUpTo(size, divides)}`,
+      );
   }
 }
 

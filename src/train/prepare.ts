@@ -6,8 +6,8 @@ import { ConfigError, FormatError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { networkOf } from '../model/networks.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
+import { familyOf, networkOf } from '../model/registry.ts';
 import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
 import { readCheckpoint } from './checkpoint.ts';
@@ -152,10 +152,11 @@ function readable<T>(about: CheckpointAbout | undefined, work: () => T): T {
 function checkImplemented(model: ModelConfig, context: number): void {
   networkOf(model);
   // A window that no row outgrows hides nothing.
-  if (model.family === 'gpt2' || context <= model.window) return;
+  const window = familyOf(model).window?.(model) ?? Infinity;
+  if (context <= window) return;
   throw new UnsupportedError(
     'sliding_window',
-    `expected at least the context of ${context}, got ${model.window}: attention in windows is not implemented; use context=${model.window} or less`,
+    `expected at least the context of ${context}, got ${window}: attention in windows is not implemented; use context=${window} or less`,
   );
 }
 

@@ -13,7 +13,6 @@ import { worldSize } from '../../src/base/axis.ts';
 import type { SessionEvent } from '../../src/cluster/session.ts';
 import { RoomError } from '../../src/base/errors.ts';
 import { presetConfig as modelOf, presetContext } from '../../src/model/presets.ts';
-import type { PresetName } from '../../src/model/presets.ts';
 import { checkLayout, makeLayout } from '../../src/train/layout.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { StepMetrics } from '../../src/train/trainer.ts';
@@ -153,7 +152,7 @@ describe('a plan', () => {
       checkLayout(modelOf(run.model, 96), run.layout, {
         batch: run.batch,
         microbatches: run.microbatches,
-        context: presetContext(run.model as PresetName),
+        context: presetContext(run.model),
         chunks: run.chunks,
       });
       expect(preset.about).toContain(worldSize(run.layout) === 1 ? 'plain' : `${worldSize(run.layout)} devices`);

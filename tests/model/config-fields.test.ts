@@ -5,7 +5,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, UnsupportedError } from '../../src/base/errors.ts';
 import { parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
-import { FIELD_ALIASES, FIELD_RULES, MODEL_TYPES, type ModelType } from '../../src/model/huggingface/config-fields.ts';
+import { modelTypes } from '../../src/model/registry.ts';
+
+const MODEL_TYPES = [...modelTypes.keys()];
+const rulesOf = (type: string) => modelTypes.get(type)!.fields.fields;
+const aliasesOf = (type: string) => modelTypes.get(type)!.fields.aliases;
 
 const words = (text: string): string[] => text.split(/\s+/).filter(Boolean);
 // Written down from the sources of transformers, not from our table: parameters of __init__, dataclass fields,
@@ -22,7 +26,7 @@ const PRETRAINED = words(`
   epsilon_cutoff eta_cutoff encoder_repetition_penalty num_assistant_tokens num_assistant_tokens_schedule assistant_confidence_threshold
   assistant_lookbehind target_lookbehind num_beam_groups diversity_penalty`);
 const ROPE = words('rope_theta rope_scaling rope_parameters partial_rotary_factor original_max_position_embeddings');
-const SOURCES: Readonly<Record<ModelType, readonly string[]>> = {
+const SOURCES: Readonly<Record<string, readonly string[]>> = {
   gpt2: [
     ...PRETRAINED,
     ...words(`
@@ -51,7 +55,7 @@ const SOURCES: Readonly<Record<ModelType, readonly string[]>> = {
   ],
 };
 
-const MINIMAL: Readonly<Record<ModelType, Readonly<Record<string, unknown>>>> = (() => {
+const MINIMAL: Readonly<Record<string, Readonly<Record<string, unknown>>>> = (() => {
   const llama = {
     model_type: 'llama',
     hidden_size: 32,
@@ -67,7 +71,7 @@ const MINIMAL: Readonly<Record<ModelType, Readonly<Record<string, unknown>>>> = 
     mixtral: { ...llama, model_type: 'mixtral', num_key_value_heads: 2, num_local_experts: 4 },
   };
 })();
-const parse = (type: ModelType, fields: Readonly<Record<string, unknown>>): ModelConfig =>
+const parse = (type: string, fields: Readonly<Record<string, unknown>>): ModelConfig =>
   parseModelConfig(JSON.stringify({ ...MINIMAL[type], ...fields }));
 const refusal = (run: () => unknown): ConfigError => {
   try {
@@ -83,14 +87,14 @@ const mathematics = ({ raw: _, warnings: __, ...rest }: ModelConfig): unknown =>
 describe('the table', () => {
   it.each(MODEL_TYPES)('decides every field of the sources for %s', (type) => {
     const open = SOURCES[type].filter(
-      (name) => !Object.hasOwn(FIELD_RULES[type], name) && !Object.hasOwn(FIELD_ALIASES[type], name),
+      (name) => !Object.hasOwn(rulesOf(type), name) && !Object.hasOwn(aliasesOf(type), name),
     );
     expect(open).toEqual([]);
   });
 
   it.each(MODEL_TYPES)('what it calls harmless leaves %s as it is, whatever the value', (type) => {
     const plain = mathematics(parse(type, {}));
-    for (const [name, rule] of Object.entries(FIELD_RULES[type])) {
+    for (const [name, rule] of Object.entries(rulesOf(type))) {
       if (rule.kind !== 'harmless') continue;
       for (const value of [null, 1, 'x', true, [3], { a: 1 }])
         expect([name, mathematics(parse(type, { [name]: value }))]).toEqual([name, plain]);
@@ -118,7 +122,7 @@ describe('the table', () => {
 });
 
 describe('what would change the network is refused by name', () => {
-  it.each<[ModelType, string, unknown]>([
+  it.each<[string, string, unknown]>([
     ['llama', 'residual', 'ladder'],
     ['gpt2', 'residual', 'parallel'],
     ['llama', 'delta_layers', [0]],
@@ -191,7 +195,7 @@ describe('what would change the network is refused by name', () => {
 });
 
 describe('what is known to be harmless is accepted', () => {
-  it.each<[ModelType, Record<string, unknown>]>([
+  it.each<[string, Record<string, unknown>]>([
     ['llama', { rope_scaling: null }],
     ['llama', { rope_scaling: {} }],
     ['llama', { rope_scaling: { type: 'default' } }],
@@ -244,7 +248,7 @@ describe('other spellings', () => {
     ).toMatchObject({ experts: 6 });
   });
 
-  it.each<[ModelType, string, Record<string, unknown>, string]>([
+  it.each<[string, string, Record<string, unknown>, string]>([
     ['gpt2', 'hidden_size', { hidden_size: 64 }, 'is another name of n_embd, but is 64 where n_embd is 32'],
     ['gpt2', 'n_ctx', { n_ctx: 1024 }, 'is another name of n_positions, but is 1024 where n_positions is 16'],
     [
@@ -304,7 +308,7 @@ describe('values of every read field', () => {
   ];
 
   it.each(MODEL_TYPES)('of %s: strings, lists, booleans, negatives and giants are refused by name', (type) => {
-    for (const name of NUMBERS.filter((field) => FIELD_RULES[type][field]?.kind === 'read')) {
+    for (const name of NUMBERS.filter((field) => rulesOf(type)[field]?.kind === 'read')) {
       for (const value of ['4', [4], {}, true, -1, -0.5, 1e9, 1e308]) {
         if (name === 'router_aux_loss_coef' && typeof value === 'number' && value > 0) continue;
         if (name === 'rope_theta' && value === 1e9) continue;

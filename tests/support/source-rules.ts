@@ -84,7 +84,7 @@ const LONG_FUNCTIONS: Readonly<Record<string, number>> = {
 export const MAX_FILES = 15;
 export const MAX_WIDTH = 120;
 /** Folders in which every file is one more of a kind. */
-const COLLECTIONS = /^(shaders\/[a-z]+|src\/ops|src\/parallel\/pipeline\/schedules)$/;
+const COLLECTIONS = /^(shaders\/[a-z]+|src\/ops|src\/model\/families|src\/parallel\/pipeline\/schedules)$/;
 
 interface Use {
   readonly text: string;

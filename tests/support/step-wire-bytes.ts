@@ -14,9 +14,11 @@ import { reduceScatterBytes } from '../../src/collectives/reduce-scatter.ts';
 import type { ModelConfig } from '../../src/model/config.ts';
 import { layOut } from '../../src/model/flat-params.ts';
 import type { FlatLayout } from '../../src/model/flat-params.ts';
-import { networkOf } from '../../src/model/networks.ts';
 import { stageRange, vocabRows } from '../../src/model/param-spec.ts';
 import type { StageRange } from '../../src/model/param-spec.ts';
+import { familyOf } from '../../src/model/registry.ts';
+import { asMatrix, stageParams } from '../../src/model/stage-params.ts';
+import type { Weight } from '../../src/model/weight.ts';
 import { alignedParts, replicaAxes } from '../../src/parallel/data/flat-sync.ts';
 import { tokenPlacement } from '../../src/parallel/sequence/registry.ts';
 
@@ -43,7 +45,7 @@ export function stepWireBytes(rank: number, shape: StepShape): WireBytes {
     sp: { rank: at.sp, size: layout.sp },
     ep: { rank: at.ep, size: layout.ep },
   };
-  const flat = layOut(networkOf(model).params(model, range, place));
+  const flat = layOut(stageParams(model, range, place));
   const sums: Record<string, number> = {};
   const add = (kind: string, bytes: number): void => {
     if (bytes > 0) sums[kind] = (sums[kind] ?? 0) + bytes;
@@ -88,27 +90,42 @@ function addMicrobatch(
     reduce(2 * rows);
     reduce(hidden);
   }
+  const { weights, experts } = familyOf(model);
   for (let layer = range.firstLayer; layer < range.endLayer; layer++) {
-    // Attention: output projection forward, packed projection backward; then the same two of the MLP, or of the rows at
-    // the experts.
-    reduce(hidden);
-    reduce(hidden);
-    const rowsAtExperts = model.family === 'mixtral' ? expertRows(model, layout, rows) : rows;
-    reduce(rowsAtExperts * model.hidden);
-    reduce(rowsAtExperts * model.hidden);
+    for (const weight of productsOf(weights(model).layer(layer)))
+      reduce(reducedBy(weight, rowsAt(weight, layout, rows, experts?.(model))));
     if (layout.sp > 1) {
       const tokens = tokenPlacement(layout.sp, sequence).tokens(layout.sp, context);
       // K and V in P - 1 hops forward; backward again, with their gradients in P hops.
       const block = 2 * (rows / tokens) * tokens * (model.kvHeads / layout.tp) * model.headDim * 4;
       add('ring-send', (layout.sp - 1) * block + (layout.sp - 1) * block + layout.sp * block);
     }
-    if (layout.ep > 1 && model.family === 'mixtral') add('all-to-all', allToAllBytes(layout.ep, model.experts));
+    if (layout.ep > 1 && experts) add('all-to-all', allToAllBytes(layout.ep, experts(model).count));
   }
 }
 
-/** Rows of the buffer at the experts: all assignments of one rank, or the worst case of an exchange. */
-function expertRows(model: Extract<ModelConfig, { family: 'mixtral' }>, { ep }: Layout, rows: number): number {
-  return ep === 1 ? rows * model.expertsPerToken : ep * rows * Math.min(model.expertsPerToken, model.experts / ep);
+/** One weight of each matrix that tp ranks cut: what is glued is one product, and so are all experts of a rank. */
+function productsOf(weights: readonly Weight[]): readonly Weight[] {
+  const cut = weights.filter(({ cut, shape }) => cut !== 'whole' && shape.length === 2);
+  return [...new Map(cut.map((weight) => [weight.param, weight])).values()];
+}
+
+/** Megatron-LM: what is cut by columns adds up its result, forward; what is cut by rows the gradient of its input. */
+function reducedBy(weight: Weight, rows: number): number {
+  const [out, input] = asMatrix(weight);
+  return rows * (weight.cut === 'columns' ? out : input);
+}
+
+/** Rows of a product: at experts all assignments of one rank, or the worst case of an exchange. */
+function rowsAt(
+  { expert }: Weight,
+  { ep }: Layout,
+  rows: number,
+  experts: { readonly count: number; readonly perToken: number } | undefined,
+): number {
+  if (!expert) return rows;
+  const { count, perToken } = experts!;
+  return ep === 1 ? rows * perToken : ep * rows * Math.min(perToken, count / ep);
 }
 
 function addUpdate(

@@ -7,7 +7,6 @@ import { AXES, worldSize } from '../../base/axis.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import { ServeError } from '../../base/errors.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
-import type { PresetName } from '../../model/presets.ts';
 import { describeEvaluation } from '../../train/describe-end.ts';
 import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
@@ -79,10 +78,7 @@ export const command: Command = {
       ['sampleEvery', String(options.steps)],
     ]);
     // Before anything is opened; the vocabulary does not matter.
-    checkLayout(presetConfig(config.model, 2), config.layout, {
-      ...config,
-      context: presetContext(config.model as PresetName),
-    });
+    checkLayout(presetConfig(config.model, 2), config.layout, { ...config, context: presetContext(config.model) });
     const stopped = new Promise<void>((resolve) => {
       io.signal.addEventListener('abort', () => resolve(), { once: true });
     });

@@ -5,7 +5,7 @@
 
 import { ConfigError, UnsupportedError } from '../../base/errors.ts';
 import { isObject, type JsonObject, type JsonValue } from '../../base/json.ts';
-import { shorten } from './config-fields.ts';
+import { shorten } from './field-rules.ts';
 
 /** Where angles are unscaled, these say nothing more, whatever their value. */
 const OF_SCALED_ANGLES: ReadonlySet<string> = new Set(['original_max_position_embeddings']);

@@ -1,20 +1,16 @@
 // The weights of a model from a safetensors file of Hugging Face names: which tensors are wanted, which may stand there
-// without being weights, and what is wrong with the others. Names may lack the `transformer.` or `model.` prefix.
+// without being weights, and what is wrong with the others. Names may lack the prefix of their family.
 
 import { ShapeError } from '../../base/errors.ts';
 import { firstNonFinite } from '../../base/finite.ts';
 import { viewFloat32, type SafetensorsEntry, type SafetensorsFile } from '../../base/safetensors.ts';
 import { formatShape, sameShape } from '../../base/shape.ts';
 import type { ModelConfig } from '../config.ts';
+import { familyOf } from '../registry.ts';
+import { tableOf } from '../stage-params.ts';
 import { weightSpecs } from '../weights.ts';
 
 const FLOATS: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
-
-// What old files carry and every reader computes for itself: GPT-2's causal mask and its fill value, the rotary
-// frequencies and their tables.
-const MASKS = /^(?:transformer\.)?h\.\d+\.attn\.(?:bias|masked_bias)$/;
-const ROTARY =
-  /^(?:model\.)?(?:layers\.\d+\.self_attn\.)?rotary_emb\.(?:inv_freq|original_inv_freq|cos_cached|sin_cached)$/;
 
 const HEAD = 'lm_head.weight';
 
@@ -31,11 +27,11 @@ export function checkWeights(
   label = 'model.safetensors',
   onNote: (text: string) => void = () => {},
 ): ReadonlyMap<string, Float32Array> {
-  const prefix = config.family === 'gpt2' ? 'transformer.' : 'model.';
+  const family = familyOf(config);
+  const { prefix, buffers } = family.files;
   const specs = weightSpecs(config);
   const known = new Set(specs.map((spec) => spec.name));
   const modules = new Set(specs.map(({ name }) => moduleOf(name)));
-  const isBuffer = (name: string): boolean => (config.family === 'gpt2' ? MASKS : ROTARY).test(name);
   const problems: string[] = [];
   const stored = new Map<string, string>();
   const skipped: string[] = [];
@@ -45,9 +41,9 @@ export function checkWeights(
       if (stored.has(full)) problems.push(`${full} stands twice, with and without the prefix ${prefix}`);
       else stored.set(full, name);
     } else if (name === HEAD && config.tied) {
-      const problem = differsFromTable(file, specs[0]!.name, prefix);
+      const problem = differsFromTable(file, tableOf(family.weights(config)).name, prefix);
       if (problem) problems.push(problem);
-    } else if (!isBuffer(name)) {
+    } else if (!buffers.test(name)) {
       const type = file.foreign.get(name)?.dtype;
       // A bias or a scale of a module that we compute would change it.
       if (type !== undefined && !modules.has(moduleOf(name)) && !modules.has(prefix + moduleOf(name))) {

@@ -10,7 +10,7 @@ import type { Device, DeviceBuffer, Launch, Range } from '../../device/device.ts
 import type { Traffic } from '../../device/recorder.ts';
 import type { Param } from '../../device/tensor.ts';
 import type { ModelConfig } from '../../model/config.ts';
-import { networkOf } from '../../model/networks.ts';
+import { headName } from '../../model/stage-params.ts';
 import type { Stage } from '../../model/stage.ts';
 import { add } from '../../../shaders/elementwise/add.ts';
 import { copyColumns } from '../../../shaders/layout/copy-columns.ts';
@@ -62,9 +62,7 @@ export class TiedWeights {
     const end = stages.get(last);
     const head = end && { head: end.params.get('tiedHead'), peer: hosts[0] };
     if (!first) return new TiedWeights(device, group, undefined, head);
-    const table = first.params.get(
-      networkOf(model).headName(model, { firstLayer: 0, endLayer: 0, first: true, last: false }),
-    );
+    const table = first.params.get(headName(model, { first: true }));
     const bytes = elements(table.shape) * 4;
     const incoming = device.alloc(bytes, 'grad', 'tied gradient');
     const sum = device.alloc(bytes, 'grad', 'tied sum');

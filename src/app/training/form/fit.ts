@@ -7,6 +7,7 @@ import type { Layout } from '../../../base/axis.ts';
 import { ConfigError, LayoutError } from '../../../base/errors.ts';
 import type { ModelConfig } from '../../../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../../../model/presets.ts';
+import { familyOf } from '../../../model/registry.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../../train/layout.ts';
 import { isTask } from '../../../train/prepare-data.ts';
@@ -215,14 +216,19 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
   const context = contextOf(config, facts);
   const share = (whole: number, parts: number, what: string): string =>
     `${number(whole / parts)} of ${number(whole)} ${what}`;
+  const splitsOf = (axis: 'tp' | 'ep', size: number): readonly string[] => {
+    const shown = familyOf(model).splits.filter((split) => split.axis === axis && split.share !== undefined);
+    const shares = shown.map((split) => share(split.extent(model), size, split.share!));
+    return size > 1 && shares.length ? [`${shares.join(' and ')} (${axis})`] : [];
+  };
   return [
     ...(pp > 1
       ? [
           `${Math.floor(model.layers / pp)}${model.layers % pp ? ` or ${Math.ceil(model.layers / pp)}` : ''} of ${model.layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
         ]
       : []),
-    ...(tp > 1 ? [`${share(model.heads, tp, 'heads')} and ${share(model.mlp, tp, 'channels of the MLP (tp)')}`] : []),
-    ...(ep > 1 && model.family === 'mixtral' ? [share(model.experts, ep, 'experts (ep)')] : []),
+    ...splitsOf('tp', tp),
+    ...splitsOf('ep', ep),
     ...(sp > 1 ? [share(context, sp, 'tokens of a row (sp)')] : []),
     `${share(batch, dp * ep, `rows${dp * ep > 1 ? ` (${[dp > 1 ? 'dp' : '', ep > 1 ? 'ep' : ''].filter(Boolean).join(', ')})` : ''}`)}${microbatches > 1 ? ` in ${microbatches} microbatches` : ''}`,
   ];

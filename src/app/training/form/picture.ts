@@ -5,6 +5,7 @@ import { worldSize } from '../../../base/axis.ts';
 import type { AxisName } from '../../../base/axis.ts';
 import { coordinatesOf } from '../../../collectives/mesh.ts';
 import { stageRange } from '../../../model/param-spec.ts';
+import { familyOf } from '../../../model/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
 import { contextOf, networkFor } from './fit.ts';
 import type { FormFacts } from './fit.ts';
@@ -67,10 +68,9 @@ export function pictureOf(config: RunConfig, facts: FormFacts): Picture | undefi
       holds: [
         [
           layers,
-          ...(layout.tp > 1 ? [part('head', ...share(model.heads, layout.tp, at.tp))] : []),
-          ...(layout.ep > 1 && model.family === 'mixtral'
-            ? [part('expert', ...share(model.experts, layout.ep, at.ep))]
-            : []),
+          ...familyOf(model).splits.flatMap(({ axis, one, extent }) =>
+            layout[axis] > 1 && one !== undefined ? [part(one, ...share(extent(model), layout[axis], at[axis]))] : [],
+          ),
         ].join(', '),
         [
           ...(replicas > 1 ? [part('row', ...share(batch, replicas, at.dp * layout.ep + at.ep))] : []),

@@ -8,13 +8,14 @@ import { createMesh } from '../../../collectives/mesh.ts';
 import type { Device } from '../../../device/device.ts';
 import { Program } from '../../../device/program.ts';
 import type { Param, Tensor } from '../../../device/tensor.ts';
-import type { Gpt2Config } from '../../../model/config.ts';
 import { createFlatParams, layOut } from '../../../model/flat-params.ts';
 import type { FlatLayout } from '../../../model/flat-params.ts';
-import { gpt2 } from '../../../model/gpt2.ts';
+import type { Gpt2Config } from '../../../model/families/gpt2.ts';
 import { singleRank } from '../../../model/parallelism.ts';
 import type { Parallelism } from '../../../model/parallelism.ts';
 import { stageRange } from '../../../model/param-spec.ts';
+import { networkOf } from '../../../model/registry.ts';
+import { headName, stageParams } from '../../../model/stage-params.ts';
 import { Tape } from '../../../ops/tape.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { batchOf } from '../../../train/data/batch.ts';
@@ -52,7 +53,7 @@ function configOf(c: TorchCase): Gpt2Config {
 }
 
 const rangeOf = (config: Gpt2Config) => stageRange(0, 1, config.layers);
-const layoutOf = (config: Gpt2Config): FlatLayout => layOut(gpt2.params(config, rangeOf(config), singleRank));
+const layoutOf = (config: Gpt2Config): FlatLayout => layOut(stageParams(config, rangeOf(config), singleRank));
 /** The case's name of a parameter: the network calls the matrix of the head `head`. */
 const caseName =
   (c: TorchCase) =>
@@ -86,11 +87,12 @@ function record(program: Program, c: TorchCase, param: (name: string) => Param, 
     },
   };
   const context = { tape, config, parallelism, B, T, posStart: 0, param };
-  const embedded = gpt2.embed(context, ids);
+  const network = networkOf(config);
+  const embedded = network.embed(context, ids);
   let x = embedded;
-  for (let layer = 0; layer < config.layers; layer++) x = gpt2.block(context, layer, x);
-  const normed = gpt2.norm(context, x);
-  const head = param(gpt2.headName(config, rangeOf(config)));
+  for (let layer = 0; layer < config.layers; layer++) x = network.block(context, layer, x);
+  const normed = network.norm(context, x);
+  const head = param(headName(config, rangeOf(config)));
   const outputs = new Map<string, Tensor>([
     ['act.logits', singleRank.logits(tape, normed, head)],
     ['rowLoss', singleRank.loss(tape, normed, head, targets, config.vocab)],

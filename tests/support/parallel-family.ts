@@ -1,0 +1,109 @@
+// A family as somebody would add it, in one file: attention and MLP of a layer read the same norm and are added up
+// together (as in PaLM), without biases, with rotary angles of a fixed base.
+
+import { gelu } from '../../src/ops/gelu.ts';
+import { rmsNorm } from '../../src/ops/rms-norm.ts';
+import { rope } from '../../src/ops/rope.ts';
+import type { CommonConfig } from '../../src/model/config.ts';
+import { ATTENTION_SPLITS, defineFamily } from '../../src/model/family.ts';
+import { COMMON_FIELDS, exactly, read } from '../../src/model/huggingface/field-rules.ts';
+import { EPS, MAX_LAYERS } from '../../src/model/huggingface/fields.ts';
+import type { NetworkContext } from '../../src/model/network.ts';
+import { headWeight, normal, ONES, residual, weight } from '../../src/model/weight.ts';
+import type { Tensor } from '../../src/device/tensor.ts';
+
+export interface ParallelConfig extends CommonConfig {
+  readonly family: 'parallel';
+}
+
+const norm = ({ tape, config, param }: NetworkContext<ParallelConfig>, x: Tensor, name: string): Tensor =>
+  tape.apply(rmsNorm, { x }, { w: param(name) }, { eps: config.normEps });
+
+export const family = defineFamily<ParallelConfig>({
+  name: 'parallel',
+  modelTypes: {
+    parallel: {
+      fields: {
+        ...COMMON_FIELDS,
+        ...read('width depth n_heads mlp_width context norm_eps'),
+        use_bias: exactly(false, 'biases are not implemented'),
+      },
+      aliases: { hidden_size: 'width' },
+    },
+  },
+  read(f) {
+    const hidden = f.natural('width');
+    const heads = f.natural('n_heads');
+    return {
+      family: 'parallel',
+      layers: f.natural('depth', undefined, MAX_LAYERS),
+      hidden,
+      heads,
+      kvHeads: heads,
+      headDim: f.divide('width', hidden, 'n_heads', heads),
+      mlp: f.natural('mlp_width', 4 * hidden),
+      vocab: f.natural('vocab_size'),
+      maxPositions: f.natural('context', 64),
+      normEps: f.number('norm_eps', 1e-5, EPS),
+      tied: f.boolean('tie_word_embeddings', true),
+      ...f.rest(),
+    };
+  },
+  weights(config) {
+    const { hidden: D, mlp: M, vocab: V } = config;
+    return {
+      embedding: [weight('table', 'net.table', [V, D], normal(config), 'vocabulary')],
+      layer: (i) => [
+        weight(`h${i}.norm`, `net.${i}.norm`, [D], ONES, 'whole'),
+        ...['q', 'k', 'v'].map((name) => weight(`h${i}.qkv`, `net.${i}.${name}`, [D, D], normal(config), 'rows')),
+        weight(`h${i}.o`, `net.${i}.o`, [D, D], residual(config), 'columns'),
+        weight(`h${i}.up`, `net.${i}.up`, [M, D], normal(config), 'rows'),
+        weight(`h${i}.down`, `net.${i}.down`, [D, M], residual(config), 'columns'),
+      ],
+      end: [weight('last', 'net.last', [D], ONES, 'whole'), ...headWeight(config)],
+    };
+  },
+  network: {
+    embed: (c, ids) => c.parallelism.embedding(c.tape, ids, c.param('table')),
+    block(c, layer, x) {
+      const { tape, parallelism: par, config, rotary } = c;
+      const p = (name: string) => c.param(`h${layer}.${name}`);
+      const { headDim } = config;
+      const heads = config.heads / par.tp.size;
+      const normed = norm(c, x, `h${layer}.norm`);
+      const turned = tape.apply(
+        rope,
+        { x: par.columnLinear(tape, normed, p('qkv')), ...rotary! },
+        {},
+        {
+          T: rotary!.cos.shape[0],
+          heads: 3 * heads,
+          rotaryHeads: 2 * heads,
+          headDim,
+          rotaryDim: headDim,
+          interleaved: false,
+        },
+      );
+      const scale = 1 / Math.sqrt(headDim);
+      const attrs = { B: c.B, T: c.T, heads, kvHeads: heads, headDim, causal: true, scale, mask: c.mask };
+      const mid = par.rowLinear(tape, par.attention(tape, turned, attrs), p('o'), undefined, x);
+      const active = tape.apply(gelu, { x: par.columnLinear(tape, normed, p('up')) }, {}, { tanh: true });
+      return par.rowLinear(tape, active, p('down'), undefined, mid);
+    },
+    norm: (c, x) => norm(c, x, 'last'),
+  },
+  positions: () => ({ kind: 'rotary', theta: 1e4 }),
+  splits: ATTENTION_SPLITS,
+  files: { prefix: 'net.', buffers: /^net\.mask$/ },
+  presets: {
+    sizes: { 'parallel-nano': { layers: 2, hidden: 32, heads: 4, kvHeads: 4, context: 32 } },
+    config: (s, vocab) => ({
+      model_type: 'parallel',
+      width: s.hidden,
+      depth: s.layers,
+      n_heads: s.heads,
+      context: s.context,
+      vocab_size: vocab,
+    }),
+  },
+});

@@ -2,6 +2,7 @@
 // `singleRank` below is the plain form and the truth for every test. parallel/compose.ts builds the others from the
 // mesh.
 
+import { InternalError } from '../base/errors.ts';
 import { attention } from '../ops/attention.ts';
 import type { AttentionAttributes } from '../ops/attention.ts';
 import { linearCrossEntropy } from '../ops/cross-entropy.ts';
@@ -26,13 +27,22 @@ export interface ExpertWeights {
   readonly down: Param;
 }
 
+/**
+ * A product whose sum over ranks is on its way. What is recorded before `settle` computes meanwhile, as Ladder Residual
+ * does with the next sublayer.
+ */
+export interface Pending {
+  /** The product [R, out], plus `residual` if there is one. To be called once. */
+  settle(residual?: Tensor): Tensor;
+}
+
 export interface Parallelism extends ShardPlace {
   /** ids u32 [R] -> [R, C]; `table` holds this rank's rows of the vocabulary. */
   embedding(t: Tape, ids: Tensor, table: Param): Tensor;
   /** x [R, in] whole -> [R, out/tp]: W split by rows (output features). */
   columnLinear(t: Tape, x: Tensor, w: Param, b?: Param): Tensor;
-  /** x [R, in/tp] -> [R, out] whole, plus `residual`: W split by columns (input features), b added once. */
-  rowLinear(t: Tape, x: Tensor, w: Param, b: Param | undefined, residual: Tensor): Tensor;
+  /** x [R, in/tp] -> [R, out] whole: W split by columns (input features), b added once. */
+  rowLinear(t: Tape, x: Tensor, w: Param, b?: Param): Pending;
   /** qkv [B*T/sp, (H + 2 Hkv)/tp * D] -> [B*T/sp, H/tp * D]; `attrs` are the local sizes. */
   attention(t: Tape, qkv: Tensor, attrs: AttentionAttributes): Tensor;
   /** x [N, D] -> [N, D] through the top-k experts, plus `residual`. */
@@ -46,13 +56,26 @@ export interface Parallelism extends ShardPlace {
   logits(t: Tape, x: Tensor, head: Param): Tensor;
 }
 
+/** InternalError for a product that is settled twice, because its gradient would count twice. */
+export function pending(settle: (residual?: Tensor) => Tensor): Pending {
+  let settled = false;
+  return {
+    settle(residual) {
+      if (settled) throw new InternalError('a pending product was settled twice; expected once');
+      settled = true;
+      return settle(residual);
+    },
+  };
+}
+
 export const singleRank: Parallelism = {
   tp: { rank: 0, size: 1 },
   sp: { rank: 0, size: 1 },
   ep: { rank: 0, size: 1 },
   embedding: (t, ids, table) => t.apply(embedding, { ids }, { table }, { vStart: 0 }),
   columnLinear: (t, x, w, b) => t.apply(linear, { x }, { w, b }, null),
-  rowLinear: (t, x, w, b, residual) => t.apply(linear, { x, residual }, { w, b }, null),
+  // Nothing is on its way: one launch adds the residual, too.
+  rowLinear: (t, x, w, b) => pending((residual) => t.apply(linear, { x, residual }, { w, b }, null)),
   attention: (t, qkv, attrs) => t.apply(attention, { qkv }, {}, attrs),
   experts: (t, x, w, attrs, residual) => t.apply(experts, { x, residual }, { ...w }, { ...attrs, renormalise: true }),
   loss: (t, x, head, targets, vocab, statistics) =>

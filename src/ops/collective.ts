@@ -4,26 +4,35 @@
 import { elements } from '../base/shape.ts';
 import { allReduce, allReduceBytes } from '../collectives/all-reduce.ts';
 import type { Group } from '../collectives/group.ts';
-import type { Recorder, Traffic } from '../device/recorder.ts';
+import type { Recorder, Ticket, Traffic } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
 
 /** The sum of `x` over the group, on every rank; a new tensor. */
 export function recordAllReduce(r: Recorder, group: Group, x: Tensor): Tensor {
   if (group.size === 1) return x;
-  const out = r.tensor(x.shape, 'f32', 'reduced');
-  r.wait(
-    r.host(
-      `all-reduce ${group.name}`,
-      [x],
-      [out],
-      async ([input], [output]) => {
-        (output as Float32Array).set(input as Float32Array);
-        await allReduce(group, output as Float32Array<ArrayBuffer>);
-      },
-      [allReduceTraffic(group, elements(x.shape))],
-    ),
+  const { sum, ticket } = beginAllReduce(r, group, x);
+  r.wait(ticket);
+  return sum;
+}
+
+/** The same, but it is on its way until `ticket` is waited for. */
+export function beginAllReduce(
+  r: Recorder,
+  group: Group,
+  x: Tensor,
+): { readonly sum: Tensor; readonly ticket: Ticket } {
+  const sum = r.tensor(x.shape, 'f32', 'reduced');
+  const ticket = r.host(
+    `all-reduce ${group.name}`,
+    [x],
+    [sum],
+    async ([input], [output]) => {
+      (output as Float32Array).set(input as Float32Array);
+      await allReduce(group, output as Float32Array<ArrayBuffer>);
+    },
+    [allReduceTraffic(group, elements(x.shape))],
   );
-  return out;
+  return { sum, ticket };
 }
 
 /** What an all-reduce of `count` numbers sends. */

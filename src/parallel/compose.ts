@@ -35,10 +35,9 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
 
   if (tp.size > 1) {
     const column = columnLinear(tp);
-    const row = rowLinear(tp);
     const embed = shardedEmbedding(tp);
     sharded.columnLinear = (t, x, w, b) => t.apply(column, { x }, { w, b }, null);
-    sharded.rowLinear = (t, x, w, b, residual) => t.apply(row, { x, residual }, { w, b }, null);
+    sharded.rowLinear = rowLinear(tp);
     sharded.embedding = (t, ids, table) => t.apply(embed, { ids }, { table }, { vStart: tp.rank * table.shape[0] });
     sharded.loss = (t, x, head, targets, vocab, statistics) =>
       t.apply(

@@ -86,9 +86,9 @@ export const family = defineFamily<ParallelConfig>({
       );
       const scale = 1 / Math.sqrt(headDim);
       const attrs = { B: c.B, T: c.T, heads, kvHeads: heads, headDim, causal: true, scale, mask: c.mask };
-      const mid = par.rowLinear(tape, par.attention(tape, turned, attrs), p('o'), undefined, x);
+      const mid = par.rowLinear(tape, par.attention(tape, turned, attrs), p('o')).settle(x);
       const active = tape.apply(gelu, { x: par.columnLinear(tape, normed, p('up')) }, {}, { tanh: true });
-      return par.rowLinear(tape, active, p('down'), undefined, mid);
+      return par.rowLinear(tape, active, p('down')).settle(mid);
     },
     norm: (c, x) => norm(c, x, 'last'),
   },

@@ -141,9 +141,10 @@ const network: Network<Gpt2Config> = {
       scale: 1 / Math.sqrt(config.headDim),
       mask: c.mask,
     });
-    const mid = par.rowLinear(tape, attended, p('proj.w'), p('proj.b'), x);
+    const mid = par.rowLinear(tape, attended, p('proj.w'), p('proj.b')).settle(x);
     const hidden = par.columnLinear(tape, norm(c, mid, `h${layer}.ln2`), p('fc.w'), p('fc.b'));
-    return par.rowLinear(tape, tape.apply(gelu, { x: hidden }, {}, { tanh: true }), p('out.w'), p('out.b'), mid);
+    const active = tape.apply(gelu, { x: hidden }, {}, { tanh: true });
+    return par.rowLinear(tape, active, p('out.w'), p('out.b')).settle(mid);
   },
   norm: (c, x) => norm(c, x, 'lnf'),
 };

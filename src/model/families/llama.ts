@@ -210,7 +210,7 @@ export function attentionBlock(c: NetworkContext<RotaryConfig>, layer: number, x
     scale: 1 / Math.sqrt(headDim),
     mask: c.mask,
   });
-  return par.rowLinear(tape, attended, c.param(`h${layer}.o`), undefined, x);
+  return par.rowLinear(tape, attended, c.param(`h${layer}.o`)).settle(x);
 }
 
 export function norm(c: NetworkContext<RotaryConfig>, x: Tensor, name: string): Tensor {
@@ -228,13 +228,8 @@ const network: Network<LlamaConfig> = {
   block(c, layer, x) {
     const mid = attentionBlock(c, layer, x);
     const gateUp = c.parallelism.columnLinear(c.tape, norm(c, mid, `h${layer}.norm2`), c.param(`h${layer}.gateUp`));
-    return c.parallelism.rowLinear(
-      c.tape,
-      c.tape.apply(swiglu, { gateUp }, {}, null),
-      c.param(`h${layer}.down`),
-      undefined,
-      mid,
-    );
+    const active = c.tape.apply(swiglu, { gateUp }, {}, null);
+    return c.parallelism.rowLinear(c.tape, active, c.param(`h${layer}.down`)).settle(mid);
   },
 };
 

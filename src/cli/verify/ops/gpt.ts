@@ -81,9 +81,14 @@ function record(program: Program, c: TorchCase, param: (name: string) => Param, 
   const parallelism: Parallelism = {
     ...singleRank,
     rowLinear: (...given) => {
-      const out = singleRank.rowLinear(...given);
-      halves.push(out);
-      return out;
+      const { settle } = singleRank.rowLinear(...given);
+      return {
+        settle(residual) {
+          const out = settle(residual);
+          halves.push(out);
+          return out;
+        },
+      };
     },
   };
   const context = { tape, config, parallelism, B, T, posStart: 0, param };

@@ -23,12 +23,12 @@ export interface Guarded {
 export interface OwnChannel {
   onmessage: unknown;
   onclose: unknown;
-  close(): void;
 }
 
 /**
- * Calls `breach` once, with a sentence, for the first thing that a peer may not do. Whatever it sent is closed at once
- * and not kept.
+ * Calls `breach` once, with a sentence, for the first thing that a peer may not do. Nothing that it sends from then on
+ * is kept. simple-peer's own channel stays open until the caller ends the connection: the end of it would make the
+ * other side end all, before the reason is told here.
  */
 export function guardConnection(pc: Guarded, own: OwnChannel | null, breach: (what: string) => void): void {
   let told = false;
@@ -39,9 +39,7 @@ export function guardConnection(pc: Guarded, own: OwnChannel | null, breach: (wh
   };
   if (own) {
     own.onmessage = () => {
-      // Its end would end the connection before the reason is told.
       own.onmessage = own.onclose = null;
-      own.close();
       tell('it sent data on a channel that carries none');
     };
   }

@@ -5,10 +5,10 @@ import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
 import { nextTask } from '../base/world.ts';
-import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag, Range } from './device.ts';
+import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, MemoryTag, Range } from './device.ts';
 import { bindingDType } from './kernel.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
-import { MemoryLedger } from './memory.ts';
+import { MemoryLedger, newCounters } from './memory.ts';
 
 interface CpuBuffer extends DeviceBuffer {
   data: ArrayBuffer | undefined;
@@ -28,62 +28,105 @@ interface Submission {
 const BREATH_FLOPS = 2_000_000;
 const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 
+const ADAPTER: AdapterInfo = {
+  vendor: 'tabmesh',
+  architecture: 'reference',
+  description: 'f64 references on the CPU',
+  software: true,
+};
+const FEATURES: DeviceFeatures = {
+  subgroupSize: 0,
+  f16: false,
+  reducedPrecision: false,
+  software: true,
+  maxWorkgroupStorageBytes: 16384,
+  maxInvocations: 256,
+};
+
+function bytesOf(buffer: DeviceBuffer): ArrayBuffer {
+  const data = (buffer as CpuBuffer).data;
+  if (!data) throw new InternalError(`buffer ${buffer.label} was used after free`);
+  return data;
+}
+
+function read(range: Range): ArrayBuffer {
+  return bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
+}
+
+/**
+ * What is written or submitted later sees all of what was submitted before, though a submission lets other tasks of the
+ * thread in between.
+ */
+class Queue {
+  readonly #counters: DeviceCounters;
+  #current: Submission | undefined;
+  #sinceBreath = 0;
+
+  constructor(counters: DeviceCounters) {
+    this.#counters = counters;
+  }
+
+  /** Of what is under way, all that is left, now. */
+  finish(): void {
+    if (this.#current) this.#finish(this.#current);
+  }
+
+  /** `check` throws when the device is gone. */
+  async run(
+    launches: readonly CpuLaunch[],
+    readback: readonly Range[],
+    check: () => void,
+  ): Promise<readonly ArrayBuffer[]> {
+    this.finish();
+    const own: Submission = { launches, next: 0, readback };
+    this.#current = own;
+    // A GPU would leave this thread free to hear a stop, a pause or a signal.
+    while (this.#current === own && own.next < launches.length) {
+      this.#sinceBreath += launches[own.next].flops;
+      this.#runNext(own);
+      if (this.#sinceBreath < BREATH_FLOPS) continue;
+      this.#sinceBreath = 0;
+      await nextTask();
+      check();
+    }
+    this.#finish(own);
+    return own.results!;
+  }
+
+  #runNext(submission: Submission): void {
+    submission.launches[submission.next++].run();
+    this.#counters.launches++;
+  }
+
+  #finish(submission: Submission): void {
+    if (submission.results) return;
+    while (submission.next < submission.launches.length) this.#runNext(submission);
+    if (submission.readback.length) this.#counters.readbacks++;
+    submission.results = submission.readback.map((range) => {
+      this.#counters.bytesRead += range.bytes;
+      return read(range);
+    });
+    if (this.#current === submission) this.#current = undefined;
+  }
+}
+
 export function createCpuDevice(): Device {
-  const counters = { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
+  const counters = newCounters();
   const memory = new MemoryLedger();
-  const adapter: AdapterInfo = {
-    vendor: 'tabmesh',
-    architecture: 'reference',
-    description: 'f64 references on the CPU',
-    software: true,
-  };
-  const features: DeviceFeatures = {
-    subgroupSize: 0,
-    f16: false,
-    reducedPrecision: false,
-    software: true,
-    maxWorkgroupStorageBytes: 16384,
-    maxInvocations: 256,
-  };
+  const queue = new Queue(counters);
   let lose: (error: DeviceLostError) => void = () => {};
   const lost = new Promise<DeviceLostError>((resolve) => {
     lose = resolve;
   });
   let gone: DeviceLostError | undefined;
-
-  const bytesOf = (buffer: DeviceBuffer): ArrayBuffer => {
-    const data = (buffer as CpuBuffer).data;
-    if (!data) throw new InternalError(`buffer ${buffer.label} was used after free`);
-    return data;
-  };
-  const read = (range: Range): ArrayBuffer => bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
-
-  // A queue: what is written or submitted later sees all of what was submitted before, though that lets other tasks in
-  // between.
-  let current: Submission | undefined;
-  let sinceBreath = 0;
-  const runNext = (submission: Submission): void => {
-    submission.launches[submission.next++].run();
-    counters.launches++;
-  };
-  const finish = (submission: Submission): void => {
-    if (submission.results) return;
-    while (submission.next < submission.launches.length) runNext(submission);
-    if (submission.readback.length) counters.readbacks++;
-    submission.results = submission.readback.map((range) => {
-      counters.bytesRead += range.bytes;
-      return read(range);
-    });
-    if (current === submission) current = undefined;
-  };
-  const finishCurrent = (): void => {
-    if (current) finish(current);
+  const checkAlive = (): void => {
+    if (gone) throw gone;
   };
 
   return {
     kind: 'cpu',
-    adapter,
-    features,
+    adapter: ADAPTER,
+    features: FEATURES,
     counters,
     memory: memory.byTag,
     lost,
@@ -97,15 +140,19 @@ export function createCpuDevice(): Device {
       return buffer;
     },
     free(buffer) {
-      finishCurrent();
+      queue.finish();
       if (!(buffer as CpuBuffer).data) return;
       (buffer as CpuBuffer).data = undefined;
       memory.add(buffer.tag, -buffer.bytes);
     },
     write(buffer, offset, data) {
-      finishCurrent();
+      queue.finish();
       new Uint8Array(bytesOf(buffer)).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
       counters.bytesWritten += data.byteLength;
+    },
+    copy(pairs) {
+      queue.finish();
+      for (const { from, to } of pairs) new Uint8Array(bytesOf(to.buffer)).set(new Uint8Array(read(from)), to.offset);
     },
     async prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>) {
       const views: Record<string, TypedArray> = {};
@@ -123,22 +170,9 @@ export function createCpuDevice(): Device {
       return launch;
     },
     async submit(launches, readback = []) {
-      if (gone) throw gone;
+      checkAlive();
       counters.submits++;
-      finishCurrent();
-      const own: Submission = { launches: launches as readonly CpuLaunch[], next: 0, readback };
-      current = own;
-      // A GPU would leave this thread free to hear a stop, a pause or a signal.
-      while (current === own && own.next < own.launches.length) {
-        sinceBreath += own.launches[own.next].flops;
-        runNext(own);
-        if (sinceBreath < BREATH_FLOPS) continue;
-        sinceBreath = 0;
-        await nextTask();
-        if (gone) throw gone;
-      }
-      finish(own);
-      return own.results!;
+      return queue.run(launches as readonly CpuLaunch[], readback, checkAlive);
     },
     async idle() {},
     destroy() {

@@ -87,6 +87,8 @@ export interface Device {
   free(buffer: DeviceBuffer): void;
   /** Copies `data` into `buffer` at byte `offset`, ordered with submits. */
   write(buffer: DeviceBuffer, offset: number, data: ArrayBufferView): void;
+  /** Copies `from` to `to`, as long and of another buffer, ordered with submits and writes. */
+  copy(pairs: readonly { readonly from: Range; readonly to: Range }[]): void;
   /**
    * Compiles (cached by kernel, params and constants) and binds. Resolves when the pipeline is ready. With `choice`,
    * that variant instead of the device's own.

@@ -1,6 +1,7 @@
-// Counts bytes alive by tag. The page shows these numbers, so nothing may be allocated past them.
+// What a device counts: bytes alive by tag, and its work. The page shows these numbers, so nothing may be allocated
+// past them.
 
-import type { MemoryTag } from './device.ts';
+import type { DeviceCounters, MemoryTag } from './device.ts';
 
 const TAGS: readonly MemoryTag[] = ['param', 'grad', 'optimizer', 'activation', 'input', 'staging'];
 
@@ -15,4 +16,9 @@ export class MemoryLedger {
     entry.now += bytes;
     entry.peak = Math.max(entry.peak, entry.now);
   }
+}
+
+/** Of a device that has done nothing yet. */
+export function newCounters(): DeviceCounters {
+  return { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 };
 }

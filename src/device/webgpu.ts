@@ -18,7 +18,7 @@ import type {
 import { dynamicWords, pipelineConstants, pipelineText } from './params/dynamic.ts';
 import { bindingAccess } from './kernel.ts';
 import type { DeviceFeatures, Kernel } from './kernel.ts';
-import { MemoryLedger } from './memory.ts';
+import { MemoryLedger, newCounters } from './memory.ts';
 import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
 import { LaunchSwap } from './tune/swap.ts';
 import type { SwappableLaunch } from './tune/swap.ts';
@@ -288,14 +288,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
   const tuning = options.tuning ?? qualifier?.choose;
   const features = { ...context.features, reducedPrecision: options.reducedPrecision === true && context.features.f16 };
   let timer: GpuTimer | undefined;
-  const counters: DeviceCounters = {
-    launches: 0,
-    submits: 0,
-    readbacks: 0,
-    bytesRead: 0,
-    bytesWritten: 0,
-    pipelines: 0,
-  };
+  const counters = newCounters();
   const memory = new MemoryLedger();
   const buffers = new GpuBuffers(gpu, memory);
   const failureOf = (): Error | undefined => buffers.full ?? context.failure;
@@ -309,22 +302,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
     if (failure) throw failure;
   };
   const later = qualifier?.isLater(context)
-    ? new LaunchSwap({
-        improve: () => qualifier.improve(device),
-        slices: () => qualifier.slices,
-        choose: (kernel, params) =>
-          chooseVariant(
-            kernel,
-            params,
-            features,
-            (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch),
-          ),
-        async compile(kernel, choice, grid) {
-          checkGrid(`${kernel.name}/${choice.variant.name}`, grid, gpu.limits.maxComputeWorkgroupsPerDimension);
-          return pipelineOf(context, kernel, choice, counters);
-        },
-        onProblem: (text) => qualifier.note(text),
-      })
+    ? launchSwapOf(context, qualifier, features, counters, () => device)
     : undefined;
 
   const device: Device = {
@@ -346,6 +324,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
       );
       counters.bytesWritten += data.byteLength;
     },
+    copy: (pairs) => gpu.queue.submit([copyCommands(gpu, buffers, pairs)]),
     async prepare(kernel, params, io, choice) {
       checkAlive();
       const chosen = choice ?? chooseVariant(kernel, params, features, tuning);
@@ -376,24 +355,7 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
     },
     async submit(launches, readback = []) {
       checkAlive();
-      const encoder = gpu.createCommandEncoder();
-      if (launches.length) encode(encoder.beginComputePass(), launches as readonly GpuLaunch[]).end();
-      counters.launches += launches.length;
-      counters.submits++;
-      const bytes = bytesOf(readback);
-      if (bytes === 0) {
-        gpu.queue.submit([encoder.finish()]);
-        return readback.map(() => new ArrayBuffer(0));
-      }
-      const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({
-        ranges,
-        target: staging.take(bytesOf(ranges)),
-      }));
-      for (const { ranges, target } of loads) encodeCopies(encoder, ranges, (buffer) => buffers.gpuOf(buffer), target);
-      gpu.queue.submit([encoder.finish()]);
-      counters.readbacks++;
-      counters.bytesRead += bytes;
-      return (await Promise.all(loads.map(({ ranges, target }) => staging.map(target, ranges, failed)))).flat();
+      return submitTo({ gpu, buffers, staging, counters, failed }, launches as readonly GpuLaunch[], readback);
     },
     ...(qualifier ? { qualify: (launches: readonly PlannedLaunch[]) => qualifier.qualify(device, launches) } : {}),
     ...(later ? { later } : {}),
@@ -419,6 +381,81 @@ export function deviceOf(context: GpuContext, options: DeviceOptions & { owned?:
     },
   };
   return device;
+}
+
+interface SubmitTarget {
+  readonly gpu: GPUDevice;
+  readonly buffers: GpuBuffers;
+  readonly staging: StagingRing;
+  readonly counters: DeviceCounters;
+  /** Why a readback failed. */
+  failed(error?: unknown): Promise<Error | undefined>;
+}
+
+/** One submit; see Device. */
+async function submitTo(
+  { gpu, buffers, staging, counters, failed }: SubmitTarget,
+  launches: readonly GpuLaunch[],
+  readback: readonly Range[],
+): Promise<readonly ArrayBuffer[]> {
+  const encoder = gpu.createCommandEncoder();
+  if (launches.length) encode(encoder.beginComputePass(), launches).end();
+  counters.launches += launches.length;
+  counters.submits++;
+  const bytes = bytesOf(readback);
+  if (bytes === 0) {
+    gpu.queue.submit([encoder.finish()]);
+    return readback.map(() => new ArrayBuffer(0));
+  }
+  const loads = packReadbacks(readback, gpu.limits.maxBufferSize).map((ranges) => ({
+    ranges,
+    target: staging.take(bytesOf(ranges)),
+  }));
+  for (const { ranges, target } of loads) encodeCopies(encoder, ranges, (buffer) => buffers.gpuOf(buffer), target);
+  gpu.queue.submit([encoder.finish()]);
+  counters.readbacks++;
+  counters.bytesRead += bytes;
+  return (await Promise.all(loads.map(({ ranges, target }) => staging.map(target, ranges, failed)))).flat();
+}
+
+/** Of a device that began at once: what checks, measures and swaps between its steps. */
+function launchSwapOf(
+  context: GpuContext,
+  qualifier: NonNullable<DeviceOptions['qualifier']>,
+  features: DeviceFeatures,
+  counters: DeviceCounters,
+  device: () => Device,
+): LaunchSwap {
+  return new LaunchSwap({
+    improve: () => qualifier.improve(device()),
+    slices: () => qualifier.slices,
+    choose: (kernel, params) =>
+      chooseVariant(
+        kernel,
+        params,
+        features,
+        (...launch) => qualifier.better(...launch) ?? qualifier.choose(...launch),
+      ),
+    async compile(kernel, choice, grid) {
+      const most = context.device.limits.maxComputeWorkgroupsPerDimension;
+      checkGrid(`${kernel.name}/${choice.variant.name}`, grid, most);
+      return pipelineOf(context, kernel, choice, counters);
+    },
+    onProblem: (text) => qualifier.note(text),
+  });
+}
+
+function copyCommands(gpu: GPUDevice, buffers: GpuBuffers, pairs: Parameters<Device['copy']>[0]): GPUCommandBuffer {
+  const encoder = gpu.createCommandEncoder();
+  for (const { from, to } of pairs)
+    encoder.copyBufferToBuffer(
+      buffers.gpuOf(from.buffer),
+      from.offset,
+      buffers.gpuOf(to.buffer),
+      to.offset,
+      from.bytes,
+    );
+  return encoder.finish();
 }
 
 async function timed(

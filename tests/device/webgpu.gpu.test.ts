@@ -31,6 +31,20 @@ test('runs a kernel and packs several readbacks into one', async () => {
   expect(device.memory.input.now).toBe(0);
 });
 
+test('copies between buffers in the order of writes and submits', async () => {
+  const device = deviceOf(context);
+  const [a, b] = ['a', 'b'].map((label) => device.alloc(16, 'input', label));
+  device.write(a, 0, new Float32Array([1, 2, 3, 4]));
+  device.copy([
+    { from: { buffer: a, offset: 4, bytes: 8 }, to: { buffer: b, offset: 0, bytes: 8 } },
+    { from: { buffer: a, offset: 0, bytes: 4 }, to: { buffer: b, offset: 12, bytes: 4 } },
+  ]);
+  device.write(a, 0, new Float32Array([9, 9, 9, 9]));
+  const [bytes] = await device.submit([], [{ buffer: b, offset: 0, bytes: 16 }]);
+  expect([...new Float32Array(bytes!)]).toEqual([2, 3, 0, 1]);
+  device.destroy();
+});
+
 test('several readbacks in flight do not mix', async () => {
   const device = deviceOf(context);
   const buffer = device.alloc(256, 'input', 'x');

@@ -4,7 +4,7 @@
 import { InternalError } from '../../base/errors.ts';
 import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag } from '../../device/device.ts';
 import type { DeviceFeatures, Kernel, Params } from '../../device/kernel.ts';
-import { MemoryLedger } from '../../device/memory.ts';
+import { MemoryLedger, newCounters } from '../../device/memory.ts';
 
 /** Plans can be built on it and not be run: `submit` rejects. */
 export function createCountingDevice(): Device {
@@ -28,7 +28,7 @@ export function createCountingDevice(): Device {
     kind: 'cpu',
     adapter,
     features,
-    counters: { launches: 0, submits: 0, readbacks: 0, bytesRead: 0, bytesWritten: 0, pipelines: 0 },
+    counters: newCounters(),
     memory: memory.byTag,
     lost: new Promise(() => undefined),
     alloc(bytes, tag: MemoryTag, label) {
@@ -41,6 +41,9 @@ export function createCountingDevice(): Device {
       memory.add(buffer.tag, -buffer.bytes);
     },
     write() {
+      /* Nothing is kept. */
+    },
+    copy() {
       /* Nothing is kept. */
     },
     prepare: (kernel: Kernel, params: Params) =>

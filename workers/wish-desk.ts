@@ -2,7 +2,7 @@
 
 import type { SampleAsk } from '../src/train/beside/ask.ts';
 import type { Word } from '../src/train/beside/waiting.ts';
-import type { Requests } from '../src/train/trainer.ts';
+import type { Requests } from '../src/train/step/requests.ts';
 
 /**
  * `sample`: true for a plain one. With nothing in it: somebody else in the room wants something of a run that waits.

@@ -22,7 +22,7 @@ import type { PreparedRun, RunFiles } from '../train/prepare.ts';
 import { runRank } from '../train/run.ts';
 import type { RunEvent, RunOptions } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
-import type { Requests } from '../train/trainer.ts';
+import type { Requests } from '../train/step/requests.ts';
 import { useVulkan } from './machine/vulkan.ts';
 
 export type LocalBackend = 'node' | 'cpu';

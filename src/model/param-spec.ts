@@ -7,7 +7,7 @@ import type { Shape } from '../base/shape.ts';
 import { elements } from '../base/shape.ts';
 
 /**
- * Who else holds these values, which decides how gradients are summed and updates are spread. `tensor`: cut over tp.
+ * Who else holds these values, which decides how gradients are summed and updates are published. `tensor`: cut over tp.
  * `replicated`: the same on all tp ranks, with the same gradient. `expert`: cut over ep. `tied`: the last stage's copy
  * of the embedding, owned by the first stage.
  */
@@ -32,6 +32,9 @@ export interface ParamSpec {
   readonly decays: boolean;
   readonly parts: readonly WeightPart[];
 }
+
+/** Whole weights by their names in the files, as stored. */
+export type WeightSource = (name: string) => { shape: readonly number[]; data: Float32Array };
 
 /** Layers [firstLayer, endLayer) of the network; `first` has the embedding, `last` the final norm and the head. */
 export interface StageRange {

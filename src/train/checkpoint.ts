@@ -14,7 +14,7 @@ import { formatRunConfig } from './run-config.ts';
 import type { RunConfig } from './run-config.ts';
 import { formatTokenizer } from './text/tokenizer-file.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-import type { WeightSource } from './trainer.ts';
+import type { WeightSource } from '../model/param-spec.ts';
 
 export const CHECKPOINT_FORMAT = 'tabmesh-checkpoint/1';
 

@@ -16,10 +16,11 @@ import { layOut } from '../model/flat-params.ts';
 import type { FlatLayout } from '../model/flat-params.ts';
 import { stageParams } from '../model/stage-params.ts';
 import { readParts, stageRange, writeParts } from '../model/param-spec.ts';
+import type { WeightSource } from '../model/param-spec.ts';
 import { weightSpecs } from '../model/weights.ts';
 import { ownedRanges, replicaAxes } from '../parallel/data/flat-sync.ts';
 import type { OwnedRange } from '../parallel/data/flat-sync.ts';
-import type { Trainer, WeightSource } from './trainer.ts';
+import type { Trainer } from './trainer.ts';
 
 export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
 export type WholeWeights = ReadonlyMap<
@@ -73,7 +74,7 @@ function checkPart(values: Float32Array, rank: number, what: Gathered): void {
 
 /** Fills this rank's moments from whole tensors. */
 export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v', WeightSource>>): void {
-  for (const [index, optimizer] of trainer.optimizers) {
+  for (const [index, optimizer] of trainer.sync.optimizers) {
     const { layout } = trainer.stages.get(index)!.params;
     for (const moment of ['m', 'v'] as const) {
       const flat = new Float32Array(layout.size);
@@ -94,7 +95,7 @@ export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v',
 async function ownValues(trainer: Trainer, what: Gathered, device: Device): Promise<Float32Array<ArrayBuffer>> {
   const ranges: Range[] = [];
   for (const [index, stage] of trainer.stages) {
-    for (const { owned, m, v } of trainer.optimizers.get(index)!.moments) {
+    for (const { owned, m, v } of trainer.sync.optimizers.get(index)!.moments) {
       const bytes = (owned.end - owned.start) * 4;
       if (what === 'm' || what === 'v') ranges.push(what === 'm' ? m : v);
       else

@@ -68,6 +68,15 @@ export interface Measured {
   readonly beyond: boolean;
 }
 
+/** Of the stages of a rank. */
+export function joinMeasured(parts: readonly Measured[]): Measured {
+  return {
+    squares: addSquares(parts.map(({ squares }) => squares)),
+    most: Math.max(0, ...parts.map(({ most }) => most)),
+    beyond: parts.some(({ beyond }) => beyond),
+  };
+}
+
 interface Norm {
   readonly launch: Launch;
   readonly range: Range;

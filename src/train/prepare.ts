@@ -21,7 +21,7 @@ import { checkResumed } from './resume/contradictions.ts';
 import { openCheckpoint } from './resume/open-checkpoint.ts';
 import type { CheckpointAbout } from './resume/open-checkpoint.ts';
 import type { RunConfig } from './run-config.ts';
-import type { WeightSource } from './trainer.ts';
+import type { WeightSource } from '../model/param-spec.ts';
 
 /** Contents of the files of a run; which ones are needed depends on the config. */
 export interface RunFiles {

@@ -25,7 +25,9 @@ import { waitTogether } from './beside/waiting.ts';
 import type { Word } from './beside/waiting.ts';
 import { Trainer } from './trainer.ts';
 import type { StepTraffic } from './step/traffic.ts';
-import type { Requests, StepMetrics } from './trainer.ts';
+import { NO_REQUESTS } from './step/requests.ts';
+import type { Requests } from './step/requests.ts';
+import type { StepMetrics } from './trainer.ts';
 
 /** What a rank tells while it runs. Bytes come on rank 0 only. */
 export type RunEvent =
@@ -204,7 +206,7 @@ async function createTrainer(options: RunOptions): Promise<Trainer> {
 function requestsOf({ requests, stop }: RunOptions): (() => Requests) | undefined {
   if (!stop) return requests;
   return () => {
-    const own = requests?.() ?? { stop: false, save: false, sample: false };
+    const own = requests?.() ?? NO_REQUESTS;
     return stop.signal.aborted ? { ...own, stop: true, save: own.save || stop.save } : own;
   };
 }
@@ -274,7 +276,7 @@ async function waitBetween(
     world: mesh.world,
     failed: mesh.failed,
     next: async () => whileWaiting?.(paused) ?? 'go',
-    requests: () => options.requests?.() ?? { stop: false, save: false, sample: false },
+    requests: () => options.requests?.() ?? NO_REQUESTS,
     serve: async ({ save, sample }) => {
       if (sample) await beside.asked();
       if (save) await keep();
@@ -337,8 +339,7 @@ async function handOver(
 
 function resume(trainer: Trainer, { step, updates, m, v }: Checkpoint): void {
   loadMoments(trainer, { m, v });
-  trainer.step = step;
-  trainer.updates = updates;
+  trainer.loaded(step, updates);
 }
 
 function launchCount(trainer: Trainer): number {

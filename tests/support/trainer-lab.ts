@@ -17,6 +17,7 @@ import type { RunConfig } from '../../src/train/run-config.ts';
 import { Trainer } from '../../src/train/trainer.ts';
 import type { TrainerOptions } from '../../src/train/trainer.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
+import type { Link } from '../../src/transport/transport.ts';
 
 export interface LabRank {
   readonly rank: number;
@@ -29,6 +30,7 @@ export interface LabOptions {
   readonly files?: RunFiles;
   readonly change?: (options: TrainerOptions, rank: number) => TrainerOptions;
   readonly device?: (device: Device, rank: number) => Device;
+  readonly link?: (link: Link, rank: number) => Link;
 }
 
 /**
@@ -38,12 +40,13 @@ export interface LabOptions {
 export async function onTrainers<T>(
   config: RunConfig,
   work: (rank: LabRank) => Promise<T>,
-  { files = {}, change = (options) => options, device: wrap = (device) => device }: LabOptions = {},
+  { files = {}, change = (options) => options, device: wrap = (device) => device, link: spoil }: LabOptions = {},
 ): Promise<readonly (T | Error)[]> {
   const prepared = prepareRun(config, files);
   const nodes = loopbackMesh(worldSize(config.layout), realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
   const results = await Promise.all(
-    nodes.map(async ({ rank, links }) => {
+    nodes.map(async ({ rank, links: made }) => {
+      const links = spoil ? new Map([...made].map(([peer, link]) => [peer, spoil(link, rank)])) : made;
       const ledger = createLedger();
       const mesh = createMesh({ layout: config.layout, rank, links, ledger });
       const device = wrap(createCpuDevice(), rank);

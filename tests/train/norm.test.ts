@@ -124,7 +124,7 @@ test.each([
         }
         return addSquares(
           await Promise.all(
-            [...trainer.optimizers.values()].map(async (optimizer) => (await optimizer.measure()).squares),
+            [...trainer.sync.optimizers.values()].map(async (optimizer) => (await optimizer.measure()).squares),
           ),
         );
       },

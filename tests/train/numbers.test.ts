@@ -13,6 +13,7 @@ import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { updateProblem } from '../../src/train/step/update-range.ts';
 import { blame } from '../../src/train/step/blame.ts';
 import type { StepReport } from '../../src/train/step/report.ts';
+import { NO_REQUESTS } from '../../src/train/step/requests.ts';
 import { NO_SQUARES } from '../../src/train/step/square-sum.ts';
 import type { Stage } from '../../src/model/stage.ts';
 import type { RunEvent } from '../../src/train/run.ts';
@@ -46,7 +47,7 @@ async function state({ trainer, device }: LabRank): Promise<readonly number[]> {
     offset: 0,
     bytes: params.layout.size * 4,
   }));
-  for (const optimizer of trainer.optimizers.values()) for (const { m, v } of optimizer.moments) ranges.push(m, v);
+  for (const optimizer of trainer.sync.optimizers.values()) for (const { m, v } of optimizer.moments) ranges.push(m, v);
   return (await device.submit([], ranges)).flatMap((bytes) => [...new Uint32Array(bytes)]);
 }
 
@@ -103,7 +104,7 @@ function expectNamed(results: Awaited<ReturnType<typeof poisoned>>, victim: numb
 /** Writes one float into a flat buffer of the rank's stage, by default where it is the owner. */
 function put({ trainer, device }: LabRank, what: 'values' | 'grads', value: number, at?: number): void {
   const [[index, stage]] = [...trainer.stages] as [[number, Stage]];
-  at ??= trainer.optimizers.get(index)!.moments[0]!.owned.start + 5;
+  at ??= trainer.sync.optimizers.get(index)!.moments[0]!.owned.start + 5;
   device.write(stage.params[what], at * 4, new Float32Array([value]));
 }
 
@@ -138,7 +139,7 @@ describe('a NaN stops every rank and names where it began', () => {
     // Before gradients are summed and measured, on one rank.
     expectNamed(
       await poisoned('gpt2-tiny', layout, victim, (rank) => {
-        const [sync] = [...rank.trainer.syncs.values()];
+        const [sync] = [...rank.trainer.sync.flats.values()];
         const reduce = sync!.reduceGradients.bind(sync);
         vi.spyOn(sync!, 'reduceGradients').mockImplementation(async () => {
           put(rank, 'grads', Infinity, 5);
@@ -228,7 +229,7 @@ describe('a NaN stops every rank and names where it began', () => {
         // The seeded defect: the device of rank 1 makes one weight far too large.
         const update = AdamW.prototype.step;
         if (rank.rank === 1)
-          for (const optimizer of rank.trainer.optimizers.values())
+          for (const optimizer of rank.trainer.sync.optimizers.values())
             vi.spyOn(optimizer, 'step').mockImplementation(async function (this: AdamW, ...given) {
               const { owned } = this.moments[0]!;
               put(rank, 'values', 1e37, owned.start + 1);
@@ -255,7 +256,7 @@ describe('numbers beyond f32', () => {
       goldenConfig('gpt2-tiny', 'dp=2', change),
       async (rank) => {
         const before = await state(rank);
-        for (const sync of rank.trainer.syncs.values()) {
+        for (const sync of rank.trainer.sync.flats.values()) {
           const reduce = sync.reduceGradients.bind(sync);
           vi.spyOn(sync, 'reduceGradients').mockImplementation(async () => {
             if (rank.rank === 1) put(rank, 'grads', by, 5);
@@ -327,9 +328,7 @@ test('who is to blame', () => {
     moment: 0,
     beyond: false,
     first: undefined,
-    stop: false,
-    save: false,
-    sample: false,
+    requests: NO_REQUESTS,
     settled: false,
   };
   expect(blame([fine, { ...fine, first: { order: 3 } }])).toBeUndefined();
@@ -371,7 +370,7 @@ describe('no file with a NaN', () => {
       const results = await onTrainers(
         goldenConfig('gpt2-tiny', 'dp=2,pp=2'),
         async (rank) => {
-          const [optimizer] = [...rank.trainer.optimizers.values()];
+          const [optimizer] = [...rank.trainer.sync.optimizers.values()];
           const { m, v, owned } = optimizer!.moments[0]!;
           if (rank.rank === 2) {
             if (what === 'weights') put(rank, 'values', NaN, owned.start);

@@ -12,7 +12,7 @@ import { realWorld } from '../../src/base/world.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
-import type { Requests } from '../../src/train/trainer.ts';
+import type { Requests } from '../../src/train/step/requests.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
 import type { LoopbackNode } from '../../src/transport/loopback.ts';
 

@@ -9,7 +9,7 @@ import { readParts, writeParts } from '../../model/param-spec.ts';
 import type { Stage } from '../../model/stage.ts';
 import { weightSpecs } from '../../model/weights.ts';
 import type { AdamW } from '../../train/optimizer.ts';
-import type { WeightSource } from '../../train/trainer.ts';
+import type { WeightSource } from '../../model/param-spec.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 

@@ -1,7 +1,7 @@
 // Data parallelism in the ZeRO-1 shape over a stage's flat buffers. Each segment is cut into one owned range per
 // replica; gradients are reduce-scattered to the owner in rank order, the owner's AdamW updates its range, the bytes
-// are all-gathered. Replicas are dp x sp x ep (dp x sp for experts). Values that all tp ranks hold are then spread from
-// tp rank 0, so that replicas hold equal bytes on unequal GPUs. Bytes sent per rank and step for a segment of n
+// are all-gathered. Replicas are dp x sp x ep (dp x sp for experts). Values that all tp ranks hold are then broadcast
+// from tp rank 0, so that replicas hold equal bytes on unequal GPUs. Bytes sent per rank and step for a segment of n
 // elements over G replicas, owner of p: 4 (n - p) reduce-scatter, 4 (G - 1) p all-gather.
 
 import { allGather, allGatherBytes } from '../../collectives/all-gather.ts';
@@ -106,8 +106,9 @@ export class FlatSync {
     );
   }
 
-  /** Spreads the owned ranges of the flat buffer `values` to all replicas. */
-  async spread(values: DeviceBuffer = this.#params.values): Promise<void> {
+  /** All-gathers the owned ranges of the weights, then broadcasts what all tp ranks hold. */
+  async publish(): Promise<void> {
+    const { values } = this.#params;
     const shares = this.#shares.filter(({ group }) => group.size > 1);
     const own = shares.map(({ range, group, offsets }) => ({
       start: range.start + offsets[group.rank],
@@ -129,7 +130,7 @@ export class FlatSync {
     }
   }
 
-  /** What this rank sends in one reduceGradients and one spread. */
+  /** What this rank sends in one reduceGradients and one publish. */
   traffic(): readonly Traffic[] {
     const shared = this.#shares.filter(({ group }) => group.size > 1);
     const { start, end } = this.#replicated ?? { start: 0, end: 0 };

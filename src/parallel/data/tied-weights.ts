@@ -97,7 +97,7 @@ export class TiedWeights {
   }
 
   /** Brings the owner's bytes to the copy. */
-  async spread(): Promise<void> {
+  async publish(): Promise<void> {
     await this.#move(
       this.#owner?.table,
       async (data) => {
@@ -108,7 +108,7 @@ export class TiedWeights {
     );
   }
 
-  /** What this rank sends in one collectGradients and one spread. */
+  /** What this rank sends in one collectGradients and one publish. */
   traffic(): readonly Traffic[] {
     const sent = (table: Param | undefined, peer: number | undefined): Traffic => ({
       kind: 'tied',

@@ -1,9 +1,9 @@
 // Runs one rank's list of actions as the table of passes says: what an action needs is received, its result goes to
 // the stages that need it. Sends are not waited for before the next action; receives are posted ahead, so that what is
 // larger than a link takes unasked is under way while this rank computes, and waited for by the action that needs them.
-// Barriers are collectives within the executions. Nothing hangs on a timer. Every message is numbered by (step,
-// microbatch, stage) of the action that needs it, so the order of arrival does not matter. Bytes: one [R, hidden] per
-// boundary, microbatch and direction.
+// Barriers are collectives within the executions. Nothing hangs on a timer. Every message is numbered by microbatch
+// (since the groups began) and stage of the action that needs it, so the order of arrival does not matter. Bytes: one
+// [R, hidden] per boundary, microbatch and direction.
 
 import type { Group } from '../../collectives/group.ts';
 import { InternalError, LayoutError } from '../../base/errors.ts';
@@ -36,7 +36,8 @@ export interface PipelineRun {
   /** Point-to-point groups over the pp axis, one per direction. */
   readonly forwardGroup: Group;
   readonly backwardGroup: Group;
-  readonly step: number;
+  /** Microbatches that ran before with these groups, on every rank: the number of the first one of this run. */
+  readonly before: number;
   /** Tokens of the first stage and targets of the last. */
   input(stage: number, microbatch: number): StageInput;
   /** Row losses of a microbatch, on the last stage, and of a scored one which targets are predicted. */
@@ -125,9 +126,9 @@ class Post {
   }
 
   begin(source: Action, { microbatch, stage }: Action): ReturnType<Group['begin']> {
-    const { step, shape, forwardGroup, backwardGroup } = this.#run;
+    const { before, forwardGroup, backwardGroup } = this.#run;
     const kind = this.kindOf(source);
-    const seq = ((step * shape.microbatches + microbatch) * this.#placement.stages + stage) >>> 0;
+    const seq = ((before + microbatch) * this.#placement.stages + stage) >>> 0;
     return (kind === 'activation' ? forwardGroup : backwardGroup).begin(kind, seq);
   }
 

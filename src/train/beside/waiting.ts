@@ -6,7 +6,7 @@ import type { PeerError } from '../../base/errors.ts';
 import { allGather } from '../../collectives/all-gather.ts';
 import { broadcast } from '../../collectives/broadcast.ts';
 import type { Group } from '../../collectives/group.ts';
-import type { Requests } from '../trainer.ts';
+import type { Requests } from '../step/requests.ts';
 
 /** What rank 0's page wants of a run that waits. */
 export type Word = 'go' | 'serve';

@@ -1,17 +1,16 @@
-// This rank's share of a batch: rows by replica (dp, then ep) and microbatch, columns by the placement of tokens in the
-// sequence group. Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
+// A microbatch as this rank sees it: some rows of the batch, of them the columns that the placement of tokens gives it.
+// Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
 
 import type { TokenRows } from '../../model/token-rows.ts';
 import { IGNORED } from './batch.ts';
 import type { Batch } from './batch.ts';
 
 export interface BatchPlace {
-  readonly replica: number;
-  readonly replicas: number;
+  /** Rows of a microbatch. */
+  readonly rows: number;
   /** Rank in the sequence group, and the columns that each rank of it holds; -1 is padding. */
   readonly sequence: number;
   readonly columns: readonly Int32Array[];
-  readonly microbatches: number;
 }
 
 export interface BatchSlice {
@@ -22,13 +21,12 @@ export interface BatchSlice {
 }
 
 /**
- * Tokens and targets are [rows per microbatch * tokens per row on this rank]. `starts`: of a packed batch, the
- * documentStarts of the whole.
+ * Microbatch `index` of the batch: its rows [index * rows, (index + 1) * rows). Tokens and targets are [rows * tokens
+ * per row on this rank]. `starts`: of a packed batch, the documentStarts of the whole.
  */
-export function sliceBatch(batch: Batch, place: BatchPlace, microbatch: number, starts?: Int32Array): BatchSlice {
-  const { replica, replicas, sequence, columns, microbatches } = place;
-  const rows = batch.rows / replicas / microbatches;
-  const first = (replica * microbatches + microbatch) * rows;
+export function sliceBatch(batch: Batch, place: BatchPlace, index: number, starts?: Int32Array): BatchSlice {
+  const { rows, sequence, columns } = place;
+  const first = index * rows;
   const own = columns[sequence];
   const cut = (whole: Int32Array, padding: number): Int32Array<ArrayBuffer> =>
     Int32Array.from({ length: rows * own.length }, (_, i) => {

@@ -7,6 +7,7 @@ import { allGather } from '../../collectives/all-gather.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { FirstValue } from '../../collectives/record/value-watch.ts';
 import { BINS_KEPT } from '../../../shaders/optimizer/square-bins.ts';
+import type { Requests } from './requests.ts';
 import type { SquareSum } from './square-sum.ts';
 
 export interface StepReport {
@@ -21,10 +22,7 @@ export interface StepReport {
   readonly beyond: boolean;
   /** The first value that was not finite here. */
   readonly first: FirstValue | undefined;
-  readonly stop: boolean;
-  readonly save: boolean;
-  readonly sample: boolean;
-  readonly pause?: boolean;
+  readonly requests: Requests;
   /**
    * This rank's device has nothing left to check, measure or compile. When that is true of all, all swap to what is
    * better.
@@ -34,7 +32,8 @@ export interface StepReport {
 
 /** Words of a report. */
 export const REPORT_WORDS = 2 * (3 + BINS_KEPT) + 6 + BINS_KEPT;
-const FLAGS = ['stop', 'save', 'sample', 'beyond', 'pause', 'settled'] as const;
+const REQUESTS = ['stop', 'save', 'sample', 'pause'] as const;
+const FLAGS = [...REQUESTS, 'beyond', 'settled'] as const;
 
 function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(REPORT_WORDS);
@@ -51,7 +50,8 @@ function encode(report: StepReport): Uint32Array<ArrayBuffer> {
   };
   [report.lossSum, report.tokens, report.moment, ...squares.whole].forEach(f64);
   [squares.top, ...squares.fraction, report.most].forEach(u32);
-  u32(FLAGS.reduce((bits, flag, i) => bits | (Number(report[flag] ?? false) << i), 0));
+  const flags = { ...report.requests, beyond: report.beyond, settled: report.settled };
+  u32(FLAGS.reduce((bits, flag, i) => bits | (Number(flags[flag] ?? false) << i), 0));
   [first ? 1 : 0, first?.order ?? 0, first?.from === undefined ? 0 : first.from + 1].forEach(u32);
   return words;
 }
@@ -66,17 +66,16 @@ function decode(words: Uint32Array): StepReport {
   const whole = list(f64);
   const [top, fraction, most, flags] = [u32(), list(u32), u32(), u32()];
   const [found, order, from] = [u32(), u32(), u32()];
-  const has = Object.fromEntries(FLAGS.map((flag, i) => [flag, ((flags >> i) & 1) === 1])) as Record<
-    (typeof FLAGS)[number],
-    boolean
-  >;
+  const has = (flag: (typeof FLAGS)[number]): boolean => ((flags >> FLAGS.indexOf(flag)) & 1) === 1;
   return {
     lossSum,
     tokens,
     moment,
     squares: { top, whole, fraction },
     most,
-    ...has,
+    beyond: has('beyond'),
+    settled: has('settled'),
+    requests: { stop: has('stop'), save: has('save'), sample: has('sample'), pause: has('pause') },
     first: found ? { order, ...(from ? { from: from - 1 } : {}) } : undefined,
   };
 }

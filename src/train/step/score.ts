@@ -14,6 +14,8 @@ export interface Score {
   readonly correct: number;
 }
 
+export const NO_SCORE: Score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
+
 const FIELDS = ['lossSum', 'tokens', 'answers', 'correct'] as const;
 /** 32-bit words of a score. */
 export const SCORE_WORDS = 2 * FIELDS.length;

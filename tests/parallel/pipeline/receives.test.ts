@@ -84,7 +84,7 @@ async function step(name: string, ranks: number, microbatches: number, postedAhe
       parts: new Map([[rank, { floats: FLOATS, executions }]]),
       forwardGroup: mesh.dedicated('forward', ['pp']),
       backwardGroup: mesh.dedicated('backward', ['pp']),
-      step: 0,
+      before: 0,
       input: () => ({}),
       onLoss: () => undefined,
       trace: (kind, what) => {

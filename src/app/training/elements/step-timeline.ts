@@ -3,7 +3,7 @@
 // ranks begin a step together up to one message.
 
 import { css, html, LitElement } from 'lit';
-import type { Span } from '../../../train/trainer.ts';
+import type { Span } from '../../../train/step/step-engine.ts';
 import type { RankView } from '../run-view.ts';
 import { colour, Repaint } from '../../shared/elements/repaint.ts';
 import { shapes } from '../../shared/elements/theme.ts';

@@ -195,7 +195,7 @@ async function train(device: Device, c: TorchCase): Promise<Named> {
       norms.push(gradNorm);
     }
     const stage = trainer.stages.get(0)!;
-    const { values, m, v } = await readState(device, stage, trainer.optimizers.get(0)!);
+    const { values, m, v } = await readState(device, stage, trainer.sync.optimizers.get(0)!);
     const named = (prefix: string, flat: typeof values) =>
       unflatten(stage.params.layout, flat, (name) => `${prefix}.${caseName(c)(name)}`);
     return { losses, grad_norms: norms, ...named('final', values), ...named('m', m), ...named('v', v) };

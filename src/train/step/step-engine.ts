@@ -1,0 +1,258 @@
+// Gradients of this rank's stages, summed over a list of microbatches: the schedule's actions on the recorded plans. It
+// knows the ranks of its pipeline and of its stages' groups, and not who computes the other microbatches of a batch.
+
+import { LayoutError } from '../../base/errors.ts';
+import type { World } from '../../base/world.ts';
+import type { Group } from '../../collectives/group.ts';
+import type { Mesh } from '../../collectives/mesh.ts';
+import type { ValueWatch } from '../../collectives/record/value-watch.ts';
+import type { Device } from '../../device/device.ts';
+import { BufferPool } from '../../device/storage/pool.ts';
+import type { ModelConfig } from '../../model/config.ts';
+import { stageRange } from '../../model/param-spec.ts';
+import type { WeightSource } from '../../model/param-spec.ts';
+import { Stage } from '../../model/stage.ts';
+import type { StageInput } from '../../model/stage.ts';
+import { composeParallelism } from '../../parallel/compose.ts';
+import { runActions } from '../../parallel/pipeline/execute.ts';
+import type { SpanKind } from '../../parallel/pipeline/execute.ts';
+import { partOf } from '../../parallel/pipeline/part.ts';
+import { PASSES } from '../../parallel/pipeline/passes.ts';
+import { placementOf } from '../../parallel/pipeline/placement.ts';
+import { PASS_KINDS } from '../../parallel/pipeline/schedule.ts';
+import type { Action, PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
+import { assignSlots, stageSlots } from '../../parallel/pipeline/slots.ts';
+import { columnsOf } from '../../parallel/sequence/placement.ts';
+import { tokenPlacement } from '../../parallel/sequence/registry.ts';
+import { documentStarts, IGNORED } from '../data/batch.ts';
+import type { Batch } from '../data/batch.ts';
+import { sliceBatch } from '../data/slice-batch.ts';
+import type { BatchPlace } from '../data/slice-batch.ts';
+import { NO_SCORE } from './score.ts';
+import type { Score } from './score.ts';
+
+/** A stretch of this rank's time, ms of the world's clock. */
+export interface Span {
+  readonly kind: SpanKind | 'optimizer';
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export interface StepEngineOptions {
+  readonly device: Device;
+  readonly mesh: Mesh;
+  readonly world: World;
+  readonly model: ModelConfig;
+  readonly schedule: Schedule;
+  readonly chunks: number;
+  /** Microbatches of a usual call; memory is for as many, and for other numbers that need no more. */
+  readonly microbatches: number;
+  /** Rows of a microbatch, and tokens per row over all ranks. */
+  readonly rows: number;
+  readonly context: number;
+  /** The batches have documents. */
+  readonly packed?: boolean;
+  readonly weights: WeightSource;
+  readonly sequence?: string;
+  /** Hears of the rows' losses, and of the order of what is computed. */
+  readonly values: ValueWatch;
+}
+
+export class StepEngine {
+  readonly options: StepEngineOptions;
+  /** For the usual number of microbatches. */
+  readonly shape: PipelineShape;
+  readonly stages: ReadonlyMap<number, Stage>;
+  readonly #pool: BufferPool;
+  readonly #place: BatchPlace;
+  readonly #forwardGroup: Group;
+  readonly #backwardGroup: Group;
+  /** Scores number their messages apart from what trains. */
+  readonly #scoreGroup: Group;
+  /** Microbatches that were computed before, and scored before. */
+  #accumulated = 0;
+  #scored = 0;
+  #spans: Span[] = [];
+
+  private constructor(
+    options: StepEngineOptions,
+    shape: PipelineShape,
+    place: BatchPlace,
+    stages: ReadonlyMap<number, Stage>,
+    pool: BufferPool,
+  ) {
+    this.options = options;
+    this.shape = shape;
+    this.stages = stages;
+    this.#place = place;
+    this.#pool = pool;
+    this.#forwardGroup = options.mesh.dedicated('pipeline forward', ['pp']);
+    this.#backwardGroup = options.mesh.dedicated('pipeline backward', ['pp']);
+    this.#scoreGroup = options.mesh.dedicated('evaluation', ['pp']);
+  }
+
+  /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
+  static async create(options: StepEngineOptions): Promise<StepEngine> {
+    const { device, mesh, model, schedule, chunks, microbatches, rows, context } = options;
+    const { pp, sp } = mesh.layout;
+    const shape: PipelineShape = { ranks: pp, chunks, microbatches };
+    schedule.check?.(shape);
+    const tokens = tokenPlacement(sp, options.sequence);
+    const place: BatchPlace = {
+      rows,
+      sequence: mesh.coordinate('sp'),
+      columns: Array.from({ length: sp }, (_, rank) => columnsOf(tokens, rank, sp, context)),
+    };
+    const parallelism = composeParallelism(mesh, { sequence: options.sequence });
+    const placement = placementOf(schedule, shape);
+    const slots = stageSlots(schedule.actions(mesh.coordinate('pp'), shape), placement);
+    const pool = new BufferPool(device);
+    const stages = new Map<number, Stage>();
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
+      const stage = await Stage.create({
+        device,
+        config: model,
+        range: stageRange(index, pp * chunks, model.layers),
+        parallelism,
+        B: rows,
+        columns: place.columns,
+        packed: options.packed ?? false,
+        slots: slots(index),
+        splitsWeights: placement.passes.has('W'),
+        pool,
+      });
+      stage.load(options.weights);
+      stages.set(index, stage);
+    }
+    return new StepEngine(options, shape, place, stages, pool);
+  }
+
+  /**
+   * Sets the gradients of the stages to the sum over the microbatches `share` of the batch (microbatch i is its rows
+   * [i * rows, (i + 1) * rows)), none of which may stand twice; every rank of the pipeline names the same. Resolves to
+   * the losses of this rank's part of them. LayoutError, before anything is computed, where the list needs more memory
+   * than was recorded.
+   */
+  async accumulate(batch: Batch, share: readonly number[]): Promise<Score> {
+    const shape = this.#shapeOf(share.length);
+    this.#spans = [];
+    for (const stage of this.stages.values()) await stage.zeroGradients();
+    const before = this.#accumulated;
+    this.#accumulated += share.length;
+    return this.#run({ batch, share, shape, before, forwardGroup: this.#forwardGroup, only: () => true });
+  }
+
+  /**
+   * The forward alone, of microbatches of `batch`. With `answers`, targets [rows, context] that are IGNORED where
+   * nothing is asked for, also how many answers there are, and how many of them are predicted.
+   */
+  async score(batch: Batch, share: readonly number[], answers?: Int32Array<ArrayBuffer>): Promise<Score> {
+    const shape = this.#shapeOf(share.length);
+    const before = this.#scored;
+    this.#scored += share.length;
+    const only = (kind: Action['kind']): boolean => kind === 'F';
+    return this.#run({ batch, share, shape, before, forwardGroup: this.#scoreGroup, only, answers });
+  }
+
+  /** Begins a span; the returned function ends it. */
+  trace(kind: Span['kind'], name: string): () => void {
+    const { world } = this.options;
+    const spans = this.#spans;
+    const startMs = world.now();
+    return () => void spans.push({ kind, name, startMs, endMs: world.now() });
+  }
+
+  /** Since the last accumulation began. */
+  get spans(): readonly Span[] {
+    return this.#spans;
+  }
+
+  dispose(): void {
+    for (const stage of this.stages.values()) stage.dispose();
+    this.#pool.dispose();
+  }
+
+  #shapeOf(microbatches: number): PipelineShape {
+    if (microbatches === this.shape.microbatches) return this.shape;
+    const { schedule, mesh } = this.options;
+    const shape = { ...this.shape, microbatches };
+    if (microbatches === 0) return shape;
+    schedule.check?.(shape);
+    const peaksOf = (of: PipelineShape) =>
+      assignSlots(schedule.actions(mesh.coordinate('pp'), of), placementOf(schedule, of)).peaks;
+    const recorded = peaksOf(this.shape);
+    for (const [stage, peaks] of peaksOf(shape))
+      for (const [name, slots] of Object.entries(peaks)) {
+        const most = recorded.get(stage)?.[name as keyof typeof peaks] ?? 0;
+        if (slots > most)
+          throw new LayoutError(
+            `microbatches: ${schedule.name} holds ${slots} of ${microbatches} in flight on stage ${stage}, but memory was ` +
+              `made for ${most}; record for ${microbatches} or give this rank fewer`,
+          );
+      }
+    return shape;
+  }
+
+  async #run({ batch, share, shape, before, forwardGroup, only, answers }: Pass): Promise<Score> {
+    const { schedule, mesh, values, packed } = this.options;
+    const last = shape.ranks * shape.chunks - 1;
+    const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
+    if (share.length === 0) return score;
+    const starts = packed ? documentStarts(batch) : undefined;
+    const cut = (whole: Batch) => share.map((index) => sliceBatch(whole, this.#place, index, starts));
+    const slices = cut(batch);
+    const asked = answers && cut({ ...batch, targets: answers });
+    const input = (stage: number, microbatch: number): StageInput => ({
+      tokens: stage === 0 ? slices[microbatch].tokens : undefined,
+      targets: stage === last ? slices[microbatch].targets : undefined,
+      rows: slices[microbatch].rows,
+      scored: asked !== undefined,
+    });
+    await runActions({
+      schedule,
+      shape,
+      parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage)])),
+      forwardGroup,
+      backwardGroup: this.#backwardGroup,
+      before,
+      input,
+      only,
+      onLoss: (microbatch, rowLosses, predicted) => {
+        const { targets } = slices[microbatch];
+        values.check(rowLosses, `the loss of microbatch ${share[microbatch]} was not finite`);
+        for (let r = 0; r < rowLosses.length; r++) {
+          score.lossSum += rowLosses[r];
+          if (targets[r] === IGNORED) continue;
+          score.tokens++;
+          if (!asked || asked[microbatch].targets[r] === IGNORED) continue;
+          score.answers++;
+          if (predicted?.[r]) score.correct++;
+        }
+      },
+      onAction: (action) => {
+        values.order = orderOf(action, last);
+      },
+      trace: (kind, name) => this.trace(kind, name),
+    });
+    // Every tp rank of the last stage has the same row losses; one of them counts.
+    return mesh.coordinate('tp') === 0 ? score : NO_SCORE;
+  }
+}
+
+interface Pass {
+  readonly batch: Batch;
+  readonly share: readonly number[];
+  readonly shape: PipelineShape;
+  readonly before: number;
+  readonly forwardGroup: Group;
+  only(kind: Action['kind']): boolean;
+  readonly answers?: Int32Array<ArrayBuffer> | undefined;
+}
+
+/** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */
+function orderOf({ kind, microbatch, stage }: Action, last: number): number {
+  const along = PASSES[kind].direction === 'forward' ? stage : last - stage;
+  return 1 + (microbatch * PASS_KINDS.length + PASS_KINDS.indexOf(kind)) * (last + 1) + along;
+}

@@ -5,6 +5,7 @@
 import type { CommonConfig, ModelConfig } from './config.ts';
 import type { ConfigFields } from './huggingface/field-rules.ts';
 import type { Fields } from './huggingface/fields.ts';
+import type { LayerMixers } from './mixing/mixer.ts';
 import type { Network } from './network.ts';
 import type { ModelWeights } from './weight.ts';
 
@@ -18,8 +19,10 @@ export interface ModelFamily<C extends CommonConfig = ModelConfig> {
   /** Every weight, once: files, first values, and the parameters of a stage on a rank all follow from this list. */
   weights(config: C): ModelWeights;
   readonly network: Network<C>;
-  /** UnsupportedError for a config that can be read, but whose network is not implemented. */
-  check?(config: C): void;
+  /** How layer `layer` mixes tokens; its block hands that to mixTokens. */
+  mixers(config: C, layer: number): LayerMixers;
+  /** The field of config.json that chooses them, for refusals. */
+  readonly mixersField?: string;
   /** How a token's place gets into the network. */
   positions(config: C): Positions;
   /** Tokens that attention looks back over; absent: all. A run's context must not be longer. */

@@ -1,10 +1,12 @@
 // All model families by name, by `model_type` and by preset. The folder families/ is the list: a new file there is
 // found at once.
 
-import { InternalError } from '../base/errors.ts';
+import { InternalError, UnsupportedError } from '../base/errors.ts';
 import type { ModelConfig } from './config.ts';
 import type { ModelFamily } from './family.ts';
 import type { ConfigFields } from './huggingface/field-rules.ts';
+import { mixersIn } from './mixing/mixer.ts';
+import { mixers } from './mixing/registry.ts';
 import type { Network } from './network.ts';
 
 /** The family that each file exports as `family`, by the path of the file. */
@@ -36,16 +38,28 @@ export function registryOf(files: FamilyFiles) {
     if (!family) throw new InternalError(`no model family '${config.family}'`);
     return family;
   };
+  const layersOf = ({ layers }: ModelConfig): readonly number[] => Array.from({ length: layers }, (_, i) => i);
+  const mixersOf = (config: ModelConfig): readonly string[] => [
+    ...new Set(layersOf(config).flatMap((layer) => mixersIn(familyOf(config).mixers(config, layer)))),
+  ];
   const networkOf = (config: ModelConfig): Network => {
-    const { network, check } = familyOf(config);
-    check?.(config);
-    return network;
+    const family = familyOf(config);
+    const [missing] = mixersOf(config).filter((name) => !mixers.has(name));
+    if (missing !== undefined) {
+      const layers = layersOf(config).filter((layer) => mixersIn(family.mixers(config, layer)).includes(missing));
+      throw new UnsupportedError(
+        family.mixersField ?? 'model_type',
+        `only [] is supported, got [${layers.join(',')}]: layers with ${missing} attention are not implemented`,
+      );
+    }
+    return family.network;
   };
-  return { families, modelTypes, presetFamilies, familyOf, networkOf };
+  return { families, modelTypes, presetFamilies, familyOf, mixersOf, networkOf };
 }
 
 /**
  * In the order of the folder: `modelTypes` by config.json's `model_type`, `presetFamilies` by the names of presets.
- * `networkOf`: UnsupportedError for a config that can be read, but whose network is not implemented.
+ * `mixersOf`: names of the mixers of a model's layers. `networkOf`: UnsupportedError for a config that can be read, but
+ * whose network is not implemented.
  */
-export const { families, modelTypes, presetFamilies, familyOf, networkOf } = registryOf(familyFiles);
+export const { families, modelTypes, presetFamilies, familyOf, mixersOf, networkOf } = registryOf(familyFiles);

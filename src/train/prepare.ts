@@ -7,7 +7,7 @@ import { readSafetensors } from '../base/safetensors.ts';
 import { parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
-import { familyOf, networkOf } from '../model/registry.ts';
+import { familyOf, mixersOf, networkOf } from '../model/registry.ts';
 import { initialWeight, weightSpecs } from '../model/weights.ts';
 import { checkWeights } from '../model/huggingface/weights-file.ts';
 import { readCheckpoint } from './checkpoint.ts';
@@ -101,7 +101,7 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
       'context',
       `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`,
     );
-  checkNames(config);
+  checkNames(config, model);
   scheduleByName(config.schedule).check?.({
     ranks: config.layout.pp,
     chunks: config.chunks,
@@ -123,15 +123,18 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
   return { ...data, model, context, weights, notes };
 }
 
-/** Also of what the layout has no use for: a name that means nothing is a mistake. */
-function checkNames({ schedule, sequence }: RunConfig): void {
+/**
+ * Names also of what the layout has no use for: one that means nothing is a mistake. A sequence that is split needs a
+ * strategy for every mixer of the model.
+ */
+function checkNames({ schedule, sequence, layout }: RunConfig, model: ModelConfig): void {
   scheduleByName(schedule);
   const { serves, name } = sequenceStrategy(sequence);
-  // Every network mixes its tokens by attention.
-  if (!serves.includes('softmax'))
+  const missing = layout.sp > 1 ? mixersOf(model).find((mixer) => !serves.includes(mixer)) : undefined;
+  if (missing !== undefined)
     throw new UnsupportedError(
       'sequence',
-      `expected a strategy for softmax attention, got ${name} (${serves.join(', ')})`,
+      `expected a strategy for ${missing} attention, got ${name} (${serves.join(', ')})`,
     );
 }
 

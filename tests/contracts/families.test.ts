@@ -14,10 +14,11 @@ import { formatModelConfig, parseModelConfig } from '../../src/model/config.ts';
 import { checkWeights } from '../../src/model/huggingface/weights-file.ts';
 import { stageRange, writeParts } from '../../src/model/param-spec.ts';
 import { isPresetName, PRESET_NAMES, presetConfig } from '../../src/model/presets.ts';
-import { families, familyFiles, familyOf, registryOf } from '../../src/model/registry.ts';
+import { families, familyFiles, familyOf, mixersOf, registryOf } from '../../src/model/registry.ts';
 import { stageParams } from '../../src/model/stage-params.ts';
 import { weightSpecs } from '../../src/model/weights.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../src/train/layout.ts';
+import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import { REPORT_WORDS } from '../../src/train/step/report.ts';
@@ -45,6 +46,13 @@ vi.mock('../../src/model/registry.ts', async (original) => {
   };
   const files = { ...real.familyFiles, './families/parallel.ts': family, './families/broken.ts': broken };
   return { ...real, ...real.registryOf(files) };
+});
+
+// The new family's mixer.
+vi.mock('../../src/model/mixing/registry.ts', async (original) => {
+  const real = await original<typeof import('../../src/model/mixing/registry.ts')>();
+  const { average } = await import('../support/average-mixer.ts');
+  return { ...real, ...real.mixersOfFiles({ ...real.mixerFiles, './mixers/average.ts': average }) };
 });
 
 /** The smallest preset of each family. */
@@ -197,6 +205,21 @@ describe('a family that is one file', () => {
       '2 of 4 heads and 64 of 128 channels of the MLP (tp)',
     );
     expect(pictureOf(configOf('parallel-nano', 'tp=2'), facts)!.boxes[1]!.holds[0]).toBe('all layers, heads 3 to 4');
+  });
+
+  it('is refused where a mixer of its heads is not there, and where no sequence strategy serves it', () => {
+    expect(() => prepareRun(configOf('parallel-nano', 'sp=2'), {})).toThrow(
+      'sequence: expected a strategy for average attention, got ring (softmax)',
+    );
+    const other = { ...config, averageHeads: 0 } as unknown as typeof config;
+    expect(mixersOf(other)).toEqual(['softmax']);
+    expect(mixersOf(config)).toEqual(['softmax', 'average']);
+    const missing = registryOf({
+      './families/x.ts': { ...familyOf(config), mixers: (_, i) => (i ? 'delta' : 'softmax') },
+    });
+    expect(() => missing.networkOf(config)).toThrow(
+      'average_heads: only [] is supported, got [1]: layers with delta attention are not implemented',
+    );
   });
 
   it('reads its files with and without its prefix, and leaves out its buffers', () => {

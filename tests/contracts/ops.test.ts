@@ -17,6 +17,7 @@ import { columnsOf, linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
 import { embedding } from '../../src/ops/embedding.ts';
 import { experts } from '../../src/ops/experts.ts';
 import { gelu } from '../../src/ops/gelu.ts';
+import { joinHeads } from '../../src/ops/join-heads.ts';
 import { layerNorm } from '../../src/ops/layer-norm.ts';
 import { linear } from '../../src/ops/linear.ts';
 import type { Op } from '../../src/ops/op.ts';
@@ -24,6 +25,7 @@ import { positionEmbedding } from '../../src/ops/position-embedding.ts';
 import { rmsNorm } from '../../src/ops/rms-norm.ts';
 import { rope, rotaryTables } from '../../src/ops/rope.ts';
 import { swiglu } from '../../src/ops/swiglu.ts';
+import { takeHeads } from '../../src/ops/take-heads.ts';
 
 // The contract erases the ops' own types: it treats inputs and weights by name.
 type AnyOp = Op<Record<string, Tensor>, Record<string, Param>, unknown, unknown>;
@@ -53,6 +55,13 @@ const CASES: Readonly<Record<string, Case>> = {
     weights: { w: [5, 3], b: [5] },
     attrs: null,
   },
+  // The second of two key heads, with its two query heads.
+  'take-heads': {
+    op: erase(takeHeads),
+    inputs: { qkv: { shape: [3, 24] } },
+    attrs: { heads: 4, kvHeads: 2, headDim: 3, from: 2, count: 2 },
+  },
+  'join-heads': { op: erase(joinHeads), inputs: { a: { shape: [3, 2] }, b: { shape: [3, 5] } }, attrs: null },
   'layer-norm': {
     op: erase(layerNorm),
     inputs: { x: { shape: [3, 6] } },

@@ -1,5 +1,6 @@
 // A family as somebody would add it, in one file: attention and MLP of a layer read the same norm and are added up
-// together (as in PaLM), without biases, with rotary angles of a fixed base.
+// together (as in PaLM), without biases, with rotary angles of a fixed base. Some heads of each layer have a mixer of
+// their own.
 
 import { gelu } from '../../src/ops/gelu.ts';
 import { rmsNorm } from '../../src/ops/rms-norm.ts';
@@ -8,13 +9,25 @@ import type { CommonConfig } from '../../src/model/config.ts';
 import { ATTENTION_SPLITS, defineFamily } from '../../src/model/family.ts';
 import { COMMON_FIELDS, exactly, read } from '../../src/model/huggingface/field-rules.ts';
 import { EPS, MAX_LAYERS } from '../../src/model/huggingface/fields.ts';
+import { mixTokens } from '../../src/model/mixing/mix-tokens.ts';
+import type { LayerMixers } from '../../src/model/mixing/mixer.ts';
 import type { NetworkContext } from '../../src/model/network.ts';
 import { headWeight, normal, ONES, residual, weight } from '../../src/model/weight.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
 
 export interface ParallelConfig extends CommonConfig {
   readonly family: 'parallel';
+  /** The last ones of each layer, which average the values so far. */
+  readonly averageHeads: number;
 }
+
+const mixersAt = ({ heads, averageHeads }: ParallelConfig, _layer: number): LayerMixers =>
+  averageHeads === 0
+    ? 'softmax'
+    : [
+        { mixer: 'softmax', heads: heads - averageHeads },
+        { mixer: 'average', heads: averageHeads },
+      ];
 
 const norm = ({ tape, config, param }: NetworkContext<ParallelConfig>, x: Tensor, name: string): Tensor =>
   tape.apply(rmsNorm, { x }, { w: param(name) }, { eps: config.normEps });
@@ -25,7 +38,7 @@ export const family = defineFamily<ParallelConfig>({
     parallel: {
       fields: {
         ...COMMON_FIELDS,
-        ...read('width depth n_heads mlp_width context norm_eps'),
+        ...read('width depth n_heads average_heads mlp_width context norm_eps'),
         use_bias: exactly(false, 'biases are not implemented'),
       },
       aliases: { hidden_size: 'width' },
@@ -40,6 +53,7 @@ export const family = defineFamily<ParallelConfig>({
       hidden,
       heads,
       kvHeads: heads,
+      averageHeads: f.has('average_heads') ? f.natural('average_heads', undefined, heads - 1) : 0,
       headDim: f.divide('width', hidden, 'n_heads', heads),
       mlp: f.natural('mlp_width', 4 * hidden),
       vocab: f.natural('vocab_size'),
@@ -84,14 +98,15 @@ export const family = defineFamily<ParallelConfig>({
           interleaved: false,
         },
       );
-      const scale = 1 / Math.sqrt(headDim);
-      const attrs = { B: c.B, T: c.T, heads, kvHeads: heads, headDim, causal: true, scale, mask: c.mask };
-      const mid = par.rowLinear(tape, par.attention(tape, turned, attrs), p('o')).settle(x);
+      const attended = mixTokens(c, layer, mixersAt(config, layer), turned);
+      const mid = par.rowLinear(tape, attended, p('o')).settle(x);
       const active = tape.apply(gelu, { x: par.columnLinear(tape, normed, p('up')) }, {}, { tanh: true });
       return par.rowLinear(tape, active, p('down')).settle(mid);
     },
     norm: (c, x) => norm(c, x, 'last'),
   },
+  mixers: mixersAt,
+  mixersField: 'average_heads',
   positions: () => ({ kind: 'rotary', theta: 1e4 }),
   splits: ATTENTION_SPLITS,
   files: { prefix: 'net.', buffers: /^net\.mask$/ },
@@ -102,6 +117,7 @@ export const family = defineFamily<ParallelConfig>({
       width: s.hidden,
       depth: s.layers,
       n_heads: s.heads,
+      average_heads: 1,
       context: s.context,
       vocab_size: vocab,
     }),

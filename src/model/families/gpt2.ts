@@ -16,6 +16,7 @@ import { COMMON_FIELDS, exactly, harmless, read } from '../huggingface/field-rul
 import type { FieldRules } from '../huggingface/field-rules.ts';
 import { EPS, MAX_LAYERS } from '../huggingface/fields.ts';
 import type { Fields } from '../huggingface/fields.ts';
+import { mixTokens } from '../mixing/mix-tokens.ts';
 import type { Network, NetworkContext } from '../network.ts';
 import { headWeight, normal, ONES, residual, weight, ZEROS } from '../weight.ts';
 import type { ModelWeights, Weight } from '../weight.ts';
@@ -127,20 +128,10 @@ const network: Network<Gpt2Config> = {
   },
   block(c, layer, x) {
     const p = (name: string) => c.param(`h${layer}.${name}`);
-    const { tape, parallelism: par, config } = c;
+    const { tape, parallelism: par } = c;
     const a = norm(c, x, `h${layer}.ln1`);
     const qkv = par.columnLinear(tape, a, p('qkv.w'), p('qkv.b'));
-    const heads = config.heads / par.tp.size;
-    const attended = par.attention(tape, qkv, {
-      B: c.B,
-      T: c.T,
-      heads,
-      kvHeads: heads,
-      headDim: config.headDim,
-      causal: true,
-      scale: 1 / Math.sqrt(config.headDim),
-      mask: c.mask,
-    });
+    const attended = mixTokens(c, layer, 'softmax', qkv);
     const mid = par.rowLinear(tape, attended, p('proj.w'), p('proj.b')).settle(x);
     const hidden = par.columnLinear(tape, norm(c, mid, `h${layer}.ln2`), p('fc.w'), p('fc.b'));
     const active = tape.apply(gelu, { x: hidden }, {}, { tanh: true });
@@ -186,6 +177,7 @@ export const family = defineFamily<Gpt2Config>({
   read: readFields,
   weights,
   network,
+  mixers: () => 'softmax',
   positions: () => ({ kind: 'learned' }),
   splits: ATTENTION_SPLITS,
   // Its causal mask and the fill value of that.

@@ -4,7 +4,7 @@
 // attention. What Mixtral shares is exported.
 // Source of the fields: LlamaConfig of Hugging Face transformers 4.20 to 5, and older spellings that files still carry.
 
-import { ConfigError, UnsupportedError } from '../../base/errors.ts';
+import { ConfigError } from '../../base/errors.ts';
 import { isArray } from '../../base/json.ts';
 import type { JsonValue } from '../../base/json.ts';
 import type { Tensor } from '../../device/tensor.ts';
@@ -19,6 +19,8 @@ import type { FieldRules } from '../huggingface/field-rules.ts';
 import { EPS, MAX_LAYERS } from '../huggingface/fields.ts';
 import type { Fields } from '../huggingface/fields.ts';
 import { ropeTheta } from '../huggingface/rope-fields.ts';
+import { mixTokens } from '../mixing/mix-tokens.ts';
+import type { LayerMixers } from '../mixing/mixer.ts';
 import type { Network, NetworkContext } from '../network.ts';
 import { headWeight, normal, ONES, residual, weight } from '../weight.ts';
 import type { ModelWeights, Weight } from '../weight.ts';
@@ -180,8 +182,16 @@ export function llamaWeights<C extends RotaryConfig>(
   };
 }
 
-/** h + o_proj(attention(rope(qkv(norm h)))). */
-export function attentionBlock(c: NetworkContext<RotaryConfig>, layer: number, x: Tensor): Tensor {
+const mixersAt = ({ linearAttentionLayers }: LlamaConfig, layer: number): LayerMixers =>
+  linearAttentionLayers.includes(layer) ? 'linear' : 'softmax';
+
+/** h + o_proj(attention(rope(qkv(norm h)))), or another mixer in place of attention. */
+export function attentionBlock(
+  c: NetworkContext<RotaryConfig>,
+  layer: number,
+  x: Tensor,
+  mixers: LayerMixers = 'softmax',
+): Tensor {
   const { tape, parallelism: par, config } = c;
   const { headDim } = config;
   const heads = config.heads / par.tp.size;
@@ -200,16 +210,7 @@ export function attentionBlock(c: NetworkContext<RotaryConfig>, layer: number, x
       interleaved: false,
     },
   );
-  const attended = par.attention(tape, turned, {
-    B: c.B,
-    T: c.T,
-    heads,
-    kvHeads,
-    headDim,
-    causal: true,
-    scale: 1 / Math.sqrt(headDim),
-    mask: c.mask,
-  });
+  const attended = mixTokens(c, layer, mixers, turned);
   return par.rowLinear(tape, attended, c.param(`h${layer}.o`)).settle(x);
 }
 
@@ -226,7 +227,7 @@ export const llamaEnds: Pick<Network<RotaryConfig>, 'embed' | 'norm'> = {
 const network: Network<LlamaConfig> = {
   ...llamaEnds,
   block(c, layer, x) {
-    const mid = attentionBlock(c, layer, x);
+    const mid = attentionBlock(c, layer, x, mixersAt(c.config, layer));
     const gateUp = c.parallelism.columnLinear(c.tape, norm(c, mid, `h${layer}.norm2`), c.param(`h${layer}.gateUp`));
     const active = c.tape.apply(swiglu, { gateUp }, {}, null);
     return c.parallelism.rowLinear(c.tape, active, c.param(`h${layer}.down`)).settle(mid);
@@ -264,13 +265,8 @@ export const family = defineFamily<LlamaConfig>({
   read: readFields,
   weights: (config) => llamaWeights(config, mlpWeights),
   network,
-  check: ({ linearAttentionLayers: linear }) => {
-    if (linear.length)
-      throw new UnsupportedError(
-        'linear_attention_layers',
-        `only [] is supported, got [${linear.join(',')}]: layers with linear attention are not implemented`,
-      );
-  },
+  mixers: mixersAt,
+  mixersField: 'linear_attention_layers',
   positions: (config) => ({ kind: 'rotary', theta: config.ropeTheta }),
   window: (config) => config.window,
   splits: ATTENTION_SPLITS,

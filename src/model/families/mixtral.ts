@@ -118,6 +118,7 @@ export const family = defineFamily<MixtralConfig>({
   read: readFields,
   weights: (config) => llamaWeights(config, expertWeights),
   network,
+  mixers: () => 'softmax',
   positions: (config) => ({ kind: 'rotary', theta: config.ropeTheta }),
   window: (config) => config.window,
   splits: [

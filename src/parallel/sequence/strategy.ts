@@ -9,15 +9,12 @@ import type { Op } from '../../ops/op.ts';
 
 export type AttentionOp = Op<{ qkv: Tensor }, Record<string, never>, AttentionAttributes, never>;
 
-/** How a layer mixes tokens: attention, linear attention, the delta rule. */
-export type Mixer = 'softmax' | 'linear' | 'delta';
-
 export interface SequenceStrategy {
   readonly name: string;
   /** How the tokens of a row lie on the ranks. */
   readonly placement: TokenPlacement;
-  /** Mixers of tokens that it computes. */
-  readonly serves: readonly Mixer[];
+  /** Names of the mixers of tokens that it computes (src/model/mixing/). */
+  readonly serves: readonly string[];
   /** Attention of the whole sequence for this rank's queries; qkv [B*T, (H + 2 Hkv) D] local, out [B*T, H D]. */
   attention(group: Group): AttentionOp;
 }

@@ -58,14 +58,14 @@ export function asMatrix({ shape, transposed }: Weight): readonly [rows: number,
 }
 
 function paramOf(name: string, weights: readonly Weight[], { tp, ep }: Place): ParamSpec {
-  const [{ shape, cut, expert, decays }] = weights;
+  const [first] = weights;
+  const { shape, cut, expert, decays } = first;
   const parts: WeightPart[] = [];
   let [row, padding, width] = [0, 0, 0];
   for (const weight of weights) {
-    if (weight.cut !== cut || weight.decays !== decays || weight.expert?.of !== expert?.of)
-      throw new InternalError(
-        `weights: ${weight.name} and ${weights[0].name} are cut differently, but both are ${name}`,
-      );
+    const alike = weight.cut === cut && weight.decays === decays && weight.expert?.of === expert?.of;
+    if (!alike || asMatrix(weight)[1] !== asMatrix(first)[1])
+      throw new InternalError(`weights: ${first.name} and ${weight.name} cannot be glued, but both are ${name}`);
     if (weight.expert && Math.floor((weight.expert.index * ep.size) / weight.expert.of) !== ep.rank) continue;
     const [rows, cols] = asMatrix(weight);
     const add = (count: number, sourceRow: number, sourceCol = 0): void => {

@@ -1,5 +1,5 @@
-// One file more in src/model/families of a copy of the sources, and nothing else: the commands know its preset, train it
-// on two tensor ranks as on one, save it, and go on from the folder.
+// One file more in src/model/families of a copy of the sources, and nothing else: the commands know its preset, train
+// it on two tensor ranks as on one, save it, and go on from the folder.
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';

@@ -4,7 +4,6 @@
 // the same.
 
 import { decodeUtf8 } from '../src/base/json.ts';
-import { AXES } from '../src/base/axis.ts';
 import { barrier } from '../src/collectives/barrier.ts';
 import type { Mesh } from '../src/collectives/mesh.ts';
 import { exchangeFiles } from '../src/cluster/files/exchange.ts';
@@ -43,7 +42,7 @@ export async function withSharedFiles<T>(
   for (const link of links) link.allowSilence(BUSY_MS);
   const distinct = [...new Map(shared.files.map((file) => [file.hash, file])).values()];
   const whole = await exchangeFiles({
-    group: mesh.dedicated('files', AXES),
+    group: mesh.scope('files').world,
     files: distinct,
     held: shared.held,
     names: shared.names,

@@ -1,5 +1,6 @@
 // A Group is a list of ranks that call the same collectives in the same order. It has only tagged send and recv; the
 // collectives are free functions in the neighbouring files. It knows no GPU. Every message is entered in the ledger.
+// What outlives a view, a plan say, holds a GroupRef instead: the members behind it may change (groups/rebindable.ts).
 
 import type { PeerError } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
@@ -31,15 +32,27 @@ export interface Operation {
   accuse(from: number, detail: string): PeerError;
 }
 
-export interface Group {
-  /** Differs between groups of one mesh; the same on all members. */
-  readonly id: number;
+/** What a recording may know of a group: only what stays when other members take its place. */
+export interface GroupRef {
   /** For messages to people: 'dp', 'tp', 'dp x sp', 'world'. */
   readonly name: string;
+  readonly size: number;
+  /** The group as it is now. A step that talks asks when it runs, never when it is recorded. */
+  current(): Group;
+  /**
+   * Own index, for what is recorded with it (which rows, which mask). From then on only a group in which this rank has
+   * that index can take the place.
+   */
+  fixedRank(): number;
+}
+
+/** Itself a reference, to a group that stays. */
+export interface Group extends GroupRef {
+  /** Differs between groups of one mesh; the same on all members. */
+  readonly id: number;
   /** Own index within the group. */
   readonly rank: number;
-  readonly size: number;
-  /** World ranks of the members, in group order. */
+  /** Ranks of the members, in group order, as links and errors number them. */
   readonly ranks: readonly number[];
   /**
    * Starts the next operation of this group: takes its sequence number now, synchronously, so that the order of calls
@@ -52,6 +65,8 @@ export interface Group {
    * collectives.
    */
   beginPoint(kind: MessageKind, peer: number, direction: 'to' | 'from'): Operation;
+  /** The first of the next `count` numbers of the group, for messages that the caller numbers itself with them. */
+  numbers(count: number): number;
   /**
    * A member sent a number that cannot be: tells all, and gives the error (evidence 'corrupt') that the caller throws.
    * `member` is an index within the group.

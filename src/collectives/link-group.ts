@@ -15,11 +15,11 @@ import { relayFailures } from './relay-failures.ts';
 export interface GroupOptions {
   readonly id: number;
   readonly name: string;
-  /** World ranks of the members, in group order. */
+  /** Ranks of the members, in group order, as the links number them. */
   readonly ranks: readonly number[];
-  /** World rank of this member. */
+  /** Rank of this member, likewise. */
   readonly self: number;
-  /** Links by world rank; those of all other members are needed. */
+  /** Links by rank; those of all other members are needed. */
   readonly links: ReadonlyMap<number, Link>;
   readonly ledger: Ledger;
   /** Aborts every link when an operation fails; by default those of this group. */
@@ -33,13 +33,7 @@ export interface GroupOptions {
 export function createGroup({ id, name, ranks, self, links, ledger, relay, recorder, watch }: GroupOptions): Group {
   const rank = ranks.indexOf(self);
   if (rank < 0) throw new InternalError(`rank ${self} is not a member of group ${name} [${ranks.join(', ')}]`);
-  if (new Set(ranks).size !== ranks.length)
-    throw new LayoutError(`group ${name}: a rank occurs twice in [${ranks.join(', ')}]`);
-  const members = ranks.map((member) => {
-    const link = links.get(member);
-    if (!link && member !== self) throw new InternalError(`group ${name}: rank ${self} has no link to rank ${member}`);
-    return link;
-  });
+  const members = linksOf(name, ranks, self, links);
   const tell = relay ?? relayFailures(members.filter((link) => link !== undefined));
   const points = { to: ranks.map(() => 0), from: ranks.map(() => 0) };
   let next = 0;
@@ -118,11 +112,32 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
     rank,
     size: ranks.length,
     ranks,
+    current() {
+      return this;
+    },
+    fixedRank: () => rank,
     accuse,
+    numbers: (count) => (next += count) - count,
     begin: (kind, seq) => operationOf(kind, seq ?? next++, false, seq === undefined),
     beginPoint: (kind, peer, direction) => {
       linkTo(peer);
       return operationOf(kind, points[direction][peer]++, true);
     },
   };
+}
+
+/** By index of the member; none to itself. */
+function linksOf(
+  name: string,
+  ranks: readonly number[],
+  self: number,
+  links: ReadonlyMap<number, Link>,
+): readonly (Link | undefined)[] {
+  if (new Set(ranks).size !== ranks.length)
+    throw new LayoutError(`group ${name}: a rank occurs twice in [${ranks.join(', ')}]`);
+  return ranks.map((member) => {
+    const link = links.get(member);
+    if (!link && member !== self) throw new InternalError(`group ${name}: rank ${self} has no link to rank ${member}`);
+    return link;
+  });
 }

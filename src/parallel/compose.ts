@@ -29,7 +29,7 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
         ['sp', sp],
         ['ep', ep],
       ] as const
-    ).map(([name, group]) => [name, { rank: group.rank, size: group.size }]),
+    ).map(([name, group]) => [name, { rank: group.fixedRank(), size: group.size }]),
   ) as Pick<Parallelism, 'tp' | 'sp' | 'ep'>;
   const sharded: Partial<Parallelism> = {};
 
@@ -38,14 +38,15 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
     const embed = shardedEmbedding(tp);
     sharded.columnLinear = (t, x, w, b) => t.apply(column, { x }, { w, b }, null);
     sharded.rowLinear = rowLinear(tp);
-    sharded.embedding = (t, ids, table) => t.apply(embed, { ids }, { table }, { vStart: tp.rank * table.shape[0] });
+    sharded.embedding = (t, ids, table) =>
+      t.apply(embed, { ids }, { table }, { vStart: place.tp.rank * table.shape[0] });
     sharded.loss = (t, x, head, targets, vocab, statistics) =>
       t.apply(
         linearCrossEntropy,
         { x, targets },
         { w: head },
         {
-          vStart: tp.rank * head.shape[0],
+          vStart: place.tp.rank * head.shape[0],
           vocab,
           statistics,
           reduce: reduceStatistics(tp),
@@ -59,7 +60,7 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
       t.recorder.wait(
         t.recorder.host(`all-gather ${tp.name}`, [own], [all], async ([mine], [into]) => {
           await allGather(
-            tp,
+            tp.current(),
             mine,
             Array.from({ length: tp.size + 1 }, (_, i) => i * part),
             into,

@@ -42,11 +42,11 @@ const WORDS: Readonly<Record<Gathered, string>> = {
 export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): Promise<WholeWeights> {
   const { mesh, model, device } = trainer.options;
   const part = await ownValues(trainer, what, device);
-  checkPart(part, mesh.rank, what);
+  checkPart(part, mesh.world.ranks[mesh.rank]!, what);
   const total = weightSpecs(model).reduce((n, { shape }) => n + elements(shape) + 64, 0) * 2;
   const parts = await gather(mesh.world, part, 0, total);
   if (mesh.rank !== 0) return new Map();
-  parts!.forEach((values, rank) => checkPart(values as Float32Array, rank, what));
+  parts!.forEach((values, rank) => checkPart(values as Float32Array, mesh.world.ranks[rank]!, what));
   const whole = new Map(
     weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]),
   );

@@ -37,6 +37,7 @@ import { Zero1 } from './sync/zero1.ts';
 
 export interface TrainerOptions {
   readonly device: Device;
+  /** Of this trainer alone: of several on one mesh each has a scope of it. A rebindable one may be rebound. */
   readonly mesh: Mesh;
   readonly ledger: Ledger;
   readonly world: World;
@@ -176,7 +177,7 @@ export class Trainer {
       settled: device.later?.settled ?? true,
       requests: this.options.requests?.() ?? NO_REQUESTS,
     });
-    const fault = blame(reports);
+    const fault = blame(reports, mesh.world.ranks);
     if (fault) throw await this.#nonFinite(fault);
     const { loss, tokens } = mean(reports);
     const gradNorm = tokens === 0 ? 0 : Math.sqrt(valueOf(addSquares(reports.map(({ squares }) => squares)))) / tokens;
@@ -200,7 +201,7 @@ export class Trainer {
 
   /** Makes, publishes and commits the weights after this step; those before it where no target counts. */
   async #update(reports: readonly StepReport[], tokens: number, gradNorm: number, lr: number): Promise<void> {
-    const { hyper } = this.options;
+    const { hyper, mesh } = this.options;
     const most = Math.max(...reports.map((report) => report.most));
     const gradScale = (hyper.gradClip === null ? 1 : Math.min(1, hyper.gradClip / (gradNorm + 1e-6))) / tokens;
     const moment = Math.max(...reports.map((report) => report.moment));
@@ -210,7 +211,7 @@ export class Trainer {
       if (problem?.kind === 'setting') throw new ConfigError(`step ${this.step}`, problem.text);
       if (problem)
         throw new PeerError(
-          reports.findIndex((report) => report.most === most),
+          mesh.world.ranks[reports.findIndex((report) => report.most === most)]!,
           'non-finite',
           `in step ${this.step} ${problem.text}; nothing was changed by it`,
         );

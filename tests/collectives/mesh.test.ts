@@ -60,13 +60,33 @@ describe('mesh', () => {
       mesh.axis('dp').id,
       mesh.group(['pp', 'dp']).id,
       mesh.world.id,
-      mesh.dedicated('forward', ['pp']).id,
-      mesh.dedicated('backward', ['pp']).id,
+      mesh.subgroup([3, 0, 1, 2])!.id,
+      ...['forward', 'backward'].flatMap((name) => {
+        const scope = mesh.scope(name);
+        return [scope.axis('pp').id, scope.world.id, scope.scope('pp').world.id, scope.subgroup([3, 0, 1, 2])!.id];
+      }),
     ];
     const [first, ...others] = all.map(ids);
-    expect(new Set(first).size).toBe(6);
+    expect(new Set(first).size).toBe(13);
     for (const other of others) expect(other).toEqual(first);
-    expect(() => all[0]!.dedicated('forward', ['pp'])).toThrow("internal: group 'forward' exists already");
+    leave();
+  });
+
+  it('lends the name of a scope to one at a time, and counts on when it is lent again', async () => {
+    const { all, leave } = meshes({ dp: 2 });
+    const [mesh, other] = all;
+    const first = mesh!.scope('a');
+    expect(() => mesh!.scope('a')).toThrow("scope 'a' of the mesh is in use");
+    expect(() => mesh!.scope('b/c')).toThrow("scope 'b/c': expected a name without /");
+    first.scope('b');
+    expect(() => first.scope('b')).toThrow("scope 'a/b' of the mesh is in use");
+    expect(first.axis('dp').name).toBe('a/dp');
+    expect(first.axis('dp').begin('send').seq).toBe(0);
+    first.close();
+    // The other rank may still be busy with what was sent before.
+    expect(mesh!.scope('a').axis('dp').begin('send').seq).toBe(1);
+    const theirs = other!.scope('a').axis('dp');
+    expect([theirs.numbers(1), theirs.begin('send').seq]).toEqual([0, 1]);
     leave();
   });
 
@@ -79,7 +99,7 @@ describe('mesh', () => {
           () => allReduce(mesh.axis('dp'), dp!),
           () => allReduce(mesh.axis('tp'), tp!),
           () => allReduce(mesh.group(['dp', 'tp']), both!),
-          () => allReduce(mesh.dedicated('extra', ['dp']), new Float32Array(9)),
+          () => allReduce(mesh.scope('extra').axis('dp'), new Float32Array(9)),
         ];
         if (mesh.rank % 2) calls.reverse(); // the order counts within a group only
         await Promise.all(calls.map((call) => call()));
@@ -95,6 +115,39 @@ describe('mesh', () => {
       [100100, 111000, 111111],
     ]);
     leave();
+  });
+
+  it('keeps coordinates and orders where the links number the ranks otherwise', async () => {
+    const layout = layoutOf({ pp: 2, dp: 2 });
+    const ranks = [2, 0, 3, 1];
+    const nodes = loopbackMesh(4, realWorld);
+    const all = nodes.map(({ rank, links }) => createMesh({ layout, rank, ranks, links, ledger: createLedger() }));
+    const mesh = all[3]!; // third of the mesh: pp 1, dp 0
+    expect([mesh.rank, mesh.coordinate('pp'), mesh.coordinate('dp')]).toEqual([2, 1, 0]);
+    expect([mesh.world.ranks, mesh.axis('dp').ranks, mesh.axis('pp').ranks]).toEqual([ranks, [3, 1], [2, 3]]);
+    expect([mesh.rankAt({ pp: 0 }), mesh.subgroup([3, 2])!.ranks]).toEqual([0, [1, 3]]);
+    const sums = await Promise.all(
+      all.map(async (own) => {
+        const x = Float32Array.of(10 ** own.rank);
+        await allReduce(own.axis('dp'), x);
+        return [own.rank, x[0]];
+      }),
+    );
+    expect(sums).toEqual([
+      [1, 11],
+      [3, 1100],
+      [0, 11],
+      [2, 1100],
+    ]);
+    const bad = (order: readonly number[]) => () =>
+      createMesh({ layout, rank: 0, ranks: order, links: nodes[0]!.links, ledger: createLedger() });
+    for (const order of [
+      [0, 1, 2],
+      [0, 1, 2, 2],
+      [1, 2, 3, 4],
+    ])
+      expect(bad(order)).toThrow(/mesh of 4: expected the ranks \[0, 1, 2, 3\] in some order, got/);
+    for (const node of nodes) node.leave();
   });
 
   it('tells all ranks when one of them crashes', async () => {

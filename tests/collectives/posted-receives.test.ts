@@ -26,14 +26,14 @@ test('a large message comes when its receive is posted, before it is taken', asy
   await world.advance(50);
   let sent = false;
   const data = Float32Array.from({ length: FLOATS }, (_, i) => i);
-  const send = there!.dedicated('forward', ['pp']).begin('activation', 3).send(0, 0, data);
+  const send = there!.scope('forward').axis('pp').begin('activation', 3).send(0, 0, data);
   void send.then(() => {
     sent = true;
   });
   await world.advance(500);
   expect(sent, 'before it is posted').toBe(false);
   const out = new Float32Array(FLOATS);
-  const take = here!.dedicated('forward', ['pp']).begin('activation', 3).post(1, 0, out);
+  const take = here!.scope('forward').axis('pp').begin('activation', 3).post(1, 0, out);
   await world.advance(500);
   expect(sent, 'after it is posted').toBe(true);
   expect(out).toEqual(data);
@@ -44,7 +44,7 @@ test('no deadline counts before it is taken', async () => {
   const world = new VirtualWorld();
   const [here] = pair(world, { link: { deadlineMs: 5000 } });
   await world.advance(50);
-  const take = here!.dedicated('forward', ['pp']).begin('activation', 3).post(1, 0, new Float32Array(FLOATS));
+  const take = here!.scope('forward').axis('pp').begin('activation', 3).post(1, 0, new Float32Array(FLOATS));
   let ended: unknown;
   void here!.failed.then((error) => {
     ended = error;
@@ -63,12 +63,13 @@ test('it is looked at where it is taken, not where it came', async () => {
   const world = new VirtualWorld();
   const [here, there] = pair(world);
   const watch = new ValueWatch();
-  const group = watchValues(here!, watch).dedicated('forward', ['pp']);
+  const group = watchValues(here!, watch).scope('forward').axis('pp');
   watch.order = 1;
   const out = new Float32Array(4);
   const take = group.begin('activation', 3).post(1, 0, out);
   await there!
-    .dedicated('forward', ['pp'])
+    .scope('forward')
+    .axis('pp')
     .begin('activation', 3)
     .send(0, 0, Float32Array.of(1, NaN, 3, 4));
   await world.advance(50);

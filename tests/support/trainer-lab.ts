@@ -12,7 +12,7 @@ import type { Device } from '../../src/device/device.ts';
 import { scheduleByName } from '../../src/parallel/pipeline/registry.ts';
 import { learningRateAt } from '../../src/train/learning-rate.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
-import type { RunFiles } from '../../src/train/prepare.ts';
+import type { PreparedRun, RunFiles } from '../../src/train/prepare.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import { Trainer } from '../../src/train/trainer.ts';
 import type { TrainerOptions } from '../../src/train/trainer.ts';
@@ -31,6 +31,30 @@ export interface LabOptions {
   readonly change?: (options: TrainerOptions, rank: number) => TrainerOptions;
   readonly device?: (device: Device, rank: number) => Device;
   readonly link?: (link: Link, rank: number) => Link;
+}
+
+/** What a run would give its trainer. */
+export function trainerOptions(
+  config: RunConfig,
+  prepared: PreparedRun,
+  place: Pick<TrainerOptions, 'device' | 'mesh' | 'ledger'>,
+): TrainerOptions {
+  const { betas, eps, weightDecay, gradClip } = config;
+  return {
+    ...place,
+    world: realWorld,
+    model: prepared.model,
+    schedule: scheduleByName(config.schedule),
+    chunks: config.chunks,
+    microbatches: config.microbatches,
+    batch: config.batch,
+    context: prepared.context,
+    sequence: config.sequence,
+    weights: prepared.weights,
+    hyper: { betas, eps, weightDecay, gradClip },
+    lr: (step) => learningRateAt(config.lr, step, config.steps),
+    batchAt: (step) => prepared.dataset.batchAt(step),
+  };
 }
 
 /**
@@ -52,33 +76,7 @@ export async function onTrainers<T>(
       const device = wrap(createCpuDevice(), rank);
       let trainer: Trainer | undefined;
       try {
-        trainer = await Trainer.create(
-          change(
-            {
-              device,
-              mesh,
-              ledger,
-              world: realWorld,
-              model: prepared.model,
-              schedule: scheduleByName(config.schedule),
-              chunks: config.chunks,
-              microbatches: config.microbatches,
-              batch: config.batch,
-              context: prepared.context,
-              sequence: config.sequence,
-              weights: prepared.weights,
-              hyper: {
-                betas: config.betas,
-                eps: config.eps,
-                weightDecay: config.weightDecay,
-                gradClip: config.gradClip,
-              },
-              lr: (step) => learningRateAt(config.lr, step, config.steps),
-              batchAt: (step) => prepared.dataset.batchAt(step),
-            },
-            rank,
-          ),
-        );
+        trainer = await Trainer.create(change(trainerOptions(config, prepared, { device, mesh, ledger }), rank));
         return await work({ rank, trainer, device, mesh });
       } catch (error) {
         mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));

@@ -4,6 +4,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ShapeError } from '../../src/base/errors.ts';
 import { worldSize } from '../../src/base/axis.ts';
+import type { Group } from '../../src/collectives/group.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { Beside } from '../../src/train/beside/beside.ts';
@@ -310,15 +311,17 @@ test('evaluations number their messages apart from training steps', async () => 
         ...options,
         mesh: {
           ...options.mesh,
-          dedicated: (name, axes) => {
-            const group = options.mesh.dedicated(name, axes);
-            return {
+          scope: (name) => {
+            const scope = options.mesh.scope(name);
+            const group = scope.axis('pp');
+            const heard: Group = {
               ...group,
               begin: (kind, seq) => {
                 if (rank === 0 && kind === 'activation') seen.push([name, kind, seq!]);
                 return group.begin(kind, seq);
               },
             };
+            return { ...scope, axis: () => heard };
           },
         },
       }),

@@ -131,7 +131,7 @@ describe('rank 0 is named when it sends', () => {
     return error;
   }
 
-  const group = (mesh: Mesh) => mesh.dedicated('checkpoint copies', ['pp', 'dp', 'sp', 'ep', 'tp']);
+  const group = (mesh: Mesh) => mesh.scope('checkpoint copies').world;
 
   it('a length that cannot be, before anything is kept', async () => {
     for (const length of [0, most + 1, 2 ** 32 - 1]) {

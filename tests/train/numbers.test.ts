@@ -4,6 +4,7 @@
 
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ConfigError, PeerError, ShapeError } from '../../src/base/errors.ts';
+import type { Group } from '../../src/collectives/group.ts';
 import { coordinatesOf } from '../../src/collectives/mesh.ts';
 import { AdamW } from '../../src/train/optimizer.ts';
 import { gatherModel } from '../../src/train/gather.ts';
@@ -191,25 +192,26 @@ describe('a NaN stops every rank and names where it began', () => {
                 ...options,
                 mesh: {
                   ...options.mesh,
-                  dedicated: (name, axes) => {
-                    const group = options.mesh.dedicated(name, axes);
-                    return name !== 'pipeline forward'
-                      ? group
-                      : {
-                          ...group,
-                          begin: (kind, seq) => {
-                            const operation = group.begin(kind, seq);
-                            return {
-                              ...operation,
-                              send: (to, chunk, data) =>
-                                operation.send(
-                                  to,
-                                  chunk,
-                                  (data as Float32Array<ArrayBuffer>).map((value, i) => (i === 3 ? NaN : value)),
-                                ),
-                            };
-                          },
+                  scope: (name) => {
+                    const scope = options.mesh.scope(name);
+                    if (name !== 'pipeline forward') return scope;
+                    const group = scope.axis('pp');
+                    const spoiling: Group = {
+                      ...group,
+                      begin: (kind, seq) => {
+                        const operation = group.begin(kind, seq);
+                        return {
+                          ...operation,
+                          send: (to, chunk, data) =>
+                            operation.send(
+                              to,
+                              chunk,
+                              (data as Float32Array<ArrayBuffer>).map((value, i) => (i === 3 ? NaN : value)),
+                            ),
                         };
+                      },
+                    };
+                    return { ...scope, axis: () => spoiling };
                   },
                 },
               },
@@ -331,36 +333,40 @@ test('who is to blame', () => {
     requests: NO_REQUESTS,
     settled: false,
   };
-  expect(blame([fine, { ...fine, first: { order: 3 } }])).toBeUndefined();
+  const judge = (reports: readonly StepReport[], ranks = [0, 1, 2]) => blame(reports, ranks);
+  expect(judge([fine, { ...fine, first: { order: 3 } }])).toBeUndefined();
   const lost = { ...fine, lossSum: NaN };
   // Stage 1 heard it from stage 0, which made it; then the gradient came back.
   expect(
-    blame([
+    judge([
       { ...fine, first: { order: 1 } },
       { ...lost, first: { order: 2, from: 0 } },
     ])?.culprit,
   ).toBe(0);
   expect(
-    blame([
+    judge([
       { ...fine, first: { order: 9, from: 1 } },
       { ...lost, first: { order: 2 } },
     ])?.culprit,
   ).toBe(1);
   // Nobody made it: it changed on its way from 2 to 0, and 0 spread it.
   expect(
-    blame([
+    judge([
       { ...lost, first: { order: 2, from: 2 } },
       { ...fine, first: { order: 3, from: 0 } },
       { ...fine, first: { order: 5, from: 1 } },
     ])?.culprit,
   ).toBe(2);
   expect(
-    blame([
+    judge([
       { ...fine, first: { order: 1 } },
       { ...fine, beyond: true },
     ])?.culprit,
   ).toBe(1);
-  expect(blame([fine, { ...fine, most: 0x7fc00000 }])?.culprit).toBe(1);
+  expect(judge([fine, { ...fine, most: 0x7fc00000 }])?.culprit).toBe(1);
+  // Links that number the ranks otherwise: the place is not the name.
+  expect(judge([fine, { ...fine, beyond: true }], [5, 3])?.culprit).toBe(3);
+  expect(judge([{ ...lost, first: { order: 2, from: 3 } }, fine], [5, 3])?.culprit).toBe(3);
 });
 
 describe('no file with a NaN', () => {

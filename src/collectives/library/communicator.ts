@@ -8,6 +8,7 @@ import { ConfigError, LayoutError, PeerError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { World } from '../../base/world.ts';
 import type { Lanes, Link } from '../../transport/transport.ts';
+import { GroupIds } from '../groups/ids.ts';
 import type { Group } from '../group.ts';
 import { createLedger } from '../ledger.ts';
 import type { LedgerBook } from '../ledger.ts';
@@ -129,7 +130,7 @@ export function createCommunicator(
   const groupOf = (id: number, name: string, members: readonly number[]): Group =>
     createGroup({ id, name, ranks: members, self: rank, links, ledger, relay: fail, recorder, watch });
   const made = new Map<string, number>();
-  const ids = new Map<number, string>();
+  const ids = new GroupIds();
 
   return {
     ...groupOf(0, 'world', ranks),
@@ -143,14 +144,7 @@ export function createCommunicator(
       made.set(list, copy + 1);
       if (!members.includes(rank)) return undefined;
       const name = `[${list}]${copy === 0 ? '' : ` ${copy + 1}`}`;
-      const id = idOf(name);
-      const taken = ids.get(id);
-      if (taken !== undefined)
-        throw new LayoutError(
-          `subgroup ${name}: its number is that of ${taken} by chance; name the ranks in another order`,
-        );
-      ids.set(id, name);
-      return groupOf(id, name, members);
+      return groupOf(ids.of(name), name, members);
     },
     failed,
     ledger,
@@ -163,11 +157,4 @@ export function createCommunicator(
     },
     flightRecord: () => frozen ?? recorder.dump('still running'),
   };
-}
-
-/** FNV-1a with the top bit set: never the world's 0. */
-function idOf(name: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
-  return (h | 0x80000000) >>> 0;
 }

@@ -2,11 +2,11 @@
 // that crosses the groups of a mesh (what leaves, what arrives), which costs a few percent of moving it, and only
 // remembers; whether it matters is the caller's decision. Bits, because arithmetic on NaN may be optimised away.
 
-import type { AxisName } from '../../base/axis.ts';
 import { firstNonFinite } from '../../base/finite.ts';
 import type { TypedArray } from '../../base/shape.ts';
 import type { Group, Operation } from '../group.ts';
 import type { Mesh } from '../mesh.ts';
+import { followed } from '../groups/rebindable.ts';
 
 /** Orders that the caller gives to the stretches of a step: what is caused by another stretch has a higher one. */
 export interface FirstValue {
@@ -52,17 +52,50 @@ export class ValueWatch {
 export function watchValues(mesh: Mesh, watch: ValueWatch): Mesh {
   const known = new Map<Group, Group>();
   const seen = (group: Group): Group => {
-    const wrapped = known.get(group) ?? wrap(group, watch);
+    const wrapped = known.get(group) ?? watchedGroup(group, watch);
     known.set(group, wrapped);
     return wrapped;
   };
+  // What is behind the mesh may change, so nothing of it is copied.
   return {
-    ...mesh,
-    world: seen(mesh.world),
-    axis: (name: AxisName) => seen(mesh.axis(name)),
+    layout: mesh.layout,
+    rank: mesh.rank,
+    size: mesh.size,
+    get world() {
+      return seen(mesh.world);
+    },
+    coordinate: (name) => mesh.coordinate(name),
+    rankAt: (coordinates) => mesh.rankAt(coordinates),
+    axis: (name) => seen(mesh.axis(name)),
     group: (axes) => seen(mesh.group(axes)),
-    dedicated: (name, axes) => wrap(mesh.dedicated(name, axes), watch),
+    subgroup: (ranks) => {
+      const group = mesh.subgroup(ranks);
+      return group && seen(group);
+    },
+    scope: (name) => {
+      const scope = mesh.scope(name);
+      return Object.assign(watchValues(scope, watch), { close: () => scope.close() });
+    },
+    abort: (error) => mesh.abort(error),
+    get failed() {
+      return mesh.failed;
+    },
   };
+}
+
+function watchedGroup(group: Group, watch: ValueWatch): Group {
+  const known = new WeakMap<Group, Group>();
+  return followed({
+    name: group.name,
+    size: group.size,
+    fixedRank: () => group.fixedRank(),
+    current: () => {
+      const behind = group.current();
+      const wrapped = known.get(behind) ?? wrap(behind, watch);
+      known.set(behind, wrapped);
+      return wrapped;
+    },
+  });
 }
 
 function wrap(group: Group, watch: ValueWatch): Group {

@@ -3,7 +3,7 @@
 // step and (dp, sp, ep, tp) place: V/tp * hidden * 4 bytes each way.
 
 import type { Group } from '../../collectives/group.ts';
-import type { Mesh } from '../../collectives/mesh.ts';
+import type { Mesh, Scope } from '../../collectives/mesh.ts';
 import { InternalError } from '../../base/errors.ts';
 import { elements } from '../../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../../device/device.ts';
@@ -33,14 +33,15 @@ interface Copy {
 
 export class TiedWeights {
   readonly #device: Device;
+  readonly #scope: Scope;
   readonly #group: Group;
   readonly #owner: Owner | undefined;
   readonly #copy: Copy | undefined;
-  #seq = 0;
 
-  private constructor(device: Device, group: Group, owner: Owner | undefined, copy: Copy | undefined) {
+  private constructor(device: Device, scope: Scope, owner: Owner | undefined, copy: Copy | undefined) {
     this.#device = device;
-    this.#group = group;
+    this.#scope = scope;
+    this.#group = scope.axis('pp');
     this.#owner = owner;
     this.#copy = copy;
   }
@@ -54,14 +55,14 @@ export class TiedWeights {
     shape: PipelineShape,
     stages: ReadonlyMap<number, Stage>,
   ): Promise<TiedWeights> {
-    const group = mesh.dedicated('tied weights', ['pp']);
+    const scope = mesh.scope('tied weights');
     const last = shape.ranks * shape.chunks - 1;
-    if (!model.tied || last === 0) return new TiedWeights(device, group, undefined, undefined);
+    if (!model.tied || last === 0) return new TiedWeights(device, scope, undefined, undefined);
     const hosts = hostsOf(schedule, shape);
     const first = stages.get(0);
     const end = stages.get(last);
     const head = end && { head: end.params.get('tiedHead'), peer: hosts[0] };
-    if (!first) return new TiedWeights(device, group, undefined, head);
+    if (!first) return new TiedWeights(device, scope, undefined, head);
     const table = first.params.get(headName(model, { first: true }));
     const bytes = elements(table.shape) * 4;
     const incoming = device.alloc(bytes, 'grad', 'tied gradient');
@@ -81,7 +82,7 @@ export class TiedWeights {
       await device.prepare(add, adding, { a: own, b: whole(incoming), out: whole(sum) }),
       await device.prepare(copyColumns, copying, { x: whole(sum), out: own }),
     ];
-    return new TiedWeights(device, group, { table, incoming, sum, launches, peer: hosts[last] }, head);
+    return new TiedWeights(device, scope, { table, incoming, sum, launches, peer: hosts[last] }, head);
   }
 
   /** Adds the copy's gradient to the owner's. */
@@ -118,6 +119,7 @@ export class TiedWeights {
   }
 
   dispose(): void {
+    this.#scope.close();
     if (!this.#owner) return;
     this.#device.free(this.#owner.incoming);
     this.#device.free(this.#owner.sum);
@@ -128,23 +130,21 @@ export class TiedWeights {
     arrive: (data: F32) => Promise<void>,
     direction: 'towards owner' | 'towards copy',
   ): Promise<void> {
-    const seq = this.#seq++;
     const sender = direction === 'towards owner' ? this.#copy : this.#owner;
     const receiver = direction === 'towards owner' ? this.#owner : this.#copy;
     if (!sender && !receiver) return;
-    const operation = this.#group.begin('tied', seq);
     const bytes = from && new Float32Array((await this.#device.submit([], [rangeOf(from)]))[0]);
     if (sender && receiver) {
       await arrive(bytes!);
       return;
     }
     if (sender) {
-      await operation.send(sender.peer, 0, bytes!);
+      await this.#group.beginPoint('tied', sender.peer, 'to').send(sender.peer, 0, bytes!);
       return;
     }
     const table = this.#owner ? this.#owner.table : this.#copy!.head;
     const data = new Float32Array(elements(table.shape));
-    await operation.recv(receiver!.peer, 0, data);
+    await this.#group.beginPoint('tied', receiver!.peer, 'from').recv(receiver!.peer, 0, data);
     await arrive(data);
   }
 }

@@ -5,7 +5,7 @@
 // of 4 bytes. Source: parallelism.md section 8 (the EP baseline); Lepikhin et al. 2020.
 
 import { allToAll, allToAllBytes, allToAllVariable } from '../../collectives/all-to-all.ts';
-import type { Group } from '../../collectives/group.ts';
+import type { Group, GroupRef } from '../../collectives/group.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import type { DispatchedRows, ExpertExchange } from '../../ops/experts.ts';
@@ -21,44 +21,25 @@ export interface ExchangeShape {
   readonly width: number;
 }
 
-export function expertExchange(group: Group, { tokens, perToken, experts, width: D }: ExchangeShape): ExpertExchange {
-  const P = group.size;
+export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width: D }: ExchangeShape): ExpertExchange {
+  const P = ref.size;
   const local = experts / P;
   const most = tokens * Math.min(perToken, local);
   const capacity = P * most;
 
   /** Sends each owner its run of the sorted rows; returns the runs received, by source rank. */
-  const scatter = (rows: F32, offsets: U32, operation = group.begin('all-to-all')): Promise<F32[]> => {
+  const scatter = (group: Group, rows: F32, offsets: U32, operation = group.begin('all-to-all')): Promise<F32[]> => {
     const blocks = Array.from({ length: P }, (_, j) =>
       rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D),
     );
     return allToAllVariable(group, blocks, 'f32', most * D, { operation }) as Promise<F32[]>;
   };
-  /**
-   * Calls `move` for every (expert, source) run: its place at the expert and its place in the source's run, in
-   * elements.
-   */
-  const eachRun = (
-    counts: U32,
-    move: (source: number, atExpert: number, inRun: number, length: number) => void,
-  ): void => {
-    const inRun = new Array<number>(P).fill(0);
-    let atExpert = 0;
-    for (let e = 0; e < local; e++) {
-      for (let p = 0; p < P; p++) {
-        const length = counts[p * local + e] * D;
-        move(p, atExpert, inRun[p], length);
-        atExpert += length;
-        inRun[p] += length;
-      }
-    }
-  };
-
+  const eachRun = (counts: U32, move: Move): void => eachRunOf(counts, P, D, move);
   /**
    * Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its
    * source.
    */
-  const check = (runs: readonly F32[], rowsFrom: (source: number) => number): void => {
+  const check = (group: Group, runs: readonly F32[], rowsFrom: (source: number) => number): void => {
     for (const [p, { length }] of runs.entries()) {
       const rows = rowsFrom(p);
       if (p !== group.rank && length !== rows * D)
@@ -73,7 +54,7 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
    * there are tokens.
    */
   const rowsBy =
-    (counts: U32) =>
+    (group: Group, counts: U32) =>
     (p: number): number => {
       let rows = 0;
       for (let e = 0; e < local; e++) {
@@ -92,19 +73,20 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
       const counts = r.tensor([P, local], 'u32', 'counts');
       r.wait(
         r.host(
-          `dispatch ${group.name}`,
+          `dispatch ${ref.name}`,
           [rows, offsets],
           [out, here, counts],
           async ([data, bounds], [into, offsetsInto, countsInto]) => {
             const sizes = new Uint32Array(experts);
             for (let e = 0; e < experts; e++) sizes[e] = (bounds as U32)[e + 1] - (bounds as U32)[e];
+            const group = ref.current();
             const exchangeCounts = group.begin('all-to-all');
             const exchangeRows = group.begin('all-to-all');
             const [runs] = await Promise.all([
-              scatter(data as F32, bounds as U32, exchangeRows),
+              scatter(group, data as F32, bounds as U32, exchangeRows),
               allToAll(group, sizes, countsInto, { operation: exchangeCounts }),
             ]);
-            check(runs, rowsBy(countsInto as U32));
+            check(group, runs, rowsBy(group, countsInto as U32));
             eachRun(countsInto as U32, (p, at, from, length) =>
               (into as F32).set(runs[p].subarray(from, from + length), at),
             );
@@ -123,9 +105,10 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
     redispatch(r, rows, offsets, counts) {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
       r.wait(
-        r.host(`redispatch ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
-          const runs = await scatter(data as F32, bounds as U32);
-          check(runs, rowsBy(sizes as U32));
+        r.host(`redispatch ${ref.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
+          const group = ref.current();
+          const runs = await scatter(group, data as F32, bounds as U32);
+          check(group, runs, rowsBy(group, sizes as U32));
           eachRun(sizes as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
         }),
       );
@@ -134,7 +117,8 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
     collect(r, rows, offsets, counts) {
       const out = r.tensor([tokens * perToken, D], 'f32', 'rowsBack');
       r.wait(
-        r.host(`collect ${group.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
+        r.host(`collect ${ref.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
+          const group = ref.current();
           const operation = group.begin('all-to-all');
           const runs = Array.from({ length: P }, (_, p) => {
             let length = 0;
@@ -143,11 +127,29 @@ export function expertExchange(group: Group, { tokens, perToken, experts, width:
           });
           eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
           const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
-          check(back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
+          check(group, back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
           back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
         }),
       );
       return out;
     },
   };
+}
+
+/** A (expert, source) run: its place at the expert, its place in the source's run, and its length, in elements. */
+type Move = (source: number, atExpert: number, inRun: number, length: number) => void;
+
+/** Calls `move` for every run of rows of `width`; `counts` [sources, local experts]. */
+function eachRunOf(counts: U32, sources: number, width: number, move: Move): void {
+  const local = counts.length / sources;
+  const inRun = new Array<number>(sources).fill(0);
+  let atExpert = 0;
+  for (let e = 0; e < local; e++) {
+    for (let p = 0; p < sources; p++) {
+      const length = counts[p * local + e] * width;
+      move(p, atExpert, inRun[p], length);
+      atExpert += length;
+      inRun[p] += length;
+    }
+  }
 }

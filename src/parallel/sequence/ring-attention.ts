@@ -7,7 +7,7 @@
 
 import { elements } from '../../base/shape.ts';
 import { ringSend, ringSendBytes } from '../../collectives/ring-send.ts';
-import type { Group } from '../../collectives/group.ts';
+import type { GroupRef } from '../../collectives/group.ts';
 import type { Recorder, Ticket } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import {
@@ -32,9 +32,15 @@ interface Saved {
   readonly lse: Tensor;
 }
 
+/** This rank's place on the ring, which is recorded: its blocks and masks follow from it. */
+interface Place {
+  readonly rank: number;
+  readonly size: number;
+}
+
 /** Local queries against the block of rank `origin`, whose K and V are packed as kv [B*T, 2 Hkv D]. */
 function blockShape(
-  group: Group,
+  place: Place,
   origin: number,
   { B, T, heads, kvHeads, headDim, causal, scale }: AttentionAttributes,
 ): AttentionShape {
@@ -50,8 +56,8 @@ function blockShape(
     DV: headDim,
     scale,
     // Every query sees all keys of an earlier block: no mask, and one pipeline for all of them.
-    causal: causal && origin === group.rank,
-    qStart: group.rank * T,
+    causal: causal && origin === place.rank,
+    qStart: place.rank * T,
     kStart: origin * T,
     q: packedHeads(T, width, headDim, 0),
     k: packedHeads(T, kvWidth, headDim, 0),
@@ -61,34 +67,36 @@ function blockShape(
 }
 
 /** The block that this rank holds after `step` hops. */
-function originOf(group: Group, step: number): number {
-  return (group.rank - step + group.size) % group.size;
+function originOf(place: Place, step: number): number {
+  return (place.rank - step + place.size) % place.size;
 }
 
 /** Whether any key of rank `origin` may be seen here. */
-function visible(group: Group, origin: number, { causal, mask }: AttentionAttributes): boolean {
-  return mask ? mask.seen[origin] : !causal || origin <= group.rank;
+function visible(place: Place, origin: number, { causal, mask }: AttentionAttributes): boolean {
+  return mask ? mask.seen[origin] : !causal || origin <= place.rank;
 }
 
-function blockOf(group: Group, origin: number, q: Tensor, kv: Tensor, attrs: AttentionAttributes): Block {
-  return { q, k: kv, v: kv, shape: blockShape(group, origin, attrs), intervals: attrs.mask?.intervals[origin] };
+function blockOf(place: Place, origin: number, q: Tensor, kv: Tensor, attrs: AttentionAttributes): Block {
+  return { q, k: kv, v: kv, shape: blockShape(place, origin, attrs), intervals: attrs.mask?.intervals[origin] };
 }
 
 /** Starts sending `x` to the next rank and receiving the previous one's. */
-function rotate(r: Recorder, group: Group, x: Tensor, label: string): { ticket: Ticket; received: Tensor } {
+function rotate(r: Recorder, group: GroupRef, x: Tensor, label: string): { ticket: Ticket; received: Tensor } {
   const received = r.tensor(x.shape, 'f32', label);
   const ticket = r.host(
     `ring-send ${label} ${group.name}`,
     [x],
     [received],
-    ([data], [into]) => ringSend(group, data as Float32Array<ArrayBuffer>, into as Float32Array<ArrayBuffer>, 1),
+    ([data], [into]) =>
+      ringSend(group.current(), data as Float32Array<ArrayBuffer>, into as Float32Array<ArrayBuffer>, 1),
     [{ kind: 'ring-send', bytes: ringSendBytes(group.size, elements(x.shape)) }],
   );
   return { ticket, received };
 }
 
-export function ringAttention(group: Group): AttentionOp {
+export function ringAttention(group: GroupRef): AttentionOp {
   const P = group.size;
+  const place = { rank: group.fixedRank(), size: P };
   return defineOp<{ qkv: Tensor }, Record<string, never>, AttentionAttributes, Saved>({
     name: 'ring-attention',
     forward(r, { qkv }, _w, attrs) {
@@ -99,11 +107,11 @@ export function ringAttention(group: Group): AttentionOp {
       let kv = own;
       for (let step = 0; step < P; step++) {
         const next = step < P - 1 ? rotate(r, group, kv, 'kv') : undefined;
-        const origin = originOf(group, step);
-        const block = blockOf(group, origin, qkv, kv, attrs);
+        const origin = originOf(place, step);
+        const block = blockOf(place, origin, qkv, kv, attrs);
         const { o } = block.shape;
         if (step === 0) recordAttention(r, block, out, lse);
-        else if (visible(group, origin, attrs)) {
+        else if (visible(place, origin, attrs)) {
           const partOut = r.tensor(out.shape, 'f32', 'partOut');
           const partLse = r.tensor(lse.shape, 'f32', 'partLse');
           recordAttention(r, block, partOut, partLse);
@@ -124,16 +132,16 @@ export function ringAttention(group: Group): AttentionOp {
       const { heads, kvHeads, headDim } = attrs;
       const [R, width] = qkv.shape;
       const kvWidth = 2 * kvHeads * headDim;
-      const seen = { dOut, lse, delta: recordDelta(r, out, dOut, blockShape(group, group.rank, attrs)) };
+      const seen = { dOut, lse, delta: recordDelta(r, out, dOut, blockShape(place, place.rank, attrs)) };
       const dQ = r.tensor([R, width], 'f32', 'dqkv');
       let kv = own;
       let travelled: Tensor | undefined;
       for (let step = 0; step < P; step++) {
         const next = step < P - 1 ? rotate(r, group, kv, 'kv') : undefined;
-        const origin = originOf(group, step);
+        const origin = originOf(place, step);
         const part = r.tensor([R, kvWidth], 'f32', 'dkv');
-        if (step === 0 || visible(group, origin, attrs)) {
-          const block = blockOf(group, origin, qkv, kv, attrs);
+        if (step === 0 || visible(place, origin, attrs)) {
+          const block = blockOf(place, origin, qkv, kv, attrs);
           recordQueryGradient(r, block, seen, dQ, step > 0);
           recordKeyValueGradient(r, block, seen, part);
         } else r.launch(fill, { out: part }, { N: R * kvWidth, VALUE: 0 });

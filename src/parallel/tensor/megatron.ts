@@ -4,7 +4,7 @@
 // 2 backward of [R, hidden]: 8 (t-1)/t R hidden elements sent per rank (more where R hidden is so small that an
 // exchange is quicker: allReduceRoute). Source: Shoeybi et al. 2019, section 3; parallelism.md section 10.
 
-import type { Group } from '../../collectives/group.ts';
+import type { GroupRef } from '../../collectives/group.ts';
 import type { Ticket } from '../../device/recorder.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
 import { pending } from '../../model/parallelism.ts';
@@ -18,7 +18,7 @@ import type { Op } from '../../ops/op.ts';
 import type { Tape } from '../../ops/tape.ts';
 
 /** x [R, in] whole -> [R, out/t]. */
-export function columnLinear(group: Group): Op<{ x: Tensor }, { w: Param; b?: Param }, null, { x: Tensor }> {
+export function columnLinear(group: GroupRef): Op<{ x: Tensor }, { w: Param; b?: Param }, null, { x: Tensor }> {
   return defineOp<{ x: Tensor }, { w: Param; b?: Param }, null, { x: Tensor }>({
     name: 'column-linear',
     forward: (r, { x }, w) => linear.forward(r, { x }, w, null),
@@ -33,7 +33,7 @@ export function columnLinear(group: Group): Op<{ x: Tensor }, { w: Param; b?: Pa
  * x [R, in/t] -> [R, out] whole: the sum of the partial products begins at once, and is waited for where it is settled,
  * with bias and residual. Both launches and the all-reduce are the same whenever that is.
  */
-export function rowLinear(group: Group): Parallelism['rowLinear'] {
+export function rowLinear(group: GroupRef): Parallelism['rowLinear'] {
   return (t, x, w, b) => {
     const { sum, ticket } = beginRowLinear(t, group, x, w, b);
     return pending((residual) => {
@@ -43,7 +43,7 @@ export function rowLinear(group: Group): Parallelism['rowLinear'] {
   };
 }
 
-function beginRowLinear(t: Tape, group: Group, x: Tensor, w: Param, b: Param | undefined) {
+function beginRowLinear(t: Tape, group: GroupRef, x: Tensor, w: Param, b: Param | undefined) {
   let begun: Ticket | undefined;
   const op = defineOp<{ x: Tensor }, { w: Param; b?: Param }, null, { x: Tensor }>({
     name: 'row-linear',

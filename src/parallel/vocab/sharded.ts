@@ -4,7 +4,7 @@
 // gathering R V; dX all-reduced. Source: parallelism.md sections 1 and 10.
 
 import { allReduce } from '../../collectives/all-reduce.ts';
-import type { Group } from '../../collectives/group.ts';
+import type { GroupRef } from '../../collectives/group.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
 import { elements } from '../../base/shape.ts';
@@ -13,7 +13,7 @@ import type { LossStatistics } from '../../ops/cross-entropy.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { defineOp } from '../../ops/op.ts';
 
-export function shardedEmbedding(group: Group) {
+export function shardedEmbedding(group: GroupRef) {
   return defineOp<{ ids: Tensor }, { table: Param }, { vStart: number }, { ids: Tensor }>({
     name: 'sharded-embedding',
     forward(r, x, w, attrs) {
@@ -25,7 +25,7 @@ export function shardedEmbedding(group: Group) {
 }
 
 /** Joins the statistics of all shards in place: the online-softmax merge, in rank order. */
-export function reduceStatistics(group: Group): (r: Recorder, statistics: LossStatistics) => void {
+export function reduceStatistics(group: GroupRef): (r: Recorder, statistics: LossStatistics) => void {
   return (r, { rowMax, rowSum, targetLogit }) => {
     const tensors = [rowMax, rowSum, targetLogit];
     const rows = elements(rowMax.shape);
@@ -39,16 +39,17 @@ export function reduceStatistics(group: Group): (r: Recorder, statistics: LossSt
           const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
           const R = localMax.length;
           // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
-          const reduceMax = group.begin('all-reduce');
-          const reduceSums = group.begin('all-reduce');
+          const now = group.current();
+          const reduceMax = now.begin('all-reduce');
+          const reduceSums = now.begin('all-reduce');
           max.set(localMax);
-          await allReduce(group, max, { reduction: 'max', operation: reduceMax });
+          await allReduce(now, max, { reduction: 'max', operation: reduceMax });
           const both = new Float32Array(2 * R);
           for (let i = 0; i < R; i++) {
             both[i] = localSum[i] * Math.exp(localMax[i] - max[i]);
             both[R + i] = localTarget[i];
           }
-          await allReduce(group, both, { operation: reduceSums });
+          await allReduce(now, both, { operation: reduceSums });
           sum.set(both.subarray(0, R));
           target.set(both.subarray(R));
         },

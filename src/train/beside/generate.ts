@@ -3,7 +3,7 @@
 // collective finds all its members.
 
 import { broadcast } from '../../collectives/broadcast.ts';
-import type { Group } from '../../collectives/group.ts';
+import type { Scope } from '../../collectives/mesh.ts';
 import { InternalError, SampleError } from '../../base/errors.ts';
 import { InferenceStage } from '../../model/inference.ts';
 import { hostsOf } from '../../parallel/pipeline/placement.ts';
@@ -27,13 +27,12 @@ export interface GenerateOptions {
 export class Generator {
   readonly #trainer: Trainer;
   readonly #stages: ReadonlyMap<number, InferenceStage>;
-  readonly #group: Group;
-  #seq = 0;
+  readonly #scope: Scope;
 
   private constructor(trainer: Trainer, stages: ReadonlyMap<number, InferenceStage>) {
     this.#trainer = trainer;
     this.#stages = stages;
-    this.#group = trainer.options.mesh.dedicated('generate', ['pp']);
+    this.#scope = trainer.options.mesh.scope('generate');
   }
 
   /** Compiles the forward of this rank's stages. One per trainer. */
@@ -84,6 +83,7 @@ export class Generator {
   }
 
   dispose(): void {
+    this.#scope.close();
     for (const stage of this.#stages.values()) stage.dispose();
   }
 
@@ -99,17 +99,17 @@ export class Generator {
     const { shape } = this.#trainer;
     const hosts = hostsOf(schedule, shape);
     const count = hosts.length;
-    const seq = this.#seq++;
+    const group = this.#scope.axis('pp');
     let logits: Float32Array | undefined;
     let local: Float32Array<ArrayBuffer> | undefined;
     for (const index of [...this.#stages.keys()].sort((a, b) => a - b)) {
       const stage = this.#stages.get(index)!;
       let input: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> = tokens;
       if (index > 0) {
-        if (hosts[index - 1] === this.#group.rank) input = local!;
+        if (hosts[index - 1] === group.rank) input = local!;
         else {
           input = new Float32Array(tokens.length * model.hidden);
-          await this.#group.begin('activation', seq * count + index).recv(hosts[index - 1], 0, input);
+          await group.beginPoint('activation', hosts[index - 1], 'from').recv(hosts[index - 1], 0, input);
         }
       }
       if (index === count - 1) {
@@ -117,8 +117,8 @@ export class Generator {
         continue;
       }
       local = await stage.forward(input);
-      if (hosts[index + 1] !== this.#group.rank)
-        await this.#group.begin('activation', seq * count + index + 1).send(hosts[index + 1], 0, local);
+      if (hosts[index + 1] !== group.rank)
+        await group.beginPoint('activation', hosts[index + 1], 'to').send(hosts[index + 1], 0, local);
     }
     return logits;
   }

@@ -3,7 +3,6 @@
 // most: the next checkpoint waits for the one before. Both ends know when a checkpoint is made, so nobody waits for a
 // copy that does not come. Cost: the bytes of the checkpoint once, over one link.
 
-import { AXES } from '../../base/axis.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Mesh } from '../../collectives/mesh.ts';
 import { recv, send } from '../../collectives/point/send-recv.ts';
@@ -23,7 +22,7 @@ export class CheckpointCopies {
 
   /** `mostBytes`: of a checkpoint of this run. `onCopy` is called on the last rank. */
   constructor(mesh: Mesh, mostBytes: number, onCopy: (step: number, bytes: Bytes) => void) {
-    this.#group = mesh.dedicated('checkpoint copies', AXES);
+    this.#group = mesh.scope('checkpoint copies').world;
     this.#mostBytes = mostBytes;
     this.#onCopy = onCopy;
   }

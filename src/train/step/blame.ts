@@ -24,8 +24,11 @@ export interface Blame {
   readonly onTheWay: boolean;
 }
 
-/** Who is at fault, the same on every rank; undefined if everything that counts is finite. */
-export function blame(reports: readonly StepReport[]): Blame | undefined {
+/**
+ * Who is at fault, the same on every rank; undefined if everything that counts is finite. `ranks`: of the reports, as
+ * errors number them.
+ */
+export function blame(reports: readonly StepReport[], ranks: readonly number[]): Blame | undefined {
   const bad = ({ lossSum, most, beyond }: StepReport): boolean =>
     !Number.isFinite(lossSum) || most >= INFINITE || beyond;
   if (!reports.some(bad)) return undefined;
@@ -41,7 +44,7 @@ export function blame(reports: readonly StepReport[]): Blame | undefined {
     (a, b) => a.order - b.order || Number(a.from !== undefined) - Number(b.from !== undefined) || a.rank - b.rank,
   );
   const { rank, from } = found[0]!;
-  return { culprit: from ?? rank, onTheWay: from !== undefined };
+  return { culprit: from ?? ranks[rank]!, onTheWay: from !== undefined };
 }
 
 /** What it was, told by the culprit about itself. */
@@ -88,7 +91,8 @@ async function firstBadTensor(
 /** Brings the culprit's words to every rank; `own` is called there alone. */
 export async function culpritsWords(world: Group, culprit: number, own: () => Promise<string>): Promise<string> {
   const bytes = new Uint8Array(TEXT_BYTES);
-  if (world.rank === culprit) new TextEncoder().encodeInto(await own(), bytes);
-  await broadcast(world, new Uint32Array(bytes.buffer), culprit);
+  const root = world.ranks.indexOf(culprit);
+  if (world.rank === root) new TextEncoder().encodeInto(await own(), bytes);
+  await broadcast(world, new Uint32Array(bytes.buffer), root);
   return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0) < 0 ? TEXT_BYTES : bytes.indexOf(0)));
 }

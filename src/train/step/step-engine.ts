@@ -18,6 +18,7 @@ import { runActions } from '../../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../../parallel/pipeline/execute.ts';
 import { partOf } from '../../parallel/pipeline/part.ts';
 import { PASSES } from '../../parallel/pipeline/passes.ts';
+import { PipelineStreams } from '../../parallel/pipeline/streams.ts';
 import { placementOf } from '../../parallel/pipeline/placement.ts';
 import { PASS_KINDS } from '../../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
@@ -66,13 +67,7 @@ export class StepEngine {
   readonly stages: ReadonlyMap<number, Stage>;
   readonly #pool: BufferPool;
   readonly #place: BatchPlace;
-  readonly #forwardGroup: Group;
-  readonly #backwardGroup: Group;
-  /** Scores number their messages apart from what trains. */
-  readonly #scoreGroup: Group;
-  /** Microbatches that were computed before, and scored before. */
-  #accumulated = 0;
-  #scored = 0;
+  readonly #streams: PipelineStreams;
   #spans: Span[] = [];
 
   private constructor(
@@ -87,9 +82,7 @@ export class StepEngine {
     this.stages = stages;
     this.#place = place;
     this.#pool = pool;
-    this.#forwardGroup = options.mesh.dedicated('pipeline forward', ['pp']);
-    this.#backwardGroup = options.mesh.dedicated('pipeline backward', ['pp']);
-    this.#scoreGroup = options.mesh.dedicated('evaluation', ['pp']);
+    this.#streams = new PipelineStreams(options.mesh);
   }
 
   /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
@@ -139,9 +132,7 @@ export class StepEngine {
     const shape = this.#shapeOf(share.length);
     this.#spans = [];
     for (const stage of this.stages.values()) await stage.zeroGradients();
-    const before = this.#accumulated;
-    this.#accumulated += share.length;
-    return this.#run({ batch, share, shape, before, forwardGroup: this.#forwardGroup, only: () => true });
+    return this.#run({ batch, share, shape, forwardGroup: this.#streams.forward, only: () => true });
   }
 
   /**
@@ -150,10 +141,8 @@ export class StepEngine {
    */
   async score(batch: Batch, share: readonly number[], answers?: Int32Array<ArrayBuffer>): Promise<Score> {
     const shape = this.#shapeOf(share.length);
-    const before = this.#scored;
-    this.#scored += share.length;
     const only = (kind: Action['kind']): boolean => kind === 'F';
-    return this.#run({ batch, share, shape, before, forwardGroup: this.#scoreGroup, only, answers });
+    return this.#run({ batch, share, shape, forwardGroup: this.#streams.evaluation, only, answers });
   }
 
   /** Begins a span; the returned function ends it. */
@@ -172,6 +161,7 @@ export class StepEngine {
   dispose(): void {
     for (const stage of this.stages.values()) stage.dispose();
     this.#pool.dispose();
+    this.#streams.close();
   }
 
   #shapeOf(microbatches: number): PipelineShape {
@@ -195,7 +185,7 @@ export class StepEngine {
     return shape;
   }
 
-  async #run({ batch, share, shape, before, forwardGroup, only, answers }: Pass): Promise<Score> {
+  async #run({ batch, share, shape, forwardGroup, only, answers }: Pass): Promise<Score> {
     const { schedule, mesh, values, packed } = this.options;
     const last = shape.ranks * shape.chunks - 1;
     const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
@@ -215,8 +205,8 @@ export class StepEngine {
       shape,
       parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage)])),
       forwardGroup,
-      backwardGroup: this.#backwardGroup,
-      before,
+      backwardGroup: this.#streams.backward,
+      before: forwardGroup.numbers(share.length),
       input,
       only,
       onLoss: (microbatch, rowLosses, predicted) => {
@@ -245,7 +235,6 @@ interface Pass {
   readonly batch: Batch;
   readonly share: readonly number[];
   readonly shape: PipelineShape;
-  readonly before: number;
   readonly forwardGroup: Group;
   only(kind: Action['kind']): boolean;
   readonly answers?: Int32Array<ArrayBuffer> | undefined;

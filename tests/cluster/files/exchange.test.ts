@@ -56,7 +56,7 @@ async function onRanks<T>(
         links: node.links,
         ledger: createLedger(),
       });
-      const group = mesh.dedicated('files', ['dp']);
+      const group = mesh.scope('files').axis('dp');
       const status: string[] = [];
       const own = new Map((held[node.rank] ?? []).map((bytes) => [byContent.get(bytes)!, bytes]));
       try {

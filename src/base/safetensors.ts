@@ -140,14 +140,17 @@ export function viewFloat32(entry: SafetensorsEntry): Float32Array {
   return toFloat32(entry);
 }
 
-/** The elements as i32 in a fresh array; a FormatError when one is not a whole number of that range. */
-export function toInt32(entry: SafetensorsEntry): Int32Array<ArrayBuffer> {
+/**
+ * The elements as i32 in a fresh array; a FormatError, which begins with `where`, when one is not a whole number of that
+ * range.
+ */
+export function toInt32(entry: SafetensorsEntry, where = FORMAT): Int32Array<ArrayBuffer> {
   if (entry.dtype === 'I32') return new Int32Array(new Uint8Array(entry.bytes).buffer);
   const values = toFloat64(entry);
   const out = Int32Array.from(values);
   const bad = out.findIndex((value, i) => value !== values[i]);
   if (bad >= 0)
-    throw new FormatError(FORMAT, `${entry.dtype} element ${bad} is ${values[bad]}, which is no 32-bit whole number`);
+    throw new FormatError(where, `${entry.dtype} element ${bad} is ${values[bad]}, which is no 32-bit whole number`);
   return out;
 }
 

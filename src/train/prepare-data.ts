@@ -13,7 +13,7 @@ import type { RunFiles } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
 import { TASK_NAMES, taskDataset } from './data/tasks.ts';
 import type { TaskName } from './data/tasks.ts';
-import { tokensDataset } from './data/tokens-dataset.ts';
+import { TOKENS_FILE, tokensDataset } from './data/tokens-dataset.ts';
 import { checkText, readText } from './text/read-text.ts';
 import { makeTokenizer, parseTokenizer, TOKENIZER_CONFIG, tokenizerFiles } from './text/tokenizer-file.ts';
 import { TOKENIZER_JSON } from './text/huggingface-json.ts';
@@ -41,6 +41,7 @@ export interface DataOptions {
   /** The config of a model folder; undefined for a preset, whose vocabulary comes from the data. */
   readonly folder: ModelConfig | undefined;
   readonly onProgress?: (text: string) => void;
+  readonly tokensName?: string;
 }
 
 export function isTask(name: string): name is TaskName {
@@ -61,20 +62,19 @@ export function prepareData(options: DataOptions): PreparedData {
   };
 }
 
-function fromTokens({ config, files, folder }: DataOptions): PreparedData {
-  if (!files.tokens)
-    throw new ConfigError('data', 'tokens: the file tokens.safetensors is missing; name it with --tokens');
-  const dataset = tokensDataset(readSafetensors(files.tokens, { label: 'tokens.safetensors' }), folder?.vocab);
+function fromTokens({ config, files, folder, tokensName = TOKENS_FILE }: DataOptions): PreparedData {
+  if (!files.tokens) throw new ConfigError('data', `tokens: the file ${TOKENS_FILE} is missing; name it with --tokens`);
+  const dataset = tokensDataset(readSafetensors(files.tokens, { label: tokensName }), folder?.vocab, tokensName);
   if (dataset.steps < config.steps) {
     throw new ConfigError(
       'steps',
-      `is ${config.steps}, but tokens.safetensors has ${dataset.steps} step${dataset.steps === 1 ? '' : 's'} ` +
+      `is ${config.steps}, but ${tokensName} has ${dataset.steps} step${dataset.steps === 1 ? '' : 's'} ` +
         `([${dataset.steps}, ${dataset.batch}, ${dataset.context + 1}]); use steps=${dataset.steps} or a file with more`,
     );
   }
   const notes = folder
     ? []
-    : [`the vocabulary is ${dataset.vocab}: the largest id in tokens.safetensors is ${dataset.vocab - 1}`];
+    : [`the vocabulary is ${dataset.vocab}: the largest id in ${tokensName} is ${dataset.vocab - 1}`];
   let tokenizer: Tokenizer | undefined;
   try {
     tokenizer = files.tokenizer === undefined ? undefined : parseTokenizer(files.tokenizer, files.tokenizerConfig);

@@ -60,11 +60,15 @@ export function neededFiles(config: RunConfig): { text: boolean; tokens: boolean
   };
 }
 
-/**
- * Everything that a trainer needs. `onProgress` hears of what takes long. ConfigError or FormatError says which file or
- * setting is wrong.
- */
-export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (text: string) => void): PreparedRun {
+export interface PrepareOptions {
+  /** Hears of what takes long. */
+  readonly onProgress?: (text: string) => void;
+  /** What errors call the file of tokens: its path, where there is one. */
+  readonly tokensName?: string;
+}
+
+/** Everything that a trainer needs. ConfigError or FormatError says which file or setting is wrong. */
+export function prepareRun(config: RunConfig, given: RunFiles, options: PrepareOptions = {}): PreparedRun {
   const about = given.checkpoint && openCheckpoint(given.checkpoint);
   const files = about
     ? { ...given, modelConfig: given.modelConfig ?? about.modelConfig, tokenizer: given.tokenizer ?? about.tokenizer }
@@ -78,9 +82,7 @@ export function prepareRun(config: RunConfig, given: RunFiles, onProgress?: (tex
     config.context ??
     (needed.tokens ? null : (folder?.maxPositions ?? (isPresetName(config.model) ? presetContext(config.model) : 0)));
   if (folder) checkImplemented(folder, wanted ?? 1);
-  const data = readable(about, () =>
-    prepareData({ config, files, context: wanted, folder, ...(onProgress ? { onProgress } : {}) }),
-  );
+  const data = readable(about, () => prepareData({ ...options, config, files, context: wanted, folder }));
   const { dataset } = data;
   const context = wanted ?? dataset.context;
   if (folder) checkImplemented(folder, context);

@@ -14,7 +14,7 @@ import { checkTokenizers } from '../train/model-folder.ts';
 import { checkPaths, savesFolder, tryOutputs } from '../train/output-paths.ts';
 import type { Inputs, Outputs } from '../train/output-paths.ts';
 import { readResumed } from '../train/resume.ts';
-import { readFiles, readText } from '../train/run-files.ts';
+import { readFiles, readText, tokensPath } from '../train/run-files.ts';
 import { RunOutputs } from '../train/run-outputs.ts';
 import { chooseSettings, SETTINGS } from '../train/settings.ts';
 import type { Given } from '../train/settings.ts';
@@ -111,7 +111,10 @@ export const command: Command = {
       ),
       ...(from ? { checkpoint: from.bytes } : {}),
     };
-    const prepared = prepareRun(config, files, (text) => io.err(text));
+    const prepared = prepareRun(config, files, {
+      onProgress: (text) => io.err(text),
+      tokensName: tokensPath(config, options.tokens),
+    });
     if (save !== undefined && savesFolder(save)) checkTokenizers(save, prepared);
     tryOutputs(outputs, prepared.model);
     const told = [...notes, ...(from ? changedSettings(from.about, config) : [])];

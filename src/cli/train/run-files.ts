@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
 import { isPresetName } from '../../model/presets.ts';
+import { TOKENS_FILE } from '../../train/data/tokens-dataset.ts';
 import { neededFiles } from '../../train/prepare.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -38,7 +39,7 @@ export function readFiles(config: RunConfig, tokens: string | undefined, resumin
       `the text that the checkpoint was trained on ('${config.data}') is not there; say where it is now with --data`,
     );
   }
-  if (resuming && all.tokens && tokens === undefined && !existsSync(join(config.model, 'tokens.safetensors'))) {
+  if (resuming && all.tokens && tokens === undefined && !existsSync(tokensPath(config))) {
     throw new ConfigError('--tokens', 'the checkpoint was trained on a file of tokens; say where it is with --tokens');
   }
   const inFolder = (name: string): string => join(config.model, name);
@@ -53,8 +54,13 @@ export function readFiles(config: RunConfig, tokens: string | undefined, resumin
       : {}),
     ...(needed.model ? readTokenizer(config, needed.text) : {}),
     ...(needed.text ? { text: config.data === 'moby-dick' ? readMobyDick() : readBytes(config.data, '--data') } : {}),
-    ...(needed.tokens ? { tokens: readBytes(tokens ?? inFolder('tokens.safetensors'), '--tokens') } : {}),
+    ...(needed.tokens ? { tokens: readBytes(tokensPath(config, tokens), '--tokens') } : {}),
   };
+}
+
+/** Where the tokens of a run are: where --tokens says, or else in the model folder. */
+export function tokensPath({ model }: Pick<RunConfig, 'model'>, given?: string): string {
+  return given ?? join(model, TOKENS_FILE);
 }
 
 /**

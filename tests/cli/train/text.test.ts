@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { writeSafetensors } from '../../../src/base/safetensors.ts';
+import { writeSafetensors, type WriteEntry } from '../../../src/base/safetensors.ts';
 import { run } from '../../../src/cli/main.ts';
 import { formatModelConfig } from '../../../src/model/config.ts';
 import { presetConfig } from '../../../src/model/presets.ts';
@@ -196,15 +196,42 @@ it('tokens train a preset, with the steps and rows of the file', async () => {
   const plain = ['train', '--backend', 'cpu', '--tokens', tokens, '--eval-every', '0', '--sample-every', '0'];
   const result = await tabmesh(...plain, '--save', at('m'));
   expect([result.code, result.out]).toEqual([0, expect.stringContaining('trained 3 steps')]);
-  expect(result.err).toContain('the vocabulary is 37: the largest id in tokens.safetensors is 36');
+  expect(result.err).toContain(`the vocabulary is 37: the largest id in ${tokens} is 36`);
   expect(JSON.parse(readFileSync(at('m/config.json'), 'utf8'))).toMatchObject({ vocab_size: 37, n_positions: 8 });
   const tooMany = await tabmesh(...plain, '--steps', '4', '--save', at('n'));
-  expect(tooMany.err).toContain(
-    'steps: is 4, but tokens.safetensors has 3 steps ([3, 4, 9]); use steps=3 or a file with more',
-  );
+  expect(tooMany.err).toContain(`steps: is 4, but ${tokens} has 3 steps ([3, 4, 9]); use steps=3 or a file with more`);
   expect([tooMany.code !== 0, existsSync(at('n'))]).toEqual([true, false]);
   const other = await tabmesh(...plain, '--batch', '2');
   expect(other.err).toContain('batch: is 2, but the data has 4 rows a step; use batch=4');
+});
+
+it.each<[string, WriteEntry | Uint8Array, string]>([
+  ['cut off', new Uint8Array(7), 'expected at least 8 bytes, got 7'],
+  [
+    'of another shape',
+    { dtype: 'I32', shape: [1, 2], data: new Int32Array(2) },
+    'tokens: expected [steps, batch, T + 1]',
+  ],
+  [
+    'of no whole numbers',
+    { dtype: 'F32', shape: [1, 1, 2], data: new Float32Array(2) },
+    'tokens: expected whole numbers',
+  ],
+  [
+    'negative',
+    { dtype: 'I32', shape: [1, 1, 2], data: Int32Array.of(1, -1) },
+    'token 1 (step 0, row 0, column 1) is -1',
+  ],
+  [
+    'beyond 32 bits',
+    { dtype: 'I64', shape: [1, 1, 2], data: BigInt64Array.of(1n, 2n ** 33n) },
+    'tokens: I64 element 1 is 8589934592, which is no 32-bit whole number',
+  ],
+])('a file of tokens that is %s is refused by its path', async (_, content, sentence) => {
+  const tokens = put('odd.st', content instanceof Uint8Array ? content : writeSafetensors([['tokens', content]]));
+  const result = await tabmesh('train', '--backend', 'cpu', '--tokens', tokens);
+  expect(result.err).toContain(`${tokens}: ${sentence}`);
+  expect(result.code).not.toBe(0);
 });
 
 it('a small text trains where nobody evaluates', async () => {

@@ -37,16 +37,14 @@ export class LayoutError extends TabmeshError {
   override readonly name: string = 'LayoutError';
 }
 
-/**
- * Thrown when tensors of a model folder, checkpoint or op call have the wrong shape, or are missing, extra or not
- * finite.
- */
+/** Thrown when tensors of an op or a collective have the wrong shape, or numbers to be kept are not finite. */
 export class ShapeError extends TabmeshError {
   override readonly name: string = 'ShapeError';
 }
 
 /**
- * Thrown by a decoder (safetensors, frame, JSON, tokenizer file) for bytes that break the format. `format` names it.
+ * Thrown for bytes that break a format (safetensors, frame, JSON, tokenizer file), and for a file that does not fit the
+ * one beside it. `format` names it.
  */
 export class FormatError extends TabmeshError {
   override readonly name: string = 'FormatError';

@@ -141,8 +141,8 @@ export function viewFloat32(entry: SafetensorsEntry): Float32Array {
 }
 
 /**
- * The elements as i32 in a fresh array; a FormatError, which begins with `where`, when one is not a whole number of that
- * range.
+ * The elements as i32 in a fresh array; a FormatError, which begins with `where`, when one is not a whole number of
+ * that range.
  */
 export function toInt32(entry: SafetensorsEntry, where = FORMAT): Int32Array<ArrayBuffer> {
   if (entry.dtype === 'I32') return new Int32Array(new Uint8Array(entry.bytes).buffer);

@@ -37,6 +37,9 @@ export interface Command {
    * counts.
    */
   readonly trains?: true;
-  /** Resolves to the exit code: 0 ok, 1 failure. A thrown ConfigError exits with 2, any other error with 1. */
+  /**
+   * Resolves to the exit code: 0 ok, 1 failure. A thrown ConfigError, LayoutError or FormatError exits with 2, any other
+   * error with 1.
+   */
   run(args: string[], io: CommandIo): Promise<number>;
 }

@@ -1,9 +1,9 @@
 // The command line: `tabmesh COMMAND [options]`. Commands are the files of commands/; each is loaded only when it is
-// needed. Exit codes: 0 ok, 1 failure, 2 bad usage, 130 stopped by Ctrl-C (a second Ctrl-C does not wait). This is the
-// one place that hears signals and failing output: either becomes the abort of `io.signal`.
+// needed. Exit codes: 0 ok, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C (a second Ctrl-C does not wait). This
+// is the one place that hears signals and failing output: either becomes the abort of `io.signal`.
 
 import type { Command, CommandIo, StopReason } from './command.ts';
-import { AbortedError, ConfigError, LayoutError, TabmeshError } from '../base/errors.ts';
+import { AbortedError, ConfigError, FormatError, LayoutError, TabmeshError } from '../base/errors.ts';
 import { didYouMean } from './nearest.ts';
 import { nextTask } from '../base/world.ts';
 
@@ -56,6 +56,8 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     io.err(
       `tabmesh ${name}: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     );
+    // What stands in a file is no matter of options.
+    if (error instanceof FormatError) return 2;
     if (!(error instanceof ConfigError || error instanceof LayoutError)) return 1;
     io.err(`tabmesh ${name} --help lists the options`);
     return 2;

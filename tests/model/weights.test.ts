@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { LimitError, ShapeError } from '../../src/base/errors.ts';
+import { FormatError, LimitError } from '../../src/base/errors.ts';
 import {
   readSafetensors,
   writeSafetensors,
@@ -183,7 +183,7 @@ describe('checkWeights', () => {
     const bad = variant((t) => {
       edit(t);
     });
-    expect(() => checkWeights(config, bad)).toThrow(ShapeError);
+    expect(() => checkWeights(config, bad)).toThrow(FormatError);
     expect(() => checkWeights(config, bad)).toThrow(message);
   });
 

@@ -71,7 +71,7 @@ export const command: Command = {
     '',
     describeOptions(OPTIONS),
     '',
-    'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails.',
+    'FOLDER holds manifest.json (operator cases) or run.json (a training run), or such folders. Exit code 1 if a check fails, 2 if the only run or manifest cannot be read.',
   ].join('\n'),
   async run(args, io) {
     const { options, positionals } = parseOptions(args, OPTIONS, 1);

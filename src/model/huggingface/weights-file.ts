@@ -1,7 +1,7 @@
 // The weights of a model from a safetensors file of Hugging Face names: which tensors are wanted, which may stand there
 // without being weights, and what is wrong with the others. Names may lack the prefix of their family.
 
-import { ShapeError } from '../../base/errors.ts';
+import { FormatError } from '../../base/errors.ts';
 import { firstNonFinite } from '../../base/finite.ts';
 import { viewFloat32, type SafetensorsEntry, type SafetensorsFile } from '../../base/safetensors.ts';
 import { formatShape, sameShape } from '../../base/shape.ts';
@@ -16,7 +16,7 @@ const HEAD = 'lm_head.weight';
 
 /**
  * The weights of `file` as f32 under their full names, in the order of `weightSpecs`: views of the file's bytes where
- * it holds aligned f32, so nobody may write to them. One ShapeError lists the first five weights that are missing,
+ * it holds aligned f32, so nobody may write to them. One FormatError lists the first five weights that are missing,
  * extra, of another shape or type, or not finite. Known buffers are left out, and so are tensors of a type that is not
  * read here and of which no module of the model knows; `onNote` is told of those. `file` may hold anything with the
  * weights' names: also gradients or moments.
@@ -75,7 +75,7 @@ export function checkWeights(
     if (bad >= 0) problems.push(`${name}[${bad}] is ${values[bad]}`);
     out.set(name, values);
   }
-  if (problems.length) throw new ShapeError(report(config, label, problems));
+  if (problems.length) throw new FormatError(label, report(config, label, problems));
   if (skipped.length) onNote(`${label}: left out ${listed(skipped)}, of which this network has no use`);
   return out;
 }
@@ -103,7 +103,7 @@ function sameValues(a: SafetensorsEntry, b: SafetensorsEntry): boolean {
 function report({ family, layers, hidden, vocab }: ModelConfig, label: string, problems: readonly string[]): string {
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
   return (
-    `${label}: does not fit config.json (${family}, ${layers} layers, hidden ${hidden}, vocabulary ${vocab}): ` +
+    `does not fit config.json (${family}, ${layers} layers, hidden ${hidden}, vocabulary ${vocab}): ` +
     `${problems.slice(0, 5).join('; ')}${more}. Take config.json and ${label} from the same model folder.`
   );
 }

@@ -100,7 +100,7 @@ test('a log of other things is refused before anything happens', async () => {
   writeFileSync(at('diary'), 'dear diary\n');
   const { code, err } = await resume('--log', at('diary'));
   expect(err).toContain('line 1');
-  expect({ code, diary: readFileSync(at('diary'), 'utf8') }).toEqual({ code: 1, diary: 'dear diary\n' });
+  expect({ code, diary: readFileSync(at('diary'), 'utf8') }).toEqual({ code: 2, diary: 'dear diary\n' });
 });
 
 test('a layout may change; a longer run and another rate are told', async () => {
@@ -245,7 +245,7 @@ test.each([
   const { code, err } = await tabmesh(...basic, '--resume', at('torn'));
   expect(err).toContain(`is no whole checkpoint`);
   expect(err).toContain(`--resume ${at('torn.previous')} (step 4)`);
-  expect(code).toBe(1);
+  expect(code).toBe(2);
 });
 
 test.each([

@@ -32,14 +32,16 @@ export interface Command {
   readonly summary: string;
   /** Everything `tabmesh NAME --help` prints. */
   readonly help: string;
+  /** The help of what the first word asks for, where it has options of its own. */
+  readonly helpOf?: Readonly<Record<string, string>>;
   /**
    * It keeps results when it is stopped: then a reader that is gone is a reason to stop (130), and its own failure
    * counts.
    */
   readonly trains?: true;
   /**
-   * Resolves to the exit code: 0 ok, 1 failure. A thrown ConfigError, LayoutError or FormatError exits with 2, any other
-   * error with 1.
+   * Resolves to the exit code: 0 ok, 1 failure. A thrown ConfigError, LayoutError or FormatError exits with 2, any
+   * other error with 1.
    */
   run(args: string[], io: CommandIo): Promise<number>;
 }

@@ -1,6 +1,6 @@
 // The command line: `tabmesh COMMAND [options]`. Commands are the files of commands/; each is loaded only when it is
-// needed. Exit codes: 0 ok, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C (a second Ctrl-C does not wait). This
-// is the one place that hears signals and failing output: either becomes the abort of `io.signal`.
+// needed. Exit codes: 0 ok, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C (a second does not wait). This is
+// the one place that hears signals and failing output: either becomes the abort of `io.signal`.
 
 import type { Command, CommandIo, StopReason } from './command.ts';
 import { AbortedError, ConfigError, FormatError, LayoutError, TabmeshError } from '../base/errors.ts';
@@ -42,7 +42,8 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   }
   const command = await load();
   if (rest.includes('--help') || rest.includes('-h')) {
-    io.out(command.help);
+    const { help, helpOf = {} } = command;
+    io.out(Object.hasOwn(helpOf, rest[0]!) ? helpOf[rest[0]!]! : help);
     return 0;
   }
   const stopped = (): number => ((io.signal.reason as StopReason | undefined)?.readerGone && !command.trains ? 0 : 130);

@@ -75,6 +75,18 @@ describe('tabmesh', () => {
       expect(io.stdout.join('\n')).toContain(`  ${path.split('/').at(-1)!.replace('.ts', '')} `);
     expect(await run([], recorder())).toBe(2);
   });
+  it('shows the help of bench collectives by itself, and of bench with all', async () => {
+    const helpOf = async (...words: string[]): Promise<string> => {
+      const io = recorder();
+      expect(await run(['bench', ...words, '--help'], io)).toBe(0);
+      return io.stdout.join('\n');
+    };
+    const own = await helpOf('collectives');
+    expect(own).toMatch(/^tabmesh bench collectives: [^]*^ {2}--sizes /m);
+    expect(own).not.toMatch(/--visits|--cases|step\|kernels/);
+    for (const words of [[], ['step'], ['constructor']])
+      expect(await helpOf(...words)).toMatch(/^ {2}--visits [^]*^ {2}--sizes /m);
+  });
   it('refuses an unknown command and names those there are', async () => {
     const io = recorder();
     expect(await run(['simulat'], io)).toBe(2);

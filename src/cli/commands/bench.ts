@@ -70,6 +70,7 @@ const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<n
   'first-loss': waiting,
 };
 const COLLECTIVES = 'collectives';
+const COLLECTIVES_HELP = ['usage: tabmesh bench collectives [options]', '', describeOptions(COLLECTIVES_OPTIONS)];
 
 export const command: Command = {
   name: 'bench',
@@ -81,12 +82,19 @@ export const command: Command = {
     '',
     describeOptions(OPTIONS),
     '',
-    'usage: tabmesh bench collectives [options]',
-    '',
-    describeOptions(COLLECTIVES_OPTIONS),
+    ...COLLECTIVES_HELP,
     '',
     'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks, an element of a collective is not exact.',
   ].join('\n'),
+  helpOf: {
+    [COLLECTIVES]: [
+      'tabmesh bench collectives: measures collectives between tabs, also over the channels of other libraries',
+      '',
+      ...COLLECTIVES_HELP,
+      '',
+      'Exit code 1 if an element that tabmesh brings is not exact.',
+    ].join('\n'),
+  },
   async run(args, io) {
     // Its options are its own.
     if (args[0] === COLLECTIVES) return (await import('../bench/collectives.ts')).collectives(args.slice(1), io);

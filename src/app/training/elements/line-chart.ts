@@ -128,6 +128,8 @@ export class LineChart extends LitElement {
   declare log: boolean;
   readonly #repaint = new Repaint(this, () => this.#paint());
   #plot: uPlot | undefined;
+  /** The step that a key has pointed at. */
+  #pinned: number | undefined;
   #made = '';
 
   constructor() {
@@ -262,9 +264,9 @@ export class LineChart extends LitElement {
       this.zoom = [this.at - (high - low) / 2, this.at + (high - low) / 2];
   }
 
-  /** Shows the values of a step, and marks it in the plot. */
+  /** Shows the values of a step, and marks it in the plot until a pointer moves over it. */
   #point(at: number | undefined): void {
-    this.at = at;
+    this.at = this.#pinned = at;
     this.#plot?.setCursor(
       { left: at === undefined ? -10 : this.#plot.valToPos(at, 'x'), top: at === undefined ? -10 : 1 },
       false,
@@ -292,6 +294,7 @@ export class LineChart extends LitElement {
     );
     this.#plot.setData(tables.length > 1 ? uPlot.join(tables) : (tables[0] ?? [[]]), this.zoom === undefined);
     if (this.zoom) this.#plot.setScale('x', { min: this.zoom[0], max: this.zoom[1] });
+    if (this.#pinned !== undefined) this.#point(this.#pinned);
     this.setAttribute('points', String(this.curves[0]?.series.x.length ?? 0));
   }
 
@@ -323,6 +326,11 @@ export class LineChart extends LitElement {
         y: false,
         drag: { x: true, y: false, setScale: false },
         bind: {
+          mousemove: (_plot, _target, handler) => (event) => {
+            this.#pinned = undefined;
+            handler(event);
+            return null;
+          },
           dblclick: () => () => {
             this.zoom = undefined;
             return null;
@@ -332,6 +340,8 @@ export class LineChart extends LitElement {
       hooks: {
         setCursor: [
           ({ cursor: { idx }, data }) => {
+            // Also called when steps come: then a pixel may stand for several of them.
+            if (this.#pinned !== undefined) return;
             this.at = idx === null || idx === undefined ? undefined : data[0][idx];
           },
         ],

@@ -17,6 +17,7 @@ import { columnsOf, linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
 import { embedding } from '../../src/ops/embedding.ts';
 import { experts } from '../../src/ops/experts.ts';
 import { gelu } from '../../src/ops/gelu.ts';
+import { squaredError } from '../../src/ops/squared-error.ts';
 import { joinHeads } from '../../src/ops/join-heads.ts';
 import { layerNorm } from '../../src/ops/layer-norm.ts';
 import { linear } from '../../src/ops/linear.ts';
@@ -45,6 +46,8 @@ interface Case {
 }
 
 const erase = (op: unknown): AnyOp => op as AnyOp;
+const sevenths = (count: number): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length: count }, (_, i) => ((i * 5) % 7) / 7);
 const { cos, sin } = rotaryTables([0, 1, 2], 4, 100);
 
 const CASES: Readonly<Record<string, Case>> = {
@@ -78,6 +81,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'rms-norm': { op: erase(rmsNorm), inputs: { x: { shape: [3, 6] } }, weights: { w: [6] }, attrs: { eps: 1e-5 } },
   'gelu tanh': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: true } },
   'gelu erf': { op: erase(gelu), inputs: { x: { shape: [7] } }, attrs: { tanh: false } },
+  'squared-error': {
+    op: erase(squaredError),
+    inputs: { x: { shape: [4, 3] }, y: { shape: [4, 3], data: sevenths(12), constant: true } },
+    attrs: null,
+  },
   swiglu: { op: erase(swiglu), inputs: { gateUp: { shape: [3, 8] } }, attrs: null },
   embedding: {
     op: erase(embedding),

@@ -10,9 +10,9 @@ import type { Evidence } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
 import { newRoomKey } from '../cluster/seal.ts';
+import { neededFiles } from '../train/prepare.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig } from '../train/run-config.ts';
-import { isPresetName } from '../model/presets.ts';
 import type { RankEvent } from '../../workers/protocol.ts';
 import { ensureChromium, launchOptions, whyNotStarted } from './machine/browser.ts';
 import type { Execution } from './execution.ts';
@@ -59,7 +59,7 @@ export interface Tabs {
 export async function openTabs(options: TabsOptions): Promise<Tabs> {
   const { server, run, browser, config, files, mode } = options;
   const plan = JSON.stringify({
-    config: formatRunConfig({ ...config, model: isPresetName(config.model) ? config.model : FOLDER_MODEL }),
+    config: formatRunConfig({ ...config, model: neededFiles(config).model ? FOLDER_MODEL : config.model }),
     files: putFiles(run, files),
     wantGradients: options.wantGradients === true,
     wantModel: options.wantModel === true,

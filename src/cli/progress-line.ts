@@ -20,15 +20,18 @@ const COUNT = /\d+ of \d+/g;
 export class ProgressLine {
   readonly #steps: number;
   readonly #io: CommandIo;
+  readonly #counted: 'tokens' | 'rows';
   #bytes = 0;
   #recentMs: number[] = [];
   #drawn = false;
   /** The last status without its count. */
   #said = '';
 
-  constructor(steps: number, io: CommandIo) {
+  /** `counted`: what the loss is a mean over. */
+  constructor(steps: number, io: CommandIo, counted: 'tokens' | 'rows' = 'tokens') {
     this.#steps = steps;
     this.#io = io;
+    this.#counted = counted;
   }
 
   note(text: string): void {
@@ -54,7 +57,7 @@ export class ProgressLine {
     this.#recentMs = [...this.#recentMs.slice(-9), ms];
     const done = step + 1;
     const perStep = this.#recentMs.reduce((a, b) => a + b, 0) / this.#recentMs.length;
-    const text = `step ${done}/${this.#steps}  loss ${loss.toFixed(4)}  ${formatCount((tokens * 1000) / ms)} tokens/s  ${formatBytes(this.#bytes)} sent  ${formatTime(((this.#steps - done) * perStep) / 1000)} left`;
+    const text = `step ${done}/${this.#steps}  loss ${loss.toFixed(4)}  ${formatCount((tokens * 1000) / ms)} ${this.#counted}/s  ${formatBytes(this.#bytes)} sent  ${formatTime(((this.#steps - done) * perStep) / 1000)} left`;
     if (!this.#io.redraw) {
       if (done === this.#steps || done === 1 || done % Math.max(1, Math.floor(this.#steps / PLAIN_LINES)) === 0)
         this.#io.err(text);

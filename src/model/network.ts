@@ -4,7 +4,7 @@ import type { Param, Tensor } from '../device/tensor.ts';
 import type { Tape } from '../ops/tape.ts';
 import type { CommonConfig, ModelConfig } from './config.ts';
 import type { Parallelism } from './parallelism.ts';
-import type { RowTensors } from './row-tensors.ts';
+import type { RowTensors } from './language/row-tensors.ts';
 
 /** Everything a network needs while it records one stage: B rows of T local tokens; R = B * T. */
 export interface NetworkContext<C extends CommonConfig = ModelConfig> extends RowTensors {

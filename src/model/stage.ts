@@ -1,42 +1,28 @@
-// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once and replayed per slot. A
-// slot holds one microbatch in flight. The first stage takes token ids, the others hidden states [R, hidden]; the last
-// one takes targets and gives row losses. Gradients add up in the flat gradient buffer until `zeroGradients`.
+// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once by a task and replayed per
+// slot. A slot holds one microbatch in flight. Gradients add up in the flat gradient buffer until `zeroGradients`.
 
 import { InternalError } from '../base/errors.ts';
+import { elements } from '../base/shape.ts';
 import type { TypedArray } from '../base/shape.ts';
 import type { Device, DeviceBuffer } from '../device/device.ts';
 import { Program } from '../device/program.ts';
 import type { ObserveHost, Plan } from '../device/plan.ts';
 import type { BufferPool } from '../device/storage/pool.ts';
 import type { Slot, SlotClasses } from '../device/storage/slots.ts';
-import type { Param, Tensor } from '../device/tensor.ts';
-import { lossStatistics } from '../ops/cross-entropy.ts';
-import type { LossStatistics } from '../ops/cross-entropy.ts';
+import type { Tensor } from '../device/tensor.ts';
 import { Tape } from '../ops/tape.ts';
 import { fill } from '../../shaders/elementwise/fill.ts';
-import type { ModelConfig } from './config.ts';
 import { createFlatParams, layOut } from './flat-params.ts';
 import type { FlatParams } from './flat-params.ts';
-import type { NetworkContext } from './network.ts';
-import type { Parallelism } from './parallelism.ts';
 import { readParts } from './param-spec.ts';
-import type { StageRange } from './param-spec.ts';
-import { networkOf } from './registry.ts';
-import { fixedRows, packedRows } from './row-tensors.ts';
-import { headName, stageParams } from './stage-params.ts';
-import type { TokenRows } from './token-rows.ts';
+import type { StageRange, WeightSource } from './param-spec.ts';
+import type { StageRecording, StageTask } from './task.ts';
 
-export interface StageOptions {
+/** M: what the task makes of one microbatch. */
+export interface StageOptions<M> {
   readonly device: Device;
-  readonly config: ModelConfig;
+  readonly task: StageTask<M>;
   readonly range: StageRange;
-  readonly parallelism: Parallelism;
-  /** Rows per microbatch on this rank. */
-  readonly B: number;
-  /** Columns of the context that each rank of the sequence group holds, [tokens per row]; -1 is padding. */
-  readonly columns: readonly Int32Array[];
-  /** Every microbatch says where its documents begin. */
-  readonly packed?: boolean;
   /** Microbatches in flight at most, or that by class of slots and the slots that each plan runs in. */
   readonly slots: number | SlotClasses;
   /** Record W into a plan of its own. */
@@ -45,40 +31,35 @@ export interface StageOptions {
   readonly pool?: BufferPool;
 }
 
-export interface StageInput {
-  readonly tokens?: Uint32Array<ArrayBuffer>;
-  readonly hidden?: Float32Array<ArrayBuffer>;
-  readonly targets?: Int32Array<ArrayBuffer>;
-  /** Of a packed stage. */
-  readonly rows?: TokenRows;
-  /** On the last stage: also say which targets are predicted. */
+export interface StageInput<M> {
+  readonly microbatch: M;
+  /** What the stage before gave, of the task's `between`; absent on the first stage. */
+  readonly received?: Float32Array<ArrayBuffer> | undefined;
+  /** On the last stage: also say which rows are right. */
   readonly scored?: boolean;
 }
 
 export interface StageOutput {
-  /** Hidden states [R, hidden] to send on, or on the last stage the row losses [R]. */
+  /** To send on, or on the last stage the row losses [R]. */
   readonly out: Float32Array<ArrayBuffer>;
-  /**
-   * Of a scored input, [R]: whether no token has a larger logit than the row's target, so that a target that ties
-   * for the largest is predicted. Rows whose target is ignored hold anything.
-   */
-  readonly predicted?: readonly boolean[];
+  /** Of a scored input, [R]. */
+  readonly correct?: readonly boolean[];
 }
 
-export class Stage {
-  readonly options: StageOptions;
+export class Stage<M = unknown> {
+  readonly options: StageOptions<M>;
   readonly params: FlatParams;
   readonly plans: ReadonlyMap<string, Plan>;
   readonly #program: Program;
-  readonly #io: StageTensors;
+  readonly #io: StageTensors<M>;
   readonly #fixed: readonly DeviceBuffer[];
 
   private constructor(
-    options: StageOptions,
+    options: StageOptions<M>,
     params: FlatParams,
     program: Program,
     plans: ReadonlyMap<string, Plan>,
-    io: StageTensors,
+    io: StageTensors<M>,
     fixed: readonly DeviceBuffer[],
   ) {
     this.options = options;
@@ -90,9 +71,9 @@ export class Stage {
   }
 
   /** Allocates, records and compiles. Parameters are zero until `load`. */
-  static async create(options: StageOptions): Promise<Stage> {
-    const { device, config, range, parallelism, slots, pool } = options;
-    const params = createFlatParams(device, layOut(stageParams(config, range, parallelism)));
+  static async create<M>(options: StageOptions<M>): Promise<Stage<M>> {
+    const { device, task, range, slots, pool } = options;
+    const params = createFlatParams(device, layOut(task.params(range)));
     const program = new Program(device, slots, pool);
     const fixed: DeviceBuffer[] = [];
     const constant = (label: string, shape: readonly number[], data: TypedArray): Tensor => {
@@ -121,8 +102,8 @@ export class Stage {
     return new Stage(options, params, program, plans, io, fixed);
   }
 
-  /** Fills the parameters from whole Hugging Face weights. */
-  load(weights: (name: string) => { shape: readonly number[]; data: Float32Array }): void {
+  /** Fills the parameters from whole weights. */
+  load(weights: WeightSource): void {
     const { layout, values } = this.params;
     const flat = new Float32Array(layout.size);
     for (const { spec, start } of layout.places.values()) {
@@ -131,10 +112,9 @@ export class Stage {
     if (flat.length) this.options.device.write(values, 0, flat);
   }
 
-  /** R: rows of hidden states per microbatch on this rank. */
-  get rows(): number {
-    const { B, columns, parallelism } = this.options;
-    return B * columns[parallelism.sp.rank].length;
+  /** Length of what it receives from another stage, or sends to one. */
+  get floats(): number {
+    return elements(this.options.task.between);
   }
 
   async zeroGradients(): Promise<void> {
@@ -142,37 +122,36 @@ export class Stage {
   }
 
   /** Runs F in `slot`. */
-  async forward(slot: Slot, input: StageInput, observe?: ObserveHost): Promise<StageOutput> {
-    const { tokens, hidden, targets, out, statistics, packed } = this.#io;
-    if (tokens) this.#program.write(tokens, slot, required(input.tokens, 'tokens'));
-    if (hidden) this.#program.write(hidden, slot, required(input.hidden, 'hidden'));
-    if (targets) this.#program.write(targets, slot, required(input.targets, 'targets'));
-    if (packed) {
-      const values = packed.values(required(input.rows, 'rows'));
-      for (const [i, tensor] of packed.inputs.entries()) this.#program.write(tensor, slot, values[i]);
-    }
+  async forward(slot: Slot, input: StageInput<M>, observe?: ObserveHost): Promise<StageOutput> {
+    const { inputs, received, out, score } = this.#io;
+    for (const { tensors, values } of inputs)
+      for (const [i, data] of values(input.microbatch).entries()) this.#program.write(tensors[i], slot, data);
+    if (received) this.#program.write(received, slot, required(input.received, 'received'));
     // One readback for all: waiting for another takes long in some browsers.
-    const read = [out, ...(input.scored && statistics ? [statistics.rowMax, statistics.targetLogit] : [])];
+    const read = [out, ...(input.scored && score ? score.tensors : [])];
     const ranges = read.map((tensor) => ({ range: this.#program.range(tensor, slot), dtype: 'f32' as const }));
-    const results = await this.#plan('F').run(slot, ranges, observe);
-    const [result, rowMax, targetLogit] = results as readonly Float32Array<ArrayBuffer>[];
-    return { out: result, ...(rowMax ? { predicted: Array.from(rowMax, (most, r) => targetLogit[r] === most) } : {}) };
+    const [result, ...contents] = (await this.#plan('F').run(
+      slot,
+      ranges,
+      observe,
+    )) as readonly Float32Array<ArrayBuffer>[];
+    return { out: result, ...(contents.length ? { correct: score!.correct(contents) } : {}) };
   }
 
   /**
    * Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row
-   * loss counts 1). Resolves to the gradient of the hidden input.
+   * loss counts 1). Resolves to the gradient of what was received.
    */
   async backward(
     slot: Slot,
     dOut?: Float32Array<ArrayBuffer>,
     observe?: ObserveHost,
   ): Promise<Float32Array<ArrayBuffer> | undefined> {
-    const { dOut: gradient, dHidden } = this.#io;
+    const { dOut: gradient, dReceived } = this.#io;
     if (!this.options.range.last) this.#program.write(gradient, slot, required(dOut, 'dOut'));
     const [result] = await this.#plan('B').run(
       slot,
-      dHidden ? [{ range: this.#program.range(dHidden, slot), dtype: 'f32' }] : [],
+      dReceived ? [{ range: this.#program.range(dReceived, slot), dtype: 'f32' }] : [],
       observe,
     );
     return result as Float32Array<ArrayBuffer> | undefined;
@@ -195,17 +174,10 @@ export class Stage {
   }
 }
 
-interface StageTensors {
-  readonly tokens?: Tensor;
-  readonly hidden?: Tensor;
-  readonly targets?: Tensor;
-  /** Hidden states, or row losses on the last stage. */
-  readonly out: Tensor;
-  /** On the last stage. */
-  readonly statistics?: LossStatistics;
+interface StageTensors<M> extends StageRecording<M> {
+  readonly received: Tensor | undefined;
   readonly dOut: Tensor;
-  readonly dHidden?: Tensor;
-  readonly packed?: ReturnType<typeof packedRows>;
+  readonly dReceived: Tensor | undefined;
 }
 
 function required<T>(value: T | undefined, name: string): T {
@@ -213,40 +185,31 @@ function required<T>(value: T | undefined, name: string): T {
   return value;
 }
 
-function record(
-  options: StageOptions,
+function record<M>(
+  { task, range, splitsWeights }: StageOptions<M>,
   params: FlatParams,
   program: Program,
   constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
-): StageTensors {
-  const { config, range, parallelism, B, columns, splitsWeights } = options;
-  const { rank } = parallelism.sp;
-  const T = columns[rank].length;
-  const network = networkOf(config);
-  const R = B * T;
+): StageTensors<M> {
   const tape = new Tape(program.recorder('F'));
-  const place = { columns, rank, B, first: range.first };
-  const packed = options.packed
-    ? packedRows(config, place, (shape, dtype, label) => program.tensor(shape, dtype, label))
-    : undefined;
-  const rows = packed?.rows ?? fixedRows(config, place, constant);
-  const context: NetworkContext = { tape, config, parallelism, B, T, ...rows, param: (name) => params.get(name) };
-  const tokens = range.first ? program.tensor([R], 'u32', 'tokens') : undefined;
-  const hidden = range.first ? undefined : program.tensor([R, config.hidden], 'f32', 'hidden');
-  const targets = range.last ? program.tensor([R], 'i32', 'targets') : undefined;
-  let x = tokens ? network.embed(context, tokens) : hidden!;
-  for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
-  const statistics = targets && lossStatistics(program.recorder('F'), R);
-  const head = (): Param => params.get(headName(config, range));
-  const out = targets ? parallelism.loss(tape, network.norm(context, x), head(), targets, config.vocab, statistics) : x;
+  const received = range.first ? undefined : program.tensor(task.between, 'f32', 'hidden');
+  const recording = task.record({
+    tape,
+    range,
+    received,
+    param: (name) => params.get(name),
+    input: (shape, dtype, label) => program.tensor(shape, dtype, label),
+    constant,
+  });
+  const { inputs, out, score } = recording;
   const dOut = range.last
-    ? constant('ones', [R], new Float32Array(R).fill(1))
-    : program.tensor([R, config.hidden], 'f32', 'dout');
-  const B_ = program.recorder('B');
-  const W = splitsWeights ? program.recorder('W') : B_;
-  const [dHidden] = tape.backward([[out, dOut]], hidden ? [hidden] : [], B_, W);
-  const read = [statistics?.rowMax, statistics?.targetLogit];
-  const given = [tokens, hidden, targets, ...(packed?.inputs ?? [])];
-  program.keep(...[...given, out, ...read, dOut, dHidden].filter((tensor) => tensor !== undefined));
-  return { tokens, hidden, targets, out, statistics, dOut, dHidden, packed };
+    ? constant('ones', out.shape, new Float32Array(elements(out.shape)).fill(1))
+    : program.tensor(task.between, 'f32', 'dout');
+  const B = program.recorder('B');
+  const W = splitsWeights ? program.recorder('W') : B;
+  const [dReceived] = tape.backward([[out, dOut]], received ? [received] : [], B, W);
+  const given = [...inputs.flatMap(({ tensors }) => tensors), received];
+  const kept = [...given, out, ...(score?.tensors ?? []), dOut, dReceived];
+  program.keep(...kept.filter((tensor) => tensor !== undefined));
+  return { ...recording, received, dOut, dReceived };
 }

@@ -26,7 +26,12 @@ export function weightSpecs(config: ModelConfig): readonly WeightSpec[] {
 
 /** Number of weights; a tied table counts once. */
 export function countWeights(config: ModelConfig): number {
-  return weightSpecs(config).reduce((sum, spec) => sum + elements(spec.shape), 0);
+  return countNumbers(weightSpecs(config));
+}
+
+/** Of all these weights. */
+export function countNumbers(weights: readonly WeightSpec[]): number {
+  return weights.reduce((sum, spec) => sum + elements(spec.shape), 0);
 }
 
 /**

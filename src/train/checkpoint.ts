@@ -5,11 +5,11 @@
 import { FormatError, ShapeError } from '../base/errors.ts';
 import { firstNonFinite } from '../base/finite.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../base/safetensors.ts';
-import { formatModelConfig } from '../model/config.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { countWeights, weightSpecs } from '../model/weights.ts';
+import type { WeightSpec } from '../model/weight.ts';
+import { countNumbers } from '../model/weights.ts';
 import { formatShape, sameShape } from '../base/shape.ts';
 import type { WholeWeights } from './gather.ts';
+import type { PreparedRun } from './prepare.ts';
 import { formatRunConfig } from './run-config.ts';
 import type { RunConfig } from './run-config.ts';
 import { formatTokenizer } from './text/tokenizer-file.ts';
@@ -42,7 +42,8 @@ export interface CheckpointContent {
   readonly m: WholeWeights;
   readonly v: WholeWeights;
   readonly config: RunConfig;
-  readonly model: ModelConfig;
+  /** The network as JSON: config.json of a language model. */
+  readonly modelConfig: string;
   readonly tokenizer: Tokenizer | undefined;
   /** See data-identity.ts. */
   readonly dataIdentity: string;
@@ -56,7 +57,7 @@ export function writeCheckpoint({
   m,
   v,
   config,
-  model,
+  modelConfig,
   tokenizer,
   dataIdentity,
 }: CheckpointContent): Uint8Array<ArrayBuffer> {
@@ -67,7 +68,7 @@ export function writeCheckpoint({
     ['tabmesh', CHECKPOINT_FORMAT],
     ['step', String(step)],
     ['run', JSON.stringify(formatRunConfig(config))],
-    ['config', formatModelConfig(model)],
+    ['config', modelConfig],
     ['data', dataIdentity],
   ]);
   for (const [prefix, whole] of [
@@ -85,15 +86,9 @@ export function writeCheckpoint({
  * More than a checkpoint of this run can have: three numbers of 4 bytes for each weight, the tokenizer as JSON within
  * JSON, a header.
  */
-export function mostCheckpointBytes({
-  model,
-  tokenizer,
-}: {
-  readonly model: ModelConfig;
-  readonly tokenizer?: Tokenizer | undefined;
-}): number {
+export function mostCheckpointBytes({ task, tokenizer }: Pick<PreparedRun, 'task' | 'tokenizer'>): number {
   const text = tokenizer ? formatTokenizer(tokenizer).length : 0;
-  return 12 * countWeights(model) + 6 * text + 1024 * weightSpecs(model).length + 2 ** 20;
+  return 12 * countNumbers(task.weights) + 6 * text + 1024 * task.weights.length + 2 ** 20;
 }
 
 export interface Checkpoint {
@@ -105,8 +100,8 @@ export interface Checkpoint {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** Reads a checkpoint of `model`. FormatError if it is none, of another model, or not finite. */
-export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfig): Checkpoint {
+/** Reads a checkpoint of the network with these weights. FormatError if it is none, of another model, or not finite. */
+export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, weights: readonly WeightSpec[]): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes, { label: 'checkpoint' });
   if (metadata.get('tabmesh') !== CHECKPOINT_FORMAT)
     throw new FormatError(
@@ -121,7 +116,7 @@ export function readCheckpoint(bytes: Uint8Array<ArrayBuffer>, model: ModelConfi
     throw new FormatError('checkpoint', `expected at most ${step} updates, got ${metadata.get('updates')}`);
   const source = (prefix: string): WeightSource => {
     const read = new Map<string, { shape: readonly number[]; data: Float32Array }>();
-    for (const { name, shape } of weightSpecs(model)) {
+    for (const { name, shape } of weights) {
       const entry = tensors.get(prefix + name);
       if (!entry || entry.dtype !== 'F32' || !sameShape(entry.shape, shape))
         throw new FormatError(

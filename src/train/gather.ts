@@ -11,15 +11,13 @@ import { firstNonFinite } from '../base/finite.ts';
 import type { Layout } from '../base/axis.ts';
 import { elements } from '../base/shape.ts';
 import type { Device, Range } from '../device/device.ts';
-import type { ModelConfig } from '../model/config.ts';
 import { layOut } from '../model/flat-params.ts';
 import type { FlatLayout } from '../model/flat-params.ts';
-import { stageParams } from '../model/stage-params.ts';
 import { readParts, stageRange, writeParts } from '../model/param-spec.ts';
 import type { WeightSource } from '../model/param-spec.ts';
-import { weightSpecs } from '../model/weights.ts';
 import { ownedRanges, replicaAxes } from '../parallel/data/flat-sync.ts';
 import type { OwnedRange } from '../parallel/data/flat-sync.ts';
+import type { Task } from './tasks/task.ts';
 import type { Trainer } from './trainer.ts';
 
 export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
@@ -40,15 +38,15 @@ const WORDS: Readonly<Record<Gathered, string>> = {
  * Rejects with PeerError `non-finite` that names the rank where a value is NaN or infinite.
  */
 export async function gatherModel(trainer: Trainer, what: Gathered, scale = 1): Promise<WholeWeights> {
-  const { mesh, model, device } = trainer.options;
+  const { mesh, task, device } = trainer.options;
   const part = await ownValues(trainer, what, device);
   checkPart(part, mesh.world.ranks[mesh.rank]!, what);
-  const total = weightSpecs(model).reduce((n, { shape }) => n + elements(shape) + 64, 0) * 2;
+  const total = task.weights.reduce((n, { shape }) => n + elements(shape) + 64, 0) * 2;
   const parts = await gather(mesh.world, part, 0, total);
   if (mesh.rank !== 0) return new Map();
   parts!.forEach((values, rank) => checkPart(values as Float32Array, mesh.world.ranks[rank]!, what));
   const whole = new Map(
-    weightSpecs(model).map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]),
+    task.weights.map(({ name, shape }) => [name, { shape, data: new Float32Array(elements(shape)) }]),
   );
   const shards = collectShards(trainer, parts as Float32Array[]);
   for (const { layout, values, ep } of shards.values()) {
@@ -124,13 +122,13 @@ interface Shard {
 
 /** Puts every rank's owned ranges into the flat arrays of (stage, tp, ep). */
 function collectShards(trainer: Trainer, parts: readonly Float32Array[]): ReadonlyMap<string, Shard> {
-  const { mesh, model } = trainer.options;
+  const { mesh, task } = trainer.options;
   const shards = new Map<string, Shard>();
   const shardOf = (stage: number, tp: number, ep: number): Shard => {
     const key = `${stage} ${tp} ${ep}`;
     let shard = shards.get(key);
     if (!shard) {
-      const layout = stageLayout(model, mesh.layout, stage, trainer.shape.ranks * trainer.shape.chunks, tp, ep);
+      const layout = stageLayout(task, mesh.layout, stage, trainer.shape.ranks * trainer.shape.chunks, tp, ep);
       shard = { layout, values: new Float32Array(layout.size), ep };
       shards.set(key, shard);
     }
@@ -156,20 +154,13 @@ function collectShards(trainer: Trainer, parts: readonly Float32Array[]): Readon
   return shards;
 }
 
-function stageLayout(
-  model: ModelConfig,
-  layout: Layout,
-  stage: number,
-  stages: number,
-  tp: number,
-  ep: number,
-): FlatLayout {
+function stageLayout(task: Task, layout: Layout, stage: number, stages: number, tp: number, ep: number): FlatLayout {
   const place = {
     tp: { rank: tp, size: layout.tp },
     ep: { rank: ep, size: layout.ep },
     sp: { rank: 0, size: layout.sp },
   };
-  return layOut(stageParams(model, stageRange(stage, stages, model.layers), place));
+  return layOut(task.params(stageRange(stage, stages, task.layers), place));
 }
 
 function ownedBy(layout: FlatLayout, at: Layout, mesh: Mesh): readonly OwnedRange[] {

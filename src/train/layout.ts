@@ -60,16 +60,8 @@ export function checkLayout(
   layout: Layout,
   { batch, microbatches, context, chunks = 1 }: RunShape,
 ): void {
-  const { pp, dp, sp, ep } = layout;
-  const { layers } = config;
-  if (pp * chunks > layers) {
-    const stages = chunks === 1 ? `pp(${pp})` : `pp(${pp}) x ${chunks} chunks = ${pp * chunks} stages`;
-    const fits = Math.floor(layers / chunks);
-    throw new LayoutError(
-      `layers: ${stages} needs a layer per stage, but the model has ${layers}; use ${fits >= 1 ? `pp=${fits}` : 'fewer chunks'} or a deeper model`,
-    );
-  }
-
+  const { sp } = layout;
+  checkStages(config.layers, layout, chunks);
   checkSplits(config, layout);
 
   if (context > config.maxPositions)
@@ -79,19 +71,7 @@ export function checkLayout(
   if (context < sp)
     throw new LayoutError(`context: sp(${sp}) splits ${context} tokens; expected one for each rank; use sp=${context}`);
 
-  const parts = dp * ep * microbatches;
-  if (batch % parts) {
-    const product = [
-      dp > 1 ? `dp(${dp})` : '',
-      ep > 1 ? `ep(${ep})` : '',
-      `${microbatches} microbatch${microbatches === 1 ? '' : 'es'}`,
-    ]
-      .filter(Boolean)
-      .join(' x ');
-    throw new LayoutError(
-      `batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`,
-    );
-  }
+  checkBatch(layout, { batch, microbatches });
 }
 
 /** What the family of the model says that tensor and expert ranks divide. */
@@ -116,6 +96,37 @@ function refuseUndivided(config: ModelConfig, size: number, splits: readonly Spl
       throw new LayoutError(
         `${what}: ${axis}(${size}) does not divide ${extent(config)}; use ${axis}=${largestUpTo(size, divides)}`,
       );
+  }
+}
+
+/** LayoutError where there are more stages than layers. */
+export function checkStages(layers: number, { pp }: Layout, chunks = 1): void {
+  if (pp * chunks > layers) {
+    const stages = chunks === 1 ? `pp(${pp})` : `pp(${pp}) x ${chunks} chunks = ${pp * chunks} stages`;
+    const fits = Math.floor(layers / chunks);
+    throw new LayoutError(
+      `layers: ${stages} needs a layer per stage, but the model has ${layers}; use ${fits >= 1 ? `pp=${fits}` : 'fewer chunks'} or a deeper model`,
+    );
+  }
+}
+
+/** LayoutError where the rows of a step do not divide into microbatches. */
+export function checkBatch(
+  { dp, ep }: Layout,
+  { batch, microbatches }: Pick<RunShape, 'batch' | 'microbatches'>,
+): void {
+  const parts = dp * ep * microbatches;
+  if (batch % parts) {
+    const product = [
+      dp > 1 ? `dp(${dp})` : '',
+      ep > 1 ? `ep(${ep})` : '',
+      `${microbatches} microbatch${microbatches === 1 ? '' : 'es'}`,
+    ]
+      .filter(Boolean)
+      .join(' x ');
+    throw new LayoutError(
+      `batch: ${batch} rows do not split into ${product} = ${parts} equal parts; use batch=${multiple(batch, parts, Infinity)}${batch % (dp * ep) ? '' : ` or microbatches=${largestUpTo(microbatches, (n) => batch % (dp * ep * n) === 0)}`}`,
+    );
   }
 }
 

@@ -4,7 +4,7 @@
 
 import { ConfigError, FormatError, UnsupportedError } from '../base/errors.ts';
 import { readSafetensors } from '../base/safetensors.ts';
-import { parseModelConfig } from '../model/config.ts';
+import { formatModelConfig, parseModelConfig } from '../model/config.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../model/presets.ts';
 import { familyOf, mixersOf, networkOf } from '../model/registry.ts';
@@ -20,7 +20,13 @@ import type { PreparedData } from './prepare-data.ts';
 import { checkResumed } from './resume/contradictions.ts';
 import { openCheckpoint } from './resume/open-checkpoint.ts';
 import type { CheckpointAbout } from './resume/open-checkpoint.ts';
+import { prepareRegression } from './prepare-regression.ts';
 import type { RunConfig } from './run-config.ts';
+import type { Dataset } from './data/dataset.ts';
+import { LanguageModel } from './tasks/language-model.ts';
+import { isRegression } from './tasks/regression-presets.ts';
+import type { Task, TaskData } from './tasks/task.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 import type { WeightSource } from '../model/param-spec.ts';
 
 /** Contents of the files of a run; which ones are needed depends on the config. */
@@ -43,20 +49,43 @@ export interface RunFiles {
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
 }
 
-export interface PreparedRun extends PreparedData {
-  readonly model: ModelConfig;
-  readonly context: number;
+/** Of any task. */
+export interface PreparedRun {
+  readonly task: Task;
+  readonly dataset: TaskData;
   readonly weights: WeightSource;
+  /** The network as JSON, for checkpoints. */
+  readonly modelConfig: string;
+  /** What the run learns from, for checkpoints. */
+  readonly dataIdentity: string;
+  /** What was chosen or left out on the way, a sentence each, for whoever watches. */
+  readonly notes: readonly string[];
   /** What the checkpoint of the files holds. */
   readonly resumed?: Checkpoint;
+  /** Cuts and joins a text; absent where the data mean none. */
+  readonly tokenizer?: Tokenizer | undefined;
+}
+
+/** Of language modelling. */
+export interface PreparedLanguage extends PreparedRun, PreparedData {
+  readonly task: LanguageModel;
+  readonly dataset: Dataset;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly model: ModelConfig;
+  /** Tokens per row. */
+  readonly context: number;
+}
+
+export function isLanguage(prepared: PreparedRun): prepared is PreparedLanguage {
+  return prepared.task instanceof LanguageModel;
 }
 
 /** Needed files: a text unless the data is a task or tokens; config.json and weights unless the model is a preset. */
 export function neededFiles(config: RunConfig): { text: boolean; tokens: boolean; model: boolean } {
   return {
-    text: !isTask(config.data) && config.data !== 'tokens',
+    text: !isTask(config.data) && config.data !== 'tokens' && !isRegression(config),
     tokens: config.data === 'tokens',
-    model: !isPresetName(config.model),
+    model: !isPresetName(config.model) && !isRegression(config),
   };
 }
 
@@ -69,6 +98,14 @@ export interface PrepareOptions {
 
 /** Everything that a trainer needs. ConfigError or FormatError says which file or setting is wrong. */
 export function prepareRun(config: RunConfig, given: RunFiles, options: PrepareOptions = {}): PreparedRun {
+  // Also where the layout has no use for them: a name that means nothing is a mistake.
+  scheduleByName(config.schedule);
+  sequenceStrategy(config.sequence);
+  return isRegression(config) ? prepareRegression(config, given.checkpoint) : prepareLanguage(config, given, options);
+}
+
+/** A run of a language model. */
+export function prepareLanguage(config: RunConfig, given: RunFiles, options: PrepareOptions = {}): PreparedLanguage {
   const about = given.checkpoint && openCheckpoint(given.checkpoint);
   const files = about
     ? { ...given, modelConfig: given.modelConfig ?? about.modelConfig, tokenizer: given.tokenizer ?? about.tokenizer }
@@ -116,13 +153,16 @@ export function prepareRun(config: RunConfig, given: RunFiles, options: PrepareO
     chunks: config.chunks,
   });
   const notes = [...model.warnings, ...data.notes];
+  const { sequence } = config;
+  const task = new LanguageModel({ model, context, sequence, packed: dataset.packed ?? false });
+  const prepared = { ...data, task, model, modelConfig: formatModelConfig(model), context };
   if (about) {
-    notes.push(...checkResumed(about, { config, model, dataIdentity: data.dataIdentity }));
-    const resumed = readCheckpoint(files.checkpoint!, model);
-    return { ...data, model, context, weights: resumed.weights, resumed, notes };
+    notes.push(...checkResumed(about, { config, network: { ...model }, dataIdentity: data.dataIdentity }));
+    const resumed = readCheckpoint(files.checkpoint!, task.weights);
+    return { ...prepared, weights: resumed.weights, resumed, notes };
   }
   const weights = weightSource(config, model, files, (text) => notes.push(text));
-  return { ...data, model, context, weights, notes };
+  return { ...prepared, weights, notes };
 }
 
 /**

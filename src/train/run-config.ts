@@ -12,7 +12,10 @@ import { makeLayout, parseLayout } from './layout.ts';
 export interface RunConfig {
   /** A preset's name or a model folder. */
   readonly model: string;
-  /** 'moby-dick', a task's name, 'tokens' (tokens.safetensors of the model folder) or a text file. */
+  /**
+   * 'moby-dick', a task's name, 'planted' (of mlp-nano), 'tokens' (tokens.safetensors of the model folder) or a text
+   * file.
+   */
   readonly data: string;
   /**
    * 'auto' (a folder's own tokenizer; characters for a preset), 'bytes', 'chars' or 'bpe:N'; tasks and 'tokens' need
@@ -125,7 +128,7 @@ const atLeast0 = (about: string, preset: number): Field<number> =>
 /** The fields by name, with their defaults; the command line builds its help from it. */
 export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> } = {
   model: text('preset or model folder', 'gpt2-nano', 'preset|FOLDER'),
-  data: text('moby-dick, copy, reverse, sort, addition, tokens or a text file', 'moby-dick', 'name|FILE'),
+  data: text('moby-dick, copy, reverse, sort, addition, planted, tokens or a text file', 'moby-dick', 'name|FILE'),
   tokenizer: text(
     "auto (the model folder's own, characters for a preset), bytes (of any file), chars or bpe:N (N tokens)",
     'auto',

@@ -9,7 +9,7 @@ import type { Mesh } from '../collectives/mesh.ts';
 import { barrier } from '../collectives/barrier.ts';
 import type { Device } from '../device/device.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
-import { countWeights } from '../model/weights.ts';
+import { countNumbers } from '../model/weights.ts';
 import { scheduleByName } from '../parallel/pipeline/registry.ts';
 import type { SampleAsk } from './beside/ask.ts';
 import { Beside } from './beside/beside.ts';
@@ -18,6 +18,7 @@ import type { Checkpoint } from './checkpoint.ts';
 import { CheckpointCopies } from './resume/checkpoint-copies.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
+import { isLanguage } from './prepare.ts';
 import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
 import { Telling } from './beside/telling.ts';
@@ -36,7 +37,8 @@ export type RunEvent =
   | {
       readonly kind: 'ready';
       readonly parameters: number;
-      readonly vocab: number;
+      /** Of a language model. */
+      readonly vocab?: number;
       readonly launches: number;
       readonly memoryBytes: number;
       /** Payload bytes that this rank will send in each step, by kind. */
@@ -146,8 +148,8 @@ export async function runRank(options: RunOptions): Promise<void> {
     await barrier(mesh.world);
     tell({
       kind: 'ready',
-      parameters: countWeights(prepared.model),
-      vocab: prepared.model.vocab,
+      parameters: countNumbers(prepared.task.weights),
+      ...(isLanguage(prepared) ? { vocab: prepared.model.vocab } : {}),
       launches: launchCount(trainer),
       memoryBytes: memoryBytes(device),
       traffic: trainer.traffic(),
@@ -186,19 +188,16 @@ async function createTrainer(options: RunOptions): Promise<Trainer> {
     mesh,
     ledger,
     world,
-    model: prepared.model,
+    task: prepared.task,
     schedule: scheduleByName(config.schedule),
     chunks: config.chunks,
     microbatches: config.microbatches,
     batch: config.batch,
-    context: prepared.context,
-    sequence: config.sequence,
     weights: prepared.weights,
     requests: requestsOf(options),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: (at) => learningRateAt(config.lr, at, config.steps),
     batchAt: (at) => prepared.dataset.batchAt(at),
-    packed: prepared.dataset.packed ?? false,
   });
 }
 
@@ -329,7 +328,7 @@ async function handOver(
     m,
     v,
     config,
-    model: prepared.model,
+    modelConfig: prepared.modelConfig,
     tokenizer: prepared.tokenizer,
     dataIdentity: prepared.dataIdentity,
   });

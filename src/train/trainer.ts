@@ -12,12 +12,10 @@ import type { Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
 import { ValueWatch, watchValues } from '../collectives/record/value-watch.ts';
 import type { Device } from '../device/device.ts';
-import type { ModelConfig } from '../model/config.ts';
 import type { WeightSource } from '../model/param-spec.ts';
 import type { Stage } from '../model/stage.ts';
 import type { PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
 import { CommitPoint } from './commit/commit-point.ts';
-import type { Batch } from './data/batch.ts';
 import type { AdamHyper } from './optimizer.ts';
 import { AFTER, blame, confess, culpritsWords } from './step/blame.ts';
 import type { Blame } from './step/blame.ts';
@@ -34,31 +32,29 @@ import type { StepTraffic } from './step/traffic.ts';
 import { addSquares, valueOf } from './step/square-sum.ts';
 import { updateProblem } from './step/update-range.ts';
 import { Zero1 } from './sync/zero1.ts';
+import type { Task } from './tasks/task.ts';
 
-export interface TrainerOptions {
+/** B: a whole batch of the task. */
+export interface TrainerOptions<B = unknown> {
   readonly device: Device;
   /** Of this trainer alone: of several on one mesh each has a scope of it. A rebindable one may be rebound. */
   readonly mesh: Mesh;
   readonly ledger: Ledger;
   readonly world: World;
-  readonly model: ModelConfig;
+  readonly task: Task<B>;
   readonly schedule: Schedule;
   readonly chunks: number;
   /** Of a replica and step, where all replicas compute as many. */
   readonly microbatches: number;
-  /** Rows of a whole step over all ranks, and tokens per row. */
+  /** Rows of a whole step over all ranks. */
   readonly batch: number;
-  readonly context: number;
   readonly hyper: AdamHyper & { readonly gradClip: number | null };
   lr(step: number): number;
   /** The rows of step `step`; the same on every rank. */
-  batchAt(step: number): Batch;
+  batchAt(step: number): B;
   /** Absent: every replica computes `microbatches`. */
   readonly deal?: Deal;
-  /** The batches have documents. */
-  readonly packed?: boolean;
   readonly weights: WeightSource;
-  readonly sequence?: string;
   /** Keeps the last committed weights and moments beside those that a step makes; see `restore`. */
   readonly restorable?: boolean;
   /** Asked once a step; what it returns reaches every rank with the step's metrics. */
@@ -104,9 +100,9 @@ interface Progress {
   readonly momentBound: number;
 }
 
-export class Trainer {
-  readonly options: TrainerOptions;
-  readonly engine: StepEngine;
+export class Trainer<B = unknown> {
+  readonly options: TrainerOptions<B>;
+  readonly engine: StepEngine<B>;
   readonly sync: Zero1;
   /** Steps done so far; the index of the next batch. */
   step = 0;
@@ -119,7 +115,7 @@ export class Trainer {
   /** By steps done, of the states that can be gone back to. */
   #progress = new Map<number, Progress>();
 
-  private constructor(options: TrainerOptions, values: ValueWatch, engine: StepEngine, sync: Zero1) {
+  private constructor(options: TrainerOptions<B>, values: ValueWatch, engine: StepEngine<B>, sync: Zero1) {
     this.options = options;
     this.engine = engine;
     this.sync = sync;
@@ -129,10 +125,10 @@ export class Trainer {
   }
 
   /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
-  static async create(given: TrainerOptions): Promise<Trainer> {
+  static async create<B>(given: TrainerOptions<B>): Promise<Trainer<B>> {
     const values = new ValueWatch();
     const options = { ...given, mesh: watchValues(given.mesh, values) };
-    const { device, mesh, model, schedule, batch, deal } = options;
+    const { device, mesh, task, schedule, batch, deal } = options;
     const engine = await StepEngine.create({
       ...options,
       microbatches: deal?.most ?? options.microbatches,
@@ -140,7 +136,7 @@ export class Trainer {
       values,
     });
     const { shape, stages } = engine;
-    return new Trainer(options, values, engine, await Zero1.create({ device, mesh, model, schedule, shape, stages }));
+    return new Trainer(options, values, engine, await Zero1.create({ device, mesh, task, schedule, shape, stages }));
   }
 
   get shape(): PipelineShape {
@@ -270,17 +266,17 @@ export class Trainer {
   }
 
   /**
-   * Mean loss of a held-out batch over its counted targets, and their number; 0 and 0 if none counts. With `answers`,
-   * targets [rows, context] that are IGNORED where nothing is asked for, also how many answers there are, and how many
-   * of them are predicted (see StageOutput). Equal on every rank. Weights and gradients stay.
+   * Mean loss of a held-out batch over its rows that count, and their number; 0 and 0 if none does. With `asked`, the
+   * same batch in which only answers count, also how many answers there are, and how many of them the network gets
+   * right (see the task). Equal on every rank. Weights and gradients stay.
    */
-  async evaluate(batch: Batch, answers?: Int32Array<ArrayBuffer>): Promise<Evaluation> {
-    const scores = await shareScores(
-      this.options.mesh.world,
-      await this.engine.score(batch, this.#evenShare(), answers),
-    );
+  async evaluate(batch: B, asked?: B): Promise<Evaluation> {
+    const scores = await shareScores(this.options.mesh.world, await this.engine.score(batch, this.#evenShare(), asked));
     const sum = (field: 'answers' | 'correct'): number => scores.reduce((total, score) => total + score[field], 0);
-    return { ...mean(scores), ...(answers ? { score: { answers: sum('answers'), correct: sum('correct') } } : {}) };
+    return {
+      ...mean(scores),
+      ...(asked === undefined ? {} : { score: { answers: sum('answers'), correct: sum('correct') } }),
+    };
   }
 
   /** Payload bytes that this rank will send in each step, by kind. */

@@ -13,7 +13,7 @@ import { Program, readTensors } from '../../src/device/program.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
 import { attention } from '../../src/ops/attention.ts';
 import type { AttentionAttributes } from '../../src/ops/attention.ts';
-import { areRuns, intervalsOf, seenRanks } from '../../src/model/token-rows.ts';
+import { areRuns, intervalsOf, seenRanks } from '../../src/model/language/token-rows.ts';
 import { columnsOf, contiguous, holderOf, striped, zigzag } from '../../src/parallel/sequence/placement.ts';
 import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 import type { AttentionOp } from '../../src/parallel/sequence/strategy.ts';

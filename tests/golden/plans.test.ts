@@ -5,17 +5,20 @@ import { expect, test } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { presetConfig } from '../../src/model/presets.ts';
 import { singleRank } from '../../src/model/parallelism.ts';
+import { LanguageStage } from '../../src/model/language/language-stage.ts';
 import { Stage } from '../../src/model/stage.ts';
 
 async function plansOf(preset: string): Promise<string> {
   const config = presetConfig(preset, 96, { context: 16 });
   const stage = await Stage.create({
     device: createCpuDevice(),
-    config,
+    task: new LanguageStage({
+      config,
+      parallelism: singleRank,
+      B: 2,
+      columns: [Int32Array.from({ length: 16 }, (_, t) => t)],
+    }),
     range: { firstLayer: 0, endLayer: 1, first: false, last: false },
-    parallelism: singleRank,
-    B: 2,
-    columns: [Int32Array.from({ length: 16 }, (_, t) => t)],
     slots: 1,
     splitsWeights: false,
   });

@@ -4,7 +4,7 @@
 
 import { expect, test } from 'vitest';
 import type { RankEvent } from '../../workers/protocol.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
 import { readCheckpoint } from '../../src/train/checkpoint.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';
@@ -73,8 +73,8 @@ test.each(sample(WAYS, 1))('a tab that is %s in mid-step', async (_how, kill, ev
       .map(({ report }) => rankEvent(report))
       .filter((event) => event?.kind === 'checkpoint')
       .at(-1)!;
-    const { model } = prepareRun(config, {});
-    expect(readCheckpoint(tabs.run.take(`checkpoint-${last.step}`), model).step).toBe(last.step);
+    const { weights } = prepareLanguage(config, {}).task;
+    expect(readCheckpoint(tabs.run.take(`checkpoint-${last.step}`), weights).step).toBe(last.step);
   } finally {
     if (pid) continueProcess(pid);
     await tabs.close();

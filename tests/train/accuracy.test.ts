@@ -5,9 +5,10 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { worldSize } from '../../src/base/axis.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
-import { InferenceStage } from '../../src/model/inference.ts';
+import type { RankLanguageModel } from '../../src/train/tasks/language-model.ts';
+import { InferenceStage } from '../../src/model/language/inference.ts';
 import { describeEvaluation, formatAccuracy } from '../../src/train/describe-end.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
 import type { RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
@@ -66,7 +67,7 @@ interface Counts {
 /** What the definition says of the logits of one device. */
 async function defined(trainer: Trainer, batch: Batch, vocab: number): Promise<Counts> {
   const windows = windowsOf(batch);
-  const inference = await InferenceStage.create(trainer.stages.get(0)!);
+  const inference = await InferenceStage.create(trainer.stages.get(0)!, trainer.engine.task as RankLanguageModel);
   let [answers, correct, margin] = [0, 0, Infinity];
   for (let row = 0; row < BATCH; row++) {
     const tokens = windows.slice(row * (T + 1), (row + 1) * (T + 1));
@@ -106,9 +107,9 @@ const zero: LabOptions = {
 
 /** Trains `steps` steps, then evaluates with and without answers; of every rank. */
 async function scored(setting: RunConfig, steps = STEPS, options?: LabOptions): Promise<readonly Scored[]> {
-  const { dataset, model } = prepareRun(setting, {});
+  const { dataset, model } = prepareLanguage(setting, {});
   const batch = dataset.evalAt(0);
-  const answers = hooks.everyTarget ? batch.targets : dataset.answersOf!(batch);
+  const answers = hooks.everyTarget ? batch : dataset.answersOf!(batch);
   return allOf(
     await onTrainers(
       setting,
@@ -207,7 +208,7 @@ test.each(TASK_NAMES)('the answers of %s follow from what stands before them, an
   for (const context of [T, 2 * T + 1]) {
     const d = taskDataset({ task, context, batch: 4, seed: 3, symbols: 7 });
     const batch = d.batchAt(2);
-    const answers = d.answersOf!(batch);
+    const answers = d.answersOf!(batch).targets;
     for (let row = 0; row < 4; row++) {
       const rowOf = (flat: Int32Array): number[] => [...flat.subarray(row * (context + 1), (row + 1) * (context + 1))];
       // Column 0 of a row is no target.

@@ -10,8 +10,8 @@ import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { Beside } from '../../src/train/beside/beside.ts';
 import { Generator } from '../../src/train/beside/generate.ts';
 import { describeEnd } from '../../src/train/describe-end.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
-import type { PreparedRun, RunFiles } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
+import type { PreparedLanguage, RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import type { RunEvent } from '../../src/train/run.ts';
@@ -21,16 +21,17 @@ import { goldenModel } from '../support/local-run.ts';
 import { allOf, onTrainers } from '../support/trainer-lab.ts';
 
 const hooks = vi.hoisted(() => ({
-  prepared: undefined as ((run: PreparedRun) => PreparedRun) | undefined,
+  prepared: undefined as ((run: PreparedLanguage) => PreparedLanguage) | undefined,
   draw: undefined as ((step: number) => void) | undefined,
   draws: 0,
 }));
 vi.mock('../../src/train/prepare.ts', async (original) => {
   const real = await original<typeof import('../../src/train/prepare.ts')>();
+  const changed = (run: PreparedLanguage): PreparedLanguage => hooks.prepared?.(run) ?? run;
   return {
     ...real,
-    prepareRun: (...given: Parameters<typeof real.prepareRun>) =>
-      (hooks.prepared ?? ((run: PreparedRun) => run))(real.prepareRun(...given)),
+    prepareRun: (...given: Parameters<typeof real.prepareLanguage>) => changed(real.prepareLanguage(...given)),
+    prepareLanguage: (...given: Parameters<typeof real.prepareLanguage>) => changed(real.prepareLanguage(...given)),
   };
 });
 vi.mock('../../src/train/beside/sampling.ts', async (original) => {
@@ -263,7 +264,7 @@ test('the first sample holds the deadlines while it compiles, and for nothing el
     return generator;
   });
   const setting = config('dp=1');
-  const prepared = prepareRun(setting, { text: TEXT });
+  const prepared = prepareLanguage(setting, { text: TEXT });
   allOf(
     await onTrainers(
       setting,

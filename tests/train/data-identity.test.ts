@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { dataDifference } from '../../src/train/data/data-identity.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 const text = 'the whale, the white whale: there she blows, é. '.repeat(30);
 const identity = (settings: Record<string, unknown>, files = {}): string =>
-  prepareRun(parseRunConfig(Object.entries({ context: 8, batch: 2, evalEvery: 0, ...settings })), files).dataIdentity;
+  prepareLanguage(parseRunConfig(Object.entries({ context: 8, batch: 2, evalEvery: 0, ...settings })), files)
+    .dataIdentity;
 const hex = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('the identity of data', () => {

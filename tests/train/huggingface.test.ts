@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/base/errors.ts';
 import { readSafetensors } from '../../src/base/safetensors.ts';
+import { formatModelConfig } from '../../src/model/config.ts';
 import { presetConfig } from '../../src/model/presets.ts';
 import { initialWeight, weightSpecs } from '../../src/model/weights.ts';
 import { writeCheckpoint } from '../../src/train/checkpoint.ts';
@@ -287,10 +288,10 @@ describe('files', () => {
         m: whole,
         v: whole,
         config: parseRunConfig([]),
-        model,
+        modelConfig: formatModelConfig(model),
         tokenizer: t,
         dataIdentity: 'task:copy',
-      } as unknown as Parameters<typeof writeCheckpoint>[0]);
+      });
       const kept = readSafetensors(bytes).metadata.get('tokenizer')!;
       expect(tokenizerFiles(parseTokenizer(kept)).get('tokenizer.json') === padded).toBe(true);
       const quotes = JSON.stringify({ ...gpt2Like(), note: '"'.repeat(17_000_000) });

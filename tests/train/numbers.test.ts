@@ -14,6 +14,7 @@ import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { updateProblem } from '../../src/train/step/update-range.ts';
 import { blame } from '../../src/train/step/blame.ts';
 import type { StepReport } from '../../src/train/step/report.ts';
+import { prepareRun } from '../../src/train/prepare.ts';
 import { NO_REQUESTS } from '../../src/train/step/requests.ts';
 import { NO_SQUARES } from '../../src/train/step/square-sum.ts';
 import type { Stage } from '../../src/model/stage.ts';
@@ -406,7 +407,7 @@ describe('no file with a NaN', () => {
       }),
     );
     const config = goldenConfig('gpt2-tiny', 'dp=1');
-    const model = (await import('../../src/train/prepare.ts')).prepareRun(config, files('gpt2-tiny')).model;
+    const { task, modelConfig } = prepareRun(config, files('gpt2-tiny'));
     const content = {
       step: 3,
       updates: 2,
@@ -414,11 +415,11 @@ describe('no file with a NaN', () => {
       m: whole!,
       v: whole!,
       config,
-      model,
+      modelConfig,
       tokenizer: undefined,
       dataIdentity: 'task:copy',
     };
-    expect(readCheckpoint(writeCheckpoint(content), model)).toMatchObject({ step: 3, updates: 2 });
+    expect(readCheckpoint(writeCheckpoint(content), task.weights)).toMatchObject({ step: 3, updates: 2 });
     const [name, { shape, data }] = [...whole!][4]!;
     const spoiled = new Map(whole!).set(name, { shape, data: data.with(2, NaN) });
     for (const write of [

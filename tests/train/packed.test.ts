@@ -13,8 +13,8 @@ import { sample } from '../support/sample.ts';
 
 // Defects: intervals that go back to the beginning of the row, and positions that go on through its documents.
 const defects = vi.hoisted(() => ({ wholeRows: false, positions: false }));
-vi.mock('../../src/model/token-rows.ts', async (original) => {
-  const real = await original<typeof import('../../src/model/token-rows.ts')>();
+vi.mock('../../src/model/language/token-rows.ts', async (original) => {
+  const real = await original<typeof import('../../src/model/language/token-rows.ts')>();
   const whole = <T extends { readonly starts: Int32Array }>(rows: T): T => ({
     ...rows,
     starts: rows.starts.map(() => 0),

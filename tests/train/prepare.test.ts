@@ -8,8 +8,8 @@ import { writeSafetensors } from '../../src/base/safetensors.ts';
 import { presetConfig } from '../../src/model/presets.ts';
 import { initialWeight, weightSpecs } from '../../src/model/weights.ts';
 import { formatModelConfig } from '../../src/model/config.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
-import type { PreparedRun, RunFiles } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
+import type { PreparedLanguage, RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { trainBpe } from '../../src/train/text/bpe.ts';
 import { formatTokenizer } from '../../src/train/text/tokenizer-file.ts';
@@ -17,8 +17,8 @@ import { byteTokenizer, charTokenizer } from '../../src/train/text/tokenizer.ts'
 import { gpt2Like, llamaLike } from '../support/huggingface-tokenizers.ts';
 
 const text = 'the whale, the white whale: there she blows. '.repeat(30);
-const prepare = (settings: Record<string, unknown>, files: RunFiles = {}): PreparedRun =>
-  prepareRun(parseRunConfig(Object.entries({ context: 8, batch: 2, evalEvery: 0, ...settings })), files);
+const prepare = (settings: Record<string, unknown>, files: RunFiles = {}): PreparedLanguage =>
+  prepareLanguage(parseRunConfig(Object.entries({ context: 8, batch: 2, evalEvery: 0, ...settings })), files);
 
 function folder(vocab: number): RunFiles {
   const model = presetConfig('gpt2-nano', vocab, { layers: 1, context: 16 });

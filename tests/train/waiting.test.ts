@@ -11,7 +11,7 @@ import { createCpuDevice } from '../../src/device/cpu.ts';
 import { checkAsk, MOST_PROMPT_BYTES, shareAsks } from '../../src/train/beside/ask.ts';
 import type { SampleAsk } from '../../src/train/beside/ask.ts';
 import { openCheckpoint } from '../../src/train/resume/open-checkpoint.ts';
-import { prepareRun } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { runRank } from '../../src/train/run.ts';
 import type { RunEvent } from '../../src/train/run.ts';
@@ -47,7 +47,7 @@ class Lab {
       ['sampleEvery', 0],
       ...more,
     ]);
-    const prepared = prepareRun(config, { text: TEXT });
+    const prepared = prepareLanguage(config, { text: TEXT });
     const size = worldSize(config.layout);
     this.#nodes = loopbackMesh(size, realWorld, { link: { silentMs: 1e9, heartbeatMs: 1e8 } });
     this.desks = Array.from({ length: size }, () => new WishDesk());

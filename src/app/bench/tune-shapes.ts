@@ -12,7 +12,7 @@ import { shapeClass } from '../../device/tune/shape-class.ts';
 import { deviceOf } from '../../device/webgpu.ts';
 import type { GpuContext } from '../../device/webgpu.ts';
 import { supportedVariants } from '../../device/variant.ts';
-import { prepareRun } from '../../train/prepare.ts';
+import { prepareLanguage } from '../../train/prepare.ts';
 import { browserQualifier } from '../../../workers/qualification.ts';
 import { inScope } from './catalogue.ts';
 import type { TuneRequest } from './protocol.ts';
@@ -94,7 +94,7 @@ async function collectLaunches(
         'tuner',
         `${new URL(textUrl).pathname} is not on this server (status ${response.status}), and a preset's vocabulary comes from it; tune the shapes of the workloads instead`,
       );
-    (await tabmeshStepRunner(device, config, prepareRun(config, { text: await response.text() }))).dispose();
+    (await tabmeshStepRunner(device, config, prepareLanguage(config, { text: await response.text() }))).dispose();
     return found;
   }
   for (const workload of WORKLOADS.filter(({ name }) => shapesOf.workloads.includes(name))) {

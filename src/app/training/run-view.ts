@@ -235,7 +235,7 @@ export class RunView {
       case 'ready':
         Object.assign(view, { text: 'ready', memoryBytes: event.memoryBytes });
         this.parameters = event.parameters;
-        this.vocab = event.vocab;
+        this.vocab = event.vocab ?? 0;
         this.ready = true;
         return;
       case 'step':

@@ -6,7 +6,7 @@ import { ConfigError, InternalError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
-import type { PreparedRun } from '../../train/prepare.ts';
+import type { PreparedLanguage } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 import { countWork } from './count-work.ts';
@@ -20,7 +20,7 @@ const ROOT = 'transformer';
 export async function jaxRunner(
   jax: Jax,
   config: RunConfig,
-  { model, dataset, context: T, weights: source }: PreparedRun,
+  { model, dataset, context: T, weights: source }: PreparedLanguage,
 ): Promise<StepRunner> {
   if (model.family !== 'gpt2')
     throw new ConfigError('--peers', `jax-js is compared on gpt2 models, got ${config.model}`);

@@ -6,7 +6,9 @@ import { InternalError } from '../../base/errors.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { initialWeight, weightSpecs } from '../../model/weights.ts';
 import { batchOf } from '../../train/data/batch.ts';
-import type { PreparedRun } from '../../train/prepare.ts';
+import { formatModelConfig } from '../../model/config.ts';
+import { LanguageModel } from '../../train/tasks/language-model.ts';
+import type { PreparedLanguage } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { indices } from '../inputs.ts';
 import type { Dims, Problem, Runner } from '../problem.ts';
@@ -18,7 +20,7 @@ const SEED = 1;
 
 export interface StepProblem extends Problem {
   readonly config: RunConfig;
-  readonly prepared: PreparedRun;
+  readonly prepared: PreparedLanguage;
 }
 
 /** GPT-2 with L layers, hidden D, H heads, vocabulary V on B rows of T random tokens. */
@@ -48,8 +50,10 @@ export function stepProblem(dims: Dims): StepProblem {
   const made = new Map(
     weightSpecs(model).map((spec) => [spec.name, { shape: spec.shape, data: initialWeight(spec, SEED) }]),
   );
-  const prepared: PreparedRun = {
+  const prepared: PreparedLanguage = {
+    task: new LanguageModel({ model, context: T }),
     model,
+    modelConfig: formatModelConfig(model),
     tokenizer: undefined,
     tokenizerFiles: new Map(),
     context: T,

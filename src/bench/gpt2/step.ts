@@ -9,8 +9,8 @@ import { createMesh } from '../../collectives/mesh.ts';
 import type { Device } from '../../device/device.ts';
 import { scheduleByName } from '../../parallel/pipeline/registry.ts';
 import { learningRateAt } from '../../train/learning-rate.ts';
-import { prepareRun } from '../../train/prepare.ts';
-import type { PreparedRun, RunFiles } from '../../train/prepare.ts';
+import { prepareLanguage } from '../../train/prepare.ts';
+import type { PreparedLanguage, RunFiles } from '../../train/prepare.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { Trainer } from '../../train/trainer.ts';
@@ -56,7 +56,7 @@ export interface StepMeasured extends Measured<StepResult> {
   readonly missing: readonly { readonly library: string; readonly reason: string }[];
 }
 
-export type StepPeer = (config: RunConfig, prepared: PreparedRun) => Promise<StepRunner>;
+export type StepPeer = (config: RunConfig, prepared: PreparedLanguage) => Promise<StepRunner>;
 export interface NamedStepPeer {
   readonly library: string;
   readonly make: StepPeer;
@@ -86,7 +86,7 @@ export async function benchStep({
   peers = [],
   checkpoint,
 }: StepBench): Promise<StepMeasured> {
-  const prepared = prepareRun(config, files);
+  const prepared = prepareLanguage(config, files);
   const own = await tabmeshStepRunner(device, config, prepared);
   const runners: StepRunner[] = [own];
   const missing: { library: string; reason: string }[] = [];
@@ -188,7 +188,7 @@ async function takeTurns(
 export async function tabmeshStepRunner(
   device: Device,
   config: RunConfig,
-  prepared: PreparedRun,
+  prepared: PreparedLanguage,
 ): Promise<StepRunner & { readonly flops: number }> {
   let waitedMs = 0;
   const wait = async <T>(pending: Promise<T>): Promise<T> => {
@@ -211,16 +211,14 @@ export async function tabmeshStepRunner(
     mesh: createMesh({ layout: config.layout, rank: 0, links: new Map(), ledger }),
     ledger,
     world: realWorld,
-    model: prepared.model,
+    task: prepared.task,
     schedule: scheduleByName(config.schedule),
     chunks: config.chunks,
     microbatches: config.microbatches,
     batch: config.batch,
-    context: prepared.context,
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: (step) => learningRateAt(config.lr, step, config.steps),
     batchAt: (step) => prepared.dataset.batchAt(step),
-    packed: prepared.dataset.packed ?? false,
     weights: prepared.weights,
   });
   const plans = [...trainer.stages.values()].flatMap((stage) => [...stage.plans.values()]);

@@ -7,7 +7,7 @@ import { ConfigError, InternalError, NoDeviceError } from '../../base/errors.ts'
 import { realWorld } from '../../base/world.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
-import type { PreparedRun } from '../../train/prepare.ts';
+import type { PreparedLanguage } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { TensorFlow } from '../peers/tfjs.ts';
 import { countWork } from './count-work.ts';
@@ -22,7 +22,7 @@ const MASKED = -1e9;
 export async function tfjsRunner(
   tf: TensorFlow,
   config: RunConfig,
-  { model, dataset, context, weights: source }: PreparedRun,
+  { model, dataset, context, weights: source }: PreparedLanguage,
 ): Promise<StepRunner> {
   if (model.family !== 'gpt2') throw new ConfigError('--peers', `tfjs is compared on gpt2 models, got ${config.model}`);
   if (typeof config.lr !== 'number') throw new InternalError('the peer needs a constant learning rate');

@@ -148,7 +148,9 @@ class DemoView {
     if (event.kind === 'step') this.#step(event);
     else if (rank !== 0) return;
     else if (event.kind === 'ready')
-      this.note(`${event.parameters} parameters, vocabulary ${event.vocab} (ln = ${Math.log(event.vocab).toFixed(3)})`);
+      this.note(
+        `${event.parameters} parameters, vocabulary ${event.vocab!} (ln = ${Math.log(event.vocab!).toFixed(3)})`,
+      );
     else if (event.kind === 'evaluation') this.note(describeEvaluation(event));
     else if (event.kind === 'sample') this.#sample = event.text;
     else if (event.kind === 'status') this.#progress.status(event.text);

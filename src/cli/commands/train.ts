@@ -3,6 +3,7 @@
 
 import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
+import { countNumbers } from '../../model/weights.ts';
 import { neededFiles, prepareRun } from '../../train/prepare.ts';
 import { changedSettings } from '../../train/resume/contradictions.ts';
 import type { RunConfig } from '../../train/run-config.ts';
@@ -10,7 +11,7 @@ import type { Command, StopReason } from '../command.ts';
 import { BACKENDS, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import { checkTokenizers } from '../train/model-folder.ts';
+import { checkFolder } from '../train/model-folder.ts';
 import { checkPaths, savesFolder, tryOutputs } from '../train/output-paths.ts';
 import type { Inputs, Outputs } from '../train/output-paths.ts';
 import { readResumed } from '../train/resume.ts';
@@ -115,8 +116,8 @@ export const command: Command = {
       onProgress: (text) => io.err(text),
       tokensName: tokensPath(config, options.tokens),
     });
-    if (save !== undefined && savesFolder(save)) checkTokenizers(save, prepared);
-    tryOutputs(outputs, prepared.model);
+    if (save !== undefined && savesFolder(save)) checkFolder(save, prepared);
+    tryOutputs(outputs, 4 * countNumbers(prepared.task.weights));
     const told = [...notes, ...(from ? changedSettings(from.about, config) : [])];
     if (from) told.push(...resumeLog(log, from.about.step), `going on from step ${from.about.step} of ${config.steps}`);
     for (const line of told) io.err(line);

@@ -6,6 +6,7 @@ import type { ModelConfig } from '../../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../../model/presets.ts';
 import { checkLayout, makeLayout } from '../../train/layout.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { REGRESSION_PRESETS } from '../../train/tasks/regression-presets.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
 
 /** Widths of (dp, pp, tp) that multiply to `ranks`: wide in rows first, then deep, then wide in heads. */
@@ -26,7 +27,9 @@ function candidates(ranks: number): readonly Layout[] {
 export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfig | undefined): Layout {
   const model = known ?? (isPresetName(config.model) ? presetConfig(config.model, 2) : undefined);
   const context = config.context ?? (isPresetName(config.model) ? presetContext(config.model) : 1);
+  const network = REGRESSION_PRESETS[config.model];
   const fits = (layout: Layout, batch = config.batch): boolean => {
+    if (network && (layout.tp > 1 || layout.pp * config.chunks > network.layers)) return false;
     if (!model) return batch % layout.dp === 0;
     try {
       checkLayout(model, layout, {

@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
 import { formatModelConfig } from '../../model/config.ts';
-import type { PreparedRun } from '../../train/prepare.ts';
+import { isLanguage } from '../../train/prepare.ts';
+import type { PreparedLanguage, PreparedRun } from '../../train/prepare.ts';
 import { TOKENIZER_JSON } from '../../train/text/huggingface-json.ts';
 import { TOKENIZER_CONFIG, TOKENIZER_FILE } from '../../train/text/tokenizer-file.ts';
 import type { NewFile } from './atomic-file.ts';
@@ -21,7 +22,7 @@ export const MODEL_FILES = [
 /** The files of the folder `path`; `weights` is a model.safetensors. */
 export function modelFolder(
   path: string,
-  { model, tokenizerFiles }: Pick<PreparedRun, 'model' | 'tokenizerFiles'>,
+  { model, tokenizerFiles }: Pick<PreparedLanguage, 'model' | 'tokenizerFiles'>,
   weights: Uint8Array,
 ): readonly NewFile[] {
   const text = (name: string, content: string): NewFile => ({
@@ -36,10 +37,16 @@ export function modelFolder(
 }
 
 /**
- * ConfigError if the folder holds the tokenizer of another model, which would stand beside this one's and make the
- * folder ambiguous.
+ * ConfigError if what is trained is no language model, or if the folder holds the tokenizer of another model, which
+ * would stand beside this one's and make the folder ambiguous.
  */
-export function checkTokenizers(path: string, { tokenizerFiles }: Pick<PreparedRun, 'tokenizerFiles'>): void {
+export function checkFolder(path: string, prepared: PreparedRun): void {
+  if (!isLanguage(prepared))
+    throw new ConfigError(
+      '--save',
+      `expected a file that ends in .safetensors, got ${JSON.stringify(path)}: a model folder is of a language model`,
+    );
+  const { tokenizerFiles } = prepared;
   const other = [TOKENIZER_FILE, TOKENIZER_JSON].find(
     (name) => !tokenizerFiles.has(name) && existsSync(join(path, name)),
   );

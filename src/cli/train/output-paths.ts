@@ -3,8 +3,6 @@
 
 import { extname, join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
-import { countWeights } from '../../model/weights.ts';
-import type { ModelConfig } from '../../model/config.ts';
 import { existing, previousOf, realTarget, tryFile } from './atomic-file.ts';
 import { MODEL_FILES } from './model-folder.ts';
 
@@ -87,11 +85,10 @@ export function checkPaths(outputs: Outputs, inputs: Inputs): void {
 }
 
 /**
- * Writes nothing, but tries to. FileError names the first file that could not be written. `model` says how large they
- * will be.
+ * Writes nothing, but tries to. FileError names the first file that could not be written. `weights`: bytes of a
+ * model's.
  */
-export function tryOutputs(outputs: Outputs, model: ModelConfig): void {
-  const weights = 4 * countWeights(model);
+export function tryOutputs(outputs: Outputs, weights: number): void {
   const sizes = { log: 0, trace: 0, grads: weights, save: weights, checkpoint: 3 * weights } as const;
   for (const [option, path] of Object.entries(outputs) as [keyof Outputs, string | undefined][]) {
     if (path === undefined) continue;

@@ -6,6 +6,8 @@ import { visibleJson } from '../../base/plain-text.ts';
 import { worldSize } from '../../base/axis.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { summary } from '../../device/tune/certificate.ts';
+import { InternalError } from '../../base/errors.ts';
+import { isLanguage } from '../../train/prepare.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';
@@ -42,7 +44,7 @@ export class RunOutputs {
     this.#outputs = outputs;
     this.#io = io;
     this.#ranks = worldSize(config.layout);
-    this.#progress = new ProgressLine(config.steps, io);
+    this.#progress = new ProgressLine(config.steps, io, isLanguage(prepared) ? 'tokens' : 'rows');
     this.#trace = outputs.trace === undefined ? undefined : new TraceFile();
     this.#log = outputs.log === undefined ? undefined : new StepLog(outputs.log);
   }
@@ -73,7 +75,7 @@ export class RunOutputs {
     else if (event.kind === 'certificate') this.status(summary(event.certificate));
     else if (event.kind === 'ready')
       this.status(
-        `${event.parameters} parameters, vocabulary ${event.vocab}, ${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0${sends(event.traffic)}`,
+        `${event.parameters} parameters, ${event.vocab === undefined ? '' : `vocabulary ${event.vocab}, `}${event.launches} launches per microbatch, ${(event.memoryBytes / 2 ** 20).toFixed(1)} MiB on rank 0${sends(event.traffic)}`,
       );
     else if (event.kind === 'evaluation') this.status(`step ${event.step}: ${describeEvaluation(event)}`);
     else if (event.kind === 'sample') this.status(`step ${event.step}: ${visibleJson(event.text)}`);
@@ -141,6 +143,7 @@ export class RunOutputs {
       this.#write(what, save, bytes, true);
       return;
     }
+    if (!isLanguage(this.#prepared)) throw new InternalError('a model folder of what is no language model');
     this.#replace(what, modelFolder(save, this.#prepared, bytes), true);
   }
 

@@ -7,6 +7,7 @@ import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { PRESET_NAMES } from '../../model/presets.ts';
+import { REGRESSION_PRESETS } from '../../train/tasks/regression-presets.ts';
 import { schedules } from '../../parallel/pipeline/registry.ts';
 import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
@@ -33,7 +34,7 @@ const shown = (preset: unknown): string =>
 
 /** The names that a setting may have where others add to them: a schedule is a file of its folder. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
-  model: PRESET_NAMES,
+  model: [...PRESET_NAMES, ...Object.keys(REGRESSION_PRESETS)],
   schedule: [...schedules.keys()],
   sequence: [...sequenceStrategies.keys()],
   layout: AXES.map((axis) => `${axis}=N`),

@@ -9,8 +9,6 @@ import { elements } from '../../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../../device/device.ts';
 import type { Traffic } from '../../device/recorder.ts';
 import type { Param } from '../../device/tensor.ts';
-import type { ModelConfig } from '../../model/config.ts';
-import { headName } from '../../model/stage-params.ts';
 import type { Stage } from '../../model/stage.ts';
 import { add } from '../../../shaders/elementwise/add.ts';
 import { copyColumns } from '../../../shaders/layout/copy-columns.ts';
@@ -46,24 +44,27 @@ export class TiedWeights {
     this.#copy = copy;
   }
 
-  /** Does nothing later if the model is not tied or both ends are one stage. */
+  /**
+   * `tied`: names of the parameters of the table on the first stage and on the last. Does nothing later if it is
+   * undefined or both ends are one stage.
+   */
   static async create(
     device: Device,
     mesh: Mesh,
-    model: ModelConfig,
+    tied: { readonly owner: string; readonly copy: string } | undefined,
     schedule: Schedule,
     shape: PipelineShape,
     stages: ReadonlyMap<number, Stage>,
   ): Promise<TiedWeights> {
     const scope = mesh.scope('tied weights');
     const last = shape.ranks * shape.chunks - 1;
-    if (!model.tied || last === 0) return new TiedWeights(device, scope, undefined, undefined);
+    if (!tied || last === 0) return new TiedWeights(device, scope, undefined, undefined);
     const hosts = hostsOf(schedule, shape);
     const first = stages.get(0);
     const end = stages.get(last);
-    const head = end && { head: end.params.get('tiedHead'), peer: hosts[0] };
+    const head = end && { head: end.params.get(tied.copy), peer: hosts[0] };
     if (!first) return new TiedWeights(device, scope, undefined, head);
-    const table = first.params.get(headName(model, { first: true }));
+    const table = first.params.get(tied.owner);
     const bytes = elements(table.shape) * 4;
     const incoming = device.alloc(bytes, 'grad', 'tied gradient');
     const sum = device.alloc(bytes, 'grad', 'tied sum');

@@ -7,7 +7,6 @@
 
 import type { Group } from '../../collectives/group.ts';
 import { InternalError, LayoutError } from '../../base/errors.ts';
-import type { StageInput } from '../../model/stage.ts';
 import { messagesOf } from './messages.ts';
 import type { Arrival, Delivery } from './messages.ts';
 import { PASSES, formatAction } from './passes.ts';
@@ -38,10 +37,8 @@ export interface PipelineRun {
   readonly backwardGroup: Group;
   /** Microbatches that ran before with these groups, on every rank: the number of the first one of this run. */
   readonly before: number;
-  /** Tokens of the first stage and targets of the last. */
-  input(stage: number, microbatch: number): StageInput;
-  /** Row losses of a microbatch, on the last stage, and of a scored one which targets are predicted. */
-  onLoss(microbatch: number, rowLosses: F32, predicted?: readonly boolean[]): void;
+  /** Row losses of a microbatch, on the last stage, and of a scored one which rows are right. */
+  onLoss(microbatch: number, rowLosses: F32, correct?: readonly boolean[]): void;
   readonly trace: Trace;
   /** Called before each action. */
   onAction?(action: Action): void;
@@ -75,12 +72,12 @@ export async function runActions(run: PipelineRun): Promise<void> {
     const result = await parts.get(stage)!.executions.get(kind)!({
       slots: sets[i]!,
       received,
-      given: () => run.input(stage, microbatch),
+      microbatch,
       // Collectives inside a plan; the span of the action goes on around them.
       onWire: (name) => run.trace('wire', name),
     });
     end();
-    if (result.losses) run.onLoss(microbatch, result.losses, result.predicted);
+    if (result.losses) run.onLoss(microbatch, result.losses, result.correct);
     for (const delivery of deliveries.get(formatAction(action)) ?? []) {
       if (!result.out) throw new InternalError(`${formatAction(action)} gave nothing to send`);
       if (delivery.to === forwardGroup.rank) inbox.keep(delivery.action, result.out);

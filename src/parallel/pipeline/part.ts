@@ -1,6 +1,6 @@
 // What a rank runs on a stage: an execution per pass. The part of the model that holds the stage's weights gives it.
 
-import type { Stage, StageInput } from '../../model/stage.ts';
+import type { Stage } from '../../model/stage.ts';
 import type { PassKind } from './schedule.ts';
 import type { SlotSet } from './slots.ts';
 
@@ -11,8 +11,7 @@ export interface PassInput {
   readonly slots: SlotSet;
   /** The result of another stage that the pass needs, `floats` long: hidden states or their gradient. */
   readonly received: F32 | undefined;
-  /** Tokens of the first stage and targets of the last. */
-  given(): StageInput;
+  readonly microbatch: number;
   /** Called when a host step of the pass (a collective) begins; returns the function that is called when it ends. */
   onWire(name: string): () => void;
 }
@@ -20,29 +19,38 @@ export interface PassInput {
 export interface PassOutput {
   /** For the stages that need the result. */
   readonly out?: F32;
-  /** Row losses, on the last stage; of scored input also which targets are predicted. */
+  /** Row losses, on the last stage; of a scored microbatch also which rows are right. */
   readonly losses?: F32;
-  readonly predicted?: readonly boolean[];
+  readonly correct?: readonly boolean[];
 }
 
 export type Execution = (input: PassInput) => Promise<PassOutput>;
 
 export interface StagePart {
-  /** Length of what it receives: rows times hidden size. */
+  /** Length of what it receives: rows times their width. */
   readonly floats: number;
   /** A pass without an execution is refused before the first action. */
   readonly executions: ReadonlyMap<PassKind, Execution>;
 }
 
+/** What a microbatch of a run brings, by its number. */
+export interface Given<M> {
+  of(microbatch: number): M;
+  /** Say on the last stage which rows are right. */
+  readonly scored: boolean;
+}
+
 /** The executions of a stage of blocks. */
-export function partOf(stage: Stage): StagePart {
-  const { config, range, splitsWeights } = stage.options;
+export function partOf<M>(stage: Stage<M>, given: Given<M>): StagePart {
+  const { range, splitsWeights } = stage.options;
+  const { scored } = given;
   const executions = new Map<PassKind, Execution>([
     [
       'F',
-      async ({ slots, received, given, onWire }) => {
-        const { out, predicted } = await stage.forward(slots, { hidden: received, ...given() }, onWire);
-        return range.last ? { losses: out, predicted } : { out };
+      async ({ slots, received, microbatch, onWire }) => {
+        const input = { microbatch: given.of(microbatch), received, scored };
+        const { out, correct } = await stage.forward(slots, input, onWire);
+        return range.last ? { losses: out, ...(correct ? { correct } : {}) } : { out };
       },
     ],
     ['B', async ({ slots, received, onWire }) => ({ out: await stage.backward(slots, received, onWire) })],
@@ -52,5 +60,5 @@ export function partOf(stage: Stage): StagePart {
       await stage.weights(slots, onWire);
       return {};
     });
-  return { floats: stage.rows * config.hidden, executions };
+  return { floats: stage.floats, executions };
 }

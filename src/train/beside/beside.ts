@@ -3,13 +3,14 @@
 // nothing can be drawn from) is told as a note, and the training goes on; a lost device or peer ends the run here as
 // everywhere.
 
-import { FormatError, SampleError } from '../../base/errors.ts';
+import { FormatError, InternalError, SampleError } from '../../base/errors.ts';
 import { RandomStream } from '../../base/random.ts';
 import { allGather } from '../../collectives/all-gather.ts';
 import type { Group } from '../../collectives/group.ts';
 import { shareAsks } from './ask.ts';
 import type { SampleAsk } from './ask.ts';
 import { Generator } from './generate.ts';
+import { isLanguage } from '../prepare.ts';
 import type { PreparedRun } from '../prepare.ts';
 import type { RunEvent } from '../run.ts';
 import { sampleToken } from './sampling.ts';
@@ -188,7 +189,9 @@ export class Beside {
  * What the tokenizer puts before a text, and a new line; where it knows only the text's characters, or makes nothing of
  * it, a token of the data.
  */
-function promptOf({ tokenizer, dataset }: PreparedRun): readonly number[] {
+function promptOf(prepared: PreparedRun): readonly number[] {
+  if (!isLanguage(prepared)) throw new InternalError('samples are of language models');
+  const { tokenizer, dataset } = prepared;
   try {
     const prompt = [...(tokenizer!.prefix ?? []), ...tokenizer!.encode('\n')];
     if (prompt.length) return prompt;

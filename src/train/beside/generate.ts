@@ -5,10 +5,13 @@
 import { broadcast } from '../../collectives/broadcast.ts';
 import type { Scope } from '../../collectives/mesh.ts';
 import { InternalError, SampleError } from '../../base/errors.ts';
-import { InferenceStage } from '../../model/inference.ts';
+import { InferenceStage } from '../../model/language/inference.ts';
+import { LanguageStage } from '../../model/language/language-stage.ts';
 import { hostsOf } from '../../parallel/pipeline/placement.ts';
 import { columnsOf, holderOf } from '../../parallel/sequence/placement.ts';
 import { tokenPlacement } from '../../parallel/sequence/registry.ts';
+import { LanguageModel } from '../tasks/language-model.ts';
+import type { LanguageModelOptions } from '../tasks/language-model.ts';
 import type { Trainer } from '../trainer.ts';
 
 /** Broadcast in place of a token by the rank that could not draw one, so that no rank waits for it. */
@@ -26,20 +29,26 @@ export interface GenerateOptions {
 
 export class Generator {
   readonly #trainer: Trainer;
+  readonly #language: LanguageModelOptions;
   readonly #stages: ReadonlyMap<number, InferenceStage>;
   readonly #scope: Scope;
 
-  private constructor(trainer: Trainer, stages: ReadonlyMap<number, InferenceStage>) {
+  private constructor(trainer: Trainer, { options }: LanguageModel, stages: ReadonlyMap<number, InferenceStage>) {
     this.#trainer = trainer;
+    this.#language = options;
     this.#stages = stages;
     this.#scope = trainer.options.mesh.scope('generate');
   }
 
-  /** Compiles the forward of this rank's stages. One per trainer. */
+  /** Compiles the forward of this rank's stages, which are those of a language model. One per trainer. */
   static async create(trainer: Trainer): Promise<Generator> {
     const stages = new Map<number, InferenceStage>();
-    for (const [index, stage] of trainer.stages) stages.set(index, await InferenceStage.create(stage));
-    return new Generator(trainer, stages);
+    const { task: language } = trainer.options;
+    const { task } = trainer.engine;
+    if (!(language instanceof LanguageModel && task instanceof LanguageStage))
+      throw new InternalError('samples are of language models');
+    for (const [index, stage] of trainer.stages) stages.set(index, await InferenceStage.create(stage, task));
+    return new Generator(trainer, language, stages);
   }
 
   /**
@@ -48,7 +57,8 @@ export class Generator {
    * ends the run.
    */
   async generate(prompt: readonly number[], count: number, { vocab, choose }: GenerateOptions): Promise<number[]> {
-    const { context, mesh, model, sequence } = this.#trainer.options;
+    const { mesh } = this.#trainer.options;
+    const { context, model, sequence } = this.#language;
     if (!prompt.length) throw new InternalError('a prompt needs one token');
     const { sp } = mesh.layout;
     const placement = tokenPlacement(sp, sequence);
@@ -95,7 +105,8 @@ export class Generator {
 
   /** Runs this rank's stages in order; resolves to the logits on the last stage's rank. */
   async #forward(tokens: Uint32Array<ArrayBuffer>, row: number): Promise<Float32Array | undefined> {
-    const { schedule, model } = this.#trainer.options;
+    const { schedule } = this.#trainer.options;
+    const { model } = this.#language;
     const { shape } = this.#trainer;
     const hosts = hostsOf(schedule, shape);
     const count = hosts.length;

@@ -4,29 +4,18 @@
 
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import { RandomStream } from '../../base/random.ts';
+import type { TaskData } from '../tasks/task.ts';
 import { batchOf, IGNORED } from './batch.ts';
 import type { Batch } from './batch.ts';
 
-export interface Dataset {
+/** Rows of tokens. `answersOf`: of a synthetic task, a target is an answer if it follows from what stands before it. */
+export interface Dataset extends TaskData<Batch> {
   /** Every token is below it. */
   readonly vocab: number;
-  readonly batch: number;
   /** T, tokens per row that the network reads. */
   readonly context: number;
-  /** Steps that batchAt can serve; Infinity where batches are drawn. */
-  readonly steps: number;
-  batchAt(step: number): Batch;
   /** Its batches have documents. */
   readonly packed?: boolean;
-  /** Batches of evalAt; 0 if nothing is held out. */
-  readonly evalBatches: number;
-  /** Batch `index` (below evalBatches) of held-out rows, of the same shape. */
-  evalAt(index: number): Batch;
-  /**
-   * Of a task: the targets [batch, T] with IGNORED in place of all that is no answer. What is left follows from what
-   * stands before it, so a network can get all of it right. Absent where nothing is asked (text).
-   */
-  answersOf?(batch: Batch): Int32Array<ArrayBuffer>;
 }
 
 export interface TextOptions {

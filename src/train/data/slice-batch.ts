@@ -1,7 +1,7 @@
 // A microbatch as this rank sees it: some rows of the batch, of them the columns that the placement of tokens gives it.
 // Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
 
-import type { TokenRows } from '../../model/token-rows.ts';
+import type { TokenSlice } from '../../model/language/language-stage.ts';
 import { IGNORED } from './batch.ts';
 import type { Batch } from './batch.ts';
 
@@ -13,18 +13,11 @@ export interface BatchPlace {
   readonly columns: readonly Int32Array[];
 }
 
-export interface BatchSlice {
-  readonly tokens: Uint32Array<ArrayBuffer>;
-  readonly targets: Int32Array<ArrayBuffer>;
-  /** Of a packed batch. */
-  readonly rows?: TokenRows;
-}
-
 /**
  * Microbatch `index` of the batch: its rows [index * rows, (index + 1) * rows). Tokens and targets are [rows * tokens
  * per row on this rank]. `starts`: of a packed batch, the documentStarts of the whole.
  */
-export function sliceBatch(batch: Batch, place: BatchPlace, index: number, starts?: Int32Array): BatchSlice {
+export function sliceBatch(batch: Batch, place: BatchPlace, index: number, starts?: Int32Array): TokenSlice {
   const { rows, sequence, columns } = place;
   const first = index * rows;
   const own = columns[sequence];

@@ -117,7 +117,7 @@ function addition(T: number, batch: number, seed: number, p: number, evalFractio
 
 /** The answers of a task whose windows [T + 1] have them in the same columns. */
 function answersAt(T: number, isAnswer: (column: number) => boolean): NonNullable<Dataset['answersOf']> {
-  return ({ targets }) => targets.map((token, i) => (isAnswer((i % T) + 1) ? token : IGNORED));
+  return (batch) => ({ ...batch, targets: batch.targets.map((token, i) => (isAnswer((i % T) + 1) ? token : IGNORED)) });
 }
 
 /** 0 to n - 1 in a seeded order (Fisher and Yates). */

@@ -15,6 +15,7 @@ import { scheduleByName } from '../../parallel/pipeline/registry.ts';
 import type { Link } from '../../transport/transport.ts';
 import { batchOf } from '../data/batch.ts';
 import type { RunConfig } from '../run-config.ts';
+import { LanguageModel } from '../tasks/language-model.ts';
 import { Trainer } from '../trainer.ts';
 
 const MOST_COUNTED = 16;
@@ -57,13 +58,11 @@ async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, con
     mesh: createMesh({ layout, rank, links, ledger }),
     ledger,
     world: NO_WORLD,
-    model,
+    task: new LanguageModel({ model, context, sequence }),
     schedule: scheduleByName(schedule),
     chunks,
     microbatches,
     batch,
-    context,
-    sequence,
     weights: (name) => ({ shape: shapes.get(name)!, data: none }),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: () => 0,

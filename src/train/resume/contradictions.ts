@@ -3,19 +3,18 @@
 
 import { formatLayout } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
-import type { ModelConfig } from '../../model/config.ts';
 import { dataDifference } from '../data/data-identity.ts';
 import type { RunConfig } from '../run-config.ts';
 import type { CheckpointAbout } from './open-checkpoint.ts';
 
 export interface ResumedRun {
   readonly config: RunConfig;
-  readonly model: ModelConfig;
+  readonly network: Readonly<Record<string, unknown>>;
   readonly dataIdentity: string;
 }
 
 /** ConfigError for the first thing that contradicts the checkpoint. Returns what cannot be checked, a sentence each. */
-export function checkResumed(about: CheckpointAbout, { config, model, dataIdentity }: ResumedRun): readonly string[] {
+export function checkResumed(about: CheckpointAbout, { config, network, dataIdentity }: ResumedRun): readonly string[] {
   if (config.seed !== about.config.seed)
     throw new ConfigError(
       'seed',
@@ -27,7 +26,7 @@ export function checkResumed(about: CheckpointAbout, { config, model, dataIdenti
       'data',
       `the checkpoint belongs to other data: ${data}; give what it was trained on${nameOf(about)}, or train anew from its weights`,
     );
-  const differing = modelDifferences(about.model, model);
+  const differing = networkDifferences(about.network, network);
   if (differing.length)
     throw new ConfigError(
       'model',
@@ -50,8 +49,10 @@ function nameOf({ config }: CheckpointAbout): string {
 }
 
 /** 'ropeTheta is 500000 and was 10000', for every field that decides what the network computes. */
-function modelDifferences(was: ModelConfig, is: ModelConfig): readonly string[] {
-  const [before, now] = [was, is] as unknown as Readonly<Record<string, unknown>>[];
+function networkDifferences(
+  before: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+): readonly string[] {
   const names = new Set(
     [...Object.keys(before), ...Object.keys(now)].filter((name) => !['raw', 'warnings', 'initStd'].includes(name)),
   );

@@ -9,13 +9,17 @@ import type { ModelConfig } from '../../model/config.ts';
 import { CHECKPOINT_FORMAT } from '../checkpoint.ts';
 import { parseRunConfig } from '../run-config.ts';
 import type { RunConfig } from '../run-config.ts';
+import { isRegression } from '../tasks/regression-presets.ts';
 
 export interface CheckpointAbout {
   /** Steps done. */
   readonly step: number;
   readonly config: RunConfig;
-  readonly model: ModelConfig;
-  /** config.json of the model, as text. */
+  /** Of a language model. */
+  readonly model: ModelConfig | undefined;
+  /** What the network is, by name. */
+  readonly network: Readonly<Record<string, unknown>>;
+  /** The same as text: config.json of a language model. */
   readonly modelConfig: string;
   /** Its tokenizer's file; undefined where the data are no text. */
   readonly tokenizer: string | undefined;
@@ -41,10 +45,13 @@ export function openCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout 
   if (!(fields instanceof Map) || modelConfig === undefined)
     throw new FormatError('checkpoint', 'expected the settings of its run and its model in the metadata');
   try {
+    const config = parseRunConfig(fields);
+    const model = isRegression(config) ? undefined : parseModelConfig(modelConfig);
     return {
       step: Number(step),
-      config: parseRunConfig(fields),
-      model: parseModelConfig(modelConfig),
+      config,
+      model,
+      network: { ...(model ?? networkOf(modelConfig)) },
       modelConfig,
       tokenizer: metadata.get('tokenizer'),
       data: metadata.get('data'),
@@ -55,4 +62,11 @@ export function openCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout 
       throw new FormatError('checkpoint', `its metadata cannot be used: ${error.message}`);
     throw error;
   }
+}
+
+function networkOf(text: string): Readonly<Record<string, unknown>> {
+  const fields = parseJson(text, { format: 'checkpoint', maxDepth: 2 });
+  if (!(fields instanceof Map)) throw new FormatError('checkpoint', 'expected the description of a network');
+  const { model_type: _type, ...network } = Object.fromEntries(fields) as Record<string, unknown>;
+  return network;
 }

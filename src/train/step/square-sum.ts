@@ -3,7 +3,6 @@
 // than the largest square may be missing.
 
 import { BIN_WORDS, BINS_KEPT } from '../../../shaders/optimizer/square-bins.ts';
-import type { ModelConfig } from '../../model/config.ts';
 
 /** Units of 2^-23 in a whole. */
 const FRACTIONS = 2 ** 23;
@@ -61,20 +60,4 @@ export function valueOf({ top, whole, fraction }: SquareSum): number {
   let sum = 0;
   for (let k = BINS_KEPT - 1; k >= 0; k--) sum += (whole[k]! + fraction[k]! / FRACTIONS) * 2 ** (16 * (top - k) - 254);
   return sum;
-}
-
-/**
- * Neighbours that may make one square sum: 4 where no layout of this model cuts a row or a vector within four elements,
- * else 1. tp divides heads, key and value heads and the MLP; every other axis cuts at whole rows or at multiples of 64
- * elements.
- */
-export function squareGroup({ hidden, heads, kvHeads, headDim, mlp }: ModelConfig): 1 | 4 {
-  const most = gcd(gcd(heads, kvHeads), mlp);
-  return [hidden, (heads / most) * headDim, (kvHeads / most) * headDim, mlp / most].every((extent) => extent % 4 === 0)
-    ? 4
-    : 1;
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
 }

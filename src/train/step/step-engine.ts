@@ -8,12 +8,9 @@ import type { Mesh } from '../../collectives/mesh.ts';
 import type { ValueWatch } from '../../collectives/record/value-watch.ts';
 import type { Device } from '../../device/device.ts';
 import { BufferPool } from '../../device/storage/pool.ts';
-import type { ModelConfig } from '../../model/config.ts';
 import { stageRange } from '../../model/param-spec.ts';
 import type { WeightSource } from '../../model/param-spec.ts';
 import { Stage } from '../../model/stage.ts';
-import type { StageInput } from '../../model/stage.ts';
-import { composeParallelism } from '../../parallel/compose.ts';
 import { runActions } from '../../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../../parallel/pipeline/execute.ts';
 import { partOf } from '../../parallel/pipeline/part.ts';
@@ -23,12 +20,7 @@ import { placementOf } from '../../parallel/pipeline/placement.ts';
 import { PASS_KINDS } from '../../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
 import { assignSlots, stageSlots } from '../../parallel/pipeline/slots.ts';
-import { columnsOf } from '../../parallel/sequence/placement.ts';
-import { tokenPlacement } from '../../parallel/sequence/registry.ts';
-import { documentStarts, IGNORED } from '../data/batch.ts';
-import type { Batch } from '../data/batch.ts';
-import { sliceBatch } from '../data/slice-batch.ts';
-import type { BatchPlace } from '../data/slice-batch.ts';
+import type { RankTask, Task } from '../tasks/task.ts';
 import { NO_SCORE } from './score.ts';
 import type { Score } from './score.ts';
 
@@ -40,64 +32,55 @@ export interface Span {
   readonly endMs: number;
 }
 
-export interface StepEngineOptions {
+export interface StepEngineOptions<B = unknown> {
   readonly device: Device;
   readonly mesh: Mesh;
   readonly world: World;
-  readonly model: ModelConfig;
+  readonly task: Task<B>;
   readonly schedule: Schedule;
   readonly chunks: number;
   /** Microbatches of a usual call; memory is for as many, and for other numbers that need no more. */
   readonly microbatches: number;
-  /** Rows of a microbatch, and tokens per row over all ranks. */
+  /** Of a microbatch. */
   readonly rows: number;
-  readonly context: number;
-  /** The batches have documents. */
-  readonly packed?: boolean;
   readonly weights: WeightSource;
-  readonly sequence?: string;
   /** Hears of the rows' losses, and of the order of what is computed. */
   readonly values: ValueWatch;
 }
 
-export class StepEngine {
-  readonly options: StepEngineOptions;
+export class StepEngine<B = unknown> {
+  readonly options: StepEngineOptions<B>;
+  /** On this rank. */
+  readonly task: RankTask<B>;
   /** For the usual number of microbatches. */
   readonly shape: PipelineShape;
   readonly stages: ReadonlyMap<number, Stage>;
   readonly #pool: BufferPool;
-  readonly #place: BatchPlace;
   readonly #streams: PipelineStreams;
   #spans: Span[] = [];
 
   private constructor(
-    options: StepEngineOptions,
+    options: StepEngineOptions<B>,
+    task: RankTask<B>,
     shape: PipelineShape,
-    place: BatchPlace,
     stages: ReadonlyMap<number, Stage>,
     pool: BufferPool,
   ) {
     this.options = options;
+    this.task = task;
     this.shape = shape;
     this.stages = stages;
-    this.#place = place;
     this.#pool = pool;
     this.#streams = new PipelineStreams(options.mesh);
   }
 
   /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
-  static async create(options: StepEngineOptions): Promise<StepEngine> {
-    const { device, mesh, model, schedule, chunks, microbatches, rows, context } = options;
-    const { pp, sp } = mesh.layout;
+  static async create<B>(options: StepEngineOptions<B>): Promise<StepEngine<B>> {
+    const { device, mesh, schedule, chunks, microbatches, rows } = options;
+    const { pp } = mesh.layout;
+    const task = options.task.onRank(mesh, rows);
     const shape: PipelineShape = { ranks: pp, chunks, microbatches };
     schedule.check?.(shape);
-    const tokens = tokenPlacement(sp, options.sequence);
-    const place: BatchPlace = {
-      rows,
-      sequence: mesh.coordinate('sp'),
-      columns: Array.from({ length: sp }, (_, rank) => columnsOf(tokens, rank, sp, context)),
-    };
-    const parallelism = composeParallelism(mesh, { sequence: options.sequence });
     const placement = placementOf(schedule, shape);
     const slots = stageSlots(schedule.actions(mesh.coordinate('pp'), shape), placement);
     const pool = new BufferPool(device);
@@ -106,12 +89,8 @@ export class StepEngine {
       const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
       const stage = await Stage.create({
         device,
-        config: model,
-        range: stageRange(index, pp * chunks, model.layers),
-        parallelism,
-        B: rows,
-        columns: place.columns,
-        packed: options.packed ?? false,
+        task,
+        range: stageRange(index, pp * chunks, options.task.layers),
         slots: slots(index),
         splitsWeights: placement.passes.has('W'),
         pool,
@@ -119,7 +98,7 @@ export class StepEngine {
       stage.load(options.weights);
       stages.set(index, stage);
     }
-    return new StepEngine(options, shape, place, stages, pool);
+    return new StepEngine(options, task, shape, stages, pool);
   }
 
   /**
@@ -128,7 +107,7 @@ export class StepEngine {
    * the losses of this rank's part of them. LayoutError, before anything is computed, where the list needs more memory
    * than was recorded.
    */
-  async accumulate(batch: Batch, share: readonly number[]): Promise<Score> {
+  async accumulate(batch: B, share: readonly number[]): Promise<Score> {
     const shape = this.#shapeOf(share.length);
     this.#spans = [];
     for (const stage of this.stages.values()) await stage.zeroGradients();
@@ -136,13 +115,13 @@ export class StepEngine {
   }
 
   /**
-   * The forward alone, of microbatches of `batch`. With `answers`, targets [rows, context] that are IGNORED where
-   * nothing is asked for, also how many answers there are, and how many of them are predicted.
+   * The forward alone, of microbatches of `batch`. With `asked`, the same batch in which only answers count, also how
+   * many answers there are, and how many of them the network gets right.
    */
-  async score(batch: Batch, share: readonly number[], answers?: Int32Array<ArrayBuffer>): Promise<Score> {
+  async score(batch: B, share: readonly number[], asked?: B): Promise<Score> {
     const shape = this.#shapeOf(share.length);
     const only = (kind: Action['kind']): boolean => kind === 'F';
-    return this.#run({ batch, share, shape, forwardGroup: this.#streams.evaluation, only, answers });
+    return this.#run({ batch, share, shape, forwardGroup: this.#streams.evaluation, only, asked });
   }
 
   /** Begins a span; the returned function ends it. */
@@ -185,40 +164,32 @@ export class StepEngine {
     return shape;
   }
 
-  async #run({ batch, share, shape, forwardGroup, only, answers }: Pass): Promise<Score> {
-    const { schedule, mesh, values, packed } = this.options;
+  async #run({ batch, share, shape, forwardGroup, only, asked }: Pass<B>): Promise<Score> {
+    const { schedule, mesh, values } = this.options;
     const last = shape.ranks * shape.chunks - 1;
     const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
     if (share.length === 0) return score;
-    const starts = packed ? documentStarts(batch) : undefined;
-    const cut = (whole: Batch) => share.map((index) => sliceBatch(whole, this.#place, index, starts));
-    const slices = cut(batch);
-    const asked = answers && cut({ ...batch, targets: answers });
-    const input = (stage: number, microbatch: number): StageInput => ({
-      tokens: stage === 0 ? slices[microbatch].tokens : undefined,
-      targets: stage === last ? slices[microbatch].targets : undefined,
-      rows: slices[microbatch].rows,
-      scored: asked !== undefined,
-    });
+    const cut = (whole: B) => share.map(this.task.cut(whole));
+    const cuts = cut(batch);
+    const answers = asked === undefined ? undefined : cut(asked);
+    const given = { of: (microbatch: number) => cuts[microbatch].data, scored: answers !== undefined };
     await runActions({
       schedule,
       shape,
-      parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage)])),
+      parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage, given)])),
       forwardGroup,
       backwardGroup: this.#streams.backward,
       before: forwardGroup.numbers(share.length),
-      input,
       only,
-      onLoss: (microbatch, rowLosses, predicted) => {
-        const { targets } = slices[microbatch];
+      onLoss: (microbatch, rowLosses, correct) => {
         values.check(rowLosses, `the loss of microbatch ${share[microbatch]} was not finite`);
         for (let r = 0; r < rowLosses.length; r++) {
           score.lossSum += rowLosses[r];
-          if (targets[r] === IGNORED) continue;
+          if (!cuts[microbatch].counts(r)) continue;
           score.tokens++;
-          if (!asked || asked[microbatch].targets[r] === IGNORED) continue;
+          if (!answers?.[microbatch].counts(r)) continue;
           score.answers++;
-          if (predicted?.[r]) score.correct++;
+          if (correct?.[r]) score.correct++;
         }
       },
       onAction: (action) => {
@@ -231,13 +202,13 @@ export class StepEngine {
   }
 }
 
-interface Pass {
-  readonly batch: Batch;
+interface Pass<B> {
+  readonly batch: B;
   readonly share: readonly number[];
   readonly shape: PipelineShape;
   readonly forwardGroup: Group;
   only(kind: Action['kind']): boolean;
-  readonly answers?: Int32Array<ArrayBuffer> | undefined;
+  readonly asked?: B | undefined;
 }
 
 /** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */

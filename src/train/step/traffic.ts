@@ -36,8 +36,7 @@ export function stepTraffic({ schedule, shape, pipeline, world, stages, others }
     const stage = stages.get(action.stage)!;
     for (const traffic of stage.plans.get(action.kind)?.traffic ?? []) add(traffic);
     for (const { to } of deliveries.get(formatAction(action)) ?? [])
-      if (to !== pipeline.rank)
-        add({ kind: PASSES[action.kind].sends!, bytes: 4 * stage.rows * stage.options.config.hidden });
+      if (to !== pipeline.rank) add({ kind: PASSES[action.kind].sends!, bytes: 4 * stage.floats });
   }
   for (const other of others) other.traffic().forEach((traffic) => add(traffic));
   const parts = Array.from({ length: world.size + 1 }, (_, rank) => rank * REPORT_WORDS);

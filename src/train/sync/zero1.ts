@@ -5,20 +5,19 @@
 import type { Mesh } from '../../collectives/mesh.ts';
 import type { Device, Range } from '../../device/device.ts';
 import type { Traffic } from '../../device/recorder.ts';
-import type { ModelConfig } from '../../model/config.ts';
 import type { Stage } from '../../model/stage.ts';
 import { FlatSync } from '../../parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../parallel/data/tied-weights.ts';
 import type { PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
 import { AdamW, joinMeasured } from '../optimizer.ts';
 import type { Measured } from '../optimizer.ts';
-import { squareGroup } from '../step/square-sum.ts';
+import type { Task } from '../tasks/task.ts';
 import type { ParameterSync, UpdateHyper } from './parameter-sync.ts';
 
 export interface Zero1Options {
   readonly device: Device;
   readonly mesh: Mesh;
-  readonly model: ModelConfig;
+  readonly task: Pick<Task, 'tied' | 'squareGroup'>;
   readonly schedule: Schedule;
   readonly shape: PipelineShape;
   /** By index, those of this rank. */
@@ -47,15 +46,15 @@ export class Zero1 implements ParameterSync {
     ].filter(({ bytes }) => bytes > 0);
   }
 
-  static async create({ device, mesh, model, schedule, shape, stages }: Zero1Options): Promise<Zero1> {
+  static async create({ device, mesh, task, schedule, shape, stages }: Zero1Options): Promise<Zero1> {
     const flats = new Map([...stages].map(([index, stage]) => [index, new FlatSync(device, mesh, stage.params)]));
     // Values replicated over tp are counted by tp rank 0 alone.
     const counts = ({ segment }: { segment: string }): boolean =>
       segment !== 'replicated' || mesh.coordinate('tp') === 0;
     const optimizers = new Map<number, AdamW>();
     for (const [index, { params }] of stages)
-      optimizers.set(index, await AdamW.create(device, params, flats.get(index)!.owned, counts, squareGroup(model)));
-    const tied = await TiedWeights.create(device, mesh, model, schedule, shape, stages);
+      optimizers.set(index, await AdamW.create(device, params, flats.get(index)!.owned, counts, task.squareGroup));
+    const tied = await TiedWeights.create(device, mesh, task.tied, schedule, shape, stages);
     return new Zero1(stages, flats, optimizers, tied);
   }
 

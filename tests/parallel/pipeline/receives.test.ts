@@ -85,7 +85,6 @@ async function step(name: string, ranks: number, microbatches: number, postedAhe
       forwardGroup: mesh.scope('forward').axis('pp'),
       backwardGroup: mesh.scope('backward').axis('pp'),
       before: 0,
-      input: () => ({}),
       onLoss: () => undefined,
       trace: (kind, what) => {
         const start = world.now() - begin;

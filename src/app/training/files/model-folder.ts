@@ -2,7 +2,7 @@
 // tokenizer's files. Reads no more than it is asked; whether config and weights fit each other is found out when the
 // run is prepared, and the config at once.
 
-import { ConfigError } from '../../../base/errors.ts';
+import { ConfigError, UnsupportedError } from '../../../base/errors.ts';
 import { quote } from '../../../base/json.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../base/safetensors.ts';
 import { formatModelConfig, parseModelConfig } from '../../../model/config.ts';
@@ -76,6 +76,7 @@ export async function readModelFolder(files: readonly DroppedFile[]): Promise<Dr
 /** The files of a model folder from a checkpoint, by name: what loads elsewhere, without the optimizer's state. */
 export function modelFolderOf(checkpoint: Uint8Array<ArrayBuffer>): ReadonlyMap<string, Uint8Array<ArrayBuffer>> {
   const { model, tokenizer } = openCheckpoint(checkpoint);
+  if (!model) throw new UnsupportedError('model folder', 'expected a language model; keep the checkpoint instead');
   const { tensors } = readSafetensors(checkpoint, { label: 'checkpoint' });
   const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
   const weights = [...tensors]

@@ -5,6 +5,7 @@ import { atWork } from '../../../cluster/membership.ts';
 import type { Presence } from '../../../cluster/presence.ts';
 import { plainText } from '../../../base/plain-text.ts';
 import { formatLayout } from '../../../base/axis.ts';
+import { isRegression } from '../../../train/tasks/regression-presets.ts';
 import { isPresetName } from '../../../model/presets.ts';
 import { isTask } from '../../../train/prepare-data.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
@@ -65,7 +66,9 @@ function configIn(plan: unknown): RunConfig | undefined {
   }
 }
 
-function downloadOf({ data, model }: RunConfig): string {
+function downloadOf(config: RunConfig): string {
+  if (isRegression(config)) return 'no text: planted data; no weights: it starts from nothing';
+  const { data, model } = config;
   const text = isTask(data)
     ? 'no text: a task'
     : data === 'moby-dick'

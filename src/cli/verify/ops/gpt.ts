@@ -19,6 +19,7 @@ import { headName, stageParams } from '../../../model/stage-params.ts';
 import { Tape } from '../../../ops/tape.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { batchOf } from '../../../train/data/batch.ts';
+import { LanguageModel } from '../../../train/tasks/language-model.ts';
 import { Trainer } from '../../../train/trainer.ts';
 import { flatten, readState, unflatten, wholeWeights } from '../gpt-weights.ts';
 import type { Exception, Operator, TorchCase, Values } from '../operator.ts';
@@ -170,12 +171,11 @@ async function train(device: Device, c: TorchCase): Promise<Named> {
     device,
     ledger,
     world: realWorld,
-    model: configOf(c),
+    task: new LanguageModel({ model: configOf(c), context: width - 1 }),
     schedule: scheduleByName('1f1b'),
     chunks: 1,
     microbatches: 1,
     batch,
-    context: width - 1,
     mesh: createMesh({ layout: { pp: 1, dp: 1, sp: 1, ep: 1, tp: 1 }, rank: 0, links: new Map(), ledger }),
     hyper: {
       betas: [a.number('beta1'), a.number('beta2')],

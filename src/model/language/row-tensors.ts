@@ -1,12 +1,12 @@
 // What a network knows about the rows of its tokens, as tensors: either fixed, where the layout says all, or inputs of
 // each microbatch, where its documents do.
 
-import type { DType, Shape, TypedArray } from '../base/shape.ts';
-import type { Tensor } from '../device/tensor.ts';
-import type { KeyMask } from '../ops/attention.ts';
-import { rotaryTables } from '../ops/rope.ts';
-import type { ModelConfig } from './config.ts';
-import { familyOf } from './registry.ts';
+import type { DType, Shape, TypedArray } from '../../base/shape.ts';
+import type { Tensor } from '../../device/tensor.ts';
+import type { KeyMask } from '../../ops/attention.ts';
+import { rotaryTables } from '../../ops/rope.ts';
+import type { ModelConfig } from '../config.ts';
+import { familyOf } from '../registry.ts';
 import { areRuns, intervalsOf, positionsOf, seenRanks } from './token-rows.ts';
 import type { TokenRows } from './token-rows.ts';
 

@@ -2,19 +2,20 @@
 // logits of one position on the last stage. No key-value cache: every token recomputes its window, which is fine for
 // the samples that a training run shows.
 
-import { InternalError } from '../base/errors.ts';
-import type { TypedArray } from '../base/shape.ts';
-import { elements } from '../base/shape.ts';
-import { Program } from '../device/program.ts';
-import type { DeviceBuffer } from '../device/device.ts';
-import type { Plan } from '../device/plan.ts';
-import type { Param, Tensor } from '../device/tensor.ts';
-import { Tape } from '../ops/tape.ts';
-import type { NetworkContext } from './network.ts';
-import { networkOf } from './registry.ts';
+import { InternalError } from '../../base/errors.ts';
+import type { TypedArray } from '../../base/shape.ts';
+import { elements } from '../../base/shape.ts';
+import { Program } from '../../device/program.ts';
+import type { DeviceBuffer } from '../../device/device.ts';
+import type { Plan } from '../../device/plan.ts';
+import type { Param, Tensor } from '../../device/tensor.ts';
+import { Tape } from '../../ops/tape.ts';
+import type { NetworkContext } from '../network.ts';
+import { networkOf } from '../registry.ts';
 import { fixedRows } from './row-tensors.ts';
-import { headName } from './stage-params.ts';
-import type { Stage } from './stage.ts';
+import { headName } from '../stage-params.ts';
+import type { LanguageStage } from './language-stage.ts';
+import type { Stage } from '../stage.ts';
 
 export class InferenceStage {
   readonly #program: Program;
@@ -31,8 +32,9 @@ export class InferenceStage {
     this.#fixed = fixed;
   }
 
-  static async create(stage: Stage): Promise<InferenceStage> {
-    const { device, config, range, parallelism, columns } = stage.options;
+  static async create(stage: Stage, { options }: LanguageStage): Promise<InferenceStage> {
+    const { device, range } = stage.options;
+    const { config, parallelism, columns } = options;
     const { rank } = parallelism.sp;
     const T = columns[rank].length;
     const network = networkOf(config);

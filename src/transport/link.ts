@@ -1,29 +1,15 @@
 // A Link over any lanes: hello, tagged messages, heartbeats, and failures that name their culprit. The same code serves
-// every transport. Start: both say hello (version, ranks, lanes); nothing but hello and heartbeats leaves before the
-// peer's hello came, so a late peer loses nothing. Then, if both allow it time, the tuner has the bulk lane for itself.
-// End: closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on all lanes, so
-// that it precedes any close. A leave counts when it has come on every lane that carries data, behind the data that was
-// sent before it.
+// every transport. Start (link/handshake.ts): both say hello (version, ranks, lanes); nothing but hello and heartbeats
+// leaves before the peer's hello came, so a late peer loses nothing. Then, if both allow it time, the tuner has the
+// bulk lane for itself (link/probing.ts). While it lives: outbox, inbox, and signs of life (link/liveness.ts). End:
+// closed wire, silence, broken rule or abort fails everything in flight at once; an abort is told on all lanes, so that
+// it precedes any close. A leave counts when it has come on every lane that carries data, behind the data that was sent
+// before it.
 
-import { ConfigError, FormatError, PeerError } from '../base/errors.ts';
+import { FormatError, PeerError } from '../base/errors.ts';
 import type { Evidence } from '../base/errors.ts';
 import type { DType, TypedArray } from '../base/shape.ts';
-import type { World } from '../base/world.ts';
-import {
-  decodeAbort,
-  decodeCredit,
-  decodeHeartbeat,
-  decodeHello,
-  decodeProbe,
-  decodeProbed,
-  decodeTuned,
-  encodeAbort,
-  encodeCredit,
-  encodeHeartbeat,
-  encodeHello,
-  encodeProbed,
-  encodeTuned,
-} from './control.ts';
+import { decodeAbort, decodeCredit, decodeHeartbeat, decodeHello, encodeAbort, encodeCredit } from './control.ts';
 import {
   FRAME_BYTES,
   HEADER_BYTES,
@@ -34,61 +20,22 @@ import {
   linkFrame,
 } from './frame.ts';
 import type { Frame } from './frame.ts';
-import { Inbox, describe } from './inbox.ts';
-import { Outbox } from './outbox.ts';
+import { Inbox } from './inbox.ts';
+import { Handshake } from './link/handshake.ts';
+import { Liveness } from './link/liveness.ts';
+import { settingsOf } from './link/options.ts';
+import type { LinkOptions, LinkSettings } from './link/options.ts';
+import { Probing } from './link/probing.ts';
+import { routeOf } from './link/route.ts';
 import { RateMeter } from './measure/rate-meter.ts';
 import { IDLE, STALE, Strikes, heartbeatLimit } from './measure/strikes.ts';
-import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES, minimumWindow } from './tune-link.ts';
-import type { Called, Lanes, Link, LinkReport, LinkRoute, LinkStats, Tag, Wire } from './transport.ts';
+import { Outbox } from './outbox.ts';
+import type { Called, Link, LinkReport, LinkStats, Tag, Wire } from './transport.ts';
 
-export interface LinkOptions {
-  readonly lanes: Lanes;
-  /** World ranks of the two ends. */
-  readonly peer: number;
-  readonly self: number;
-  /** Identity of the run and number of the membership view; frames of others are dropped. */
-  readonly run: number;
-  readonly view: number;
-  readonly world: World;
-  /** Silence after which the peer counts as dead. */
-  readonly silentMs?: number;
-  readonly heartbeatMs?: number;
-  /**
-   * Most bytes handed to the wire and not yet sent, unless the tuner finds better; 256 KiB was fastest on data
-   * channels.
-   */
-  readonly windowBytes?: number;
-  /**
-   * Longest that the tuner may take before the first data, for both directions; the shorter of both ends' counts, 0
-   * (the default) turns it off.
-   */
-  readonly tuneMs?: number;
-  /**
-   * Kind of the ICE candidate that the packets take, if somebody knows it or will: host, srflx, prflx or relay. For the
-   * report.
-   */
-  readonly path?: string | (() => string | undefined);
-  /** Longest wait of one receive from a peer that still gives signs of life; unlimited by default. */
-  readonly deadlineMs?: number;
-  /**
-   * Rank that this rank waits for over any of its links; told in heartbeats, so that a deadline names the rank that
-   * holds up the others and not a fellow victim.
-   */
-  readonly waitsFor?: () => number | undefined;
-  /** From the rank whose message is overdue to the one at fault, by what heartbeats told. */
-  readonly blame?: (peer: number) => number;
-  /** How many ranks there are, if it is known: a peer that speaks of others breaks the rules. */
-  readonly worldSize?: number;
-}
-
-/**
- * A peer that has not heard us says hello anew for each link that it starts; more answers than this would fill our
- * control lane at its will.
- */
-const MAX_HELLOS = 64;
+export type { LinkOptions } from './link/options.ts';
 
 export function createLink(options: LinkOptions): Link {
-  return new LaneLink(options);
+  return new LaneLink(settingsOf(options));
 }
 
 class LaneLink implements Link {
@@ -105,95 +52,55 @@ class LaneLink implements Link {
     roundTripMs: NaN,
     peerWaitsFor: undefined,
   } satisfies LinkStats as Mutable<LinkStats>;
-  readonly #self: number;
-  readonly #run: number;
-  readonly #view: number;
-  readonly #world: World;
-  readonly #lanes: Lanes;
-  #silentMs: number;
-  readonly #heartbeatMs: number;
-  readonly #deadlineMs: number;
-  readonly #waitsFor: () => number | undefined;
-  readonly #blame: (peer: number) => number;
-  readonly #worldSize: number;
-  readonly #useless: Readonly<Record<'stale' | 'idle' | 'heartbeat', Strikes>>;
+  readonly #settings: LinkSettings;
+  /** Bulk and latency, each once. */
+  readonly #dataWires: readonly Wire[];
+  readonly #handshake: Handshake;
+  readonly #liveness: Liveness;
+  readonly #probing: Probing;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #useless: Readonly<Record<'stale' | 'idle' | 'heartbeat', Strikes>>;
+  readonly #rates = { sending: new RateMeter(), receiving: new RateMeter() };
+  /** Wires on which the peer has said that it leaves. */
+  readonly #leftOn = new Set<Wire>();
   #resolveFailed!: (error: PeerError) => void;
   #resolveTuned!: () => void;
   #error: PeerError | undefined;
-  #open = false;
-  #hellos = 0;
-  /** Wires on which the peer has said that it leaves. */
-  readonly #leftOn = new Set<Wire>();
-  /** Bulk and latency, each once. */
-  readonly #dataWires: readonly Wire[];
-  readonly #tuneMs: number;
-  readonly #path: () => string | undefined;
-  readonly #rates = { sending: new RateMeter(), receiving: new RateMeter() };
-  #tuner: LinkTuner | undefined;
-  #probed = { sending: 0, receiving: 0, bytes: 0, bursts: 0 };
-  /** Announces, grants and credits that wait for the peer's hello. */
-  #waiting: Frame[] = [];
-  #lastHeard: number;
-  #nextTick: number;
-  #cancelTick: () => void = () => undefined;
-  #echo = { sentAt: NaN, at: NaN };
 
-  constructor(options: LinkOptions) {
-    const {
-      lanes,
-      peer,
-      self,
-      run,
-      view,
-      world,
-      silentMs = 6000,
-      heartbeatMs = 1000,
-      windowBytes = 256 * 1024,
-      deadlineMs = Infinity,
-      tuneMs = 0,
-    } = options;
-    this.#waitsFor = options.waitsFor ?? (() => undefined);
-    this.#blame = options.blame ?? ((waited) => waited);
-    this.#worldSize = options.worldSize ?? Infinity;
+  constructor(settings: LinkSettings) {
+    const { lanes, peer, self, run, view, world, silentMs, heartbeatMs, windowBytes, tuneMs } = settings;
+    const { bulk, latency, control } = lanes;
+    this.#settings = settings;
+    this.peer = peer;
+    this.kind = bulk.kind;
+    this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
     this.#useless = {
       stale: new Strikes(STALE),
       idle: new Strikes(IDLE),
       heartbeat: new Strikes(heartbeatLimit(heartbeatMs, silentMs)),
     };
-    const minimum = minimumWindow(FRAME_BYTES);
-    if (windowBytes < minimum)
-      throw new ConfigError(
-        'windowBytes',
-        `expected at least ${minimum}, got ${windowBytes}; a smaller window never drains`,
-      );
-    this.peer = peer;
-    this.kind = lanes.bulk.kind;
-    this.#self = self;
-    this.#run = run;
-    this.#view = view;
-    this.#world = world;
-    this.#lanes = lanes;
-    this.#silentMs = silentMs;
-    this.#heartbeatMs = heartbeatMs;
-    this.#deadlineMs = deadlineMs;
-    this.#tuneMs = Math.max(0, Math.min(60_000, Math.floor(tuneMs)));
-    const { path } = options;
-    this.#path = typeof path === 'function' ? path : () => path;
-    const { bulk, latency } = lanes;
-    this.#dataWires = latency && latency !== bulk ? [bulk, latency] : [bulk];
     this.failed = new Promise((resolve) => {
       this.#resolveFailed = resolve;
     });
     this.tuned = new Promise((resolve) => {
       this.#resolveTuned = resolve;
     });
-    const fault = (evidence: Evidence, detail: string): void => this.#fail(new PeerError(peer, evidence, detail), true);
+    const fault = (evidence: Evidence, detail: string): void => this.#accuse(evidence, detail);
+    this.#handshake = new Handshake(
+      { self, peer, lanes: this.#dataWires.length, tuneMs },
+      {
+        fault,
+        sendHello: (payload) => this.#transmit(control, linkFrame('hello', run, view, payload)),
+        transmit: (frame) => this.#transmit(control, frame),
+        opened: (budgetMs) => this.#opened(budgetMs),
+      },
+    );
+    const whenOpen = (frame: Frame): void => this.#handshake.whenOpen(frame);
     this.#inbox = new Inbox(self, peer, {
       fault,
-      grant: (tag, dtype, total) => this.#whenOpen({ ...linkFrame('grant', run, view), ...tag, dtype, total }),
-      credit: (consumed) => this.#whenOpen(linkFrame('credit', run, view, encodeCredit(consumed))),
+      grant: (tag, dtype, total) => whenOpen({ ...linkFrame('grant', run, view), ...tag, dtype, total }),
+      credit: (consumed) => whenOpen(linkFrame('credit', run, view, encodeCredit(consumed))),
       now: () => world.now(),
     });
     this.#outbox = new Outbox(
@@ -201,7 +108,7 @@ class LaneLink implements Link {
       { run, view, choice: { frameBytes: FRAME_BYTES, windowBytes } },
       {
         fault,
-        announce: (tag, dtype, total) => this.#whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
+        announce: (tag, dtype, total) => whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
         sent: (payload, framing) => {
           this.stats.payloadSent += payload;
           this.stats.framingSent += framing;
@@ -209,16 +116,27 @@ class LaneLink implements Link {
         },
       },
     );
-    this.#lastHeard = world.now();
-    this.#nextTick = this.#lastHeard;
+    this.#probing = new Probing(world, bulk, {
+      fault,
+      sendOn: (lane, type, payload) => this.#transmit(lanes[lane], linkFrame(type, run, view, payload)),
+      done: (choice) => {
+        this.#outbox.use(choice);
+        this.#outbox.open('all');
+        this.#resolveTuned();
+      },
+    });
+    this.#liveness = new Liveness(settings, this.stats, this.#inbox, {
+      fault: (evidence, detail, culprit) => this.#fail(new PeerError(culprit, evidence, detail), true),
+      sendHeartbeat: (payload) => this.#transmit(control, linkFrame('heartbeat', run, view, payload)),
+    });
     for (const wire of this.#wires()) this.#listen(wire);
     for (const wire of this.#dataWires)
       wire.onDrain = () => {
-        if (this.#tuner) this.#tuner.pump();
+        this.#probing.pump();
         this.#outbox.pump();
       };
-    this.#sendHello();
-    this.#arm();
+    this.#handshake.sayHello();
+    this.#liveness.start();
   }
 
   send(tag: Tag, data: TypedArray): Promise<void> {
@@ -250,50 +168,43 @@ class LaneLink implements Link {
   }
 
   allowSilence(silentMs: number): void {
-    this.#silentMs = silentMs;
-    // What was borne before is not held against the peer now.
-    this.#lastHeard = this.#world.now();
+    this.#liveness.allowSilence(silentMs);
   }
 
   leave(): void {
     if (this.#error) return;
-    for (const wire of this.#wires()) this.#transmit(wire, linkFrame('leave', this.#run, this.#view));
-    this.#fail(new PeerError(this.#self, 'left', `this rank left the link to rank ${this.peer}`), false);
+    const { run, view, self } = this.#settings;
+    for (const wire of this.#wires()) this.#transmit(wire, linkFrame('leave', run, view));
+    this.#fail(new PeerError(self, 'left', `this rank left the link to rank ${this.peer}`), false);
   }
 
   report(): LinkReport {
     const { peer, kind } = this;
-    const { sending, receiving } = this.#probed;
-    const path = this.#path();
+    const { sending, receiving } = this.#probing.rates;
+    const path = this.#settings.path();
     return {
       peer,
       kind,
       route: routeOf(kind, path),
       path: path ?? kind,
       roundTripMs: this.stats.roundTripMs,
-      sending: { probed: sending > 0 ? sending / 1000 : NaN, observed: this.#rates.sending.mbs },
-      receiving: { probed: receiving > 0 ? receiving / 1000 : NaN, observed: this.#rates.receiving.mbs },
+      sending: { probed: sending, observed: this.#rates.sending.mbs },
+      receiving: { probed: receiving, observed: this.#rates.receiving.mbs },
       ...this.#outbox.choice,
     };
   }
 
   #wires(): Wire[] {
-    return [...new Set([this.#lanes.control, ...this.#dataWires])];
+    return [...new Set([this.#settings.lanes.control, ...this.#dataWires])];
   }
 
   #listen(wire: Wire): void {
     wire.onMessage = (message) => this.#receive(message, wire);
     wire.onClose = (reason, broken) => {
-      if (broken) {
-        this.#fail(new PeerError(this.peer, 'corrupt', reason), true);
-        return;
-      }
+      if (broken) this.#accuse('corrupt', reason);
       // The lanes of a leaving peer close one by one; its last data may still be on another.
-      if (this.#leftOn.has(wire)) return;
-      this.#fail(
-        new PeerError(this.peer, 'closed', `${reason}; its tab was closed, reloaded or lost the connection`),
-        true,
-      );
+      else if (!this.#leftOn.has(wire))
+        this.#accuse('closed', `${reason}; its tab was closed, reloaded or lost the connection`);
     };
   }
 
@@ -301,36 +212,33 @@ class LaneLink implements Link {
     if (this.#error) return;
     try {
       const frame = decodeFrame(message);
-      const now = this.#world.now();
+      const now = this.#settings.world.now();
       const payload = frame.type === 'data' ? frame.payload.length : 0;
       this.stats.payloadReceived += payload;
       this.stats.framingReceived += message.length - payload;
-      if (frame.run !== this.#run || frame.view !== this.#view) {
+      if (frame.run !== this.#settings.run || frame.view !== this.#settings.view) {
         this.stats.dropped++;
         this.#strike('stale', 'frames of another run or view');
         return;
       }
       // What another view says is no sign of life in this one.
-      this.#lastHeard = now;
+      this.#liveness.heard(now);
       if (payload > 0) this.#rates.receiving.add(payload, now);
       this.#dispatch(frame, wire);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       const version = claimedVersion(message);
-      if (version !== undefined && version !== PROTOCOL_VERSION) {
-        this.#fail(
-          new PeerError(
-            this.peer,
-            'version',
-            `it speaks protocol version ${version}, this tab ${PROTOCOL_VERSION}; reload both tabs`,
-          ),
-          true,
+      if (version !== undefined && version !== PROTOCOL_VERSION)
+        this.#accuse(
+          'version',
+          `it speaks protocol version ${version}, this tab ${PROTOCOL_VERSION}; reload both tabs`,
         );
-      } else this.#fail(new PeerError(this.peer, 'corrupt', error.message), true);
+      else this.#accuse('corrupt', error.message);
     }
   }
 
   #dispatch(frame: Frame, wire: Wire): void {
+    const { payload } = frame;
     switch (frame.type) {
       case 'data':
         this.#inbox.data(frame);
@@ -342,170 +250,67 @@ class LaneLink implements Link {
         this.#outbox.grant(frame);
         return;
       case 'credit':
-        this.#outbox.credit(decodeCredit(frame.payload));
+        this.#outbox.credit(decodeCredit(payload));
         return;
-      case 'heartbeat':
-        this.#heartbeat(frame);
+      case 'heartbeat': {
+        const heartbeat = decodeHeartbeat(payload);
+        this.#strike('heartbeat', 'heartbeats');
+        if (!this.#error) this.#liveness.heartbeat(heartbeat);
         return;
+      }
       case 'abort':
-        this.#aborted(decodeAbort(frame.payload, this.peer));
+        this.#aborted(decodeAbort(payload, this.peer));
         return;
       case 'leave':
-        if (this.#leftOn.has(wire)) this.#strike('idle', 'goodbyes that it has said');
-        this.#leftOn.add(wire);
-        if (this.#dataWires.every((lane) => this.#leftOn.has(lane)))
-          this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
+        this.#left(wire);
         return;
       case 'hello':
-        this.#hello(frame);
+        this.#handshake.hello(decodeHello(payload));
         return;
       case 'probe':
-        this.#probe(frame);
+        this.#probing.probe(payload, !this.#handshake.open && this.#settings.tuneMs > 0);
         return;
       case 'probed':
-        if (!this.#tuner?.probed(decodeProbed(frame.payload)))
-          this.#strike('idle', 'answers to probes that nobody sent');
+        if (!this.#probing.probed(payload)) this.#strike('idle', 'answers to probes that nobody sent');
         return;
       case 'tuned':
-        if (!this.#tuner?.tuned(decodeTuned(frame.payload)))
-          this.#strike('idle', 'results of a tuner that nobody runs');
+        if (!this.#probing.tuned(payload)) this.#strike('idle', 'results of a tuner that nobody runs');
         return;
       default:
         frame.type satisfies never;
     }
   }
 
-  /** Counts a frame that serves nothing; too many end the link. */
-  #strike(kind: 'stale' | 'idle' | 'heartbeat', what: string): void {
-    const strikes = this.#useless[kind];
-    if (!strikes.add(this.#world.now())) return;
-    const { most, perSecond } = strikes.limit;
-    this.#fail(
-      new PeerError(
-        this.peer,
-        'corrupt',
-        `it floods the link with ${what}: more than ${most} at once, where ${perSecond} a second are borne`,
-      ),
-      true,
-    );
-  }
-
-  #aborted(error: PeerError): void {
-    if (error.culprit < this.#worldSize) this.#fail(error, false);
-    else
-      this.#fail(
-        new PeerError(
-          this.peer,
-          'corrupt',
-          `it ends the run for the fault of rank ${error.culprit}, of ${this.#worldSize} ranks`,
-        ),
-        true,
-      );
-  }
-
-  #hello(frame: Frame): void {
-    const { sender, receiver, heard, lanes, tuneMs } = decodeHello(frame.payload);
-    if (sender !== this.peer || receiver !== this.#self) {
-      this.#fail(
-        new PeerError(
-          this.peer,
-          'corrupt',
-          `it says that it is rank ${sender} and speaks to rank ${receiver}, expected ${this.peer} and ${this.#self}`,
-        ),
-        true,
-      );
-      return;
-    }
-    if (++this.#hellos > MAX_HELLOS) {
-      this.#fail(new PeerError(this.peer, 'corrupt', `it said hello more than ${MAX_HELLOS} times`), true);
-      return;
-    }
-    if (lanes !== this.#dataWires.length) {
-      this.#fail(
-        new PeerError(
-          this.peer,
-          'corrupt',
-          `it has ${lanes} lanes for data, this tab ${this.#dataWires.length}; both ends must open the same channels`,
-        ),
-        true,
-      );
-      return;
-    }
-    const first = !this.#open;
-    this.#open = true;
-    // The peer may have started after our hello was lost with an older link: answer until it has heard us.
-    if (!heard) this.#sendHello();
-    if (!first) return;
-    for (const waiting of this.#waiting) this.#transmit(this.#lanes.control, waiting);
-    this.#waiting = [];
-    this.#sendHeartbeat();
-    const budgetMs = Math.min(tuneMs, this.#tuneMs);
+  /** The peer is there: the tuner goes first, if both ends allow it time. */
+  #opened(budgetMs: number): void {
+    this.#liveness.beat();
     this.#outbox.open(budgetMs > 0 ? 'latency' : 'all');
-    if (budgetMs > 0) this.#tune(budgetMs);
+    if (budgetMs > 0) this.#probing.start(budgetMs, this.#settings.self < this.peer, this.#outbox.choice);
     else this.#resolveTuned();
   }
 
-  #tune(budgetMs: number): void {
-    const { bulk } = this.#lanes;
-    const [run, view] = [this.#run, this.#view];
-    this.#tuner = new LinkTuner({
-      world: this.#world,
-      budgetMs,
-      first: this.#self < this.peer,
-      choice: this.#outbox.choice,
-      buffered: () => bulk.bufferedAmount,
-      probe: (payload) => this.#transmit(bulk, linkFrame('probe', run, view, payload)),
-      tell: (tuned) => this.#transmit(this.#lanes.control, linkFrame('tuned', run, view, encodeTuned(tuned))),
-      done: ({ choice, sending, receiving }) => {
-        Object.assign(this.#probed, { sending, receiving });
-        this.#outbox.use(choice);
-        this.#outbox.open('all');
-        this.#resolveTuned();
-      },
-    });
-    this.#tuner.start();
+  #left(wire: Wire): void {
+    if (this.#leftOn.has(wire)) this.#strike('idle', 'goodbyes that it has said');
+    this.#leftOn.add(wire);
+    if (this.#dataWires.every((lane) => this.#leftOn.has(lane)))
+      this.#fail(new PeerError(this.peer, 'left', 'it left the run'), false);
   }
 
-  #probe(frame: Frame): void {
-    const { burst, left } = decodeProbe(frame.payload);
-    this.#probed.bytes += frame.payload.length;
-    if (left === 0) this.#probed.bursts++;
-    // Lanes are not ordered among each other: a probe may overtake the hello of who has heard ours, and tunes already.
-    const agreed = this.#tuner !== undefined || (!this.#open && this.#tuneMs > 0);
-    if (!agreed || this.#probed.bytes > MAX_PROBE_BYTES || this.#probed.bursts > MAX_BURSTS) {
-      this.#fail(
-        new PeerError(
-          this.peer,
-          'corrupt',
-          `it probes the link with ${this.#probed.bytes} bytes in ${this.#probed.bursts} bursts; agreed were ${agreed ? MAX_PROBE_BYTES : 0} in ${agreed ? MAX_BURSTS : 0}`,
-        ),
-        true,
-      );
-    } else if (left === 0)
-      this.#transmit(this.#lanes.control, linkFrame('probed', this.#run, this.#view, encodeProbed(burst)));
+  #aborted(error: PeerError): void {
+    const { worldSize } = this.#settings;
+    if (error.culprit < worldSize) this.#fail(error, false);
+    else this.#accuse('corrupt', `it ends the run for the fault of rank ${error.culprit}, of ${worldSize} ranks`);
   }
 
-  #sendHello(): void {
-    this.#transmit(
-      this.#lanes.control,
-      linkFrame(
-        'hello',
-        this.#run,
-        this.#view,
-        encodeHello({
-          sender: this.#self,
-          receiver: this.peer,
-          heard: this.#open,
-          lanes: this.#dataWires.length,
-          tuneMs: this.#tuneMs,
-        }),
-      ),
+  /** Counts a frame that serves nothing; too many end the link. */
+  #strike(kind: 'stale' | 'idle' | 'heartbeat', what: string): void {
+    const strikes = this.#useless[kind];
+    if (!strikes.add(this.#settings.world.now())) return;
+    const { most, perSecond } = strikes.limit;
+    this.#accuse(
+      'corrupt',
+      `it floods the link with ${what}: more than ${most} at once, where ${perSecond} a second are borne`,
     );
-  }
-
-  #whenOpen(frame: Frame): void {
-    if (this.#open) this.#transmit(this.#lanes.control, frame);
-    else this.#waiting.push(frame);
   }
 
   #transmit(wire: Wire, frame: Frame): void {
@@ -513,106 +318,29 @@ class LaneLink implements Link {
     wire.send(encodeFrame(frame));
   }
 
-  #sendHeartbeat(): void {
-    const now = this.#world.now();
-    const payload = encodeHeartbeat({
-      sentAt: now,
-      echo: this.#echo.sentAt,
-      heldMs: now - this.#echo.at,
-      waitsFor: this.#waitsFor(),
-    });
-    this.#transmit(this.#lanes.control, linkFrame('heartbeat', this.#run, this.#view, payload));
-  }
-
-  #heartbeat(frame: Frame): void {
-    const { sentAt, echo, heldMs, waitsFor } = decodeHeartbeat(frame.payload);
-    this.#strike('heartbeat', 'heartbeats');
-    if (this.#error) return;
-    if (waitsFor !== undefined && waitsFor >= this.#worldSize) {
-      this.#fail(
-        new PeerError(this.peer, 'corrupt', `it waits for rank ${waitsFor}, of ${this.#worldSize} ranks`),
-        true,
-      );
-      return;
-    }
-    this.stats.peerWaitsFor = waitsFor;
-    const now = this.#world.now();
-    const roundTripMs = now - echo - heldMs;
-    if (roundTripMs >= 0 && roundTripMs < Infinity) this.stats.roundTripMs = roundTripMs;
-    this.#echo = { sentAt, at: now };
-  }
-
-  #arm(): void {
-    this.#nextTick += this.#heartbeatMs;
-    this.#cancelTick = this.#world.timer(Math.max(0, this.#nextTick - this.#world.now()), () => this.#tick());
-  }
-
-  #tick(): void {
-    const now = this.#world.now();
-    const lateMs = now - this.#nextTick;
-    if (lateMs > 2 * this.#heartbeatMs) {
-      // This tab itself was frozen or busy: what the peer sent meanwhile is still in our queues, so give it two
-      // heartbeats to show.
-      this.#lastHeard = Math.max(this.#lastHeard, now - this.#silentMs + 2 * this.#heartbeatMs);
-      this.#inbox.excuse(lateMs + 2 * this.#heartbeatMs);
-      this.#nextTick = now;
-    }
-    const quietMs = now - this.#lastHeard;
-    if (quietMs > this.#silentMs) {
-      this.#fail(
-        new PeerError(
-          this.peer,
-          'silent',
-          `nothing came from it for ${Math.round(quietMs)} ms, more than ${this.#silentMs} ms`,
-        ),
-        true,
-      );
-      return;
-    }
-    const oldest = this.#deadlineMs < Infinity ? this.#inbox.oldest() : undefined;
-    if (oldest && now - oldest.since > this.#deadlineMs) {
-      const culprit = this.#blame(this.peer);
-      const sender = culprit === this.peer ? 'it' : `rank ${this.peer}, which waits in turn,`;
-      this.#fail(
-        new PeerError(
-          culprit,
-          'slow',
-          `${describe(oldest.tag)}: ${sender} did not send ${oldest.signature} within ${this.#deadlineMs} ms (last heard ${Math.round(quietMs)} ms ago)`,
-        ),
-        true,
-      );
-      return;
-    }
-    this.#sendHeartbeat();
-    this.#arm();
+  /** Ends the link for a fault of the peer, and tells it. */
+  #accuse(evidence: Evidence, detail: string): void {
+    this.#fail(new PeerError(this.peer, evidence, detail), true);
   }
 
   /** Ends the link once; `tell` sends the reason to the peer before the wires close. */
   #fail(error: PeerError, tell: boolean): void {
     if (this.#error) return;
     this.#error = error;
-    this.#cancelTick();
-    this.#tuner?.stop();
+    const { run, view } = this.#settings;
+    this.#liveness.stop();
+    this.#probing.stop();
     this.#inbox.fail(error);
     this.#outbox.fail(error);
-    this.#waiting = [];
+    this.#handshake.fail();
     for (const wire of this.#wires()) {
-      if (tell) this.#transmit(wire, linkFrame('abort', this.#run, this.#view, encodeAbort(error)));
+      if (tell) this.#transmit(wire, linkFrame('abort', run, view, encodeAbort(error)));
       wire.onMessage = wire.onClose = wire.onDrain = undefined;
       wire.close();
     }
     this.#resolveTuned();
     this.#resolveFailed(error);
   }
-}
-
-/** From what the wire is made of, or the candidate that the page knows. */
-function routeOf(kind: string, path: string | undefined): LinkRoute {
-  if (path === 'relay') return 'relayed';
-  if (path === 'host' || path === 'srflx' || path === 'prflx') return 'direct';
-  return kind === 'same browser' || kind === 'message-port' || kind === 'broadcast-channel'
-    ? 'same browser'
-    : 'unknown';
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

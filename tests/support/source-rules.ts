@@ -71,13 +71,6 @@ const GLOBALS: readonly GlobalRule[] = [
 
 export const MAX_LINES = 500;
 export const MAX_FUNCTION_LINES = 100;
-/** What is longer since the formatter broke its lines, and waits to be cut: it may shrink, and nothing joins it. */
-const LONG_FUNCTIONS: Readonly<Record<string, number>> = {
-  'src/bench/collectives/rank.ts': 116,
-  'src/parallel/expert/all-to-all.ts': 130,
-  'src/parallel/pipeline/simulate.ts': 101,
-  'src/server/broker/broker.ts': 132,
-};
 export const MAX_FILES = 15;
 export const MAX_WIDTH = 120;
 /** Folders in which every file is one more of a kind. */
@@ -186,7 +179,7 @@ function parse(path: string, text: string): Source {
     }
     if (ts.isFunctionLike(node) && 'body' in node && node.body) {
       const lines = file.getLineAndCharacterOfPosition(node.end).line + 2 - lineOf(node);
-      if (lines > (LONG_FUNCTIONS[path] ?? MAX_FUNCTION_LINES))
+      if (lines > MAX_FUNCTION_LINES)
         longFunctions.push({ text: `a function of ${lines} lines`, line: lineOf(node), typeOnly: false });
     }
     ts.forEachChild(node, visit);
@@ -266,7 +259,7 @@ function sizeOffences(files: ReadonlyMap<string, string>, sources: ReadonlyMap<s
     const lines = text.trimEnd().split('\n').length;
     if (lines > MAX_LINES) offences.push(`${short(path)} has ${lines} lines: at most ${MAX_LINES}`);
     for (const { text: what, line } of sources.get(path)?.longFunctions ?? [])
-      offences.push(`${short(path)}:${line} has ${what}: at most ${LONG_FUNCTIONS[path] ?? MAX_FUNCTION_LINES}`);
+      offences.push(`${short(path)}:${line} has ${what}: at most ${MAX_FUNCTION_LINES}`);
     const folder = path.slice(0, path.lastIndexOf('/'));
     perFolder.set(folder, (perFolder.get(folder) ?? 0) + 1);
   }

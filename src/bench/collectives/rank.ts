@@ -32,8 +32,6 @@ export function createRank({
 }: RankParts): Handlers<RankJob> & { leave(): void } {
   const { rank, size } = communicator;
   const pipes = new RawPipes(raw);
-  let device: Device | undefined;
-  let buffer: DeviceBuffer | undefined;
   /** A failure of the communicator must also end what waits for bare channels. */
   const failed = communicator.failed.then((error) => {
     throw error;
@@ -52,16 +50,9 @@ export function createRank({
     for (let i = 0; i < times; i++) await work();
   }
 
-  const gpuBuffer = (bytes: number): DeviceBuffer => {
-    if (!device) throw new TabmeshError('the GPU of this rank is not open');
-    if (buffer && buffer.bytes !== bytes) {
-      device.free(buffer);
-      buffer = undefined;
-    }
-    return (buffer ??= device.alloc(bytes, 'staging', 'bench gpu-to-gpu'));
-  };
-
+  const { close, ...gpuJobs } = createGpuJobs(communicator, openDevice, timed);
   return {
+    ...gpuJobs,
     async meet() {
       await Promise.race([pipes.opened(), failed]);
       await barrier(communicator);
@@ -103,6 +94,32 @@ export function createRank({
       const ms = await timed(() => repeat(times, once));
       return { ms: ms / times, wrong: rank === 1 ? countWrong(x, count, (i) => valueAt(0, i, salt)) : 0 };
     },
+    leave() {
+      communicator.leave();
+      close();
+    },
+  };
+}
+
+/** The jobs on this rank's device: `openGpu` opens it, `close` destroys it. */
+function createGpuJobs(
+  communicator: Communicator,
+  openDevice: () => Promise<Device>,
+  timed: (work: () => Promise<unknown>) => Promise<number>,
+): Pick<Handlers<RankJob>, 'openGpu' | 'gpu'> & { close(): void } {
+  const { rank } = communicator;
+  let device: Device | undefined;
+  let buffer: DeviceBuffer | undefined;
+
+  const gpuBuffer = (on: Device, bytes: number): DeviceBuffer => {
+    if (buffer && buffer.bytes !== bytes) {
+      on.free(buffer);
+      buffer = undefined;
+    }
+    return (buffer ??= on.alloc(bytes, 'staging', 'bench gpu-to-gpu'));
+  };
+
+  return {
     async openGpu() {
       try {
         device ??= await openDevice();
@@ -116,8 +133,9 @@ export function createRank({
         await timed(() => Promise.resolve());
         return { ms: 0, wrong: 0 };
       }
-      const range = { buffer: gpuBuffer(bytes), offset: 0, bytes };
-      const on = device!;
+      const on = device;
+      if (!on) throw new TabmeshError('the GPU of this rank is not open');
+      const range = { buffer: gpuBuffer(on, bytes), offset: 0, bytes };
       // Pieces as long as the array: read all, send all, write all.
       const options = overlapped ? {} : { pieceBytes: bytes };
       on.write(range.buffer, 0, rank === 0 ? valuesOf(0, bytes / 4, salt) : new Float32Array(bytes / 4));
@@ -134,8 +152,7 @@ export function createRank({
       const [back] = await on.submit([], [range]);
       return { ms, wrong: countWrong(new Float32Array(back), bytes / 4, (i) => valueAt(0, i, salt)) };
     },
-    leave() {
-      communicator.leave();
+    close() {
       device?.destroy();
     },
   };

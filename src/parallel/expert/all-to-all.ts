@@ -5,7 +5,7 @@
 // of 4 bytes. Source: parallelism.md section 8 (the EP baseline); Lepikhin et al. 2020.
 
 import { allToAll, allToAllBytes, allToAllVariable } from '../../collectives/all-to-all.ts';
-import type { Group, GroupRef } from '../../collectives/group.ts';
+import type { Group, GroupRef, Operation } from '../../collectives/group.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import type { DispatchedRows, ExpertExchange } from '../../ops/experts.ts';
@@ -21,51 +21,12 @@ export interface ExchangeShape {
   readonly width: number;
 }
 
-export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width: D }: ExchangeShape): ExpertExchange {
+export function expertExchange(ref: GroupRef, shape: ExchangeShape): ExpertExchange {
   const P = ref.size;
+  const { tokens, perToken, experts, width: D } = shape;
   const local = experts / P;
   const most = tokens * Math.min(perToken, local);
   const capacity = P * most;
-
-  /** Sends each owner its run of the sorted rows; returns the runs received, by source rank. */
-  const scatter = (group: Group, rows: F32, offsets: U32, operation = group.begin('all-to-all')): Promise<F32[]> => {
-    const blocks = Array.from({ length: P }, (_, j) =>
-      rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D),
-    );
-    return allToAllVariable(group, blocks, 'f32', most * D, { operation }) as Promise<F32[]>;
-  };
-  const eachRun = (counts: U32, move: Move): void => eachRunOf(counts, P, D, move);
-  /**
-   * Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its
-   * source.
-   */
-  const check = (group: Group, runs: readonly F32[], rowsFrom: (source: number) => number): void => {
-    for (const [p, { length }] of runs.entries()) {
-      const rows = rowsFrom(p);
-      if (p !== group.rank && length !== rows * D)
-        throw group.accuse(
-          p,
-          `it sent ${length} floats of rows for the experts here, where its counts make ${rows} rows of ${D}`,
-        );
-    }
-  };
-  /**
-   * Rows of one source by the counts that it told. A token has an expert once at most, so no expert has more rows than
-   * there are tokens.
-   */
-  const rowsBy =
-    (group: Group, counts: U32) =>
-    (p: number): number => {
-      let rows = 0;
-      for (let e = 0; e < local; e++) {
-        const count = counts[p * local + e];
-        if (p !== group.rank && count > tokens)
-          throw group.accuse(p, `it counts ${count} rows for expert ${group.rank * local + e}, of ${tokens} tokens`);
-        rows += count;
-      }
-      return rows;
-    };
-
   return {
     dispatch(r: Recorder, rows: Tensor, offsets: Tensor): DispatchedRows {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
@@ -83,13 +44,10 @@ export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width
             const exchangeCounts = group.begin('all-to-all');
             const exchangeRows = group.begin('all-to-all');
             const [runs] = await Promise.all([
-              scatter(group, data as F32, bounds as U32, exchangeRows),
+              scatter(group, shape, data as F32, bounds as U32, exchangeRows),
               allToAll(group, sizes, countsInto, { operation: exchangeCounts }),
             ]);
-            check(group, runs, rowsBy(group, countsInto as U32));
-            eachRun(countsInto as U32, (p, at, from, length) =>
-              (into as F32).set(runs[p].subarray(from, from + length), at),
-            );
+            place(group, shape, runs, countsInto as U32, into as F32);
             for (let e = 0; e < local; e++) {
               let rowsOfExpert = 0;
               for (let p = 0; p < P; p++) rowsOfExpert += countsInto[p * local + e];
@@ -107,9 +65,8 @@ export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width
       r.wait(
         r.host(`redispatch ${ref.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
           const group = ref.current();
-          const runs = await scatter(group, data as F32, bounds as U32);
-          check(group, runs, rowsBy(group, sizes as U32));
-          eachRun(sizes as U32, (p, at, from, length) => (into as F32).set(runs[p].subarray(from, from + length), at));
+          const runs = await scatter(group, shape, data as F32, bounds as U32, group.begin('all-to-all'));
+          place(group, shape, runs, sizes as U32, into as F32);
         }),
       );
       return out;
@@ -125,9 +82,11 @@ export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width
             for (let e = 0; e < local; e++) length += sizes[p * local + e] * D;
             return new Float32Array(length);
           });
-          eachRun(sizes as U32, (p, at, from, length) => runs[p].set((data as F32).subarray(at, at + length), from));
+          eachRun(sizes as U32, P, D, (p, at, from, length) =>
+            runs[p].set((data as F32).subarray(at, at + length), from),
+          );
           const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
-          check(group, back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
+          check(group, D, back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
           back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
         }),
       );
@@ -136,11 +95,64 @@ export function expertExchange(ref: GroupRef, { tokens, perToken, experts, width
   };
 }
 
+/** Sends each owner its run of the sorted rows; returns the runs received, by source rank. */
+function scatter(
+  group: Group,
+  { tokens, perToken, experts, width: D }: ExchangeShape,
+  rows: F32,
+  offsets: U32,
+  operation: Operation,
+): Promise<F32[]> {
+  const local = experts / group.size;
+  const blocks = Array.from({ length: group.size }, (_, j) =>
+    rows.subarray(offsets[j * local] * D, offsets[(j + 1) * local] * D),
+  );
+  const most = tokens * Math.min(perToken, local);
+  return allToAllVariable(group, blocks, 'f32', most * D, { operation }) as Promise<F32[]>;
+}
+
+/** Copies the runs of all sources to their experts; `counts` [sources, local experts] are what the sources told. */
+function place(group: Group, { tokens, width: D }: ExchangeShape, runs: readonly F32[], counts: U32, into: F32): void {
+  check(group, D, runs, (p) => rowsBy(group, tokens, counts, p));
+  eachRun(counts, group.size, D, (p, at, from, length) => into.set(runs[p].subarray(from, from + length), at));
+}
+
+/**
+ * Whether the runs from all sources, in floats, are as long as was told before; the first that is not names its
+ * source.
+ */
+function check(group: Group, D: number, runs: readonly F32[], rowsFrom: (source: number) => number): void {
+  for (const [p, { length }] of runs.entries()) {
+    const rows = rowsFrom(p);
+    if (p !== group.rank && length !== rows * D)
+      throw group.accuse(
+        p,
+        `it sent ${length} floats of rows for the experts here, where its counts make ${rows} rows of ${D}`,
+      );
+  }
+}
+
+/**
+ * Rows of source `p` by the counts that it told. A token has an expert once at most, so no expert has more rows than
+ * there are tokens.
+ */
+function rowsBy(group: Group, tokens: number, counts: U32, p: number): number {
+  const local = counts.length / group.size;
+  let rows = 0;
+  for (let e = 0; e < local; e++) {
+    const count = counts[p * local + e];
+    if (p !== group.rank && count > tokens)
+      throw group.accuse(p, `it counts ${count} rows for expert ${group.rank * local + e}, of ${tokens} tokens`);
+    rows += count;
+  }
+  return rows;
+}
+
 /** A (expert, source) run: its place at the expert, its place in the source's run, and its length, in elements. */
 type Move = (source: number, atExpert: number, inRun: number, length: number) => void;
 
 /** Calls `move` for every run of rows of `width`; `counts` [sources, local experts]. */
-function eachRunOf(counts: U32, sources: number, width: number, move: Move): void {
+function eachRun(counts: U32, sources: number, width: number, move: Move): void {
   const local = counts.length / sources;
   const inRun = new Array<number>(sources).fill(0);
   let atExpert = 0;

@@ -79,9 +79,6 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     placement,
   );
   const timeline = ranks.map((): TimedAction[] => []);
-  const ended = new Map<string, number>();
-  /** Arrival of the result of an action on another rank. */
-  const arrived = new Map<string, number>();
   const channels = new Map<string, Channel>();
   const channel = (from: number, to: number): Channel => {
     const key = `${from}>${to}`;
@@ -91,19 +88,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   const capacity = timing.capacity ?? Infinity;
   const latency = (action: Action, to: number): number =>
     typeof timing.comm === 'function' ? timing.comm(action, to) : (timing.comm ?? 0);
-  /** Whether what `needed` names is there on `self`, for all of its sources. */
-  const isThere = ({ action, edge }: Dependency, self: number): boolean =>
-    edge === 'p2p' && !placement.hosts(action.stage).includes(self)
-      ? arrived.has(`${formatAction(action)}>${self}`)
-      : sourcesOf({ action, edge }, self, placement).every((rank) => ended.has(placed(action, rank)));
-  const timeOf = ({ action, edge }: Dependency, self: number): number =>
-    Math.max(
-      ...sourcesOf({ action, edge }, self, placement).map((rank) => {
-        if (rank === self) return ended.get(placed(action, rank))!;
-        if (edge === 'p2p') return arrived.get(`${formatAction(action)}>${self}`)!;
-        return ended.get(placed(action, rank))! + latency(action, self);
-      }),
-    );
+  const results = resultsOf(placement, latency);
   let messages = 0;
 
   const send = (self: number): boolean => {
@@ -116,7 +101,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
       const put = Math.max(rank.free, blocker >= 0 ? takes[blocker] : 0);
       const action = rank.last!;
       puts.push(put);
-      arrived.set(`${formatAction(action)}>${to}`, put + latency(action, to));
+      results.arrive(action, to, put + latency(action, to));
       rank.free = put;
       rank.unsent.shift();
       messages++;
@@ -131,15 +116,15 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     if (rank.next === rank.list.length) return rank.unsent.length < had;
     const action = rank.list[rank.next];
     const needs = PASSES[action.kind].needs(action, placement);
-    if (!needs.every((needed) => isThere(needed, self))) return rank.unsent.length < had;
-    const start = Math.max(rank.free, ...needs.map((needed) => timeOf(needed, self)));
+    if (!needs.every((needed) => results.isThere(needed, self))) return rank.unsent.length < had;
+    const start = Math.max(rank.free, ...needs.map((needed) => results.timeOf(needed, self)));
     for (const { action: from, edge } of needs) {
       const [host] = placement.hosts(from.stage);
       if (edge === 'p2p' && host !== self) channel(host, self).takes.push(start);
     }
     const timed = { ...action, start, end: start + durationOf(action, placement, timing) };
     timeline[self].push(timed);
-    ended.set(placed(action, self), timed.end);
+    results.end(action, self, timed.end);
     rank.last = timed;
     rank.free = timed.end;
     rank.next++;
@@ -159,7 +144,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     if (rank.next === rank.list.length) return [];
     const missing = PASSES[rank.list[rank.next].kind]
       .needs(rank.list[rank.next], placement)
-      .filter((needed) => !isThere(needed, self));
+      .filter((needed) => !results.isThere(needed, self));
     return [
       `rank ${self} waits with ${formatAction(rank.list[rank.next])} for ${missing.map(({ action }) => formatAction(action)).join(' and ')}`,
     ];
@@ -175,12 +160,46 @@ export function simulate(schedule: Schedule, shape: PipelineShape, timing: Timin
   return outcome.simulation;
 }
 
-/** An action on one of the ranks that host its stage. */
-const placed = (action: Action, rank: number): string => `${formatAction(action)} on ${rank}`;
+interface Results {
+  /** `action` ended on `rank`, which hosts its stage. */
+  end(action: Action, rank: number, time: number): void;
+  /** The message with the result of `action` came to `rank`. */
+  arrive(action: Action, rank: number, time: number): void;
+  /** Whether what `needed` names is there on `rank`, for all of its sources. */
+  isThere(needed: Dependency, rank: number): boolean;
+  /** Since when it is there. */
+  timeOf(needed: Dependency, rank: number): number;
+}
 
-/** The ranks whose results of `action` rank `self` needs. */
-function sourcesOf({ action, edge }: Dependency, self: number, { hosts }: StagePlacement): readonly number[] {
-  return edge === 'same-rank' ? [self] : hosts(action.stage);
+/** Where and when results of actions are there. */
+function resultsOf({ hosts }: StagePlacement, latency: (action: Action, to: number) => number): Results {
+  const ended = new Map<string, number>();
+  const arrived = new Map<string, number>();
+  const placed = (action: Action, rank: number): string => `${formatAction(action)} on ${rank}`;
+  const sent = (action: Action, to: number): string => `${formatAction(action)}>${to}`;
+  /** The ranks whose results of `action` rank `self` needs. */
+  const sourcesOf = ({ action, edge }: Dependency, self: number): readonly number[] =>
+    edge === 'same-rank' ? [self] : hosts(action.stage);
+  return {
+    end: (action, rank, time) => {
+      ended.set(placed(action, rank), time);
+    },
+    arrive: (action, rank, time) => {
+      arrived.set(sent(action, rank), time);
+    },
+    isThere: ({ action, edge }, self) =>
+      edge === 'p2p' && !hosts(action.stage).includes(self)
+        ? arrived.has(sent(action, self))
+        : sourcesOf({ action, edge }, self).every((rank) => ended.has(placed(action, rank))),
+    timeOf: ({ action, edge }, self) =>
+      Math.max(
+        ...sourcesOf({ action, edge }, self).map((rank) => {
+          if (rank === self) return ended.get(placed(action, rank))!;
+          if (edge === 'p2p') return arrived.get(sent(action, self))!;
+          return ended.get(placed(action, rank))! + latency(action, self);
+        }),
+      ),
+  };
 }
 
 function durationOf(action: Action, { passes }: StagePlacement, timing: Timing): number {

@@ -1,20 +1,17 @@
 // The embedded MQTT broker: aedes behind web sockets. It carries only signalling (sealed, at most 16 KiB a message) and
 // forgets everything when it stops, and all of a client when that is gone: its presence, its session, its
-// subscriptions. It is no general broker: rules.ts says what a client may say. All that a client can make it hold is
-// bounded, for each client, for each address, for each room and in all.
+// subscriptions. It is no general broker: rules.ts says what a client may say, sockets.ts how many come in and how much
+// they send. All that a client can make it hold is bounded, for each client, for each address, for each room and in
+// all.
 
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Aedes } from 'aedes';
 import type { Client } from 'aedes';
-import { createWebSocketStream, WebSocketServer } from 'ws';
-import type { WebSocket } from 'ws';
-import { addressOf } from '../address.ts';
-import { endUpgrade } from '../front.ts';
 import { TokenBucket } from '../token-bucket.ts';
-import { PacketGauge } from './packet-gauge.ts';
 import { Presences } from './presences.ts';
 import { addressIn, RoomRules } from './rules.ts';
+import { socketFront } from './sockets.ts';
 
 export interface BrokerOptions {
   /** Web sockets in all, and of one address (behind a proxy that tells them apart: of one machine). */
@@ -40,18 +37,12 @@ export interface Broker {
   close(): Promise<void>;
 }
 
-/** MQTT's fixed header, topic and packet id, or a Will, on top of a payload. */
-const PACKET_OVERHEAD_BYTES = 512;
-/** Of everything that a client sends; at once it may send as much as its messages at once can hold. */
-const BYTES_PER_SECOND = 512 * 1024;
 /** A client that does not read holds up who speaks to it, and what it has not read is kept here. */
 const DRAIN_MS = 10_000;
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 /** Longer would keep the presence of a tab that is gone. */
 const MAX_KEEPALIVE_SECONDS = 120;
 const MAX_TOPICS = 16;
-const PUBACK = 4;
-const PUBLISH = 3;
 
 /** Resolves when the broker can take connections. */
 export async function attachBroker(options: BrokerOptions = {}): Promise<Broker> {
@@ -128,35 +119,10 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
   broker.on('clientError', () => {});
   broker.on('connectionError', () => {});
 
-  const perAddress = new Map<string, number>();
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: maxPayloadBytes + PACKET_OVERHEAD_BYTES,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
-  });
-  const welcome = (webSocket: WebSocket, request: IncomingMessage): void => {
-    const bytes = new TokenBucket(
-      publishBurst * (maxPayloadBytes + PACKET_OVERHEAD_BYTES),
-      BYTES_PER_SECOND,
-      performance.now(),
-    );
-    const packets = new TokenBucket(publishBurst, publishesPerSecond, performance.now());
-    let flooded = false;
-    // Publishes are counted with their topic; acknowledgements are as many as others have said.
-    const gauge = new PacketGauge(maxPayloadBytes + PACKET_OVERHEAD_BYTES, (kind) => {
-      if (kind !== PUBACK && kind !== PUBLISH && !packets.take(1, performance.now())) flooded = true;
-    });
-    // Before the stream listens: at most one message of what is refused gets parsed.
-    webSocket.on('message', (data: Buffer) => {
-      if (gauge.take(data) !== undefined || flooded || !bytes.take(data.length, performance.now()))
-        webSocket.terminate();
-    });
-    const stream = createWebSocketStream(webSocket);
-    stream.on('error', () => stream.destroy());
-    broker.handle(stream, request);
-  };
-
+  const front = socketFront(
+    { maxClients, maxPerAddress, maxPayloadBytes, publishesPerSecond, publishBurst },
+    (stream, request) => broker.handle(stream, request),
+  );
   return {
     get clients() {
       return broker.connectedClients;
@@ -164,22 +130,9 @@ export async function attachBroker(options: BrokerOptions = {}): Promise<Broker>
     get presences() {
       return presences.size;
     },
-    take(request, socket, head) {
-      const address = addressOf(request);
-      const here = perAddress.get(address) ?? 0;
-      if (sockets.clients.size >= maxClients) return endUpgrade(socket, 503, `expected at most ${maxClients} clients`);
-      if (here >= maxPerAddress)
-        return endUpgrade(socket, 503, `expected at most ${maxPerAddress} clients of one address`);
-      perAddress.set(address, here + 1);
-      socket.once('close', () => {
-        const left = perAddress.get(address)! - 1;
-        if (left === 0) perAddress.delete(address);
-        else perAddress.set(address, left);
-      });
-      sockets.handleUpgrade(request, socket, head, (webSocket) => welcome(webSocket, request));
-    },
+    take: front.take,
     async close() {
-      for (const webSocket of sockets.clients) webSocket.terminate();
+      front.close();
       await new Promise<void>((closed) => {
         broker.close(closed);
       });

@@ -96,7 +96,14 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
   const qualifier =
     config.tune === null
       ? undefined
-      : new Qualifier({ world: realWorld, version: nodeVersion(), tuneMs: config.tune * 1000, store: run.tuneStore });
+      : new Qualifier({
+          world: realWorld,
+          version: nodeVersion(),
+          tuneMs: config.tune * 1000,
+          store: run.tuneStore,
+          signal: AbortSignal.any([run.signal, run.stop?.signal].filter((signal) => signal !== undefined)),
+        });
+  let stopped: AbortedError | undefined;
   try {
     await Promise.all(
       nodes.map(async ({ rank, links }) => {
@@ -125,6 +132,8 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
             ...(run.requests ? { requests: () => run.requests!(rank) } : {}),
           });
         } catch (error) {
+          // The others only hear that this rank is gone.
+          if (error instanceof AbortedError) stopped ??= error;
           mesh.abort(error instanceof PeerError ? error : new PeerError(rank, 'crashed', String(error)));
           throw error;
         } finally {
@@ -133,12 +142,12 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
       }),
     );
   } catch (error) {
-    if (!(error instanceof AbortedError))
-      run.onTimeline?.(
-        formatTimeline(
-          mergeTimeline(recorders.map((recorder) => recorder.dump(String(error).slice(0, 300), TOLD_RECORDS))),
-        ),
-      );
+    if (stopped) throw stopped;
+    run.onTimeline?.(
+      formatTimeline(
+        mergeTimeline(recorders.map((recorder) => recorder.dump(String(error).slice(0, 300), TOLD_RECORDS))),
+      ),
+    );
     throw error;
   } finally {
     for (const node of nodes) node.leave();

@@ -144,6 +144,7 @@ export async function runRank(options: RunOptions): Promise<void> {
       await tellCertificate(device, tell);
     }
     stopCounting();
+    if (options.signal?.aborted || options.stop?.signal.aborted) throw new AbortedError();
     tell({ kind: 'status', text: 'waiting for the other ranks' });
     await barrier(mesh.world);
     tell({

@@ -2,7 +2,7 @@
 // and a store costs nothing but time.
 
 import { expect, test } from 'vitest';
-import { DeviceLostError, SelfCheckError } from '../../src/base/errors.ts';
+import { AbortedError, DeviceLostError, SelfCheckError } from '../../src/base/errors.ts';
 import { chooseVariant } from '../../src/device/variant.ts';
 import { Qualifier } from '../../src/device/tune/qualifier.ts';
 import type { QualifierOptions } from '../../src/device/tune/qualifier.ts';
@@ -97,6 +97,26 @@ test('the time is kept: nothing is compiled after it, and most work comes first'
   expect(world.now() - startMs).toBeLessThan(1000 + 2 * 310 + 400);
   expect(certificate.tuneMs).toBeLessThan(1400);
 });
+
+test.each([0, 60_000])(
+  'a stop is heard after the check or the turn that is under way (%i ms to tune)',
+  async (tuneMs) => {
+    const variants = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`v${i}`, { runMs: 5, compileMs: 300 }]));
+    const kernels = ['a', 'b', 'c', 'd'].map((name) => fakeKernel(variants, {}, name));
+    const stop = new AbortController();
+    const { qualifier, device } = bench({ tuneMs, signal: stop.signal });
+    const { prepare } = device;
+    let compiled = 0;
+    device.prepare = (...given) => {
+      if (++compiled === 2) stop.abort();
+      return prepare(...given);
+    };
+    const launches = kernels.map((kernel) => ({ kernel, params: PARAMS, count: 1 }));
+    await expect(qualifier.qualify(device, launches)).rejects.toThrow(AbortedError);
+    // Two are compiled ahead of the one that is checked.
+    expect(compiled).toBeLessThanOrEqual(4);
+  },
+);
 
 test('a candidate that is far too slow is measured once', async () => {
   const kernel = fakeKernel({ quick: { runMs: 10 }, awful: { runMs: 500 } });

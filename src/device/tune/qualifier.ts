@@ -5,6 +5,7 @@
 // (improvement.ts). A GPU never does: it is measured before its memory is given out, and nothing is known of its driver
 // before it is checked.
 
+import { AbortedError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Device, PlannedLaunch } from '../device.ts';
 import type { Tuning } from '../variant.ts';
@@ -25,6 +26,8 @@ export interface QualifierOptions {
   readonly version: string;
   /** Time to measure in, over all plans; 0: only what is remembered. */
   readonly tuneMs: number;
+  /** Once it is aborted, `qualify` rejects with AbortedError after the check or the turn that is under way. */
+  readonly signal?: AbortSignal | undefined;
   /** Time to check in, over all plans, not counting pipelines that the plans compile anyway; 2000 by default. */
   readonly checkMs?: number;
   readonly store?: TuneStore;
@@ -194,7 +197,7 @@ export class Qualifier {
   }
 
   async #qualify(device: Device, findings: Findings, groups: readonly Group[]): Promise<void> {
-    const { world, lock = (work) => work() } = this.#options;
+    const { world, signal, lock = (work) => work() } = this.#options;
     const askedMs = world.now();
     await lock(async () => {
       // Another tab may have measured while we waited.
@@ -203,15 +206,23 @@ export class Qualifier {
       await this.#tune(device, findings, groups, waited);
       const givenMs = Math.max(0, LEAST_CHECK_MS - this.#checkBudget.leftMs);
       this.#checkBudget.leftMs += givenMs;
-      await new SelfCheck(device, world, findings, this.#checkBudget).run(groups);
+      await new SelfCheck(device, world, findings, this.#checkBudget, signal).run(groups);
       this.#givenMs += givenMs;
       await this.#save(findings);
     });
   }
 
   async #tune(device: Device, findings: Findings, groups: readonly Group[], waited: boolean): Promise<void> {
-    const { world } = this.#options;
-    const time = { deadlineMs: world.now() + this.#tuneLeftMs };
+    const { world, signal } = this.#options;
+    let endMs = world.now() + this.#tuneLeftMs;
+    const time = {
+      get deadlineMs() {
+        return signal?.aborted ? 0 : endMs;
+      },
+      set deadlineMs(value) {
+        endMs = value;
+      },
+    };
     const whole = groups.reduce((sum, { work }) => sum + work, 0);
     const classes = classesOf(groups);
     findings.recall(groups);
@@ -222,6 +233,7 @@ export class Qualifier {
     // First a few candidates of every shape, then the others.
     for (const most of [FIRST_CANDIDATES, Infinity]) {
       for (const group of classes) {
+        if (signal?.aborted) throw new AbortedError();
         const known = findings.knowledge.decision(group.kernel, group.shapeClass);
         const done = known ? known.complete || waited : !hasChoice(findings, group);
         if (done || group.work < LEAST_SHARE * whole || !device.time || world.now() >= time.deadlineMs) continue;
@@ -232,7 +244,7 @@ export class Qualifier {
         findings.knowledge.decide(group.kernel, decision);
       }
     }
-    const leftMs = time.deadlineMs - world.now();
+    const leftMs = endMs - world.now();
     this.#tuneMs += this.#tuneLeftMs - leftMs;
     this.#tuneLeftMs = leftMs;
   }

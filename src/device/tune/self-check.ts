@@ -4,7 +4,7 @@
 // (variant, constants, flags) are checked once. Launches of the plan come first, because they cost least, then cases,
 // most work first; what does not fit into the time is listed.
 
-import { DeviceLostError, LimitError } from '../../base/errors.ts';
+import { AbortedError, DeviceLostError, LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Device, Launch } from '../device.ts';
 import type { Kernel, Params } from '../kernel.ts';
@@ -63,15 +63,18 @@ export class SelfCheck {
   readonly #world: World;
   readonly #findings: Findings;
   readonly #budget: Budget;
+  readonly #signal: AbortSignal | undefined;
   /** What `next` has been through. */
   readonly #asked = new Set<string>();
   readonly #passed = new Set<string>();
 
-  constructor(device: Device, world: World, findings: Findings, budget: Budget) {
+  /** `signal`: once it is aborted, `run` rejects with AbortedError before its next check. */
+  constructor(device: Device, world: World, findings: Findings, budget: Budget, signal?: AbortSignal) {
     this.#device = device;
     this.#world = world;
     this.#findings = findings;
     this.#budget = budget;
+    this.#signal = signal;
   }
 
   /**
@@ -86,6 +89,7 @@ export class SelfCheck {
       const opened: (Opened | undefined)[] = [];
       try {
         for (const [i, unit] of units.entries()) {
+          if (this.#signal?.aborted) throw new AbortedError();
           settled.add(unit.key);
           for (let next = opened.length; next < Math.min(units.length, i + AHEAD); next++)
             opened.push(this.#open(units[next]));

@@ -38,7 +38,7 @@ export type { Communicator, ConnectOptions } from './library/communicator.ts';
 export type { Deadlines } from './record/operation-watch.ts';
 export { issue } from './library/handle.ts';
 export type { Handle } from './library/handle.ts';
-export type { CallOptions, Group, Ledger, Operation } from './group.ts';
+export type { CallOptions, Group, GroupRef, Ledger, Operation } from './group.ts';
 export type { LedgerBook, LedgerRow } from './ledger.ts';
 
 export { allGather, allGatherBytes, allGatherRoute } from './all-gather.ts';

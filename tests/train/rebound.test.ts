@@ -268,14 +268,21 @@ describe('two trainers on one mesh', () => {
     await expect(sideBySide([student(), teacher()], (make) => [make(), make()])).rejects.toThrow();
   });
 
-  it('refuses a second on the same mesh by name; the next may come when the first is gone', async () => {
+  it('refuses a second on the same mesh by name; the next may come when the first is gone, or could not be made', async () => {
     const { config, prepared } = golden('gpt2-tiny', 'dp=1');
     const [node] = nodesOf(config);
     const ledger = createLedger();
     const mesh = createMesh({ layout: config.layout, rank: 0, links: node!.links, ledger });
-    const make = () => Trainer.create(trainerOptions(config, prepared, { device: createCpuDevice(), mesh, ledger }));
+    const make = (device = createCpuDevice()) =>
+      Trainer.create(trainerOptions(config, prepared, { device, mesh, ledger }));
+    const small: Device = { ...createCpuDevice(), prepare: () => Promise.reject(new Error('no memory left')) };
+    await expect(make(small)).rejects.toThrow('no memory left');
     const first = await make();
-    await expect(make()).rejects.toThrow(/scope '.*' of the mesh is in use; .*each trainer of a mesh needs its own/);
+    const second = createCpuDevice();
+    await expect(make(second)).rejects.toThrow(
+      /scope '.*' of the mesh is in use; .*each trainer of a mesh needs its own/,
+    );
+    expect(second.memory.param.peak).toBe(0);
     first.dispose();
     await (await make()).trainStep();
     node!.leave();

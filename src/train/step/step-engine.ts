@@ -65,17 +65,31 @@ export class StepEngine<B = unknown> {
     shape: PipelineShape,
     stages: ReadonlyMap<number, Stage>,
     pool: BufferPool,
+    streams: PipelineStreams,
   ) {
     this.options = options;
     this.task = task;
     this.shape = shape;
     this.stages = stages;
     this.#pool = pool;
-    this.#streams = new PipelineStreams(options.mesh);
+    this.#streams = streams;
   }
 
-  /** Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. */
+  /**
+   * Builds the stages of this rank, compiles their plans and loads the weights. Sends nothing. Rejects with
+   * InternalError, before anything is made, while another engine has the streams of this mesh.
+   */
   static async create<B>(options: StepEngineOptions<B>): Promise<StepEngine<B>> {
+    const streams = new PipelineStreams(options.mesh);
+    try {
+      return await StepEngine.#build(options, streams);
+    } catch (error) {
+      streams.close();
+      throw error;
+    }
+  }
+
+  static async #build<B>(options: StepEngineOptions<B>, streams: PipelineStreams): Promise<StepEngine<B>> {
     const { device, mesh, schedule, chunks, microbatches, rows } = options;
     const { pp } = mesh.layout;
     const task = options.task.onRank(mesh, rows);
@@ -98,7 +112,7 @@ export class StepEngine<B = unknown> {
       stage.load(options.weights);
       stages.set(index, stage);
     }
-    return new StepEngine(options, task, shape, stages, pool);
+    return new StepEngine(options, task, shape, stages, pool, streams);
   }
 
   /**

@@ -53,17 +53,20 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
 
   /** `common`: all members count this operation alike; otherwise two of them alone do, or the caller. */
   function operationOf(kind: MessageKind, seq: number, point: boolean, common = !point): Operation {
-    const entry = recorder?.begin(id, kind, seq, !common);
+    // With its first message or signature: it may have its number long before it starts.
+    let begun: number | undefined;
+    const entry = (): number | undefined => (begun ??= recorder?.begin(id, kind, seq, !common));
     let args = 0;
     const tag = (chunk: number): Tag => ({ group: id, seq, chunk: point ? POINT_CHUNK : chunk, kind, args });
 
     /** Follows one message to its end. A rejection counts as handled because the relay has taken it up. */
     function follow<T>(peer: number, sends: boolean, bytes: number, result: Promise<T>): Promise<T> {
       const watched = watch?.started(name, kind, seq, ranks[peer]!);
-      if (entry !== undefined) recorder!.posted(entry, ranks[peer]!, sends, bytes);
+      const record = entry();
+      if (record !== undefined) recorder!.posted(record, ranks[peer]!, sends, bytes);
       const ended = (ok: boolean): void => {
         if (watched !== undefined) watch!.ended(watched);
-        if (entry !== undefined) recorder!.ended(entry, sends, ok);
+        if (record !== undefined) recorder!.ended(record, sends, ok);
       };
       result.then(
         () => ended(true),
@@ -82,7 +85,8 @@ export function createGroup({ id, name, ranks, self, links, ledger, relay, recor
         args = encodeArguments(call);
         if (common)
           for (const [index, link] of members.entries()) if (index !== rank) link!.note({ group: id, seq, kind, args });
-        if (entry !== undefined) recorder!.signed(entry, call.dtype, call.count, args);
+        const record = entry();
+        if (record !== undefined) recorder!.signed(record, call.dtype, call.count, args);
       },
       send(to, chunk, data) {
         const link = linkTo(to);

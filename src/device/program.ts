@@ -1,8 +1,8 @@
 // A Program is a set of plans that share tensors: F, B and W of a stage, say. Plans are recorded once and replayed per
 // slot (one slot per microbatch in flight). A tensor used by several plans, or kept, gets one buffer per slot of its
 // class (storage/slots.ts); a tensor inside one plan gets a pooled buffer for as long as it lives. Two live tensors
-// never share a buffer (WebGPU forbids read and read_write of one buffer in a dispatch). Plans of one program run one
-// after the other; host steps run beside the GPU until they are waited for.
+// never share a buffer (WebGPU forbids read and read_write of one buffer in a dispatch). As many plans may run at once
+// as the pool has sets of buffers, one by default; host steps run beside the GPU until they are waited for.
 
 import { InternalError } from '../base/errors.ts';
 import type { DType, Shape, TypedArray } from '../base/shape.ts';
@@ -13,7 +13,7 @@ import type { Kernel, Params } from './kernel.ts';
 import { Plan } from './plan.ts';
 import type { BoundSlots, BoundStep } from './plan.ts';
 import { BufferPool, placeTensors } from './storage/pool.ts';
-import type { Recorder, Step } from './recorder.ts';
+import type { HostFn, Recorder, Step } from './recorder.ts';
 import { SlotTable, slotIn, slotKey } from './storage/slots.ts';
 import type { Slot, SlotClasses } from './storage/slots.ts';
 import type { Storage, Tensor } from './tensor.ts';
@@ -41,7 +41,7 @@ export class Program {
 
   /**
    * `slots`: how many microbatches may be in flight at once on this rank, or that by class. With `pool`, programs of
-   * one rank, of which one plan runs at a time, share what is pooled; its owner frees it.
+   * one rank share what is pooled, and how many plans may run at once; its owner frees it.
    */
   constructor(device: Device, slots: number | SlotClasses = 1, pool?: BufferPool) {
     this.device = device;
@@ -60,9 +60,10 @@ export class Program {
       launch(kernel, io, params) {
         steps.push({ kind: 'launch', kernel: kernel as unknown as Kernel, io, params });
       },
-      host: (label, reads, writes, run, traffic = []) => {
+      host: (label, reads, writes, run, traffic = [], issue = undefined) => {
         const ticket = { id: this.#ids++, name: label, traffic };
-        steps.push({ kind: 'host', ticket, reads, writes, run });
+        // What `issue` gives is what `run` takes.
+        steps.push({ kind: 'host', ticket, reads, writes, run: run as HostFn, issue: issue ?? (() => undefined) });
         return ticket;
       },
       wait(ticket) {
@@ -91,11 +92,11 @@ export class Program {
   async finish(tag: MemoryTag = 'activation'): Promise<ReadonlyMap<string, Plan>> {
     // Before anything is allocated: measuring needs memory of its own.
     await this.device.qualify?.(this.launches());
-    const { buffers: pooled } = this.#pool;
+    const { sets } = this.#pool;
     const placement = placeTensors(
       this.#recordings,
       this.#kept,
-      pooled.map(({ bytes }) => bytes),
+      sets[0].map(({ bytes }) => bytes),
     );
     this.#slotBuffers = new Map(
       [...placement.perSlot].map(([storage, users]) => {
@@ -106,12 +107,13 @@ export class Program {
         return [storage, { of: name, buffers }];
       }),
     );
-    for (const bytes of placement.poolSizes.slice(pooled.length))
-      pooled.push(this.device.alloc(bytes, tag, `pool${pooled.length}`));
-    const bufferOf = (storage: Storage, slot: Slot): DeviceBuffer => {
+    for (const set of sets)
+      for (const bytes of placement.poolSizes.slice(set.length))
+        set.push(this.device.alloc(bytes, tag, `pool${set.length}`));
+    const bufferOf: BufferOf = (storage, slot, set) => {
       if (storage.kind === 'fixed') return storage.buffer;
       const own = this.#slotBuffers.get(storage);
-      return own ? own.buffers[slotIn(slot, own.of)]! : pooled[placement.pool.get(storage)!]!;
+      return own ? own.buffers[slotIn(slot, own.of)]! : sets[set]![placement.pool.get(storage)!]!;
     };
     // All at once: the device compiles several at a time, and knows from the beginning how many there are.
     const plans = new Map(
@@ -120,7 +122,7 @@ export class Program {
           async ([name, steps]) =>
             [
               name,
-              new Plan(name, this.device, await this.#bind(name, steps, bufferOf), describe(name, steps)),
+              new Plan(name, this.device, await this.#bind(name, steps, bufferOf), describe(name, steps), this.#pool),
             ] as const,
         ),
       ),
@@ -168,53 +170,58 @@ export class Program {
     if (this.#ownsPool) this.#pool.dispose();
   }
 
-  /** The bound steps by the key of the slots that the plan runs in; slots that a launch cannot tell apart share it. */
-  async #bind(
-    name: string,
-    steps: readonly Step[],
-    bufferOf: (storage: Storage, slot: Slot) => DeviceBuffer,
-  ): Promise<BoundSlots> {
-    const rangeOf = (tensor: Tensor, slot: Slot): Range => ({
-      buffer: bufferOf(tensor.storage, slot),
-      offset: tensor.offset,
-      bytes: byteLength(tensor),
-    });
+  /**
+   * The bound steps by set of the pool and by the key of the slots that the plan runs in; a launch is bound once for
+   * all slots and sets that it cannot tell apart.
+   */
+  async #bind(name: string, steps: readonly Step[], bufferOf: BufferOf): Promise<BoundSlots> {
     const classesOf = (tensors: readonly Tensor[]): ReadonlySet<string> =>
       new Set(tensors.flatMap(({ storage }) => this.#slotBuffers.get(storage)?.of ?? []));
+    const poolsIn = (tensors: readonly Tensor[]): boolean =>
+      tensors.some(({ storage }) => storage.kind === 'auto' && !this.#slotBuffers.has(storage));
     const made = steps.map(() => new Map<string, Promise<Launch>>());
-    const launchOf = (step: Step & { kind: 'launch' }, i: number, slot: Slot): Promise<Launch> => {
-      const key = slotKey(slot, classesOf(Object.values(step.io)));
+    const launchOf = (step: Step & { kind: 'launch' }, i: number, slot: Slot, set: number): Promise<Launch> => {
+      const tensors = Object.values(step.io);
+      const key = `${poolsIn(tensors) ? set : 0} ${slotKey(slot, classesOf(tensors))}`;
       const known = made[i]!.get(key);
       if (known) return known;
       const io = Object.fromEntries(
-        Object.keys(step.kernel.bindings).map((binding) => [binding, rangeOf(step.io[binding], slot)]),
+        Object.keys(step.kernel.bindings).map((binding) => [binding, rangeOf(step.io[binding], bufferOf, slot, set)]),
       );
       const launch = this.device.prepare(step.kernel, step.params, io);
       made[i]!.set(key, launch);
       return launch;
     };
-    const boundIn = (slot: Slot): Promise<readonly BoundStep[]> =>
+    const boundIn = (slot: Slot, set: number): Promise<readonly BoundStep[]> =>
       Promise.all(
         steps.map(async (step, i): Promise<BoundStep> => {
           if (step.kind === 'wait') return step;
-          if (step.kind === 'launch') return { kind: 'launch', launch: await launchOf(step, i, slot) };
-          return {
-            kind: 'host',
-            ticket: step.ticket,
-            run: step.run,
-            reads: step.reads.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-            writes: step.writes.map((tensor) => ({ range: rangeOf(tensor, slot), dtype: tensor.dtype })),
-          };
+          if (step.kind === 'launch') return { kind: 'launch', launch: await launchOf(step, i, slot, set) };
+          const typed = (tensor: Tensor) => ({ range: rangeOf(tensor, bufferOf, slot, set), dtype: tensor.dtype });
+          return { ...step, reads: step.reads.map(typed), writes: step.writes.map(typed) };
         }),
       );
-    const classes = classesOf(steps.flatMap(tensorsOf));
-    const bound = new Map<string, readonly BoundStep[]>();
-    const [first, ...others] = this.#slots.distinct(name, classes);
+    const tensors = steps.flatMap(tensorsOf);
+    const [classes, pooled] = [classesOf(tensors), poolsIn(tensors)];
+    const bound = this.#pool.sets.slice(0, pooled ? undefined : 1).map(() => new Map<string, readonly BoundStep[]>());
+    const all = bound.flatMap((bySlot, set) =>
+      [...this.#slots.distinct(name, classes)].map(([key, slot]) => async () => {
+        bySlot.set(key, await boundIn(slot, set));
+      }),
+    );
+    const [first, ...others] = all;
     // What the others need is compiled with the first.
-    bound.set(first![0], await boundIn(first![1]));
-    await Promise.all(others.map(async ([key, slot]) => bound.set(key, await boundIn(slot))));
-    return { classes, bound };
+    await first!();
+    await Promise.all(others.map((bind) => bind()));
+    return { classes, pooled, bound };
   }
+}
+
+/** Where a storage is for a run in these slots that holds this set of the pool. */
+type BufferOf = (storage: Storage, slot: Slot, set: number) => DeviceBuffer;
+
+function rangeOf(tensor: Tensor, bufferOf: BufferOf, slot: Slot, set: number): Range {
+  return { buffer: bufferOf(tensor.storage, slot, set), offset: tensor.offset, bytes: byteLength(tensor) };
 }
 
 function tensorsOf(step: Step): readonly Tensor[] {

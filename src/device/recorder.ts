@@ -7,8 +7,13 @@ import type { Tensor } from './tensor.ts';
 
 /**
  * Host code between two plan segments: gets copies of the read tensors and fills the written ones before it resolves.
+ * `issued` is what the step's `issue` gave when this run of the plan was issued.
  */
-export type HostFn = (reads: readonly TypedArray[], writes: readonly TypedArray[]) => Promise<void>;
+export type HostFn<I = unknown> = (
+  reads: readonly TypedArray[],
+  writes: readonly TypedArray[],
+  issued: I,
+) => Promise<void>;
 
 /** Payload bytes that this rank sends in one run of a host step; what depends on the data comes on top. */
 export interface Traffic {
@@ -32,15 +37,17 @@ export interface Recorder {
     params: P,
   ): void;
   /**
-   * Starts host work here: everything recorded before it is done when `run` is called. Host steps of one plan start in
-   * order. `traffic`: what it sends.
+   * Starts host work here: everything recorded before it is done when `run` is called. `traffic`: what it sends.
+   * `issue` is called when a run of the plan is issued, in recorded order, and takes there what all ranks must take
+   * alike: the numbers of operations. Steps start when what they read is there, of several runs in any order.
    */
-  host(
+  host<I = undefined>(
     name: string,
     reads: readonly Tensor[],
     writes: readonly Tensor[],
-    run: HostFn,
+    run: HostFn<I>,
     traffic?: readonly Traffic[],
+    issue?: () => I,
   ): Ticket;
   /** Blocks here until the host work is done and its `writes` are on the device. Issue early, wait late. */
   wait(ticket: Ticket): void;
@@ -60,5 +67,6 @@ export type Step =
       readonly reads: readonly Tensor[];
       readonly writes: readonly Tensor[];
       readonly run: HostFn;
+      readonly issue: () => unknown;
     }
   | { readonly kind: 'wait'; readonly ticket: Ticket };

@@ -1,10 +1,11 @@
 // Where the device meets the network: collectives as host steps of a plan (read tensors, await, write tensors). Their
-// order in a plan is the order of their sequence numbers in the group. A plan holds a reference: its ranks may change
-// between two runs. A group of one rank records nothing.
+// order in a plan is the order of their sequence numbers in the group, taken when a run is issued. A plan holds a
+// reference: its ranks may change between two runs. A group of one rank records nothing.
 
 import { elements } from '../base/shape.ts';
 import { allReduce, allReduceBytes } from '../collectives/all-reduce.ts';
 import type { GroupRef } from '../collectives/group.ts';
+import { begins } from '../collectives/groups/begun.ts';
 import type { Recorder, Ticket, Traffic } from '../device/recorder.ts';
 import type { Tensor } from '../device/tensor.ts';
 
@@ -27,11 +28,12 @@ export function beginAllReduce(
     `all-reduce ${group.name}`,
     [x],
     [sum],
-    async ([input], [output]) => {
+    async ([input], [output], begun) => {
       (output as Float32Array).set(input as Float32Array);
-      await allReduce(group.current(), output as Float32Array<ArrayBuffer>);
+      await allReduce(begun.group, output as Float32Array<ArrayBuffer>, { operation: begun.operations[0] });
     },
     [allReduceTraffic(group, elements(x.shape))],
+    begins(group, 'all-reduce'),
   );
   return { sum, ticket };
 }

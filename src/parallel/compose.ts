@@ -2,6 +2,7 @@
 
 import type { Mesh } from '../collectives/mesh.ts';
 import { allGather } from '../collectives/all-gather.ts';
+import { begins } from '../collectives/groups/begun.ts';
 import { InternalError } from '../base/errors.ts';
 import { recordAllReduce } from '../ops/collective.ts';
 import { linearCrossEntropy } from '../ops/cross-entropy.ts';
@@ -58,14 +59,17 @@ export function composeParallelism(mesh: Mesh, options: ComposeOptions = {}): Pa
       const all = t.recorder.tensor([tp.size, ...own.shape], 'f32', 'allLogits');
       const part = own.shape[0] * own.shape[1];
       t.recorder.wait(
-        t.recorder.host(`all-gather ${tp.name}`, [own], [all], async ([mine], [into]) => {
-          await allGather(
-            tp.current(),
-            mine,
-            Array.from({ length: tp.size + 1 }, (_, i) => i * part),
-            into,
-          );
-        }),
+        t.recorder.host(
+          `all-gather ${tp.name}`,
+          [own],
+          [all],
+          async ([mine], [into], { group, operations: [operation] }) => {
+            const offsets = Array.from({ length: tp.size + 1 }, (_, i) => i * part);
+            await allGather(group, mine, offsets, into, { operation });
+          },
+          [],
+          begins(tp, 'all-gather'),
+        ),
       );
       return all;
     };

@@ -169,9 +169,12 @@ describe('mesh', () => {
         recorder: recorders[rank],
       }),
     );
+    // What has its number and has not started was not called.
+    const later = all.map((mesh) => mesh.axis('dp').begin('all-reduce'));
+    expect(recorders.flatMap((recorder) => recorder.dump('test').records)).toEqual([]);
     await Promise.all(
-      all.flatMap((mesh) => [
-        allReduce(mesh.axis('dp'), new Float32Array(9)),
+      all.flatMap((mesh, rank) => [
+        allReduce(mesh.axis('dp'), new Float32Array(9), { operation: later[rank]! }),
         allReduce(mesh.axis('tp'), new Float32Array(5)),
       ]),
     );

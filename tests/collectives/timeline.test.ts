@@ -130,6 +130,21 @@ it('groups of one number with other members are different groups', () => {
   ).toBeUndefined();
 });
 
+it('an operation that a rank passed over, because runs in flight mix their steps, was not called', () => {
+  const recorders = [0, 1].map((rank) => createFlightRecorder(rank, { now: () => 100 }));
+  for (const [rank, recorder] of recorders.entries()) {
+    recorder.group(3, 'tp', [0, 1]);
+    for (const seq of rank === 0 ? [0, 2] : [0, 2, 1]) {
+      const entry = recorder.begin(3, 'barrier', seq, false);
+      recorder.signed(entry, 'u32', 0, 0);
+      recorder.posted(entry, 1 - rank, false, 0);
+      if (seq !== 1) recorder.ended(entry, false, true);
+    }
+  }
+  const { diverged } = mergeTimeline(recorders.map((recorder) => recorder.dump('')));
+  expect(diverged).toMatchObject({ kind: 'missing', rank: 0, group: 'tp', seq: 1 });
+});
+
 it('a pipeline that stalls: messages that callers number are no operations that others did not call', () => {
   const world = { now: () => 100 };
   const groups = (rank: number) => {

@@ -213,7 +213,7 @@ describe('pool', () => {
         [
           'F',
           [
-            { kind: 'host', ticket, reads: [x], writes: [received], run: async () => {} },
+            { kind: 'host', ticket, reads: [x], writes: [received], run: async () => {}, issue: () => undefined },
             { kind: 'launch', kernel: add as never, io: { a: x, b: x, out: a }, params: {} },
             { kind: 'launch', kernel: add as never, io: { a, b: a, out: b }, params: {} },
             { kind: 'wait', ticket },
@@ -229,7 +229,7 @@ describe('pool', () => {
 });
 
 describe('host steps', () => {
-  test('start in order, run beside the device, and are waited for', async () => {
+  test('run beside the device, and are waited for', async () => {
     const program = new Program(createCpuDevice());
     const x = program.tensor([4]);
     const r = program.recorder('F');

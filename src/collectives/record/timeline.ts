@@ -123,18 +123,18 @@ function entriesOf({ id, name, ranks }: GroupView, dumps: readonly FlightDump[])
     );
     const own = new Map<number, FlightRecord>();
     for (const record of dump?.records ?? []) if (record.groupId === id && !record.point) own.set(record.seq, record);
-    return { rank, dump, own, last: Math.max(-1, ...own.keys()) };
+    return { rank, dump, own, first: own.size > 0 ? Math.min(...own.keys()) : -1 };
   });
   const seqs = [...new Set(members.flatMap(({ own }) => [...own.keys()]))].sort((a, b) => a - b);
   return seqs.map((seq) => {
-    const steps = members.map(({ rank, dump, own, last }): Step => {
+    const steps = members.map(({ rank, dump, own, first }): Step => {
       const record = own.get(seq);
-      // A number below a rank's last that it has no record of was overwritten, or the group's numbers are not
-      // consecutive.
+      // Below the first that it has a record of, they were overwritten; one between those was passed over, because
+      // operations may start in another order than that of their numbers.
       if (!record || !dump)
         return {
           rank,
-          state: dump && seq > last ? 'not called' : 'no record',
+          state: dump && seq > first ? 'not called' : 'no record',
           call: '',
           waitsFor: elsewhere(dump),
           ageMs: 0,

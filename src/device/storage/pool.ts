@@ -2,6 +2,7 @@
 // from its first to its last step; a host step's outputs live at least until its wait, because they are uploaded
 // whenever the host work ends.
 
+import { InternalError } from '../../base/errors.ts';
 import type { Device, DeviceBuffer } from '../device.ts';
 import type { Step } from '../recorder.ts';
 import type { Storage } from '../tensor.ts';
@@ -106,16 +107,59 @@ function assign(
   }
 }
 
-/** Pooled buffers that the programs of one rank share. At any time one of their plans may run. */
+/**
+ * Pooled buffers that the programs of one rank share: a set of them for each of their plans that may run at once. A run
+ * holds a set from its start until its last host step has ended.
+ */
 export class BufferPool {
-  readonly buffers: DeviceBuffer[] = [];
+  /** Equal in sizes. */
+  readonly sets: readonly DeviceBuffer[][];
   readonly #device: Device;
+  /** By set, who holds it. */
+  readonly #holders: (Holder | undefined)[];
 
-  constructor(device: Device) {
+  constructor(device: Device, inFlight = 1) {
     this.#device = device;
+    this.sets = Array.from({ length: inFlight }, () => []);
+    this.#holders = this.sets.map(() => undefined);
+  }
+
+  /**
+   * The number of a set for a run of `plan`, the lowest that is free. Waits for one of a run that has failed, whose
+   * host steps still end. Throws InternalError where all are held by runs that go on.
+   */
+  take(plan: string): number | Promise<number> {
+    const free = this.#holders.indexOf(undefined);
+    if (free >= 0) {
+      this.#holders[free] = { plan, ended: undefined };
+      return free;
+    }
+    const ended = this.#holders.flatMap((holder) => holder?.ended ?? []);
+    if (ended.length === 0)
+      throw new InternalError(
+        `plan ${plan}: expected at most ${this.sets.length} plans in flight, got another beside ` +
+          `${this.#holders.map((holder) => holder!.plan).join(', ')}; make the pool for more, or wait for one`,
+      );
+    return Promise.race(ended).then(() => this.take(plan));
+  }
+
+  /** The run that holds `set` is over. */
+  give(set: number): void {
+    this.#holders[set] = undefined;
+  }
+
+  /** The run that holds `set` has failed; nobody else gets it before `ended` resolves. */
+  giveAfter(set: number, ended: Promise<unknown>): void {
+    this.#holders[set]!.ended = ended.then(() => this.give(set));
   }
 
   dispose(): void {
-    for (const buffer of this.buffers.splice(0)) this.#device.free(buffer);
+    for (const set of this.sets) for (const buffer of set.splice(0)) this.#device.free(buffer);
   }
+}
+
+interface Holder {
+  readonly plan: string;
+  /** Of a run that has failed: resolves when the set is free. */
+  ended: Promise<void> | undefined;
 }

@@ -6,6 +6,7 @@
 
 import { allToAll, allToAllBytes, allToAllVariable } from '../../collectives/all-to-all.ts';
 import type { Group, GroupRef, Operation } from '../../collectives/group.ts';
+import { begins } from '../../collectives/groups/begun.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import type { DispatchedRows, ExpertExchange } from '../../ops/experts.ts';
@@ -37,12 +38,11 @@ export function expertExchange(ref: GroupRef, shape: ExchangeShape): ExpertExcha
           `dispatch ${ref.name}`,
           [rows, offsets],
           [out, here, counts],
-          async ([data, bounds], [into, offsetsInto, countsInto]) => {
+          async ([data, bounds], [into, offsetsInto, countsInto], begun) => {
             const sizes = new Uint32Array(experts);
             for (let e = 0; e < experts; e++) sizes[e] = (bounds as U32)[e + 1] - (bounds as U32)[e];
-            const group = ref.current();
-            const exchangeCounts = group.begin('all-to-all');
-            const exchangeRows = group.begin('all-to-all');
+            const { group } = begun;
+            const [exchangeCounts, exchangeRows] = begun.operations;
             const [runs] = await Promise.all([
               scatter(group, shape, data as F32, bounds as U32, exchangeRows),
               allToAll(group, sizes, countsInto, { operation: exchangeCounts }),
@@ -56,6 +56,7 @@ export function expertExchange(ref: GroupRef, shape: ExchangeShape): ExpertExcha
           },
           // The counts; how many rows go with them is the router's choice.
           [{ kind: 'all-to-all', bytes: allToAllBytes(P, experts) }],
+          begins(ref, 'all-to-all', 'all-to-all'),
         ),
       );
       return { rows: out, offsets: here, counts };
@@ -63,32 +64,45 @@ export function expertExchange(ref: GroupRef, shape: ExchangeShape): ExpertExcha
     redispatch(r, rows, offsets, counts) {
       const out = r.tensor([capacity, D], 'f32', 'rowsHere');
       r.wait(
-        r.host(`redispatch ${ref.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
-          const group = ref.current();
-          const runs = await scatter(group, shape, data as F32, bounds as U32, group.begin('all-to-all'));
-          place(group, shape, runs, sizes as U32, into as F32);
-        }),
+        r.host(
+          `redispatch ${ref.name}`,
+          [rows, offsets, counts],
+          [out],
+          async ([data, bounds, sizes], [into], begun) => {
+            const { group, operations } = begun;
+            const runs = await scatter(group, shape, data as F32, bounds as U32, operations[0]!);
+            place(group, shape, runs, sizes as U32, into as F32);
+          },
+          [],
+          begins(ref, 'all-to-all'),
+        ),
       );
       return out;
     },
     collect(r, rows, offsets, counts) {
       const out = r.tensor([tokens * perToken, D], 'f32', 'rowsBack');
       r.wait(
-        r.host(`collect ${ref.name}`, [rows, offsets, counts], [out], async ([data, bounds, sizes], [into]) => {
-          const group = ref.current();
-          const operation = group.begin('all-to-all');
-          const runs = Array.from({ length: P }, (_, p) => {
-            let length = 0;
-            for (let e = 0; e < local; e++) length += sizes[p * local + e] * D;
-            return new Float32Array(length);
-          });
-          eachRun(sizes as U32, P, D, (p, at, from, length) =>
-            runs[p].set((data as F32).subarray(at, at + length), from),
-          );
-          const back = await allToAllVariable(group, runs, 'f32', most * D, { operation });
-          check(group, D, back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
-          back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
-        }),
+        r.host(
+          `collect ${ref.name}`,
+          [rows, offsets, counts],
+          [out],
+          async ([data, bounds, sizes], [into], begun) => {
+            const { group, operations } = begun;
+            const runs = Array.from({ length: P }, (_, p) => {
+              let length = 0;
+              for (let e = 0; e < local; e++) length += sizes[p * local + e] * D;
+              return new Float32Array(length);
+            });
+            eachRun(sizes as U32, P, D, (p, at, from, length) =>
+              runs[p].set((data as F32).subarray(at, at + length), from),
+            );
+            const back = await allToAllVariable(group, runs, 'f32', most * D, { operation: operations[0] });
+            check(group, D, back as F32[], (j) => (bounds as U32)[(j + 1) * local] - (bounds as U32)[j * local]);
+            back.forEach((run, j) => (into as F32).set(run as F32, (bounds as U32)[j * local] * D));
+          },
+          [],
+          begins(ref, 'all-to-all'),
+        ),
       );
       return out;
     },

@@ -8,6 +8,7 @@
 import { elements } from '../../base/shape.ts';
 import { ringSend, ringSendBytes } from '../../collectives/ring-send.ts';
 import type { GroupRef } from '../../collectives/group.ts';
+import { begins } from '../../collectives/groups/begun.ts';
 import type { Recorder, Ticket } from '../../device/recorder.ts';
 import type { Tensor } from '../../device/tensor.ts';
 import {
@@ -87,9 +88,9 @@ function rotate(r: Recorder, group: GroupRef, x: Tensor, label: string): { ticke
     `ring-send ${label} ${group.name}`,
     [x],
     [received],
-    ([data], [into]) =>
-      ringSend(group.current(), data as Float32Array<ArrayBuffer>, into as Float32Array<ArrayBuffer>, 1),
+    ([data], [into], begun) => ringSend(begun.group, data, into, 1, { operation: begun.operations[0] }),
     [{ kind: 'ring-send', bytes: ringSendBytes(group.size, elements(x.shape)) }],
+    begins(group, 'ring-send'),
   );
   return { ticket, received };
 }

@@ -5,6 +5,7 @@
 
 import { allReduce } from '../../collectives/all-reduce.ts';
 import type { GroupRef } from '../../collectives/group.ts';
+import { begins } from '../../collectives/groups/begun.ts';
 import type { Recorder } from '../../device/recorder.ts';
 import type { Param, Tensor } from '../../device/tensor.ts';
 import { elements } from '../../base/shape.ts';
@@ -34,14 +35,10 @@ export function reduceStatistics(group: GroupRef): (r: Recorder, statistics: Los
         `loss-statistics ${group.name}`,
         tensors,
         tensors,
-        async (reads, writes) => {
+        async (reads, writes, { group: now, operations: [reduceMax, reduceSums] }) => {
           const [localMax, localSum, localTarget] = reads as readonly Float32Array<ArrayBuffer>[];
           const [max, sum, target] = writes as readonly Float32Array<ArrayBuffer>[];
           const R = localMax.length;
-          // Both operations take their sequence numbers now, in the order in which every rank's plan has them.
-          const now = group.current();
-          const reduceMax = now.begin('all-reduce');
-          const reduceSums = now.begin('all-reduce');
           max.set(localMax);
           await allReduce(now, max, { reduction: 'max', operation: reduceMax });
           const both = new Float32Array(2 * R);
@@ -54,6 +51,7 @@ export function reduceStatistics(group: GroupRef): (r: Recorder, statistics: Los
           target.set(both.subarray(R));
         },
         [allReduceTraffic(group, rows), allReduceTraffic(group, 2 * rows)],
+        begins(group, 'all-reduce', 'all-reduce'),
       ),
     );
   };

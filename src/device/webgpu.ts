@@ -2,112 +2,28 @@
 // may serve several ranks of one process; each rank's Device counts its own launches and memory. One encoder and one
 // compute pass per submit; readbacks of a submit are packed into one staging buffer. Rejects everything after a loss.
 
-import { DeviceLostError, InternalError, LimitError, NoDeviceError } from '../base/errors.ts';
-import { userAgent, withoutAdapter, withoutWebGpu } from '../base/gpu-advice.ts';
-import type {
-  AdapterInfo,
-  CompileProgress,
-  Device,
-  DeviceBuffer,
-  DeviceCounters,
-  Launch,
-  MemoryTag,
-  PlannedLaunch,
-  Range,
-} from './device.ts';
-import { dynamicWords, pipelineConstants, pipelineText } from './params/dynamic.ts';
-import { bindingAccess } from './kernel.ts';
-import type { DeviceFeatures, Kernel } from './kernel.ts';
+import { InternalError, LimitError } from '../base/errors.ts';
+import type { Device, DeviceCounters, Launch, PlannedLaunch, Range } from './device.ts';
+import type { DeviceFeatures } from './kernel.ts';
 import { MemoryLedger, newCounters } from './memory.ts';
+import { dynamicWords } from './params/dynamic.ts';
 import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
-import { LaunchSwap } from './tune/swap.ts';
-import type { SwappableLaunch } from './tune/swap.ts';
-import { UniformArena } from './params/uniform-arena.ts';
 import { GpuTimer } from './tune/gpu-timer.ts';
 import type { Qualifier } from './tune/qualifier.ts';
+import { LaunchSwap } from './tune/swap.ts';
+import type { SwappableLaunch } from './tune/swap.ts';
 import { chooseVariant } from './variant.ts';
-import type { Choice, Tuning } from './variant.ts';
+import type { Tuning } from './variant.ts';
+import { copyCommands, encodeCopies, GpuBuffers } from './webgpu/buffers.ts';
+import { lossOf, openGpu } from './webgpu/context.ts';
+import type { GpuContext } from './webgpu/context.ts';
+import { pipelineOf } from './webgpu/pipelines.ts';
 
-interface GpuBuffer extends DeviceBuffer {
-  readonly gpu: GPUBuffer;
-  freed: boolean;
-}
+export { openGpu } from './webgpu/context.ts';
+export type { GpuContext } from './webgpu/context.ts';
+
 interface GpuLaunch extends Omit<Launch, 'variant'>, SwappableLaunch {
   readonly bindings: GPUBindGroup;
-}
-
-/** Usage and mode bits by value: the namespaces are globals in browsers only. */
-const USAGE = { COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 } as const;
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b|software/i;
-
-export interface GpuContext {
-  readonly device: GPUDevice;
-  readonly adapter: AdapterInfo;
-  readonly features: DeviceFeatures;
-  readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
-  readonly uniforms: UniformArena;
-  readonly compiling: { asked: number; done: number; readonly listeners: Set<(progress: CompileProgress) => void> };
-  readonly lost: Promise<DeviceLostError>;
-  /** First error that no scope caught; every later submit rejects with it. */
-  failure: Error | undefined;
-}
-
-/** Asks for an adapter and a device with the limits that the kernels use. Throws NoDeviceError with what to do. */
-export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOptions = {}): Promise<GpuContext> {
-  if (!gpu)
-    throw new NoDeviceError(
-      withoutWebGpu(userAgent(), (globalThis as { isSecureContext?: boolean }).isSecureContext !== false),
-    );
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance', ...options });
-  if (!adapter) throw new NoDeviceError(withoutAdapter(userAgent()));
-  const limits = adapter.limits;
-  // TypeScript's own list of features lacks `subgroups`.
-  const wanted = ['subgroups', 'shader-f16', 'timestamp-query'] as readonly string[] as readonly GPUFeatureName[];
-  const device = await adapter.requestDevice({
-    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
-    requiredLimits: {
-      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-      maxBufferSize: limits.maxBufferSize,
-      maxStorageBuffersPerShaderStage: Math.min(limits.maxStorageBuffersPerShaderStage, 10),
-      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
-      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
-    },
-  });
-  const { vendor, architecture, description, device: name } = adapter.info;
-  const software =
-    SOFTWARE.test(`${vendor} ${architecture} ${name} ${description}`) || adapter.info.isFallbackAdapter === true;
-  const context: GpuContext = {
-    device,
-    adapter: { vendor, architecture, description: description || name, software },
-    features: {
-      subgroupSize: subgroupSize(device),
-      f16: device.features.has('shader-f16'),
-      reducedPrecision: false,
-      software,
-      maxWorkgroupStorageBytes: device.limits.maxComputeWorkgroupStorageSize,
-      maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
-    },
-    pipelines: new Map(),
-    uniforms: new UniformArena(device),
-    compiling: { asked: 0, done: 0, listeners: new Set() },
-    lost: device.lost.then(
-      (info) =>
-        (context.failure = new DeviceLostError(info.reason === 'destroyed' ? 'destroyed' : info.message || 'unknown')),
-    ),
-    failure: undefined,
-  };
-  device.onuncapturederror = (event) => {
-    context.failure ??= new InternalError(`WebGPU: ${event.error.message}`);
-  };
-  return context;
-}
-
-/** The one subgroup size of the adapter; 0 without subgroups, or where it may differ from pipeline to pipeline. */
-function subgroupSize({ features, adapterInfo }: GPUDevice): number {
-  if (!features.has('subgroups')) return 0;
-  const { subgroupMinSize: least, subgroupMaxSize: most } = adapterInfo;
-  return least !== undefined && least === most ? least : 0;
 }
 
 export interface DeviceOptions {
@@ -128,59 +44,6 @@ export async function createWebGpuDevice(
   return deviceOf(await openGpu(gpu, adapterOptions), { owned: true, tuning, qualifier, reducedPrecision });
 }
 
-function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
-  const { device } = context;
-  const visibility = 4; // GPUShaderStage.COMPUTE
-  const types: GPUBufferBindingType[] = Object.values(kernel.bindings).map((spec) =>
-    bindingAccess(spec) === 'read' ? 'read-only-storage' : 'storage',
-  );
-  if (kernel.dynamic) types.push('uniform');
-  const entries = types.map((type, binding) => ({ binding, visibility, buffer: { type } }));
-  const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
-  // The error of a broken shader belongs to this kernel, not to whatever is submitted next.
-  device.pushErrorScope('validation');
-  const module = device.createShaderModule({ code: source, label });
-  void device.popErrorScope().catch(() => {
-    /* the device is lost: the pipeline rejects too */
-  });
-  return device.createComputePipelineAsync({ layout, label, compute: { module } }).catch(async (error: unknown) => {
-    if (context.failure instanceof DeviceLostError) throw context.failure;
-    const info = await module.getCompilationInfo();
-    const details = info.messages
-      .map((message) => `${message.lineNum}:${message.linePos} ${message.message}`)
-      .join('; ');
-    throw new InternalError(`${label} does not compile: ${details || String(error)}`);
-  });
-}
-
-/** Compiled once for a context: by kernel, variant and the constants that are not dynamic. */
-function pipelineOf(
-  context: GpuContext,
-  kernel: Kernel,
-  { variant, constants }: Choice,
-  counters: DeviceCounters,
-): Promise<GPUComputePipeline> {
-  const label = `${kernel.name}/${variant.name}`;
-  const key = `${label} ${JSON.stringify(pipelineConstants(kernel, variant, constants))}`;
-  const known = context.pipelines.get(key);
-  if (known) return known;
-  const pipeline = compile(context, kernel, pipelineText(kernel, variant, constants), label);
-  context.pipelines.set(key, pipeline);
-  counters.pipelines++;
-  const { compiling } = context;
-  const tell = (what: 'asked' | 'done'): void => {
-    compiling[what]++;
-    for (const listener of compiling.listeners) listener({ asked: compiling.asked, done: compiling.done });
-  };
-  tell('asked');
-  void pipeline
-    .finally(() => tell('done'))
-    .catch(() => {
-      /* told to whoever asked for it */
-    });
-  return pipeline;
-}
-
 function checkGrid(label: string, grid: GpuLaunch['grid'], most: number): GpuLaunch['grid'] {
   if (grid.some((n) => n > most))
     throw new LimitError(
@@ -198,84 +61,6 @@ function encode(pass: GPUComputePassEncoder, launches: readonly GpuLaunch[]): GP
     pass.dispatchWorkgroups(...launch.grid);
   }
   return pass;
-}
-
-/** Copies the ranges one behind the other into `target`. */
-function encodeCopies(
-  encoder: GPUCommandEncoder,
-  ranges: readonly Range[],
-  gpuOf: (buffer: DeviceBuffer) => GPUBuffer,
-  target: GPUBuffer,
-): void {
-  let at = 0;
-  for (const range of ranges) {
-    if (range.bytes) encoder.copyBufferToBuffer(gpuOf(range.buffer), range.offset, target, at, range.bytes);
-    at += range.bytes;
-  }
-}
-
-/** The buffers of one rank. */
-class GpuBuffers {
-  readonly #gpu: GPUDevice;
-  readonly #memory: MemoryLedger;
-  readonly #alive = new Set<GpuBuffer>();
-  /** An allocation of this rank failed; other ranks of the context go on until they hear of it from their peer. */
-  full: LimitError | undefined;
-
-  constructor(gpu: GPUDevice, memory: MemoryLedger) {
-    this.#gpu = gpu;
-    this.#memory = memory;
-  }
-
-  alloc(bytes: number, tag: MemoryTag, label: string): DeviceBuffer {
-    const gpu = this.#gpu;
-    const size = Math.max(16, Math.ceil(bytes / 4) * 4);
-    const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
-    if (size > most)
-      throw new LimitError(
-        `buffer ${label}: ${size} bytes, this adapter takes at most ${most}; use a smaller model or split it over more ranks`,
-      );
-    gpu.pushErrorScope('out-of-memory');
-    const buffer: GpuBuffer = {
-      bytes: size,
-      tag,
-      label,
-      freed: false,
-      gpu: gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST, label }),
-    };
-    void gpu.popErrorScope().then(
-      (error) => {
-        if (error)
-          this.full ??= new LimitError(
-            `buffer ${label}: the GPU has no ${size} bytes left; use a smaller model or more ranks`,
-          );
-      },
-      () => {
-        /* the device is lost: `lost` and the next submit report it */
-      },
-    );
-    this.#alive.add(buffer);
-    this.#memory.add(tag, size);
-    return buffer;
-  }
-
-  free(buffer: DeviceBuffer): void {
-    const own = buffer as GpuBuffer;
-    if (own.freed) return;
-    own.freed = true;
-    own.gpu.destroy();
-    this.#alive.delete(own);
-    this.#memory.add(own.tag, -own.bytes);
-  }
-
-  gpuOf(buffer: DeviceBuffer): GPUBuffer {
-    if ((buffer as GpuBuffer).freed) throw new InternalError(`buffer ${buffer.label} was used after free`);
-    return (buffer as GpuBuffer).gpu;
-  }
-
-  destroy(): void {
-    for (const buffer of [...this.#alive]) this.free(buffer);
-  }
 }
 
 /**
@@ -445,19 +230,6 @@ function launchSwapOf(
   });
 }
 
-function copyCommands(gpu: GPUDevice, buffers: GpuBuffers, pairs: Parameters<Device['copy']>[0]): GPUCommandBuffer {
-  const encoder = gpu.createCommandEncoder();
-  for (const { from, to } of pairs)
-    encoder.copyBufferToBuffer(
-      buffers.gpuOf(from.buffer),
-      from.offset,
-      buffers.gpuOf(to.buffer),
-      to.offset,
-      from.bytes,
-    );
-  return encoder.finish();
-}
-
 async function timed(
   context: GpuContext,
   timer: GpuTimer,
@@ -475,9 +247,4 @@ async function timed(
   } catch (error) {
     throw (await lossOf(context)) ?? new InternalError(`timing failed: ${String(error)}`);
   }
-}
-
-/** A lost device rejects a map a moment before `device.lost` resolves; the loss is the better news. */
-async function lossOf(context: GpuContext): Promise<Error | undefined> {
-  return context.failure ?? (await Promise.race([context.lost, Promise.resolve(undefined)]));
 }

@@ -4,11 +4,14 @@
 
 import { allReduceRoute } from '../../collectives/all-reduce.ts';
 import { median } from '../report.ts';
-import { bandwidths, collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
+import { collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
 import type { Call, JobName, Jobs } from './jobs.ts';
 import type { RawSetting } from './raw.ts';
 import { OWN } from './report.ts';
 import type { CollectiveResult, CollectivesMeasured, Latency, MissingLibrary } from './report.ts';
+import { Rounds } from './rounds.ts';
+import type { Contestant, Turn } from './rounds.ts';
+import { latencyOf, LATENCY_BYTES, rowOf } from './rows.ts';
 import { sizeName } from './sizes.ts';
 
 export interface BenchPlan {
@@ -35,35 +38,10 @@ export interface BenchListener {
 export const GPU_TO_GPU = 'gpu-to-gpu';
 const NAIVE = 'gpu-to-gpu-naive';
 const MIB = 1024 * 1024;
-const LATENCY_BYTES = 4096;
-/** A row takes about as long, if it is free to choose. */
-const ROW_MS = 4000;
-/** Calls in a round should last about as long: timers tick in tenths of a millisecond. */
-const TURN_MS = 40;
-const MOST_TIMES = 50;
-/** A row whose round takes longer is not warmed up: its last smaller size did that. */
-const WARM_MS = 1000;
 
 /** Names for --only: collectives, and the way between two GPUs. */
 export function selectable(only: string | undefined, where?: string): readonly string[] {
   return collectivesNamed(only, where, [GPU_TO_GPU]);
-}
-
-/** Of one contestant in one round: milliseconds of one call on the slowest rank, and wrong elements of all. */
-interface Turn {
-  readonly ms: number;
-  readonly wrong: number;
-}
-interface Contestant {
-  readonly name: string;
-  run(times: number, salt: number): Promise<Turn>;
-}
-interface Rounds {
-  readonly times: number;
-  /** By contestant, in the order of the rounds. */
-  readonly turns: Readonly<Record<string, readonly Turn[]>>;
-  /** Wrong elements of the warm-up. */
-  readonly warmWrong: Readonly<Record<string, number>>;
 }
 
 /** Rejects when a rank fails, with what it says. */
@@ -82,9 +60,7 @@ class Conductor {
   readonly #results: CollectiveResult[] = [];
   readonly #missing: MissingLibrary[] = [];
   #latency: Latency | null = null;
-  #salt = 0;
-  /** What a round of one call of each took in the last row of a name. */
-  readonly #paces = new Map<string, { readonly bytes: number; readonly roundMs: number }>();
+  readonly #rounds: Rounds;
   #done = 0;
   #total = 1;
   #pipe: RawSetting = { frame: 65536, window: 262144 };
@@ -97,6 +73,7 @@ class Conductor {
     this.#plan = plan;
     this.#call = call;
     this.#listener = listener;
+    this.#rounds = new Rounds(plan.rounds);
   }
 
   async run(): Promise<CollectivesMeasured> {
@@ -224,43 +201,6 @@ class Conductor {
     };
   }
 
-  /**
-   * A warm-up of each, then rounds. A row that will take long by what its last smaller size took (`row`) has been
-   * warmed up by that.
-   */
-  async #rounds(
-    contestants: readonly Contestant[],
-    row: { readonly name: string; readonly bytes: number },
-    mostTimes = MOST_TIMES,
-  ): Promise<Rounds> {
-    const warmWrong: Record<string, number> = Object.fromEntries(contestants.map(({ name }) => [name, 0]));
-    const last = this.#paces.get(row.name);
-    let roundMs = last && last.bytes > 0 ? (last.roundMs * row.bytes) / last.bytes : 0;
-    let slowest = roundMs;
-    if (roundMs < WARM_MS) {
-      slowest = roundMs = 0;
-      for (const { name, run } of contestants) {
-        const { ms, wrong } = await run(1, ++this.#salt);
-        warmWrong[name] = wrong;
-        slowest = Math.max(slowest, ms);
-        roundMs += Math.max(ms, TURN_MS);
-      }
-    }
-    const times = Math.max(1, Math.min(mostTimes, Math.round(TURN_MS / Math.max(slowest, 0.01))));
-    const rounds = this.#plan.rounds ?? Math.max(2, Math.min(5, Math.round(ROW_MS / roundMs)));
-    const turns: Record<string, Turn[]> = Object.fromEntries(contestants.map(({ name }) => [name, []]));
-    for (let round = 0; round < rounds; round++) {
-      for (const { name, run } of round % 2 ? contestants.toReversed() : contestants)
-        turns[name].push(await run(times, ++this.#salt));
-    }
-    // Of one call of each, whatever the turns were filled with.
-    this.#paces.set(row.name, {
-      bytes: row.bytes,
-      roundMs: Object.values(turns).reduce((sum, own) => sum + median(own.map(({ ms }) => ms)), 0),
-    });
-    return { times, turns, warmWrong };
-  }
-
   async #collective(name: string, bytes: number): Promise<void> {
     const { ranks } = this.#plan;
     const collective = collectiveNamed(name);
@@ -272,7 +212,7 @@ class Conductor {
     // One flow of the whole array is the pipe itself.
     const alike = flows.length > 0 && !(flows.length === 1 && flows[0] === size);
     const isLatency = name === 'all-reduce' && size === LATENCY_BYTES;
-    const measured = await this.#rounds(
+    const measured = await this.#rounds.of(
       [
         ...(size > 0 ? [this.#raw('pipe', this.#pipeTraffic(size), this.#pipe)] : []),
         this.#timed(OWN, 'collective', { name, bytes }),
@@ -327,7 +267,7 @@ class Conductor {
     for (const bytes of sizes) {
       this.#status(`transfer ${sizeName(bytes)}: ${[OWN, ...there].join(', ')}`);
       const others = there.map((library) => this.#peer(library, bytes));
-      const measured = await this.#rounds(
+      const measured = await this.#rounds.of(
         [this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), this.#timed(OWN, 'transfer', { bytes }), ...others],
         { name: 'transfer', bytes },
         20,
@@ -349,7 +289,7 @@ class Conductor {
       run: async (times) => {
         let [ms, wrong] = [0, 0];
         for (let i = 0; i < times; i++) {
-          const salt = ++this.#salt;
+          const salt = this.#rounds.nextSalt();
           this.#listener.checkpoint?.();
           await this.#call(1, 'peerExpect', { library, bytes });
           ms += await this.#call(0, 'peerSend', { library, bytes, salt });
@@ -382,7 +322,7 @@ class Conductor {
           };
         },
       });
-      const measured = await this.#rounds(
+      const measured = await this.#rounds.of(
         [this.#raw('pipe', this.#pipeTraffic(bytes), this.#pipe), way(GPU_TO_GPU, true), way(NAIVE, false)],
         { name: GPU_TO_GPU, bytes },
         1,
@@ -392,64 +332,4 @@ class Conductor {
       this.#row(row(GPU_TO_GPU), row(NAIVE));
     }
   }
-}
-
-/** Times of raw turns are those of the same rounds; `contestant` is the library unless told. */
-function rowOf({
-  collective,
-  ranks,
-  bytes,
-  library,
-  factor,
-  measured: { times, turns, warmWrong },
-  contestant = library,
-}: {
-  collective: string;
-  ranks: number;
-  bytes: number;
-  library: string;
-  factor: number;
-  measured: Rounds;
-  contestant?: string;
-}): CollectiveResult {
-  const own = turns[contestant];
-  const medianMs = median(own.map(({ ms }) => ms));
-  const { pipe, alike = pipe } = turns;
-  // In a round: the bytes that cross a link in this time, against those of the pipe; with the same traffic only the
-  // time differs.
-  const share = (raw: readonly Turn[] | undefined, by: number): number | null =>
-    raw === undefined ? null : median(raw.map(({ ms }, round) => (by * ms) / own[round].ms));
-  return {
-    collective,
-    ranks,
-    bytes,
-    medianMs,
-    ...bandwidths({ factor: () => factor }, ranks, bytes, medianMs),
-    rawPipe:
-      pipe === undefined ? 0 : bandwidths({ factor: () => 1 }, ranks, bytes, median(pipe.map(({ ms }) => ms))).busbw,
-    wrong: own.reduce((sum, turn) => sum + turn.wrong, warmWrong[contestant]),
-    library,
-    rawRing:
-      alike === undefined
-        ? 0
-        : bandwidths({ factor: () => factor }, ranks, bytes, median(alike.map(({ ms }) => ms))).busbw,
-    ofPipe: share(pipe, factor),
-    ofRing: share(alike, 1),
-    minMs: Math.min(...own.map(({ ms }) => ms)),
-    maxMs: Math.max(...own.map(({ ms }) => ms)),
-    rounds: own.length,
-    times,
-  };
-}
-
-function latencyOf(turns: Rounds['turns'], ranks: number): Latency {
-  const { trip, steps, [OWN]: own } = turns;
-  return {
-    bytes: LATENCY_BYTES,
-    roundTripMs: median(trip.map(({ ms }) => ms)),
-    allReduceMs: median(own.map(({ ms }) => ms)),
-    ratio: median(own.map(({ ms }, round) => ms / ((ranks - 1) * trip[round].ms))),
-    rawStepsMs: median(steps.map(({ ms }) => ms)),
-    ofRawSteps: median(own.map(({ ms }, round) => ms / steps[round].ms)),
-  };
 }

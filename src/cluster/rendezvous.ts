@@ -17,49 +17,12 @@ import { CHALLENGE_BYTES, encodeTold, Register } from './identity/register.ts';
 import type { Peer } from './identity/register.ts';
 import { byAge, nextOrder, PROTOCOL_VERSION } from './presence.ts';
 import type { Introduction, Presence, Role } from './presence.ts';
+import type { Carrier } from './room/carrier.ts';
+import { Incoming } from './room/incoming.ts';
 import { deriveSeal } from './seal.ts';
 import type { Bytes, Seal } from './seal.ts';
 
-/** Moves bytes between the addresses of one room. Knows no keys. */
-export interface Carrier {
-  /** For people: 'tabs of this browser', 'broker ws://...'. */
-  readonly name: string;
-  /**
-   * How long a member of whom it is only said that it is gone may take to show itself, before it is taken off the
-   * roster.
-   */
-  readonly graceMs: number;
-  /** Resolves when everything sent to `address` or to the whole room arrives. Rejects with RoomError. Called once. */
-  open(room: string, address: string, handlers: CarrierHandlers): Promise<void>;
-  /** Asks everybody to announce themselves. */
-  hello(sealed: Bytes): void;
-  announce(sealed: Bytes): void;
-  signal(to: string, sealed: Bytes): void;
-  /**
-   * `onGone` should tell when this address dies. Only of addresses that are known to live: what anybody could make up
-   * is not watched.
-   */
-  watch(address: string): void;
-  unwatch(address: string): void;
-  /**
-   * Says `bye`, withdraws the presence and closes; what must go out goes out synchronously, so that it works in a
-   * closing page.
-   */
-  close(bye?: Bytes): Promise<void>;
-}
-
-export interface CarrierHandlers {
-  onHello(from: string, sealed: Bytes): void;
-  /** `live`: announced just now, not read from a store. */
-  onPresence(from: string, sealed: Bytes, live: boolean): void;
-  onBye(from: string, sealed: Bytes): void;
-  /** The address is gone for certain, or only somebody says so. */
-  onGone(from: string, evidence: 'certain' | 'said'): void;
-  onSignal(from: string, sealed: Bytes): void;
-  onDown(reason: string): void;
-  /** The carrier works again after onDown. */
-  onUp(): void;
-}
+export type { Carrier, CarrierHandlers } from './room/carrier.ts';
 
 export interface RendezvousEvents {
   /**
@@ -122,9 +85,6 @@ export interface RendezvousOptions {
 export const ROOM_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 const HELLO_PAUSE_MS = 200;
-const MAX_WAITING = 2048;
-/** Of these from one address. */
-const MAX_WAITING_OF_ONE = 256;
 /** Whoever does not answer is asked again after this, MAX_ASKED times. */
 const ASK_PAUSE_MS = 500;
 const MAX_ASKED = 4;
@@ -157,10 +117,8 @@ class Meeting implements Rendezvous {
   #announcing = false;
   #cancelConfirm: (() => void) | undefined;
   #cancelAsk: (() => void) | undefined;
-  #incoming: Promise<void> = Promise.resolve();
+  readonly #incoming: Incoming;
   #outgoing: Promise<void> = Promise.resolve();
-  #waiting = 0;
-  readonly #waitingOf = new Map<string, number>();
 
   constructor(options: RendezvousOptions, events: RendezvousEvents, seal: Seal, speaker: Speaker, bye: Bytes) {
     this.#options = options;
@@ -168,6 +126,10 @@ class Meeting implements Rendezvous {
     this.#speaker = speaker;
     this.#address = speaker.address;
     this.#bye = bye;
+    this.#incoming = new Incoming(
+      () => this.#closed,
+      (error) => events.onFatal(error),
+    );
     this.#register = new Register({ world: options.world, seal, room: options.room });
   }
 
@@ -190,7 +152,7 @@ class Meeting implements Rendezvous {
     await new Promise<void>((resolve) => {
       world.timer(settleMs, resolve);
     });
-    await this.#incoming;
+    await this.#incoming.handled();
     if (this.#closed) throw new AbortedError('the room was left while joining it');
     this.#me = {
       ...me,
@@ -312,24 +274,8 @@ class Meeting implements Rendezvous {
     });
   }
 
-  /** Runs what arrived in order, because opening is asynchronous. Bounded: a flood is dropped, not stored. */
   #receive(from: string, handle: () => Promise<void> | void): void {
-    const ofOne = this.#waitingOf.get(from) ?? 0;
-    if (from === this.#address || this.#waiting >= MAX_WAITING || ofOne >= MAX_WAITING_OF_ONE || this.#closed) return;
-    this.#waiting++;
-    this.#waitingOf.set(from, ofOne + 1);
-    this.#incoming = this.#incoming.then(async () => {
-      this.#waiting--;
-      const left = this.#waitingOf.get(from)! - 1;
-      if (left === 0) this.#waitingOf.delete(from);
-      else this.#waitingOf.set(from, left);
-      if (this.#closed) return;
-      try {
-        await handle();
-      } catch (error) {
-        this.#events.onFatal(error instanceof Error ? error : new Error(String(error)));
-      }
-    });
+    if (from !== this.#address) this.#incoming.take(from, handle);
   }
 
   async #hello(from: string, sealed: Bytes): Promise<void> {

@@ -1,17 +1,15 @@
 // One tab in one room: joins the rendezvous, follows the membership, and, whenever a view is offered, prepares its
 // worker, connects to everybody and waits at the ready barrier. The page hears about it through one stream of events
 // and needs to know nothing else of this folder. The decisions are taken by the pure machines in membership.ts and
-// ready-barrier.ts; here are only their effects. Signals that arrive for a view before its offer are kept (a few),
-// because two senders are not ordered. A coordinator that is also a member talks to itself by the same messages. After
-// `started` the session only watches; a broken link is the transport's to notice. The page says when its part of the
-// run is over (`finish`): until then this member is at work, and nobody offers the room another run.
+// ready-barrier.ts; here are only their effects. A coordinator that is also a member talks to itself by the same
+// messages. After `started` the session only watches; a broken link is the transport's to notice. The page says when
+// its part of the run is over (`finish`): until then this member is at work, and nobody offers the room another run.
 
 import { AbortedError, FormatError, RoomError } from '../base/errors.ts';
 import type { TabmeshError } from '../base/errors.ts';
 import { openOrClose } from '../base/open-or-close.ts';
 import { coordinatorOf, newMembership, stepMembership } from './membership.ts';
 import type { Membership, MembershipAction, MembershipEvent } from './membership.ts';
-import { NO_ICE } from './ice/servers.ts';
 import type { PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import { decodeMessage, encodeMessage } from './messages.ts';
 import type { Act, FormingEnd, Message, View } from './messages.ts';
@@ -19,15 +17,14 @@ import type { Ending, Presence, Proposal } from './presence.ts';
 import { joinRendezvous } from './rendezvous.ts';
 import type { PresenceChange, Rendezvous } from './rendezvous.ts';
 import { identityOf, newKeyPair } from './identity/keys.ts';
+import { Formings } from './room/formings.ts';
 import type { Law, Right, Rules } from './room/laws.ts';
 import { JudgedRoster } from './room/judged-roster.ts';
-import { placeIn } from './room/place.ts';
+import { Offers } from './room/offers.ts';
 import { Rights } from './room/rights.ts';
 import { RunTalk } from './room/run-talk.ts';
-import { checkSize, isWished, proposalOf, waitingText, Wishes } from './room/wishes.ts';
+import { checkSize, proposalOf, waitingText, Wishes } from './room/wishes.ts';
 import type { Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
-import { Forming } from './forming.ts';
-import type { FormingMessage } from './forming.ts';
 
 export type { Place, Session, SessionEvent, SessionOptions, Wanted } from './room/session-types.ts';
 
@@ -38,18 +35,15 @@ export async function joinRoom(options: SessionOptions): Promise<Session> {
   return openOrClose(new RoomSession(options, createConnections));
 }
 
-const MAX_EARLY_SIGNALS = 512;
 /** A member that was at work when we made an offer is looked at again after this. */
 const LOOK_AGAIN_MS = 1000;
 
 class RoomSession implements Session {
   readonly #options: SessionOptions;
-  readonly #createConnections: (options: PeerConnectionsOptions) => PeerConnections;
+  readonly #formings: Formings;
   #rendezvous: Rendezvous | undefined;
   #membership: Membership | undefined;
   #present: readonly Presence[] = [];
-  #forming: Forming | undefined;
-  #early: { readonly from: string; readonly message: FormingMessage }[] = [];
   #closed = false;
   #ended: TabmeshError | undefined;
   readonly #wishes: Wishes;
@@ -57,12 +51,21 @@ class RoomSession implements Session {
   #rights!: Rights;
   #roster!: JudgedRoster;
   #talk!: RunTalk;
-  /** An offer of a member whose presence has not come, or, where not everybody may wish, for a wish that has not. */
-  #parked: { readonly from: string; readonly view: View } | undefined;
+  #offers!: Offers;
 
   constructor(options: SessionOptions, createConnections: (options: PeerConnectionsOptions) => PeerConnections) {
     this.#options = options;
-    this.#createConnections = createConnections;
+    this.#formings = new Formings({
+      session: options,
+      createConnections,
+      me: () => this.me,
+      members: () => this.members,
+      send: (to, message) => this.#send(to, message),
+      emit: (event) => this.#emit(event),
+      step: (event) => this.#step(event),
+      update: (change) => this.#rendezvous?.update(change),
+      onEnded: (view, reason, end) => this.#onEnded(view, reason, end),
+    });
     this.#wishes = new Wishes((wish, by) => this.#objection(wish, by));
   }
 
@@ -105,6 +108,15 @@ class RoomSession implements Session {
       (roster) => this.#actOn(roster),
       () => this.#closed,
     );
+    this.#offers = new Offers({
+      wishes: this.#wishes,
+      rights: this.#rights,
+      members: () => this.members,
+      nameOf: (address) => this.#nameOf(address),
+      send: (to, message) => this.#send(to, message),
+      onStatus: (text) => this.#status(text),
+      onOffered: (from, view) => this.#step({ type: 'offered', from, view }),
+    });
     this.#talk = new RunTalk({
       me: () => this.me,
       members: () => this.members,
@@ -175,7 +187,7 @@ class RoomSession implements Session {
   }
 
   giveUp(reason: string): void {
-    if (this.may('act')) this.#forming?.giveUp(reason, 'stopped');
+    if (this.may('act')) this.#formings.current?.giveUp(reason, 'stopped');
     else this.#status(this.#rights.forbidden('act'));
   }
 
@@ -190,17 +202,17 @@ class RoomSession implements Session {
   }
 
   routes(): Promise<ReadonlyMap<number, string>> {
-    return this.#forming?.routes() ?? Promise.resolve(new Map<number, string>());
+    return this.#formings.current?.routes() ?? Promise.resolve(new Map<number, string>());
   }
 
   examine(): Promise<void> {
-    return this.#forming?.examine() ?? Promise.resolve();
+    return this.#formings.current?.examine() ?? Promise.resolve();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#page?.removeEventListener('pagehide', this.#onPageHide);
-    this.#forming?.close();
+    this.#formings.current?.close();
     // Also one that was still joined when this was closed before.
     await this.#rendezvous?.close();
   }
@@ -227,9 +239,7 @@ class RoomSession implements Session {
 
   #actOn(roster: readonly Presence[]): void {
     this.#step({ type: 'roster', present: this.#wishes.sift(roster.filter(({ id }) => !this.#rights.isRemoved(id))) });
-    const parked = this.#parked;
-    this.#parked = undefined;
-    if (parked) this.#onOffer(parked.from, parked.view);
+    this.#offers.again();
     if (this.coordinator?.address !== this.me.address) return;
     for (const { wish, by, reason } of this.#wishes.news(
       roster.filter(({ address }) => this.members.some((member) => member.address === address)),
@@ -284,7 +294,7 @@ class RoomSession implements Session {
     const by = this.members.find(({ address }) => address === from);
     switch (message.type) {
       case 'offer':
-        return this.#onOffer(from, message.view);
+        return this.#offers.take(from, message.view);
       case 'stale':
         return this.#step({ type: 'outdated', refused: message.refused, view: message.view });
       case 'busy':
@@ -298,7 +308,6 @@ class RoomSession implements Session {
       case 'news':
         return this.#talk.heard(by, message);
     }
-    const forming = this.#forming;
     if (
       message.type === 'abandon' &&
       message.end === 'stopped' &&
@@ -307,7 +316,7 @@ class RoomSession implements Session {
       !this.#rights.mayDo('stop', by.id)
     )
       return this.#talk.refuse(by.name, 'stop');
-    if (forming && message.view === forming.view.view) return forming.receive(from, message);
+    if (this.#formings.receive(from, message)) return;
     if (
       message.type === 'report' &&
       this.coordinator?.address === this.me.address &&
@@ -321,26 +330,7 @@ class RoomSession implements Session {
         end: 'again',
       });
     }
-    if (message.view > (forming?.view.view ?? 0) && this.#early.length < MAX_EARLY_SIGNALS)
-      this.#early.push({ from, message });
-  }
-
-  #onOffer(from: string, view: View): void {
-    const by = this.members.find(({ address }) => address === from);
-    if (!by || !(this.#rights.isOpen('propose') || isWished(view, this.members))) this.#parked = { from, view };
-    else {
-      const refused = this.#refuse(from, view);
-      if (refused === undefined) this.#step({ type: 'offered', from, view });
-      else this.#status(refused);
-    }
-  }
-
-  /** What to tell of an offer that is not to be taken; its sender hears it too. */
-  #refuse(from: string, view: View): string | undefined {
-    const reason = this.#wishes.refusal(from, view, this.members, this.#rights.isOpen('propose'));
-    if (reason === undefined) return undefined;
-    this.#send(from, { type: 'abandon', view: view.view, reason: reason.slice(0, 2000), end: 'failed' });
-    return `an offer of ${this.#nameOf(from)} was refused: ${reason}`;
+    this.#formings.keep(from, message);
   }
 
   #onBusy(refused: number): void {
@@ -379,7 +369,7 @@ class RoomSession implements Session {
       case 'tell-busy':
         return this.#send(action.to, { type: 'busy', refused: action.refused });
       case 'give-up':
-        return this.#forming?.view.view === action.view ? this.#forming.giveUp(action.reason, 'again') : undefined;
+        return this.#formings.giveUp(action.view, action.reason);
       case 'form':
         return this.#take(action.view, action.from);
       case 'lost':
@@ -389,53 +379,13 @@ class RoomSession implements Session {
 
   /** An offer may have waited for its sender to be the coordinator, while the rules and the wishes changed. */
   #take(view: View, coordinator: string): void {
-    this.#forming?.close();
-    const refused = coordinator === this.me.address ? undefined : this.#refuse(coordinator, view);
-    if (refused === undefined) this.#form(view, coordinator);
+    this.#formings.drop();
+    const refused = coordinator === this.me.address ? undefined : this.#offers.refuse(coordinator, view);
+    if (refused === undefined) this.#formings.form(view, coordinator);
     else this.#onEnded(view, refused, 'again');
   }
 
-  #form(view: View, coordinator: string): void {
-    const { world, prepare, adopt, ice = () => NO_ICE, deadlineMs = 10_000, maxAttempts = 3 } = this.#options;
-    const place = placeIn(view, this.me.address, this.members);
-    const forming: Forming = new Forming({
-      world,
-      view,
-      me: this.me.address,
-      coordinator,
-      names: place.members.map((member) => member.name),
-      ice,
-      deadlineMs,
-      maxAttempts,
-      createConnections: this.#createConnections,
-      prepare: () => prepare?.(place) ?? Promise.resolve(),
-      ...(adopt ? { adopt } : {}),
-      send: (to, message) => this.#send(to, message),
-      onStatus: (text) => this.#status(text),
-      onDiagnoses: (diagnoses) => {
-        if (this.#forming === forming) this.#emit({ type: 'connections', place, diagnoses });
-      },
-      onStarted: (lanes, wires) => {
-        this.#step({ type: 'started', view: view.view });
-        this.#rendezvous?.update({ run: { ...this.#workIn(view), phase: 'training' } });
-        if (this.#forming === forming) this.#emit({ type: 'started', place, lanes, wires });
-      },
-      onEnded: (reason, end) => {
-        if (this.#forming === forming) this.#onEnded(view, reason, end);
-      },
-    });
-    this.#forming = forming;
-    this.#emit({ type: 'forming', place });
-    this.#rendezvous?.update({ run: { ...this.#workIn(view), phase: 'forming' } });
-    if (this.#forming !== forming) return;
-    forming.begin();
-    const early = this.#early;
-    this.#early = early.filter(({ message }) => message.view > view.view);
-    for (const { from, message } of early) if (message.view === view.view) forming.receive(from, message);
-  }
-
   #onEnded(view: View, reason: string, end: FormingEnd): void {
-    this.#forming = undefined;
     if (end === 'again') this.#status(`${reason}; forming the group anew when enough tabs are here`);
     else if (end === 'stopped') this.#emit({ type: 'stopped', reason });
     else this.#emit({ type: 'failed', error: new RoomError('unreachable', reason), fatal: false });
@@ -452,13 +402,9 @@ class RoomSession implements Session {
     if (!this.#membership?.current) this.#rendezvous?.update({ run: undefined });
   }
 
-  #workIn({ run, wish, view, members }: View): Omit<NonNullable<Presence['run']>, 'phase'> {
-    return { run, wish, view, rank: members.indexOf(this.me.address), size: members.length };
-  }
-
   #onLost(rank: number, member: Presence): void {
     this.#emit({ type: 'lost', rank, member });
-    this.#forming?.lost(member.address);
+    this.#formings.current?.lost(member.address);
   }
 
   #tellWaiting(): void {

@@ -69,7 +69,7 @@ const GLOBALS: readonly GlobalRule[] = [
   },
 ];
 
-export const MAX_LINES = 500;
+export const MAX_LINES = 450;
 export const MAX_FUNCTION_LINES = 100;
 export const MAX_FILES = 15;
 export const MAX_WIDTH = 120;

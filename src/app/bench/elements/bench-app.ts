@@ -16,6 +16,7 @@ import type { BenchSettings } from '../settings.ts';
 import { benchStyle } from '../../shared/elements/bench-style.ts';
 import { casesTable } from './cases-table.ts';
 import { bars, rooflineChart } from './charts.ts';
+import { chartsStyle } from './charts-style.ts';
 import './keep-panel.ts';
 import { overview } from './overview.ts';
 import { workloadTable } from './result-tables.ts';
@@ -24,7 +25,7 @@ import { tunerPanel } from './tuner-panel.ts';
 
 export class BenchApp extends LitElement {
   static override properties = { state: { attribute: false } };
-  static override styles = [palette, shapes, benchStyle];
+  static override styles = [palette, shapes, benchStyle, chartsStyle];
   declare state: BenchState;
   controller!: BenchController;
 

@@ -62,7 +62,8 @@ export type MembershipAction =
   | { readonly type: 'tell-busy'; readonly to: string; readonly refused: number }
   | { readonly type: 'lost'; readonly rank: number; readonly member: Presence };
 
-export interface Step {
+/** What an event leads to: the next state, and what is to be done. */
+export interface Transition {
   readonly state: Membership;
   readonly actions: readonly MembershipAction[];
 }
@@ -141,7 +142,7 @@ export function sift(
   return { members, refused };
 }
 
-export function stepMembership(state: Membership, event: MembershipEvent): Step {
+export function stepMembership(state: Membership, event: MembershipEvent): Transition {
   if (state.closed) return { state, actions: [] };
   const { current } = state;
   switch (event.type) {
@@ -187,7 +188,7 @@ function isOurs({ current, me }: Membership, view: number): boolean {
   return current?.from === me && current.phase === 'forming' && current.view.view === view;
 }
 
-function onRoster(state: Membership, present: readonly Presence[]): Step {
+function onRoster(state: Membership, present: readonly Presence[]): Transition {
   const mine = present.find((presence) => presence.address === state.me);
   if (!mine) throw new InternalError(`the roster of ${present.length} lacks its own member ${state.me}`);
   const { members, refused } = sift(present, mine.protocolVersion);
@@ -212,7 +213,7 @@ function onRoster(state: Membership, present: readonly Presence[]): Step {
   return settle(next, actions);
 }
 
-function onOffer(state: Membership, from: string, view: View): Step {
+function onOffer(state: Membership, from: string, view: View): Transition {
   if (!view.members.includes(state.me)) return { state, actions: [] };
   const { current } = state;
   if (current && current.from === from && current.view.view === view.view && current.view.run === view.run)
@@ -226,7 +227,7 @@ function onOffer(state: Membership, from: string, view: View): Step {
  * Draws the conclusions that the state allows: take an offer whose sender has become the coordinator, or, as the
  * coordinator, offer a view.
  */
-function settle(state: Membership, actions: readonly MembershipAction[]): Step {
+function settle(state: Membership, actions: readonly MembershipAction[]): Transition {
   const coordinator = coordinatorOf(state.members)?.address;
   const { early, current, me } = state;
   if (early && early.from === coordinator) {

@@ -5,7 +5,7 @@
 import type { DeviceLostError } from '../base/errors.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
 import type { Certificate } from './tune/certificate.ts';
-import type { Choice } from './variant.ts';
+import type { ChosenVariant } from './variant.ts';
 
 export type MemoryTag = 'param' | 'grad' | 'optimizer' | 'activation' | 'input' | 'staging';
 
@@ -93,7 +93,7 @@ export interface Device {
    * Compiles (cached by kernel, params and constants) and binds. Resolves when the pipeline is ready. With `choice`,
    * that variant instead of the device's own.
    */
-  prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>, choice?: Choice): Promise<Launch>;
+  prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>, choice?: ChosenVariant): Promise<Launch>;
   /**
    * Checks and tunes the variants of launches that are about to be prepared; absent on devices without a qualifier.
    * Resolves to what was found out since the device was made (with no launches: without new work). Rejects with

@@ -4,7 +4,7 @@
 import { InternalError } from '../base/errors.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from './kernel.ts';
 
-export interface Choice {
+export interface ChosenVariant {
   readonly variant: Variant;
   readonly constants: Constants;
 }
@@ -53,7 +53,12 @@ export function quickFirst(kernel: Kernel, params: Params, features: DeviceFeatu
   return quick ? [quick, ...all.filter((variant) => variant !== quick)] : all;
 }
 
-export function chooseVariant(kernel: Kernel, params: Params, features: DeviceFeatures, tuning?: Tuning): Choice {
+export function chooseVariant(
+  kernel: Kernel,
+  params: Params,
+  features: DeviceFeatures,
+  tuning?: Tuning,
+): ChosenVariant {
   const picked = tuning?.(kernel, params);
   const variant = picked
     ? kernel.variants.find(({ name }) => name === picked.variant)

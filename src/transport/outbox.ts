@@ -15,7 +15,7 @@ import { HEADER_BYTES, writeHeader } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { EAGER_BYTES, MAX_EARLY_FRAMES, bytesOf, describe, dtypeOf, keyOf, withResolvers } from './inbox.ts';
 import type { Tag, Wire } from './transport.ts';
-import type { Choice } from './tune-link.ts';
+import type { FrameWindow } from './tune-link.ts';
 
 /** Largest message of the latency lane. */
 export const TINY_BYTES = 16 * 1024;
@@ -49,7 +49,7 @@ export class Outbox {
   readonly #events: OutboxEvents;
   readonly #run: number;
   readonly #view: number;
-  #choice: Choice;
+  #choice: FrameWindow;
   #scratch: Uint8Array<ArrayBuffer>;
   /**
    * Tiny and small messages on their way, those that wait for credit, granted large ones, large ones that wait for a
@@ -70,7 +70,7 @@ export class Outbox {
 
   constructor(
     lanes: { readonly bulk: Wire; readonly latency?: Wire | undefined },
-    identity: { run: number; view: number; choice: Choice },
+    identity: { run: number; view: number; choice: FrameWindow },
     events: OutboxEvents,
   ) {
     this.#bulk = lanes.bulk;
@@ -83,12 +83,12 @@ export class Outbox {
   }
 
   /** Frame size and window from the next frame on. */
-  use(choice: Choice): void {
+  use(choice: FrameWindow): void {
     this.#choice = choice;
     this.#scratch = new Uint8Array(choice.frameBytes);
   }
 
-  get choice(): Choice {
+  get choice(): FrameWindow {
     return this.#choice;
   }
 

@@ -14,15 +14,16 @@ import { writeProbe } from './control.ts';
 import type { Tuned } from './control.ts';
 import { FRAME_BYTES, HEADER_BYTES, MAX_FRAME_BYTES } from './frame.ts';
 
-export interface Choice {
+/** Bytes of a frame, and most bytes handed to the wire and not yet sent. */
+export interface FrameWindow {
   readonly frameBytes: number;
   readonly windowBytes: number;
 }
 
 const KIB = 1024;
-export const DEFAULT_CHOICE: Choice = { frameBytes: FRAME_BYTES, windowBytes: 256 * KIB };
+export const DEFAULT_CHOICE: FrameWindow = { frameBytes: FRAME_BYTES, windowBytes: 256 * KIB };
 /** The most promising first: a short time drops the last ones. */
-export const CHALLENGERS: readonly Choice[] = [
+export const CHALLENGERS: readonly FrameWindow[] = [
   { frameBytes: MAX_FRAME_BYTES, windowBytes: 512 * KIB },
   { frameBytes: 64 * KIB, windowBytes: 512 * KIB },
   { frameBytes: 16 * KIB, windowBytes: 128 * KIB },
@@ -69,7 +70,7 @@ export interface TunerOptions {
   readonly first: boolean;
   /** For both directions together. */
   readonly budgetMs: number;
-  readonly choice: Choice;
+  readonly choice: FrameWindow;
   /** Bytes accepted by the bulk lane and not yet sent. */
   readonly buffered: () => number;
   /** Sends one probe frame with this payload on the bulk lane; the payload may be reused. */
@@ -79,7 +80,7 @@ export interface TunerOptions {
 }
 
 export interface Tuning {
-  readonly choice: Choice;
+  readonly choice: FrameWindow;
   /** Bytes per ms, 0 when not measured: ours to the peer, and what the peer says of its own to us. */
   readonly sending: number;
   readonly receiving: number;
@@ -88,7 +89,7 @@ export interface Tuning {
 interface Burst {
   readonly id: number;
   readonly candidate: number;
-  readonly choice: Choice;
+  readonly choice: FrameWindow;
   readonly startedMs: number;
   readonly bytes: number;
   left: number;
@@ -97,7 +98,7 @@ interface Burst {
 export class LinkTuner {
   readonly #options: TunerOptions;
   readonly #scratch = new Uint8Array(MAX_FRAME_BYTES - HEADER_BYTES);
-  #candidates: readonly Choice[];
+  #candidates: readonly FrameWindow[];
   #rounds: number[][] = [];
   #queue: number[] = [];
   #burst: Burst | undefined;

@@ -7,19 +7,19 @@ import { quote } from '../../base/json.ts';
 import type { Scope } from '../../bench/problem.ts';
 
 /** Names, or all there are. */
-export type Choice = 'all' | readonly string[];
+export type Selection = 'all' | readonly string[];
 
 export interface BenchSettings {
-  readonly workloads: Choice;
+  readonly workloads: Selection;
   /** Libraries to compare with; none unless wanted, because each is a download. */
-  readonly peers: Choice;
+  readonly peers: Selection;
   readonly scope: Scope;
   /** Turns of each library, at most. */
   readonly rounds: number;
   /** Seconds to measure variants of our kernels before they are timed; 0: the defaults, unchecked. */
   readonly tune: number;
   /** Kernels whose contract cases run too. */
-  readonly cases: Choice;
+  readonly cases: Selection;
   /** Whose shapes the tuner takes: 'workloads', or a preset. */
   readonly plan: string;
   /** Seconds in which the tuner measures; compiling and checking what a shape needs anyway come on top. */
@@ -90,7 +90,7 @@ export function formatSettings(settings: BenchSettings, start?: Start): string {
 }
 
 /** The names of `known` that are chosen. Throws ConfigError for one that is unknown. */
-export function chosenOf(choice: Choice, known: readonly string[], what: string): readonly string[] {
+export function chosenOf(choice: Selection, known: readonly string[], what: string): readonly string[] {
   if (choice === 'all') return known;
   const stranger = choice.find((name) => !known.includes(name));
   if (stranger !== undefined)
@@ -98,7 +98,7 @@ export function chosenOf(choice: Choice, known: readonly string[], what: string)
   return known.filter((name) => choice.includes(name));
 }
 
-function choiceOf(text: string | null, usual: Choice): Choice {
+function choiceOf(text: string | null, usual: Selection): Selection {
   if (text === null) return usual;
   if (text === '1' || text === 'all') return 'all';
   return text === '0'
@@ -109,7 +109,7 @@ function choiceOf(text: string | null, usual: Choice): Choice {
         .filter(Boolean);
 }
 
-function formatChoice(choice: Choice): string {
+function formatChoice(choice: Selection): string {
   return choice === 'all' ? '1' : choice.join(',') || '0';
 }
 

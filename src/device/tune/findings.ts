@@ -5,7 +5,7 @@ import { SelfCheckError } from '../../base/errors.ts';
 import type { PlannedLaunch } from '../device.ts';
 import type { Constants, DeviceFeatures, Kernel, Params, Variant } from '../kernel.ts';
 import { constantsOf, isAllowed, isSupported, quickFirst, supportedVariants } from '../variant.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 import { formatPicked, samePick } from './certificate.ts';
 import type { Check, Decision, Picked, Refusal, Unchecked } from './certificate.ts';
 import { checkKey, Knowledge } from './store.ts';
@@ -54,7 +54,7 @@ export class Findings {
     return refusal;
   }
 
-  pass(kernel: Kernel, params: Params, choice: Choice, error: number, how: Check['how']): void {
+  pass(kernel: Kernel, params: Params, choice: ChosenVariant, error: number, how: Check['how']): void {
     const key = checkKey(kernel, choice.variant, choice.constants);
     this.knowledge.pass(key, error);
     if (!this.checks.has(key)) this.checks.set(key, { kernel: kernel.name, ...pickedOf(choice), params, error, how });
@@ -70,7 +70,7 @@ export class Findings {
   }
 
   /** The variants that may run it, each with the first of its constants: good guesses first. */
-  usable(kernel: Kernel, params: Params): readonly Choice[] {
+  usable(kernel: Kernel, params: Params): readonly ChosenVariant[] {
     return this.#order(kernel, params, this.features)
       .map((variant) => ({ variant, constants: constantsOf(variant, params, this.features) }))
       .filter((choice) => !this.isRefused(kernel, params, pickedOf(choice)));
@@ -91,7 +91,7 @@ export class Findings {
   }
 
   /** `picked` for these params; undefined if it is unknown, not supported or refused. */
-  resolve(kernel: Kernel, params: Params, picked: Picked): Choice | undefined {
+  resolve(kernel: Kernel, params: Params, picked: Picked): ChosenVariant | undefined {
     const variant = kernel.variants.find((one) => one.name === picked.variant);
     if (
       !variant ||
@@ -118,13 +118,13 @@ export class Findings {
   }
 
   /** What runs this launch now: the tuned choice, else the best guess; undefined if all are refused. */
-  choice(kernel: Kernel, params: Params, shapeClass: string): Choice | undefined {
+  choice(kernel: Kernel, params: Params, shapeClass: string): ChosenVariant | undefined {
     const decision = this.decisions.get(`${kernel.name} ${shapeClass}`);
     return (decision && this.resolve(kernel, params, decision)) ?? this.usable(kernel, params)[0];
   }
 }
 
-export function pickedOf({ variant, constants }: Choice): Picked {
+export function pickedOf({ variant, constants }: ChosenVariant): Picked {
   return {
     variant: variant.name,
     constants: Object.fromEntries(Object.keys(variant.tune ?? {}).map((tunable) => [tunable, constants[tunable]])),
@@ -142,7 +142,11 @@ const UNKNOWN = 1.15;
  * best one with one constant changed. Variants that did well on other shapes of the kernel come first, because the time
  * may not suffice for all.
  */
-export function candidatesOf(findings: Findings, { kernel, params }: PlannedLaunch, best: Choice): readonly Choice[] {
+export function candidatesOf(
+  findings: Findings,
+  { kernel, params }: PlannedLaunch,
+  best: ChosenVariant,
+): readonly ChosenVariant[] {
   const picked = pickedOf(best);
   const neighbours = Object.entries(best.variant.tune ?? {}).flatMap(([tunable, values]) =>
     values.map((value) => ({ ...picked, constants: { ...picked.constants, [tunable]: value } })),

@@ -9,7 +9,7 @@ import type { World } from '../../base/world.ts';
 import type { Device, Launch } from '../device.ts';
 import type { Kernel, Params } from '../kernel.ts';
 import { constantsOf } from '../variant.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 import { formatPicked, samePick } from './certificate.ts';
 import type { Picked } from './certificate.ts';
 import { pickedOf } from './findings.ts';
@@ -49,12 +49,12 @@ interface Unit {
   readonly key: string;
   readonly kernel: Kernel;
   readonly params: Params;
-  readonly choice: Choice;
+  readonly choice: ChosenVariant;
   readonly work: number;
 }
 interface Target {
   readonly params: Params;
-  readonly choice: Choice;
+  readonly choice: ChosenVariant;
   readonly own: boolean;
 }
 
@@ -124,12 +124,12 @@ export class SelfCheck {
   }
 
   /** Whether `next` found the code of this launch right. */
-  passed(kernel: Kernel, params: Params, choice: Choice): boolean {
+  passed(kernel: Kernel, params: Params, choice: ChosenVariant): boolean {
     return this.#passed.has(unitKey(kernel, params, choice));
   }
 
   /** Checks one variant, now. */
-  async verify(kernel: Kernel, params: Params, choice: Choice): Promise<Verdict> {
+  async verify(kernel: Kernel, params: Params, choice: ChosenVariant): Promise<Verdict> {
     const unit = { key: '', kernel, params, choice, work: 0 };
     const opened = this.#open(unit);
     try {
@@ -274,7 +274,7 @@ export class SelfCheck {
 }
 
 /** Launches with equal keys run the same code. */
-function unitKey(kernel: Kernel, params: Params, choice: Choice): string {
+function unitKey(kernel: Kernel, params: Params, choice: ChosenVariant): string {
   return `${kernel.name}/${formatPicked(pickedOf(choice))} ${flagsOf(kernel, params)}`;
 }
 

@@ -4,7 +4,7 @@
 
 import type { Later } from '../device.ts';
 import type { Kernel, Params } from '../kernel.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 
 type Grid = readonly [number, number, number];
 export interface SwappableLaunch {
@@ -32,9 +32,9 @@ export interface SwapOptions {
   /** Another number whenever `choose` may say something else. */
   slices(): number;
   /** What a launch should run with then. */
-  choose(kernel: Kernel, params: Params): Choice;
+  choose(kernel: Kernel, params: Params): ChosenVariant;
   /** Rejects with LimitError where the adapter cannot run so many workgroups. */
-  compile(kernel: Kernel, choice: Choice, grid: Grid): Promise<GPUComputePipeline>;
+  compile(kernel: Kernel, choice: ChosenVariant, grid: Grid): Promise<GPUComputePipeline>;
   /** Hears of a variant that could not be compiled; what runs goes on to run. */
   onProblem(text: string): void;
 }
@@ -53,7 +53,7 @@ export class LaunchSwap implements Later {
     this.#options = options;
   }
 
-  track(kernel: Kernel, params: Params, choice: Choice, launch: SwappableLaunch): void {
+  track(kernel: Kernel, params: Params, choice: ChosenVariant, launch: SwappableLaunch): void {
     const key = `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`;
     const known = this.#kinds.get(key);
     // One that is kept under this key may run something else by now.
@@ -105,7 +105,7 @@ export class LaunchSwap implements Later {
   }
 
   /** What should run something that is not compiled yet. */
-  #due(): readonly (readonly [Kind, Choice])[] {
+  #due(): readonly (readonly [Kind, ChosenVariant])[] {
     return [...this.#kinds.values()].flatMap((kind) => {
       const choice = this.#options.choose(kind.kernel, kind.params);
       const key = keyOf(choice);
@@ -117,7 +117,7 @@ export class LaunchSwap implements Later {
   }
 
   /** Never rejects. */
-  async #compile(due: readonly (readonly [Kind, Choice])[]): Promise<void> {
+  async #compile(due: readonly (readonly [Kind, ChosenVariant])[]): Promise<void> {
     await Promise.all(
       due.map(async ([kind, choice]) => {
         const { kernel, params } = kind;
@@ -136,11 +136,11 @@ export class LaunchSwap implements Later {
   }
 }
 
-function keyOf({ variant, constants }: Choice): string {
+function keyOf({ variant, constants }: ChosenVariant): string {
   return `${variant.name} ${JSON.stringify(constants)}`;
 }
 
 /** A grid can be too large for these params alone. */
-function failedKey({ kernel, params }: Kind, choice: Choice): string {
+function failedKey({ kernel, params }: Kind, choice: ChosenVariant): string {
   return `${kernel.name} ${JSON.stringify(params)} ${keyOf(choice)}`;
 }

@@ -8,7 +8,7 @@
 import { DeviceLostError, LimitError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Device, Launch } from '../device.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 import { samePick } from './certificate.ts';
 import type { Candidate, Decision, Refusal } from './certificate.ts';
 import { candidatesOf, pickedOf } from './findings.ts';
@@ -29,7 +29,7 @@ const WINS = 0.97;
 const CONTRADICTS = 1.05;
 
 interface Runner {
-  readonly choice: Choice;
+  readonly choice: ChosenVariant;
   readonly launch: Launch;
   readonly roughMs: number;
   readonly relative: number;
@@ -121,7 +121,7 @@ class Contest {
   }
 
   /** The first candidate that was neither measured nor refused. */
-  #next(best: Choice): Choice | undefined {
+  #next(best: ChosenVariant): ChosenVariant | undefined {
     const seen = [...this.#measured, ...this.#refused];
     return candidatesOf(this.#options.findings, this.#group, best).find(
       (choice) => !seen.some((one) => samePick(one, pickedOf(choice))),
@@ -147,7 +147,7 @@ class Contest {
     return undefined;
   }
 
-  async #challenge(best: Runner, choice: Choice): Promise<Runner> {
+  async #challenge(best: Runner, choice: ChosenVariant): Promise<Runner> {
     const challenger = await this.#admit(choice);
     if (!challenger) return best;
     if (challenger.roughMs > ABANDON * best.roughMs) {
@@ -204,7 +204,7 @@ class Contest {
   }
 
   /** Compiles, checks and runs it once warm. Undefined if it is refused. */
-  async #admit(choice: Choice): Promise<Runner | undefined> {
+  async #admit(choice: ChosenVariant): Promise<Runner | undefined> {
     const { findings, check, world, time } = this.#options;
     const { kernel, params } = this.#group;
     const startMs = world.now();

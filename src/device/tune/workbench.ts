@@ -6,7 +6,7 @@ import { typedView } from '../../base/shape.ts';
 import type { Device, DeviceBuffer, Launch, Range } from '../device.ts';
 import { bindingDType } from '../kernel.ts';
 import type { Kernel, Params } from '../kernel.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 import { goldenArrays, outputsOf, referenceOutputs } from './golden.ts';
 import type { Arrays } from './golden.ts';
 
@@ -55,7 +55,7 @@ export class Workbench {
     }
   }
 
-  prepare(choice: Choice): Promise<Launch> {
+  prepare(choice: ChosenVariant): Promise<Launch> {
     return this.#device.prepare(this.kernel, this.params, this.#io, choice);
   }
 

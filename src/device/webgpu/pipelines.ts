@@ -5,7 +5,7 @@ import type { DeviceCounters } from '../device.ts';
 import { bindingAccess } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { pipelineConstants, pipelineText } from '../params/dynamic.ts';
-import type { Choice } from '../variant.ts';
+import type { ChosenVariant } from '../variant.ts';
 import type { GpuContext } from './context.ts';
 
 function compile(context: GpuContext, kernel: Kernel, source: string, label: string): Promise<GPUComputePipeline> {
@@ -37,7 +37,7 @@ function compile(context: GpuContext, kernel: Kernel, source: string, label: str
 export function pipelineOf(
   context: GpuContext,
   kernel: Kernel,
-  { variant, constants }: Choice,
+  { variant, constants }: ChosenVariant,
   counters: DeviceCounters,
 ): Promise<GPUComputePipeline> {
   const label = `${kernel.name}/${variant.name}`;

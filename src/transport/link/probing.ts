@@ -6,13 +6,13 @@ import { decodeProbe, decodeProbed, decodeTuned, encodeProbed, encodeTuned } fro
 import type { FrameType } from '../frame.ts';
 import type { Wire } from '../transport.ts';
 import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES } from '../tune-link.ts';
-import type { Choice, Tuning } from '../tune-link.ts';
+import type { FrameWindow, Tuning } from '../tune-link.ts';
 
 export interface ProbingEvents {
   fault(evidence: 'corrupt', detail: string): void;
   sendOn(lane: 'bulk' | 'control', type: FrameType, payload: Uint8Array<ArrayBuffer>): void;
   /** Both directions are tuned. */
-  done(choice: Choice): void;
+  done(choice: FrameWindow): void;
 }
 
 export class Probing {
@@ -38,7 +38,7 @@ export class Probing {
   }
 
   /** Both ends allow `budgetMs`; `first` probes before the other. */
-  start(budgetMs: number, first: boolean, choice: Choice): void {
+  start(budgetMs: number, first: boolean, choice: FrameWindow): void {
     this.#tuner = new LinkTuner({
       world: this.#world,
       budgetMs,

@@ -4,7 +4,7 @@ import { css, html, LitElement } from 'lit';
 import { shapes } from '../../shared/elements/theme.ts';
 import type { Catalogue } from '../protocol.ts';
 import { DEFAULT_SETTINGS, SCOPES } from '../settings.ts';
-import type { BenchSettings, Choice } from '../settings.ts';
+import type { BenchSettings, Selection } from '../settings.ts';
 
 /** Libraries by the names that people know. */
 export const LIBRARY_NAMES: Readonly<Record<string, string>> = {
@@ -147,7 +147,7 @@ export class BenchSettingsForm extends LitElement {
   }
 
   #chip(kind: 'workloads' | 'peers', name: string, label: string, all: readonly string[], title = '') {
-    const choice: Choice = this.settings[kind];
+    const choice: Selection = this.settings[kind];
     const chosen = choice === 'all' || choice.includes(name);
     const toggle = (event: Event): void => {
       const names = all.filter((one) => (one === name ? checked(event) : choice === 'all' || choice.includes(one)));

@@ -14,7 +14,7 @@ import type { Tensor } from '../../src/device/tensor.ts';
 import { attention } from '../../src/ops/attention.ts';
 import type { AttentionAttributes } from '../../src/ops/attention.ts';
 import { areRuns, intervalsOf, seenRanks } from '../../src/model/language/token-rows.ts';
-import { columnsOf, contiguous, holderOf, striped, zigzag } from '../../src/parallel/sequence/placement.ts';
+import { columnsOf, holderOf } from '../../src/parallel/sequence/placement.ts';
 import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 import type { AttentionOp } from '../../src/parallel/sequence/strategy.ts';
 import { makeLayout } from '../../src/train/layout.ts';
@@ -235,7 +235,9 @@ test('there are strategies, and zigzag shares the causal mask evenly', () => {
   expect(pairs('zigzag')).toEqual([132, 132, 132, 132]);
 });
 
-test.each([contiguous, zigzag, striped])('$name holds every column once, and finds it again', (placement) => {
+const placements = [...sequenceStrategies.values()].map(({ placement }) => placement);
+
+test.each(placements)('$name: the placement holds every column once, and finds it again', (placement) => {
   for (const size of [1, 2, 3, 4])
     for (const context of [size, 7, 12, 13]) {
       const held = Array.from({ length: size }, (_, rank) => [...columnsOf(placement, rank, size, context)]);

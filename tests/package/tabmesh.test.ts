@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyOfRepository, npm, pack, readJson, ROOT, temporaryFolder } from '../support/packed.ts';
 import type { Packed } from '../support/packed.ts';
 
-const COMMANDS = ['bench', 'demo', 'doctor', 'serve', 'simulate', 'train', 'tune', 'verify'];
+const COMMANDS = readdirSync(join(ROOT, 'src/cli/commands')).map((file) => file.replace('.ts', ''));
 const MAX_TARBALL_BYTES = 15e6;
 
 let copy: string;

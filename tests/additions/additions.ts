@@ -1,0 +1,113 @@
+// One small addition of each kind: the files that its row in docs/adding.md tells to write and to edit, and a defect
+// that its contract has to catch.
+
+import type { SourceCopy } from '../support/source-copy.ts';
+
+export interface Addition {
+  /** Its row in the table of docs/adding.md. */
+  readonly row: string;
+  readonly name: string;
+  /** The folder of kernels that the row calls FAMILY. */
+  readonly family?: string;
+  add(copy: SourceCopy): void;
+  /** The contract that covers it, and a pattern of the names of its tests. */
+  readonly contract: string;
+  readonly tests: RegExp;
+  /** An error in one of its files: `from`, which stands there once, becomes `to`. */
+  readonly defect: { readonly path: string; readonly from: string; readonly to: string };
+}
+
+const FILES = 'tests/additions/files';
+
+const schedule: Addition = {
+  row: 'pipeline schedule',
+  name: 'one-by-one',
+  add(copy) {
+    copy.plant(`${FILES}/one-by-one.ts`, 'src/parallel/pipeline/schedules/one-by-one.ts');
+    copy.plant(`${FILES}/one-by-one.txt`, 'tests/golden/schedules/one-by-one.txt');
+    copy.edit(
+      'tests/contracts/schedules.test.ts',
+      'const PROMISED: Readonly<Record<string, Promised>> = {',
+      `const PROMISED: Readonly<Record<string, Promised>> = {
+         'one-by-one': { bubble: ({ ranks: p }) => p - 1, peak: () => 1, slots: () => ({ activation: 1 }) },`,
+    );
+  },
+  contract: 'tests/contracts/schedules.test.ts',
+  tests: /one-by-one/,
+  // A backward before its forward.
+  defect: { path: 'src/parallel/pipeline/schedules/one-by-one.ts', from: "['F', 'B'] as", to: "['B', 'F'] as" },
+};
+
+const sequence: Addition = {
+  row: 'sequence strategy',
+  name: 'pairs',
+  add(copy) {
+    copy.plant(`${FILES}/pairs.ts`, 'src/parallel/sequence/pairs.ts');
+    copy.edit(
+      'tests/contracts/sequence.test.ts',
+      'const BYTES: Readonly<Record<string, (P: number, keyValueBytes: number) => number>> = {',
+      `const BYTES: Readonly<Record<string, (P: number, keyValueBytes: number) => number>> = {
+         pairs: (P, block) => 2 * (P - 1) * block + P * block,`,
+    );
+  },
+  contract: 'tests/contracts/sequence.test.ts',
+  tests: /^pairs /,
+  // The second token of a pair is held twice, the first by nobody.
+  defect: { path: 'src/parallel/sequence/pairs.ts', from: '(t % 2)', to: '1' },
+};
+
+export const KERNEL: Addition = {
+  row: 'kernel',
+  name: 'scale-shift',
+  family: 'elementwise',
+  add(copy) {
+    for (const ending of ['ts', 'wgsl'])
+      copy.plant(`${FILES}/scale-shift.${ending}`, `shaders/elementwise/scale-shift.${ending}`);
+  },
+  contract: 'tests/contracts/kernels.test.ts',
+  tests: /^scaleShift /,
+  defect: { path: 'shaders/elementwise/scale-shift.wgsl', from: '@binding(0)', to: '@binding(2)' },
+};
+
+const op: Addition = {
+  row: 'op',
+  name: 'difference',
+  add(copy) {
+    copy.plant(`${FILES}/difference.ts`, 'src/ops/difference.ts');
+    copy.edit(
+      'tests/contracts/ops.test.ts',
+      'const CASES: Readonly<Record<string, Case>> = {',
+      `import { difference } from '../../src/ops/difference.ts';
+       const CASES: Readonly<Record<string, Case>> = {
+         difference: { op: erase(difference), inputs: { a: { shape: [3, 5] }, b: { shape: [3, 5] } }, attrs: null },`,
+    );
+  },
+  contract: 'tests/contracts/ops.test.ts',
+  tests: /^difference:/,
+  defect: { path: 'src/ops/difference.ts', from: 'ALPHA: -1', to: 'ALPHA: 1' },
+};
+
+const command: Addition = {
+  row: 'command',
+  name: 'hello',
+  add(copy) {
+    copy.plant(`${FILES}/hello.ts`, 'src/cli/commands/hello.ts');
+  },
+  contract: 'tests/contracts/commands.test.ts',
+  tests: /commands\/hello/,
+  // An option that it does not have is taken for a name.
+  defect: { path: 'src/cli/commands/hello.ts', from: 'parseOptions(args, OPTIONS)', to: 'parseOptions([], OPTIONS)' },
+};
+
+/** Covered by `tabmesh verify`, on a GPU. */
+export const OPERATOR: Omit<Addition, 'contract' | 'tests'> = {
+  row: 'operator of `verify`',
+  name: 'subtraction',
+  add(copy) {
+    copy.plant(`${FILES}/subtraction.ts`, 'src/cli/verify/ops/subtraction.ts');
+  },
+  defect: { path: 'src/cli/verify/ops/subtraction.ts', from: 'BETA: -1', to: 'BETA: 1' },
+};
+
+/** Those whose contract runs on the references. */
+export const ADDITIONS: readonly Addition[] = [schedule, sequence, KERNEL, op, command];

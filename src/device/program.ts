@@ -13,7 +13,7 @@ import type { Kernel, Params } from './kernel.ts';
 import { Plan } from './plan.ts';
 import type { BoundSlots, BoundStep } from './plan.ts';
 import { BufferPool, placeTensors } from './storage/pool.ts';
-import type { HostFn, Recorder, Step } from './recorder.ts';
+import type { HostFn, PlanStep, Recorder } from './recorder.ts';
 import { SlotTable, slotIn, slotKey } from './storage/slots.ts';
 import type { Slot, SlotClasses } from './storage/slots.ts';
 import type { Storage, Tensor } from './tensor.ts';
@@ -32,7 +32,7 @@ export class Program {
   readonly #slots: SlotTable;
   readonly #pool: BufferPool;
   readonly #ownsPool: boolean;
-  readonly #recordings = new Map<string, Step[]>();
+  readonly #recordings = new Map<string, PlanStep[]>();
   readonly #kept = new Set<Storage>();
   readonly #buffers: DeviceBuffer[] = [];
   #slotBuffers = new Map<Storage, SlotBuffers>();
@@ -174,13 +174,13 @@ export class Program {
    * The bound steps by set of the pool and by the key of the slots that the plan runs in; a launch is bound once for
    * all slots and sets that it cannot tell apart.
    */
-  async #bind(name: string, steps: readonly Step[], bufferOf: BufferOf): Promise<BoundSlots> {
+  async #bind(name: string, steps: readonly PlanStep[], bufferOf: BufferOf): Promise<BoundSlots> {
     const classesOf = (tensors: readonly Tensor[]): ReadonlySet<string> =>
       new Set(tensors.flatMap(({ storage }) => this.#slotBuffers.get(storage)?.of ?? []));
     const poolsIn = (tensors: readonly Tensor[]): boolean =>
       tensors.some(({ storage }) => storage.kind === 'auto' && !this.#slotBuffers.has(storage));
     const made = steps.map(() => new Map<string, Promise<Launch>>());
-    const launchOf = (step: Step & { kind: 'launch' }, i: number, slot: Slot, set: number): Promise<Launch> => {
+    const launchOf = (step: PlanStep & { kind: 'launch' }, i: number, slot: Slot, set: number): Promise<Launch> => {
       const tensors = Object.values(step.io);
       const key = `${poolsIn(tensors) ? set : 0} ${slotKey(slot, classesOf(tensors))}`;
       const known = made[i]!.get(key);
@@ -224,7 +224,7 @@ function rangeOf(tensor: Tensor, bufferOf: BufferOf, slot: Slot, set: number): R
   return { buffer: bufferOf(tensor.storage, slot, set), offset: tensor.offset, bytes: byteLength(tensor) };
 }
 
-function tensorsOf(step: Step): readonly Tensor[] {
+function tensorsOf(step: PlanStep): readonly Tensor[] {
   if (step.kind === 'wait') return [];
   return step.kind === 'launch' ? Object.values(step.io) : [...step.reads, ...step.writes];
 }
@@ -243,7 +243,7 @@ export async function readTensors(
 }
 
 /** The golden form: one line per step with shapes, params other than shapes, and what waits for what. */
-function describe(name: string, steps: readonly Step[]): string {
+function describe(name: string, steps: readonly PlanStep[]): string {
   const show = (tensor: Tensor): string => `${tensor.label}${formatShape(tensor.shape)}`;
   const lines = steps.map((step) => {
     if (step.kind === 'wait') return `wait ${step.ticket.name}`;

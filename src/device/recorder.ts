@@ -54,7 +54,7 @@ export interface Recorder {
 }
 
 /** One recorded step of a plan. */
-export type Step =
+export type PlanStep =
   | {
       readonly kind: 'launch';
       readonly kernel: Kernel;

@@ -6,7 +6,7 @@ import { createCpuDevice } from '../../src/device/cpu.ts';
 import { NoDeviceError } from '../../src/base/errors.ts';
 import { BufferPool, placeTensors } from '../../src/device/storage/pool.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
-import type { Recorder, Step } from '../../src/device/recorder.ts';
+import type { PlanStep, Recorder } from '../../src/device/recorder.ts';
 import type { Tensor } from '../../src/device/tensor.ts';
 import { openGpu } from '../../src/device/webgpu.ts';
 import { add } from '../../shaders/elementwise/add.ts';
@@ -173,7 +173,7 @@ describe('pool', () => {
   });
 
   test('tensors take turns, but never while both live', () => {
-    const steps: Step[] = [];
+    const steps: PlanStep[] = [];
     let id = 0;
     const tensor = (): Tensor => ({
       shape: [64],
@@ -218,7 +218,7 @@ describe('pool', () => {
             { kind: 'launch', kernel: add as never, io: { a, b: a, out: b }, params: {} },
             { kind: 'wait', ticket },
             { kind: 'launch', kernel: add as never, io: { a: received, b, out: b }, params: {} },
-          ] satisfies Step[],
+          ] satisfies PlanStep[],
         ],
       ]),
       new Set(),

@@ -8,7 +8,7 @@
 import type { FlightDump, FlightRecord } from './flight-recorder.ts';
 
 /** What one rank did in one operation. */
-export interface Step {
+export interface RankCall {
   readonly rank: number;
   readonly state: 'ended' | 'waiting' | 'failed' | 'not called' | 'no record';
   readonly call: string;
@@ -21,7 +21,7 @@ export interface TimelineEntry {
   readonly group: string;
   readonly seq: number;
   readonly kind: string;
-  readonly steps: readonly Step[];
+  readonly steps: readonly RankCall[];
 }
 
 export interface Divergence {
@@ -127,7 +127,7 @@ function entriesOf({ id, name, ranks }: GroupView, dumps: readonly FlightDump[])
   });
   const seqs = [...new Set(members.flatMap(({ own }) => [...own.keys()]))].sort((a, b) => a - b);
   return seqs.map((seq) => {
-    const steps = members.map(({ rank, dump, own, first }): Step => {
+    const steps = members.map(({ rank, dump, own, first }): RankCall => {
       const record = own.get(seq);
       // Below the first that it has a record of, they were overwritten; one between those was passed over, because
       // operations may start in another order than that of their numbers.
@@ -215,7 +215,7 @@ export function formatTimeline({ entries, passages, diverged, reasons }: Timelin
       continue;
     }
     flush();
-    lines.push(`${entry.group} ${entry.seq}: ${entry.steps.map(formatStep).join(' | ')}`);
+    lines.push(`${entry.group} ${entry.seq}: ${entry.steps.map(formatRankCall).join(' | ')}`);
   }
   flush();
   for (const { rank, group, kind, seq, waitsFor, ageMs } of passages)
@@ -229,7 +229,7 @@ export function formatTimeline({ entries, passages, diverged, reasons }: Timelin
   return lines.join('\n');
 }
 
-function formatStep({ rank, state, call, waitsFor, ageMs, tookMs }: Step): string {
+function formatRankCall({ rank, state, call, waitsFor, ageMs, tookMs }: RankCall): string {
   if (state === 'not called' || state === 'no record')
     return `${rank} ${state}${waitsFor >= 0 ? ` (it waits for ${waitsFor} elsewhere)` : ''}`;
   const what =

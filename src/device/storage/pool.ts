@@ -4,7 +4,7 @@
 
 import { InternalError } from '../../base/errors.ts';
 import type { Device, DeviceBuffer } from '../device.ts';
-import type { Step } from '../recorder.ts';
+import type { PlanStep } from '../recorder.ts';
 import type { Storage } from '../tensor.ts';
 
 export interface BufferAssignment {
@@ -22,7 +22,7 @@ interface Span {
 
 /** `sizes`: of the pooled buffers that are there already, which are taken first. */
 export function placeTensors(
-  recordings: ReadonlyMap<string, readonly Step[]>,
+  recordings: ReadonlyMap<string, readonly PlanStep[]>,
   kept: ReadonlySet<Storage>,
   sizes: readonly number[] = [],
 ): BufferAssignment {
@@ -47,7 +47,7 @@ export function placeTensors(
   return { perSlot, pool, poolSizes };
 }
 
-function spansOf(steps: readonly Step[]): Map<Storage, Span> {
+function spansOf(steps: readonly PlanStep[]): Map<Storage, Span> {
   const spans = new Map<Storage, Span>();
   const touch = (storage: Storage, at: number): void => {
     if (storage.kind === 'fixed') return;

@@ -119,7 +119,7 @@ const failures = [];
 try {
   const { ensureChromium } = await load('src/cli/machine/browser.ts');
   const { ensureFirefox } = await load('src/cli/machine/firefox.ts');
-  const { countReport } = await load('src/cli/testing/report.ts');
+  const { countReport } = await load('src/cli/testing/test-count.ts');
   const { TestProgress } = await load('src/cli/testing/progress.ts');
   const { readDurations, rememberDurations, testFiles } = await load('src/cli/testing/durations.ts');
   for (const [name, ensure] of [

@@ -10,8 +10,8 @@ import type { Device, Launch, Range } from '../device/device.ts';
 import { bindingAccess, bindingDType } from '../device/kernel.ts';
 import type { Kernel, Params } from '../device/kernel.ts';
 import { ConfigError } from '../base/errors.ts';
-import { describeAdapter, median } from './report.ts';
-import type { BenchResult, Measured } from './report.ts';
+import { describeAdapter, median } from './bench-report.ts';
+import type { BenchResult, Measured } from './bench-report.ts';
 
 const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../shaders/**/*.ts', { eager: true });
 

@@ -3,7 +3,7 @@
 // run) get one run per turn, and all get fewer rounds.
 
 import { realWorld } from '../base/world.ts';
-import { median } from './report.ts';
+import { median } from './bench-report.ts';
 
 export interface Contestant {
   run(times: number): Promise<void>;

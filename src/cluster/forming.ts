@@ -7,8 +7,8 @@
 import type { World } from '../base/world.ts';
 import type { Lanes } from '../transport/transport.ts';
 import { channelWire } from '../transport/webrtc.ts';
-import { isConnected, sentenceOf } from './ice/report.ts';
-import type { IceDiagnosis } from './ice/report.ts';
+import { isConnected, sentenceOf } from './ice/diagnosis.ts';
+import type { IceDiagnosis } from './ice/diagnosis.ts';
 import type { IceConfig } from './ice/servers.ts';
 import type { ChannelLanes, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';
 import type { FormingEnd, LinkState, Message, Pair, Report, View } from './messages.ts';

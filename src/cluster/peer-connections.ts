@@ -2,7 +2,7 @@
 // signal, give the lanes, close. webrtc-connections.ts is the one over WebRTC; tests of the session pass a fake and
 // need no browser.
 
-import type { IceDiagnosis } from './ice/report.ts';
+import type { IceDiagnosis } from './ice/diagnosis.ts';
 import type { IceConfig } from './ice/servers.ts';
 import type { IceSignal, LinkState } from './messages.ts';
 

@@ -8,8 +8,8 @@
 
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { openLanes } from '../transport/webrtc.ts';
-import { diagnose } from './ice/report.ts';
-import type { IceDiagnosis } from './ice/report.ts';
+import { diagnose } from './ice/diagnosis.ts';
+import type { IceDiagnosis } from './ice/diagnosis.ts';
 import { IceWatch } from './ice/watch.ts';
 import type { Watched } from './ice/watch.ts';
 import type { ChannelLanes, ConnectTo, PeerConnections, PeerConnectionsOptions } from './peer-connections.ts';

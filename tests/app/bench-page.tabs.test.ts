@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Comparison } from '../../src/app/bench/comparison.ts';
 import type { BenchState } from '../../src/app/bench/controller.ts';
-import type { Report } from '../../src/app/bench/report.ts';
+import type { Report } from '../../src/app/bench/bench-file.ts';
 import { scaledLimit } from '../support/patience.ts';
 import { PageDriver } from './page-driver.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, expect, it } from 'vitest';
 import { selectable } from '../../src/bench/collectives/conductor.ts';
-import type { CollectivesReport } from '../../src/bench/collectives/report.ts';
+import type { CollectivesReport } from '../../src/bench/collectives/collectives-report.ts';
 import { benchInTabs } from '../../src/cli/bench/collectives.ts';
 import { run } from '../../src/cli/main.ts';
 import { alsoTest, sample } from '../support/sample.ts';

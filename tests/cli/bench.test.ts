@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { benchCases, isClose } from '../../src/bench/contract-cases.ts';
-import { median, table } from '../../src/bench/report.ts';
+import { median, table } from '../../src/bench/bench-report.ts';
 import { benchStep, CHECKED_STEPS, stepConfig } from '../../src/bench/gpt2/step.ts';
 import type { StepRunner } from '../../src/bench/gpt2/step.ts';
 import { run } from '../../src/cli/main.ts';

@@ -22,7 +22,7 @@ import { checkLayout, makeLayout, parseLayout } from '../../src/train/layout.ts'
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
-import { REPORT_WORDS } from '../../src/train/step/report.ts';
+import { REPORT_WORDS } from '../../src/train/step/step-report.ts';
 import { firstDifference, tensorsOf } from '../support/local-run.ts';
 import { stepWireBytes } from '../support/step-wire-bytes.ts';
 

@@ -8,7 +8,7 @@ import { parseModelConfig } from '../../src/model/config.ts';
 import { FlatSync } from '../../src/parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../src/parallel/data/tied-weights.ts';
 import { stepWireBytes } from '../support/step-wire-bytes.ts';
-import { REPORT_WORDS } from '../../src/train/step/report.ts';
+import { REPORT_WORDS } from '../../src/train/step/step-report.ts';
 import { firstDifference, goldenConfig, readGolden, runLayout } from '../support/local-run.ts';
 import type { LocalResult } from '../support/local-run.ts';
 

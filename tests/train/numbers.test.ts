@@ -13,7 +13,7 @@ import { runInProcess } from '../../src/cli/in-process.ts';
 import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { updateProblem } from '../../src/train/step/update-range.ts';
 import { blame } from '../../src/train/step/blame.ts';
-import type { StepReport } from '../../src/train/step/report.ts';
+import type { StepReport } from '../../src/train/step/step-report.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { NO_REQUESTS } from '../../src/train/step/requests.ts';
 import { NO_SQUARES } from '../../src/train/step/square-sum.ts';

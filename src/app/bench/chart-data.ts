@@ -2,7 +2,7 @@
 // 2009) on logarithmic axes.
 
 import type { Ceilings } from '../../bench/roofline.ts';
-import type { Row } from './report.ts';
+import type { Row } from './bench-file.ts';
 
 export interface Bar {
   readonly library: string;

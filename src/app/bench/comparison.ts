@@ -1,10 +1,10 @@
 // A run beside a saved one: for every row that both have, how many times as long it takes now. Different adapters or
 // browsers are said, not refused: the comparison of two machines is a question too.
 
-import { median } from '../../bench/report.ts';
+import { median } from '../../bench/bench-report.ts';
 import { geometricMean } from '../../bench/turns.ts';
 import { spreadOf } from './numbers.ts';
-import type { Report, Row } from './report.ts';
+import type { Report, Row } from './bench-file.ts';
 
 export interface ComparedRow {
   readonly workload: string;

@@ -7,8 +7,8 @@ import { quote } from '../../base/json.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
 import { OLDER, sentence } from '../shared/sentence.ts';
 import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
-import { emptyReport, formatReport, isEmpty, parseReport } from './report.ts';
-import type { Report } from './report.ts';
+import { emptyReport, formatReport, isEmpty, parseReport } from './bench-file.ts';
+import type { Report } from './bench-file.ts';
 import { chosenOf, DEFAULT_SETTINGS, formatSettings } from './settings.ts';
 import type { BenchSettings, Start } from './settings.ts';
 

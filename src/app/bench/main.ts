@@ -11,7 +11,7 @@ import type { Comparison } from './comparison.ts';
 import { BenchController } from './controller.ts';
 import type { BenchState } from './controller.ts';
 import { formatMarkdown } from './markdown.ts';
-import type { Report } from './report.ts';
+import type { Report } from './bench-file.ts';
 import { keepLastRun, loadLastRun } from './saved-runs.ts';
 import { DEFAULT_SETTINGS, formatSettings, readSettings } from './settings.ts';
 

@@ -5,7 +5,7 @@ import { summarise, summaryLine } from '../../bench/summary.ts';
 import type { WorkloadResult } from '../../bench/run.ts';
 import { compareRows, rowKey } from './comparison.ts';
 import { digits, percent, spreadOf, timesText } from './numbers.ts';
-import type { Report, Row } from './report.ts';
+import type { Report, Row } from './bench-file.ts';
 
 export function formatMarkdown(report: Report, baseline?: { readonly name: string; readonly report: Report }): string {
   const { adapter, browser, date, ceilings, results, missing, cases, settings, end } = report;

@@ -2,7 +2,7 @@
 // must stay responsive.
 
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
-import type { BenchResult } from '../../bench/report.ts';
+import type { BenchResult } from '../../bench/bench-report.ts';
 import type { Ceilings } from '../../bench/roofline.ts';
 import type { Scope } from '../../bench/problem.ts';
 import type { Decision } from '../../device/tune/certificate.ts';

@@ -1,8 +1,8 @@
 // The last run of this browser, in localStorage: what the next one is compared with after a driver or browser update. A
 // storage that is full, blocked or holds something else is as good as empty.
 
-import { formatReport, parseReport } from './report.ts';
-import type { Report } from './report.ts';
+import { formatReport, parseReport } from './bench-file.ts';
+import type { Report } from './bench-file.ts';
 
 const KEY = 'tabmesh bench: last run';
 

@@ -3,7 +3,7 @@
 
 import { AbortedError, DeviceLostError, InternalError, NoDeviceError, TabmeshError } from '../../base/errors.ts';
 import { benchCases } from '../../bench/contract-cases.ts';
-import { describeAdapter } from '../../bench/report.ts';
+import { describeAdapter } from '../../bench/bench-report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
 import { benchWorkloads, PEERS, WORKLOADS } from '../../bench/run.ts';
 import { realWorld } from '../../base/world.ts';

@@ -3,8 +3,12 @@
 
 import { AbortedError } from '../../base/errors.ts';
 import { benchCollectives } from '../../bench/collectives/conductor.ts';
-import type { CollectiveResult, CollectivesMeasured, CollectivesReport } from '../../bench/collectives/report.ts';
-import { describeAdapter } from '../../bench/report.ts';
+import type {
+  CollectiveResult,
+  CollectivesMeasured,
+  CollectivesReport,
+} from '../../bench/collectives/collectives-report.ts';
+import { describeAdapter } from '../../bench/bench-report.ts';
 import { openGpu } from '../../device/webgpu.ts';
 import { browserName } from '../shared/browser-name.ts';
 import type { UserAgentData } from '../shared/browser-name.ts';

@@ -5,7 +5,7 @@
 import './elements/collectives-app.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
 import type { CollectivesApp } from './elements/collectives-app.ts';
-import type { CollectivesEvent } from '../../bench/collectives/report.ts';
+import type { CollectivesEvent } from '../../bench/collectives/collectives-report.ts';
 import { sentence } from '../shared/sentence.ts';
 import { CollectivesController } from './controller.ts';
 import type { CollectivesState } from './controller.ts';

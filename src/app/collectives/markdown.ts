@@ -1,7 +1,7 @@
 // A run of the collectives as Markdown, for an issue or a chat.
 
-import { cellsOf, COLUMNS, summarise } from '../../bench/collectives/report.ts';
-import type { CollectivesReport } from '../../bench/collectives/report.ts';
+import { cellsOf, COLUMNS, summarise } from '../../bench/collectives/collectives-report.ts';
+import type { CollectivesReport } from '../../bench/collectives/collectives-report.ts';
 
 export function formatMarkdown(report: CollectivesReport, link: string): string {
   const row = (cells: readonly string[]): string =>

@@ -1,8 +1,8 @@
 // The last run of this browser, in localStorage, so that a reload or a crash of the page loses nothing. A storage that
 // is full, blocked or holds something else is as good as empty.
 
-import { cellsOf, summarise } from '../../bench/collectives/report.ts';
-import type { CollectivesReport } from '../../bench/collectives/report.ts';
+import { cellsOf, summarise } from '../../bench/collectives/collectives-report.ts';
+import type { CollectivesReport } from '../../bench/collectives/collectives-report.ts';
 import type { Kept } from '../shared/kept.ts';
 
 const KEY = 'tabmesh collectives: last run';

@@ -1,7 +1,7 @@
 // What the page shows of its links to other tabs: the doctor's words for each, and one line for all. Pure; no DOM.
 
-import { isConnected } from '../../cluster/ice/report.ts';
-import type { IceDiagnosis } from '../../cluster/ice/report.ts';
+import { isConnected } from '../../cluster/ice/diagnosis.ts';
+import type { IceDiagnosis } from '../../cluster/ice/diagnosis.ts';
 
 export interface ConnectionView extends IceDiagnosis {
   readonly rank: number;

@@ -3,12 +3,12 @@
 // machine the parts of a round suffer alike, the rounds do not.
 
 import { allReduceRoute } from '../../collectives/all-reduce.ts';
-import { median } from '../report.ts';
+import { median } from '../bench-report.ts';
 import { collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
 import type { Call, JobName, Jobs } from './jobs.ts';
 import type { RawSetting } from './raw.ts';
-import { OWN } from './report.ts';
-import type { CollectiveResult, CollectivesMeasured, Latency, MissingLibrary } from './report.ts';
+import { OWN } from './collectives-report.ts';
+import type { CollectiveResult, CollectivesMeasured, Latency, MissingLibrary } from './collectives-report.ts';
 import { Rounds } from './rounds.ts';
 import type { Contestant, Turn } from './rounds.ts';
 import { latencyOf, LATENCY_BYTES, rowOf } from './rows.ts';

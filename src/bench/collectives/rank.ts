@@ -9,7 +9,7 @@ import { recv, send } from '../../collectives/point/send-recv.ts';
 import type { Device, DeviceBuffer } from '../../device/device.ts';
 import { recvRange, sendRange } from '../../ops/transfer.ts';
 import { reasonOf } from '../failures.ts';
-import { describeAdapter } from '../report.ts';
+import { describeAdapter } from '../bench-report.ts';
 import { collectiveNamed } from './catalogue.ts';
 import type { Handlers, RankJob } from './jobs.ts';
 import { countWrong, valueAt, valuesOf } from './numbers.ts';

@@ -1,7 +1,7 @@
 // Turns of contestants: each has one in a round, forwards and backwards by turns, so that a busy machine is as hard on
 // all of them.
 
-import { median } from '../report.ts';
+import { median } from '../bench-report.ts';
 
 /** A row takes about as long, if it is free to choose. */
 const ROW_MS = 4000;

@@ -1,9 +1,9 @@
 // Rows of the report from measured turns.
 
-import { median } from '../report.ts';
+import { median } from '../bench-report.ts';
 import { bandwidths } from './catalogue.ts';
-import { OWN } from './report.ts';
-import type { CollectiveResult, Latency } from './report.ts';
+import { OWN } from './collectives-report.ts';
+import type { CollectiveResult, Latency } from './collectives-report.ts';
 import type { Measured, Turn } from './rounds.ts';
 
 /** Bytes of the all-reduce whose latency is shown. */

@@ -15,8 +15,8 @@ import { parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { Trainer } from '../../train/trainer.ts';
 import { isFatal, reasonOf } from '../failures.ts';
-import { describeAdapter, median } from '../report.ts';
-import type { BenchResult, Measured } from '../report.ts';
+import { describeAdapter, median } from '../bench-report.ts';
+import type { BenchResult, Measured } from '../bench-report.ts';
 
 /** Steps whose losses are compared; they also warm up. */
 export const CHECKED_STEPS = 3;

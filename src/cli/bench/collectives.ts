@@ -7,10 +7,14 @@ import { AbortedError, ConfigError, TabmeshError } from '../../base/errors.ts';
 import { formatLink, MOST_TABS, PEER_NAMES, transportOf } from '../../bench/collectives/link.ts';
 import type { CollectivesSettings } from '../../bench/collectives/link.ts';
 import { selectable } from '../../bench/collectives/conductor.ts';
-import { ALIGN, cellsOf, COLUMNS, summarise } from '../../bench/collectives/report.ts';
-import type { CollectiveResult, CollectivesEvent, CollectivesReport } from '../../bench/collectives/report.ts';
+import { ALIGN, cellsOf, COLUMNS, summarise } from '../../bench/collectives/collectives-report.ts';
+import type {
+  CollectiveResult,
+  CollectivesEvent,
+  CollectivesReport,
+} from '../../bench/collectives/collectives-report.ts';
 import { parseSizes, sizeName } from '../../bench/collectives/sizes.ts';
-import { table } from '../../bench/report.ts';
+import { table } from '../../bench/bench-report.ts';
 import { openBoth } from '../chromium.ts';
 import type { CommandIo } from '../command.ts';
 import { parseOptions } from '../options.ts';

@@ -6,7 +6,7 @@ import { stepPeers } from '../../bench/gpt2/step-peers.ts';
 import { benchStep, stepConfig } from '../../bench/gpt2/step.ts';
 import type { StepMeasured } from '../../bench/gpt2/step.ts';
 import type { Loaders, Scope } from '../../bench/problem.ts';
-import type { Measured } from '../../bench/report.ts';
+import type { Measured } from '../../bench/bench-report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
 import { benchWorkloads, PEERS, workloadsNamed } from '../../bench/run.ts';
 import type { WorkloadResult, Workloads } from '../../bench/run.ts';

@@ -5,8 +5,8 @@
 import { writeFileSync } from 'node:fs';
 import { ConfigError } from '../../base/errors.ts';
 import type { StepResult } from '../../bench/gpt2/step.ts';
-import { median, table } from '../../bench/report.ts';
-import type { BenchReport, BenchResult, Measured } from '../../bench/report.ts';
+import { median, table } from '../../bench/bench-report.ts';
+import type { BenchReport, BenchResult, Measured } from '../../bench/bench-report.ts';
 import { OWN, WORKLOADS, workloadsNamed } from '../../bench/run.ts';
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import { summarise, summaryLine } from '../../bench/summary.ts';

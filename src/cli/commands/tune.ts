@@ -18,7 +18,7 @@ import { localDevice, nodeVersion } from '../in-process.ts';
 import { fileTuneStore, tuneFile } from '../machine/tune-file.ts';
 import { readMobyDick } from '../../server/pages/moby-dick.ts';
 import { describeOptions, parseOptions } from '../options.ts';
-import { tuneReport } from '../tune/report.ts';
+import { tuneReport } from '../tune/tune-report.ts';
 
 const OPTIONS = {
   model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset whose training plan is tuned' },

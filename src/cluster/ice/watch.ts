@@ -4,7 +4,7 @@
 // InvalidStateError), so the last ones are kept: look from time to time while it connects.
 
 import { candidateType, readStats, selectedPair } from '../../transport/pipes/ice-path.ts';
-import type { Candidate, IceSnapshot, Pair, ServerError } from './report.ts';
+import type { Candidate, IceSnapshot, Pair, ServerError } from './diagnosis.ts';
 import { urlsOf } from './servers.ts';
 import type { IceConfig } from './servers.ts';
 

@@ -4,7 +4,7 @@ import type { TabmeshError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Lanes } from '../../transport/transport.ts';
 import type { Identity } from '../identity/keys.ts';
-import type { IceDiagnosis } from '../ice/report.ts';
+import type { IceDiagnosis } from '../ice/diagnosis.ts';
 import type { IceConfig } from '../ice/servers.ts';
 import type { ChannelLanes, PeerConnections, PeerConnectionsOptions } from '../peer-connections.ts';
 import type { Act } from '../messages.ts';

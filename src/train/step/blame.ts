@@ -8,7 +8,7 @@ import type { ValueWatch } from '../../collectives/record/value-watch.ts';
 import type { Device } from '../../device/device.ts';
 import { elements } from '../../base/shape.ts';
 import type { Stage } from '../../model/stage.ts';
-import type { StepReport } from './report.ts';
+import type { StepReport } from './step-report.ts';
 
 /** Bits of f32 infinity; what is above is NaN. */
 export const INFINITE = 0x7f800000;

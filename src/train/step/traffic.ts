@@ -9,7 +9,7 @@ import { messagesOf } from '../../parallel/pipeline/messages.ts';
 import { formatAction, PASSES } from '../../parallel/pipeline/passes.ts';
 import { placementOf } from '../../parallel/pipeline/placement.ts';
 import type { PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
-import { REPORT_WORDS } from './report.ts';
+import { REPORT_WORDS } from './step-report.ts';
 
 /** Payload bytes by kind of message; what a router sends to other ranks' experts comes on top of 'all-to-all'. */
 export type StepTraffic = Readonly<Record<string, number>>;

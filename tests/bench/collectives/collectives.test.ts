@@ -12,8 +12,8 @@ import {
 import { benchCollectives, selectable } from '../../../src/bench/collectives/conductor.ts';
 import { countWrong, sumAt, valueAt, valuesOf } from '../../../src/bench/collectives/numbers.ts';
 import { RawPipes } from '../../../src/bench/collectives/raw.ts';
-import { ALIGN, cellsOf, COLUMNS, summarise } from '../../../src/bench/collectives/report.ts';
-import type { CollectivesMeasured } from '../../../src/bench/collectives/report.ts';
+import { ALIGN, cellsOf, COLUMNS, summarise } from '../../../src/bench/collectives/collectives-report.ts';
+import type { CollectivesMeasured } from '../../../src/bench/collectives/collectives-report.ts';
 import { ALL_SIZES, DEFAULT_SIZES, formatSizes, parseSizes, sizeName } from '../../../src/bench/collectives/sizes.ts';
 import type { Group } from '../../../src/collectives/group.ts';
 import { connectLoopback } from '../../../src/collectives/library/connect.ts';

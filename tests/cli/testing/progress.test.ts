@@ -137,7 +137,7 @@ it('sorts files into kinds as the configuration of vitest does', () => {
   ).toEqual(['node', 'gpu', 'browser', 'tabs', undefined, undefined]);
   const [node] = [...testFiles(root, ['node'], ['cli/testing']).values()];
   expect(node).toEqual(
-    expect.arrayContaining(['tests/cli/testing/progress.test.ts', 'tests/cli/testing/report.test.ts']),
+    expect.arrayContaining(['tests/cli/testing/progress.test.ts', 'tests/cli/testing/test-count.test.ts']),
   );
   expect(node.every((path) => path.includes('cli/testing'))).toBe(true);
 });

@@ -5,9 +5,9 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { createWebRtcConnections } from '../../../src/cluster/webrtc-connections.ts';
 import { IceWatch } from '../../../src/cluster/ice/watch.ts';
 import type { Watched } from '../../../src/cluster/ice/watch.ts';
-import { diagnose } from '../../../src/cluster/ice/report.ts';
+import { diagnose } from '../../../src/cluster/ice/diagnosis.ts';
 import { NO_ICE } from '../../../src/cluster/ice/servers.ts';
-import type { IceDiagnosis } from '../../../src/cluster/ice/report.ts';
+import type { IceDiagnosis } from '../../../src/cluster/ice/diagnosis.ts';
 import type { PeerConnectionsOptions } from '../../../src/cluster/peer-connections.ts';
 
 const SDP =

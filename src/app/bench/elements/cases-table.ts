@@ -2,7 +2,7 @@
 // overhead as much as speed.
 
 import { html } from 'lit';
-import type { BenchResult } from '../../../bench/report.ts';
+import type { BenchResult } from '../../../bench/bench-report.ts';
 import { rowKey } from '../comparison.ts';
 import { digits, timesText } from '../numbers.ts';
 

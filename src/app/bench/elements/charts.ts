@@ -6,7 +6,7 @@ import type { Ceilings } from '../../../bench/roofline.ts';
 import { attainable, barChart, place, roofline } from '../chart-data.ts';
 import type { Bar, RooflinePoint } from '../chart-data.ts';
 import { digits } from '../numbers.ts';
-import type { Row } from '../report.ts';
+import type { Row } from '../bench-file.ts';
 import { LIBRARY_NAMES } from './settings-form.ts';
 
 export function libraryName(library: string): string {

@@ -8,7 +8,7 @@ import { compareRows } from '../comparison.ts';
 import type { BenchController, BenchState } from '../controller.ts';
 import { formatMarkdown } from '../markdown.ts';
 import { timesText } from '../numbers.ts';
-import { isEmpty } from '../report.ts';
+import { isEmpty } from '../bench-file.ts';
 import { formatSettings } from '../settings.ts';
 import { libraryName } from './charts.ts';
 

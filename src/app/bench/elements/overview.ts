@@ -6,7 +6,7 @@ import { summarise } from '../../../bench/summary.ts';
 import { geometricMean } from '../../../bench/turns.ts';
 import { verdictOf } from '../comparison.ts';
 import { digits, percent, timesText } from '../numbers.ts';
-import type { Report, Row } from '../report.ts';
+import type { Report, Row } from '../bench-file.ts';
 import { libraryName } from './charts.ts';
 
 export function overview({ results, missing, cases }: Report) {

@@ -6,7 +6,7 @@ import { formatBytes } from '../../../base/format-bytes.ts';
 import type { Missing } from '../../../bench/run.ts';
 import { rowKey } from '../comparison.ts';
 import { digits, percent, spreadOf, timesText } from '../numbers.ts';
-import type { Report, Row } from '../report.ts';
+import type { Report, Row } from '../bench-file.ts';
 import { LIBRARY_NAMES } from './settings-form.ts';
 
 /** `saved`: by row key, how many times as long as in the saved run. */

@@ -3,7 +3,7 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { version } from '../../../../package.json';
 import { selectable } from '../../../bench/collectives/conductor.ts';
-import { summarise } from '../../../bench/collectives/report.ts';
+import { summarise } from '../../../bench/collectives/collectives-report.ts';
 import { ALL_SIZES, DEFAULT_SIZES, formatSizes } from '../../../bench/collectives/sizes.ts';
 import { benchStyle } from '../../shared/elements/bench-style.ts';
 import { KeepFocus } from '../../shared/elements/keep-focus.ts';

@@ -2,8 +2,8 @@
 
 import { html, nothing } from 'lit';
 import { COLLECTIVES } from '../../../bench/collectives/catalogue.ts';
-import { cellsOf, OWN } from '../../../bench/collectives/report.ts';
-import type { CollectiveResult } from '../../../bench/collectives/report.ts';
+import { cellsOf, OWN } from '../../../bench/collectives/collectives-report.ts';
+import type { CollectiveResult } from '../../../bench/collectives/collectives-report.ts';
 import type { BandwidthCurve } from './bandwidth-chart.ts';
 
 /** What is measured beside the collectives. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { countReport } from '../../../src/cli/testing/report.ts';
+import { countReport } from '../../../src/cli/testing/test-count.ts';
 
 const file = (status: string, ...tests: string[]) => ({
   name: 'a.test.ts',

@@ -4,8 +4,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { connectionLine, connectionSummary, viewConnections } from '../../../src/app/training/connections.ts';
-import { diagnose, isConnected, sentenceOf } from '../../../src/cluster/ice/report.ts';
-import type { Candidate, IceSnapshot, IceVerdict, Pair } from '../../../src/cluster/ice/report.ts';
+import { diagnose, isConnected, sentenceOf } from '../../../src/cluster/ice/diagnosis.ts';
+import type { Candidate, IceSnapshot, IceVerdict, Pair } from '../../../src/cluster/ice/diagnosis.ts';
 import { candidatesOf, IceWatch } from '../../../src/cluster/ice/watch.ts';
 import type { Watched } from '../../../src/cluster/ice/watch.ts';
 

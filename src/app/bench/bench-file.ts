@@ -3,7 +3,7 @@
 
 import { FormatError } from '../../base/errors.ts';
 import { parseJson, toPlain } from '../../base/json.ts';
-import type { BenchResult } from '../../bench/report.ts';
+import type { BenchResult } from '../../bench/bench-report.ts';
 import type { Ceilings } from '../../bench/roofline.ts';
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import type { Decision } from '../../device/tune/certificate.ts';

@@ -87,6 +87,33 @@ const op: Addition = {
   defect: { path: 'src/ops/difference.ts', from: 'ALPHA: -1', to: 'ALPHA: 1' },
 };
 
+const collective: Addition = {
+  row: 'collective',
+  name: 'scan',
+  add(copy) {
+    // Here, where no message has that name, its file claims another.
+    copy.plant(`${FILES}/scan.ts`, 'src/collectives/scan.ts', (text) => text.replace("'scan' as 'send'", "'scan'"));
+    copy.plant(`${FILES}/scan-call.ts`, 'tests/collectives/calls/scan.ts', (text) =>
+      text.replace("'./scan.ts'", "'../../../src/collectives/scan.ts'"),
+    );
+    copy.edit(
+      'src/transport/transport.ts',
+      "  'sparse-reduce-scatter',\n]",
+      "  'sparse-reduce-scatter',\n  'scan',\n]",
+    );
+    copy.edit('src/transport/frame.ts', 'PROTOCOL_VERSION = 4;', 'PROTOCOL_VERSION = 5;');
+    copy.edit(
+      'src/collectives/index.ts',
+      "export { evenParts } from './parts.ts';",
+      "export { scan, scanBytes } from './scan.ts';\nexport { evenParts } from './parts.ts';",
+    );
+  },
+  contract: 'tests/contracts/collective-calls.test.ts',
+  tests: /collective '?scan|every collective/,
+  // What came before is not passed on.
+  defect: { path: 'src/collectives/scan.ts', from: 'x[i] += before[i]', to: 'x[i] = before[i]' },
+};
+
 const command: Addition = {
   row: 'command',
   name: 'hello',
@@ -110,4 +137,4 @@ export const OPERATOR: Omit<Addition, 'contract' | 'tests'> = {
 };
 
 /** Those whose contract runs on the references. */
-export const ADDITIONS: readonly Addition[] = [schedule, sequence, KERNEL, op, command];
+export const ADDITIONS: readonly Addition[] = [schedule, sequence, KERNEL, op, collective, command];

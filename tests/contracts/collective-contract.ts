@@ -2,12 +2,14 @@
 // check per collective against a one-line reference and its byte formula.
 
 import { expect } from 'vitest';
+import { PeerError } from '../../src/base/errors.ts';
 import type { TypedArray } from '../../src/base/shape.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { allGather } from '../../src/collectives/all-gather.ts';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { allToAll } from '../../src/collectives/all-to-all.ts';
 import { broadcast } from '../../src/collectives/broadcast.ts';
+import { barrier } from '../../src/collectives/barrier.ts';
 import type { Group } from '../../src/collectives/group.ts';
 import { createLedger } from '../../src/collectives/ledger.ts';
 import type { LedgerBook } from '../../src/collectives/ledger.ts';
@@ -59,6 +61,16 @@ export const counts = (size: number): number[] => [...new Set([0, 1, size - 1, s
 /** What rank r holds: small numbers of its own, exact in f32 whatever the order of sums. */
 export function values(rank: number, count: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, (_, i) => ((i * 7 + rank * 13) % 64) / 4 - 5);
+}
+
+/** Whether the elements are equal, one by one. */
+export const same = (a: TypedArray, b: TypedArray): boolean => firstDifference(a, b) < 0;
+
+/** The sum of what the ranks hold, from rank `salt` on. */
+export function sum(size: number, count: number, salt: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(count);
+  for (let r = 0; r < size; r++) for (const [i, value] of values(r + salt, count).entries()) out[i] += value;
+  return out;
 }
 
 export function concatenated(parts: readonly TypedArray[]): Float32Array<ArrayBuffer> {
@@ -192,4 +204,36 @@ export async function checkBroadcast(
   const xs = groups.map((_, r) => values(r, count));
   await Promise.all(groups.map((group, r) => broadcast(group, xs[r]!, root, { route })));
   for (const x of xs) expect(firstDifference(x, values(root, count))).toBe(-1);
+}
+
+/** Rank 2 of 4 dies before or amid `call`: every survivor has to reject with its name. */
+export async function checkDeath(call: (group: Group) => Promise<unknown>): Promise<void> {
+  const culprit = 2;
+  for (const afterMessages of [0, 3]) {
+    let left = afterMessages;
+    const c = cluster(4, {
+      wrap: (wire, self, _peer, lane) =>
+        self === culprit && lane !== 'control'
+          ? tapped(wire, (message, pass) => {
+              if (left-- > 0) pass(message);
+              else c.nodes[culprit]!.kill();
+            })
+          : wire,
+    });
+    // A rank that only sends in this collective may finish it; it fails in the barriers behind.
+    const running = c.groups.map((group) =>
+      call(group)
+        .then(() => barrier(group))
+        .then(() => barrier(group)),
+    );
+    const results = await Promise.allSettled(running);
+    for (const r of [0, 1, 3]) {
+      const result = results[r]!;
+      expect(result.status, `rank ${r}`).toBe('rejected');
+      const { reason } = result as PromiseRejectedResult;
+      expect(reason).toBeInstanceOf(PeerError);
+      expect([(reason as PeerError).culprit, (reason as PeerError).evidence]).toEqual([culprit, 'closed']);
+    }
+    c.leave();
+  }
 }

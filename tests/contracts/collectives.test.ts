@@ -3,7 +3,6 @@
 // around them and must be caught.
 
 import { describe, expect, it } from 'vitest';
-import { PeerError } from '../../src/base/errors.ts';
 import type { TypedArray } from '../../src/base/shape.ts';
 import { VirtualWorld } from '../../src/base/world.ts';
 import { allGather, allGatherBytes } from '../../src/collectives/all-gather.ts';
@@ -18,9 +17,6 @@ import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter } from '../../src/collectives/point/scatter.ts';
 import { reduceScatter, reduceScatterBytes } from '../../src/collectives/reduce-scatter.ts';
 import { ringSend, ringSendBytes } from '../../src/collectives/ring-send.ts';
-import { everywhere } from '../../src/collectives/sparse/chunk-placement.ts';
-import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
-import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
 import { firstDifference, rejection, tapped } from './transport-contract.ts';
 import {
   cluster,
@@ -37,6 +33,7 @@ import {
   checkRingSend,
   checkAllToAll,
   checkBroadcast,
+  checkDeath,
 } from './collective-contract.ts';
 import type { Cluster, Run } from './collective-contract.ts';
 
@@ -256,11 +253,6 @@ describe('failures', () => {
       'scatter',
       (group) => scatter(group, new Float32Array(400_000), evenParts(400_000, 4), new Float32Array(100_000), 2),
     ],
-    ['sparse all-gather', (group) => sparseAllGather(group, everywhere([2], 4), [new Float32Array(400_000)])],
-    [
-      'sparse reduce-scatter',
-      (group) => sparseReduceScatter(group, everywhere([0, 2], 4), [new Float32Array(400_000), new Float32Array(9)]),
-    ],
     [
       'ring-send both ways',
       (group) =>
@@ -273,36 +265,9 @@ describe('failures', () => {
     ['ring-send', (group) => ringSend(group, new Float32Array(200_000), new Float32Array(200_000))],
   ];
 
-  it.each(collectives)('%s: when a rank dies midway, every survivor rejects with its name', async (_name, call) => {
-    const culprit = 2;
-    for (const afterMessages of [0, 3]) {
-      let left = afterMessages;
-      const c = cluster(4, {
-        wrap: (wire, self, _peer, lane) =>
-          self === culprit && lane !== 'control'
-            ? tapped(wire, (message, pass) => {
-                if (left-- > 0) pass(message);
-                else c.nodes[culprit]!.kill();
-              })
-            : wire,
-      });
-      // A rank that only sends in this collective may finish it; it fails in the barriers behind.
-      const running = c.groups.map((group) =>
-        call(group)
-          .then(() => barrier(group))
-          .then(() => barrier(group)),
-      );
-      const results = await Promise.allSettled(running);
-      for (const r of [0, 1, 3]) {
-        const result = results[r]!;
-        expect(result.status, `rank ${r}`).toBe('rejected');
-        const { reason } = result as PromiseRejectedResult;
-        expect(reason).toBeInstanceOf(PeerError);
-        expect([(reason as PeerError).culprit, (reason as PeerError).evidence]).toEqual([culprit, 'closed']);
-      }
-      c.leave();
-    }
-  });
+  it.each(collectives)('%s: when a rank dies midway, every survivor rejects with its name', (_name, call) =>
+    checkDeath(call),
+  );
 
   it('names the culprit to ranks whose own link to it is well', async () => {
     // Rank 1 sends garbage to rank 0 only.

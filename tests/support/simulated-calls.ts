@@ -1,7 +1,8 @@
 // The collectives as one signature, each with data of its own and its one-line reference: calls of a simulated program.
 // Values are small multiples of 1/4, so that every sum is exact in f32 and in any order; true when the result is right.
+// A collective of its own file in tests/collectives/calls/ is found there, and has a contract of what is found
+// (tests/contracts/collective-calls.test.ts).
 
-import type { TypedArray } from '../../src/base/shape.ts';
 import { allGather } from '../../src/collectives/all-gather.ts';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import { allToAll, allToAllVariable } from '../../src/collectives/all-to-all.ts';
@@ -14,21 +15,21 @@ import { ringSendBoth } from '../../src/collectives/point/ring-send-both.ts';
 import { scatter } from '../../src/collectives/point/scatter.ts';
 import { recv, send } from '../../src/collectives/point/send-recv.ts';
 import { reduceScatter } from '../../src/collectives/reduce-scatter.ts';
-import { everywhere } from '../../src/collectives/sparse/chunk-placement.ts';
-import { sparseAllGather } from '../../src/collectives/sparse/sparse-all-gather.ts';
-import { sparseReduceScatter } from '../../src/collectives/sparse/sparse-reduce-scatter.ts';
-import { values } from '../contracts/collective-contract.ts';
-import { firstDifference } from '../contracts/transport-contract.ts';
+import { same, sum, values } from '../contracts/collective-contract.ts';
 
 export type Call = (group: Group, count: number, salt: number) => Promise<boolean>;
 
-const same = (a: TypedArray, b: TypedArray): boolean => firstDifference(a, b) < 0;
-
-function sum(size: number, count: number, salt: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(count);
-  for (let r = 0; r < size; r++) for (const [i, value] of values(r + salt, count).entries()) out[i] += value;
-  return out;
+/** What a file of tests/collectives/calls/ exports as `call`; it is named as the file of the collective. */
+export interface CollectiveCall {
+  readonly name: string;
+  readonly run: Call;
+  /** Payload bytes that `rank` sends in `run`, by the formula of the collective's file. */
+  bytes(rank: number, size: number, count: number, salt: number): number;
 }
+
+export const FILES: readonly CollectiveCall[] = Object.values(
+  import.meta.glob<CollectiveCall>('../collectives/calls/*.ts', { import: 'call', eager: true }),
+);
 
 export const CALLS: readonly Call[] = [
   async (group) => {
@@ -115,16 +116,5 @@ export const CALLS: readonly Call[] = [
     await recv(group, from, out);
     return same(out, values(salt, count));
   },
-  async (group, count, salt) => {
-    const owners = [salt % group.size, (salt + 1) % group.size];
-    const chunks = owners.map((owner, i) => (owner === group.rank ? values(salt + i, count) : new Float32Array(count)));
-    await sparseAllGather(group, everywhere(owners, group.size), chunks);
-    return chunks.every((chunk, i) => same(chunk, values(salt + i, count)));
-  },
-  async (group, count, salt) => {
-    const owner = salt % group.size;
-    const chunk = values(group.rank + salt, count);
-    await sparseReduceScatter(group, everywhere([owner], group.size), [chunk]);
-    return same(chunk, group.rank === owner ? sum(group.size, count, salt) : values(group.rank + salt, count));
-  },
+  ...FILES.map(({ run }) => run),
 ];

@@ -60,10 +60,7 @@ export class HostRule {
           reason: 'Origin: expected a page of this server; a page from a file or a sandbox has none',
         };
       if (!sameSite(from, host) && !this.#told(from.site.host))
-        return {
-          status: 403,
-          reason: `Origin ${from.site.host} is not this server, which was asked as ${host.host}; if a proxy of that name stands before it, start it with --allow-host ${from.site.host}`,
-        };
+        return { status: 403, reason: refusedOrigin(from.site, host) };
     }
     const site = headers['sec-fetch-site'];
     // Browsers say so even where they send no Origin. Behind a proxy, too, a page's own requests are same-origin.
@@ -75,6 +72,18 @@ export class HostRule {
   #told(host: string): boolean {
     return this.#names.has(host) || this.#below.some((suffix) => host.endsWith(suffix));
   }
+}
+
+/** Only another name may be that of a proxy; --allow-host tells names, and would let in pages of every port of ours. */
+function refusedOrigin(from: Site, host: Site): string {
+  const refused = `Origin ${shown(from)} is not this server, which was asked as ${shown(host)}`;
+  return from.host === host.host || isLocal(from.host)
+    ? `${refused}; open the page of this server`
+    : `${refused}; if a proxy of that name stands before it, start it with --allow-host ${from.host}`;
+}
+
+function shown({ host, port }: Site): string {
+  return port === '' ? host : `${host}:${port}`;
 }
 
 /** The default port of the browser's scheme may be left out on either side; a proxy that ends https passes on http. */

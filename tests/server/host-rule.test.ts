@@ -132,7 +132,11 @@ it('another name is refused whatever Host says, and told how', () => {
   for (const host of ['127.0.0.1:8080', 'tabmesh.example.org'])
     expect(status(told, host, 'https://evil.example')).toBe(403);
   expect(told.refuse({ host: '127.0.0.1:8080', origin: 'https://other.example:444' }, false)?.reason).toMatch(
-    /^Origin other\.example is not this server.*start it with --allow-host other\.example$/,
+    /^Origin other\.example:444 is not this server.*start it with --allow-host other\.example$/,
+  );
+  // A name is told for all ports, so it is no way to let in another page of this machine.
+  expect(alone.refuse({ host: 'localhost:8080', origin: 'http://localhost:1' }, false)?.reason).toBe(
+    'Origin localhost:1 is not this server, which was asked as localhost:8080; open the page of this server',
   );
   expect(alone.refuse({ host: 'Other.Example' }, false)?.reason).toMatch(/start it with --allow-host other\.example$/);
 });

@@ -88,6 +88,34 @@ describe('text', () => {
   });
 });
 
+describe('two bytes of 8 bits, which make a letter of 16 bits as well, are not called UTF-16', () => {
+  const repeated = (...values: number[]): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from({ length: 300 * values.length }, (_, i) => values[i % values.length]!);
+  const codes = (text: string): number[] => [...text].map((c) => c.charCodeAt(0));
+  /** Code page 500. */
+  const ebcdic = (text: string): number[] =>
+    codes(text).map((c) => {
+      if (c === 32) return 0x40;
+      const letter = c - 97;
+      return letter < 9 ? 0x81 + letter : letter < 18 ? 0x91 + letter - 9 : 0xa2 + letter - 18;
+    });
+
+  it.each<[string, Uint8Array, RegExp]>([
+    [
+      'code page 437',
+      repeated(...codes('sch'), 0x94, ...codes('ne Gr'), 0x81, 0xe1, ...codes('e ')),
+      /Windows-1252|older encoding/,
+    ],
+    ['EBCDIC', repeated(...ebcdic('call me ishmael some years ago ')), /binary data or an older encoding/],
+    ['words that end with a zero', repeated(...codes('hello\0world ')), /binary data/],
+    ['a surrogate in UTF-8', repeated(97, 98, 99, 0xed, 0xa0, 0x80), /binary data|Latin-1|Windows-1252/],
+    ['an overlong character', repeated(97, 98, 99, 0xc0, 0xaf), /binary data|Latin-1|Windows-1252/],
+  ])('%s', (_, data, expected) => {
+    expect(message(data)).toMatch(expected);
+    expect(message(data)).not.toContain('UTF-16');
+  });
+});
+
 describe('other encodings are named', () => {
   it.each<[string, Uint8Array, string]>([
     [

@@ -105,6 +105,9 @@ function wideEncoding(sample: Uint8Array): string | undefined {
   return little >= big ? 'UTF-16LE' : 'UTF-16BE';
 }
 
+/** Units of a text, also of Chinese, among which there is at least one space, line or full stop. */
+const MOST_PER_MARK = 500;
+
 /**
  * The share of 16-bit units that are letters of a few blocks, spaces or common marks; 0 unless a word of spaces or
  * lines is among them.
@@ -113,29 +116,24 @@ function plausible(sample: Uint8Array, little: boolean): number {
   const count = Math.floor(sample.length / 2);
   if (count < 4) return 0;
   const blocks = new Map<number, number>();
-  let good = 0;
+  let [good, marks] = [0, 0];
   for (let i = 0; i < count; i++) {
     const [a, b] = [sample[2 * i]!, sample[2 * i + 1]!];
     const unit = little ? a | (b << 8) : (a << 8) | b;
     const letter = /[\p{L}\p{N}]/u.test(String.fromCharCode(unit));
-    if (
-      letter ||
-      (unit >= 0x20 && unit < 0x7f) ||
-      unit === 10 ||
-      unit === 13 ||
-      unit === 9 ||
-      (unit >= 0x2010 && unit <= 0x2026) ||
-      (unit >= 0x3000 && unit <= 0x3002)
-    )
-      good++;
+    const mark = [9, 10, 13, 0x20].includes(unit) || (unit >= 0x3000 && unit <= 0x3002);
+    if (mark) marks++;
+    if (letter || mark || (unit >= 0x20 && unit < 0x7f) || (unit >= 0x2010 && unit <= 0x2026)) good++;
     // Han, Hangul and kana are large; other scripts have a block of 256.
     if (letter) {
       const block = unit >= 0x3040 && unit < 0xd7b0 ? -1 : unit >> 8;
       blocks.set(block, (blocks.get(block) ?? 0) + 1);
     }
   }
-  // Random bytes are Han half of the time as well, but not with spaces, marks or lines of 16 bits among them.
-  return blocks.size <= 4 ? good / count : 0;
+  // Two letters of 8 bits, and random bytes half of the time, make a Han character as well, but no space, line or full
+  // stop of 16 bits.
+  const mostlyHan = (blocks.get(-1) ?? 0) > count / 2;
+  return blocks.size <= 4 && (!mostlyHan || marks > count / MOST_PER_MARK) ? good / count : 0;
 }
 
 interface Census {

@@ -4,6 +4,7 @@
 
 import type { Command, CommandIo, StopReason } from './command.ts';
 import { AbortedError, ConfigError, FormatError, LayoutError, TabmeshError } from '../base/errors.ts';
+import { packageVersion } from '../server/root.ts';
 import { didYouMean } from './nearest.ts';
 import { nextTask } from '../base/world.ts';
 
@@ -22,7 +23,7 @@ async function overview(): Promise<string> {
     '',
     ...all.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`),
     '',
-    'tabmesh COMMAND --help says more.',
+    'tabmesh COMMAND --help says more, tabmesh --version which one this is.',
   ].join('\n');
 }
 
@@ -32,6 +33,10 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     io.out(await overview());
     return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-v') {
+    io.out(packageVersion());
+    return 0;
   }
   const load = commands.get(name);
   if (load === undefined) {

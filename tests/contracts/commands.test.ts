@@ -1,6 +1,7 @@
 // The contract of every file in src/cli/commands: its name is its file's name, it explains itself, and bad options end
 // with exit code 2.
 
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Command, CommandIo } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/main.ts';
@@ -87,6 +88,15 @@ describe('tabmesh', () => {
     for (const words of [[], ['step'], ['constructor']])
       expect(await helpOf(...words)).toMatch(/^ {2}--visits [^]*^ {2}--sizes /m);
   });
+  it('says its version', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+    for (const option of ['--version', '-v']) {
+      const io = recorder();
+      expect(await run([option], io)).toBe(0);
+      expect(io.stdout).toEqual([version]);
+    }
+  });
+
   it('refuses an unknown command and names those there are', async () => {
     const io = recorder();
     expect(await run(['simulat'], io)).toBe(2);

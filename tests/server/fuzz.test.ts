@@ -1,7 +1,7 @@
 // `tabmesh serve` as a process, and connections that are rude in every way: odd methods, paths, headers, upgrades,
 // bodies that break off, bytes that are no HTTP and no MQTT. It never ends, still serves afterwards, and its memory
-// stays where it was. TABMESH_FUZZ_REQUESTS=100000 for more than the some thousand of every run; TABMESH_FUZZ_SEED for
-// others.
+// stays where it was. Some thousand requests in every run, 100,000 in `npm run test:all` or as many as
+// TABMESH_FUZZ_REQUESTS says; TABMESH_FUZZ_SEED for others.
 
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -12,9 +12,10 @@ import { afterEach, expect, it } from 'vitest';
 import { rawClient } from '../cluster/mqtt-host.ts';
 import { dice } from '../support/dice.ts';
 import type { Dice } from '../support/dice.ts';
+import { ALL } from '../support/sample.ts';
 import { ask, pagesFolder, stopServers } from './support.ts';
 
-const REQUESTS = Number(process.env['TABMESH_FUZZ_REQUESTS'] ?? 3000);
+const REQUESTS = Number(process.env['TABMESH_FUZZ_REQUESTS'] ?? (ALL ? 100_000 : 3000));
 const SEED = Number(process.env['TABMESH_FUZZ_SEED'] ?? 1);
 const AT_ONCE = 32;
 /** What is left open on purpose is closed after this; the server has longer limits of its own. */

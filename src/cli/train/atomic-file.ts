@@ -25,6 +25,7 @@ import type { Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FileError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
+import { endless } from '../../server/whole-file.ts';
 
 /** One file and what shall stand in it. */
 export interface NewFile {
@@ -84,6 +85,8 @@ export function tryFile(path: string, bytes: number): void {
   told(path, () => {
     const there = existing(target);
     if (there?.isDirectory()) throw new FileError(path, 'a folder of that name is there; give the name of a file');
+    const problem = there && endless(path, there);
+    if (problem !== undefined) throw new FileError(path, problem);
     if (there) accessSync(target, constants.W_OK);
     if (there && !there.isFile()) return;
     mkdirSync(dirname(target), { recursive: true });
@@ -137,7 +140,8 @@ export function existing(path: string, look: (path: string) => Stats = statSync)
   try {
     return look(path);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
     throw error;
   }
 }

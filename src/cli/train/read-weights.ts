@@ -1,12 +1,13 @@
 // The weights of a model folder as the bytes of one safetensors file: model.safetensors as it is, or the shards that
 // model.safetensors.index.json names, joined. Read straight into place, so that large weights are in memory once.
 
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError, LimitError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote } from '../../base/json.ts';
 import { headerLength, readHeader, type TensorPlace } from '../../base/safetensors-header.ts';
+import { readWholeFile } from '../../server/whole-file.ts';
 
 export const WEIGHTS_FILE = 'model.safetensors';
 const INDEX_FILE = 'model.safetensors.index.json';
@@ -94,7 +95,7 @@ function readShards(folder: string, where: string): Uint8Array<ArrayBuffer> {
 function readIndex(path: string, where: string): ReadonlyMap<string, string> {
   const json = parseJson(
     decodeUtf8(
-      told(path, where, () => readFileSync(path)),
+      told(path, where, () => readWholeFile(path)),
       INDEX_FILE,
     ),
     { format: INDEX_FILE, maxDepth: 8 },
@@ -192,10 +193,10 @@ function allocate(bytes: number, path: string): Uint8Array<ArrayBuffer> {
 }
 
 function withFile<T>(path: string, work: (file: number, size: number) => T): T {
+  const stat = statSync(path);
+  if (!stat.isFile()) throw new Error('it is no file');
   const file = openSync(path, 'r');
   try {
-    const stat = fstatSync(file);
-    if (!stat.isFile()) throw new Error('it is no file');
     return work(file, stat.size);
   } finally {
     closeSync(file);

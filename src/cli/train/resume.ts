@@ -1,11 +1,12 @@
 // The checkpoint of --resume: read, or told why it cannot be and what is there instead.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { ConfigError, FormatError } from '../../base/errors.ts';
 import { openCheckpoint } from '../../train/resume/open-checkpoint.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { previousOf } from './atomic-file.ts';
 import { readBytes } from './run-files.ts';
+import { readWholeFile } from '../../server/whole-file.ts';
 
 export interface Resumed {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -34,7 +35,7 @@ function generationBefore(path: string): string {
   const previous = previousOf(path);
   if (!existsSync(previous)) return '';
   try {
-    const { step } = openCheckpoint(new Uint8Array(readFileSync(previous)));
+    const { step } = openCheckpoint(readWholeFile(previous));
     return `; the generation before it is whole: --resume ${previous} (step ${step})`;
   } catch {
     return `; the generation before it (${previous}) is not whole either`;

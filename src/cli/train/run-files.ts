@@ -1,7 +1,7 @@
 // The files that a run reads: a model folder, a text, tokens. What cannot be read is a ConfigError that names the
 // option.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
@@ -15,6 +15,7 @@ import { TOKENIZER_JSON } from '../../train/text/huggingface-json.ts';
 import { TOKENIZER_CONFIG, TOKENIZER_FILE } from '../../train/text/tokenizer-file.ts';
 import { readMobyDick } from '../../server/pages/moby-dick.ts';
 import { readModelWeights } from './read-weights.ts';
+import { readWholeFile } from '../../server/whole-file.ts';
 
 /** Tokenizers in older forms, which are not read. */
 const OLDER = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'] as const;
@@ -111,7 +112,7 @@ export function shapeOfTokens(path: string): readonly [string, number][] {
 /** The bytes of a file. ConfigError names `where`, the option that asked for it. */
 export function readBytes(path: string, where: string): Uint8Array<ArrayBuffer> {
   try {
-    return new Uint8Array(readFileSync(path));
+    return readWholeFile(path);
   } catch (error) {
     throw new ConfigError(
       where,

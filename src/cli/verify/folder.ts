@@ -1,11 +1,12 @@
 // The files of a conformance folder. Whatever is missing, unreadable or broken is one sentence that names it: a
 // ConfigError for paths, a FormatError for contents.
 
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
 import type { SafetensorsFile } from '../../base/safetensors.ts';
+import { readWholeFile } from '../../server/whole-file.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'it does not exist',
@@ -45,7 +46,7 @@ function list(names: readonly string[]): string {
 export function readBytes(folder: string, name: string): Uint8Array<ArrayBuffer> {
   const path = join(folder, name);
   try {
-    return new Uint8Array(readFileSync(path));
+    return readWholeFile(path);
   } catch (error) {
     throw new ConfigError('FOLDER', `${path} cannot be read: ${reason(error)}`);
   }

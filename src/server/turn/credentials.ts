@@ -4,8 +4,8 @@
 // pair can guess secrets offline at leisure, so a short secret is refused.
 
 import { createHmac } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { ConfigError } from '../../base/errors.ts';
+import { readWholeFile } from '../whole-file.ts';
 
 export interface TurnCredentials {
   readonly username: string;
@@ -45,11 +45,11 @@ export function readTurnSecret(file: string | undefined, env: NodeJS.ProcessEnv)
 
 function readSecretFile(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return new TextDecoder().decode(readWholeFile(file));
   } catch (error) {
     throw new ConfigError(
       '--turn-secret-file',
-      `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`,
     );
   }
 }

@@ -278,3 +278,56 @@ test('a limit on the size of files stops no training and spoils no checkpoint', 
   expect(readFileSync(at('c')).equals(before)).toBe(true);
   expect(readdirSync(folder)).toEqual(['c']);
 });
+
+describe('what has no end is refused in a moment', () => {
+  const sentence = (path: string, what: string): RegExp => new RegExp(`'${path}' cannot be ${what}`);
+
+  test.each([
+    ['--checkpoint', 'written: it is a named pipe; give a file'],
+    ['--log', 'written: it is a named pipe; give a file'],
+    ['--data', 'read \\(it is a named pipe; give a file\\)'],
+    ['--resume', 'read \\(it is a named pipe; give a file\\)'],
+  ])('a pipe as %s, at whose other end nobody is', async (option, what) => {
+    expect(spawnSync('mkfifo', [at('pipe')]).status).toBe(0);
+    const data = option === '--data' || option === '--resume' ? [] : ['--data', 'copy'];
+    const { code, err } = await tabmesh('train', '--backend', 'cpu', '--steps', '1', ...data, option, at('pipe'));
+    expect(code).not.toBe(0);
+    expect(err).toMatch(sentence(at('pipe'), what));
+  });
+
+  test('a device', async () => {
+    const { code, err } = await tabmesh('train', '--resume', '/dev/zero');
+    expect([code, err]).toEqual([
+      2,
+      expect.stringContaining("'/dev/zero' cannot be read (it is a device; give a file)"),
+    ]);
+  });
+
+  test('the pipe of a shell is read', () => {
+    const { status, stderr } = spawnSync(
+      'bash',
+      [
+        '-c',
+        `exec node ${program} train --backend cpu --model gpt2-nano --context 16 --batch 2 --steps 1 --eval-every 0 --sample-every 0 --data <(yes 'call me ishmael' | head -200)`,
+      ],
+      { encoding: 'utf8' },
+    );
+    expect(status, stderr).toBe(0);
+  });
+
+  test.each(['--checkpoint', '--save', '--log', '--trace', '--grads'])(
+    'a name that is too long, as %s',
+    async (option) => {
+      const { code, err } = await tabmesh('train', ...small, option, `${'x'.repeat(300)}.safetensors`);
+      expect(code).toBe(1);
+      expect(err).toMatch(/cannot be written: ENAMETOOLONG/);
+      expect(err).not.toMatch(/^\s+at /m);
+    },
+  );
+
+  test('a name that is too long, as an input', async () => {
+    const { code, err } = await tabmesh('train', '--data', 'x'.repeat(300));
+    expect(code).toBe(2);
+    expect(err).toMatch(/cannot be read.*ENAMETOOLONG/);
+  });
+});

@@ -18,7 +18,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { RandomStream } from '../../../src/base/random.ts';
 import { readSafetensors } from '../../../src/base/safetensors.ts';
+import { openCheckpoint } from '../../../src/train/resume/open-checkpoint.ts';
+import { ALL } from '../../support/sample.ts';
 import { tabmesh } from './support.ts';
 
 const program = fileURLToPath(new URL('../../../bin/tabmesh.mjs', import.meta.url));
@@ -197,6 +200,35 @@ test.each([[['simulate']], [['--help']], [['train', '--help']], [['simulat']]])(
     );
   },
 );
+
+test('a process that is killed while it keeps a checkpoint of every step leaves a whole one', async () => {
+  const random = new RandomStream(Date.now() % 2 ** 32, 'kills');
+  // 4 MB each, so that most of the time one is under way.
+  const big = ['--model', 'gpt2-micro', '--checkpoint', at('c'), '--checkpoint-every', '1'];
+  for (let kill = 0; kill < (ALL ? 20 : 3); kill++) {
+    const run = start(big);
+    await logged(run, 2);
+    await new Promise((resolve) => {
+      setTimeout(resolve, random.integer(kill, 400));
+    });
+    run.child.kill('SIGKILL');
+    await run.ended;
+    expect(openCheckpoint(new Uint8Array(readFileSync(at('c')))).step).toBeGreaterThan(0);
+    rmSync(at('log'));
+  }
+  const { code, err } = await tabmesh(
+    'train',
+    '--backend',
+    'cpu',
+    '--resume',
+    at('c'),
+    '--steps',
+    String(savedStep() + 1),
+  );
+  expect(code, err).toBe(0);
+  // What the killed processes had begun is gone with the first one that lives.
+  expect(readdirSync(folder).filter((name) => name.endsWith('.partial'))).toEqual([]);
+}, 300_000);
 
 test('a layout that does not fit is bad usage', async () => {
   for (const layout of ['tp=3', 'nonsense', 'dp=0'])

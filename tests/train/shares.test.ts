@@ -112,3 +112,17 @@ test('more microbatches in flight than memory was made for are refused before an
     /^LayoutError: microbatches: gpipe holds 3 of 3 in flight on stage 0, but memory was made for 2; .* fewer$/,
   );
 });
+
+test('slots that no plan was bound to together are refused alike by every rank of the pipeline', async () => {
+  const results = await onTrainers(
+    goldenConfig('gpt2-deep', 'pp=3', { schedule: 'zb-h1' }),
+    ({ trainer }) => trainer.trainStep(),
+    {
+      files: readRunFiles(goldenModel('gpt2-deep')),
+      change: (options) => ({ ...options, deal: { microbatches: 4, most: 3, of: () => [0, 1, 2, 3] } }),
+    },
+  );
+  expect(results.map(String)).toEqual(
+    Array.from({ length: 3 }, () => expect.stringMatching(/^LayoutError: microbatches: zb-h1 .*record for 4 or give/)),
+  );
+});

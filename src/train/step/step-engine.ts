@@ -57,6 +57,8 @@ export class StepEngine<B = unknown> {
   readonly stages: ReadonlyMap<number, Stage>;
   readonly #pool: BufferPool;
   readonly #streams: PipelineStreams;
+  /** By number of microbatches, those that the recorded slots are enough for. */
+  readonly #shapes = new Map<number, PipelineShape>();
   #spans: Span[] = [];
 
   private constructor(
@@ -70,6 +72,7 @@ export class StepEngine<B = unknown> {
     this.options = options;
     this.task = task;
     this.shape = shape;
+    this.#shapes.set(shape.microbatches, shape);
     this.stages = stages;
     this.#pool = pool;
     this.#streams = streams;
@@ -157,24 +160,17 @@ export class StepEngine<B = unknown> {
     this.#streams.close();
   }
 
+  /** LayoutError, the same on every rank of the pipeline, where one of them would need slots that were not recorded. */
   #shapeOf(microbatches: number): PipelineShape {
-    if (microbatches === this.shape.microbatches) return this.shape;
-    const { schedule, mesh } = this.options;
+    const known = this.#shapes.get(microbatches);
+    if (known) return known;
+    const { schedule } = this.options;
     const shape = { ...this.shape, microbatches };
-    if (microbatches === 0) return shape;
-    schedule.check?.(shape);
-    const peaksOf = (of: PipelineShape) =>
-      assignSlots(schedule.actions(mesh.coordinate('pp'), of), placementOf(schedule, of)).peaks;
-    const recorded = peaksOf(this.shape);
-    for (const [stage, peaks] of peaksOf(shape))
-      for (const [name, slots] of Object.entries(peaks)) {
-        const most = recorded.get(stage)?.[name as keyof typeof peaks] ?? 0;
-        if (slots > most)
-          throw new LayoutError(
-            `microbatches: ${schedule.name} holds ${slots} of ${microbatches} in flight on stage ${stage}, but memory was ` +
-              `made for ${most}; record for ${microbatches} or give this rank fewer`,
-          );
-      }
+    if (microbatches > 0) {
+      schedule.check?.(shape);
+      for (let rank = 0; rank < shape.ranks; rank++) refuseUnrecorded(schedule, rank, this.shape, shape);
+    }
+    this.#shapes.set(microbatches, shape);
     return shape;
   }
 
@@ -223,6 +219,32 @@ interface Pass<B> {
   readonly forwardGroup: Group;
   only(kind: Action['kind']): boolean;
   readonly asked?: B | undefined;
+}
+
+/** A rank's slots of `shape` must be among those of `recorded`, also in the combinations that plans are bound to. */
+function refuseUnrecorded(schedule: Schedule, rank: number, recorded: PipelineShape, shape: PipelineShape): void {
+  const use = (of: PipelineShape) => {
+    const actions = schedule.actions(rank, of);
+    const { sets, peaks } = assignSlots(actions, placementOf(schedule, of));
+    return { peaks, combinations: actions.map(({ kind, stage }, i) => `${kind} ${stage} ${JSON.stringify(sets[i])}`) };
+  };
+  const [had, needs] = [use(recorded), use(shape)];
+  const advice = `record for ${shape.microbatches} or give this rank fewer`;
+  for (const [stage, peaks] of needs.peaks)
+    for (const [name, slots] of Object.entries(peaks)) {
+      const most = had.peaks.get(stage)?.[name as keyof typeof peaks] ?? 0;
+      if (slots > most)
+        throw new LayoutError(
+          `microbatches: ${schedule.name} holds ${slots} of ${shape.microbatches} in flight on stage ${stage}, but memory ` +
+            `was made for ${most}; ${advice}`,
+        );
+    }
+  const bound = new Set(had.combinations);
+  if (needs.combinations.some((combination) => !bound.has(combination)))
+    throw new LayoutError(
+      `microbatches: ${schedule.name} with ${shape.microbatches} uses slots together for which no plan was bound with ` +
+        `${recorded.microbatches}; ${advice}`,
+    );
 }
 
 /** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */

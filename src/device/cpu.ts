@@ -34,7 +34,8 @@ const ADAPTER: AdapterInfo = {
   description: 'f64 references on the CPU',
   software: true,
 };
-const FEATURES: DeviceFeatures = {
+/** Of a device that has no GPU: what a kernel's variants may ask for. */
+export const CPU_FEATURES: DeviceFeatures = {
   subgroupSize: 0,
   f16: false,
   reducedPrecision: false,
@@ -126,7 +127,7 @@ export function createCpuDevice(): Device {
   return {
     kind: 'cpu',
     adapter: ADAPTER,
-    features: FEATURES,
+    features: CPU_FEATURES,
     counters,
     memory: memory.byTag,
     lost,

@@ -2,8 +2,9 @@
 // a device is opened.
 
 import { InternalError } from '../../base/errors.ts';
+import { CPU_FEATURES } from '../../device/cpu.ts';
 import type { AdapterInfo, Device, DeviceBuffer, Launch, MemoryTag } from '../../device/device.ts';
-import type { DeviceFeatures, Kernel, Params } from '../../device/kernel.ts';
+import type { Kernel, Params } from '../../device/kernel.ts';
 import { MemoryLedger, newCounters } from '../../device/memory.ts';
 
 /** Plans can be built on it and not be run: `submit` rejects. */
@@ -15,19 +16,11 @@ export function createCountingDevice(): Device {
     description: 'counts memory, computes nothing',
     software: true,
   };
-  const features: DeviceFeatures = {
-    subgroupSize: 0,
-    f16: false,
-    reducedPrecision: false,
-    software: true,
-    maxWorkgroupStorageBytes: 16384,
-    maxInvocations: 256,
-  };
   const freed = new WeakSet<DeviceBuffer>();
   return {
     kind: 'cpu',
     adapter,
-    features,
+    features: CPU_FEATURES,
     counters: newCounters(),
     memory: memory.byTag,
     lost: new Promise(() => undefined),

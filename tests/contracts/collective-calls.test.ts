@@ -3,7 +3,7 @@
 // is found out.
 
 import { describe, expect, it } from 'vitest';
-import type { Group, Operation } from '../../src/collectives/group.ts';
+import { damaged } from '../support/damaged-group.ts';
 import { CALLS, FILES } from '../support/simulated-calls.ts';
 import { checkDeath, cluster, counts, LONG, SIZES } from './collective-contract.ts';
 
@@ -16,21 +16,6 @@ const callers = import.meta.glob<string>(['../collectives/calls/*.ts', '../suppo
   query: '?raw',
   import: 'default',
   eager: true,
-});
-
-/** An addition to the first element of whatever arrives. */
-const damaged = (group: Group): Group => ({
-  ...group,
-  begin(kind, seq) {
-    const operation = group.begin(kind, seq);
-    return {
-      ...operation,
-      recv: async (from, chunk, out) => {
-        await operation.recv(from, chunk, out);
-        out[0] += 1;
-      },
-    } satisfies Operation;
-  },
 });
 
 describe.each(FILES)('collective $name', ({ name, run, bytes }) => {

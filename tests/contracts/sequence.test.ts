@@ -19,6 +19,7 @@ import { sequenceStrategies } from '../../src/parallel/sequence/registry.ts';
 import type { AttentionOp } from '../../src/parallel/sequence/strategy.ts';
 import { makeLayout } from '../../src/train/layout.ts';
 import { loopbackMesh } from '../../src/transport/loopback.ts';
+import { damaged } from '../support/damaged-group.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
 interface Result {
@@ -201,19 +202,6 @@ describe.each([...sequenceStrategies.keys()])('%s', (name) => {
   });
 
   test('a block that arrives damaged is caught', async () => {
-    const damaged = (group: Group): Group => ({
-      ...group,
-      begin(kind, seq) {
-        const operation = group.begin(kind, seq);
-        return {
-          ...operation,
-          recv: async (from, chunk, out) => {
-            await operation.recv(from, chunk, out);
-            out[0] += 1;
-          },
-        } satisfies Operation;
-      },
-    });
     expect((await worst(name, { ...usual, P: 2, kvHeads: 2 }, damaged)).error).toBeGreaterThan(1e-3);
   });
 });

@@ -5,9 +5,6 @@
 import { describe, expect, it, test, vi } from 'vitest';
 import { InternalError, UnsupportedError } from '../../src/base/errors.ts';
 import { RandomStream } from '../../src/base/random.ts';
-import { realWorld } from '../../src/base/world.ts';
-import { createLedger } from '../../src/collectives/ledger.ts';
-import { createMesh } from '../../src/collectives/mesh.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
 import type { Param, Tensor } from '../../src/device/tensor.ts';
@@ -19,9 +16,7 @@ import type { NetworkContext } from '../../src/model/network.ts';
 import { singleRank } from '../../src/model/parallelism.ts';
 import type { Parallelism } from '../../src/model/parallelism.ts';
 import { Tape } from '../../src/ops/tape.ts';
-import { composeParallelism } from '../../src/parallel/compose.ts';
-import { makeLayout } from '../../src/train/layout.ts';
-import { loopbackMesh } from '../../src/transport/loopback.ts';
+import { onTensorRanks } from '../support/tensor-ranks.ts';
 
 vi.mock('../../src/model/mixing/registry.ts', async (original) => {
   const real = await original<typeof import('../../src/model/mixing/registry.ts')>();
@@ -163,19 +158,7 @@ async function run(par: Parallelism, layers: readonly LayerMixers[]) {
   return { result, gradients, launches: plans.get('F')!.launches };
 }
 
-async function onTensorRanks(layers: readonly LayerMixers[]) {
-  const nodes = loopbackMesh(2, realWorld);
-  const results = await Promise.all(
-    nodes.map(({ rank, links }) =>
-      run(
-        composeParallelism(createMesh({ layout: makeLayout({ tp: 2 }), rank, links, ledger: createLedger() })),
-        layers,
-      ),
-    ),
-  );
-  for (const node of nodes) node.leave();
-  return results;
-}
+const onTwo = (layers: readonly LayerMixers[]) => onTensorRanks((parallelism) => run(parallelism, layers));
 
 const worst = (got: ArrayLike<number>, want: readonly number[]): number => {
   expect(got.length).toBe(want.length);
@@ -198,7 +181,7 @@ describe('mixers', () => {
     ['another mixer for half the heads: one each on two tensor ranks', [half]],
     ['another mixer for heads in the middle: both on each tensor rank', [middle, half]],
   ])('%s', async (_what, layers) => {
-    const ranks = [...(await onTensorRanks(layers)), await run(singleRank, layers)];
+    const ranks = [...(await onTwo(layers)), await run(singleRank, layers)];
     for (const [i, { result, gradients }] of ranks.entries()) {
       const place = i < 2 ? { rank: i, size: 2 } : { rank: 0, size: 1 };
       expect(worst(result, reference(VALUES, layers))).toBeLessThan(5e-6);

@@ -6,9 +6,6 @@
 import { expect, test } from 'vitest';
 import { InternalError } from '../../src/base/errors.ts';
 import { RandomStream } from '../../src/base/random.ts';
-import { realWorld } from '../../src/base/world.ts';
-import { createLedger } from '../../src/collectives/ledger.ts';
-import { createMesh } from '../../src/collectives/mesh.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
 import type { Param, Tensor } from '../../src/device/tensor.ts';
@@ -16,9 +13,7 @@ import { singleRank } from '../../src/model/parallelism.ts';
 import type { Parallelism, Pending } from '../../src/model/parallelism.ts';
 import { gelu } from '../../src/ops/gelu.ts';
 import { Tape } from '../../src/ops/tape.ts';
-import { composeParallelism } from '../../src/parallel/compose.ts';
-import { makeLayout } from '../../src/train/layout.ts';
-import { loopbackMesh } from '../../src/transport/loopback.ts';
+import { onTensorRanks } from '../support/tensor-ranks.ts';
 
 const [R, D, F, LAYERS] = [3, 4, 8, 3];
 type Wiring = 'ladder' | 'ordinary';
@@ -141,19 +136,7 @@ async function run(par: Parallelism, wiring: Wiring) {
   return { result, gradients, plan: String(plans.get('F')), traffic: plans.get('F')!.traffic };
 }
 
-async function onTensorRanks(wiring: Wiring) {
-  const nodes = loopbackMesh(2, realWorld);
-  const results = await Promise.all(
-    nodes.map(({ rank, links }) =>
-      run(
-        composeParallelism(createMesh({ layout: makeLayout({ tp: 2 }), rank, links, ledger: createLedger() })),
-        wiring,
-      ),
-    ),
-  );
-  for (const node of nodes) node.leave();
-  return results;
-}
+const onTwo = (wiring: Wiring) => onTensorRanks((parallelism) => run(parallelism, wiring));
 
 const worst = (got: ArrayLike<number>, want: readonly number[]): number => {
   expect(got.length).toBe(want.length);
@@ -161,7 +144,7 @@ const worst = (got: ArrayLike<number>, want: readonly number[]): number => {
 };
 
 test.each<Wiring>(['ladder', 'ordinary'])('%s on two tensor ranks and on one is the reference', async (wiring) => {
-  const ranks = [...(await onTensorRanks(wiring)), await run(singleRank, wiring)];
+  const ranks = [...(await onTwo(wiring)), await run(singleRank, wiring)];
   for (const [i, { result, gradients }] of ranks.entries()) {
     const place = i < 2 ? { rank: i, size: 2 } : { rank: 0, size: 1 };
     expect(worst(result, reference(VALUES, wiring))).toBeLessThan(2e-6);
@@ -171,13 +154,13 @@ test.each<Wiring>(['ladder', 'ordinary'])('%s on two tensor ranks and on one is 
 });
 
 test('the two wirings are different networks, so that the one is not taken for the other', async () => {
-  const [{ result }] = await onTensorRanks('ordinary');
+  const [{ result }] = await onTwo('ordinary');
   expect(worst(result, reference(VALUES, 'ladder'))).toBeGreaterThan(0.05);
 });
 
 test('the all-reduce of a sublayer begins before the next one computes, and ends after it', async () => {
-  const [ladder] = await onTensorRanks('ladder');
-  const [ordinary] = await onTensorRanks('ordinary');
+  const [ladder] = await onTwo('ladder');
+  const [ordinary] = await onTwo('ordinary');
   const steps = (plan: string): string =>
     plan
       .split('\n')

@@ -32,6 +32,7 @@ export default defineConfig({
           ...limits,
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/**/*.{browser,gpu,tabs}.test.ts'],
+          setupFiles: ['tests/support/property-seed.ts'],
         },
       },
       {

@@ -8,6 +8,7 @@ const MAX_MARKS = 4;
 // character; the fillers are letters and show nothing.
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
 const HIDDEN_IN_LINES = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
+const HIDDEN_IN_A_LINE = /(?![\t-\r\u0085\u2028\u2029])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
 const MARKS = new RegExp(`(\\p{M}{${MAX_MARKS}})\\p{M}+`, 'gu');
 
 /** One line of at most `maxLength` UTF-16 code units; '' when nothing is left. */
@@ -15,8 +16,9 @@ export function plainText(text: string, maxLength: number): string {
   // Cut before: a pattern over megabytes costs time. What is taken out may only shorten it.
   const line = text
     .slice(0, 8 * maxLength)
+    // Before the spaces: two that only something hidden kept apart are one.
+    .replace(HIDDEN_IN_A_LINE, '')
     .replace(/[\s\u0085]+/gu, ' ')
-    .replace(HIDDEN, '')
     .replace(MARKS, '$1')
     .trim();
   return shorten(line, maxLength);

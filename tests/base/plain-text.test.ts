@@ -10,6 +10,7 @@ describe('text of other people', () => {
     ['what is not seen', 'Ad\u200ba\u200d\u00ad\ufeff\u2060\u{e0041}', 'Ada'],
     ['fillers alone', '\u3164\u115f', ''],
     ['line breaks and tabs', 'two\r\nlines\tand\u2028more', 'two lines and more'],
+    ['what is hidden between spaces', 'a\t\u0000\tb', 'a b'],
     ['too many marks', `o${'\u0301'.repeat(50)}`, `o${'\u0301'.repeat(4)}`],
     ['a lone surrogate', 'a\ud800b', 'ab'],
     ['other scripts and pictures', 'Ünïcode 日本 עברית 🦊', 'Ünïcode 日本 עברית 🦊'],

@@ -68,6 +68,8 @@ export interface Workload {
   readonly about: string;
   /** In order of growing work, so that the time of a shape can be foretold from the ones before. */
   readonly shapes: readonly WorkloadShape[];
+  /** A size for tests, which no tile or vector divides where a kernel allows it. */
+  readonly tiny: Dims;
   problem(dims: Dims): Problem;
   /** tabmesh at work on it. Throws LimitError where the adapter is too small. */
   prepare(device: Device, problem: Problem): Promise<Runner>;

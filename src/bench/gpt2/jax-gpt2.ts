@@ -6,7 +6,7 @@ import { ConfigError, InternalError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
-import type { PreparedLanguage } from '../../train/prepare.ts';
+import type { PreparedLanguage } from '../../train/tasks/language/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 import { countWork } from './count-work.ts';

@@ -7,7 +7,7 @@ import { ConfigError, InternalError, NoDeviceError } from '../../base/errors.ts'
 import { realWorld } from '../../base/world.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
-import type { PreparedLanguage } from '../../train/prepare.ts';
+import type { PreparedLanguage } from '../../train/tasks/language/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { TensorFlow } from '../peers/tfjs.ts';
 import { countWork } from './count-work.ts';

@@ -53,6 +53,7 @@ export const workload: Workload = {
     { dims: { N: 1_000_000 }, scope: 'quick' },
     { dims: { N: 10_000_000 }, scope: 'default' },
   ],
+  tiny: { N: 300 },
   problem,
   prepare: (device, made) =>
     launchRunner(device, made, {

@@ -17,6 +17,7 @@ export const workload: Workload = {
     { dims: { H: 6, T: 256, D: 64 }, scope: 'quick' },
     { dims: { H: 6, T: 1024, D: 64 }, scope: 'default' },
   ],
+  tiny: { H: 2, T: 9, D: 8 },
   problem: (dims) => attentionProblem(name, dims, true),
   prepare(device, problem) {
     const { H, T, D } = problem.dims;

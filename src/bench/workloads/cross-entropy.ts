@@ -67,6 +67,7 @@ export const workload: Workload = {
     { dims: { R: 256, V: 50257 }, scope: 'default' },
     { dims: { R: 256, V: 50304 }, scope: 'default' },
   ],
+  tiny: { R: 5, V: 33 },
   problem,
   async prepare(device, made) {
     const { R, V } = made.dims;

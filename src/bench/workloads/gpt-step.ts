@@ -14,6 +14,7 @@ export const workload: Workload = {
     { dims: { L: 6, D: 256, H: 4, T: 256, B: 1, V: 256 }, scope: 'default' },
     { dims: { L: 6, D: 256, H: 4, T: 256, B: 8, V: 256 }, scope: 'full' },
   ],
+  tiny: { L: 1, D: 16, H: 2, T: 8, B: 2, V: 32 },
   problem: stepProblem,
   async prepare(device, problem) {
     const { config, prepared } = stepOf(problem);

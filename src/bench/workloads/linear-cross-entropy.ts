@@ -147,6 +147,7 @@ export const workload: Workload = {
     { dims: { R: 256, D: 384, V: 8192 }, scope: 'quick' },
     { dims: { R: 256, D: 384, V: 50304 }, scope: 'default' },
   ],
+  tiny: { R: 4, D: 64, V: 96 },
   problem,
   prepare,
 };

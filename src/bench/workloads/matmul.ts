@@ -48,6 +48,7 @@ export const workload: Workload = {
     { dims: { B: 1, M: 256, K: 384, N: 8192 }, scope: 'default' },
     { dims: { B: 1, M: 1024, K: 1024, N: 1024 }, scope: 'default' },
   ],
+  tiny: { B: 2, M: 5, K: 7, N: 9 },
   problem,
   prepare(device, made) {
     const { B, M, K, N } = made.dims;

@@ -2,7 +2,7 @@
 // collectives.html (collectives between tabs) and driven.html (empty; for programs). The build is a folder of static
 // files that works under any path.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { UserConfig } from 'vite';
 import { mobyDickPlugin } from './moby-dick-plugin.ts';
@@ -21,18 +21,25 @@ export const BROWSER_DEPENDENCIES = [
   'uqr',
 ];
 
-/**
- * The libraries that the bench pages compare with, for a page that asks for them. onnxruntime-web finds its wasm beside
- * its own file, so it stays where it is.
- */
-const PEERS = [
-  '@jax-js/jax',
-  '@tensorflow/tfjs-core',
-  '@tensorflow/tfjs-core/dist/register_all_gradients',
-  '@tensorflow/tfjs-backend-webgpu',
-  '@trystero-p2p/core',
-  'peerjs',
-];
+/** It finds its wasm beside its own file, so it stays where it is. */
+const UNBUNDLED = 'onnxruntime-web';
+
+/** Packages that `text`, a source file, loads; one whose types alone are named is none. */
+export function packagesIn(text: string): string[] {
+  const loads = /^\s*import '([^']+)'|^\s*(?:import|export) (?!type\b)[^;]*? from '([^']+)'|\bimport\(\s*'([^']+)'/gm;
+  return [...text.matchAll(loads)]
+    .map(([, alone, named, called]) => (alone ?? named ?? called)!)
+    .filter((name) => !/^(\.|node:)/.test(name));
+}
+
+/** Packages of the libraries that the bench pages compare with, for a page that asks for them. */
+export function benchPackages(root: string): string[] {
+  const folder = join(root, 'src', 'bench');
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  const names = files.flatMap((name) => packagesIn(readFileSync(join(folder, name), 'utf8')));
+  return [...new Set(names)].filter((name) => !name.startsWith(UNBUNDLED));
+}
 
 const PAGES = ['index.html', 'bench.html', 'collectives.html', 'driven.html'];
 
@@ -44,7 +51,7 @@ export function pagesConfig(root: string): UserConfig {
     publicDir: false,
     plugins: [mobyDickPlugin()],
     worker: { format: 'es' },
-    optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...PEERS], exclude: ['onnxruntime-web'] },
+    optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...benchPackages(root)], exclude: [UNBUNDLED] },
     build: {
       target: 'esnext',
       // What the licences of the libraries within ask for.

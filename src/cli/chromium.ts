@@ -10,7 +10,7 @@ import type { Evidence } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import { formatTimeline, mergeTimeline } from '../collectives/record/timeline.ts';
 import { newRoomKey } from '../cluster/seal.ts';
-import { neededFiles } from '../train/prepare.ts';
+import { neededFiles } from '../train/tasks/registry.ts';
 import type { RunFiles } from '../train/prepare.ts';
 import { formatRunConfig } from '../train/run-config.ts';
 import type { RankEvent } from '../../workers/protocol.ts';

@@ -13,8 +13,8 @@ export interface RunConfig {
   /** A preset's name or a model folder. */
   readonly model: string;
   /**
-   * 'moby-dick', a task's name, 'planted' (of mlp-nano), 'tokens' (tokens.safetensors of the model folder) or a text
-   * file.
+   * 'moby-dick', the name of a synthetic task or of another task's data, 'tokens' (tokens.safetensors of the model
+   * folder) or a text file.
    */
   readonly data: string;
   /**
@@ -128,7 +128,7 @@ const atLeast0 = (about: string, preset: number): Field<number> =>
 /** The fields by name, with their defaults; the command line builds its help from it. */
 export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> } = {
   model: text('preset or model folder', 'gpt2-nano', 'preset|FOLDER'),
-  data: text('moby-dick, copy, reverse, sort, addition, planted, tokens or a text file', 'moby-dick', 'name|FILE'),
+  data: text('what to learn: a name, tokens (of the model folder) or a text file', 'moby-dick', 'name|FILE'),
   tokenizer: text(
     "auto (the model folder's own, characters for a preset), bytes (of any file), chars or bpe:N (N tokens)",
     'auto',

@@ -18,7 +18,7 @@ import type { Checkpoint } from './checkpoint.ts';
 import { CheckpointCopies } from './resume/checkpoint-copies.ts';
 import { gatherModel, loadMoments } from './gather.ts';
 import { learningRateAt } from './learning-rate.ts';
-import { isLanguage } from './prepare.ts';
+import { isLanguage } from './tasks/language/prepare.ts';
 import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
 import { Telling } from './beside/telling.ts';

@@ -17,7 +17,7 @@ import { singleRank } from '../../src/model/parallelism.ts';
 import { isPresetName, PRESET_NAMES, presetConfig } from '../../src/model/presets.ts';
 import { families, familyFiles, familyOf, mixersOf, registryOf } from '../../src/model/registry.ts';
 import { headName, stageParams } from '../../src/model/stage-params.ts';
-import { weightSpecs } from '../../src/model/weights.ts';
+import { countWeights, weightSpecs } from '../../src/model/weights.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../src/train/layout.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -63,17 +63,23 @@ vi.mock('../../src/model/registry.ts', async (original) => {
 // The new family's mixer.
 vi.mock('../../src/model/mixing/registry.ts', async (original) => {
   const real = await original<typeof import('../../src/model/mixing/registry.ts')>();
-  const { average } = await import('../support/average-mixer.ts');
+  const { mixer: average } = await import('../support/average-mixer.ts');
   return { ...real, ...real.mixersOfFiles({ ...real.mixerFiles, './mixers/average.ts': average }) };
 });
 
-/** The smallest preset of each family. */
-const PRESETS = ['gpt2-nano', 'llama-nano', 'mixtral-nano', 'parallel-nano'];
+/** The smallest preset of each family that is not broken. */
+const PRESETS = [...families.values()]
+  .filter(({ name }) => (name as string) !== 'broken')
+  .map(({ presets }) =>
+    Object.keys(presets.sizes).reduce((least, name) =>
+      countWeights(presetConfig(name, 9)) < countWeights(presetConfig(least, 9)) ? name : least,
+    ),
+  );
 const [CONTEXT, BATCH] = [16, 4];
 
 test('the contract runs on every family', () => {
-  const kept = PRESETS.map((name) => presetConfig(name, 9).family);
-  expect([...kept, 'broken'].sort()).toEqual([...families.keys()].sort());
+  expect(PRESETS).toEqual(expect.arrayContaining(['gpt2-nano', 'llama-nano', 'mixtral-nano', 'parallel-nano']));
+  expect(PRESETS.length).toBe(families.size - 1);
 });
 
 function configOf(model: string, layout: string): RunConfig {

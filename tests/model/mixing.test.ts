@@ -20,7 +20,7 @@ import { onTensorRanks } from '../support/tensor-ranks.ts';
 
 vi.mock('../../src/model/mixing/registry.ts', async (original) => {
   const real = await original<typeof import('../../src/model/mixing/registry.ts')>();
-  const { average } = await import('../support/average-mixer.ts');
+  const { mixer: average } = await import('../support/average-mixer.ts');
   return { ...real, ...real.mixersOfFiles({ ...real.mixerFiles, './mixers/average.ts': average }) };
 });
 

@@ -3,7 +3,7 @@
 
 import type { Mixer } from '../../src/model/mixing/mixer.ts';
 
-export const average: Mixer = {
+export const mixer: Mixer = {
   name: 'average',
   mix: (c, _layer, qkv, attrs) => c.parallelism.attention(c.tape, qkv, { ...attrs, scale: 0 }),
 };

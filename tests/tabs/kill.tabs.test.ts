@@ -4,7 +4,7 @@
 
 import { expect, test } from 'vitest';
 import type { RankEvent } from '../../workers/protocol.ts';
-import { prepareLanguage } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/tasks/language/prepare.ts';
 import { readCheckpoint } from '../../src/train/checkpoint.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { PATIENCE_MS, scaledLimit } from '../support/patience.ts';

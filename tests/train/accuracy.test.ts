@@ -5,16 +5,16 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { worldSize } from '../../src/base/axis.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
-import type { RankLanguageModel } from '../../src/train/tasks/language-model.ts';
+import type { RankLanguageModel } from '../../src/train/tasks/language/language-model.ts';
 import { InferenceStage } from '../../src/model/language/inference.ts';
 import { describeEvaluation, formatAccuracy } from '../../src/train/describe-end.ts';
-import { prepareLanguage } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/tasks/language/prepare.ts';
 import type { RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import type { RunEvent } from '../../src/train/run.ts';
 import { SCORE_WORDS } from '../../src/train/step/score.ts';
-import { TASK_NAMES, taskDataset } from '../../src/train/data/tasks.ts';
+import { SYNTHETIC_NAMES, syntheticDataset } from '../../src/train/data/synthetic/registry.ts';
 import type { Evaluation, Trainer } from '../../src/train/trainer.ts';
 import { allOf, onTrainers } from '../support/trainer-lab.ts';
 import type { LabOptions } from '../support/trainer-lab.ts';
@@ -204,9 +204,9 @@ describe('the checks catch', () => {
   });
 });
 
-test.each(TASK_NAMES)('the answers of %s follow from what stands before them, and nothing else is one', (task) => {
+test.each(SYNTHETIC_NAMES)('the answers of %s follow from what stands before them, and nothing else is one', (task) => {
   for (const context of [T, 2 * T + 1]) {
-    const d = taskDataset({ task, context, batch: 4, seed: 3, symbols: 7 });
+    const d = syntheticDataset({ task, context, batch: 4, seed: 3, symbols: 7 });
     const batch = d.batchAt(2);
     const answers = d.answersOf!(batch).targets;
     for (let row = 0; row < 4; row++) {

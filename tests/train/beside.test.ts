@@ -10,8 +10,9 @@ import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
 import { Beside } from '../../src/train/beside/beside.ts';
 import { Generator } from '../../src/train/beside/generate.ts';
 import { describeEnd } from '../../src/train/describe-end.ts';
-import { prepareLanguage } from '../../src/train/prepare.ts';
-import type { PreparedLanguage, RunFiles } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/tasks/language/prepare.ts';
+import type { PreparedLanguage } from '../../src/train/tasks/language/prepare.ts';
+import type { RunFiles } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
 import type { RunEvent } from '../../src/train/run.ts';
@@ -25,12 +26,12 @@ const hooks = vi.hoisted(() => ({
   draw: undefined as ((step: number) => void) | undefined,
   draws: 0,
 }));
-vi.mock('../../src/train/prepare.ts', async (original) => {
-  const real = await original<typeof import('../../src/train/prepare.ts')>();
+vi.mock('../../src/train/tasks/language/prepare.ts', async (original) => {
+  const real = await original<typeof import('../../src/train/tasks/language/prepare.ts')>();
   const changed = (run: PreparedLanguage): PreparedLanguage => hooks.prepared?.(run) ?? run;
   return {
     ...real,
-    prepareRun: (...given: Parameters<typeof real.prepareLanguage>) => changed(real.prepareLanguage(...given)),
+    prepare: (...given: Parameters<typeof real.prepareLanguage>) => changed(real.prepareLanguage(...given)),
     prepareLanguage: (...given: Parameters<typeof real.prepareLanguage>) => changed(real.prepareLanguage(...given)),
   };
 });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { dataDifference } from '../../src/train/data/data-identity.ts';
-import { prepareLanguage } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/tasks/language/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
 const text = 'the whale, the white whale: there she blows, é. '.repeat(30);

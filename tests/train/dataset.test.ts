@@ -5,7 +5,7 @@ import { readSafetensors, writeSafetensors, type WriteEntry } from '../../src/ba
 import { documentStarts } from '../../src/train/data/batch.ts';
 import type { Batch } from '../../src/train/data/batch.ts';
 import { textDataset, type Dataset, type TextOptions } from '../../src/train/data/dataset.ts';
-import { taskDataset, TASK_NAMES } from '../../src/train/data/tasks.ts';
+import { syntheticDataset, SYNTHETIC_NAMES } from '../../src/train/data/synthetic/registry.ts';
 import { tokensDataset } from '../../src/train/data/tokens-dataset.ts';
 import { windowsOf } from '../support/windows.ts';
 
@@ -218,8 +218,8 @@ describe('a file of tokens with documents', () => {
 });
 
 describe('tasks', () => {
-  it.each(TASK_NAMES)('%s is a dataset: deterministic, in range, of the right size', (task) => {
-    const make = (seed: number): Dataset => taskDataset({ task, context: 14, batch: 3, seed });
+  it.each(SYNTHETIC_NAMES)('%s is a dataset: deterministic, in range, of the right size', (task) => {
+    const make = (seed: number): Dataset => syntheticDataset({ task, context: 14, batch: 3, seed });
     const d = make(1);
     expect(d.batchAt(5)).toEqual(make(1).batchAt(5));
     expect(d.batchAt(5)).not.toEqual(d.batchAt(6));
@@ -237,7 +237,7 @@ describe('tasks', () => {
     ['sort', (x: number[]) => x.toSorted((a, b) => a - b)],
   ] as const)('%s answers after the separator', (task, f) => {
     for (const context of [14, 15]) {
-      const d = taskDataset({ task, context, batch: 8, seed: 1, symbols: 10 });
+      const d = syntheticDataset({ task, context, batch: 8, seed: 1, symbols: 10 });
       for (const row of rowsOf(d, d.batchAt(0))) {
         expect(row[7]).toBe(10);
         expect(row.slice(8, 15)).toEqual(f(row.slice(0, 7)));
@@ -247,7 +247,7 @@ describe('tasks', () => {
   });
 
   it('addition adds, and holds pairs out', () => {
-    const d = taskDataset({ task: 'addition', context: 21, batch: 16, seed: 1, symbols: 7 });
+    const d = syntheticDataset({ task: 'addition', context: 21, batch: 16, seed: 1, symbols: 7 });
     const pairsIn = (flat: Batch): string[] =>
       rowsOf(d, flat).flatMap((row) =>
         [0, 5, 10, 15].map((at) => {
@@ -265,13 +265,13 @@ describe('tasks', () => {
   });
 
   it('refuses contexts without room and odd alphabets', () => {
-    expect(() => taskDataset({ task: 'copy', context: 1, batch: 1, seed: 1 })).toThrow(
+    expect(() => syntheticDataset({ task: 'copy', context: 1, batch: 1, seed: 1 })).toThrow(
       'context: the task copy needs a context of at least 2, got 1',
     );
-    expect(() => taskDataset({ task: 'addition', context: 3, batch: 1, seed: 1 })).toThrow(
+    expect(() => syntheticDataset({ task: 'addition', context: 3, batch: 1, seed: 1 })).toThrow(
       'context: the task addition needs a context of at least 4, got 3',
     );
-    expect(() => taskDataset({ task: 'sort', context: 8, batch: 1, seed: 1, symbols: 1 })).toThrow(
+    expect(() => syntheticDataset({ task: 'sort', context: 8, batch: 1, seed: 1, symbols: 1 })).toThrow(
       'symbols: expected 2 to 1000, got 1',
     );
   });

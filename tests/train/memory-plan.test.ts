@@ -4,7 +4,7 @@
 import { expect, it, vi } from 'vitest';
 import { SlotTable } from '../../src/device/storage/slots.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
-import { presetConfig } from '../../src/model/presets.ts';
+import { prepareRun } from '../../src/train/prepare.ts';
 import { planMemory } from '../../src/train/memory/memory-plan.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 
@@ -15,13 +15,18 @@ it.each<[layout: string, model: string, schedule?: string]>([
   ['pp=2,tp=2', 'llama-nano'],
   ['sp=2', 'llama-nano'],
   ['ep=2', 'mixtral-nano'],
+  ['dp=2,pp=2', 'mlp-nano'],
 ])('%s of %s takes what was said', async (layout, model, schedule = '1f1b') => {
   const config = parseRunConfig([
     ['layout', layout],
     ['schedule', schedule],
     ['model', model],
-    ['data', 'copy'],
-    ['context', 16],
+    ...(model === 'mlp-nano'
+      ? [['data', 'planted'] as const]
+      : ([
+          ['data', 'copy'],
+          ['context', 16],
+        ] as const)),
     ['batch', 4],
     ['microbatches', 2],
     ['steps', 1],
@@ -40,7 +45,7 @@ it.each<[layout: string, model: string, schedule?: string]>([
       parameters = event.parameters;
     },
   });
-  const plan = await planMemory(config, presetConfig(model, 17, { context: 16 }), 16);
+  const plan = await planMemory(config, prepareRun(config, {}).task);
   expect(plan.parameters).toBe(parameters);
   const said = plan.ranks.map((memory) => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0));
   expect(said).toEqual(Array.from({ length: said.length }, (_, rank) => seen.get(rank)));
@@ -59,9 +64,9 @@ it('of zb-h1 knows that what B alone needs is not kept for W', async () => {
     ['batch', 8],
     ['microbatches', 8],
   ]);
-  const model = presetConfig('gpt2-micro', 17, { context: 32 });
+  const { task } = prepareRun(config, {});
   const of = async (schedule: string): Promise<number[]> =>
-    (await planMemory({ ...config, schedule }, model, 32)).ranks.map(({ activation }) => activation);
+    (await planMemory({ ...config, schedule }, task)).ranks.map(({ activation }) => activation);
   const [split, whole] = [await of('zb-h1'), await of('1f1b')];
   const everything = await allInOneClass(() => of('zb-h1'));
   expect(everything.every((bytes, rank) => bytes > 0 && split[rank]! <= bytes)).toBe(true);

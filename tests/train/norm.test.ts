@@ -8,7 +8,7 @@ import { readParts } from '../../src/model/param-spec.ts';
 import { presetConfig } from '../../src/model/presets.ts';
 import { weightSpecs } from '../../src/model/weights.ts';
 import { readRunFiles } from '../../src/cli/verify/run-folder.ts';
-import { squareGroup } from '../../src/train/tasks/language-model.ts';
+import { squareGroup } from '../../src/train/tasks/language/language-model.ts';
 import { addSquares, readBins, valueOf } from '../../src/train/step/square-sum.ts';
 import type { SquareSum } from '../../src/train/step/square-sum.ts';
 import { BIN_WORDS, squareBins } from '../../shaders/optimizer/square-bins.ts';

@@ -9,12 +9,12 @@ import { runInProcess } from '../../src/cli/in-process.ts';
 import { initialWeight } from '../../src/model/weights.ts';
 import { Stage } from '../../src/model/stage.ts';
 import { gatherModel } from '../../src/train/gather.ts';
-import { plantedAnswer } from '../../src/train/data/planted.ts';
+import { plantedAnswer } from '../../src/train/tasks/regression/planted.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import type { RunConfig } from '../../src/train/run-config.ts';
-import type { Examples } from '../../src/train/tasks/regression.ts';
-import { REGRESSION_PRESETS } from '../../src/train/tasks/regression-presets.ts';
+import type { Examples } from '../../src/train/tasks/regression/regression.ts';
+import { REGRESSION_PRESETS } from '../../src/train/tasks/regression/kind.ts';
 import { allOf, onTrainers } from '../support/trainer-lab.ts';
 
 const NETWORK = REGRESSION_PRESETS['mlp-nano']!;

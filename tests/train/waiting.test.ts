@@ -11,7 +11,7 @@ import { createCpuDevice } from '../../src/device/cpu.ts';
 import { checkAsk, MOST_PROMPT_BYTES, shareAsks } from '../../src/train/beside/ask.ts';
 import type { SampleAsk } from '../../src/train/beside/ask.ts';
 import { openCheckpoint } from '../../src/train/resume/open-checkpoint.ts';
-import { prepareLanguage } from '../../src/train/prepare.ts';
+import { prepareLanguage } from '../../src/train/tasks/language/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
 import { runRank } from '../../src/train/run.ts';
 import type { RunEvent } from '../../src/train/run.ts';

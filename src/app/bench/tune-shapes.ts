@@ -12,7 +12,7 @@ import { shapeClass } from '../../device/tune/shape-class.ts';
 import { deviceOf } from '../../device/webgpu.ts';
 import type { GpuContext } from '../../device/webgpu.ts';
 import { supportedVariants } from '../../device/variant.ts';
-import { prepareLanguage } from '../../train/prepare.ts';
+import { prepareLanguage } from '../../train/tasks/language/prepare.ts';
 import { browserQualifier } from '../../../workers/qualification.ts';
 import { inScope } from './catalogue.ts';
 import type { TuneRequest } from './protocol.ts';

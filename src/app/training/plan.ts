@@ -8,7 +8,7 @@ import { formatBytes } from '../../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../../base/json.ts';
 import { checkSum, parseSharedFile } from '../../cluster/files/shared-file.ts';
 import type { SharedFile } from '../../cluster/files/shared-file.ts';
-import { neededFiles } from '../../train/prepare.ts';
+import { neededFiles } from '../../train/tasks/registry.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';

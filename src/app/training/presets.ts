@@ -38,14 +38,6 @@ export const PRESETS: readonly Preset[] = [
   { name: 'One device', about: 'the plain run that all others must equal', settings: { ...SHOW, layout: 'dp=1' } },
 ];
 
-export const DATA = [
-  { value: 'moby-dick', name: 'Moby Dick (1.2 MB of text)' },
-  { value: 'copy', name: 'task: copy' },
-  { value: 'reverse', name: 'task: reverse' },
-  { value: 'sort', name: 'task: sort' },
-  { value: 'addition', name: 'task: addition' },
-] as const;
-
 export function presetConfig(preset: Preset): RunConfig {
   return parseRunConfig(Object.entries(preset.settings));
 }

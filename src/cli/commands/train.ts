@@ -4,7 +4,8 @@
 import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import { countNumbers } from '../../model/weights.ts';
-import { neededFiles, prepareRun } from '../../train/prepare.ts';
+import { neededFiles } from '../../train/tasks/registry.ts';
+import { prepareRun } from '../../train/prepare.ts';
 import { changedSettings } from '../../train/resume/contradictions.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Command, StopReason } from '../command.ts';

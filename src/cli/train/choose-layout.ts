@@ -6,7 +6,7 @@ import type { ModelConfig } from '../../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../../model/presets.ts';
 import { checkLayout, makeLayout } from '../../train/layout.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { REGRESSION_PRESETS } from '../../train/tasks/regression-presets.ts';
+import { taskOf } from '../../train/tasks/registry.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
 
 /** Widths of (dp, pp, tp) that multiply to `ranks`: wide in rows first, then deep, then wide in heads. */
@@ -27,17 +27,13 @@ function candidates(ranks: number): readonly Layout[] {
 export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfig | undefined): Layout {
   const model = known ?? (isPresetName(config.model) ? presetConfig(config.model, 2) : undefined);
   const context = config.context ?? (isPresetName(config.model) ? presetContext(config.model) : 1);
-  const network = REGRESSION_PRESETS[config.model];
   const fits = (layout: Layout, batch = config.batch): boolean => {
-    if (network && (layout.tp > 1 || layout.pp * config.chunks > network.layers)) return false;
-    if (!model) return batch % layout.dp === 0;
+    const microbatches = defaultMicrobatches({ batch, layout });
+    const { chunks } = config;
     try {
-      checkLayout(model, layout, {
-        batch,
-        context: Math.min(context, model.maxPositions),
-        chunks: config.chunks,
-        microbatches: defaultMicrobatches({ batch, layout }),
-      });
+      if (known)
+        checkLayout(known, layout, { batch, context: Math.min(context, known.maxPositions), chunks, microbatches });
+      else taskOf(config).check({ ...config, layout, batch, microbatches });
       return true;
     } catch (error) {
       if (error instanceof LayoutError) return false;

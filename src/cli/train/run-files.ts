@@ -7,7 +7,7 @@ import { ConfigError } from '../../base/errors.ts';
 import { readSafetensors } from '../../base/safetensors.ts';
 import { isPresetName } from '../../model/presets.ts';
 import { TOKENS_FILE } from '../../train/data/tokens-dataset.ts';
-import { neededFiles } from '../../train/prepare.ts';
+import { neededFiles } from '../../train/tasks/registry.ts';
 import type { RunFiles } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { firstBrokenByte } from '../../train/text/encoding.ts';

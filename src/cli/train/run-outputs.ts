@@ -7,7 +7,7 @@ import { worldSize } from '../../base/axis.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { summary } from '../../device/tune/certificate.ts';
 import { InternalError } from '../../base/errors.ts';
-import { isLanguage } from '../../train/prepare.ts';
+import { isLanguage } from '../../train/tasks/language/prepare.ts';
 import type { PreparedRun } from '../../train/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';

@@ -6,14 +6,12 @@ import { AXES, formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
 import type { ExecutionBackend } from '../execution.ts';
-import { PRESET_NAMES } from '../../model/presets.ts';
-import { REGRESSION_PRESETS } from '../../train/tasks/regression-presets.ts';
 import { schedules } from '../../parallel/pipeline/registry.ts';
 import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
-import { neededFiles } from '../../train/prepare.ts';
+import { DATA_NAMES, MODEL_NAMES, taskOf } from '../../train/tasks/registry.ts';
 import type { OptionSpec } from '../options.ts';
 import { defaultMicrobatches } from '../verify/run-folder.ts';
 import { chooseLayout } from './choose-layout.ts';
@@ -34,7 +32,8 @@ const shown = (preset: unknown): string =>
 
 /** The names that a setting may have where others add to them: a schedule is a file of its folder. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
-  model: [...PRESET_NAMES, ...Object.keys(REGRESSION_PRESETS)],
+  model: MODEL_NAMES,
+  data: DATA_NAMES.map(({ value }) => value),
   schedule: [...schedules.keys()],
   sequence: [...sequenceStrategies.keys()],
   layout: AXES.map((axis) => `${axis}=N`),
@@ -144,14 +143,12 @@ function checkTogether(given: Given): void {
 /** ConfigError for a wish that the run cannot fulfil. Returns settings that mean nothing here. */
 function checkUsed(given: Given, config: RunConfig, backend: ExecutionBackend): readonly string[] {
   const wants = (name: string): boolean => given[name] !== undefined && given[name] !== '0' && given[name] !== 'none';
-  const { text, tokens } = neededFiles(config);
-  if (wants('eval-every') && tokens)
-    throw new ConfigError(
-      '--eval-every',
-      'tokens have no held-out part, so nothing can be evaluated; use --eval-every 0',
-    );
-  if (wants('sample-every') && !text && !tokens)
-    throw new ConfigError('--sample-every', `the task ${config.data} has no text to sample; use --sample-every 0`);
+  for (const [name, why] of Object.entries(taskOf(config).unused(config))) {
+    const [option, often] = [dashed(name), name.endsWith('Every')];
+    const asDefault = !often && given[option] === shown(RUN_FIELDS[name as keyof RunConfig].preset);
+    if (wants(option) && !asDefault)
+      throw new ConfigError(`--${option}`, `${why}; ${often ? `use --${option} 0` : 'leave it out'}`);
+  }
   if (given.precision === 'f16' && backend === 'cpu')
     throw new ConfigError(
       '--precision',
@@ -161,11 +158,6 @@ function checkUsed(given: Given, config: RunConfig, backend: ExecutionBackend): 
     throw new ConfigError(
       '--precision',
       'f16 is used only where a check has passed, and --tune none checks nothing; use --tune 0 or more',
-    );
-  if (given.tokenizer !== undefined && given.tokenizer !== 'auto' && !text)
-    throw new ConfigError(
-      '--tokenizer',
-      `cuts texts, and ${tokens ? 'tokens are cut already' : `the task ${config.data} has none`}; leave it out`,
     );
   return [
     ...(wants('tune') && backend === 'cpu' ? ['--tune means nothing to the references (--backend cpu)'] : []),

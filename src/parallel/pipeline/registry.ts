@@ -17,6 +17,21 @@ function byName(): ReadonlyMap<string, Schedule> {
 
 export const schedules: ReadonlyMap<string, Schedule> = byName();
 
+/** ConfigError for a name that no schedule has, LayoutError for what it cannot do. */
+export function checkSchedule({
+  schedule,
+  layout,
+  chunks,
+  microbatches,
+}: {
+  readonly schedule: string;
+  readonly layout: { readonly pp: number };
+  readonly chunks: number;
+  readonly microbatches: number;
+}): void {
+  scheduleByName(schedule).check?.({ ranks: layout.pp, chunks, microbatches });
+}
+
 /** The schedule of that name; ConfigError names the ones there are. */
 export function scheduleByName(name: string): Schedule {
   const schedule = schedules.get(name);

@@ -10,7 +10,7 @@ import type { Group } from '../../collectives/group.ts';
 import { shareAsks } from './ask.ts';
 import type { SampleAsk } from './ask.ts';
 import { Generator } from './generate.ts';
-import { isLanguage } from '../prepare.ts';
+import { isLanguage } from '../tasks/language/prepare.ts';
 import type { PreparedRun } from '../prepare.ts';
 import type { RunEvent } from '../run.ts';
 import { sampleToken } from './sampling.ts';

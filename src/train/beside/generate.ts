@@ -10,8 +10,8 @@ import { LanguageStage } from '../../model/language/language-stage.ts';
 import { hostsOf } from '../../parallel/pipeline/placement.ts';
 import { columnsOf, holderOf } from '../../parallel/sequence/placement.ts';
 import { tokenPlacement } from '../../parallel/sequence/registry.ts';
-import { LanguageModel } from '../tasks/language-model.ts';
-import type { LanguageModelOptions } from '../tasks/language-model.ts';
+import { LanguageModel } from '../tasks/language/language-model.ts';
+import type { LanguageModelOptions } from '../tasks/language/language-model.ts';
 import type { Trainer } from '../trainer.ts';
 
 /** Broadcast in place of a token by the rank that could not draw one, so that no rank waits for it. */

@@ -2,6 +2,7 @@
 // that only counts. So the figures are those of the allocations themselves, and a kernel or a schedule that comes to
 // need more is counted at once. What is left out: samples and readbacks.
 
+import { InternalError } from '../../base/errors.ts';
 import type { PeerError } from '../../base/errors.ts';
 import { worldSize } from '../../base/axis.ts';
 import type { World } from '../../base/world.ts';
@@ -9,13 +10,11 @@ import { createLedger } from '../../collectives/ledger.ts';
 import { createMesh } from '../../collectives/mesh.ts';
 import { createCountingDevice } from './counting-device.ts';
 import type { MemoryTag } from '../../device/device.ts';
-import { countWeights, weightSpecs } from '../../model/weights.ts';
-import type { ModelConfig } from '../../model/config.ts';
+import { countNumbers } from '../../model/weights.ts';
 import { scheduleByName } from '../../parallel/pipeline/registry.ts';
 import type { Link } from '../../transport/transport.ts';
-import { batchOf } from '../data/batch.ts';
 import type { RunConfig } from '../run-config.ts';
-import { LanguageModel } from '../tasks/language-model.ts';
+import type { Task } from '../tasks/task.ts';
 import { Trainer } from '../trainer.ts';
 
 const MOST_COUNTED = 16;
@@ -29,21 +28,21 @@ export interface MemoryPlan {
   readonly ranks: readonly RankMemory[];
 }
 
-/** Rejects with the errors of a trainer that cannot be built. `context`: tokens per row. */
-export async function planMemory(config: RunConfig, model: ModelConfig, context: number): Promise<MemoryPlan> {
+/** Rejects with the errors of a trainer that cannot be built. */
+export async function planMemory(config: RunConfig, task: Task): Promise<MemoryPlan> {
   const { layout } = config;
   const size = worldSize(layout);
   const alike = size <= MOST_COUNTED ? 1 : size / layout.pp;
   const counted: RankMemory[] = [];
-  for (let rank = 0; rank < size; rank += alike) counted.push(await memoryOf(rank, config, model, context));
+  for (let rank = 0; rank < size; rank += alike) counted.push(await memoryOf(rank, config, task));
   return {
-    parameters: countWeights(model),
+    parameters: countNumbers(task.weights),
     ranks: Array.from({ length: size }, (_, rank) => counted[Math.floor(rank / alike)]!),
   };
 }
 
-async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, context: number): Promise<RankMemory> {
-  const { layout, schedule, chunks, microbatches, batch, sequence } = config;
+async function memoryOf(rank: number, config: RunConfig, task: Task): Promise<RankMemory> {
+  const { layout, schedule, chunks, microbatches, batch } = config;
   const device = createCountingDevice();
   const ledger = createLedger();
   const links = new Map(
@@ -51,14 +50,14 @@ async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, con
       .filter((peer) => peer !== rank)
       .map((peer) => [peer, SILENT_LINK]),
   );
-  const shapes = new Map(weightSpecs(model).map(({ name, shape }) => [name, shape]));
+  const shapes = new Map(task.weights.map(({ name, shape }) => [name, shape]));
   const none = new Float32Array(0);
   const trainer = await Trainer.create({
     device,
     mesh: createMesh({ layout, rank, links, ledger }),
     ledger,
     world: NO_WORLD,
-    task: new LanguageModel({ model, context, sequence }),
+    task,
     schedule: scheduleByName(schedule),
     chunks,
     microbatches,
@@ -66,7 +65,9 @@ async function memoryOf(rank: number, config: RunConfig, model: ModelConfig, con
     weights: (name) => ({ shape: shapes.get(name)!, data: none }),
     hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
     lr: () => 0,
-    batchAt: () => batchOf(new Int32Array(0), 0, context),
+    batchAt() {
+      throw new InternalError('a trainer that only counts memory has no batches');
+    },
   });
   const memory = Object.fromEntries(Object.entries(device.memory).map(([tag, { now }]) => [tag, now])) as Record<
     MemoryTag,

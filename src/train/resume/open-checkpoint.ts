@@ -9,7 +9,7 @@ import type { ModelConfig } from '../../model/config.ts';
 import { CHECKPOINT_FORMAT } from '../checkpoint.ts';
 import { parseRunConfig } from '../run-config.ts';
 import type { RunConfig } from '../run-config.ts';
-import { isRegression } from '../tasks/regression-presets.ts';
+import { isLanguageRun } from '../tasks/registry.ts';
 
 export interface CheckpointAbout {
   /** Steps done. */
@@ -46,7 +46,7 @@ export function openCheckpoint(bytes: Uint8Array<ArrayBuffer>): CheckpointAbout 
     throw new FormatError('checkpoint', 'expected the settings of its run and its model in the metadata');
   try {
     const config = parseRunConfig(fields);
-    const model = isRegression(config) ? undefined : parseModelConfig(modelConfig);
+    const model = isLanguageRun(config) ? parseModelConfig(modelConfig) : undefined;
     return {
       step: Number(step),
       config,

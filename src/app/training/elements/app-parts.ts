@@ -9,7 +9,7 @@ import { leftOf } from '../room/invite.ts';
 import type { PageState } from '../run-controller.ts';
 import './line-chart.ts';
 import { formatAccuracy } from '../../../train/describe-end.ts';
-import { isTask } from '../../../train/prepare-data.ts';
+import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
 import './mesh-map.ts';
 import './prompt-box.ts';
 import './step-timeline.ts';
@@ -57,7 +57,7 @@ export function stats({ run, phase, watching }: PageState, nowMs: number) {
       ['step', `${run.step} / ${steps}`],
       ['loss', loss.last?.toFixed(3) ?? 'none yet'],
       ['held-out loss', evaluation.last?.toFixed(3) ?? 'none yet'],
-      ...(isTask(data) ? [['accuracy', right] as const] : []),
+      ...(isSynthetic(data) ? [['accuracy', right] as const] : []),
       [
         'tokens/s',
         tokensPerSecond.last === undefined ? 'none yet' : Math.round(tokensPerSecond.last).toLocaleString('en'),
@@ -154,7 +154,7 @@ export function runPanels({ run, phase, stays, watching }: PageState, others: re
 function cannotWrite({ run, phase, stays, watching }: Pick<PageState, 'run' | 'phase' | 'stays' | 'watching'>): string {
   if (!run || watching)
     return watching ? 'those who train this run can ask it to write' : 'it writes as soon as a run is there';
-  if (isTask(run.config.data)) return 'a task has no words to write';
+  if (isSynthetic(run.config.data)) return 'a task has no words to write';
   if (phase === 'training' || phase === 'paused') return '';
   return stays
     ? ''

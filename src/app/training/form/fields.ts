@@ -1,7 +1,6 @@
 // The fields of the form in their groups: a label, a sentence of help, and how it is entered.
 
-import { PRESET_NAMES } from '../../../model/presets.ts';
-import { DATA } from '../presets.ts';
+import { DATA_NAMES, MODEL_NAMES } from '../../../train/tasks/registry.ts';
 
 /**
  * `words`: choices that stand in a list; `texts`, `models`, `schedules`, `strategies`: choices that the page knows
@@ -28,8 +27,8 @@ export interface FieldGroup {
 const plain = (...values: readonly string[]): readonly Option[] => values.map((value) => ({ value, name: value }));
 const field = (name: string, label: string, kind: FieldKind, help: string): FormField => ({ name, label, kind, help });
 
-export const MODELS: readonly Option[] = plain(...PRESET_NAMES);
-export const TEXTS: readonly Option[] = DATA;
+export const MODELS: readonly Option[] = plain(...MODEL_NAMES);
+export const TEXTS: readonly Option[] = DATA_NAMES;
 
 export const GROUPS: readonly FieldGroup[] = [
   {

@@ -10,9 +10,9 @@ import { isPresetName, presetConfig, presetContext } from '../../../model/preset
 import { familyOf } from '../../../model/registry.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../../train/layout.ts';
-import { isTask } from '../../../train/prepare-data.ts';
+import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
-import { taskDataset } from '../../../train/data/tasks.ts';
+import { syntheticDataset } from '../../../train/data/synthetic/registry.ts';
 
 /** What the page knows beside the settings. */
 export interface FormFacts {
@@ -60,7 +60,7 @@ export function vocabularyOf(
   const folder = models.get(model);
   if (folder) return folder.vocab;
   // Only the vocabulary is asked for, which no size changes.
-  if (isTask(data)) return taskDataset({ task: data, context: Math.max(8, context ?? 8), batch, seed }).vocab;
+  if (isSynthetic(data)) return syntheticDataset({ task: data, context: Math.max(8, context ?? 8), batch, seed }).vocab;
   if (tokenizer === 'bytes') return 256;
   const pairs = /^bpe:(\d+)$/.exec(tokenizer);
   if (pairs) return Number(pairs[1]);
@@ -94,9 +94,9 @@ export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] 
           },
         ];
   const context = contextOf(config, facts);
-  if (isTask(config.data))
+  if (isSynthetic(config.data))
     attempt(faults, 'context', () =>
-      taskDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
+      syntheticDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
     );
   attempt(faults, 'layout', () =>
     checkLayout(model, config.layout, {
@@ -112,7 +112,7 @@ export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] 
   );
   const vocabulary = vocabularyOf(config, facts);
   const folder = facts.models.get(config.model);
-  if (folder && !isTask(config.data) && vocabulary !== undefined && vocabulary > folder.vocab) {
+  if (folder && !isSynthetic(config.data) && vocabulary !== undefined && vocabulary > folder.vocab) {
     faults.push({ field: 'tokenizer', text: `tokenizer: ${vocabulary} tokens, but the model knows ${folder.vocab}` });
   }
   return faults;

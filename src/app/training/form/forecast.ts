@@ -3,6 +3,8 @@
 
 import { formatBytes } from '../../../base/format-bytes.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
+import { isLanguageRun } from '../../../train/tasks/registry.ts';
+import type { Task } from '../../../train/tasks/task.ts';
 import type { MemoryPlan, RankMemory } from '../../../train/memory/memory-plan.ts';
 import type { RunView } from '../run-view.ts';
 import { contextOf, networkFor, sharesOf, vocabularyOf } from './fit.ts';
@@ -16,24 +18,35 @@ export interface Forecast {
 
 /** Undefined for a model that this page does not know. Rejects for settings that cannot be trained. */
 export async function forecast(config: RunConfig, facts: FormFacts): Promise<Forecast | undefined> {
+  const task = await taskFor(config, facts);
+  if (!task) return undefined;
+  const { planMemory } = await import('../../../train/memory/memory-plan.ts');
+  return describe(await planMemory(config, task), config, facts);
+}
+
+/** Undefined for a model that this page does not know. */
+async function taskFor(config: RunConfig, facts: FormFacts): Promise<Task | undefined> {
+  // What is no language model needs no file.
+  if (!isLanguageRun(config)) return (await import('../../../train/prepare.ts')).prepareRun(config, {}).task;
   const model = networkFor(config, facts);
   if (!model) return undefined;
-  const { planMemory } = await import('../../../train/memory/memory-plan.ts');
-  return describe(await planMemory(config, model, contextOf(config, facts)), config, facts);
+  const { LanguageModel } = await import('../../../train/tasks/language/language-model.ts');
+  return new LanguageModel({ model, context: contextOf(config, facts), sequence: config.sequence });
 }
 
 /** Counts what the ranks of other tabs will have allocated; resolves to whether there was one. */
 export async function expectMemory(run: RunView, facts: FormFacts): Promise<boolean> {
-  const model = networkFor(run.config, facts);
-  if (!model || run.ranks.every(({ own }) => own)) return false;
+  if (run.ranks.every(({ own }) => own)) return false;
+  const task = await taskFor(run.config, facts);
+  if (!task) return false;
   const { planMemory } = await import('../../../train/memory/memory-plan.ts');
-  const { ranks } = await planMemory(run.config, model, contextOf(run.config, facts));
+  const { ranks } = await planMemory(run.config, task);
   for (const view of run.ranks) view.expectedBytes = total(ranks[view.rank]!);
   return true;
 }
 
 export function describe({ parameters, ranks }: MemoryPlan, config: RunConfig, facts: FormFacts): Forecast {
-  const known = vocabularyOf(config, facts) !== undefined;
+  const known = !isLanguageRun(config) || vocabularyOf(config, facts) !== undefined;
   const totals = ranks.map(total);
   const [least, most] = [Math.min(...totals), Math.max(...totals)];
   const largest = ranks[totals.indexOf(most)]!;

@@ -5,9 +5,9 @@ import { atWork } from '../../../cluster/membership.ts';
 import type { Presence } from '../../../cluster/presence.ts';
 import { plainText } from '../../../base/plain-text.ts';
 import { formatLayout } from '../../../base/axis.ts';
-import { isRegression } from '../../../train/tasks/regression-presets.ts';
+import { isLanguageRun } from '../../../train/tasks/registry.ts';
 import { isPresetName } from '../../../model/presets.ts';
-import { isTask } from '../../../train/prepare-data.ts';
+import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
 import { duration } from '../charts/curve.ts';
 import { contextOf, NO_FACTS } from '../form/fit.ts';
@@ -67,9 +67,9 @@ function configIn(plan: unknown): RunConfig | undefined {
 }
 
 function downloadOf(config: RunConfig): string {
-  if (isRegression(config)) return 'no text: planted data; no weights: it starts from nothing';
   const { data, model } = config;
-  const text = isTask(data)
+  if (!isLanguageRun(config)) return `no text: ${data} data; no weights: it starts from nothing`;
+  const text = isSynthetic(data)
     ? 'no text: a task'
     : data === 'moby-dick'
       ? 'Moby Dick, 1.2 MB from this page’s server'

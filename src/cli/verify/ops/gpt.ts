@@ -19,7 +19,7 @@ import { headName, stageParams } from '../../../model/stage-params.ts';
 import { Tape } from '../../../ops/tape.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { batchOf } from '../../../train/data/batch.ts';
-import { LanguageModel } from '../../../train/tasks/language-model.ts';
+import { LanguageModel } from '../../../train/tasks/language/language-model.ts';
 import { Trainer } from '../../../train/trainer.ts';
 import { flatten, readState, unflatten, wholeWeights } from '../gpt-weights.ts';
 import type { Exception, Operator, TorchCase, Values } from '../operator.ts';

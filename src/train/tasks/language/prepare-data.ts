@@ -2,22 +2,21 @@
 // text; or tokens, or a task. A model folder speaks the language of its own tokenizer: nothing else is put in its place
 // unless somebody asks for it by name.
 
-import { ConfigError, FormatError } from '../base/errors.ts';
-import { quote } from '../base/json.ts';
-import { readSafetensors } from '../base/safetensors.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { taskIdentity, textIdentity, tokensIdentity } from './data/data-identity.ts';
-import { textDataset } from './data/dataset.ts';
-import type { Dataset } from './data/dataset.ts';
-import type { RunFiles } from './prepare.ts';
-import type { RunConfig } from './run-config.ts';
-import { TASK_NAMES, taskDataset } from './data/tasks.ts';
-import type { TaskName } from './data/tasks.ts';
-import { TOKENS_FILE, tokensDataset } from './data/tokens-dataset.ts';
-import { checkText, readText } from './text/read-text.ts';
-import { makeTokenizer, parseTokenizer, TOKENIZER_CONFIG, tokenizerFiles } from './text/tokenizer-file.ts';
-import { TOKENIZER_JSON } from './text/huggingface-json.ts';
-import type { Tokenizer, Tokens } from './text/tokenizer.ts';
+import { ConfigError, FormatError } from '../../../base/errors.ts';
+import { quote } from '../../../base/json.ts';
+import { readSafetensors } from '../../../base/safetensors.ts';
+import type { ModelConfig } from '../../../model/config.ts';
+import { taskIdentity, textIdentity, tokensIdentity } from '../../data/data-identity.ts';
+import { textDataset } from '../../data/dataset.ts';
+import type { Dataset } from '../../data/dataset.ts';
+import type { RunConfig } from '../../run-config.ts';
+import type { RunFiles } from '../prepared.ts';
+import { isSynthetic, SYNTHETIC_NAMES, syntheticDataset } from '../../data/synthetic/registry.ts';
+import { TOKENS_FILE, tokensDataset } from '../../data/tokens-dataset.ts';
+import { checkText, readText } from '../../text/read-text.ts';
+import { makeTokenizer, parseTokenizer, TOKENIZER_CONFIG, tokenizerFiles } from '../../text/tokenizer-file.ts';
+import { TOKENIZER_JSON } from '../../text/huggingface-json.ts';
+import type { Tokenizer, Tokens } from '../../text/tokenizer.ts';
 
 export interface PreparedData {
   readonly dataset: Dataset;
@@ -44,15 +43,16 @@ export interface DataOptions {
   readonly tokensName?: string;
 }
 
-export function isTask(name: string): name is TaskName {
-  return (TASK_NAMES as readonly string[]).includes(name);
-}
-
 export function prepareData(options: DataOptions): PreparedData {
   const { config, context } = options;
   if (config.data === 'tokens') return fromTokens(options);
-  if (!isTask(config.data)) return fromText(options);
-  const dataset = taskDataset({ task: config.data, context: context ?? 0, batch: config.batch, seed: config.seed });
+  if (!isSynthetic(config.data)) return fromText(options);
+  const dataset = syntheticDataset({
+    task: config.data,
+    context: context ?? 0,
+    batch: config.batch,
+    seed: config.seed,
+  });
   return {
     dataset,
     tokenizer: undefined,
@@ -92,7 +92,7 @@ function fromText({ config, files, context, folder, onProgress }: DataOptions): 
   if (files.text === undefined)
     throw new ConfigError(
       'data',
-      `"${data}" could not be read; expected moby-dick, ${TASK_NAMES.join(', ')}, tokens or a text file`,
+      `"${data}" could not be read; expected moby-dick, ${SYNTHETIC_NAMES.join(', ')}, tokens or a text file`,
     );
   const own = files.tokenizer === undefined ? undefined : parseTokenizer(files.tokenizer, files.tokenizerConfig);
   const name = ownOrNamed(config, own, folder);

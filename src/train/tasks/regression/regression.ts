@@ -2,25 +2,19 @@
 // loss. h = x W_in^T + b_in; per layer h += gelu(h W_up^T + b_up) W_down^T + b_down; answer = h W_out^T + b_out. Rows
 // of a batch are divided over dp, layers over pp; nothing else is cut.
 
-import { InternalError } from '../../base/errors.ts';
-import type { Shape } from '../../base/shape.ts';
-import type { Tensor } from '../../device/tensor.ts';
-import type { ParamSpec, StageRange } from '../../model/param-spec.ts';
-import type { StageRecording, StageScene } from '../../model/task.ts';
-import type { WeightSpec } from '../../model/weight.ts';
-import { gelu } from '../../ops/gelu.ts';
-import { linear } from '../../ops/linear.ts';
-import { squaredError } from '../../ops/squared-error.ts';
-import type { Cut, RankTask, Task } from './task.ts';
+import { InternalError } from '../../../base/errors.ts';
+import type { Shape } from '../../../base/shape.ts';
+import type { Tensor } from '../../../device/tensor.ts';
+import type { ParamSpec, StageRange } from '../../../model/param-spec.ts';
+import type { StageRecording, StageScene } from '../../../model/task.ts';
+import type { WeightSpec } from '../../../model/weight.ts';
+import { gelu } from '../../../ops/gelu.ts';
+import { linear } from '../../../ops/linear.ts';
+import { squaredError } from '../../../ops/squared-error.ts';
+import type { Cut, RankTask, Task } from '../task.ts';
+import type { RegressionNetwork } from './kind.ts';
 
 type F32 = Float32Array<ArrayBuffer>;
-
-export interface RegressionNetwork {
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly hidden: number;
-  readonly layers: number;
-}
 
 /** F32 [rows, inputs] and [rows, outputs]. */
 export interface Examples {

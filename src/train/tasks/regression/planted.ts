@@ -1,13 +1,14 @@
 // Planted data for a regression: x is drawn from a normal distribution, y is the answer of a network of the same shape
 // whose weights nobody is told. So the best loss is 0. Every row is a function of (seed, step, row) alone.
 
-import { erf } from '../../base/erf.ts';
-import { fillNormal } from '../../base/random.ts';
-import { fillInitialWeight } from '../../model/weights.ts';
-import { elements } from '../../base/shape.ts';
-import { linearsOf, Regression } from '../tasks/regression.ts';
-import type { Examples, RegressionNetwork } from '../tasks/regression.ts';
-import type { TaskData } from '../tasks/task.ts';
+import { erf } from '../../../base/erf.ts';
+import { fillNormal } from '../../../base/random.ts';
+import { fillInitialWeight } from '../../../model/weights.ts';
+import { elements } from '../../../base/shape.ts';
+import type { TaskData } from '../task.ts';
+import type { RegressionNetwork } from './kind.ts';
+import { linearsOf, Regression } from './regression.ts';
+import type { Examples } from './regression.ts';
 
 const EVAL_BATCHES = 4;
 

@@ -1,22 +1,22 @@
 // Language modelling: the loss is the cross-entropy of the next token. Rows of a batch are divided over dp and ep, the
 // tokens of a row over sp, the network over pp, tp and ep.
 
-import type { Mesh } from '../../collectives/mesh.ts';
-import type { ModelConfig } from '../../model/config.ts';
-import { LanguageStage } from '../../model/language/language-stage.ts';
-import type { TokenSlice } from '../../model/language/language-stage.ts';
-import type { ParamSpec, StageRange } from '../../model/param-spec.ts';
-import type { ShardPlace } from '../../model/parallelism.ts';
-import { headName, stageParams } from '../../model/stage-params.ts';
-import type { WeightSpec } from '../../model/weight.ts';
-import { weightSpecs } from '../../model/weights.ts';
-import { composeParallelism } from '../../parallel/compose.ts';
-import { columnsOf } from '../../parallel/sequence/placement.ts';
-import { tokenPlacement } from '../../parallel/sequence/registry.ts';
-import { documentStarts, IGNORED } from '../data/batch.ts';
-import type { Batch } from '../data/batch.ts';
-import { sliceBatch } from '../data/slice-batch.ts';
-import type { Cut, RankTask, Task } from './task.ts';
+import type { Mesh } from '../../../collectives/mesh.ts';
+import type { ModelConfig } from '../../../model/config.ts';
+import { LanguageStage } from '../../../model/language/language-stage.ts';
+import type { TokenSlice } from '../../../model/language/language-stage.ts';
+import type { ParamSpec, StageRange } from '../../../model/param-spec.ts';
+import type { ShardPlace } from '../../../model/parallelism.ts';
+import { headName, stageParams } from '../../../model/stage-params.ts';
+import type { WeightSpec } from '../../../model/weight.ts';
+import { weightSpecs } from '../../../model/weights.ts';
+import { composeParallelism } from '../../../parallel/compose.ts';
+import { columnsOf } from '../../../parallel/sequence/placement.ts';
+import { tokenPlacement } from '../../../parallel/sequence/registry.ts';
+import { documentStarts, IGNORED } from '../../data/batch.ts';
+import type { Batch } from '../../data/batch.ts';
+import { sliceBatch } from '../../data/slice-batch.ts';
+import type { Cut, RankTask, Task } from '../task.ts';
 
 export interface LanguageModelOptions {
   readonly model: ModelConfig;

@@ -1,0 +1,5 @@
+// The answer is x again.
+
+import { sequenceTask } from '../synthetic-task.ts';
+
+export const task = sequenceTask('copy', (x) => x);

@@ -7,7 +7,7 @@ import { onnxFolder, writeFolder } from '../support/case-folder.ts';
 import { copySources } from '../support/source-copy.ts';
 import type { SourceCopy } from '../support/source-copy.ts';
 import { alsoTest } from '../support/sample.ts';
-import { KERNEL, OPERATOR } from './additions.ts';
+import { KERNEL, LIBRARY, OPERATOR, WORKLOAD } from './additions.ts';
 import { pathsOfRow } from './table.ts';
 
 let copy: SourceCopy;
@@ -44,6 +44,31 @@ it('an operator of verify is one file, which runs its cases and can fail them', 
   });
   copy.edit(OPERATOR.defect.path, OPERATOR.defect.from, OPERATOR.defect.to);
   expect(verify()).toMatchObject({ status: 1, stdout: expect.stringMatching(/0 passed, 1 failed/) as string });
+});
+
+it('a workload and a library of the bench are one file each, checked on Dawn, and a defect in them is caught', () => {
+  const added = [WORKLOAD, LIBRARY];
+  // The defect of the test before.
+  copy.changes();
+  for (const { row, name, add } of added) {
+    add(copy);
+    expect(copy.changes()).toEqual(pathsOfRow(row, name));
+  }
+  const names = new RegExp(added.map(({ tests }) => tests.source).join('|'));
+  const passed = (): readonly (readonly boolean[])[] => {
+    const outcomes = copy.test([WORKLOAD.contract], names, 'gpu');
+    return added.map(({ tests }) => outcomes.filter(({ name }) => tests.test(name)).map((one) => one.passed));
+  };
+  // It is right, and wrong if nothing is computed; it takes what is there, and is right at it.
+  expect(passed()).toEqual([
+    [true, true],
+    [true, true],
+  ]);
+  for (const { defect } of added) copy.edit(defect.path, defect.from, defect.to);
+  expect(passed()).toEqual([
+    [false, true],
+    [true, false],
+  ]);
 });
 
 alsoTest('a kernel is found and run on Dawn, and a defect in its text is caught', async () => {

@@ -126,6 +126,89 @@ const command: Addition = {
   defect: { path: 'src/cli/commands/hello.ts', from: 'parseOptions(args, OPTIONS)', to: 'parseOptions([], OPTIONS)' },
 };
 
+const mixer: Addition = {
+  row: 'mixer',
+  name: 'average',
+  add(copy) {
+    copy.plant('tests/support/average-mixer.ts', 'src/model/mixing/mixers/average.ts');
+  },
+  contract: 'tests/contracts/mixers.test.ts',
+  tests: /^'?average'? /,
+  // Tokens see those after them.
+  defect: { path: 'src/model/mixing/mixers/average.ts', from: 'scale: 0', to: 'scale: 0, causal: false' },
+};
+
+const family: Addition = {
+  row: 'model family',
+  name: 'serial',
+  add(copy) {
+    // The family of other tests, under a name of its own.
+    copy.plant('tests/support/parallel-family.ts', 'src/model/families/serial.ts', (text) =>
+      text.replace(/'parallel(?=['-])|\bparallel(?=: \{)/g, (word) => word.replace('parallel', 'serial')),
+    );
+  },
+  contract: 'tests/contracts/families.test.ts',
+  tests: /^serial-nano /,
+  // A matrix that every rank holds whole, but is cut where it is used.
+  defect: {
+    path: 'src/model/families/serial.ts',
+    from: "residual(config), 'columns'),\n        weight(`h${i}.up`",
+    to: "residual(config), 'rows'),\n        weight(`h${i}.up`",
+  },
+};
+
+const task: Addition = {
+  row: 'task',
+  name: 'line',
+  add(copy) {
+    for (const file of ['kind', 'prepare']) copy.plant(`${FILES}/line/${file}.ts`, `src/train/tasks/line/${file}.ts`);
+  },
+  contract: 'tests/contracts/tasks.test.ts',
+  tests: /^'?line'? /,
+  // Every microbatch has the first rows.
+  defect: {
+    path: 'src/train/tasks/line/prepare.ts',
+    from: 'all.slice(i * rows * width, (i + 1) * rows * width)',
+    to: 'all.slice(0, rows * width)',
+  },
+};
+
+const synthetic: Addition = {
+  row: 'synthetic task',
+  name: 'rotate',
+  add(copy) {
+    copy.plant(`${FILES}/rotate.ts`, 'src/train/data/synthetic/tasks/rotate.ts');
+  },
+  contract: 'tests/train/dataset.test.ts',
+  tests: /^tasks rotate /,
+  // An answer that is no token.
+  defect: { path: 'src/train/data/synthetic/tasks/rotate.ts', from: 'x[0]]', to: 'x[0] + 99]' },
+};
+
+/** Covered by the contract of the bench, on a GPU. */
+export const WORKLOAD: Addition = {
+  row: 'workload of the bench',
+  name: 'sum',
+  add(copy) {
+    copy.plant(`${FILES}/sum.ts`, 'src/bench/workloads/sum.ts');
+  },
+  contract: 'tests/bench/workloads.gpu.test.ts',
+  tests: /^'?sum'? /,
+  defect: { path: 'src/bench/workloads/sum.ts', from: 'N, ALPHA: 1, BETA: 1 }, io', to: 'N, ALPHA: 1, BETA: -1 }, io' },
+};
+
+/** The same. */
+export const LIBRARY: Addition = {
+  row: 'library to compare with',
+  name: 'loops',
+  add(copy) {
+    copy.plant(`${FILES}/loops.ts`, 'src/bench/peers/loops.ts');
+  },
+  contract: 'tests/bench/workloads.gpu.test.ts',
+  tests: /^'?loops'? .*(matmul|takes)/,
+  defect: { path: 'src/bench/peers/loops.ts', from: 'k < K', to: 'k < K - 1' },
+};
+
 /** Covered by `tabmesh verify`, on a GPU. */
 export const OPERATOR: Omit<Addition, 'contract' | 'tests'> = {
   row: 'operator of `verify`',
@@ -137,4 +220,15 @@ export const OPERATOR: Omit<Addition, 'contract' | 'tests'> = {
 };
 
 /** Those whose contract runs on the references. */
-export const ADDITIONS: readonly Addition[] = [schedule, sequence, KERNEL, op, collective, command];
+export const ADDITIONS: readonly Addition[] = [
+  schedule,
+  sequence,
+  KERNEL,
+  op,
+  collective,
+  mixer,
+  family,
+  task,
+  synthetic,
+  command,
+];

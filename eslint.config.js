@@ -4,7 +4,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['build/', 'node_modules/', 'docs/', 'tests/package/**'] },
+  { ignores: ['build/', 'node_modules/', 'docs/', 'tests/package/**', '**/*.as.ts'] },
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.base],

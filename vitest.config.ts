@@ -6,6 +6,7 @@
 import { defineConfig } from 'vitest/config';
 import { playwright } from '@vitest/browser-playwright';
 import { BROWSER_DEPENDENCIES } from './src/server/pages/config.ts';
+import { wasmKernels } from './src/device/wasm/plugin.mjs';
 import { findBrowser, launchOptions } from './src/cli/machine/browser.ts';
 
 // Limits are for what hangs: a busy machine takes ten times as long as a quiet one.
@@ -17,6 +18,8 @@ const browser = findBrowser();
 const all = process.env['TABMESH_TEST_ALL'] === '1';
 
 export default defineConfig({
+  plugins: [wasmKernels()],
+  worker: { plugins: () => [wasmKernels()] },
   test: {
     // A run that found no file must not be green.
     passWithNoTests: false,

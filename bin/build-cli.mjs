@@ -6,6 +6,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
+import { wasmKernels } from '../src/device/wasm/plugin.mjs';
 
 // Vite's dev server, which prepack uses, leaves another behind.
 process.env.NODE_ENV = 'production';
@@ -18,8 +19,9 @@ await build({
   publicDir: false,
   mode: 'production',
   logLevel: 'warn',
-  // Vite builds the pages of a checkout, which an installed package never asks for.
-  ssr: { target: 'node', noExternal: true, external: ['playwright-core', 'vite', 'webgpu'] },
+  plugins: [wasmKernels()],
+  // Vite builds the pages of a checkout, with the compiler of kernels, which an installed package never asks for.
+  ssr: { target: 'node', noExternal: true, external: ['assemblyscript/asc', 'playwright-core', 'vite', 'webgpu'] },
   build: {
     ssr: 'src/cli/main.ts',
     outDir: resolve(process.argv[2] ?? 'build/cli'),

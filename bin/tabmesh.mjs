@@ -38,6 +38,7 @@ async function loadSources(vite) {
     symlinkSync(root, join(alias, 'checkout'), 'junction');
     process.on('exit', () => rmSync(alias, { recursive: true, force: true }));
   }
+  const { wasmKernels } = await import('../src/device/wasm/plugin.mjs');
   const loader = await vite.createServer({
     root: alias ? join(alias, 'checkout') : root,
     ...(alias ? { resolve: { preserveSymlinks: true } } : {}),
@@ -47,6 +48,7 @@ async function loadSources(vite) {
     appType: 'custom',
     logLevel: 'error',
     clearScreen: false,
+    plugins: [wasmKernels()],
     server: { middlewareMode: true, hmr: false, ws: false, watch: null },
     optimizeDeps: { noDiscovery: true, include: [] },
   });

@@ -18,7 +18,7 @@ function sources(): Map<string, string> {
   const files = new Map<string, string>();
   for (const folder of ['src', 'shaders', 'workers']) {
     for (const path of readdirSync(`${root}/${folder}`, { recursive: true, encoding: 'utf8' })) {
-      if (/\.(ts|wgsl|css|html)$/.test(path))
+      if (/\.(ts|mjs|wgsl|css|html)$/.test(path))
         files.set(`${folder}/${path.replaceAll('\\', '/')}`, readFileSync(`${root}/${folder}/${path}`, 'utf8'));
     }
   }

@@ -11,7 +11,10 @@ import type { RunEvent } from '../src/train/run.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
 import type { Wish } from './wish-desk.ts';
 
-export type Backend = 'webgpu' | 'cpu';
+export type Backend = 'webgpu' | 'wasm' | 'cpu';
+
+/** The words of `#backend=`, as they are listed in errors. */
+export const BACKENDS = ['webgpu', 'wasm', 'cpu'] as const satisfies readonly Backend[];
 
 /** What a worker must know before it meets its peers. */
 export interface RankPreparation {

@@ -14,6 +14,7 @@ import { createWatchedLinks } from '../src/collectives/record/watched-links.ts';
 import type { WatchedLinks } from '../src/collectives/record/watched-links.ts';
 import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
+import { createWasmDevice } from '../src/device/wasm.ts';
 import { deviceOf } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
 import { lanesOf } from './lane-handle.ts';
@@ -76,7 +77,11 @@ export class Rank implements RankApi {
 
   async open(backend: Backend): Promise<DeviceReport> {
     if (!this.#device && backend === 'webgpu') this.#gpu = await this.#share.openGpu();
-    this.#device ??= this.#gpu ? deviceOf(this.#gpu) : createCpuDevice();
+    this.#device ??= this.#gpu
+      ? deviceOf(this.#gpu)
+      : backend === 'wasm'
+        ? await createWasmDevice()
+        : createCpuDevice();
     return { adapter: this.#device.adapter, kind: this.#device.kind };
   }
 

@@ -13,7 +13,9 @@ import { ConfigError } from '../base/errors.ts';
 import { describeAdapter, median } from './bench-report.ts';
 import type { BenchResult, Measured } from './bench-report.ts';
 
-const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../shaders/**/*.ts', { eager: true });
+const modules = import.meta.glob<Readonly<Record<string, unknown>>>(['../../shaders/**/*.ts', '!**/*.as.ts'], {
+  eager: true,
+});
 
 /** By name: shaders/reduce/column-sum.ts exports `columnSum`. */
 const kernels = Object.entries(modules).map(

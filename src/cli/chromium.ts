@@ -220,7 +220,8 @@ export async function stopTabs(pages: readonly Page[]): Promise<void> {
   );
 }
 
-export async function runInChromium(execution: Execution): Promise<void> {
+/** `device`: what the tabs compute on. */
+export async function runInChromium(execution: Execution, device: 'webgpu' | 'wasm'): Promise<void> {
   const { config, mode, onStatus, signal, stop } = execution;
   const { server, browser } = await openBoth((line) => onStatus?.(line));
   const run = server.openRun();
@@ -258,7 +259,7 @@ export async function runInChromium(execution: Execution): Promise<void> {
       /* the browser is closed on purpose at the end */
     });
     // Over WebRTC, as tabs of several browsers are joined, unless something else is asked for.
-    const parts = execution.parts ?? (() => ({ lane: 'webrtc' }));
+    const parts = (tab: number) => ({ backend: device, ...(execution.parts?.(tab) ?? { lane: 'webrtc' }) });
     tabs = openTabs({ ...execution, server, run, browser, config, mode, parts, onReport: sink.take });
     await Promise.race([Promise.all([sink.finished, tabs]), gone]);
   } catch (error) {

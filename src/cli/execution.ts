@@ -1,5 +1,5 @@
-// Where a run is executed: in this process (Dawn or the references), or in headless Chromium (real tabs over WebRTC, or
-// workers of one tab).
+// Where a run is executed: in this process (Dawn, WebAssembly or the references), or in headless Chromium (real tabs
+// over WebRTC, or workers of one tab; on WebGPU or WebAssembly).
 
 import type { TuneStore } from '../device/tune/store.ts';
 import type { PreparedRun, RunFiles } from '../train/prepare.ts';
@@ -8,12 +8,28 @@ import type { RunEvent } from '../train/run.ts';
 import { runInProcess } from './in-process.ts';
 import { fileTuneStore } from './machine/tune-file.ts';
 
-export const BACKENDS = ['chromium', 'node', 'cpu'] as const;
+export const BACKENDS = ['chromium', 'node', 'wasm', 'chromium-wasm', 'cpu'] as const;
 export type ExecutionBackend = (typeof BACKENDS)[number];
+
+/** The same device in tabs of headless Chromium; undefined where tabs have none such. */
+export function backendOfTabs(backend: ExecutionBackend | undefined): 'chromium' | 'chromium-wasm' | undefined {
+  if (backend === undefined || backend === 'chromium') return 'chromium';
+  return backend === 'wasm' || backend === 'chromium-wasm' ? 'chromium-wasm' : undefined;
+}
+
+/** Whether kernels are WGSL, with variants to tune and choose among. */
+export function onGpu(backend: ExecutionBackend): boolean {
+  return backend === 'chromium' || backend === 'node';
+}
+
+/** Whether it runs in headless Chromium. */
+export function inBrowser(backend: ExecutionBackend): backend is 'chromium' | 'chromium-wasm' {
+  return backend === 'chromium' || backend === 'chromium-wasm';
+}
 
 export interface Execution {
   readonly backend: ExecutionBackend;
-  /** Only for chromium: a tab per rank over WebRTC, or all ranks as workers of one tab. */
+  /** Only in a browser: a tab per rank over WebRTC, or all ranks as workers of one tab. */
   readonly mode: 'tabs' | 'devices';
   readonly config: RunConfig;
   readonly files: RunFiles;
@@ -21,7 +37,7 @@ export interface Execution {
   readonly prepared?: PreparedRun;
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
-  /** Further parts of the address of each tab; only for chromium. */
+  /** Further parts of the address of each tab; only in a browser. */
   readonly parts?: (tab: number) => Readonly<Record<string, string>>;
   readonly onEvent: (rank: number, event: RunEvent) => void;
   /** Progress in words. */
@@ -42,10 +58,10 @@ export interface Execution {
 /** Resolves when every rank is done; rejects with the first error. */
 export async function execute(execution: Execution): Promise<void> {
   const { backend } = execution;
-  if (backend === 'chromium') {
+  if (inBrowser(backend)) {
     // Loaded only when wanted: it brings Vite's server and playwright.
     const { runInChromium } = await import('./chromium.ts');
-    await runInChromium(execution);
+    await runInChromium(execution, backend === 'chromium' ? 'webgpu' : 'wasm');
     return;
   }
   await runInProcess({ tuneStore: fileTuneStore(), ...execution, backend });

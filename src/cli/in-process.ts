@@ -14,6 +14,7 @@ import type { Device } from '../device/device.ts';
 import { nodeGpu } from '../device/node-gpu.ts';
 import { Qualifier } from '../device/tune/qualifier.ts';
 import type { TuneStore } from '../device/tune/store.ts';
+import { createWasmDevice } from '../device/wasm.ts';
 import { deviceOf, openGpu } from '../device/webgpu.ts';
 import type { GpuContext } from '../device/webgpu.ts';
 import { loopbackMesh } from '../transport/loopback.ts';
@@ -25,7 +26,7 @@ import type { RunConfig } from '../train/run-config.ts';
 import type { Requests } from '../train/step/requests.ts';
 import { useVulkan } from './machine/vulkan.ts';
 
-export type LocalBackend = 'node' | 'cpu';
+export type LocalBackend = 'node' | 'wasm' | 'cpu';
 
 export interface LocalRun {
   readonly backend: LocalBackend;
@@ -64,6 +65,7 @@ export async function localDevice(
   reducedPrecision = false,
 ): Promise<Device> {
   if (backend === 'cpu') return createCpuDevice();
+  if (backend === 'wasm') return createWasmDevice();
   context ??= (async () => {
     useVulkan();
     return openGpu(await nodeGpu());

@@ -4,8 +4,9 @@
 import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
-import { nextTask } from '../base/world.ts';
-import type { AdapterInfo, Device, DeviceBuffer, DeviceCounters, Launch, MemoryTag, Range } from './device.ts';
+import type { AdapterInfo, Device, DeviceBuffer, MemoryTag, Range } from './device.ts';
+import { HostQueue } from './host-queue.ts';
+import type { HostLaunch } from './host-queue.ts';
 import { bindingDType } from './kernel.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
 import { MemoryLedger, newCounters } from './memory.ts';
@@ -13,18 +14,7 @@ import { MemoryLedger, newCounters } from './memory.ts';
 interface CpuBuffer extends DeviceBuffer {
   data: ArrayBuffer | undefined;
 }
-interface CpuLaunch extends Launch {
-  run(): void;
-}
-
-interface Submission {
-  readonly launches: readonly CpuLaunch[];
-  next: number;
-  readonly readback: readonly Range[];
-  results?: ArrayBuffer[];
-}
-
-/** Some milliseconds of references between two tasks of the thread, counted over submits. */
+/** Some milliseconds of references. */
 const BREATH_FLOPS = 2_000_000;
 const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 
@@ -54,67 +44,10 @@ function read(range: Range): ArrayBuffer {
   return bytesOf(range.buffer).slice(range.offset, range.offset + range.bytes);
 }
 
-/**
- * What is written or submitted later sees all of what was submitted before, though a submission lets other tasks of the
- * thread in between.
- */
-class Queue {
-  readonly #counters: DeviceCounters;
-  #current: Submission | undefined;
-  #sinceBreath = 0;
-
-  constructor(counters: DeviceCounters) {
-    this.#counters = counters;
-  }
-
-  /** Of what is under way, all that is left, now. */
-  finish(): void {
-    if (this.#current) this.#finish(this.#current);
-  }
-
-  /** `check` throws when the device is gone. */
-  async run(
-    launches: readonly CpuLaunch[],
-    readback: readonly Range[],
-    check: () => void,
-  ): Promise<readonly ArrayBuffer[]> {
-    this.finish();
-    const own: Submission = { launches, next: 0, readback };
-    this.#current = own;
-    // A GPU would leave this thread free to hear a stop, a pause or a signal.
-    while (this.#current === own && own.next < launches.length) {
-      this.#sinceBreath += launches[own.next].flops;
-      this.#runNext(own);
-      if (this.#sinceBreath < BREATH_FLOPS) continue;
-      this.#sinceBreath = 0;
-      await nextTask();
-      check();
-    }
-    this.#finish(own);
-    return own.results!;
-  }
-
-  #runNext(submission: Submission): void {
-    submission.launches[submission.next++].run();
-    this.#counters.launches++;
-  }
-
-  #finish(submission: Submission): void {
-    if (submission.results) return;
-    while (submission.next < submission.launches.length) this.#runNext(submission);
-    if (submission.readback.length) this.#counters.readbacks++;
-    submission.results = submission.readback.map((range) => {
-      this.#counters.bytesRead += range.bytes;
-      return read(range);
-    });
-    if (this.#current === submission) this.#current = undefined;
-  }
-}
-
 export function createCpuDevice(): Device {
   const counters = newCounters();
   const memory = new MemoryLedger();
-  const queue = new Queue(counters);
+  const queue = new HostQueue(counters, BREATH_FLOPS, read);
   let lose: (error: DeviceLostError) => void = () => {};
   const lost = new Promise<DeviceLostError>((resolve) => {
     lose = resolve;
@@ -162,10 +95,12 @@ export function createCpuDevice(): Device {
         if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
         views[name] = typedView(bindingDType(spec), bytesOf(range.buffer), range.offset, range.bytes / 4);
       }
-      const launch: CpuLaunch = {
+      const { flops } = kernel.cost(params);
+      const launch: HostLaunch = {
         kernel: kernel.name,
         variant: 'reference',
-        flops: kernel.cost(params).flops,
+        flops,
+        work: flops,
         run: () => kernel.reference(views, params),
       };
       return launch;
@@ -173,7 +108,7 @@ export function createCpuDevice(): Device {
     async submit(launches, readback = []) {
       checkAlive();
       counters.submits++;
-      return queue.run(launches as readonly CpuLaunch[], readback, checkAlive);
+      return queue.run(launches as readonly HostLaunch[], readback, checkAlive);
     },
     async idle() {},
     destroy() {

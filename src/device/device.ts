@@ -1,6 +1,6 @@
 // What a plan needs from a machine: buffers, compiled launches, one submit per plan segment, packed readbacks.
-// Two implementations: webgpu.ts (browser worker; Node through the `webgpu` package) and cpu.ts (the kernels'
-// references).
+// Three implementations: webgpu.ts (browser worker; Node through the `webgpu` package), wasm.ts, and cpu.ts (the
+// kernels' references).
 
 import type { DeviceLostError } from '../base/errors.ts';
 import type { DeviceFeatures, Kernel, Params } from './kernel.ts';
@@ -75,7 +75,7 @@ export interface Later {
 }
 
 export interface Device {
-  readonly kind: 'webgpu' | 'cpu';
+  readonly kind: 'webgpu' | 'cpu' | 'wasm';
   readonly adapter: AdapterInfo;
   readonly features: DeviceFeatures;
   /** Counted since the device was made; a plan's cost is a difference of two snapshots. */

@@ -7,7 +7,7 @@ import type { Device, DeviceCounters, Launch, PlannedLaunch, Range } from './dev
 import type { DeviceFeatures } from './kernel.ts';
 import { MemoryLedger, newCounters } from './memory.ts';
 import { dynamicWords } from './params/dynamic.ts';
-import { bytesOf, packReadbacks, StagingRing } from './staging.ts';
+import { bytesOf, packReadbacks, StagingRing } from './webgpu/staging.ts';
 import { GpuTimer } from './tune/gpu-timer.ts';
 import type { Qualifier } from './tune/qualifier.ts';
 import { LaunchSwap } from './tune/swap.ts';

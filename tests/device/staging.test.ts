@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { DeviceBuffer } from '../../src/device/device.ts';
-import { bytesOf, packReadbacks, stagingBytes } from '../../src/device/staging.ts';
+import { bytesOf, packReadbacks, stagingBytes } from '../../src/device/webgpu/staging.ts';
 
 const buffer: DeviceBuffer = { bytes: 2 ** 31, tag: 'param', label: 'x' };
 const ranges = (...sizes: number[]) => sizes.map((bytes) => ({ buffer, offset: 0, bytes }));

@@ -122,7 +122,7 @@ it('holds what is built, the licence and the notices, no sources, and is small',
     expect(text).toMatch(new RegExp(`^## ${library} - .*MIT|^## ${library} - .*BSD`, 'm'));
 });
 
-it('asks for nothing that is not installed but Vite, to build the pages of a checkout', () => {
+it('asks for nothing that is not installed but what builds the pages of a checkout', () => {
   const folder = join(project, 'node_modules/tabmesh/build/cli');
   const asked = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.js'))
@@ -133,7 +133,7 @@ it('asks for nothing that is not installed but Vite, to build the pages of a che
         .filter((from) => !from.startsWith('node:') && !isBuiltin(from));
     });
   expect(asked.toSorted()).toEqual(expect.arrayContaining(['playwright-core', 'vite', 'webgpu']));
-  expect(asked.filter((from) => !['playwright-core', 'webgpu'].includes(from))).toEqual(['vite']);
+  expect(asked.filter((from) => !['playwright-core', 'webgpu'].includes(from))).toEqual(['assemblyscript/asc', 'vite']);
 });
 
 it('depends on the browser driver and, if it can be had, on WebGPU for Node', () => {

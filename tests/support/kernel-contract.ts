@@ -4,7 +4,7 @@
 // binding, integers not at all. A value <= -1e29 stands for minus infinity and need only be matched by another such
 // value.
 
-import type { Device, DeviceBuffer } from '../../src/device/device.ts';
+import type { Device, DeviceBuffer, Range } from '../../src/device/device.ts';
 import { bindingAccess, bindingDType } from '../../src/device/kernel.ts';
 import type { BindingSpec, Constants, Kernel, Params, Variant } from '../../src/device/kernel.ts';
 import { chooseVariant, isSupported } from '../../src/device/variant.ts';
@@ -18,6 +18,9 @@ const DEFAULT_TOLERANCE = 1e-5;
 const GUARDED_FLOPS = 50_000;
 const MINUS_INFINITY = -1e29;
 const FEW_OUTPUTS = 64;
+const FENCE_BYTES = 1024;
+/** Four of them are NaN, or a large integer. */
+const FENCE_BYTE = 0xff;
 
 /** A device whose next `prepare` runs the variant that was picked last. */
 export interface ContractTarget {
@@ -162,7 +165,11 @@ export async function checkKernel(
   for (const [turn, params] of cases.entries()) {
     const arrays = caseArrays(kernel, params, hasScale(kernel, params) ? seed : undefined);
     const expected = expectedArrays(kernel, params, arrays);
-    const variants = kernel.variants.filter((variant) => isSupported(variant, params, target.device.features));
+    // Only WebGPU has variants; other devices run the kernel in one way.
+    const variants =
+      target.device.kind === 'webgpu'
+        ? kernel.variants.filter((variant) => isSupported(variant, params, target.device.features))
+        : [chooseVariant(kernel, params, target.device.features).variant];
     if (!variants.length) report.failures.push(`${kernel.name} ${JSON.stringify(params)}: no variant supports it`);
     const rotated = variants.length
       ? rotate(
@@ -198,12 +205,15 @@ export async function checkKernel(
 
 async function runOnce(device: Device, kernel: Kernel, params: Params, arrays: Arrays): Promise<Arrays> {
   const buffers: DeviceBuffer[] = [];
+  // WebGPU checks bounds; elsewhere NaN stands around every array, which must not come in and must stay.
+  const fence = device.kind === 'webgpu' ? 0 : FENCE_BYTES;
   const io = Object.fromEntries(
     Object.entries(arrays).map(([name, array]) => {
-      const buffer = device.alloc(array.byteLength, 'activation', name);
-      device.write(buffer, 0, array);
+      const buffer = device.alloc(array.byteLength + 2 * fence, 'activation', name);
+      device.write(buffer, 0, new Uint8Array(buffer.bytes).fill(FENCE_BYTE));
+      device.write(buffer, fence, array);
       buffers.push(buffer);
-      return [name, { buffer, offset: 0, bytes: array.byteLength }];
+      return [name, { buffer, offset: fence, bytes: array.byteLength }];
     }),
   );
   try {
@@ -213,9 +223,38 @@ async function runOnce(device: Device, kernel: Kernel, params: Params, arrays: A
       [launch],
       names.map((name) => io[name]),
     );
+    if (fence) await checkFences(device, kernel, arrays, io);
     return Object.fromEntries(names.map((name, i) => [name, typedView(bindingDType(kernel.bindings[name]), bytes[i])]));
   } finally {
     for (const buffer of buffers) device.free(buffer);
+  }
+}
+
+/** Throws if a launch changed an input or what stands around an array. */
+async function checkFences(
+  device: Device,
+  kernel: Kernel,
+  arrays: Arrays,
+  io: Readonly<Record<string, Range>>,
+): Promise<void> {
+  const names = Object.keys(arrays);
+  const whole = await device.submit(
+    [],
+    names.map((name) => ({ buffer: io[name].buffer, offset: 0, bytes: io[name].buffer.bytes })),
+  );
+  for (const [i, name] of names.entries()) {
+    const { offset, bytes } = io[name];
+    const found = new Uint8Array(whole[i]);
+    const written = new Uint8Array(arrays[name].buffer, arrays[name].byteOffset, bytes);
+    const wants = (at: number): number => (at < offset || at >= offset + bytes ? FENCE_BYTE : written[at - offset]);
+    const input = bindingAccess(kernel.bindings[name]) === 'read';
+    const at = found.findIndex(
+      (byte, place) => (input || place < offset || place >= offset + bytes) && byte !== wants(place),
+    );
+    if (at >= 0)
+      throw new Error(
+        `${kernel.name}: ${name} was written at byte ${at - offset} of ${bytes}${input ? ', an input' : ''}`,
+      );
   }
 }
 

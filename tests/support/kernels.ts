@@ -2,7 +2,7 @@
 
 import type { Kernel } from '../../src/device/kernel.ts';
 
-const modules = import.meta.glob<Record<string, unknown>>('../../shaders/**/*.ts', { eager: true });
+const modules = import.meta.glob<Record<string, unknown>>(['../../shaders/**/*.ts', '!**/*.as.ts'], { eager: true });
 
 /** All WGSL files of shaders/: file name to text. */
 export const wgslFiles: Readonly<Record<string, string>> = Object.fromEntries(

@@ -6,7 +6,9 @@ import type { Kernel } from '../../device/kernel.ts';
 import { PRESET_NAMES } from '../../model/presets.ts';
 import type { Catalogue } from './protocol.ts';
 
-const modules = import.meta.glob<Readonly<Record<string, unknown>>>('../../../shaders/**/*.ts', { eager: true });
+const modules = import.meta.glob<Readonly<Record<string, unknown>>>(['../../../shaders/**/*.ts', '!**/*.as.ts'], {
+  eager: true,
+});
 
 /** A file of shaders/ may hold more than its kernel: cost and shape functions that others need. */
 function isKernel(value: unknown): value is Kernel {

@@ -1,6 +1,6 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no
 // server.
-// #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|cpu&plan=JSON&upload=URL&
+// #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|wasm|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only;
 // all optional, unknown names are errors. Anybody can write a link: `auto` and `upload` act after a click
 // (link/consent.ts), in a browser that a program drives, or with a token of this browser.
@@ -10,6 +10,7 @@ import { quote } from '../../base/json.ts';
 import { isTurn, readIce, urlsOf } from '../../cluster/ice/servers.ts';
 import type { IceConfig } from '../../cluster/ice/servers.ts';
 import { ROOM_NAME } from '../../cluster/rendezvous.ts';
+import { BACKENDS } from '../../../workers/protocol.ts';
 import type { Backend } from '../../../workers/protocol.ts';
 import { parsePlan } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -80,9 +81,9 @@ export function readFragment(hash: string, page: string): PageSettings {
   const own = given.get('own');
   if (room !== undefined && key === undefined)
     throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
-  const backend = given.get('backend') ?? 'webgpu';
-  if (backend !== 'webgpu' && backend !== 'cpu')
-    throw new ConfigError('link', `backend is ${quote(backend)}; expected webgpu or cpu`);
+  const asked = given.get('backend') ?? 'webgpu';
+  const backend = BACKENDS.find((name) => name === asked);
+  if (!backend) throw new ConfigError('link', `backend is ${quote(asked)}; expected ${BACKENDS.join(', ')}`);
   // A link of somebody else must not send weights elsewhere.
   if (upload !== undefined && !(URL.canParse(upload, page) && new URL(upload, page).origin === new URL(page).origin))
     throw new ConfigError('link', `upload is ${quote(upload)}; expected an address of this page's own server`);

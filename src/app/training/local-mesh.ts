@@ -1,8 +1,8 @@
 // Virtual devices: N ranks in workers of this tab, joined pairwise by message ports. The runtime cannot tell them from
 // tabs; only the wire differs. On WebGPU they are in one worker, on one GPUDevice: each pipeline is compiled once, text
-// and weights are made once. The references compute on the thread of their worker, so there each rank has a worker of
-// its own. Cost: N (N - 1) / 2 pairs of two channels. All of them share one GPU, so they show the scheme and the split
-// of memory, not speed.
+// and weights are made once. WebAssembly and the references compute on the thread of their worker, so there each rank
+// has a worker of its own. Cost: N (N - 1) / 2 pairs of two channels. All of them share one machine, so they show the
+// scheme and the split of memory, not speed.
 
 import type { Backend, RankPreparation } from '../../../workers/protocol.ts';
 import { RankHost, RankWorker } from './rank-host.ts';
@@ -14,7 +14,7 @@ export function createLocalHosts(devices: number, backend: Backend): readonly Ra
 
 /** Prepares the hosts that createLocalHosts made for `preparation.backend`. */
 export async function prepareLocalHosts(hosts: readonly RankHost[], preparation: RankPreparation): Promise<void> {
-  if (preparation.backend === 'cpu') {
+  if (preparation.backend !== 'webgpu') {
     await Promise.all(hosts.map((host) => host.prepare(preparation)));
     return;
   }

@@ -9,7 +9,7 @@ import { prepareRun } from '../../train/prepare.ts';
 import { changedSettings } from '../../train/resume/contradictions.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Command, StopReason } from '../command.ts';
-import { BACKENDS, execute } from '../execution.ts';
+import { BACKENDS, backendOfTabs, execute } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { checkFolder } from '../train/model-folder.ts';
@@ -84,10 +84,13 @@ export const command: Command = {
     const given: Given = options;
     if (options.tabs !== undefined && options.devices !== undefined)
       throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
-    const backend: ExecutionBackend =
-      (options.backend as ExecutionBackend | undefined) ?? (options.tabs !== undefined ? 'chromium' : 'node');
-    if (options.tabs !== undefined && backend !== 'chromium')
-      throw new ConfigError('--tabs', `tabs need the chromium backend, got ${backend}; use --devices ${options.tabs}`);
+    const asked = options.backend as ExecutionBackend | undefined;
+    const backend = options.tabs === undefined ? (asked ?? 'node') : backendOfTabs(asked);
+    if (!backend)
+      throw new ConfigError(
+        '--tabs',
+        `expected the backend chromium or wasm, which tabs have, got ${asked}; use --devices ${options.tabs}`,
+      );
     const from = options.resume === undefined ? undefined : readResumed(options.resume);
     const { config, notes } = chooseSettings(
       given,

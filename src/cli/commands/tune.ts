@@ -46,7 +46,7 @@ const OPTIONS = {
 /** A software adapter in Chromium measures between the steps of a run, which ends as soon as that is done. */
 const MOST_STEPS = 100_000;
 
-const kernels = import.meta.glob<Record<string, unknown>>('../../../shaders/**/*.ts');
+const kernels = import.meta.glob<Record<string, unknown>>(['../../../shaders/**/*.ts', '!**/*.as.ts']);
 
 export const command: Command = {
   name: 'tune',

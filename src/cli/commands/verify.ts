@@ -8,7 +8,7 @@ import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import { parseLayout } from '../../train/layout.ts';
 import { RUN_FIELDS } from '../../train/run-config.ts';
 import type { Command, CommandIo } from '../command.ts';
-import { BACKENDS, execute } from '../execution.ts';
+import { BACKENDS, backendOfTabs, execute, inBrowser } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { preferQuickCompiles } from '../machine/vulkan.ts';
 import { describeOptions, parseOptions } from '../options.ts';
@@ -86,7 +86,8 @@ export const command: Command = {
     const others = (['schedule', 'sequence', 'microbatches'] as const)
       .filter((name) => options[name] !== undefined)
       .map((name) => [name, String(options[name])] as const);
-    const backend = (options.tabs === undefined ? options.backend : 'chromium') as ExecutionBackend;
+    const asked = options.backend as ExecutionBackend;
+    const backend = options.tabs === undefined ? asked : (backendOfTabs(asked) ?? 'chromium');
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
     if (options['all-layouts']) {
       refuseBeside(args);
@@ -145,10 +146,10 @@ async function verifyEvery(
 ): Promise<number> {
   const runs = found.filter(({ kind }) => kind === 'run');
   if (runs.length === 0) throw new ConfigError('--all-layouts', 'expected a folder with a training run (run.json)');
-  if (backend === 'chromium')
+  if (inBrowser(backend))
     throw new ConfigError(
       '--all-layouts',
-      'expected the backend node or cpu, got chromium; name its layouts by --layout',
+      `expected the backend node, wasm or cpu, got ${backend}; name its layouts by --layout`,
     );
   const total = { equal: 0, refused: 0, wrong: 0 };
   for (const { path } of runs) {

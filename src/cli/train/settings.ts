@@ -5,6 +5,7 @@
 import { AXES, formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import type { JsonValue } from '../../base/json.ts';
+import { inBrowser, onGpu } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { schedules } from '../../parallel/pipeline/registry.ts';
 import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
@@ -149,10 +150,10 @@ function checkUsed(given: Given, config: RunConfig, backend: ExecutionBackend): 
     if (wants(option) && !asDefault)
       throw new ConfigError(`--${option}`, `${why}; ${often ? `use --${option} 0` : 'leave it out'}`);
   }
-  if (given.precision === 'f16' && backend === 'cpu')
+  if (given.precision === 'f16' && !onGpu(backend))
     throw new ConfigError(
       '--precision',
-      'f16 is for kernels on a GPU, and the references (--backend cpu) compute in f64; leave it out',
+      `f16 is for kernels on a GPU, and --backend ${backend} computes without one; leave it out`,
     );
   if (given.precision === 'f16' && config.tune === null)
     throw new ConfigError(
@@ -160,8 +161,8 @@ function checkUsed(given: Given, config: RunConfig, backend: ExecutionBackend): 
       'f16 is used only where a check has passed, and --tune none checks nothing; use --tune 0 or more',
     );
   return [
-    ...(wants('tune') && backend === 'cpu' ? ['--tune means nothing to the references (--backend cpu)'] : []),
-    ...(wants('deadline') && backend !== 'chromium'
+    ...(wants('tune') && !onGpu(backend) ? [`--tune means nothing without a GPU (--backend ${backend})`] : []),
+    ...(wants('deadline') && !inBrowser(backend)
       ? ['--deadline means nothing here: the ranks of one process wait for each other']
       : []),
   ];

@@ -11,6 +11,8 @@ import type { Check } from './compare.ts';
 
 export interface ChromiumCases extends Pick<CaseRun, 'only' | 'onStatus' | 'onGroup'> {
   readonly folder: string;
+  /** What the page computes on. */
+  readonly on: PageOptions['on'];
   readonly signal: AbortSignal;
   readonly announce: (adapter: AdapterInfo) => void;
 }
@@ -28,6 +30,7 @@ export type PageMessage =
     };
 
 export interface PageOptions {
+  readonly on: 'webgpu' | 'wasm';
   readonly files: string;
   readonly only?: string;
 }
@@ -35,6 +38,7 @@ export interface PageOptions {
 /** Resolves when all cases are done; rejects as `runCases` does, and if the browser dies. */
 export async function runCasesInChromium({
   folder,
+  on,
   only,
   signal,
   announce,
@@ -62,7 +66,7 @@ export async function runCasesInChromium({
       else onGroup(message.label, message.checks, message.skipped, message.ms);
     });
     await page.goto(`${server.url}driven.html`);
-    const options: PageOptions = { files: run.files, only };
+    const options: PageOptions = { on, files: run.files, only };
     // As text: a function would be rewritten by the module runner before it reaches the page.
     const failure = await page.evaluate(`driven.runCases(${JSON.stringify(options)})`);
     if (failure !== undefined || errors.length)

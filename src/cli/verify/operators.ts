@@ -2,6 +2,7 @@
 // it.
 
 import type { AdapterInfo } from '../../device/device.ts';
+import { inBrowser } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { localDevice } from '../in-process.ts';
 import { runCases } from './cases.ts';
@@ -33,9 +34,10 @@ export async function runOperatorFolder({
   requireFiles(folder, 'its manifest names', files);
   for (const file of files) readTensors(folder, file);
   const announce = (adapter: AdapterInfo): void => onStatus(`${format} on ${backend}: ${describeAdapter(adapter)}`);
-  if (backend === 'chromium') {
+  if (inBrowser(backend)) {
     const { runCasesInChromium } = await import('./chromium-cases.ts');
-    await runCasesInChromium({ folder, only, signal, announce, onStatus, onGroup });
+    const on = backend === 'chromium' ? 'webgpu' : 'wasm';
+    await runCasesInChromium({ on, folder, only, signal, announce, onStatus, onGroup });
     return;
   }
   const device = await localDevice(backend);

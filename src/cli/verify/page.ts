@@ -1,6 +1,7 @@
-// The page's side of chromium-cases.ts: opens the browser's GPU, runs the cases on it and reports through a function
+// The page's side of chromium-cases.ts: opens the device, runs the cases on it and reports through a function
 // that Playwright puts on the page.
 
+import { createWasmDevice } from '../../device/wasm.ts';
 import { createWebGpuDevice } from '../../device/webgpu.ts';
 import { runCases } from './cases.ts';
 import type { PageMessage, PageOptions } from './chromium-cases.ts';
@@ -9,7 +10,7 @@ import type { PageMessage, PageOptions } from './chromium-cases.ts';
  * Resolves to the sentence of the first error, or to undefined. Throws nothing: the words would be lost on the way to
  * Node.
  */
-export async function runCasesInPage({ files, only }: PageOptions): Promise<string | undefined> {
+export async function runCasesInPage({ files, on, only }: PageOptions): Promise<string | undefined> {
   const { reportCases } = globalThis as unknown as { reportCases(message: PageMessage): Promise<void> };
   const get = async (name: string): Promise<Response> => {
     const response = await fetch(`${files}/${name}`);
@@ -21,7 +22,7 @@ export async function runCasesInPage({ files, only }: PageOptions): Promise<stri
     reports.push(reportCases(message));
   };
   try {
-    const device = await createWebGpuDevice(navigator.gpu);
+    const device = on === 'wasm' ? await createWasmDevice() : await createWebGpuDevice(navigator.gpu);
     report({ kind: 'adapter', adapter: device.adapter });
     await runCases({
       device,

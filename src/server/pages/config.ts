@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { UserConfig } from 'vite';
+import { wasmKernels } from '../../device/wasm/plugin.mjs';
 import { mobyDickPlugin } from './moby-dick-plugin.ts';
 
 /** Bundled before the first page asks: a dependency found later would reload pages (and running tests) once. */
@@ -49,8 +50,9 @@ export function pagesConfig(root: string): UserConfig {
     root,
     base: './',
     publicDir: false,
-    plugins: [mobyDickPlugin()],
-    worker: { format: 'es' },
+    plugins: [mobyDickPlugin(), wasmKernels()],
+    // Workers are bundled on their own.
+    worker: { format: 'es', plugins: () => [wasmKernels()] },
     optimizeDeps: { include: [...BROWSER_DEPENDENCIES, ...benchPackages(root)], exclude: [UNBUNDLED] },
     build: {
       target: 'esnext',

@@ -276,7 +276,7 @@ test.each([
 });
 
 test.each([
-  [['--data', 'copy', '--precision', 'f16'], 'references'],
+  [['--data', 'copy', '--precision', 'f16'], 'without one'],
   [['--data', 'copy', '--sample-every', '2'], 'no text to sample'],
   [['--lane', 'same-browser'], 'without --tabs'],
 ])('%j is bad usage', async (args, sentence) => {

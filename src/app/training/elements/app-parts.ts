@@ -169,11 +169,15 @@ function sampleHint(run: PageState['run'], phase: PageState['phase']): string {
   return `the first sample comes after step ${(Math.floor(run.step / run.config.sampleEvery) + 1) * run.config.sampleEvery}`;
 }
 
+const COMPUTES: Readonly<Record<string, string>> = {
+  cpu: ', computing on the references (backend=cpu)',
+  wasm: ', computing in WebAssembly (backend=wasm)',
+};
+
 export function aboutLine(backend: string) {
   return html`<footer class="small soft">
-    tabmesh ${version}, protocol
-    ${PROTOCOL_VERSION}${backend === 'cpu' ? ', computing on the references (backend=cpu)' : ''}. Texts and weights stay
-    on this machine and the tabs of your room; tabs of a room see each other's network address.
+    tabmesh ${version}, protocol ${PROTOCOL_VERSION}${COMPUTES[backend] ?? ''}. Texts and weights stay on this machine
+    and the tabs of your room; tabs of a room see each other's network address.
   </footer>`;
 }
 

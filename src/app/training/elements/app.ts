@@ -388,7 +388,7 @@ export class TabmeshApp extends LitElement {
     history.replaceState(
       null,
       '',
-      location.pathname + location.search + (rest.backend === 'cpu' ? '#backend=cpu' : ''),
+      location.pathname + location.search + (rest.backend === 'webgpu' ? '' : `#backend=${rest.backend}`),
     );
     void this.controller.leaveRoom();
   }

@@ -10,7 +10,7 @@ import type { Plan } from '../plan.ts';
 /** One sentence for each thing; none where the link only says what the page should show. */
 export function wishesOfLink(settings: PageSettings): readonly string[] {
   const { room, auto, upload, plan, backend, devices } = settings;
-  const device = backend === 'cpu' ? "this machine's processor" : "this device's GPU";
+  const device = backend === 'webgpu' ? "this device's GPU" : "this machine's processor";
   const wishes: string[] = [];
   if (auto && room) {
     const own = room.broker === 'none' ? 'tabs of this browser' : "this page's server";

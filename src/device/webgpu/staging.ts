@@ -1,8 +1,8 @@
 // Readback buffers of a WebGPU device, reused by size class (powers of two, no larger than the adapter takes); several
 // may be in flight. What is read at once is packed into as few of them as fit.
 
-import type { Range } from './device.ts';
-import type { MemoryLedger } from './memory.ts';
+import type { Range } from '../device.ts';
+import type { MemoryLedger } from '../memory.ts';
 
 const USAGE = { MAP_READ: 1, COPY_DST: 8 } as const;
 const MAP_READ_MODE = 1;

@@ -2,7 +2,7 @@
 // one place, and becomes an answer: no request ends the server. Connections, headers and times are bounded, for all and
 // for each address.
 
-import { createServer } from 'node:http';
+import { createServer, STATUS_CODES } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -53,6 +53,8 @@ export async function openFront({ port, host, handle, upgrade, note }: FrontOpti
     requestTimeout: REQUEST_MS,
     connectionsCheckingInterval: 2000,
     noDelay: true,
+    // Node would refuse it itself, without our headers; the handler asks for a Host.
+    requireHostHeader: false,
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_MS, (socket) => {
@@ -69,6 +71,12 @@ export async function openFront({ port, host, handle, upgrade, note }: FrontOpti
   server.on('request', answer);
   // The handler decides whether the body is wanted before it is sent.
   server.on('checkContinue', answer);
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    request.on('error', ignore);
+    response.on('error', ignore);
+    for (const [name, value] of Object.entries(securityHeaders(''))) response.setHeader(name, value);
+    say(response, 417, 'Expect: only 100-continue is known');
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuseBytes(error, socket));
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', ignore);
@@ -110,10 +118,15 @@ export function say(
 }
 
 /** Ends an upgrade with an answer; the other end may not keep the connection open. */
-export function endUpgrade(socket: Duplex, status: number, text: string): void {
+export function endUpgrade(
+  socket: Duplex,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   if (socket.destroyed) return;
   socket.on('error', ignore);
-  socket.end(rawAnswer(status, text), () => socket.destroy());
+  socket.end(rawAnswer(status, text, headers), () => socket.destroy());
 }
 
 function drop(request: IncomingMessage): void {
@@ -142,17 +155,7 @@ function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
   endUpgrade(socket, status, 'expected an HTTP request');
 }
 
-const PHRASES: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  404: 'Not Found',
-  408: 'Request Timeout',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  503: 'Service Unavailable',
-};
-
-function rawAnswer(status: number, text: string): string {
+function rawAnswer(status: number, text: string, more: Readonly<Record<string, string>>): string {
   const body = `${text}\n`;
   const headers = {
     ...securityHeaders(''),
@@ -160,8 +163,9 @@ function rawAnswer(status: number, text: string): string {
     'cache-control': 'no-store',
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
+    ...more,
   };
-  return `HTTP/1.1 ${status} ${PHRASES[status] ?? ''}\r\n${Object.entries(headers)
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('')}\r\n${body}`;
 }

@@ -9,10 +9,14 @@ import { basename, join } from 'node:path';
 import { WebSocket } from 'ws';
 import { afterEach, describe, expect, it } from 'vitest';
 import { baseOf, hostsOf } from '../../src/cli/commands/serve.ts';
+import { securityHeaders } from '../../src/server/headers.ts';
 import { startPageServer } from '../../src/server/page-server.ts';
 import { ask, HASHED, newServer, pagesFolder, sendRaw, stopServers } from './support.ts';
 
 afterEach(stopServers);
+
+const UPGRADE = 'Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n';
+const KEYED = `${UPGRADE}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n`;
 
 /** 'open', or what the server answered instead. */
 const upgrade = (url: string, headers: Record<string, string> = {}, origin?: string): Promise<string> =>
@@ -133,6 +137,31 @@ describe('pages', () => {
     expect(raw.map((text) => text.slice(0, 12))).toEqual(['HTTP/1.1 400', 'HTTP/1.1 431']);
     for (const text of raw) expect(text).toMatch(/x-content-type-options: nosniff/);
   });
+
+  // What Node's parser and the web socket library would answer by themselves.
+  it.each([
+    ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400, 'Host: expected a name'],
+    ['an unknown expectation', 'GET / HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\n\r\n', 417, 'Expect: only'],
+    ['a posted upgrade', `POST /mqtt HTTP/1.1\r\n${UPGRADE}\r\n`, 405, 'expected a web socket'],
+    ['an upgrade without a key', `GET /mqtt HTTP/1.1\r\n${UPGRADE}\r\n`, 400, 'expected a web socket'],
+    ['another kind of upgrade', `GET /mqtt HTTP/1.1\r\n${UPGRADE.replace('websocket', 'h2c')}\r\n`, 400, 'Upgrade'],
+    ['a protocol that is no name', `GET /mqtt HTTP/1.1\r\n${KEYED}Sec-WebSocket-Protocol: ,,\r\n\r\n`, 400, 'Protocol'],
+    [
+      'an old version',
+      `GET /mqtt HTTP/1.1\r\n${KEYED.replace(': 13', ': 5')}\r\n`,
+      400,
+      'sec-websocket-version: 13, 8',
+    ],
+  ])('also %s', async (_what, bytes, status, told) => {
+    const { port } = await newServer();
+    const text = await sendRaw(port, bytes);
+    expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [A-Z]`));
+    expect(text).toContain(told);
+    for (const name of Object.keys(securityHeaders(''))) expect(text).toContain(`${name}: `);
+    // One answer, with a body of our own.
+    expect(text.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(text).toContain('content-type: text/plain; charset=utf-8');
+  });
 });
 
 describe('one rule of who may ask', () => {
@@ -234,6 +263,13 @@ describe('--allow-host', () => {
     '*.example.org',
   ])('%s is no name', (text) => {
     expect(() => hostsOf(text)).toThrow(`--allow-host: expected names like tabmesh.example.org, got '${text}'`);
+  });
+  it('a wild card is told how it is written', () => {
+    expect(() => hostsOf('*.Example.org')).toThrow(
+      "got '*.Example.org'; for it and all names below it write '.example.org'",
+    );
+    expect(hostsOf('.example.org')).toEqual(['.example.org']);
+    expect(() => hostsOf('*.1.2.3.4')).toThrow(/got '\*\.1\.2\.3\.4'$/);
   });
   it('takes names in any form, and addresses', () => {
     expect([hostsOf(undefined), hostsOf(' A.Example , .b., 203.0.113.7,::1 ')]).toEqual([

@@ -75,8 +75,13 @@ export function hostsOf(text: string | undefined): string[] {
     .filter(Boolean)
     .map((name) => {
       const normal = normaliseName(name);
-      if (normal === undefined)
-        throw new ConfigError('--allow-host', `expected names like tabmesh.example.org, got '${name}'`);
+      if (normal === undefined) {
+        const below = name.startsWith('*.') ? normaliseName(name.slice(1)) : undefined;
+        throw new ConfigError(
+          '--allow-host',
+          `expected names like tabmesh.example.org, got '${name}'${below === undefined ? '' : `; for it and all names below it write '${below}'`}`,
+        );
+      }
       return normal;
     });
 }

@@ -43,6 +43,13 @@ export function socketFront(
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
   });
+  // Without a listener ws answers for itself, without the headers of our other answers.
+  sockets.on('wsClientError', (error: Error, socket: Duplex, request: IncomingMessage) => {
+    const wrongMethod = request.method !== 'GET';
+    endUpgrade(socket, wrongMethod ? 405 : 400, `expected a web socket of version 13: ${error.message}`, {
+      ...(wrongMethod ? { allow: 'GET' } : { 'sec-websocket-version': '13, 8' }),
+    });
+  });
   const welcome = (webSocket: WebSocket, request: IncomingMessage): void => {
     const bytes = new TokenBucket(
       publishBurst * (maxPayloadBytes + PACKET_OVERHEAD_BYTES),

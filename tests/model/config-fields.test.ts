@@ -205,6 +205,8 @@ describe('what is known to be harmless is accepted', () => {
     ['llama', { rope_parameters: { type: 'default' } }],
     ['llama', { rope_parameters: { rope_type: 'default', rope_theta: 1e4 }, rope_theta: 1e4 }],
     ['llama', { rope_scaling: { type: 'default', factor: 1.0 } }],
+    ['llama', { rope_scaling: { rope_type: 'default', factor: 8 } }],
+    ['llama', { rope_parameters: { rope_type: 'default', factor: 8, attention_factor: 2, rope_theta: 1e4 } }],
     ['llama', { partial_rotary_factor: 1 }],
     ['llama', { pretraining_tp: 2 }],
     ['llama', { head_dim: 8 }],

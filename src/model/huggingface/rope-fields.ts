@@ -10,6 +10,9 @@ import { shorten } from './field-rules.ts';
 /** Where angles are unscaled, these say nothing more, whatever their value. */
 const OF_SCALED_ANGLES: ReadonlySet<string> = new Set(['original_max_position_embeddings']);
 
+/** Parameters of scaled angles; the default ones read none of them. */
+const NOT_READ_BY_DEFAULT: ReadonlySet<string> = new Set(['factor', 'attention_factor']);
+
 /** The base; ConfigError where two places differ, UnsupportedError for angles that are scaled in any way. */
 export function ropeTheta(raw: JsonObject, fallback: number): number {
   const found: (readonly [string, number])[] = [];
@@ -46,12 +49,14 @@ function checkUnscaled(where: string, parameters: JsonObject): void {
       `only "default" is supported, got ${shorten(value)}: scaled rotary angles are not implemented`,
     );
   }
+  const unscaled = given.some(([name]) => name === 'type' || name === 'rope_type');
   for (const [name, value] of given) {
     const harmless =
       name === 'type' ||
       name === 'rope_type' ||
       name === 'rope_theta' ||
       OF_SCALED_ANGLES.has(name) ||
+      (unscaled && NOT_READ_BY_DEFAULT.has(name)) ||
       // Scaled by 1 and applied to the whole head is not scaled.
       ((name === 'factor' || name === 'partial_rotary_factor' || name === 'attention_factor') && value === 1);
     if (harmless) continue;

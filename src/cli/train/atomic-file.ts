@@ -59,7 +59,7 @@ export function replaceFiles(files: readonly NewFile[], { keep }: { readonly kee
       const temporary = temporaryOf(target);
       written.push({ path, target, temporary });
       told(path, () => {
-        mkdirSync(dirname(target), { recursive: true });
+        makeFolder(path, dirname(target));
         writeSynced(temporary, bytes, there && there.mode & 0o777);
       });
     }
@@ -89,7 +89,7 @@ export function tryFile(path: string, bytes: number): void {
     if (problem !== undefined) throw new FileError(path, problem);
     if (there) accessSync(target, constants.W_OK);
     if (there && !there.isFile()) return;
-    mkdirSync(dirname(target), { recursive: true });
+    makeFolder(path, dirname(target));
     removeLeftovers(target);
     const temporary = temporaryOf(target);
     const file = openSync(temporary, 'w');
@@ -108,6 +108,15 @@ export function tryFile(path: string, bytes: number): void {
         `it needs about ${formatBytes(bytes)}, but its disk has ${formatBytes(bavail * bsize)} left; free some, or choose another place`,
       );
   });
+}
+
+/** The system would say EEXIST or ENOTDIR of a file that stands where a folder should. */
+function makeFolder(path: string, folder: string): void {
+  let above = folder;
+  while (!existing(above) && dirname(above) !== above) above = dirname(above);
+  if (existing(above)?.isDirectory() === false)
+    throw new FileError(path, `'${above}' is a file, and nothing can lie below it; choose another path`);
+  mkdirSync(folder, { recursive: true });
 }
 
 /** The file that a write to `path` reaches: links are followed, also one to a file that is not there yet. */

@@ -7,11 +7,11 @@ import { AXES, worldSize } from '../../base/axis.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import { ServeError } from '../../base/errors.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../model/presets.ts';
-import { describeEvaluation } from '../../train/describe-end.ts';
+import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';
 import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import { openBoth, openTabs, ReportSink, stopTabs } from '../chromium.ts';
-import type { Command, CommandIo } from '../command.ts';
+import type { Command, CommandIo, StopReason } from '../command.ts';
 import { describeOptions, parseOptions, portOf } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
 
@@ -104,7 +104,9 @@ export const command: Command = {
       io.out(`watch or join: ${roomUrl}`);
       // After its step; before there is one, at once.
       const ended = stopped.then(async () => {
-        if (show.training) await Promise.all([stopTabs(pages), sink.finished]);
+        if (!show.training) return;
+        show.note(`stopping after this step (${(io.signal.reason as StopReason).text})`);
+        await Promise.all([stopTabs(pages), sink.finished]);
       });
       await Promise.race([sink.finished, ended]);
       show.end();
@@ -128,6 +130,7 @@ class DemoView {
   #first: number | undefined;
   #last = NaN;
   #sample = '';
+  #end = '';
 
   constructor(steps: number, size: number, io: CommandIo) {
     this.#io = io;
@@ -155,12 +158,14 @@ class DemoView {
     else if (event.kind === 'sample') this.#sample = event.text;
     else if (event.kind === 'status') this.#progress.status(event.text);
     else if (event.kind === 'note') this.note(event.text);
+    else if (event.kind === 'done') this.#end = describeEnd(event);
   };
 
   /** What was learnt, and a text. */
   end(): void {
     this.#progress.end();
     if (this.#first === undefined) return;
+    if (this.#end) this.#io.out(this.#end);
     this.#io.out(`loss ${this.#first.toFixed(4)} -> ${this.#last.toFixed(4)}`);
     if (this.#sample) this.#io.out(`\n--- sample ---\n${plainLines(this.#sample, MAX_SAMPLE)}\n--------------`);
   }

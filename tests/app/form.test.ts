@@ -20,6 +20,7 @@ import {
 } from '../../src/app/training/form/fit.ts';
 import { describe as describeForecast } from '../../src/app/training/form/forecast.ts';
 import { pictureOf } from '../../src/app/training/form/picture.ts';
+import { Suggestion } from '../../src/app/training/form/suggestion.ts';
 import { PRESETS, presetConfig } from '../../src/app/training/presets.ts';
 import { parseModelConfig } from '../../src/model/config.ts';
 import { PRESET_NAMES, presetConfig as modelOf } from '../../src/model/presets.ts';
@@ -100,6 +101,53 @@ describe('a draft', () => {
     expect(
       fields(write(draftOf(config(['layout', 'ep=4'], ['model', 'mixtral-nano'])), ['model', 'gpt2-nano'])),
     ).toEqual(['layout']);
+  });
+});
+
+describe('a suggestion', () => {
+  const start = (): [Suggestion, Draft] => [
+    new Suggestion(presetConfig(PRESETS[0]!)),
+    draftOf(presetConfig(PRESETS[0]!)),
+  ];
+  const layout = ({ config: { layout } }: Draft): string => formatLayout(layout);
+  it('fits the tabs that are here, says what it changed, and goes with the room', () => {
+    const [suggestion, before] = start();
+    let draft = before;
+    const seen = [1, 2, 3, 4, 7, undefined].map((devices) => {
+      draft = suggestion.next(draft, devices, NO_FACTS);
+      expect(problemsOf(draft, NO_FACTS)).toEqual([]);
+      return `${devices}: ${layout(draft)} with ${draft.config.batch} rows`;
+    });
+    expect(seen).toEqual([
+      '1: dp=1 with 8 rows',
+      '2: pp=2 with 8 rows',
+      '3: dp=3 with 6 rows',
+      '4: dp=2,pp=2 with 8 rows',
+      '7: dp=7 with 14 rows',
+      'undefined: dp=2,pp=2 with 8 rows',
+    ]);
+    expect(suggestion.next(draft, 3, NO_FACTS).said).toEqual([
+      'dp=3 is suggested for the 3 tabs that are here',
+      'rows per step is now 6 instead of 8, so that dp=3 with 2 microbatches can share them',
+    ]);
+  });
+  it('leaves a chosen layout, an example that was clicked, and what is no value', () => {
+    for (const choose of [
+      (draft: Draft) => write(draft, ['layout', 'tp=2']),
+      () => draftOf(presetConfig(PRESETS[1]!)),
+    ]) {
+      const [suggestion, before] = start();
+      const chosen = choose(before);
+      suggestion.edited(before, chosen);
+      expect(suggestion.next(chosen, 3, NO_FACTS)).toBe(chosen);
+    }
+    const [suggestion, before] = start();
+    const wrong = write(before, ['steps', 'many']);
+    suggestion.edited(before, wrong);
+    expect(suggestion.next(wrong, 2, NO_FACTS)).toBe(wrong);
+    const mended = write(wrong, ['steps', '7']);
+    suggestion.edited(wrong, mended);
+    expect([layout(suggestion.next(mended, 2, NO_FACTS)), mended.config.steps]).toEqual(['pp=2', 7]);
   });
 });
 

@@ -4,6 +4,7 @@ import { html, nothing } from 'lit';
 import { mainButton, pressOnce } from '../../shared/elements/main-button.ts';
 import type { MainButton } from '../../shared/elements/main-button.ts';
 import type { PageState, RunController } from '../run-controller.ts';
+import { devicesIn, tabs } from '../form/suggestion.ts';
 import { checkpointName } from './app-parts.ts';
 
 /** What the buttons depend on, and what they do beyond the controller. */
@@ -138,9 +139,10 @@ function mainAction(page: Acting): MainButton & { readonly name: string; readonl
             void controller.help();
           },
         };
+  const missing = needed - (devicesIn(room) ?? needed);
   if (invited) return { name: 'Join this room', press: page.join };
   return {
-    name: room?.joined ? `Train with ${needed} tab${needed === 1 ? '' : 's'}` : 'Train now',
+    name: room?.joined ? `Train with ${tabs(needed)}${missing > 0 ? ` (${missing} more needed)` : ''}` : 'Train now',
     press: page.train,
     blocked: page.blocked,
     // To go on with what was lost comes first.

@@ -22,6 +22,7 @@ import { draftOf, edit, problemsOf } from '../form/draft.ts';
 import type { Draft } from '../form/draft.ts';
 import { NO_FACTS } from '../form/fit.ts';
 import type { Fault, FormFacts } from '../form/fit.ts';
+import { devicesIn, Suggestion } from '../form/suggestion.ts';
 import { expectMemory } from '../form/forecast.ts';
 import { PRESETS, presetConfig } from '../presets.ts';
 import type { Curve } from '../charts/curve.ts';
@@ -86,6 +87,7 @@ export class TabmeshApp extends LitElement {
   #focused: Element | null = null;
   /** The run of which the other ranks' memory was counted. */
   #counted: PageState['run'];
+  #suggestion = new Suggestion(presetConfig(PRESETS[0]!));
   /** The last checkpoint that became the one to go on from. */
   #seen: PageState['checkpoint'];
 
@@ -107,7 +109,10 @@ export class TabmeshApp extends LitElement {
     this.settings = settings;
     this.controller = controller;
     this.past = past;
-    if (settings.plan) this.draft = draftOf(configOf(settings.plan));
+    if (settings.plan) {
+      this.draft = draftOf(configOf(settings.plan));
+      this.#suggestion = new Suggestion(this.draft.config, true);
+    }
     this.state = controller.state;
     setInterval(() => {
       this.tick++;
@@ -143,7 +148,7 @@ export class TabmeshApp extends LitElement {
               .facts=${this.facts}
               ?disabled=${this.controller.busy || state.watching !== undefined}
               @draft-change=${(event: CustomEvent<Draft>) => {
-                this.draft = event.detail;
+                this.#edited(event.detail);
               }}
               @trouble=${(event: CustomEvent<string>) => this.controller.problem(event.detail)}
             ></run-form>
@@ -245,6 +250,8 @@ export class TabmeshApp extends LitElement {
         (error: unknown) => console.warn('the memory of the other ranks is not counted', error),
       );
     }
+    if (this.state && !this.controller.busy && !this.state.watching)
+      this.draft = this.#suggestion.next(this.draft, devicesIn(this.state.room), this.facts);
     if (checkpoint && checkpoint !== this.#seen && !this.controller.busy) {
       this.#seen = checkpoint;
       this.resumable = { ...openCheckpoint(checkpoint.bytes), bytes: checkpoint.bytes };
@@ -257,6 +264,11 @@ export class TabmeshApp extends LitElement {
   override updated(): void {
     if (this.#focused && !this.#focused.isConnected)
       this.renderRoot.querySelector<HTMLElement>('.actions .main')?.focus();
+  }
+
+  #edited(draft: Draft): void {
+    this.#suggestion.edited(this.draft, draft);
+    this.draft = draft;
   }
 
   #problems(): readonly Fault[] {
@@ -304,7 +316,8 @@ export class TabmeshApp extends LitElement {
       problems: this.#problems(),
       needed: this.#needed(),
       use: ({ config, said }) => {
-        this.draft = draftOf(config, said);
+        this.#edited(draftOf(config, said));
+        this.#train();
       },
     };
   }
@@ -413,7 +426,7 @@ export class TabmeshApp extends LitElement {
           const { name, model, files } = received;
           this.models = new Map([...this.models, [name, files]]);
           this.facts = { ...this.facts, models: new Map([...this.facts.models, [name, model]]) };
-          this.draft = edit(edit(this.draft, 'tokenizer', 'auto', this.facts), 'model', name, this.facts);
+          this.#edited(edit(edit(this.draft, 'tokenizer', 'auto', this.facts), 'model', name, this.facts));
           return;
         }
         case 'checkpoint':
@@ -423,7 +436,7 @@ export class TabmeshApp extends LitElement {
           const { name, bytes, characters, tokenizer } = received;
           this.texts = new Map([...this.texts, [name, bytes]]);
           this.facts = { ...this.facts, characters: new Map([...this.facts.characters, [name, characters]]) };
-          this.draft = edit(edit(this.draft, 'data', name, this.facts), 'tokenizer', tokenizer, this.facts);
+          this.#edited(edit(edit(this.draft, 'data', name, this.facts), 'tokenizer', tokenizer, this.facts));
         }
       }
     } catch (error) {

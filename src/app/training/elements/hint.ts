@@ -4,6 +4,7 @@ import { html, nothing } from 'lit';
 import { formatLayout } from '../../../base/axis.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
 import { layoutFor } from '../form/fit.ts';
+import { devicesIn, tabs } from '../form/suggestion.ts';
 import type { Fault, FormFacts } from '../form/fit.ts';
 import '../room/invite-panel.ts';
 import { listNames } from '../room/names.ts';
@@ -22,12 +23,12 @@ export interface Hinting {
   readonly problems: readonly Fault[];
   /** Ranks of its layout. */
   readonly needed: number;
-  /** Takes a layout that fits the tabs that are here. */
+  /** Trains with a layout that fits the tabs that are here. */
   readonly use: (fitting: Fitting) => void;
 }
 
 export function hint(page: Hinting) {
-  const { busy, config, facts, invited, needed, problems } = page;
+  const { busy, invited, needed, problems } = page;
   const { room, watching } = page.state;
   if (watching) {
     const names = listNames(watching);
@@ -47,29 +48,30 @@ export function hint(page: Hinting) {
     return html`<p class="small hint" role="status">
       Nothing begins before this is mended: ${problems.map(({ text }) => text).join('; ')}.
     </p>`;
-  if (room?.joined) {
-    const here = room.members.filter(({ role }) => role === 'trainer').length;
-    if (here === needed) return '';
-    const fitting = here > 1 ? layoutFor(here, config, facts) : undefined;
-    return html`<p class="small hint">
-      This layout (${formatLayout(config.layout)}) needs ${needed} tabs, ${here} ${here === 1 ? 'is' : 'are'} here.
-      ${
-        fitting
-          ? html`<button
-              class="inline"
-              @click=${() => {
-                page.use(fitting);
-              }}
-            >
-              Use ${formatLayout(fitting.config.layout)}
-            </button>`
-          : 'Add tabs, or send the link.'
-      }
-    </p>`;
-  }
+  const here = devicesIn(room);
+  if (here !== undefined) return here === needed ? '' : otherNumber(page, here);
   return html`<p class="small hint">
     ${needed} virtual device${needed === 1 ? '' : 's'} in this tab: workers that share this machine's GPU and talk as
     separate machines would.
+  </p>`;
+}
+
+/** More tabs, or fewer, are here than the layout has ranks: a press trains with those that are here. */
+function otherNumber({ config, facts, needed, use }: Hinting, here: number) {
+  const fitting = layoutFor(here, config, facts);
+  const name = formatLayout(config.layout);
+  const lacking = needed - here;
+  return html`<p class="small hint" role="status">
+    ${lacking > 0 ? `${lacking} more ${lacking === 1 ? 'tab is' : 'tabs are'} needed: ${name} takes ${needed}, and ${tabs(here)} ${here === 1 ? 'is' : 'are'} here. Add tabs or send the link; Train waits for them.` : `${name} takes ${tabs(needed)} of the ${here} that are here; the others are spares.`}
+    <button
+      class="inline"
+      @click=${() => {
+        use(fitting);
+      }}
+    >
+      ${here === 1 ? 'Train with this tab alone' : `Train with the ${here} that are here`}
+      (${formatLayout(fitting.config.layout)})</button
+    >${fitting.said.length ? ` With them, ${fitting.said.join('; ')}.` : nothing}
   </p>`;
 }
 

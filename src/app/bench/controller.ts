@@ -10,7 +10,7 @@ import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from 
 import { emptyReport, formatReport, isEmpty, parseReport } from './bench-file.ts';
 import type { Report } from './bench-file.ts';
 import { chosenOf, DEFAULT_SETTINGS, formatSettings } from './settings.ts';
-import type { BenchSettings, Start } from './settings.ts';
+import type { BenchSettings, Selection, Start } from './settings.ts';
 
 export type BenchPhase = 'opening' | 'no-device' | 'ready' | 'running' | 'stopping';
 
@@ -280,28 +280,28 @@ export class BenchController {
       : 'ready; nothing runs before you press Run';
   }
 
-  /** Only the catalogue knows which names there are: a link that names others is told at once, and starts nothing. */
+  /**
+   * Only the catalogue knows which names there are: a link that names others is told at once, and starts nothing. What
+   * is unknown is left out, so that the form shows what the next press of Run does.
+   */
   #checkSettings({ workloads, libraries, kernels, presets }: Catalogue): void {
     const { settings } = this.state;
-    const checks = [
-      () =>
-        chosenOf(
-          settings.workloads,
-          workloads.map(({ name }) => name),
-          'workload',
-        ),
-      () => chosenOf(settings.peers, libraries, 'library'),
-      () => chosenOf(settings.cases, kernels, 'kernel'),
-      () => checkPlan(settings.plan, presets),
-    ];
-    for (const check of checks) {
+    const check = (work: () => unknown, known: Partial<BenchSettings>): void => {
       try {
-        check();
+        work();
       } catch (error) {
         this.#start = undefined;
-        this.problem(sentence(error));
+        this.problem(`${sentence(error)}; it is left out`);
+        this.choose(known);
       }
-    }
+    };
+    const among = (choice: Selection, known: readonly string[]): Selection =>
+      choice === 'all' ? choice : known.filter((name) => choice.includes(name));
+    const names = workloads.map(({ name }) => name);
+    check(() => chosenOf(settings.workloads, names, 'workload'), { workloads: among(settings.workloads, names) });
+    check(() => chosenOf(settings.peers, libraries, 'library'), { peers: among(settings.peers, libraries) });
+    check(() => chosenOf(settings.cases, kernels, 'kernel'), { cases: among(settings.cases, kernels) });
+    check(() => checkPlan(settings.plan, presets), { plan: DEFAULT_SETTINGS.plan });
   }
 
   #summary(): string {

@@ -42,6 +42,22 @@ describe('an invite', () => {
     expect(line(invite, 'time left')).toBe('not begun');
     expect(line(invite, 'they see')).toContain('network address');
   });
+  it('says how large the files are that tabs of the room have', () => {
+    const file = (name: string, bytes: number) => ({ name, bytes, hash: 'a'.repeat(64) });
+    const download = (change: Record<string, unknown>, shared: Record<string, unknown>): string | undefined => {
+      const plan = { ...makePlan({ ...config, ...change }), shared };
+      return line(inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan } })], undefined), 'download');
+    };
+    expect(
+      download(
+        { data: 'map.txt', model: 'mine' },
+        { text: file('map.txt', 3e6), weights: file('w', 5e8), modelConfig: file('c', 9) },
+      ),
+    ).toBe('map.txt, 3.0 MB, from the tab that has it; the weights of mine, 500 MB');
+    expect(download({}, { checkpoint: file('checkpoint of step 9', 2e6) })).toContain(
+      '; its last checkpoint, 2.0 MB, from the tab that has it',
+    );
+  });
   it('says how long a run at work will take, from the pace that it tells', () => {
     const work = { run: 1, wish: 1, view: 1, rank: 0, size: 2, phase: 'training' as const };
     const run = new RunView(config);

@@ -3,6 +3,7 @@
 
 import { atWork } from '../../../cluster/membership.ts';
 import type { Presence } from '../../../cluster/presence.ts';
+import { formatBytes } from '../../../base/format-bytes.ts';
 import { plainText } from '../../../base/plain-text.ts';
 import { formatLayout } from '../../../base/axis.ts';
 import { isLanguageRun } from '../../../train/tasks/registry.ts';
@@ -12,6 +13,7 @@ import type { RunConfig } from '../../../train/run-config.ts';
 import { duration } from '../charts/curve.ts';
 import { contextOf, NO_FACTS } from '../form/fit.ts';
 import { configOf, parsePlan } from '../plan.ts';
+import type { SharedFiles } from '../plan.ts';
 import type { RunView } from '../run-view.ts';
 import { listNames } from './names.ts';
 
@@ -30,7 +32,8 @@ const SHARED =
 export function inviteOf(members: readonly Presence[], watched: RunView | undefined): Invite {
   const working = atWork(members);
   const wishing = members.filter(({ wants }) => wants !== undefined);
-  const config = watched?.config ?? configIn(wishing[0]?.wants?.plan);
+  const wish = watched ? undefined : planIn(wishing[0]?.wants?.plan);
+  const config = watched?.config ?? wish?.config;
   const who = working.length
     ? `${listNames(working)} train${working.length === 1 ? 's' : ''}`
     : wishing.length
@@ -48,7 +51,7 @@ export function inviteOf(members: readonly Presence[], watched: RunView | undefi
               'model',
               `${plainText(config.model, MOST_SHOWN)} as ${formatLayout(config.layout)}, ${config.steps} steps of ${config.batch} rows`,
             ] as const,
-            ['download', downloadOf(config)] as const,
+            ['download', downloadOf(config, wish?.shared)] as const,
             ['time left', watched ? (leftOf(watched) ?? 'not known yet') : 'not begun'] as const,
           ]
         : []),
@@ -57,26 +60,34 @@ export function inviteOf(members: readonly Presence[], watched: RunView | undefi
   };
 }
 
-function configIn(plan: unknown): RunConfig | undefined {
+function planIn(plan: unknown): { readonly config: RunConfig; readonly shared: SharedFiles } | undefined {
   try {
-    return plan === undefined ? undefined : configOf(parsePlan(plan));
+    if (plan === undefined) return undefined;
+    const parsed = parsePlan(plan);
+    return { config: configOf(parsed), shared: parsed.shared ?? {} };
   } catch {
     // Another person's page wrote it; what cannot be read is refused where it is proposed.
     return undefined;
   }
 }
 
-function downloadOf(config: RunConfig): string {
+/** `shared`: what lies on tabs of the room, with its sizes; undefined where they are not told. */
+function downloadOf(config: RunConfig, shared: SharedFiles | undefined): string {
   const { data, model } = config;
   if (!isLanguageRun(config)) return `no text: ${data} data; no weights: it starts from nothing`;
+  const sizeOf = (name: keyof SharedFiles): string => {
+    const file = shared?.[name];
+    return file ? `, ${formatBytes(file.bytes)}` : '';
+  };
   const text = isSynthetic(data)
     ? 'no text: a task'
     : data === 'moby-dick'
       ? 'Moby Dick, 1.2 MB from this page’s server'
-      : `${plainText(data, MOST_SHOWN)}, from the tab that has it`;
+      : `${plainText(data, MOST_SHOWN)}${sizeOf('text')}, from the tab that has it`;
+  if (shared?.checkpoint) return `${text}; its last checkpoint${sizeOf('checkpoint')}, from the tab that has it`;
   return isPresetName(model)
     ? `${text}; no weights: it starts from nothing`
-    : `${text}; the weights of ${plainText(model, MOST_SHOWN)}`;
+    : `${text}; the weights of ${plainText(model, MOST_SHOWN)}${sizeOf('weights')}`;
 }
 
 /**

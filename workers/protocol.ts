@@ -1,6 +1,7 @@
 // What a page and a rank in a worker say to each other. Calls go through comlink (control); events come back over a
 // port as one discriminated union; tensors travel on data channels or ports that were transferred to the worker.
 
+import type { Progress } from '../src/cluster/files/exchange.ts';
 import type { SharedFile } from '../src/cluster/files/shared-file.ts';
 import type { AdapterInfo } from '../src/device/device.ts';
 import type { Evidence } from '../src/base/errors.ts';
@@ -68,8 +69,8 @@ export interface LinkReport extends LinkFacts {
  */
 export type RankEvent =
   | RunEvent
-  /** How far the file is that comes over the mesh. */
-  | { readonly kind: 'progress'; readonly file: SharedFile; readonly received: number }
+  /** How far a file is that comes or goes over the mesh. */
+  | ({ readonly kind: 'progress' } & Progress)
   /** It has come whole, and is what the plan says. */
   | { readonly kind: 'file'; readonly file: SharedFile; readonly content: Uint8Array<ArrayBuffer> }
   /** May this tab download so many bytes? `answer` says it. */

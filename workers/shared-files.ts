@@ -8,7 +8,6 @@ import { barrier } from '../src/collectives/barrier.ts';
 import type { Mesh } from '../src/collectives/mesh.ts';
 import { exchangeFiles } from '../src/cluster/files/exchange.ts';
 import type { Progress } from '../src/cluster/files/exchange.ts';
-import type { SharedFile } from '../src/cluster/files/shared-file.ts';
 import type { World } from '../src/base/world.ts';
 import type { RunFiles } from '../src/train/prepare.ts';
 import type { Link } from '../src/transport/transport.ts';
@@ -72,16 +71,13 @@ export async function withSharedFiles<T>(
   return made;
 }
 
-/** A few times a second is enough for people; the last is told whatever the time. */
+/** A few times a second is enough for people; the first and the last are told whatever the time. */
 function paced(world: World, tell: (event: RankEvent) => void): (progress: Progress) => void {
   let toldAtMs = -Infinity;
-  return ({ file, received }) => {
-    if (received < file.bytes && world.now() - toldAtMs < PROGRESS_MS) return;
+  return (progress) => {
+    const { moved, whole, file } = progress;
+    if (moved > 0 && moved < whole && world.now() - toldAtMs < PROGRESS_MS) return;
     toldAtMs = world.now();
-    tell({
-      kind: 'progress',
-      file: { name: file.name, bytes: file.bytes, hash: file.hash } satisfies SharedFile,
-      received,
-    });
+    tell({ kind: 'progress', ...progress, file: { name: file.name, bytes: file.bytes, hash: file.hash } });
   };
 }

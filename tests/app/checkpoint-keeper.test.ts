@@ -5,6 +5,7 @@ import type { Holds } from '../../src/cluster/presence.ts';
 import { CheckpointKeeper } from '../../src/app/training/room/checkpoint-keeper.ts';
 import { FileShelf } from '../../src/app/training/room/files/file-shelf.ts';
 import { RoomFiles } from '../../src/app/training/room/files/room-files.ts';
+import { withMoved } from '../../src/app/training/files/transfers.ts';
 import { EMPTY_STATE, roomAt } from '../../src/app/training/room/page-state.ts';
 import type { PageState } from '../../src/app/training/room/page-state.ts';
 
@@ -28,10 +29,12 @@ class Lab {
     const change = (change: Partial<PageState>): void => {
       this.state = { ...this.state, ...change };
     };
-    const files = new RoomFiles({ change, answer: () => {} }, new FileShelf(0));
+    const files = new RoomFiles({ change, moved: () => {}, answer: () => {} }, new FileShelf(0));
     this.keeper = new CheckpointKeeper({
       state: () => this.state,
       change,
+      moved: (news) => change({ transfers: withMoved(this.state.transfers, news, 0) }),
+      closeTransfer: (key) => change({ transfers: this.state.transfers.filter((one) => one.key !== key) }),
       announce: (holds) => this.told.push(holds),
       files: {
         keep: async (name, bytes) => {
@@ -91,4 +94,15 @@ it('nothing stays of a room that was left, also not what was hashed meanwhile', 
   lab.keeper.left();
   expect(await lab.kept()).toEqual([]);
   expect(lab.told.map((holds) => holds?.step)).toEqual([1]);
+});
+
+it('a file that was asked for is shown until it is written, or the wish is taken back', () => {
+  const lab = new Lab();
+  lab.keeper.wantFile();
+  expect(lab.state.transfers).toMatchObject([{ key: 'save', name: 'the checkpoint', moved: 0, whole: undefined }]);
+  lab.keeper.wantFile(false);
+  expect(lab.state.transfers).toEqual([]);
+  // Of a checkpoint that nobody asked for there is no file.
+  lab.takes(3);
+  expect(lab.state.transfers).toEqual([]);
 });

@@ -129,12 +129,17 @@ describe('a plan', () => {
       return Promise.resolve(new Response('call me', { headers: { 'content-type': 'text/plain' } }));
     });
     const whale = makePlan(parseRunConfig([]));
-    const progress: string[] = [];
-    expect(await fetchContents(whale, 'http://x.example/a/', {}, (text) => progress.push(text))).toEqual({
+    const progress: unknown[] = [];
+    expect(await fetchContents(whale, 'http://x.example/a/', {}, (...news) => progress.push(news))).toEqual({
       text: new TextEncoder().encode('call me'),
     });
     expect(asked).toEqual(['http://x.example/a/data/moby-dick.txt']);
-    expect(progress).toEqual(['loading moby-dick.txt: 7 B']);
+    const name = 'moby-dick.txt';
+    expect(progress).toEqual([
+      [name, 0, undefined],
+      [name, 7, undefined],
+      [name, 7, 7],
+    ]);
     expect(await fetchContents(whale, 'http://x.example/', { text: 'mine' }, () => {})).toEqual({ text: 'mine' });
     expect(asked).toHaveLength(1);
     await expect(

@@ -121,6 +121,8 @@ describe('after a loss', () => {
     const parts = createRoomParts({
       state: () => ({ ...EMPTY_STATE, phase: 'failed' }),
       change: () => {},
+      moved: () => {},
+      closeTransfer: () => {},
       session,
       hosts: none,
       takeHosts: none,
@@ -239,7 +241,7 @@ describe('shared files of a plan', () => {
   });
 
   it('are described when a page gives them, and found again by their hash', async () => {
-    const files = new RoomFiles({ change: () => {}, answer: () => {} });
+    const files = new RoomFiles({ change: () => {}, moved: () => {}, answer: () => {} });
     const text = new TextEncoder().encode('there she blows');
     const plan = await files.share(own, { text, tokenizer: '{}' });
     expect(plan.shared).toMatchObject({
@@ -257,7 +259,11 @@ describe('shared files of a plan', () => {
   it('ask before a large download, and remember a refusal', () => {
     const changes: Partial<PageState>[] = [];
     const answers: boolean[] = [];
-    const files = new RoomFiles({ change: (change) => changes.push(change), answer: (agreed) => answers.push(agreed) });
+    const files = new RoomFiles({
+      change: (change) => changes.push(change),
+      moved: () => {},
+      answer: (agreed) => answers.push(agreed),
+    });
     files.begin('Ada');
     expect(files.took({ kind: 'download', files: ['text.txt', 'model.safetensors'], total: 63_000_000 })).toBe(true);
     expect(changes.at(-1)!.question).toBe(

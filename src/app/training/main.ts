@@ -90,7 +90,8 @@ else if (allowed) {
 function show(state: PageState): void {
   state.run?.running(state.phase === 'training' || state.phase === 'stopping', performance.now());
   past.show(state);
-  const { phase, status, problems, question, goOn, run, room, checkpoint, connections, watching } = app.state;
+  const { phase, status, problems, question, goOn, run, room, checkpoint, connections, watching, transfers } =
+    app.state;
   const same =
     state.watching === watching &&
     state.phase === phase &&
@@ -101,6 +102,7 @@ function show(state: PageState): void {
     state.run === run &&
     state.room === room &&
     state.checkpoint === checkpoint &&
+    state.transfers.length === transfers.length &&
     state.connections === connections;
   if (!same) app.state = state;
   else

@@ -4,7 +4,6 @@
 
 import { worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
-import { formatBytes } from '../../base/format-bytes.ts';
 import { decodeUtf8, isObject, parseJson, quote, toPlain } from '../../base/json.ts';
 import { checkSum, parseSharedFile } from '../../cluster/files/shared-file.ts';
 import type { SharedFile } from '../../cluster/files/shared-file.ts';
@@ -183,15 +182,17 @@ export function checkPlan(
   }
 }
 
+/** Hears how far a file is: bytes of `total`, which is undefined where the server does not say it. */
+export type OnLoading = (name: string, loaded: number, total: number | undefined) => void;
+
 /**
- * Fetches what the plan needs and `given` lacks, but for the shared files. `onProgress` gets one sentence. Rejects with
- * ConfigError.
+ * Fetches what the plan needs and `given` lacks, but for the shared files. Rejects with ConfigError.
  */
 export async function fetchContents(
   plan: Plan,
   page: string,
   given: PlanContents,
-  onProgress: (text: string) => void,
+  onProgress: OnLoading,
   signal?: AbortSignal,
 ): Promise<PlanContents> {
   const config = configOf(plan);
@@ -226,11 +227,12 @@ function urlOf(address: string, page: string): URL {
 async function fetchBytes(
   address: string,
   page: string,
-  onProgress: (text: string) => void,
+  onProgress: OnLoading,
   signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const url = urlOf(address, page);
   const name = url.pathname.split('/').pop() || url.pathname;
+  onProgress(name, 0, undefined);
   let response: Response;
   try {
     response = await fetch(url, { ...(signal ? { signal } : {}) });
@@ -246,6 +248,9 @@ async function fetchBytes(
       'file',
       `${url.pathname} is not on this server (status ${response.status}); check the address`,
     );
+  // What travels compressed has another size than what comes out.
+  const length = Number(response.headers.get('content-length') ?? NaN);
+  const total = response.headers.has('content-encoding') || !(length > 0) ? undefined : length;
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let loaded = 0;
   const reader = response.body.getReader();
@@ -254,8 +259,9 @@ async function fetchBytes(
     if (done) break;
     parts.push(value);
     loaded += value.length;
-    onProgress(`loading ${name}: ${formatBytes(loaded)}`);
+    onProgress(name, loaded, total === undefined ? undefined : Math.max(total, loaded));
   }
+  onProgress(name, loaded, loaded);
   const bytes = new Uint8Array(loaded);
   let at = 0;
   for (const part of parts) {

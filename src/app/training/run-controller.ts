@@ -6,6 +6,8 @@ import type { Role } from '../../cluster/presence.ts';
 import type { Wanted } from '../../cluster/session.ts';
 import type { SampleAsk } from '../../train/beside/ask.ts';
 import { download } from './checkpoints.ts';
+import { isOver, savingOf } from './files/transfers.ts';
+import type { Transfer } from './files/transfers.ts';
 import type { PageSettings, RoomAddress } from './fragment.ts';
 import { trainHere } from './life/local-run.ts';
 import { PageLife } from './life/page-life.ts';
@@ -128,7 +130,20 @@ export class RunController {
     const { phase, checkpoint, stays, run } = this.state;
     if (phase === 'training' || phase === 'paused' || (stays && checkpoint?.step !== run?.step))
       this.#seat.parts.acts.want('save');
-    else if (checkpoint) download(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
+    else if (checkpoint) this.saveFile(checkpoint.bytes, `tabmesh-step-${checkpoint.step}.safetensors`);
+  }
+
+  /** Offers the bytes as a file of this machine, and says so. */
+  saveFile(bytes: Uint8Array<ArrayBuffer> | Blob, name: string): void {
+    download(bytes, name);
+    this.#page.moved(savingOf(name, bytes instanceof Blob ? bytes.size : bytes.byteLength));
+  }
+
+  /** Ends a transfer, and the run that needs the file; one that is over is not shown any more. */
+  endTransfer(transfer: Transfer): void {
+    if (transfer.way === 'save') this.#seat.parts.keeper.wantFile(false);
+    else if (!isOver(transfer) && this.busy) return this.stop();
+    this.#page.closeTransfer(transfer.key);
   }
 
   /** Asks the connection doctor anew. */

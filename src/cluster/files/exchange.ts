@@ -12,7 +12,7 @@ import { formatBytes } from '../../base/format-bytes.ts';
 import { allGather } from '../../collectives/all-gather.ts';
 import type { Group, Operation } from '../../collectives/group.ts';
 import { evenParts } from '../../collectives/parts.ts';
-import { chunkCount, chunkHashes, chunkOf, HASH_BYTES, hashOfList, sha256Of } from './shared-file.ts';
+import { CHUNK_BYTES, chunkCount, chunkHashes, chunkOf, HASH_BYTES, hashOfList, sha256Of } from './shared-file.ts';
 import type { SharedFile } from './shared-file.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -22,10 +22,16 @@ export const CONSENT_BYTES = 20_000_000;
 /** Chunks of one operation: 8 MiB, well within the credits of a link. */
 const SPAN = 32;
 
+/** How far a file is at this rank. */
 export interface Progress {
   readonly file: SharedFile;
-  /** Bytes of it that are here and checked, of `file.bytes`. */
-  readonly received: number;
+  /** 'in': it comes, and `moved` counts bytes that are here and checked. 'out': this rank hands its share of it out. */
+  readonly way: 'in' | 'out';
+  /** Bytes, of `whole`. */
+  readonly moved: number;
+  readonly whole: number;
+  /** From whom it comes, or to whom it goes: names of tabs with their ranks. */
+  readonly peers: readonly string[];
 }
 
 /** What a rank must fetch. */
@@ -119,12 +125,18 @@ async function transfer(
   // A message has whole words; what follows the last byte is not looked at.
   const target = receives ? new Uint8Array(Math.ceil(file.bytes / 4) * 4) : held.get(file.hash)!;
   const bytes = receives ? target.subarray(0, file.bytes) : target;
+  const peers = (receives ? holders : receivers).map(title);
   onStatus(
-    receives
-      ? `receiving ${file.name} from ${holders.map(title).join(', ')}`
-      : `sending ${file.name} to ${receivers.map(title).join(', ')}`,
+    receives ? `receiving ${file.name} from ${peers.join(', ')}` : `sending ${file.name} to ${peers.join(', ')}`,
   );
-  let received = 0;
+  let moved = 0;
+  const whole = receives ? file.bytes : shareOf(file.bytes, holders, me);
+  const progress = (bytesMore: number): void => {
+    moved += bytesMore;
+    // Where more hold the file than it has chunks, some send none.
+    if (whole > 0) onProgress({ file, way: receives ? 'in' : 'out', moved, whole, peers });
+  };
+  progress(0);
   try {
     const hashes = await shareHashes(group, file, bytes, holders[0]!, receivers);
     for (let first = 0; first < chunks; first += SPAN) {
@@ -134,14 +146,16 @@ async function transfer(
         span.map(async (chunk) => {
           const [holder, taker] = [holders[chunk % holders.length]!, receivers[chunk % receivers.length]!];
           const from = taker === me ? holder : taker;
-          if (holder === me) await operation.send(taker, chunk, words(target, chunk));
+          if (holder === me) {
+            await operation.send(taker, chunk, words(target, chunk));
+            progress(chunkOf(bytes, chunk).length);
+          }
           if (!receives) return;
           await operation.recv(from, chunk, words(target, chunk));
           const wanted = hashes.subarray(chunk * HASH_BYTES, (chunk + 1) * HASH_BYTES);
           if (sha256Of(chunkOf(bytes, chunk)).some((byte, i) => byte !== wanted[i]))
             throw group.accuse(from, `chunk ${chunk} of "${file.name}" that it sent is not the file's`);
-          received += chunkOf(bytes, chunk).length;
-          onProgress({ file, received });
+          progress(chunkOf(bytes, chunk).length);
           if (taker === me)
             await Promise.all(
               receivers
@@ -162,13 +176,21 @@ async function transfer(
       throw new PeerError(
         error.culprit,
         error.evidence,
-        `${detail}; it was sending "${file.name}", of which ${formatBytes(received)} of ${formatBytes(file.bytes)} are here`,
+        `${detail}; it was sending "${file.name}", of which ${formatBytes(moved)} of ${formatBytes(file.bytes)} are here`,
         { cause: error },
       );
     }
     throw error;
   }
   return bytes;
+}
+
+/** Bytes of the chunks that the holder `me` sends. */
+function shareOf(bytes: number, holders: readonly number[], me: number): number {
+  let share = 0;
+  for (let chunk = 0; chunk < chunkCount(bytes); chunk++)
+    if (holders[chunk % holders.length] === me) share += Math.min(CHUNK_BYTES, bytes - chunk * CHUNK_BYTES);
+  return share;
 }
 
 const LOST: ReadonlySet<PeerError['evidence']> = new Set(['closed', 'left', 'silent', 'slow', 'crashed']);

@@ -116,8 +116,12 @@ describe('files reach every rank', () => {
     const seen: number[][] = [[], [], [], []];
     const results = await onRanks(4, [file], [[], [bytes], [], []], async ({ rank, exchange, node, status }) => {
       await exchange({
-        onProgress: ({ received }) => {
-          seen[rank]!.push(received);
+        onProgress: ({ way, moved, whole, peers }) => {
+          expect(whole).toBe(bytes.length);
+          expect([way, ...peers]).toEqual(
+            rank === 1 ? ['out', 'tab 0 (rank 0)', 'tab 2 (rank 2)', 'tab 3 (rank 3)'] : ['in', 'tab 1 (rank 1)'],
+          );
+          seen[rank]!.push(moved);
         },
       });
       return { sent: [...node.links.values()].reduce((sum, { stats }) => sum + stats.payloadSent, 0), status };
@@ -127,11 +131,30 @@ describe('files reach every rank', () => {
     expect(holder!.sent).toBeLessThan(bytes.length * 1.01);
     expect(first!.status.at(-1)).toBe('receiving text.txt from tab 1 (rank 1)');
     expect(holder!.status).toEqual(['sending text.txt to tab 0 (rank 0), tab 2 (rank 2), tab 3 (rank 3)']);
-    expect(seen[1]).toEqual([]);
-    for (const rank of [0, 2, 3]) {
-      expect(seen[rank]).toHaveLength(71);
-      expect(Math.max(...seen[rank]!)).toBe(bytes.length);
+    for (const moved of seen) {
+      expect(moved).toHaveLength(72);
+      expect([moved[0], moved.at(-1)]).toEqual([0, bytes.length]);
+      expect(moved.toSorted((a, b) => a - b)).toEqual(moved);
     }
+  });
+
+  it('of several holders each counts its share', async () => {
+    const bytes = noise(5 * CHUNK_BYTES + 7, 2);
+    const file = await describeFile('text.txt', bytes);
+    const last: [string, number, number][] = [];
+    await onRanks(4, [file], [[bytes], [bytes], [], [bytes]], async ({ rank, exchange }) =>
+      exchange({
+        onProgress: ({ way, moved, whole }) => {
+          last[rank] = [way, moved, whole];
+        },
+      }),
+    );
+    expect(last).toEqual([
+      ['out', 2 * CHUNK_BYTES, 2 * CHUNK_BYTES],
+      ['out', 2 * CHUNK_BYTES, 2 * CHUNK_BYTES],
+      ['in', bytes.length, bytes.length],
+      ['out', CHUNK_BYTES + 7, CHUNK_BYTES + 7],
+    ]);
   });
 
   it('does not send what all have', async () => {

@@ -108,6 +108,38 @@ export const appStyle = css`
     opacity: 0;
     cursor: pointer;
   }
+  .transfers ul {
+    display: grid;
+    gap: 12px;
+    margin: 0;
+    padding: 0;
+    list-style: none;
+  }
+  .transfers p {
+    overflow-wrap: anywhere;
+  }
+  .transfers .amount {
+    font-variant-numeric: tabular-nums;
+    white-space: nowrap;
+  }
+  .transfers .row {
+    flex-wrap: nowrap;
+    align-items: center;
+    margin-top: 4px;
+  }
+  .transfers progress {
+    position: static;
+    flex: 1;
+    min-width: 0;
+    height: 6px;
+    border-radius: 3px;
+    overflow: hidden;
+  }
+  .transfers button {
+    min-height: 32px;
+    padding: 2px 12px;
+    font-size: 14px;
+  }
   .problems {
     display: grid;
     gap: 8px;
@@ -276,6 +308,7 @@ export const appStyle = css`
     main.with-run .samples {
       order: 4;
     }
+    main.with-run > .transfers,
     main.with-run > .problems,
     main.with-run > connection-doctor {
       order: 0;

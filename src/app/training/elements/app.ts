@@ -6,7 +6,8 @@ import { worldSize } from '../../../base/axis.ts';
 import { realWorld } from '../../../base/world.ts';
 import type { SampleAsk } from '../../../train/beside/ask.ts';
 import { isTurn, urlsOf } from '../../../cluster/ice/servers.ts';
-import { download, loadLatest } from '../checkpoints.ts';
+import { loadLatest } from '../checkpoints.ts';
+import { transferCard } from '../files/transfer-card.ts';
 import { filesOf } from '../files/model-folder.ts';
 import { modelZip } from '../files/model-zip.ts';
 import type { DroppedModel } from '../files/model-folder.ts';
@@ -135,6 +136,7 @@ export class TabmeshApp extends LitElement {
       >
         ${question(state.question, (agreed) => this.controller.answer(agreed))}
         ${problemList(state.problems, (text) => this.controller.forget(text), state.run?.lastOperations)}
+        ${transferCard(state, this.controller)}
         <connection-doctor
           ?checkable=${state.phase !== 'failed'}
           .connections=${state.connections}
@@ -378,7 +380,7 @@ export class TabmeshApp extends LitElement {
   /** The model folder as one file. */
   #saveModel({ step, bytes }: NonNullable<PageState['checkpoint']>): Promise<void> {
     const folder = `tabmesh-step-${step}`;
-    return this.#run(async () => download(await modelZip(bytes, folder), `${folder}.zip`));
+    return this.#run(async () => this.controller.saveFile(await modelZip(bytes, folder), `${folder}.zip`));
   }
 
   /**

@@ -30,13 +30,7 @@ export async function trainHere(
     page.hosts.hold(hosts);
     const reports = await Promise.all(hosts.map((host) => host.open(backend)));
     reports.forEach((report, rank) => run.opened(rank, report));
-    const { checkpoint, ...files } = await fetchContents(
-      plan,
-      address,
-      given,
-      (status) => page.change({ status }),
-      signal,
-    );
+    const { checkpoint, ...files } = await fetchContents(plan, address, given, page.loading, signal);
     page.change({ status: 'preparing text, tokens and weights' });
     await prepareLocalHosts(hosts, { config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
     await joinPairwise(hosts);

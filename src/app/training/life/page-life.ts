@@ -1,9 +1,13 @@
 // What all runs of a page have in common: one state, which the page draws, the ranks that it holds, and how a run
 // begins and fails. Every failure ends as one sentence in `problems`.
 
+import { formatBytes } from '../../../base/format-bytes.ts';
+import { realWorld } from '../../../base/world.ts';
 import { RoomError } from '../../../base/errors.ts';
 import type { Backend } from '../../../../workers/protocol.ts';
 import { sentence } from '../../shared/sentence.ts';
+import { loadingOf, withMoved } from '../files/transfers.ts';
+import type { Moved } from '../files/transfers.ts';
 import type { Reporter } from '../reporter.ts';
 import { changed, EMPTY_STATE } from '../room/page-state.ts';
 import type { PageState, RoomState } from '../room/page-state.ts';
@@ -57,6 +61,7 @@ export class PageLife {
       stays: false,
       watching: undefined,
       connections: [],
+      transfers: [],
     });
     return this.#abort.signal;
   }
@@ -82,6 +87,22 @@ export class PageLife {
 
   setRoom(change: Partial<RoomState>): void {
     if (this.state.room) this.change({ room: { ...this.state.room, ...change } });
+  }
+
+  /** A file has moved on. */
+  moved(news: Moved): void {
+    this.change({ transfers: withMoved(this.state.transfers, news, realWorld.now()) });
+  }
+
+  /** A file of the run comes from the page's server. */
+  readonly loading = (name: string, loaded: number, total: number | undefined): void => {
+    this.moved(loadingOf(name, loaded, total));
+    this.change({ status: loaded > 0 ? `loading ${name}: ${formatBytes(loaded)}` : `loading ${name}` });
+  };
+
+  /** These transfers are shown no more. */
+  closeTransfer(key: string): void {
+    this.change({ transfers: this.state.transfers.filter((one) => one.key !== key) });
   }
 
   change(change: Partial<PageState>): void {

@@ -63,6 +63,8 @@ export class RoomSeat {
     this.parts = createRoomParts({
       state: () => page.state,
       change: (change) => page.change(change),
+      moved: (news) => page.moved(news),
+      closeTransfer: (key) => page.closeTransfer(key),
       session: () => this.#session,
       hosts: () => page.hosts.all,
       propose: (wanted) => this.#propose(wanted),
@@ -215,6 +217,7 @@ export class RoomSeat {
       files: this.parts.files,
       run,
       onStatus: (status) => this.#page.change({ status }),
+      onLoading: this.#page.loading,
       signal: this.#page.signal,
     });
   }

@@ -5,6 +5,8 @@
 import { formatBytes } from '../../../base/format-bytes.ts';
 import type { Holds } from '../../../cluster/presence.ts';
 import { download, loadLatest, storeLatest } from '../checkpoints.ts';
+import { savingOf } from '../files/transfers.ts';
+import type { Moved } from '../files/transfers.ts';
 import type { RankEvent } from '../../../../workers/protocol.ts';
 import { sentence } from '../../shared/sentence.ts';
 import type { RoomFiles } from './files/room-files.ts';
@@ -13,6 +15,9 @@ import type { PageState } from './page-state.ts';
 export interface KeeperContext {
   readonly state: () => PageState;
   readonly change: (change: Partial<PageState>) => void;
+  /** A file of this page has moved on. */
+  readonly moved: (news: Moved) => void;
+  readonly closeTransfer: (key: string) => void;
   readonly files: Pick<RoomFiles, 'keep' | 'drop'>;
   /** Tells the room what this page keeps; undefined: nothing. */
   readonly announce: (holds: Holds | undefined) => void;
@@ -58,6 +63,9 @@ export class CheckpointKeeper {
 
   /** The next checkpoint is wanted as a file. */
   wantFile(wants = true): void {
+    const asked = savingOf('the checkpoint');
+    if (wants) this.#context.moved(asked);
+    else if (this.#wantsFile) this.#context.closeTransfer(asked.key);
     this.#wantsFile = wants;
   }
 
@@ -92,7 +100,9 @@ export class CheckpointKeeper {
     }
     if (this.#wantsFile) {
       this.#wantsFile = false;
-      download(bytes, `tabmesh-step-${step}.safetensors`);
+      const name = `tabmesh-step-${step}.safetensors`;
+      download(bytes, name);
+      this.#context.moved(savingOf(name, bytes.byteLength));
     }
     // A full store ends no training; it stays told until a later checkpoint fits.
     storeLatest(bytes).then(

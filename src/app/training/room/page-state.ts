@@ -4,6 +4,7 @@ import { OPEN_RULES } from '../../../cluster/room/laws.ts';
 import type { Right, Rules } from '../../../cluster/room/laws.ts';
 import type { Presence } from '../../../cluster/presence.ts';
 import type { ConnectionView } from '../connections.ts';
+import type { Transfer } from '../files/transfers.ts';
 import type { RoomAddress } from '../fragment.ts';
 import type { RunView } from '../run-view.ts';
 
@@ -54,6 +55,8 @@ export interface PageState {
   readonly question: string | undefined;
   /** The room may go on with its last run from this step. */
   readonly goOn: number | undefined;
+  /** Files on their way to or from this tab, and those of the last run that have come. */
+  readonly transfers: readonly Transfer[];
   /** The last checkpoint of this page's rank 0, or its copy of another tab's. */
   readonly checkpoint: { readonly step: number; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
 }
@@ -69,6 +72,7 @@ export const EMPTY_STATE: PageState = {
   connections: [],
   question: undefined,
   goOn: undefined,
+  transfers: [],
   checkpoint: undefined,
 };
 

@@ -6,6 +6,7 @@ import { ConfigError } from '../../../base/errors.ts';
 import type { Place } from '../../../cluster/session.ts';
 import type { Backend } from '../../../../workers/protocol.ts';
 import { configOf, fetchContents, parsePlan } from '../plan.ts';
+import type { OnLoading } from '../plan.ts';
 import type { RankHost } from '../rank-host.ts';
 import type { RunView } from '../run-view.ts';
 import type { RoomFiles } from './files/room-files.ts';
@@ -17,6 +18,7 @@ export interface RankOptions {
   readonly files: Pick<RoomFiles, 'of'>;
   readonly run: RunView | undefined;
   readonly onStatus: (text: string) => void;
+  readonly onLoading: OnLoading;
   readonly signal: AbortSignal;
 }
 
@@ -24,7 +26,7 @@ export interface RankOptions {
 export async function prepareRank(
   host: RankHost,
   place: Place,
-  { backend, page, files, run, onStatus, signal }: RankOptions,
+  { backend, page, files, run, onStatus, onLoading, signal }: RankOptions,
 ): Promise<void> {
   const plan = parsePlan(place.plan);
   const size = worldSize(configOf(plan).layout);
@@ -34,7 +36,7 @@ export async function prepareRank(
       `its layout has ${size} ranks, but the world has ${place.worldSize}; make them equal`,
     );
   run?.opened(place.rank, await host.open(backend));
-  const { checkpoint, ...contents } = await fetchContents(plan, page, {}, onStatus, signal);
+  const { checkpoint, ...contents } = await fetchContents(plan, page, {}, onLoading, signal);
   const shared = files.of(
     plan,
     place.members.map(({ name }) => name),

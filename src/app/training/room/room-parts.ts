@@ -3,6 +3,7 @@
 import { realWorld } from '../../../base/world.ts';
 import type { Presence } from '../../../cluster/presence.ts';
 import type { Session, Wanted } from '../../../cluster/session.ts';
+import type { Moved } from '../files/transfers.ts';
 import type { RankHost } from '../rank-host.ts';
 import { RunActs } from './acts.ts';
 import { CheckpointKeeper } from './checkpoint-keeper.ts';
@@ -14,6 +15,9 @@ import { RoomWatch } from './watch.ts';
 export interface RoomPartsContext {
   readonly state: () => PageState;
   readonly change: (change: Partial<PageState>) => void;
+  /** A file has moved on. */
+  readonly moved: (news: Moved) => void;
+  readonly closeTransfer: (key: string) => void;
   readonly session: () => Session | undefined;
   readonly hosts: () => readonly RankHost[];
   /** The hosts, which are the caller's to end from now on. */
@@ -31,16 +35,24 @@ export interface RoomParts {
 }
 
 export function createRoomParts(context: RoomPartsContext): RoomParts {
-  const { state, change, session, hosts } = context;
+  const { state, change, moved, closeTransfer, session, hosts } = context;
   const files = new RoomFiles({
     change,
+    moved,
     answer: (agreed) => {
       hosts()[0]
         ?.answer(agreed)
         .catch(() => undefined);
     },
   });
-  const keeper = new CheckpointKeeper({ state, change, files, announce: (holds) => session()?.update({ holds }) });
+  const keeper = new CheckpointKeeper({
+    state,
+    change,
+    moved,
+    closeTransfer,
+    files,
+    announce: (holds) => session()?.update({ holds }),
+  });
   const resume = new RoomResume(context);
   const acts = new RunActs({
     ...context,

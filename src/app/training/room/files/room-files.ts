@@ -7,6 +7,7 @@ import type { SharedFile } from '../../../../cluster/files/shared-file.ts';
 import type { RankEvent, SharedFiles } from '../../../../../workers/protocol.ts';
 import { configOf } from '../../plan.ts';
 import type { Plan, PlanContents, PlanFiles } from '../../plan.ts';
+import type { Moved } from '../../files/transfers.ts';
 import type { PageState } from '../page-state.ts';
 import { FileShelf } from './file-shelf.ts';
 
@@ -22,6 +23,8 @@ const NAMES: Readonly<Record<keyof PlanFiles, string>> = {
 
 export interface RoomFilesContext {
   readonly change: (change: Partial<PageState>) => void;
+  /** A file has moved on. */
+  readonly moved: (news: Moved) => void;
   /** The answer for the worker that asks. */
   readonly answer: (agreed: boolean) => void;
 }
@@ -94,16 +97,19 @@ export class RoomFiles {
 
   /** Takes an event of our rank that is about files. True if it was. */
   took(event: RankEvent): boolean {
-    const { change } = this.#context;
+    const { change, moved } = this.#context;
     switch (event.kind) {
       case 'progress': {
-        const { file, received } = event;
-        change({
-          status:
-            received < file.bytes
-              ? `receiving ${file.name}: ${formatBytes(received)} of ${formatBytes(file.bytes)}`
-              : `${file.name} is here (${formatBytes(file.bytes)})`,
-        });
+        const { file, way, peers, whole } = event;
+        const over = event.moved === whole;
+        const who = `${way === 'in' ? 'from' : 'to'} ${peers.join(', ')}`;
+        moved({ key: `${way} ${file.hash}`, name: file.name, way, moved: event.moved, whole, who });
+        if (way === 'in')
+          change({
+            status: over
+              ? `${file.name} is here (${formatBytes(file.bytes)})`
+              : `receiving ${file.name}: ${formatBytes(event.moved)} of ${formatBytes(file.bytes)}`,
+          });
         return true;
       }
       case 'file':

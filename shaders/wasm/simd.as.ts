@@ -34,34 +34,30 @@ export function storeSome(at: usize, v: v128, count: i32): void {
   if (count === 3) v128.store_lane<f32>(at, v, 2, 8);
 }
 
+/** 1.5 2^23: a float near 0 plus this has the nearest integer in its low bits. */
+const ROUNDER: f32 = 12582912;
+
 /**
- * e^x with a relative error of 1e-7: 2^n times a polynomial of degree 6 on [-ln 2 / 2, ln 2 / 2] (coefficients of
- * Cephes' expf). Below -103 it is 0, above 88.7 infinite, of NaN NaN; results below 2^-126 are 0.
+ * e^x with a relative error of 1e-7: 2^n times a polynomial of degree 6 on [-ln 2 / 2, ln 2 / 2], fitted for the
+ * relative error with its first two coefficients fixed (4e-9 in exact arithmetic). Results below 2^-125.5 are 0, those
+ * from 2^128 on infinite, of NaN NaN.
  */
 export function exp4(x: v128): v128 {
-  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(1.4426950408889634)));
-  const clamped = f32x4.max(f32x4.min(n, f32x4.splat(128)), f32x4.splat(-127));
-  // ln 2 in two parts, so that the difference is exact.
-  const high = f32x4.sub(x, f32x4.mul(clamped, f32x4.splat(0.693359375)));
-  const r = f32x4.sub(high, f32x4.mul(clamped, f32x4.splat(-2.1219444e-4)));
-  let p = madd(r, f32x4.splat(1.98756915e-4), f32x4.splat(1.3981999507e-3));
-  p = madd(p, r, f32x4.splat(8.3334519073e-3));
-  p = madd(p, r, f32x4.splat(4.1665795894e-2));
-  p = madd(p, r, f32x4.splat(1.6666665459e-1));
-  p = madd(p, r, f32x4.splat(5.0000001201e-1));
-  const y = f32x4.add(madd(p, f32x4.mul(r, r), r), f32x4.splat(1));
-  // 2^n in two steps: 2^128 is no float.
-  const half = i32x4.shr_s(i32x4.trunc_sat_f32x4_s(clamped), 1);
-  const rest = i32x4.sub(i32x4.trunc_sat_f32x4_s(clamped), half);
-  const power = f32x4.mul(f32x4.mul(y, two(half)), two(rest));
-  const inRange = v128.bitselect(power, f32x4.splat(0), f32x4.ge(x, f32x4.splat(-87.3)));
-  const capped = v128.bitselect(f32x4.splat(Infinity), inRange, f32x4.gt(x, f32x4.splat(88.72284)));
-  return v128.bitselect(capped, x, f32x4.eq(x, x));
-}
-
-/** 2^n of integers from -126 to 127. */
-function two(n: v128): v128 {
-  return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
+  // These two let NaN through.
+  const inRange = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87.4)), f32x4.splat(89));
+  const shifted = madd(inRange, f32x4.splat(1.4426950408889634), f32x4.splat(ROUNDER));
+  const n = f32x4.sub(shifted, f32x4.splat(ROUNDER));
+  // ln 2 in two parts, so that the first difference is exact.
+  let r = madd(n, f32x4.splat(-0.693359375), inRange);
+  r = madd(n, f32x4.splat(2.1219444e-4), r);
+  // Twice e^r and half of 2^n, because 2^128 is no float. The half of 2^-126 comes out as 0.
+  let p = madd(r, f32x4.splat(0.0027629198), f32x4.splat(0.016737433));
+  p = madd(p, r, f32x4.splat(0.08333678));
+  p = madd(p, r, f32x4.splat(0.33333042));
+  p = madd(p, r, f32x4.splat(0.9999999));
+  p = madd(p, r, f32x4.splat(2));
+  p = madd(p, r, f32x4.splat(2));
+  return f32x4.mul(p, i32x4.add(i32x4.shl(shifted, 23), i32x4.splat(0x3f000000)));
 }
 
 /** tanh x, as 1 - 2 / (e^2x + 1); near 0 its absolute error is that of a float near 1. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { formatLayout } from '../../src/base/axis.ts';
 import { draftOf, edit, problemsOf, valueOf } from '../../src/app/training/form/draft.ts';
 import type { Draft } from '../../src/app/training/form/draft.ts';
-import { GROUPS } from '../../src/app/training/form/fields.ts';
+import { GROUPS, MODELS, TEXTS } from '../../src/app/training/form/fields.ts';
 import {
   adaptTo,
   faultsOf,
@@ -260,5 +260,60 @@ describe('the picture of a layout', () => {
     ]);
     expect(pictureOf(presetConfig(PRESETS[4]!), NO_FACTS)!.boxes[3]!.holds).toEqual(['all layers', 'tokens 49 to 64']);
     expect(pictureOf(config(['layout', 'dp=17'], ['batch', 17]), NO_FACTS)).toBe(undefined);
+  });
+});
+
+describe('a task that is no language model', () => {
+  const planted = (...more: [string, unknown][]) => config(['model', 'mlp-nano'], ['data', 'planted'], ...more);
+
+  it('is offered, and its model and data come together', () => {
+    const kinds = GROUPS.flatMap(({ fields: all }) => all);
+    expect(kinds.map(({ name }) => name)).toEqual(expect.arrayContaining(['model', 'data']));
+    expect([MODELS, TEXTS].map((list) => list.map(({ value }) => value))).toEqual([
+      expect.arrayContaining(['gpt2-nano', 'mlp-nano']),
+      expect.arrayContaining(['moby-dick', 'copy', 'planted']),
+    ]);
+    const start = draftOf(config(['tokenizer', 'bytes'], ['context', 32]));
+    const byModel = write(start, ['model', 'mlp-nano']);
+    expect([byModel.config.data, byModel.config.tokenizer, byModel.config.context, fields(byModel)]).toEqual([
+      'planted',
+      'auto',
+      null,
+      [],
+    ]);
+    expect(byModel.said).toEqual([
+      'data is now planted, which mlp-nano learns',
+      'the tokenizer is left out: mlp-nano knows no tokens',
+      'tokens per row are left out: mlp-nano knows no tokens',
+    ]);
+    expect(write(start, ['data', 'planted']).config.model).toBe('mlp-nano');
+    expect(write(byModel, ['data', 'copy']).config.model).toBe('gpt2-nano');
+    expect(write(byModel, ['model', 'llama-nano']).config.data).toBe('moby-dick');
+    expect(write(draftOf(config()), ['data', 'copy'], ['model', 'llama-nano']).said).toEqual([]);
+  });
+
+  it('is split by its layers and rows, drawn, and refused by the field that is wrong', () => {
+    expect(fittingLayouts(planted(), NO_FACTS)).toEqual(['dp=1', 'dp=2', 'pp=2', 'dp=2,pp=2', 'dp=4']);
+    expect(sharesOf(planted(['layout', 'dp=2,pp=2']), NO_FACTS)).toEqual(['2 of 4 layers (pp)', '4 of 8 rows (dp)']);
+    expect(pictureOf(planted(['layout', 'pp=2']), NO_FACTS)!.boxes.map(({ holds }) => holds)).toEqual([
+      ['layers 1 to 2', 'all rows'],
+      ['layers 3 to 4', 'all rows'],
+    ]);
+    expect(layoutFor(4, planted(), NO_FACTS).config).toMatchObject({ layout: { dp: 2, pp: 2 }, microbatches: 2 });
+    for (const [name, value, field] of [
+      ['data', 'copy', 'data'],
+      ['model', 'gpt2-nano', 'model'],
+      ['context', 16, 'context'],
+      ['tokenizer', 'bytes', 'tokenizer'],
+      ['layout', 'tp=2', 'layout'],
+      ['layout', 'pp=8', 'layout'],
+      ['batch', 3, 'batch'],
+    ] as const) {
+      const right = planted(['layout', 'dp=2']);
+      expect(
+        faultsOf(parseRunConfig([[name, value]], right), NO_FACTS).map((fault) => fault.field),
+        name,
+      ).toEqual([field]);
+    }
   });
 });

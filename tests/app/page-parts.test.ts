@@ -88,6 +88,14 @@ describe('the link of a page', () => {
         auto: who === 'own',
       });
   });
+  it('may name settings of a run in place of a plan', () => {
+    const { plan, backend } = readFragment('#backend=cpu&model=mlp-nano&data=planted&lr=0.01&decay=cosine&warmup=2');
+    expect(backend).toBe('cpu');
+    expect(configOf(plan!)).toMatchObject({ model: 'mlp-nano', data: 'planted', lr: { peak: 0.01, warmupSteps: 2 } });
+    expect(() => readFragment('#model=mlp-nano&model=gpt2-nano')).toThrow('model: the setting stands twice');
+    expect(() => readFragment('#steps=many')).toThrow('steps: expected a whole number');
+    expect(() => readFragment('#steps=3&plan={"config":{}}')).toThrow('link: there is a plan, and "steps" beside it');
+  });
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
     expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');

@@ -58,6 +58,41 @@ describe('the form', () => {
   });
 });
 
+describe('a task that is no language model', () => {
+  it('is chosen in the form or by a link, and its run shows the loss and no samples', async () => {
+    const tab = await (
+      await driver.profile()
+    ).open('#backend=cpu&model=mlp-nano&data=planted&steps=30&evalEvery=10&tune=none');
+    const { page } = tab;
+    await page.locator('summary', { hasText: 'Settings' }).click();
+    const field = (name: string) => page.locator(`run-form [name=${name}]`);
+    for (const name of ['tokenizer', 'context', 'sequence', 'sampleEvery']) {
+      expect(await field(name).isDisabled(), name).toBe(true);
+      expect(await page.locator(`#${name}-help`).innerText()).toMatch(
+        /^Not used: mlp-nano (knows no tokens|writes no text)\.$/,
+      );
+    }
+    expect(await field('steps').isEnabled()).toBe(true);
+    await page
+      .getByLabel('What it takes')
+      .getByText(/^[\d,]+ parameters$/)
+      .waitFor();
+    // There and back: the data follow the model.
+    await field('model').selectOption('gpt2-nano');
+    await page.getByText('data is now moby-dick, which gpt2-nano learns').waitFor();
+    expect(await field('tokenizer').isEnabled()).toBe(true);
+    await field('data').selectOption('planted');
+    await page.getByText('the model is now mlp-nano, which learns planted').waitFor();
+    await button(page, 'Train now').click();
+    await tab.done(0);
+    const numbers = await page.getByLabel('Numbers of the run', { exact: true }).innerText();
+    expect(numbers).toMatch(/30 \/ 30\s+loss\s+\d\.\d+\s+held-out loss\s+\d\.\d+\s+rows\/s/);
+    expect(await page.getByLabel('More numbers of the run').innerText()).not.toContain('vocabulary');
+    expect(await page.locator('section.samples').count()).toBe(0);
+    expect(await page.getByLabel('Loss curve').isVisible()).toBe(true);
+  });
+});
+
 describe('the buttons', () => {
   it('take a double click as one, and work by keyboard alone', async () => {
     const tab = await (

@@ -2,8 +2,9 @@
 // server.
 // #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|wasm|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only;
-// all optional, unknown names are errors. Anybody can write a link: `auto` and `upload` act after a click
-// (link/consent.ts), in a browser that a program drives, or with a token of this browser.
+// all optional, unknown names are errors. In place of a plan a link may name settings of a run: model=NAME&data=NAME.
+// Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program
+// drives, or with a token of this browser.
 
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
@@ -12,7 +13,8 @@ import type { IceConfig } from '../../cluster/ice/servers.ts';
 import { ROOM_NAME } from '../../cluster/rendezvous.ts';
 import { BACKENDS } from '../../../workers/protocol.ts';
 import type { Backend } from '../../../workers/protocol.ts';
-import { parsePlan } from './plan.ts';
+import { parseRunConfig, RATE_FIELDS, RUN_FIELDS } from '../../train/run-config.ts';
+import { makePlan, parsePlan } from './plan.ts';
 import type { Plan } from './plan.ts';
 
 export interface RoomAddress {
@@ -61,12 +63,18 @@ const NAMES = [
   'lane',
 ];
 
+const SETTINGS = [...Object.keys(RUN_FIELDS), ...Object.keys(RATE_FIELDS)];
+
 /** @param page address of this page; results go to its own server only. */
 export function readFragment(hash: string, page: string): PageSettings {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
-  for (const name of given.keys())
-    if (!NAMES.includes(name))
-      throw new ConfigError('link', `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}`);
+  const settings = [...given].filter(([name]) => !NAMES.includes(name));
+  for (const [name] of settings)
+    if (!SETTINGS.includes(name))
+      throw new ConfigError(
+        'link',
+        `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}, and the settings of a run: ${SETTINGS.join(', ')}`,
+      );
   const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map(
     (name) => given.get(name) ?? undefined,
   );
@@ -76,6 +84,8 @@ export function readFragment(hash: string, page: string): PageSettings {
     const wanted = 'expected 1 to 64 letters, digits, - or _: copy the whole link of the room';
     throw new ConfigError('link', `room is ${quote(room)}; ${wanted}`);
   }
+  if (plan !== undefined && settings.length > 0)
+    throw new ConfigError('link', `there is a plan, and ${quote(settings[0]![0])} beside it; say it in the plan alone`);
   const auto = given.get('auto') ?? '0';
   if (auto !== '0' && auto !== '1') throw new ConfigError('link', `auto is ${quote(auto)}; expected 1 or 0`);
   const own = given.get('own');
@@ -111,6 +121,7 @@ export function readFragment(hash: string, page: string): PageSettings {
     backend,
     ...(own === null ? {} : { own }),
     ...(plan === undefined ? {} : { plan: parsePlan(plan) }),
+    ...(settings.length === 0 ? {} : { plan: makePlan(parseRunConfig(settings)) }),
     ...(upload === undefined ? {} : { upload }),
     ice: readIce({ ice, turnuser, turnpass, relay }),
     ...(lane === null ? {} : { lane }),

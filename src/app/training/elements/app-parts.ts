@@ -10,10 +10,12 @@ import type { PageState } from '../run-controller.ts';
 import './line-chart.ts';
 import { formatAccuracy } from '../../../train/describe-end.ts';
 import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
+import { isLanguageRun, taskOf } from '../../../train/tasks/registry.ts';
 import './mesh-map.ts';
 import './prompt-box.ts';
 import './step-timeline.ts';
 import { Series } from '../run-view.ts';
+import type { Sample } from '../run-view.ts';
 import { duration, figure } from '../charts/curve.ts';
 import type { Curve } from '../charts/curve.ts';
 
@@ -51,6 +53,7 @@ export function stats({ run, phase, watching }: PageState, nowMs: number) {
     tokensPerSecond,
   } = run;
   const right = accuracy.last === undefined ? 'none yet' : formatAccuracy(accuracy.last);
+  const { counts } = taskOf(run.config);
   const left = !watching && (phase === 'done' || phase === 'failed') ? 'none' : (leftOf(run) ?? 'not known yet');
   return html`<section class="card stats" aria-label="Numbers of the run">
     ${numbers([
@@ -59,7 +62,7 @@ export function stats({ run, phase, watching }: PageState, nowMs: number) {
       ['held-out loss', evaluation.last?.toFixed(3) ?? 'none yet'],
       ...(isSynthetic(data) ? [['accuracy', right] as const] : []),
       [
-        'tokens/s',
+        `${counts}/s`,
         tokensPerSecond.last === undefined ? 'none yet' : Math.round(tokensPerSecond.last).toLocaleString('en'),
       ],
       ['elapsed', watching ? 'not told' : duration(run.elapsedMs(nowMs))],
@@ -74,13 +77,14 @@ export function moreStats({ run, watching }: PageState) {
   if (!run) return nothing;
   const { gradNorm, learningRate, tokens, parameters, vocab, memoryBytes } = run;
   const unknown = 'not known yet';
+  const { counts } = taskOf(run.config);
   return html`<section class="card stats more" aria-label="More numbers of the run">
     ${numbers([
-      ['tokens seen', watching ? 'not told' : tokens.toLocaleString('en')],
+      [`${counts} seen`, watching ? 'not told' : tokens.toLocaleString('en')],
       ['gradient norm', gradNorm.last === undefined ? unknown : figure(gradNorm.last)],
       ['learning rate', learningRate.last === undefined ? unknown : figure(learningRate.last, 5)],
       ['parameters', parameters ? parameters.toLocaleString('en') : unknown],
-      ['vocabulary', vocab ? vocab.toLocaleString('en') : unknown],
+      ...(isLanguageRun(run.config) ? [['vocabulary', vocab ? vocab.toLocaleString('en') : unknown] as const] : []),
       ['memory', memoryBytes ? formatBytes(memoryBytes) : unknown],
     ])}
   </section>`;
@@ -91,14 +95,24 @@ function numbers(list: readonly (readonly [string, string])[]) {
 }
 
 /** `others`: curves of earlier runs beside this one's. */
-export function runPanels({ run, phase, stays, watching }: PageState, others: readonly Curve[]) {
+export function runPanels(state: PageState, others: readonly Curve[]) {
+  const { run, phase } = state;
   const loss: Curve[] = [
     { name: 'training', colour: '--accent', series: run?.loss ?? EMPTY },
     { name: 'held out', colour: '--second', series: run?.evaluation ?? EMPTY, sparse: true },
     ...others,
   ];
   const small: readonly (readonly [string, string, Curve, number])[] = [
-    ['speed', 'Speed', { name: 'tokens/s', colour: '--wire', series: run?.tokensPerSecond ?? EMPTY }, 0],
+    [
+      'speed',
+      'Speed',
+      {
+        name: `${run ? taskOf(run.config).counts : 'tokens'}/s`,
+        colour: '--wire',
+        series: run?.tokensPerSecond ?? EMPTY,
+      },
+      0,
+    ],
     ['norm', 'Gradient norm', { name: 'before clipping', colour: '--optimizer', series: run?.gradNorm ?? EMPTY }, 3],
     ['rate', 'Learning rate', { name: 'rate', colour: '--good', series: run?.learningRate ?? EMPTY }, 5],
   ];
@@ -106,37 +120,13 @@ export function runPanels({ run, phase, stays, watching }: PageState, others: re
     ? `${run.step} ${run.evaluation.length} ${phase} ${run.ranks.map(({ text, links, expectedBytes }) => text + links.length + expectedBytes).join()}`
     : '';
   const drawn = `${version} ${others.map(({ name }) => name).join()}`;
+  const beside = run && !isLanguageRun(run.config) ? notesCard(run.notes) : samplesCard(state);
   const software = run?.ranks.some((rank) => rank.software && rank.own);
   return html`<div class="panels">
-    <section class="card loss-card" aria-label="Loss curve">
+    <section class="card loss-card ${beside === nothing ? 'full' : ''}" aria-label="Loss curve">
       <line-chart class="loss" heading="Loss" adjustable .curves=${loss} .version=${drawn}></line-chart>
     </section>
-    <section class="card samples" aria-label="Samples">
-      <h2>Samples</h2>
-      <prompt-box .unable=${cannotWrite({ run, phase, stays, watching })}></prompt-box>
-      <div class="scroll" tabindex="0" role="group" aria-label="Texts that the model wrote">
-        ${
-          run?.samples.length
-            ? html`<ol reversed>
-                ${run.samples.toReversed().map(
-                  ({ step, text, prompt }) =>
-                    html`<li>
-                      <span class="badge">step ${step}</span>
-                      <pre>${prompt === undefined ? text.trim() : html`<b>${prompt}</b>${text.trimEnd()}`}</pre>
-                    </li>`,
-                )}
-              </ol>`
-            : html`<p class="soft small">${sampleHint(run, phase)}</p>`
-        }
-        ${
-          run?.notes.length
-            ? html`<ul class="soft small" aria-label="Notes">
-                ${run.notes.map(({ step, text }) => html`<li>step ${step}: ${text}</li>`)}
-              </ul>`
-            : nothing
-        }
-      </div>
-    </section>
+    ${beside}
     <div class="small-charts">
       ${small.map(([name, heading, curve, digits]) => html`<section class="card" aria-label=${`${heading} curve`}><line-chart class=${name} heading=${heading} digits=${digits} .curves=${[curve]} .version=${version}></line-chart></section>`)}
     </div>
@@ -148,6 +138,48 @@ export function runPanels({ run, phase, stays, watching }: PageState, others: re
       <step-timeline .ranks=${run?.ranks ?? []} .version=${version}></step-timeline>
     </section>
   </div>`;
+}
+
+/** What the model wrote, and what did not work beside the training. */
+function samplesCard({ run, phase, stays, watching }: PageState) {
+  return html`<section class="card samples" aria-label="Samples">
+    <h2>Samples</h2>
+    <prompt-box .unable=${cannotWrite({ run, phase, stays, watching })}></prompt-box>
+    <div class="scroll" tabindex="0" role="group" aria-label="Texts that the model wrote">
+      ${
+        run?.samples.length
+          ? html`<ol reversed>
+              ${run.samples.toReversed().map(
+                ({ step, text, prompt }) =>
+                  html`<li>
+                    <span class="badge">step ${step}</span>
+                    <pre>${prompt === undefined ? text.trim() : html`<b>${prompt}</b>${text.trimEnd()}`}</pre>
+                  </li>`,
+              )}
+            </ol>`
+          : html`<p class="soft small">${sampleHint(run, phase)}</p>`
+      }
+      ${notesOf(run?.notes ?? [])}
+    </div>
+  </section>`;
+}
+
+/** The place of the samples where there are none: a task without text has notes at most. */
+function notesCard(notes: readonly Sample[]) {
+  return notes.length
+    ? html`<section class="card samples" aria-label="Notes of the run">
+        <h2>Notes</h2>
+        ${notesOf(notes)}
+      </section>`
+    : nothing;
+}
+
+function notesOf(notes: readonly Sample[]) {
+  return notes.length
+    ? html`<ul class="soft small" aria-label="Notes">
+        ${notes.map(({ step, text }) => html`<li>step ${step}: ${text}</li>`)}
+      </ul>`
+    : nothing;
 }
 
 /** Why the model of the run writes nothing now; empty: it does. */

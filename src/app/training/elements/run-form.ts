@@ -15,6 +15,8 @@ import { forecast } from '../form/forecast.ts';
 import type { Forecast } from '../form/forecast.ts';
 import { thumbnail } from '../form/thumbnail.ts';
 import { sentence } from '../../shared/sentence.ts';
+import type { RunConfig } from '../../../train/run-config.ts';
+import { taskOf } from '../../../train/tasks/registry.ts';
 import { presetConfig, PRESETS } from '../presets.ts';
 import { shapes } from '../../shared/elements/theme.ts';
 
@@ -226,7 +228,9 @@ export class RunForm extends LitElement {
   }
 
   #field(field: FormField, faults: readonly Fault[]) {
-    const { name, label, help } = field;
+    const { name, label } = field;
+    const unused = this.#unused(name);
+    const help = unused === undefined ? field.help : `Not used: ${unused}.`;
     const notes = [`${name}-help`, ...(faults.length ? [`${name}-wrong`] : [])].join(' ');
     return html`<div>
       <label>${label}${this.#control(field, faults.length > 0, notes)}</label>
@@ -239,7 +243,10 @@ export class RunForm extends LitElement {
     const value = valueOf(this.draft, name);
     const invalid = wrong ? 'true' : 'false';
     const fixed =
-      this.disabled || ((RATE_NAMES as readonly string[]).includes(name) && rateOf(this.draft.config) === undefined);
+      this.disabled ||
+      // What is refused must be mended all the same.
+      (!wrong && this.#unused(name) !== undefined) ||
+      ((RATE_NAMES as readonly string[]).includes(name) && rateOf(this.draft.config) === undefined);
     if (kind === 'number' || kind === 'text' || kind === 'layouts') {
       return html`<input
           name=${name}
@@ -262,7 +269,7 @@ export class RunForm extends LitElement {
     const all = options.some((option) => option.value === value) ? options : [{ value, name: value }, ...options];
     return html`<select
       name=${name}
-      ?disabled=${this.disabled}
+      ?disabled=${fixed}
       aria-invalid=${invalid}
       aria-describedby=${notes}
       @change=${(event: Event) => this.#edit(name, event)}
@@ -281,6 +288,12 @@ export class RunForm extends LitElement {
       : kind === 'strategies'
         ? plain(this.strategies)
         : (kind as readonly Option[]);
+  }
+
+  /** Why a setting means nothing to the task of the draft; undefined for one that does. */
+  #unused(name: string): string | undefined {
+    const { config } = this.draft;
+    return taskOf(config).unused(config)[name as keyof RunConfig];
   }
 
   #problems(): readonly Fault[] {

@@ -10,6 +10,7 @@ import { parseRunConfig } from '../../../train/run-config.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
 import { adaptTo, faultsOf } from './fit.ts';
 import type { Fault, FormFacts } from './fit.ts';
+import { paired } from './pair.ts';
 
 export interface Draft {
   readonly config: RunConfig;
@@ -59,15 +60,18 @@ function apply(
 ): { readonly config: RunConfig; readonly said: readonly string[] } {
   if (name === 'layout') return adaptTo(parseLayout(value), config, facts);
   if (isRate(name)) return { config: rateEdited(config, name, value), said: [] };
-  const edited = parseRunConfig([[name, value]], config);
+  const given = parseRunConfig([[name, value]], config);
+  const { config: edited, said } =
+    name === 'model' || name === 'data' ? paired(name, given) : { config: given, said: [] };
   // Another model may have fewer layers or positions; where no change helps, the layout's field says so.
-  if (name !== 'model') return { config: edited, said: [] };
-  const free = config.context !== null && facts.models.get(value) ? { ...edited, context: null } : edited;
+  if (name !== 'model' && edited.model === config.model) return { config: edited, said };
+  const free = config.context !== null && facts.models.get(edited.model) ? { ...edited, context: null } : edited;
   try {
-    return adaptTo(free.layout, free, facts);
+    const adapted = adaptTo(free.layout, free, facts);
+    return { config: adapted.config, said: [...said, ...adapted.said] };
   } catch (error) {
     if (!(error instanceof TabmeshError)) throw error;
-    return { config: free, said: [] };
+    return { config: free, said };
   }
 }
 

@@ -43,7 +43,7 @@ export const GROUPS: readonly FieldGroup[] = [
         'How text becomes numbers; auto is the model’s own, or one number per character.',
       ),
       field('context', 'Tokens per row', 'number', 'How far it looks back; none is as far as the model can.'),
-      field('batch', 'Rows per step', 'number', 'Rows of text in a step, over all devices.'),
+      field('batch', 'Rows per step', 'number', 'Rows in a step, over all devices.'),
       field('seed', 'Seed', 'number', 'Equal seeds and settings give equal runs.'),
     ],
   },

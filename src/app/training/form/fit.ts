@@ -8,11 +8,11 @@ import { ConfigError, LayoutError } from '../../../base/errors.ts';
 import type { ModelConfig } from '../../../model/config.ts';
 import { isPresetName, presetConfig, presetContext } from '../../../model/presets.ts';
 import { familyOf } from '../../../model/registry.ts';
-import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
+import { checkSchedule, scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../../train/layout.ts';
-import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
-import { syntheticDataset } from '../../../train/data/synthetic/registry.ts';
+import { isSynthetic, syntheticDataset } from '../../../train/data/synthetic/registry.ts';
+import { isLanguageRun, taskOf } from '../../../train/tasks/registry.ts';
 
 /** What the page knows beside the settings. */
 export interface FormFacts {
@@ -47,8 +47,8 @@ export const LAYOUTS = [
   'ep=4',
   'dp=2,pp=2,tp=2',
 ];
-/** A refusal of checkLayout begins with what does not divide; the field that has it. */
-const FIELD_OF: Readonly<Record<string, string>> = { context: 'context', batch: 'batch' };
+/** A refusal begins with what is wrong; those that are fields of the form themselves. */
+const OWN_FIELDS: readonly string[] = ['model', 'data', 'tokenizer', 'context', 'batch'];
 /** A vocabulary to check shapes with while the real one is not known; no rule of a layout depends on it. */
 const ANY_VOCABULARY = 256;
 
@@ -67,7 +67,7 @@ export function vocabularyOf(
   return data === 'moby-dick' ? MOBY_DICK_CHARACTERS : characters.get(data) || undefined;
 }
 
-/** The network that the settings ask for; undefined for a model that this page does not know. */
+/** The network of a language model; undefined for a model that this page does not know, and for another task. */
 export function networkFor(config: RunConfig, facts: FormFacts): ModelConfig | undefined {
   const { model, context } = config;
   const folder = facts.models.get(model);
@@ -75,7 +75,21 @@ export function networkFor(config: RunConfig, facts: FormFacts): ModelConfig | u
   return presetConfig(model, vocabularyOf(config, facts) ?? ANY_VOCABULARY, context === null ? {} : { context });
 }
 
-/** Tokens per row. */
+/** What a pipeline may be cut between, whatever the task; undefined for a model that this page does not know. */
+export function layersOf(config: RunConfig, facts: FormFacts): number | undefined {
+  return isLanguageRun(config) ? networkFor(config, facts)?.layers : taskOf(config).layersOf(config.model);
+}
+
+/** LayoutError or ConfigError for what does not fit. */
+function checkFits(config: RunConfig, facts: FormFacts): void {
+  const model = networkFor(config, facts);
+  const { layout, batch, microbatches, chunks } = config;
+  if (model && isLanguageRun(config))
+    checkLayout(model, layout, { batch, microbatches, context: contextOf(config, facts), chunks });
+  else taskOf(config).check(config);
+}
+
+/** Tokens per row; 1 where rows have none. */
 export function contextOf({ model, context }: RunConfig, facts: FormFacts): number {
   return context ?? facts.models.get(model)?.maxPositions ?? (isPresetName(model) ? presetContext(model) : 1);
 }
@@ -83,8 +97,8 @@ export function contextOf({ model, context }: RunConfig, facts: FormFacts): numb
 /** Everything that cannot be trained, by field; empty when the run can begin. */
 export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] {
   const faults: Fault[] = [];
-  const model = attempt(faults, 'model', () => networkFor(config, facts));
-  if (!model)
+  const layers = attempt(faults, 'model', () => layersOf(config, facts));
+  if (layers === undefined && isLanguageRun(config))
     return faults.length
       ? faults
       : [
@@ -94,22 +108,13 @@ export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] 
           },
         ];
   const context = contextOf(config, facts);
-  if (isSynthetic(config.data))
+  if (isLanguageRun(config) && isSynthetic(config.data))
     attempt(faults, 'context', () =>
       syntheticDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
     );
-  attempt(faults, 'layout', () =>
-    checkLayout(model, config.layout, {
-      batch: config.batch,
-      microbatches: config.microbatches,
-      context,
-      chunks: config.chunks,
-    }),
-  );
-  const schedule = attempt(faults, 'schedule', () => scheduleByName(config.schedule));
-  attempt(faults, 'chunks', () =>
-    schedule?.check?.({ ranks: config.layout.pp, chunks: config.chunks, microbatches: config.microbatches }),
-  );
+  attempt(faults, 'layout', () => checkFits(config, facts));
+  if (attempt(faults, 'schedule', () => scheduleByName(config.schedule)))
+    attempt(faults, 'chunks', () => checkSchedule(config));
   const vocabulary = vocabularyOf(config, facts);
   const folder = facts.models.get(config.model);
   if (folder && !isSynthetic(config.data) && vocabulary !== undefined && vocabulary > folder.vocab) {
@@ -124,7 +129,7 @@ function attempt<T>(faults: Fault[], field: string, work: () => T): T | undefine
   } catch (error) {
     if (!(error instanceof LayoutError || error instanceof ConfigError)) throw error;
     const [what = ''] = error.message.split(':');
-    faults.push({ field: FIELD_OF[what] ?? field, text: error.message });
+    faults.push({ field: OWN_FIELDS.includes(what) ? what : field, text: error.message });
     return undefined;
   }
 }
@@ -140,15 +145,16 @@ export interface Adapted {
  * LayoutError when none would do.
  */
 export function adaptTo(layout: Layout, config: RunConfig, facts: FormFacts): Adapted {
+  const layers = layersOf(config, facts);
+  if (layers === undefined) return { config: { ...config, layout }, said: [] };
   const model = networkFor(config, facts);
-  if (!model) return { config: { ...config, layout }, said: [] };
   const said: string[] = [];
   let { batch, chunks, context } = config;
   const { microbatches } = config;
   const name = formatLayout(layout);
-  if (layout.pp * chunks > model.layers && layout.pp <= model.layers) {
-    chunks = Math.floor(model.layers / layout.pp);
-    said.push(`chunks per rank is now ${chunks}: ${model.layers} layers for ${name}`);
+  if (layout.pp * chunks > layers && layout.pp <= layers) {
+    chunks = Math.floor(layers / layout.pp);
+    said.push(`chunks per rank is now ${chunks}: ${layers} layers for ${name}`);
   }
   const parts = layout.dp * layout.ep * microbatches;
   if (batch % parts) {
@@ -159,12 +165,12 @@ export function adaptTo(layout: Layout, config: RunConfig, facts: FormFacts): Ad
     );
   }
   const tokens = contextOf(config, facts);
-  if (tokens % layout.sp) {
+  if (model && tokens % layout.sp) {
     context = Math.max(layout.sp, Math.floor(Math.min(tokens, model.maxPositions) / layout.sp) * layout.sp);
     said.push(`tokens per row is now ${context} instead of ${tokens}, so that sp(${layout.sp}) can share them`);
   }
   const adapted: RunConfig = { ...config, layout, batch, chunks, context };
-  checkLayout(networkFor(adapted, facts)!, layout, { batch, microbatches, context: contextOf(adapted, facts), chunks });
+  checkFits(adapted, facts);
   return { config: adapted, said };
 }
 
@@ -181,7 +187,7 @@ export function fittingLayouts(config: RunConfig, facts: FormFacts): readonly st
       adaptTo(parseLayout(text), config, facts);
       return true;
     } catch (error) {
-      if (error instanceof LayoutError) return false;
+      if (error instanceof LayoutError || error instanceof ConfigError) return false;
       throw error;
     }
   });
@@ -205,8 +211,9 @@ export function layoutFor(devices: number, config: RunConfig, facts: FormFacts):
 
 /** What each device gets of everything, for people: '1 of 2 layers, 4 of 8 rows in 2 microbatches, ...'. */
 export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[] {
+  const layers = layersOf(config, facts);
+  if (layers === undefined) return [];
   const model = networkFor(config, facts);
-  if (!model) return [];
   const {
     layout: { pp, dp, sp, ep, tp },
     batch,
@@ -217,14 +224,16 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
   const share = (whole: number, parts: number, what: string): string =>
     `${number(whole / parts)} of ${number(whole)} ${what}`;
   const splitsOf = (axis: 'tp' | 'ep', size: number): readonly string[] => {
-    const shown = familyOf(model).splits.filter((split) => split.axis === axis && split.share !== undefined);
-    const shares = shown.map((split) => share(split.extent(model), size, split.share!));
+    const shown = (model ? familyOf(model).splits : []).filter(
+      (split) => split.axis === axis && split.share !== undefined,
+    );
+    const shares = shown.map((split) => share(split.extent(model!), size, split.share!));
     return size > 1 && shares.length ? [`${shares.join(' and ')} (${axis})`] : [];
   };
   return [
     ...(pp > 1
       ? [
-          `${Math.floor(model.layers / pp)}${model.layers % pp ? ` or ${Math.ceil(model.layers / pp)}` : ''} of ${model.layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
+          `${Math.floor(layers / pp)}${layers % pp ? ` or ${Math.ceil(layers / pp)}` : ''} of ${layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
         ]
       : []),
     ...splitsOf('tp', tp),

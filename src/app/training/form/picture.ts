@@ -7,7 +7,7 @@ import { coordinatesOf } from '../../../collectives/mesh.ts';
 import { stageRange } from '../../../model/param-spec.ts';
 import { familyOf } from '../../../model/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
-import { contextOf, networkFor } from './fit.ts';
+import { contextOf, layersOf, networkFor } from './fit.ts';
 import type { FormFacts } from './fit.ts';
 
 export interface Box {
@@ -47,13 +47,14 @@ const TRAVELS: Readonly<Record<AxisName, string>> = {
 /** Undefined for more devices than can be drawn, and for a model that this page does not know. */
 export function pictureOf(config: RunConfig, facts: FormFacts): Picture | undefined {
   const { layout, batch, chunks } = config;
+  const whole = layersOf(config, facts);
   const model = networkFor(config, facts);
   const size = worldSize(layout);
-  if (!model || size > MOST_BOXES) return undefined;
+  if (whole === undefined || size > MOST_BOXES) return undefined;
   const context = contextOf(config, facts);
   const boxes = Array.from({ length: size }, (_, rank): Box => {
     const at = coordinatesOf(rank, layout);
-    const { firstLayer, endLayer } = stageRange(at.pp, layout.pp, model.layers);
+    const { firstLayer, endLayer } = stageRange(at.pp, layout.pp, whole);
     const layers =
       layout.pp === 1 ? 'all layers' : chunks > 1 ? `${chunks} chunks of layers` : part('layer', firstLayer, endLayer);
     const replicas = layout.dp * layout.ep;
@@ -68,8 +69,8 @@ export function pictureOf(config: RunConfig, facts: FormFacts): Picture | undefi
       holds: [
         [
           layers,
-          ...familyOf(model).splits.flatMap(({ axis, one, extent }) =>
-            layout[axis] > 1 && one !== undefined ? [part(one, ...share(extent(model), layout[axis], at[axis]))] : [],
+          ...(model ? familyOf(model).splits : []).flatMap(({ axis, one, extent }) =>
+            layout[axis] > 1 && one !== undefined ? [part(one, ...share(extent(model!), layout[axis], at[axis]))] : [],
           ),
         ].join(', '),
         [

@@ -2,6 +2,7 @@
 // arrays, and write nothing else.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { embeddingLinks } from '../../shaders/embedding/embedding-links.ts';
 import { createWasmDevice } from '../../src/device/wasm.ts';
 import { checkKernel, contractTarget } from '../support/kernel-contract.ts';
 import type { ContractTarget } from '../support/kernel-contract.ts';
@@ -21,4 +22,9 @@ describe('kernels in WebAssembly equal their references', () => {
       expect(report.runs).toBe(kernel.cases.length);
     });
   }
+});
+
+it('ids that fill more than one table are linked across tables', async () => {
+  const report = await checkKernel(target, embeddingLinks, [{ R: 140_000 }]);
+  expect(report.failures).toEqual([]);
 });

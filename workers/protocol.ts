@@ -96,6 +96,7 @@ export interface RankApi {
   open(backend: Backend): Promise<DeviceReport>;
   /**
    * Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats.
+   * Rejects with InternalError while a run goes on; its lanes and peers are forgotten.
    */
   prepare(preparation: RankPreparation): Promise<void>;
   /** Takes what another rank of the same worker was prepared with. */
@@ -107,9 +108,15 @@ export interface RankApi {
   adopt(peer: number, control: LaneHandle, bulk?: LaneHandle, latency?: LaneHandle): Promise<void>;
   /** The tab of an adopted peer holds this lock as long as it lives. */
   watch(peer: number, lock: string): void;
+  /** This is the hash of the last checkpoint that the rank has told of, that of step `step`. */
+  identify(step: number, hash: string): void;
   /** A peer did what no sound one does, in a sentence: what runs with it ends, and names it. */
   accuse(peer: number, what: string): void;
-  /** Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event. */
+  /**
+   * Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event, when the next run may
+   * be prepared. That of a run that was stopped, or that another rank has broken off, goes on with device, plans,
+   * buffers, and with the weights where they are those of its checkpoint; see RankRuntime.
+   */
   start(setup: RankSetup, events: MessagePort): Promise<void>;
   pause(): void;
   resume(): void;

@@ -1,8 +1,16 @@
-// One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches.
-// Ranks of one worker share its GPUDevice; each has its own buffers, links and end: an error of one ends the others
-// only by what it tells them as their peer.
+// One rank in a worker: it opens the device, takes over the lanes to its peers, and trains. The page only watches. It
+// may take part in one run after another: device, compiled plans and buffers stay (RankRuntime), lanes and links are
+// each run's own. Ranks of one worker share its GPUDevice; each has its own buffers, links and end: an error of one
+// ends the others only by what it tells them as their peer.
 
-import { ConfigError, FilesError, InternalError, PeerError, TabmeshError } from '../src/base/errors.ts';
+import {
+  ConfigError,
+  type DeviceLostError,
+  FilesError,
+  InternalError,
+  PeerError,
+  TabmeshError,
+} from '../src/base/errors.ts';
 import type { JsonValue } from '../src/base/json.ts';
 import { realWorld } from '../src/base/world.ts';
 import { createLedger } from '../src/collectives/ledger.ts';
@@ -27,6 +35,7 @@ import { prepareRun } from '../src/train/prepare.ts';
 import type { PreparedRun, RunFiles } from '../src/train/prepare.ts';
 import { runRank } from '../src/train/run.ts';
 import type { RunConfig } from '../src/train/run-config.ts';
+import { RankRuntime } from '../src/train/runtime/rank-runtime.ts';
 import { WishDesk } from './wish-desk.ts';
 import type { Wish } from './wish-desk.ts';
 import type {
@@ -49,17 +58,27 @@ const LAST_WORDS_MS = 100;
 const SILENT_MS = 6000;
 /** Operations that a failed rank tells the page. */
 const TOLD_RECORDS = 100;
+/** What a device that neither checks nor measures is made for. */
+const PLAIN = '';
 
 /** One rank. It has no run before `start`, and `share` is for all ranks of its worker. */
 export class Rank implements RankApi {
   readonly #share: WorkerShare;
   #device: Device | undefined;
+  /** What the device was made for, besides its GPU. */
+  #deviceFor = PLAIN;
+  /** Why the device is of no use any more. */
+  #lost: DeviceLostError | undefined;
   #gpu: GpuContext | undefined;
+  readonly #runtime = new RankRuntime();
+  readonly #ledger = createLedger();
+  #running = false;
   #ready: Ready | undefined;
   /** Instead: what is prepared when the shared files are here. */
   #later:
     | { readonly config: RunConfig; readonly shared: SharedFiles; readonly make: (brought: RunFiles) => PreparedRun }
     | undefined;
+  #mesh: Mesh | undefined;
   #links: ReadonlyMap<number, Link> = new Map();
   readonly #lanes = new Map<number, Lanes>();
   /** The tabs at the other ends. */
@@ -76,16 +95,26 @@ export class Rank implements RankApi {
   }
 
   async open(backend: Backend): Promise<DeviceReport> {
-    if (!this.#device && backend === 'webgpu') this.#gpu = await this.#share.openGpu();
-    this.#device ??= this.#gpu
-      ? deviceOf(this.#gpu)
-      : backend === 'wasm'
-        ? await createWasmDevice()
-        : createCpuDevice();
+    if (this.#lost) this.#free();
+    if (!this.#device) {
+      const gpu = backend === 'webgpu' ? await this.#share.openGpu() : undefined;
+      const device = gpu ? deviceOf(gpu) : backend === 'wasm' ? await createWasmDevice() : createCpuDevice();
+      [this.#gpu, this.#device] = [gpu, device];
+      void device.lost.then((error) => {
+        // What was given back is missed by nobody.
+        if (this.#device === undefined || this.#gpu !== gpu) return;
+        this.#lost = error;
+        this.#mesh?.abort(lossOf(error, this.#mesh.rank));
+      });
+    }
     return { adapter: this.#device.adapter, kind: this.#device.kind };
   }
 
   async prepare({ config, files, checkpoint, shared }: RankPreparation): Promise<void> {
+    this.#checkIdle('prepare');
+    // Of peers that never met us.
+    for (const peer of this.#lanes.keys()) this.#closeLanes(peer);
+    this.#forgetPeers();
     const parsed = parseRunConfig(Object.entries(config) as [string, JsonValue][]);
     const make = (brought: RunFiles): PreparedRun =>
       prepareRun(parsed, { ...files, ...(checkpoint ? { checkpoint } : {}), ...brought });
@@ -118,22 +147,26 @@ export class Rank implements RankApi {
   }
 
   async start(setup: RankSetup, events: MessagePort): Promise<void> {
+    this.#checkIdle('start');
+    this.#running = true;
     const tell = (event: RankEvent): void => events.postMessage(event);
     this.#desk.clear();
     this.#answer = withResolvers<boolean>();
     let mesh: Mesh | undefined;
     let recorder: FlightRecorder | undefined;
     let stopWatching = (): void => {};
+    let goesOn = false;
     try {
       const [ready, later] = [this.#ready, this.#later];
       const config = (later ?? ready)?.config;
       if (!this.#device || !config) throw new InternalError('start before open and prepare');
-      const ledger = createLedger();
       const watched = watch(setup, config, this.#lanes, (error) => mesh?.abort(error));
       this.#links = watched.links;
-      mesh = createMesh({ layout: config.layout, rank: setup.rank, ledger, ...watched });
+      mesh = createMesh({ layout: config.layout, rank: setup.rank, ledger: this.#ledger, ...watched });
+      this.#mesh = mesh;
       recorder = watched.recorder;
       for (const error of this.#accused.values()) mesh.abort(error);
+      if (this.#lost) mesh.abort(lossOf(this.#lost, setup.rank));
       stopWatching = () => watched.watch.stop();
       // Compiling and measuring take as long as they take.
       watched.hold(true);
@@ -151,21 +184,16 @@ export class Rank implements RankApi {
       const prepared = later
         ? await withSharedFiles({ ...meeting, shared: later.shared }, later.make)
         : ready!.prepared;
-      // Only now is it known how long the device may measure. It has run nothing yet.
-      if (this.#gpu && config.tune !== null)
-        this.#device = deviceOf(this.#gpu, {
-          qualifier: await this.#share.qualifier(config.tune),
-          reducedPrecision: config.precision === 'f16',
-        });
-      const own = mesh;
-      void this.#device.lost.then((error) => own.abort(new PeerError(setup.rank, 'device-lost', error.message)));
       await runRank({
-        device: this.#device,
+        // Only now is it known how long the device may measure.
+        device: await this.#deviceOf(config),
         mesh,
-        ledger,
+        ledger: this.#ledger,
         world: realWorld,
         config,
         prepared,
+        runtime: this.#runtime,
+        checkpointHash: later?.shared.files.find(({ field }) => field === 'checkpoint')?.hash,
         wantGradients: setup.wantGradients,
         wantModel: setup.wantModel,
         sampleTokens: setup.sampleTokens,
@@ -173,7 +201,10 @@ export class Rank implements RankApi {
         onEvent: (event) => {
           tell(event);
           if (event.kind === 'ready') watched.hold(false);
-          if (event.kind === 'done') this.#desk.over();
+          if (event.kind === 'done') {
+            this.#desk.over();
+            goesOn = event.stopped;
+          }
           if (event.kind === 'step') tell({ kind: 'links', links: [...this.#links.values()].map(report) });
         },
         requests: () => this.#desk.take(),
@@ -186,17 +217,23 @@ export class Rank implements RankApi {
       });
       for (const link of this.#links.values()) link.leave();
     } catch (error) {
+      goesOn = error instanceof PeerError && error.culprit !== setup.rank;
       // All ranks throw this alike; whoever was told of it would name one of them for it.
       if (error instanceof FilesError) for (const link of this.#links.values()) link.leave();
       fail(error, setup.rank, mesh, recorder, tell);
     } finally {
       stopWatching();
-      for (const tab of this.#tabs.values()) tab.stop();
-      this.#tabs.clear();
-      this.#lanes.clear();
-      this.#accused.clear();
+      this.#forgetPeers();
       this.#links = new Map();
+      this.#mesh = undefined;
+      this.#running = false;
     }
+    // Nobody goes on with a run that is trained to its end, nor with what may be to blame.
+    if (!goesOn) await this.#runtime.dispose();
+  }
+
+  identify(step: number, hash: string): void {
+    this.#runtime.identify(step, hash);
   }
 
   pause(): void {
@@ -217,10 +254,47 @@ export class Rank implements RankApi {
 
   leave(): void {
     for (const link of this.#links.values()) link.leave();
+    this.#free();
+  }
+
+  /** All that holds memory of the device, and the device. */
+  #free(): void {
+    // What runs frees its own when it ends.
+    if (!this.#running) void this.#runtime.dispose();
     this.#device?.destroy();
-    this.#device = undefined;
+    this.#device = this.#lost = undefined;
+    this.#deviceFor = PLAIN;
     if (this.#gpu) this.#share.releaseGpu();
     this.#gpu = undefined;
+  }
+
+  /** The device of a run with these settings; for others than the last run's another is made, with the same GPU. */
+  async #deviceOf({ tune, precision }: RunConfig): Promise<Device> {
+    const wanted = this.#gpu && tune !== null ? `tune=${tune} precision=${precision}` : PLAIN;
+    if (this.#gpu && wanted !== this.#deviceFor) {
+      await this.#runtime.dispose();
+      this.#device!.destroy();
+      this.#device =
+        tune === null
+          ? deviceOf(this.#gpu)
+          : deviceOf(this.#gpu, {
+              qualifier: await this.#share.qualifier(tune),
+              reducedPrecision: precision === 'f16',
+            });
+      this.#deviceFor = wanted;
+    }
+    return this.#device!;
+  }
+
+  #checkIdle(what: string): void {
+    if (this.#running) throw new InternalError(`${what} while this rank is in a run; wait until that is over`);
+  }
+
+  #forgetPeers(): void {
+    for (const tab of this.#tabs.values()) tab.stop();
+    this.#tabs.clear();
+    this.#lanes.clear();
+    this.#accused.clear();
   }
 
   #closeLanes(peer: number): void {
@@ -261,6 +335,10 @@ function watch(
     ...(paths ? { paths } : {}),
     expired,
   });
+}
+
+function lossOf(error: DeviceLostError, rank: number): PeerError {
+  return new PeerError(rank, 'device-lost', error.message);
 }
 
 /** Tells the peers who failed, then the page. An error of our own is told as ours. */

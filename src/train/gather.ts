@@ -72,6 +72,7 @@ function checkPart(values: Float32Array, rank: number, what: Gathered): void {
 
 /** Fills this rank's moments from whole tensors. */
 export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v', WeightSource>>): void {
+  trainer.momentBound = 0;
   for (const [index, optimizer] of trainer.sync.optimizers) {
     const { layout } = trainer.stages.get(index)!.params;
     for (const moment of ['m', 'v'] as const) {

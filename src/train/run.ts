@@ -10,21 +10,20 @@ import { barrier } from '../collectives/barrier.ts';
 import type { Device } from '../device/device.ts';
 import type { Certificate } from '../device/tune/certificate.ts';
 import { countNumbers } from '../model/weights.ts';
-import { scheduleByName } from '../parallel/pipeline/registry.ts';
 import type { SampleAsk } from './beside/ask.ts';
 import { Beside } from './beside/beside.ts';
 import { mostCheckpointBytes, writeCheckpoint, writeModel } from './checkpoint.ts';
-import type { Checkpoint } from './checkpoint.ts';
 import { CheckpointCopies } from './resume/checkpoint-copies.ts';
-import { gatherModel, loadMoments } from './gather.ts';
-import { learningRateAt } from './learning-rate.ts';
+import { gatherModel } from './gather.ts';
 import { isLanguage } from './tasks/language/prepare.ts';
 import type { PreparedRun } from './prepare.ts';
 import type { RunConfig } from './run-config.ts';
+import { RankRuntime } from './runtime/rank-runtime.ts';
+import type { Kept } from './runtime/rank-runtime.ts';
 import { Telling } from './beside/telling.ts';
 import { waitTogether } from './beside/waiting.ts';
 import type { Word } from './beside/waiting.ts';
-import { Trainer } from './trainer.ts';
+import type { Trainer } from './trainer.ts';
 import type { StepTraffic } from './step/traffic.ts';
 import { NO_REQUESTS } from './step/requests.ts';
 import type { Requests } from './step/requests.ts';
@@ -40,6 +39,10 @@ export type RunEvent =
       /** Of a language model. */
       readonly vocab?: number;
       readonly launches: number;
+      /** Compiled for this run; those that its GPU had are not among them. */
+      readonly pipelines: number;
+      /** What the rank goes on with of its last run. */
+      readonly kept: Kept;
       readonly memoryBytes: number;
       /** Payload bytes that this rank will send in each step, by kind. */
       readonly traffic: StepTraffic;
@@ -77,6 +80,10 @@ export interface RunOptions {
   readonly world: World;
   readonly config: RunConfig;
   readonly prepared: PreparedRun;
+  /** Keeps trainer, plans and buffers for the next view; by default they go with the run. */
+  readonly runtime?: RankRuntime;
+  /** Hash of the checkpoint that the run goes on from, where it is known; see RankRuntime. */
+  readonly checkpointHash?: string | undefined;
   /** Hand over the summed gradients of the first step, and the final weights. */
   readonly wantGradients?: boolean;
   readonly wantModel?: boolean;
@@ -117,19 +124,17 @@ export async function runRank(options: RunOptions): Promise<void> {
     tell({ kind: 'note', step: 0, text: 'precision f16 is not used: this adapter has no f16, so products stay f32' });
   const doing = device.qualify && !device.later ? 'checking, measuring and compiling kernels' : 'compiling kernels';
   tell({ kind: 'status', text: doing });
+  const compiledBefore = device.counters.pipelines;
   const stopCounting = countCompiled(device, world, (counted) => tell({ kind: 'status', text: `${doing} ${counted}` }));
-  const trainer = await createTrainer(options).catch((error: unknown) => {
-    // Other ranks of its GPU may go on to compile.
-    stopCounting();
-    throw error;
-  });
-  let beside: Beside | undefined;
+  const runtime = options.runtime ?? new RankRuntime();
   try {
-    if (prepared.resumed) resume(trainer, prepared.resumed);
+    const kept = await runtime.enter({ ...options, requests: requestsOf(options) });
+    const { trainer } = runtime;
     const from = (step = trainer.step);
     const wantsSamples = config.sampleEvery > 0 || options.requests !== undefined;
-    beside = new Beside({
+    const beside = new Beside({
       trainer,
+      generator: () => runtime.generator(),
       prepared,
       seed: config.seed,
       wantsSamples,
@@ -152,6 +157,8 @@ export async function runRank(options: RunOptions): Promise<void> {
       parameters: countNumbers(prepared.task.weights),
       ...(isLanguage(prepared) ? { vocab: prepared.model.vocab } : {}),
       launches: launchCount(trainer),
+      pipelines: device.counters.pipelines - compiledBefore,
+      kept,
       memoryBytes: memoryBytes(device),
       traffic: trainer.traffic(),
     });
@@ -163,6 +170,7 @@ export async function runRank(options: RunOptions): Promise<void> {
         : undefined;
     const keep = async (): Promise<void> => {
       const checkpoint = await handOver(options, trainer, 'checkpoint', tell);
+      runtime.saved();
       await copies?.begin(trainer.step, checkpoint);
     };
     const stopped = await trainSteps(options, trainer, beside, keep, (event) => {
@@ -175,31 +183,11 @@ export async function runRank(options: RunOptions): Promise<void> {
     if (options.stays) await stay(options, trainer, beside, keep);
     await copies?.settle();
   } finally {
+    // Other ranks of its GPU may go on to compile.
     stopCounting();
-    await beside?.dispose();
-    trainer.dispose();
+    if (!options.runtime) await runtime.dispose();
   }
   telling.settle();
-}
-
-async function createTrainer(options: RunOptions): Promise<Trainer> {
-  const { device, mesh, ledger, world, config, prepared } = options;
-  return Trainer.create({
-    device,
-    mesh,
-    ledger,
-    world,
-    task: prepared.task,
-    schedule: scheduleByName(config.schedule),
-    chunks: config.chunks,
-    microbatches: config.microbatches,
-    batch: config.batch,
-    weights: prepared.weights,
-    requests: requestsOf(options),
-    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: (at) => learningRateAt(config.lr, at, config.steps),
-    batchAt: (at) => prepared.dataset.batchAt(at),
-  });
 }
 
 /** The rank's own wishes, and those that a stop adds. */
@@ -335,11 +323,6 @@ async function handOver(
   });
   tell({ kind: 'checkpoint', step: trainer.step, last: trainer.step === config.steps, bytes });
   return bytes;
-}
-
-function resume(trainer: Trainer, { step, updates, m, v }: Checkpoint): void {
-  loadMoments(trainer, { m, v });
-  trainer.loaded(step, updates);
 }
 
 function launchCount(trainer: Trainer): number {

@@ -110,6 +110,7 @@ export class Trainer<B = unknown> {
   updates = 0;
   /** A bound of |m| of all moments on this rank. */
   momentBound = 0;
+  #intact = true;
   readonly #values: ValueWatch;
   readonly #commit: CommitPoint | undefined;
   /** By steps done, of the states that can be gone back to. */
@@ -213,6 +214,7 @@ export class Trainer<B = unknown> {
         );
     }
     this.#commit?.begin();
+    this.#intact = false;
     if (tokens > 0) {
       const end = this.engine.trace('optimizer', 'update');
       await this.sync.update({ ...hyper, t, lr, gradScale });
@@ -222,14 +224,21 @@ export class Trainer<B = unknown> {
       end();
     }
     this.step++;
+    this.#intact = true;
     this.#commit?.end(this.step);
     this.#remember();
+  }
+
+  /** Whether weights and moments are those after `step` steps; not while, and after, an update breaks off. */
+  get intact(): boolean {
+    return this.#intact;
   }
 
   /** This rank's weights and moments were loaded, as they are after `steps` steps and `updates` updates. */
   loaded(steps: number, updates: number): void {
     this.step = steps;
     this.updates = updates;
+    this.#intact = true;
     this.#commit?.reset(steps);
     this.#remember();
   }
@@ -248,6 +257,7 @@ export class Trainer<B = unknown> {
     this.#commit.restore(steps);
     ({ updates: this.updates, momentBound: this.momentBound } = this.#progress.get(steps)!);
     this.step = steps;
+    this.#intact = true;
   }
 
   #remember(): void {

@@ -22,6 +22,7 @@ afterEach(() => {
 class Lab {
   state: PageState = { ...EMPTY_STATE, room: roomAt({ room: 'test', key: 'key' }) };
   readonly told: (Holds | undefined)[] = [];
+  readonly identified: (readonly [number, string])[] = [];
   readonly pinned = new Set<string>();
   readonly keeper: CheckpointKeeper;
 
@@ -35,6 +36,7 @@ class Lab {
       change,
       moved: (news) => change({ transfers: withMoved(this.state.transfers, news, 0) }),
       closeTransfer: (key) => change({ transfers: this.state.transfers.filter((one) => one.key !== key) }),
+      identify: (step, hash) => this.identified.push([step, hash]),
       announce: (holds) => this.told.push(holds),
       files: {
         keep: async (name, bytes) => {
@@ -73,6 +75,9 @@ it('a later checkpoint takes the place of one, also of one that is not hashed ye
   const kept = await lab.kept();
   expect(lab.told.map((holds) => holds?.step)).toEqual([1, 3]);
   expect(kept).toEqual([lab.told[1]!.hash]);
+  // Our rank hears the hash of each, and whether it is the last that it has told of is for it to see.
+  expect(lab.identified.map(([step]) => step)).toEqual([1, 2, 3]);
+  expect(lab.identified[2]![1]).toBe(kept[0]);
 });
 
 it('the same again stays', async () => {

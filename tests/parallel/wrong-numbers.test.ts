@@ -215,6 +215,7 @@ describe('beside the training', () => {
       async (rank) => {
         await new Beside({
           trainer: rank.trainer,
+          generator: () => Generator.create(rank.trainer),
           prepared: prepareRun(
             parseRunConfig([
               ['model', 'gpt2-nano'],

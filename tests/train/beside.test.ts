@@ -272,6 +272,7 @@ test('the first sample holds the deadlines while it compiles, and for nothing el
       async ({ trainer }) => {
         const beside = new Beside({
           trainer,
+          generator: () => Generator.create(trainer),
           prepared,
           seed: 1,
           wantsSamples: true,
@@ -287,7 +288,6 @@ test('the first sample holds the deadlines while it compiles, and for nothing el
           },
         });
         for (let i = 0; i < 2; i++) await beside.sample();
-        await beside.dispose();
       },
       { files: { text: TEXT } },
     ),

@@ -6,6 +6,7 @@
 import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
 import { InternalError, TabmeshError } from '../../base/errors.ts';
+import { realWorld } from '../../base/world.ts';
 import type { ChannelLanes } from '../../cluster/peer-connections.ts';
 import type { Met } from '../../cluster/same-browser.ts';
 import { relayChannel } from '../../transport/message-port.ts';
@@ -24,6 +25,8 @@ import type {
 } from '../../../workers/protocol.ts';
 
 const CLOSE_MS = 2000;
+/** So long a run that is over may take to free what it does not keep. */
+const QUIET_MS = 2000;
 
 /** A worker for one or several ranks; it ends with the last of them. */
 export class RankWorker {
@@ -62,6 +65,8 @@ export class RankHost {
   #crash: (error: Error) => void = () => {};
   /** Where the rank's events come. */
   #events: MessagePort | undefined;
+  /** Its last run. */
+  #last: { readonly over: Promise<boolean>; readonly sound: boolean } | undefined;
   #closed = false;
 
   constructor(worker = new RankWorker()) {
@@ -74,9 +79,21 @@ export class RankHost {
     this.#api = worker.host((error) => this.#crash(error));
   }
 
-  /** It serves one run: it may still be entangled in the last one. */
-  get used(): boolean {
-    return this.#events !== undefined;
+  /**
+   * Resolves to whether it can serve another run, `waitMs` later at most: its last was stopped or went to its end, or
+   * another rank has broken it off, and nothing of it is under way. What failed by itself is not trusted again.
+   */
+  async ready(waitMs = QUIET_MS): Promise<boolean> {
+    if (this.#closed) return false;
+    if (!this.#last) return true;
+    const { over } = this.#last;
+    let cancel = (): void => {};
+    const late = new Promise<boolean>((resolve) => {
+      cancel = realWorld.timer(waitMs, () => resolve(false));
+    });
+    const quiet = await Promise.race([over, late]);
+    cancel();
+    return quiet && this.#last.sound;
   }
 
   open(backend: Backend): Promise<DeviceReport> {
@@ -131,14 +148,24 @@ export class RankHost {
    */
   async start(setup: RankSetup, onEvent: (event: RankEvent) => void): Promise<void> {
     const { port1, port2 } = new MessageChannel();
+    this.#events?.close();
     this.#events = port1;
     const last = new Promise<void>((resolve) => {
       port1.onmessage = ({ data }: MessageEvent<RankEvent>) => {
+        if (data.kind === 'done' || data.kind === 'failed') run.sound = endedWell(data, setup.rank);
         onEvent(data);
         if (data.kind === 'done' || data.kind === 'failed') resolve();
       };
     });
     const call = this.#guard(this.#api.start(setup, transfer(port2, [port2])));
+    const run = {
+      sound: false,
+      over: call.then(
+        () => last.then(() => true),
+        () => false,
+      ),
+    };
+    this.#last = run;
     // The events have a port of their own: the call may return before the last of them is here, which of a rank that
     // stays is not `done`.
     await this.#guard(Promise.race([last, call.then(() => last)]));
@@ -154,6 +181,11 @@ export class RankHost {
 
   request(wish: Wish): Promise<void> {
     return this.#guard(this.#api.request(wish));
+  }
+
+  /** The hash of the last checkpoint that the rank has told of, that of step `step`. */
+  identify(step: number, hash: string): Promise<void> {
+    return this.#guard(this.#api.identify(step, hash));
   }
 
   answer(agreed: boolean): Promise<void> {
@@ -189,6 +221,11 @@ export class RankHost {
   #guard<T>(call: Promise<T>): Promise<T> {
     return Promise.race([call, this.#crashed]);
   }
+}
+
+/** The rank had no part in how its run ended. */
+function endedWell(event: Extract<RankEvent, { kind: 'done' | 'failed' }>, rank: number): boolean {
+  return event.kind === 'done' || (event.culprit !== undefined && event.culprit !== rank);
 }
 
 function channelHandle(channel: RTCDataChannel): LaneHandle {

@@ -91,6 +91,8 @@ interface FollowedScope extends FollowedMesh {
 }
 
 function followedMesh(first: Mesh): FollowedMesh {
+  // Nothing else of the first: its links would stay as long as this does.
+  const { layout, rank, size } = first;
   let now = first;
   const groups = new Map<string, { readonly group: RebindableGroup; find(mesh: Mesh): Group | undefined }>();
   const scopes = new Map<string, FollowedScope>();
@@ -106,7 +108,6 @@ function followedMesh(first: Mesh): FollowedMesh {
   }
 
   function rebind(mesh: Mesh): void {
-    const { layout, rank } = first;
     if (AXES.some((axis) => mesh.layout[axis] !== layout[axis]) || mesh.rank !== rank)
       throw new LayoutError(
         `mesh: expected rank ${rank} of ${formatLayout(layout)} in its place, got rank ${mesh.rank} of ` +
@@ -138,14 +139,14 @@ function followedMesh(first: Mesh): FollowedMesh {
   }
 
   const mesh: Mesh = {
-    layout: first.layout,
-    rank: first.rank,
-    size: first.size,
+    layout,
+    rank,
+    size,
     get world() {
       return mesh.group(AXES);
     },
-    coordinate: (name) => first.coordinate(name),
-    rankAt: (coordinates) => first.rankAt(coordinates),
+    coordinate: (name) => now.coordinate(name),
+    rankAt: (coordinates) => now.rankAt(coordinates),
     axis: (name) => mesh.group([name]),
     group: (axes) => held(AXES.filter((axis) => axes.includes(axis)).join(' x '), (of) => of.group(axes))!,
     subgroup: (ranks) => held(`[${ranks.join(',')}]`, (of) => of.subgroup(ranks)),

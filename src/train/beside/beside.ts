@@ -19,6 +19,8 @@ import type { Trainer } from '../trainer.ts';
 
 export interface BesideOptions {
   readonly trainer: Trainer;
+  /** Compiles what samples need; whoever gives it keeps what comes. */
+  readonly generator: () => Promise<Generator>;
   readonly prepared: PreparedRun;
   readonly seed: number;
   /** Whether samples may be asked for; without a tokenizer there are none. */
@@ -48,9 +50,8 @@ export class Beside {
 
   /** Compiles what samples need: beside the training, unless somebody waits for it. Never rejects. */
   async begin(): Promise<void> {
-    const { trainer, prepared, wantsSamples } = this.#options;
-    if (prepared.tokenizer && wantsSamples)
-      this.#compiled ??= Generator.create(trainer).catch((error: unknown) => sentence(error));
+    const { generator, prepared, wantsSamples } = this.#options;
+    if (prepared.tokenizer && wantsSamples) this.#compiled ??= generator().catch((error: unknown) => sentence(error));
     await this.#compiled;
   }
 
@@ -125,12 +126,6 @@ export class Beside {
     const text = this.#try('the sample cannot be decoded', () => tokenizer.decode(tokens));
     if (text !== undefined)
       tell({ kind: 'sample', step: trainer.step, text, ...(ask?.prompt ? { prompt: ask.prompt } : {}) });
-  }
-
-  /** Waits for what still compiles. */
-  async dispose(): Promise<void> {
-    const compiled = await this.#compiled;
-    if (compiled instanceof Generator) compiled.dispose();
   }
 
   /** What samples need. If one rank cannot make it, all ranks do without; they agree once, at the first sample. */

@@ -21,6 +21,13 @@ export class Hosts {
     return host.open(backend);
   }
 
+  /** One host that can serve a run, with an open device: that of the last run, if there is one and it can. */
+  async serve(backend: Backend): Promise<RankHost> {
+    const { first, all } = this;
+    if (!first || all.length !== 1 || !(await first.ready()) || this.first !== first) await this.open(backend);
+    return this.first!;
+  }
+
   /** Holds these; those of before must be closed. */
   hold(hosts: readonly RankHost[]): void {
     this.#all = hosts;

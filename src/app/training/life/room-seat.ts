@@ -1,6 +1,6 @@
 // This tab's seat in a room: joins it, lends or withdraws the device, asks for runs, and follows the session through
-// forming and starting a group. A new view of a room gets a new RankHost, because the old one may still be entangled
-// with peers that are gone.
+// forming and starting a group. A new view of a room goes on in the worker of the last run, with its device, plans and
+// weights; it gets a new RankHost where that run ended by a fault of ours, or does not end.
 
 import { worldSize } from '../../../base/axis.ts';
 import { realWorld } from '../../../base/world.ts';
@@ -208,10 +208,9 @@ export class RoomSeat {
     const { page } = this.#options;
     const { backend, hosts, state } = this.#page;
     const { run } = state;
-    if (hosts.all.length !== 1 || hosts.first!.used) await hosts.open(backend);
-    const host = hosts.first;
+    const host = await hosts.serve(backend);
     await this.#ice.refresh();
-    await prepareRank(host!, place, {
+    await prepareRank(host, place, {
       backend,
       page,
       files: this.parts.files,

@@ -19,6 +19,8 @@ export interface KeeperContext {
   readonly moved: (news: Moved) => void;
   readonly closeTransfer: (key: string) => void;
   readonly files: Pick<RoomFiles, 'keep' | 'drop'>;
+  /** Tells our rank the hash of the checkpoint that it told of. */
+  readonly identify: (step: number, hash: string) => void;
   /** Tells the room what this page keeps; undefined: nothing. */
   readonly announce: (holds: Holds | undefined) => void;
 }
@@ -146,6 +148,7 @@ export class CheckpointKeeper {
 
   async #share(step: number, bytes: Uint8Array<ArrayBuffer>, run: number, visit: number): Promise<void> {
     const { hash } = await this.#context.files.keep(`checkpoint of step ${step}`, bytes);
+    this.#context.identify(step, hash);
     // A later one may have come meanwhile, or the room was left.
     if (visit !== this.#visit || this.#context.state().checkpoint?.bytes !== bytes) return this.#letGo(hash);
     const before = this.#holds;

@@ -51,6 +51,11 @@ export function createRoomParts(context: RoomPartsContext): RoomParts {
     moved,
     closeTransfer,
     files,
+    // Without it the rank loads what it may have; a host that is gone has nothing.
+    identify: (step, hash) =>
+      void hosts()[0]
+        ?.identify(step, hash)
+        .catch(() => undefined),
     announce: (holds) => session()?.update({ holds }),
   });
   const resume = new RoomResume(context);

@@ -1,6 +1,7 @@
 // Who decides, who takes part: a pure state machine (state, event) -> (state, actions) over the roster. The coordinator
 // is the oldest trainer; it alone offers views. A view takes the oldest `worldSize` trainers, and a member's rank is
-// its place by age. The same roster gives the same answer on every tab; while rosters differ for a moment, an offer
+// its place by age; those who have trained the run before keep the rank that they had, because they still have what
+// that rank needs. The same roster gives the same answer on every tab; while rosters differ for a moment, an offer
 // counts only when it comes from the member that the receiver, too, takes for the coordinator. A run belongs to the
 // room until it ends: while any member says that it is at work, nobody offers another run, and a member in a started
 // run refuses every offer, whoever the coordinator is. Wishes stand in the presences of those who have them, so a wish
@@ -93,19 +94,31 @@ export function coordinatorOf(members: readonly Presence[]): Presence | undefine
 /**
  * The addresses of ranks 0 .. worldSize - 1: the oldest trainers by age, of whom the youngest makes way for `wisher`, a
  * trainer who wants the run and may be the only one that has its files. The oldest trainer, who forms the view, always
- * takes part. undefined while there are too few.
+ * takes part. Of those who had a rank of the run `run`, the oldest of each keeps it. undefined while there are too few.
  */
 export function assignRanks(
   members: readonly Presence[],
   worldSize: number,
-  wisher?: string,
+  { wisher, run }: { readonly wisher?: string | undefined; readonly run?: number } = {},
 ): readonly string[] | undefined {
   const trainers = members.filter((member) => member.role === 'trainer').sort(byAge);
   if (trainers.length < worldSize) return undefined;
   const ranks = trainers.slice(0, worldSize).map((member) => member.address);
   if (worldSize > 1 && trainers.slice(worldSize).some(({ address }) => address === wisher))
     ranks[worldSize - 1] = wisher!;
-  return ranks;
+  return run === undefined ? ranks : asBefore(ranks, members, run);
+}
+
+/** The same members; the places of those who had one of the run are theirs, the others follow in order. */
+function asBefore(ranks: readonly string[], members: readonly Presence[], run: number): readonly string[] {
+  const places = new Map<number, string>();
+  for (const address of ranks) {
+    const { ended } = members.find((member) => member.address === address)!;
+    if (ended?.run !== run || ended.rank === undefined || ended.rank >= ranks.length) continue;
+    if (!places.has(ended.rank)) places.set(ended.rank, address);
+  }
+  const others = ranks.filter((address) => ![...places.values()].includes(address));
+  return ranks.map((_, rank) => places.get(rank) ?? others.shift()!);
 }
 
 /** Members that say they form or train, in rank order. Empty: the room is free. */
@@ -265,11 +278,10 @@ function settle(state: Membership, actions: readonly MembershipAction[]): Transi
   const proposal = grantable(state);
   const members =
     proposal &&
-    assignRanks(
-      state.members,
-      proposal.worldSize,
-      state.members.find(({ wants }) => wants?.wish === proposal.wish)?.address,
-    );
+    assignRanks(state.members, proposal.worldSize, {
+      wisher: state.members.find(({ wants }) => wants?.wish === proposal.wish)?.address,
+      run: proposal.run,
+    });
   if (!proposal || !members) return { state, actions };
   const view: View = { view: state.highest + 1, run: proposal.run, wish: proposal.wish, members, plan: proposal.plan };
   const offered: Membership = { ...state, highest: view.view, current: { view, from: me, phase: 'forming' } };

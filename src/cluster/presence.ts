@@ -61,6 +61,8 @@ export interface Ended {
   readonly wish: number;
   readonly step: number;
   readonly how: Ending;
+  /** Its rank in it, which it takes again where the run goes on. */
+  readonly rank?: number;
 }
 
 /**
@@ -191,7 +193,14 @@ function endedOf(fields: JsonObject): Ended {
   const how = fields.get('how');
   if (how !== 'done' && how !== 'stopped' && how !== 'failed')
     throw new FormatError('presence', 'expected a run that is done, stopped or failed');
-  return { ...numbersOf(fields), step: integerField(fields, 'step', 0, MAX_NUMBER, 'presence'), how };
+  return {
+    ...numbersOf(fields),
+    step: integerField(fields, 'step', 0, MAX_NUMBER, 'presence'),
+    how,
+    ...(fields.get('rank') === undefined
+      ? {}
+      : { rank: integerField(fields, 'rank', 0, MAX_WORLD_SIZE - 1, 'presence') }),
+  };
 }
 
 /** Not yet judged: whose signatures these are is for Laws to see. */

@@ -173,12 +173,12 @@ class RoomSession implements Session {
   finish(how: Ending, step: number): void {
     const current = this.#membership?.current;
     if (current?.phase !== 'started') return;
-    const { run, wish, view } = current.view;
+    const { run, wish, view, members } = current.view;
     this.#step({ type: 'finished', view });
     // A next view that this has allowed is announced by now; its presence says both.
     this.#rendezvous?.update({
       ...(this.#membership?.current ? {} : { run: undefined }),
-      ended: { run, wish, step, how },
+      ended: { run, wish, step, how, rank: members.indexOf(this.me.address) },
     });
   }
 

@@ -59,6 +59,28 @@ describe('the same roster gives the same answer, in whatever order it came', () 
   });
 });
 
+test('whoever had a rank of the run keeps it, the others take what is free, by age', () => {
+  const had = (rank: number, run = 7): Partial<Presence> => ({ ended: { run, wish: 1, step: 3, how: 'failed', rank } });
+  const roster = [
+    presence(1, { order: 1 }),
+    presence(2, { order: 2, ...had(0) }),
+    presence(3, { order: 3, ...had(2, 8) }),
+    presence(4, { order: 4, ...had(2) }),
+    // Each claims what another has, or what does not exist.
+    presence(5, { order: 5, ...had(0) }),
+    presence(6, { order: 6, ...had(9) }),
+  ];
+  const order = (run?: number): readonly number[] =>
+    assignRanks(roster, 6, run === undefined ? {} : { run })!.map(
+      (address) => roster.findIndex((member) => member.address === address) + 1,
+    );
+  expect(order(7)).toEqual([2, 1, 4, 3, 5, 6]);
+  expect(order(8)).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(order()).toEqual([1, 2, 3, 4, 5, 6]);
+  // Who takes part does not depend on it.
+  expect(new Set(assignRanks(roster, 3, { run: 7 }))).toEqual(new Set(assignRanks(roster, 3)));
+});
+
 test('ranks are the oldest trainers by age, observers never counted', () => {
   const roster = [
     presence(5, { order: 2 }),
@@ -71,10 +93,11 @@ test('ranks are the oldest trainers by age, observers never counted', () => {
   expect(assignRanks(roster, 3)).toEqual([presence(3).address, presence(1).address, presence(5).address]);
   expect(assignRanks(roster, 4)).toBeUndefined();
   // Who wants a run takes part in it, and the oldest, who forms the view.
-  expect(assignRanks(roster, 2, presence(5).address)).toEqual([presence(3).address, presence(5).address]);
-  expect(assignRanks(roster, 1, presence(5).address)).toEqual([presence(3).address]);
+  const wisher = presence(5).address;
+  expect(assignRanks(roster, 2, { wisher })).toEqual([presence(3).address, presence(5).address]);
+  expect(assignRanks(roster, 1, { wisher })).toEqual([presence(3).address]);
   for (const wisher of [presence(3).address, presence(9).address])
-    expect(assignRanks(roster, 2, wisher)).toEqual(assignRanks(roster, 2));
+    expect(assignRanks(roster, 2, { wisher })).toEqual(assignRanks(roster, 2));
   expect(coordinatorOf(roster)?.address).toBe(presence(3).address);
   expect(coordinatorOf(roster.filter((member) => member.role === 'observer'))).toBeUndefined();
 });

@@ -54,7 +54,7 @@ const MESSAGES: readonly Message[] = [
 const BUSY = presence(3, {
   run: { run: 1, wish: 2, view: 3, rank: 1, size: 2, phase: 'forming' },
   wants: { wish: 4, run: 5, worldSize: 2, plan: { config: { steps: 3 } } },
-  ended: { run: 6, wish: 7, step: 8, how: 'stopped' },
+  ended: { run: 6, wish: 7, step: 8, how: 'stopped', rank: 9 },
   holds: { run: 6, step: 4, hash: 'a1'.repeat(32), bytes: 1000 },
 });
 

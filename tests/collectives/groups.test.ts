@@ -5,12 +5,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { worldSize } from '../../src/base/axis.ts';
 import type { Layout } from '../../src/base/axis.ts';
-import { InternalError, LayoutError } from '../../src/base/errors.ts';
+import { InternalError, LayoutError, PeerError } from '../../src/base/errors.ts';
 import { RandomStream } from '../../src/base/random.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { allReduce } from '../../src/collectives/all-reduce.ts';
 import type { Group } from '../../src/collectives/group.ts';
 import { rebindableGroup, rebindableMesh } from '../../src/collectives/groups/rebindable.ts';
+import type { RebindableMesh } from '../../src/collectives/groups/rebindable.ts';
 import { createLedger } from '../../src/collectives/ledger.ts';
 import { createMesh } from '../../src/collectives/mesh.ts';
 import type { Mesh } from '../../src/collectives/mesh.ts';
@@ -255,6 +256,44 @@ describe('a mesh under those who hold it', () => {
     expect(() => next.all[2]!.scope('a')).toThrow("scope 'a' of the mesh is in use");
     next.all[2]!.scope('closed');
     next.leave();
+  });
+
+  /** Rebinds all ranks while a receive of the last view is under way, which then fails; sums over the next view. */
+  async function failLate(also: (old: Mesh, own: RebindableMesh) => void): Promise<readonly (number | Error)[]> {
+    const nodes = loopbackMesh(3, realWorld);
+    const next = meshes({ dp: 3 });
+    const held = nodes.map(({ rank, links }) => {
+      const old = createMesh({ layout: layoutOf({ dp: 3 }), rank, links, ledger: createLedger() });
+      const own = rebindableMesh(old);
+      also(old, own);
+      return { own, old, waits: own.world.begin('all-gather').recv((rank + 1) % 3, 0, new Float32Array(1)) };
+    });
+    const failures = held.map(({ waits }) => waits.catch((error: unknown) => error));
+    for (const [rank, { own }] of held.entries()) own.rebind(next.all[rank]!);
+    nodes[2]!.kill();
+    for (const failure of failures) expect(await failure).toBeInstanceOf(PeerError);
+    // The relay has told all links of the last view.
+    expect((await Promise.all(held.map(({ old }) => old.failed))).map(({ evidence }) => evidence)).toContain('closed');
+    const sums = await Promise.all(
+      held.map(async ({ own }) => {
+        const x = Float32Array.of(10 ** own.rank);
+        return allReduce(own.world, x).then(
+          () => x[0]!,
+          (error: unknown) => error as Error,
+        );
+      }),
+    );
+    next.leave();
+    return sums;
+  }
+
+  it('is not ended by what breaks off late in the one before', async () => {
+    expect(await failLate(() => undefined)).toEqual([111, 111, 111]);
+  });
+
+  it('SEEDED DEFECT: whoever tells a late failure to what has taken the place ends it', async () => {
+    const sums = await failLate((old, own) => void old.failed.then((error) => own.abort(error)));
+    expect(sums.every((sum) => sum instanceof PeerError)).toBe(true);
   });
 
   it('refuses another layout or place', () => {

@@ -114,12 +114,12 @@ export class FilesError extends TabmeshError {
   }
 }
 
-/** Rejected by everything in flight on a device after the GPU went away. */
+/** Rejected by everything in flight on a device after the GPU, or a thread that computes, went away. */
 export class DeviceLostError extends TabmeshError {
   override readonly name: string = 'DeviceLostError';
   readonly reason: string;
-  constructor(reason: string) {
-    super(`device: the GPU was lost (${reason}); reload the tab to join again`);
+  constructor(reason: string, what = 'the GPU') {
+    super(`device: ${what} was lost (${reason}); reload the tab to join again`);
     this.reason = reason;
   }
 }

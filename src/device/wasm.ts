@@ -16,6 +16,9 @@ import { Heap } from './wasm/heap.ts';
 import { openInstance } from './wasm/instance.ts';
 import type { WasmInstance } from './wasm/instance.ts';
 import { wasmBuild } from './wasm/module.ts';
+import { ThreadPool } from './wasm/pool.ts';
+import type { SpawnThread } from './wasm/pool.ts';
+import { ThreadGain } from './wasm/thread-gain.ts';
 
 interface WasmBuffer extends DeviceBuffer {
   /** 0 when it is freed. */
@@ -25,19 +28,46 @@ interface WasmBuffer extends DeviceBuffer {
 /** Operations in some milliseconds; a byte that crosses memory counts as WORK_PER_BYTE. */
 const BREATH_WORK = 2e8;
 const WORK_PER_BYTE = 4;
+/** Below it, waking the threads costs more than they save: some 25 microseconds of one. */
+const LEAST_SHARED_WORK = 1e6;
+const MOST_BYTES = 2 ** 32;
 
 export interface WasmOptions {
   /** Bytes that the memory may grow to; 4 GiB by default, as much as there is. */
   readonly mostBytes?: number;
+  /** Threads that compute, this one included; 1 by default. More need `spawn` and shared memory, or it stays at one. */
+  readonly threads?: number;
+  readonly spawn?: SpawnThread;
+  /** A clock in ms. With it, threads are used only while they are measured to help. */
+  readonly now?: () => number;
 }
 
-const MOST_BYTES = 2 ** 32;
-
 /** Throws NoDeviceError where the engine has no vectors. */
-export async function createWasmDevice({ mostBytes = MOST_BYTES }: WasmOptions = {}): Promise<Device> {
+export async function createWasmDevice(options: WasmOptions = {}): Promise<Device> {
+  const { mostBytes = MOST_BYTES, threads = 1, spawn, now } = options;
+  const wanted = spawn && canShare() ? Math.max(1, Math.floor(threads)) : 1;
+  let lose: (error: DeviceLostError) => void = () => {};
+  const lost = new Promise<DeviceLostError>((resolve) => {
+    lose = resolve;
+  });
+  if (wanted > 1) {
+    const build = await wasmBuild(true);
+    const instance = await openInstance(build, wanted);
+    // Where no thread can be started (a policy of the page, no memory for its stack) one computes alone.
+    const pool = await ThreadPool.open(build, instance, wanted, spawn!, lose).catch((error: unknown) => String(error));
+    if (typeof pool !== 'string') {
+      const gain = now && new ThreadGain(pool, instance, now);
+      return deviceOf({ instance, pool, gain, adapter: adapterOf(build.relaxed, wanted), mostBytes, lost, lose });
+    }
+  }
   const build = await wasmBuild(false);
-  const instance = await openInstance(build);
-  return deviceOf(instance, adapterOf(build.relaxed, 1), mostBytes);
+  const instance = await openInstance(build, 1);
+  return deviceOf({ instance, adapter: adapterOf(build.relaxed, 1), mostBytes, lost, lose });
+}
+
+/** Pages must be isolated (COOP and COEP), or their memory cannot be posted to a worker. */
+function canShare(): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && (globalThis.crossOriginIsolated ?? true);
 }
 
 function adapterOf(relaxed: boolean, threads: number): AdapterInfo {
@@ -49,24 +79,28 @@ function adapterOf(relaxed: boolean, threads: number): AdapterInfo {
   };
 }
 
-function deviceOf(instance: WasmInstance, adapter: AdapterInfo, mostBytes: number): Device {
+interface Parts {
+  readonly instance: WasmInstance;
+  readonly pool?: ThreadPool;
+  readonly gain?: ThreadGain | undefined;
+  readonly adapter: AdapterInfo;
+  readonly mostBytes: number;
+  readonly lost: Promise<DeviceLostError>;
+  readonly lose: (error: DeviceLostError) => void;
+}
+
+function deviceOf(parts: Parts): Device {
+  const { instance, adapter, mostBytes, lost } = parts;
   const counters = newCounters();
   const ledger = new MemoryLedger();
   const heap = new Heap(instance.memory, instance.heapStart, mostBytes);
-  const addressOf = ({ buffer, offset }: Range): number => {
-    const { at } = buffer as WasmBuffer;
-    if (at === 0) throw new InternalError(`buffer ${buffer.label} was used after free`);
-    return at + offset;
-  };
   const bytesOf = (range: Range): Uint8Array => new Uint8Array(heap.memory.buffer, addressOf(range), range.bytes);
   // A copy that is not of the shared memory.
-  const read = (range: Range): ArrayBuffer => bytesOf(range).slice().buffer as ArrayBuffer;
-  const queue = new HostQueue(counters, BREATH_WORK, read);
-  let lose: (error: DeviceLostError) => void = () => {};
-  const lost = new Promise<DeviceLostError>((resolve) => {
-    lose = resolve;
-  });
+  const queue = new HostQueue(counters, BREATH_WORK, (range) => bytesOf(range).slice().buffer as ArrayBuffer);
   let gone: DeviceLostError | undefined;
+  void lost.then((error) => {
+    gone ??= error;
+  });
   const checkAlive = (): void => {
     if (gone) throw gone;
   };
@@ -102,18 +136,7 @@ function deviceOf(instance: WasmInstance, adapter: AdapterInfo, mostBytes: numbe
       for (const { from, to } of pairs) bytesOf(to).set(bytesOf(from));
     },
     async prepare(kernel: Kernel, params: Params, io: Readonly<Record<string, Range>>) {
-      const { flops, bytes } = kernel.cost(params);
-      const work = flops + WORK_PER_BYTE * bytes;
-      const own = instance.kernels[kernel.name];
-      const ranges = Object.keys(kernel.bindings).map((name) => {
-        const range = io[name];
-        if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
-        return range;
-      });
-      const call = own && [...ranges.map(addressOf), ...Object.keys(kernel.params).map((name) => params[name]!)];
-      const run = call ? () => own(...call, 0, 1) : () => kernel.reference(viewsOf(kernel, ranges), params);
-      const launch: HostLaunch = { kernel: kernel.name, variant: own ? 'wasm' : 'reference', flops, work, run };
-      return launch;
+      return launchOf(parts, kernel, params, io);
     },
     async submit(launches, readback = []) {
       checkAlive();
@@ -123,16 +146,52 @@ function deviceOf(instance: WasmInstance, adapter: AdapterInfo, mostBytes: numbe
     async idle() {},
     destroy() {
       gone ??= new DeviceLostError('destroyed');
-      lose(gone);
+      parts.lose(gone);
+      parts.pool?.end();
     },
   };
+}
 
-  function viewsOf(kernel: Kernel, ranges: readonly Range[]): Record<string, TypedArray> {
-    return Object.fromEntries(
-      Object.entries(kernel.bindings).map(([name, spec], i) => [
-        name,
-        typedView(bindingDType(spec), heap.memory.buffer as ArrayBuffer, addressOf(ranges[i]!), ranges[i]!.bytes / 4),
-      ]),
-    );
-  }
+function addressOf({ buffer, offset }: Range): number {
+  const { at } = buffer as WasmBuffer;
+  if (at === 0) throw new InternalError(`buffer ${buffer.label} was used after free`);
+  return at + offset;
+}
+
+function launchOf(
+  { instance, pool, gain }: Parts,
+  kernel: Kernel,
+  params: Params,
+  io: Readonly<Record<string, Range>>,
+): HostLaunch {
+  const { flops, bytes } = kernel.cost(params);
+  const work = flops + WORK_PER_BYTE * bytes;
+  const ranges = Object.keys(kernel.bindings).map((name) => {
+    const range = io[name];
+    if (!range) throw new InternalError(`${kernel.name}: binding ${name} is missing`);
+    return range;
+  });
+  const own = instance.kernels[kernel.name];
+  const about = { kernel: kernel.name, variant: own ? 'wasm' : 'reference', flops, work };
+  if (!own) return { ...about, run: () => kernel.reference(viewsOf(instance.memory, kernel, ranges), params) };
+  const args = [...ranges.map(addressOf), ...Object.keys(kernel.params).map((name) => params[name]!)];
+  const alone = (): void => own(...args, 0, 1);
+  if (!pool || work < LEAST_SHARED_WORK) return { ...about, run: alone };
+  const number = pool.numberOf(kernel.name);
+  return {
+    ...about,
+    run: () => {
+      if (gain?.helps(work) ?? true) pool.run(number, own, args);
+      else alone();
+    },
+  };
+}
+
+function viewsOf(memory: WebAssembly.Memory, kernel: Kernel, ranges: readonly Range[]): Record<string, TypedArray> {
+  return Object.fromEntries(
+    Object.entries(kernel.bindings).map(([name, spec], i) => [
+      name,
+      typedView(bindingDType(spec), memory.buffer as ArrayBuffer, addressOf(ranges[i]!), ranges[i]!.bytes / 4),
+    ]),
+  );
 }

@@ -45,7 +45,7 @@ function entryOf(root, sources) {
       .replace(/\.as$/, '')
       .replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
   return [
-    "export { placeThread } from './wasm/threads.as';",
+    "export { meet, placeThread } from './wasm/threads.as';",
     ...kernels.map((path) => `export { ${nameOf(path)} } from './${path}';`),
   ].join('\n');
 }

@@ -1,0 +1,126 @@
+// The WebAssembly device: blocks of its memory, threads that give the same bits as one, and what happens when memory or
+// a thread is missing.
+
+import { afterAll, describe, expect, it } from 'vitest';
+import { DeviceLostError, LimitError } from '../../src/base/errors.ts';
+import { RandomStream } from '../../src/base/random.ts';
+import type { Device } from '../../src/device/device.ts';
+import type { Kernel, Params } from '../../src/device/kernel.ts';
+import { bindingAccess } from '../../src/device/kernel.ts';
+import { createWasmDevice } from '../../src/device/wasm.ts';
+import { Heap, PAGE_BYTES } from '../../src/device/wasm/heap.ts';
+import { spawnNodeThread } from '../../src/cli/machine/node-thread.ts';
+import type { Thread } from '../../src/device/wasm/pool.ts';
+import { matmul } from '../../shaders/matmul/matmul.ts';
+import { caseArrays } from '../support/kernel-contract.ts';
+import { kernels } from '../support/kernels.ts';
+
+/** The bytes of all outputs of one launch. */
+async function outputs(device: Device, kernel: Kernel, params: Params): Promise<readonly Uint8Array[]> {
+  const arrays = caseArrays(kernel, params);
+  const io = Object.fromEntries(
+    Object.entries(arrays).map(([name, array]) => {
+      const buffer = device.alloc(array.byteLength, 'activation', name);
+      device.write(buffer, 0, array);
+      return [name, { buffer, offset: 0, bytes: array.byteLength }];
+    }),
+  );
+  const written = Object.keys(io).filter((name) => bindingAccess(kernel.bindings[name]!) === 'read_write');
+  const launch = await device.prepare(kernel, params, io);
+  const parts = await device.submit(
+    [launch],
+    written.map((name) => io[name]!),
+  );
+  for (const { buffer } of Object.values(io)) device.free(buffer);
+  return parts.map((part) => new Uint8Array(part));
+}
+
+describe('the heap', () => {
+  it('gives disjoint zeroed blocks, joins what is freed, and grows no further than it may', () => {
+    const heap = new Heap(new WebAssembly.Memory({ initial: 1 }), 1000, 8 * PAGE_BYTES);
+    const random = new RandomStream(1, 'heap');
+    const live = new Map<number, number>();
+    for (let i = 0; i < 2000; i++) {
+      const [first] = live.keys();
+      if (first !== undefined && (live.size > 20 || random.uniform(2 * i) < 0.4)) {
+        heap.free(first);
+        live.delete(first);
+        continue;
+      }
+      const bytes = 1 + Math.floor(random.uniform(2 * i + 1) * 5000);
+      const at = heap.alloc(bytes, 'x');
+      expect(at % 256).toBe(0);
+      expect(at).toBeGreaterThanOrEqual(1000);
+      for (const [other, size] of live) expect(at + bytes <= other || other + size <= at).toBe(true);
+      const view = new Uint8Array(heap.memory.buffer, at, bytes);
+      expect(view.every((byte) => byte === 0)).toBe(true);
+      view.fill(7);
+      live.set(at, bytes);
+    }
+    for (const at of live.keys()) heap.free(at);
+    const whole = heap.memory.buffer.byteLength - 1024;
+    heap.free(heap.alloc(whole, 'all'));
+    expect(() => heap.alloc(9 * PAGE_BYTES, 'weights')).toThrow(LimitError);
+    expect(() => heap.alloc(9 * PAGE_BYTES, 'weights')).toThrow(/buffer weights: expected 589824 bytes/);
+  });
+});
+
+describe('threads', () => {
+  const devices = Promise.all([1, 2, 3].map((threads) => createWasmDevice({ threads, spawn: spawnNodeThread })));
+  afterAll(async () => (await devices).forEach((device) => device.destroy()));
+
+  it('are as many as were asked for', async () => {
+    expect((await devices).map(({ adapter }) => /\d threads?/.exec(adapter.description)?.[0])).toEqual([
+      '1 thread',
+      '2 threads',
+      '3 threads',
+    ]);
+  });
+
+  const LARGE: Partial<Record<string, Params>> = { matmul: { ...matmul.cases[0]!, M: 301, N: 203, K: 600 } };
+  for (const kernel of kernels)
+    it(`give the bits of one in ${kernel.name}`, async () => {
+      const large = LARGE[kernel.name];
+      for (const params of [...kernel.cases, ...(large ? [large] : [])]) {
+        const [alone, ...others] = await Promise.all((await devices).map((device) => outputs(device, kernel, params)));
+        for (const other of others)
+          expect(
+            other.every((part, i) => Buffer.compare(part, alone![i]!) === 0),
+            JSON.stringify(params),
+          ).toBe(true);
+      }
+    });
+});
+
+describe('what is missing', () => {
+  it('a thread that dies loses the device, and nothing hangs', async () => {
+    const threads: (Thread & { kill(): void })[] = [];
+    const device = await createWasmDevice({
+      threads: 2,
+      spawn: async (setup) => {
+        const thread = await spawnNodeThread(setup);
+        threads.push({ ...thread, kill: thread.end });
+        return thread;
+      },
+    });
+    threads[0]!.kill();
+    const error = await device.lost;
+    expect(error).toBeInstanceOf(DeviceLostError);
+    expect(error.message).toMatch(/a thread was lost \(thread 1 of 2: it ended/);
+    await expect(device.submit([])).rejects.toBe(error);
+    device.destroy();
+  });
+
+  it('without threads one computes alone', async () => {
+    const device = await createWasmDevice({ threads: 2, spawn: () => Promise.reject(new Error('no workers here')) });
+    expect(device.adapter.description).toMatch(/1 thread/);
+    expect(await outputs(device, matmul, matmul.cases[0]!)).toHaveLength(1);
+    device.destroy();
+  });
+
+  it('a model that needs more memory is refused with the number', async () => {
+    const device = await createWasmDevice({ mostBytes: 2 ** 25 });
+    expect(() => device.alloc(2 ** 26, 'param', 'weights')).toThrow(/buffer weights: expected 67108864 bytes/);
+    device.destroy();
+  });
+});

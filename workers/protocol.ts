@@ -92,8 +92,11 @@ export interface NewRank {
 
 /** Exposed for each rank through comlink. */
 export interface RankApi {
-  /** Opens the device. Rejects with what to do when there is none. */
-  open(backend: Backend): Promise<DeviceReport>;
+  /**
+   * Opens the device. Rejects with what to do when there is none. `ranksHere`: ranks of this tab that compute side by
+   * side and share the cores, 1 by default.
+   */
+  open(backend: Backend, ranksHere?: number): Promise<DeviceReport>;
   /**
    * Checks config and files and builds data, tokenizer and weights; heavy work that must not fall between heartbeats.
    * Rejects with InternalError while a run goes on; its lanes and peers are forgotten.

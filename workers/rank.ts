@@ -22,7 +22,6 @@ import { createWatchedLinks } from '../src/collectives/record/watched-links.ts';
 import type { WatchedLinks } from '../src/collectives/record/watched-links.ts';
 import { createCpuDevice } from '../src/device/cpu.ts';
 import type { Device } from '../src/device/device.ts';
-import { createWasmDevice } from '../src/device/wasm.ts';
 import { deviceOf } from '../src/device/webgpu.ts';
 import type { GpuContext } from '../src/device/webgpu.ts';
 import { lanesOf } from './lane-handle.ts';
@@ -50,6 +49,7 @@ import type {
 } from './protocol.ts';
 import type { Ready, WorkerShare } from './worker-share.ts';
 import { withSharedFiles } from './shared-files.ts';
+import { openWasmDevice } from './wasm-device.ts';
 
 /** The tuner of each link may take so long before anything else begins. */
 const TUNE_MS = 300;
@@ -94,11 +94,11 @@ export class Rank implements RankApi {
     this.#share = share;
   }
 
-  async open(backend: Backend): Promise<DeviceReport> {
+  async open(backend: Backend, ranksHere = 1): Promise<DeviceReport> {
     if (this.#lost) this.#free();
     if (!this.#device) {
       const gpu = backend === 'webgpu' ? await this.#share.openGpu() : undefined;
-      const device = gpu ? deviceOf(gpu) : backend === 'wasm' ? await createWasmDevice() : createCpuDevice();
+      const device = gpu ? deviceOf(gpu) : backend === 'wasm' ? await openWasmDevice(ranksHere) : createCpuDevice();
       [this.#gpu, this.#device] = [gpu, device];
       void device.lost.then((error) => {
         // What was given back is missed by nobody.

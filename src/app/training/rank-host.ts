@@ -96,8 +96,8 @@ export class RankHost {
     return quiet && this.#last.sound;
   }
 
-  open(backend: Backend): Promise<DeviceReport> {
-    return this.#guard(this.#api.open(backend));
+  open(backend: Backend, ranksHere = 1): Promise<DeviceReport> {
+    return this.#guard(this.#api.open(backend, ranksHere));
   }
 
   prepare(preparation: RankPreparation): Promise<void> {

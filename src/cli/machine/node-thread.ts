@@ -1,5 +1,5 @@
-// A thread of the WebAssembly device in Node: a worker that gets the function as text, so that it needs no file of its own, in a
-// checkout or built.
+// A thread of the WebAssembly device in Node: a worker that gets the function as text, so that it needs no file of its
+// own, in a checkout or built.
 
 import type { SpawnThread } from '../../device/wasm/pool.ts';
 import { runThread } from '../../device/wasm/thread.ts';

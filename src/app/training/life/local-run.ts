@@ -28,7 +28,7 @@ export async function trainHere(
     page.change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
     hosts = createLocalHosts(size, backend);
     page.hosts.hold(hosts);
-    const reports = await Promise.all(hosts.map((host) => host.open(backend)));
+    const reports = await Promise.all(hosts.map((host) => host.open(backend, hosts.length)));
     reports.forEach((report, rank) => run.opened(rank, report));
     const { checkpoint, ...files } = await fetchContents(plan, address, given, page.loading, signal);
     page.change({ status: 'preparing text, tokens and weights' });

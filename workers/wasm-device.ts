@@ -1,0 +1,60 @@
+// The WebAssembly device of a rank in a browser, with the threads that are its share of the machine's cores. Ranks of
+// one browser know of each other by a lock that each holds while it computes; the first to come has more threads than
+// its share, and uses them as long as they help.
+
+import { realWorld } from '../src/base/world.ts';
+import type { Device } from '../src/device/device.ts';
+import { createWasmDevice } from '../src/device/wasm.ts';
+import type { Thread } from '../src/device/wasm/pool.ts';
+import type { ThreadSetup } from '../src/device/wasm/thread.ts';
+import { withResolvers } from '../src/transport/inbox.ts';
+
+const LOCK = 'tabmesh cores';
+
+/** `ranksHere`: ranks of this tab that compute side by side, this one included. */
+export async function openWasmDevice(ranksHere: number): Promise<Device> {
+  const share = await takeCores();
+  const threads = Math.floor(navigator.hardwareConcurrency / Math.max(ranksHere, share.holders));
+  try {
+    const device = await createWasmDevice({ threads, spawn, now: realWorld.now });
+    return {
+      ...device,
+      destroy() {
+        device.destroy();
+        share.release();
+      },
+    };
+  } catch (error) {
+    share.release();
+    throw error;
+  }
+}
+
+/** Counts the ranks of this browser that compute, this one included, and counts as one of them until it is released. */
+async function takeCores(): Promise<{ readonly holders: number; readonly release: () => void }> {
+  // Not in insecure contexts, nor in old browsers.
+  if (!('locks' in navigator)) return { holders: 1, release: () => {} };
+  const [held, over] = [withResolvers<void>(), withResolvers<void>()];
+  void navigator.locks
+    .request(LOCK, { mode: 'shared' }, () => {
+      held.resolve();
+      return over.promise;
+    })
+    .catch(held.reject);
+  await held.promise;
+  const { held: all = [] } = await navigator.locks.query();
+  return { holders: all.filter(({ name }) => name === LOCK).length, release: () => over.resolve() };
+}
+
+async function spawn(setup: ThreadSetup): Promise<Thread> {
+  const worker = new Worker(new URL('./compute.ts', import.meta.url), { type: 'module' });
+  const [ready, died] = [withResolvers<void>(), withResolvers<string>()];
+  worker.onmessage = () => ready.resolve();
+  worker.onerror = ({ message }) => {
+    died.resolve(message || 'its script did not load');
+    ready.reject(new Error(message || 'its script did not load'));
+  };
+  worker.postMessage(setup);
+  await ready.promise;
+  return { died: died.promise, end: () => worker.terminate() };
+}

@@ -48,3 +48,24 @@ test('a rank that stays and fails is heard, though its call returns first; not o
   await turn();
   expect(told).toEqual(['done', 'failed']);
 });
+
+test.each([
+  ['was stopped or is done', DONE, true],
+  ['was broken off by another', { ...FAILED, culprit: 1 }, true],
+  ['was broken off by its own rank', { ...FAILED, culprit: 0 }, false],
+  ['failed without a culprit', FAILED, false],
+])('a host whose run %s, once that is over, may serve another', async (_, last, serves) => {
+  const { host, end, tell } = hosted();
+  expect(await host.ready()).toBe(true);
+  const started = host.start(SETUP, () => undefined);
+  expect(await host.ready(1)).toBe(false);
+  tell(last);
+  await started;
+  // Something of it is still under way.
+  expect(await host.ready(1)).toBe(false);
+  const ready = host.ready(60_000);
+  end();
+  expect(await ready).toBe(serves);
+  host.close();
+  expect(await host.ready()).toBe(false);
+});

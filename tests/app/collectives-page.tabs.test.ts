@@ -168,6 +168,28 @@ alsoTest('ranks in frames, stopped midway: what was measured stays', async () =>
   expect(stopped.rows[0]).toMatchObject({ collective: 'send', bytes: 4096, wrong: 0 });
 });
 
+it('a part of the form stays open when its last choice is taken back', async () => {
+  const { page } = await (await driver.profile()).open('collectives.html#tabs=2');
+  for (const [part, choice] of [
+    ['Beside other libraries', 'simple-peer'],
+    ['Where the ranks are', 'frames of this page'],
+  ] as const) {
+    await page.getByText(part).click();
+    const box = page.getByRole('checkbox', { name: choice });
+    await box.focus();
+    for (const checked of [true, false]) {
+      await page.keyboard.press('Space');
+      await expect.poll(() => box.isChecked()).toBe(checked);
+      await expect
+        .poll(async () => (await state(page)).settings.peers.length > 0 || (await state(page)).settings.frames)
+        .toBe(checked);
+    }
+    expect(await box.isVisible()).toBe(true);
+  }
+  await page.keyboard.press('Shift+Tab');
+  expect(await page.getByRole('checkbox', { name: 'tabs of other browsers' }).isVisible()).toBe(true);
+});
+
 it('a link that it does not understand is told', async () => {
   const { page } = await (await driver.profile()).open('collectives.html#tabs=99');
   await page.getByRole('alert').getByText('link: tabs is "99"; expected a whole number from 2 to 8').waitFor();

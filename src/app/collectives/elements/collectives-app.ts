@@ -109,6 +109,8 @@ export class CollectivesApp extends LitElement {
   declare consent: (() => void) | undefined;
   declare said: string;
   host: HostParts | undefined;
+  /** Parts of the form that the link opens. */
+  #opened: { readonly peers: boolean; readonly place: boolean } | undefined;
 
   constructor() {
     super();
@@ -218,6 +220,11 @@ export class CollectivesApp extends LitElement {
     const select = (event: Event): string => (event.target as HTMLSelectElement).value;
     const checked = (event: Event): boolean => (event.target as HTMLInputElement).checked;
     const sizes = formatSizes(settings.sizes);
+    // What the link says is shown; from then on the person opens and closes.
+    const opened = (this.#opened ??= {
+      peers: settings.peers.length > 0,
+      place: settings.frames || settings.meet === 'broker',
+    });
     return html` <div class="fields">
         <label class="field"
           >Tabs
@@ -262,7 +269,7 @@ export class CollectivesApp extends LitElement {
           )}
         </div>
       </details>
-      <details ?open=${settings.peers.length > 0}>
+      <details ?open=${opened.peers}>
         <summary>Beside other libraries</summary>
         <div class="choices">
           ${PEER_NAMES.map(
@@ -278,7 +285,7 @@ export class CollectivesApp extends LitElement {
           )}
         </div>
       </details>
-      <details ?open=${settings.frames || settings.meet === 'broker'}>
+      <details ?open=${opened.place}>
         <summary>Where the ranks are</summary>
         <div class="choices">
           <label

@@ -67,11 +67,14 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   });
   const size = worldSize(config.layout);
   const context = await browser.newContext();
+  const opener = new Opener();
   const open = async (tab: number, fragment: Record<string, string>): Promise<Page> => {
     const page = await context.newPage();
-    await page.exposeBinding('tabmeshReport', (_source, text: string) =>
-      options.onReport(tab, JSON.parse(text) as TabReport),
-    );
+    await page.exposeBinding('tabmeshReport', (_source, text: string) => {
+      const report = JSON.parse(text) as TabReport;
+      if (tab === 0) opener.heard(report);
+      options.onReport(tab, report);
+    });
     page.on('pageerror', (error) => options.onReport(tab, { type: 'page', state: 'error', text: error.message }));
     await page.goto(
       `${server.url}#${new URLSearchParams({ ...fragment, ...options.parts?.(tab), auto: '1', upload: run.upload })}`,
@@ -81,10 +84,34 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
   if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };
   const key = newRoomKey(realWorld);
   const room = `run-${Buffer.from(realWorld.randomBytes(6)).toString('hex')}`;
-  const pages: Page[] = [];
-  for (let tab = 0; tab < size; tab++)
-    pages.push(await open(tab, { room, key, ...(tab === 0 ? { world: String(size), plan } : {}) }));
-  return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key })}` };
+  // The first tab opens the room, as a page does by its button: its rules hold, and whoever comes by the link cannot
+  // make others.
+  const pages = [await open(0, { room, key, owner: 'self', world: String(size), plan })];
+  const owner = await opener.identity;
+  for (let tab = 1; tab < size; tab++) pages.push(await open(tab, { room, key, owner }));
+  return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key, owner })}` };
+}
+
+/** Hears from the first tab which identity it has. */
+class Opener {
+  /** Rejects with TabmeshError when the page says an error before. */
+  readonly identity: Promise<string>;
+  #settle!: { resolve: (id: string) => void; reject: (error: Error) => void };
+
+  constructor() {
+    this.identity = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.identity.catch(() => {
+      /* thrown where it is awaited */
+    });
+  }
+
+  heard({ type, state, text = '' }: TabReport): void {
+    if (type !== 'page') return;
+    if (state === 'identity') this.#settle.resolve(text);
+    if (state === 'error') this.#settle.reject(new TabmeshError(`tab 0: ${text}`));
+  }
 }
 
 function putFiles(run: ServedRun, files: RunFiles): Record<string, string> {

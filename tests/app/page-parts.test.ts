@@ -98,6 +98,7 @@ describe('the link of a page', () => {
   });
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
+    expect(() => readFragment('#room=a&key=b&owner=me')).toThrow('link: owner is "me"; expected 32 digits');
     expect(() => readFragment('#room=a')).toThrow('copy the whole link of the room');
     expect(() => readFragment('#key=a')).toThrow('link: there is a key, but no room; copy the whole link of the room');
     expect(() => readFragment('#auto=true')).toThrow('link: auto is "true"; expected 1 or 0');

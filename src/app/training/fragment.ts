@@ -44,6 +44,12 @@ export interface PageSettings {
   readonly lane?: 'webrtc' | 'same-browser';
 }
 
+/**
+ * As `owner`: the tab that opens the link opens the room. Only for a browser that a program drives, which cannot know
+ * the identity before.
+ */
+export const THIS_TAB = 'self';
+
 const NAMES = [
   'room',
   'key',
@@ -98,7 +104,7 @@ export function readFragment(hash: string, page: string): PageSettings {
   if (upload !== undefined && !(URL.canParse(upload, page) && new URL(upload, page).origin === new URL(page).origin))
     throw new ConfigError('link', `upload is ${quote(upload)}; expected an address of this page's own server`);
   const owner = given.get('owner');
-  if (owner !== null && !/^[0-9a-f]{32}$/.test(owner))
+  if (owner !== null && owner !== THIS_TAB && !/^[0-9a-f]{32}$/.test(owner))
     throw new ConfigError(
       'link',
       `owner is ${quote(owner)}; expected 32 digits from 0 to f: copy the whole link of the room`,

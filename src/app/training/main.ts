@@ -3,8 +3,9 @@
 
 import './elements/app.ts';
 import type { TabmeshApp } from './elements/app.ts';
-import { readFragment } from './fragment.ts';
+import { readFragment, THIS_TAB } from './fragment.ts';
 import type { PageSettings } from './fragment.ts';
+import { ConfigError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import { NO_ICE } from '../../cluster/ice/servers.ts';
 import { wishesOfLink } from './link/consent.ts';
@@ -40,9 +41,9 @@ const LAST_WORDS_MS = 50;
 
 let drawing: ReturnType<typeof setTimeout> | undefined;
 const app = document.querySelector<TabmeshApp>('tabmesh-app')!;
-const { settings, trouble } = readSettings();
 // Whoever drives this browser has put that function here, which no link can do; so its links act.
 const driven = typeof window.tabmeshReport === 'function';
+const { settings, trouble } = await readSettings();
 let allowed = driven || isVouched(settings, () => localStorage, Date.now());
 const reporter = createReporter(window.tabmeshReport, () => (allowed ? settings.upload : undefined));
 const past = new History({
@@ -79,7 +80,10 @@ addEventListener('hashchange', () => location.reload());
 addEventListener('error', (event) => controller.problem(sentence(event.error ?? event.message)));
 addEventListener('unhandledrejection', (event) => controller.problem(sentence(event.reason)));
 // A room that is opened by a click names its owner in the link. Who enters one is told why there is none.
-tabIdentity().catch(() => undefined);
+tabIdentity().then(
+  ({ identity }) => reporter.page('identity', identity.id),
+  () => undefined,
+);
 reporter.page('loaded');
 if (trouble !== undefined) controller.problem(trouble);
 else if (allowed) {
@@ -134,9 +138,14 @@ async function begin(): Promise<void> {
   );
 }
 
-function readSettings(): { settings: PageSettings; trouble?: string } {
+async function readSettings(): Promise<{ settings: PageSettings; trouble?: string }> {
   try {
-    return { settings: readFragment(location.hash, document.baseURI) };
+    const settings = readFragment(location.hash, document.baseURI);
+    const { room } = settings;
+    if (room?.owner !== THIS_TAB) return { settings };
+    if (!driven)
+      throw new ConfigError('link', 'owner is "self", which only a program says; copy the whole link of the room');
+    return { settings: { ...settings, room: { ...room, owner: (await tabIdentity()).identity.id } } };
   } catch (error) {
     return { settings: { auto: false, backend: 'webgpu', ice: NO_ICE }, trouble: sentence(error) };
   }

@@ -10,7 +10,8 @@ import { sentence } from '../shared/sentence.ts';
 export interface Reporter {
   session(event: SessionEvent): void;
   rank(rank: number, event: RankEvent): void;
-  page(state: 'loaded' | 'error', text?: string): void;
+  /** `text` of 'identity': that of this tab in rooms. */
+  page(state: 'loaded' | 'identity' | 'error', text?: string): void;
 }
 
 type Report = (text: string) => unknown;

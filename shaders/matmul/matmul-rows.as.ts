@@ -1,7 +1,8 @@
 // Products of a few rows: every element of b is used so seldom that packing it costs more than it saves.
 
+import { dot } from '../wasm/rows.as.ts';
+import { madd } from '../wasm/simd.as.ts';
 import { firstOf } from '../wasm/threads.as.ts';
-import { madd, total } from '../wasm/simd.as.ts';
 import { NR, storeTile } from './store-tile.as.ts';
 
 /** Rows that one pass over b serves. */
@@ -151,34 +152,6 @@ function dots(sums: usize, a: usize, down: usize, along: usize, rows: i32, b: us
       store<f32>(sums + ((<usize>(i * NR + j)) << 2), along === 4 ? dot(x, y, K) : stridedDot(x, along, y, K));
     }
   }
-}
-
-function dot(x: usize, y: usize, K: i32): f32 {
-  let c0 = f32x4.splat(0);
-  let c1 = f32x4.splat(0);
-  let c2 = f32x4.splat(0);
-  let c3 = f32x4.splat(0);
-  let k = K;
-  for (; k >= 16; k -= 16) {
-    c0 = madd(v128.load(x), v128.load(y), c0);
-    c1 = madd(v128.load(x, 16), v128.load(y, 16), c1);
-    c2 = madd(v128.load(x, 32), v128.load(y, 32), c2);
-    c3 = madd(v128.load(x, 48), v128.load(y, 48), c3);
-    x += 64;
-    y += 64;
-  }
-  for (; k >= 4; k -= 4) {
-    c0 = madd(v128.load(x), v128.load(y), c0);
-    x += 16;
-    y += 16;
-  }
-  let sum = total(f32x4.add(f32x4.add(c0, c1), f32x4.add(c2, c3)));
-  for (; k > 0; k--) {
-    sum += load<f32>(x) * load<f32>(y);
-    x += 4;
-    y += 4;
-  }
-  return sum;
 }
 
 function stridedDot(x: usize, along: usize, y: usize, K: i32): f32 {

@@ -10,7 +10,7 @@ import type { WasmBuild, WasmFunction } from './module.ts';
 export const MEETING_AT = 1024;
 export const MAILBOX_AT = 1536;
 export const SHARED_AT = 4096;
-/** KC x NC floats of a packed matrix, and room. See shaders/matmul/matmul.as.ts. */
+/** KC x NC floats of a packed matrix, and room. See shaders/matmul/product.as.ts. */
 const SHARED_BYTES = 2 ** 20 + 65536;
 /** Of a thread. */
 const SCRATCH_BYTES = 2 ** 19;
@@ -43,7 +43,7 @@ export async function openInstance({ module }: WasmBuild, threads: number): Prom
   const heapStart = probeAt + PROBE_BYTES;
   const memory = openMemory(Math.ceil(heapStart / PAGE_BYTES) + ROOM_PAGES, threads > 1);
   const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
-  const { meet, placeThread, ...kernels } = exports as Record<string, WasmFunction>;
+  const { meet, placeThread, tile: _, ...kernels } = exports as Record<string, WasmFunction>;
   placeThread!(MEETING_AT, scratchAt(0), SHARED_AT);
   return { memory, kernels, meet: meet!, probeAt, heapStart };
 }

@@ -16,6 +16,7 @@ import { Heap } from './wasm/heap.ts';
 import { openInstance } from './wasm/instance.ts';
 import type { WasmInstance } from './wasm/instance.ts';
 import { wasmBuild } from './wasm/module.ts';
+import type { WasmBuild } from './wasm/module.ts';
 import { ThreadPool } from './wasm/pool.ts';
 import type { SpawnThread } from './wasm/pool.ts';
 import { ThreadGain } from './wasm/thread-gain.ts';
@@ -40,29 +41,35 @@ export interface WasmOptions {
   readonly spawn?: SpawnThread;
   /** A clock in ms. With it, threads are used only while they are measured to help. */
   readonly now?: () => number;
+  /** Operations from which on a launch is shared; by default what pays. */
+  readonly leastSharedWork?: number;
+  /** The compiled kernels, for shared memory or one thread's; by default the package's. */
+  readonly build?: (shared: boolean) => Promise<WasmBuild>;
 }
 
 /** Throws NoDeviceError where the engine has no vectors. */
 export async function createWasmDevice(options: WasmOptions = {}): Promise<Device> {
-  const { mostBytes = MOST_BYTES, threads = 1, spawn, now } = options;
+  const { mostBytes = MOST_BYTES, threads = 1, spawn, now, build: open = wasmBuild } = options;
+  const { leastSharedWork = LEAST_SHARED_WORK } = options;
   const wanted = spawn && canShare() ? Math.max(1, Math.floor(threads)) : 1;
   let lose: (error: DeviceLostError) => void = () => {};
   const lost = new Promise<DeviceLostError>((resolve) => {
     lose = resolve;
   });
   if (wanted > 1) {
-    const build = await wasmBuild(true);
+    const build = await open(true);
     const instance = await openInstance(build, wanted);
     // Where no thread can be started (a policy of the page, no memory for its stack) one computes alone.
     const pool = await ThreadPool.open(build, instance, wanted, spawn!, lose).catch((error: unknown) => String(error));
     if (typeof pool !== 'string') {
       const gain = now && new ThreadGain(pool, instance, now);
-      return deviceOf({ instance, pool, gain, adapter: adapterOf(build.relaxed, wanted), mostBytes, lost, lose });
+      const adapter = adapterOf(build.relaxed, wanted);
+      return deviceOf({ instance, pool, gain, adapter, mostBytes, leastSharedWork, lost, lose });
     }
   }
-  const build = await wasmBuild(false);
+  const build = await open(false);
   const instance = await openInstance(build, 1);
-  return deviceOf({ instance, adapter: adapterOf(build.relaxed, 1), mostBytes, lost, lose });
+  return deviceOf({ instance, adapter: adapterOf(build.relaxed, 1), mostBytes, leastSharedWork, lost, lose });
 }
 
 /** Pages must be isolated (COOP and COEP), or their memory cannot be posted to a worker. */
@@ -85,6 +92,7 @@ interface Parts {
   readonly gain?: ThreadGain | undefined;
   readonly adapter: AdapterInfo;
   readonly mostBytes: number;
+  readonly leastSharedWork: number;
   readonly lost: Promise<DeviceLostError>;
   readonly lose: (error: DeviceLostError) => void;
 }
@@ -159,7 +167,7 @@ function addressOf({ buffer, offset }: Range): number {
 }
 
 function launchOf(
-  { instance, pool, gain }: Parts,
+  { instance, pool, gain, leastSharedWork }: Parts,
   kernel: Kernel,
   params: Params,
   io: Readonly<Record<string, Range>>,
@@ -176,7 +184,7 @@ function launchOf(
   if (!own) return { ...about, run: () => kernel.reference(viewsOf(instance.memory, kernel, ranges), params) };
   const args = [...ranges.map(addressOf), ...Object.keys(kernel.params).map((name) => params[name]!)];
   const alone = (): void => own(...args, 0, 1);
-  if (!pool || work < LEAST_SHARED_WORK) return { ...about, run: alone };
+  if (!pool || work < leastSharedWork) return { ...about, run: alone };
   const number = pool.numberOf(kernel.name);
   return {
     ...about,

@@ -14,8 +14,9 @@ import type { Wish } from './wish-desk.ts';
 
 export type Backend = 'webgpu' | 'wasm' | 'cpu';
 
-/** The words of `#backend=`, as they are listed in errors. */
-export const BACKENDS = ['webgpu', 'wasm', 'cpu'] as const satisfies readonly Backend[];
+/** The words of `#backend=`; `auto` chooses among the first two. */
+export const BACKENDS = ['auto', 'webgpu', 'wasm', 'cpu'] as const satisfies readonly (Backend | 'auto')[];
+export type BackendSetting = (typeof BACKENDS)[number];
 
 /** What a worker must know before it meets its peers. */
 export interface RankPreparation {

@@ -248,7 +248,7 @@ export async function stopTabs(pages: readonly Page[]): Promise<void> {
 }
 
 /** `device`: what the tabs compute on. */
-export async function runInChromium(execution: Execution, device: 'webgpu' | 'wasm'): Promise<void> {
+export async function runInChromium(execution: Execution, device: 'webgpu' | 'wasm' | 'auto'): Promise<void> {
   const { config, mode, onStatus, signal, stop } = execution;
   const { server, browser } = await openBoth((line) => onStatus?.(line));
   const run = server.openRun();

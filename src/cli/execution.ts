@@ -9,22 +9,28 @@ import { runInProcess } from './in-process.ts';
 import { fileTuneStore } from './machine/tune-file.ts';
 
 export const BACKENDS = ['chromium', 'node', 'wasm', 'chromium-wasm', 'cpu'] as const;
-export type ExecutionBackend = (typeof BACKENDS)[number];
+/** `chromium-auto`: tabs choose for themselves. */
+export type ExecutionBackend = (typeof BACKENDS)[number] | 'chromium-auto';
+
+/** What the tabs of a backend in a browser compute on. */
+const DEVICE_OF_TABS = { chromium: 'webgpu', 'chromium-wasm': 'wasm', 'chromium-auto': 'auto' } as const;
+export type BrowserBackend = keyof typeof DEVICE_OF_TABS;
 
 /** The same device in tabs of headless Chromium; undefined where tabs have none such. */
-export function backendOfTabs(backend: ExecutionBackend | undefined): 'chromium' | 'chromium-wasm' | undefined {
-  if (backend === undefined || backend === 'chromium') return 'chromium';
+export function backendOfTabs(backend: string): BrowserBackend | undefined {
+  if (backend === 'auto') return 'chromium-auto';
+  if (backend === 'chromium') return 'chromium';
   return backend === 'wasm' || backend === 'chromium-wasm' ? 'chromium-wasm' : undefined;
 }
 
 /** Whether kernels are WGSL, with variants to tune and choose among. */
 export function onGpu(backend: ExecutionBackend): boolean {
-  return backend === 'chromium' || backend === 'node';
+  return backend === 'chromium' || backend === 'chromium-auto' || backend === 'node';
 }
 
 /** Whether it runs in headless Chromium. */
-export function inBrowser(backend: ExecutionBackend): backend is 'chromium' | 'chromium-wasm' {
-  return backend === 'chromium' || backend === 'chromium-wasm';
+export function inBrowser(backend: ExecutionBackend): backend is BrowserBackend {
+  return backend in DEVICE_OF_TABS;
 }
 
 export interface Execution {
@@ -51,6 +57,8 @@ export interface Execution {
    * at once.
    */
   readonly stop?: { readonly signal: AbortSignal; readonly save: boolean };
+  /** On WebAssembly in this process: a thread per core. */
+  readonly threads?: boolean;
   /** What this machine remembers about its adapters; browsers have a memory of their own. */
   readonly tuneStore?: TuneStore;
 }
@@ -61,7 +69,7 @@ export async function execute(execution: Execution): Promise<void> {
   if (inBrowser(backend)) {
     // Loaded only when wanted: it brings Vite's server and playwright.
     const { runInChromium } = await import('./chromium.ts');
-    await runInChromium(execution, backend === 'chromium' ? 'webgpu' : 'wasm');
+    await runInChromium(execution, DEVICE_OF_TABS[backend]);
     return;
   }
   await runInProcess({ tuneStore: fileTuneStore(), ...execution, backend });

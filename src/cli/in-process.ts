@@ -14,7 +14,6 @@ import type { Device } from '../device/device.ts';
 import { nodeGpu } from '../device/node-gpu.ts';
 import { Qualifier } from '../device/tune/qualifier.ts';
 import type { TuneStore } from '../device/tune/store.ts';
-import { createWasmDevice } from '../device/wasm.ts';
 import { deviceOf, openGpu } from '../device/webgpu.ts';
 import type { GpuContext } from '../device/webgpu.ts';
 import { loopbackMesh } from '../transport/loopback.ts';
@@ -25,6 +24,7 @@ import type { RunEvent, RunOptions } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
 import type { Requests } from '../train/step/requests.ts';
 import { useVulkan } from './machine/vulkan.ts';
+import { openLocalWasm } from './machine/wasm.ts';
 
 export type LocalBackend = 'node' | 'wasm' | 'cpu';
 
@@ -46,6 +46,8 @@ export interface LocalRun {
   readonly stop?: RunOptions['stop'];
   /** What all ranks did last, when one has failed. */
   readonly onTimeline?: (text: string) => void;
+  /** On WebAssembly: a thread per core, for each rank while it computes; absent: one. */
+  readonly threads?: boolean;
   /** What is remembered about adapters; without it nothing is. */
   readonly tuneStore?: TuneStore;
 }
@@ -57,15 +59,16 @@ let context: Promise<GpuContext> | undefined;
 
 /**
  * A device of this process: `node` shares one GPUDevice among all callers. With `qualifier` (node only), it is checked
- * and tuned for what it runs.
+ * and tuned for what it runs. With `threads` (wasm only), as many as there are cores.
  */
 export async function localDevice(
   backend: LocalBackend,
   qualifier?: Qualifier,
   reducedPrecision = false,
+  threads = false,
 ): Promise<Device> {
   if (backend === 'cpu') return createCpuDevice();
-  if (backend === 'wasm') return createWasmDevice();
+  if (backend === 'wasm') return openLocalWasm(threads);
   context ??= (async () => {
     useVulkan();
     return openGpu(await nodeGpu());
@@ -116,7 +119,7 @@ export async function runInProcess(run: LocalRun): Promise<readonly LedgerBook[]
           ledger: ledgers[rank],
           recorder: recorders[rank],
         });
-        const device = await localDevice(backend, qualifier, config.precision === 'f16');
+        const device = await localDevice(backend, qualifier, config.precision === 'f16', run.threads);
         try {
           await runRank({
             device,

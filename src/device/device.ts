@@ -40,7 +40,7 @@ export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
   readonly description: string;
-  /** True for SwiftShader, lavapipe, WARP and for the cpu device: correct, but no GPU. */
+  /** True for SwiftShader, lavapipe, WARP and for the cpu device: correct, but slow. */
   readonly software: boolean;
 }
 

@@ -82,7 +82,7 @@ function adapterOf(relaxed: boolean, threads: number): AdapterInfo {
     vendor: 'tabmesh',
     architecture: relaxed ? 'wasm-relaxed-simd' : 'wasm-simd',
     description: `WebAssembly SIMD${relaxed ? ' with fused multiply-add' : ''}, ${threads === 1 ? '1 thread' : `${threads} threads`}`,
-    software: true,
+    software: false,
   };
 }
 

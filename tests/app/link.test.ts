@@ -94,7 +94,7 @@ describe('what a link would have a tab do', () => {
   it('is said, each thing in a sentence', () => {
     expect(wishes(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`)).toEqual([
       `join the room "r1" over this page's server: its members see your network address`,
-      "lend this device's GPU to what the room trains",
+      "lend this device's GPU or processor to what the room trains",
       'propose to the room to train "gpt2-nano" on "copy" for 30 steps (dp=2, 2 ranks), ' +
         "loading checkpoint from this page's server",
       `send checkpoints, weights and gradients of what this tab trains to "run/t/results" on this page's server`,

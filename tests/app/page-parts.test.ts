@@ -104,7 +104,7 @@ describe('the link of a page', () => {
     expect(() => readFragment('#auto=true')).toThrow('link: auto is "true"; expected 1 or 0');
     expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected webrtc or same-browser');
     expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
-    expect(() => readFragment('#backend=gpu')).toThrow('expected webgpu, wasm, cpu');
+    expect(() => readFragment('#backend=gpu')).toThrow('expected auto, webgpu, wasm, cpu');
     expect(() => readFragment('#plan=%7B')).toThrow('plan');
   });
 });

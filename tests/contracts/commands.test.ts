@@ -51,7 +51,7 @@ describe.each(Object.entries(files))('%s', (path, load) => {
       '--model': PRESET_NAMES,
       '--schedule': [...schedules.keys()],
       '--sequence': [...sequenceStrategies.keys()],
-      '--backend': ['chromium', 'node'],
+      '--backend': name === 'demo' ? ['auto', 'webgpu', 'wasm'] : ['chromium', 'node'],
     };
     for (const [option, values] of Object.entries(names)) {
       const line = help.match(new RegExp(`^  ${option} [^\n]*(\n {6,}[^\n]*)?`, 'm'))?.[0];

@@ -1,6 +1,6 @@
 // The page's settings, read from the URL fragment: a fragment never leaves the browser, so a room key in it reaches no
 // server.
-// #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=webgpu|wasm|cpu&plan=JSON&upload=URL&
+// #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=auto|webgpu|wasm|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only;
 // all optional, unknown names are errors. In place of a plan a link may name settings of a run: model=NAME&data=NAME.
 // Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program
@@ -12,7 +12,7 @@ import { isTurn, readIce, urlsOf } from '../../cluster/ice/servers.ts';
 import type { IceConfig } from '../../cluster/ice/servers.ts';
 import { ROOM_NAME } from '../../cluster/rendezvous.ts';
 import { BACKENDS } from '../../../workers/protocol.ts';
-import type { Backend } from '../../../workers/protocol.ts';
+import type { BackendSetting } from '../../../workers/protocol.ts';
 import { parseRunConfig, RATE_FIELDS, RUN_FIELDS } from '../../train/run-config.ts';
 import { makePlan, parsePlan } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -35,7 +35,7 @@ export interface PageSettings {
   readonly auto: boolean;
   /** Says that a tab of this browser made the link, if this browser knows the token. */
   readonly own?: string;
-  readonly backend: Backend;
+  readonly backend: BackendSetting;
   readonly plan?: Plan;
   /** Prefix of an address of this page's server that takes the bytes of results. */
   readonly upload?: string;
@@ -97,7 +97,7 @@ export function readFragment(hash: string, page: string): PageSettings {
   const own = given.get('own');
   if (room !== undefined && key === undefined)
     throw new ConfigError('link', 'the room has no key; copy the whole link of the room');
-  const asked = given.get('backend') ?? 'webgpu';
+  const asked = given.get('backend') ?? 'auto';
   const backend = BACKENDS.find((name) => name === asked);
   if (!backend) throw new ConfigError('link', `backend is ${quote(asked)}; expected ${BACKENDS.join(', ')}`);
   // A link of somebody else must not send weights elsewhere.
@@ -155,7 +155,7 @@ export function roomLink(
   const parts = new URLSearchParams({ room, key });
   if (broker !== undefined) parts.set('broker', broker);
   if (owner !== undefined) parts.set('owner', owner);
-  if (backend !== 'webgpu') parts.set('backend', backend);
+  if (backend !== 'auto') parts.set('backend', backend);
   if (lane) parts.set('lane', lane);
   const urls = urlsOf(ice.iceServers).filter((url) => who !== 'others' || !isTurn(url));
   if (urls.length) parts.set('ice', urls.join(','));

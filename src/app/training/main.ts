@@ -147,7 +147,7 @@ async function readSettings(): Promise<{ settings: PageSettings; trouble?: strin
       throw new ConfigError('link', 'owner is "self", which only a program says; copy the whole link of the room');
     return { settings: { ...settings, room: { ...room, owner: (await tabIdentity()).identity.id } } };
   } catch (error) {
-    return { settings: { auto: false, backend: 'webgpu', ice: NO_ICE }, trouble: sentence(error) };
+    return { settings: { auto: false, backend: 'auto', ice: NO_ICE }, trouble: sentence(error) };
   }
 }
 

@@ -25,6 +25,12 @@ const OPTIONS = {
   },
   model: { type: 'string', default: 'gpt2-nano', choices: PRESET_NAMES, about: 'preset' },
   port: { type: 'count', default: 8080, about: 'port of the page' },
+  backend: {
+    type: 'string',
+    choices: ['auto', 'webgpu', 'wasm'],
+    default: 'auto',
+    about: 'what the tabs compute on; auto: a GPU, otherwise WebAssembly',
+  },
   headless: { type: 'flag', about: 'open no window, even where there is a display' },
 } as const;
 
@@ -98,7 +104,7 @@ export const command: Command = {
         files: {},
         mode: 'tabs',
         sampleTokens: 240,
-        parts: () => ({ lane: 'webrtc' }),
+        parts: () => ({ lane: 'webrtc', backend: options.backend }),
         onReport: sink.take,
       });
       io.out(`watch or join: ${roomUrl}`);

@@ -10,6 +10,7 @@ import { changedSettings } from '../../train/resume/contradictions.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import type { Command, StopReason } from '../command.ts';
 import { BACKENDS, backendOfTabs, execute } from '../execution.ts';
+import { chooseLocal } from '../machine/wasm.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { describeOptions, parseOptions } from '../options.ts';
 import { checkFolder } from '../train/model-folder.ts';
@@ -31,8 +32,9 @@ const OPTIONS = {
   },
   backend: {
     type: 'string',
-    choices: BACKENDS,
-    about: 'where the kernels run (default: chromium with --tabs, otherwise node)',
+    choices: ['auto', ...BACKENDS],
+    default: 'auto',
+    about: 'where the kernels run; auto: a GPU, otherwise WebAssembly, in this process or in each tab',
   },
   lane: {
     type: 'string',
@@ -59,6 +61,15 @@ const OPTIONS = {
   trace: { type: 'string', value: 'FILE', about: 'write a Chrome trace here; Perfetto opens it' },
 } as const;
 
+/** Of `--backend`, where `tabs` are wanted or this process computes. */
+async function chooseBackend(asked: string, tabs: number | undefined): Promise<ExecutionBackend> {
+  if (tabs === undefined) return asked === 'auto' ? chooseLocal() : (asked as ExecutionBackend);
+  const backend = backendOfTabs(asked);
+  if (backend) return backend;
+  const wanted = 'expected the backend auto, chromium or wasm, which tabs have';
+  throw new ConfigError('--tabs', `${wanted}, got ${asked}; use --devices ${tabs}`);
+}
+
 export const command: Command = {
   name: 'train',
   trains: true,
@@ -84,13 +95,7 @@ export const command: Command = {
     const given: Given = options;
     if (options.tabs !== undefined && options.devices !== undefined)
       throw new ConfigError('--tabs', 'choose --tabs or --devices, not both');
-    const asked = options.backend as ExecutionBackend | undefined;
-    const backend = options.tabs === undefined ? (asked ?? 'node') : backendOfTabs(asked);
-    if (!backend)
-      throw new ConfigError(
-        '--tabs',
-        `expected the backend chromium or wasm, which tabs have, got ${asked}; use --devices ${options.tabs}`,
-      );
+    const backend = await chooseBackend(options.backend, options.tabs);
     const from = options.resume === undefined ? undefined : readResumed(options.resume);
     const { config, notes } = chooseSettings(
       given,
@@ -132,6 +137,7 @@ export const command: Command = {
     try {
       await execute({
         backend,
+        threads: true,
         mode: options.tabs !== undefined ? 'tabs' : 'devices',
         config,
         files,

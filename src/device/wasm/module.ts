@@ -32,12 +32,21 @@ export function wasmBuild(shared: boolean): Promise<WasmBuild> {
 }
 
 async function load(shared: boolean): Promise<WasmBuild> {
+  const { bytes, relaxed } = await findBuild(shared);
+  return { module: await WebAssembly.compile(bytes), relaxed };
+}
+
+/**
+ * The best build that this engine takes; nothing is compiled, which a page may not be allowed to. Throws NoDeviceError
+ * where there is none.
+ */
+export async function findBuild(shared: boolean): Promise<{ bytes: Uint8Array<ArrayBuffer>; relaxed: boolean }> {
   if (typeof WebAssembly === 'undefined')
     throw new NoDeviceError('device: this browser has no WebAssembly; use another backend');
   for (const relaxed of [true, false]) {
     const { default: encoded } = await LOADERS[`${relaxed ? 'relaxed' : 'plain'}${shared ? '-shared' : ''}` as const]();
     const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
-    if (WebAssembly.validate(bytes)) return { module: await WebAssembly.compile(bytes), relaxed };
+    if (WebAssembly.validate(bytes)) return { bytes, relaxed };
   }
   throw new NoDeviceError(
     'device: WebAssembly has no 128-bit SIMD here, which the kernels need; use another backend or a newer browser',

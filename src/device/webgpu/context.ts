@@ -44,8 +44,7 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
     },
   });
   const { vendor, architecture, description, device: name } = adapter.info;
-  const software =
-    SOFTWARE.test(`${vendor} ${architecture} ${name} ${description}`) || adapter.info.isFallbackAdapter === true;
+  const software = isSoftware(adapter.info);
   const context: GpuContext = {
     device,
     adapter: { vendor, architecture, description: description || name, software },
@@ -70,6 +69,12 @@ export async function openGpu(gpu: GPU | undefined, options: GPURequestAdapterOp
     context.failure ??= new InternalError(`WebGPU: ${event.error.message}`);
   };
   return context;
+}
+
+/** Whether it emulates a GPU on the processor. */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  const { vendor, architecture, description, device } = info;
+  return SOFTWARE.test(`${vendor} ${architecture} ${device} ${description}`) || info.isFallbackAdapter === true;
 }
 
 /** The one subgroup size of the adapter; 0 without subgroups, or where it may differ from pipeline to pipeline. */

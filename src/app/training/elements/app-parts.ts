@@ -202,6 +202,7 @@ function sampleHint(run: PageState['run'], phase: PageState['phase']): string {
 }
 
 const COMPUTES: Readonly<Record<string, string>> = {
+  webgpu: ', computing on WebGPU (backend=webgpu)',
   cpu: ', computing on the references (backend=cpu)',
   wasm: ', computing in WebAssembly (backend=wasm)',
 };

@@ -403,7 +403,7 @@ export class TabmeshApp extends LitElement {
     history.replaceState(
       null,
       '',
-      location.pathname + location.search + (rest.backend === 'webgpu' ? '' : `#backend=${rest.backend}`),
+      location.pathname + location.search + (rest.backend === 'auto' ? '' : `#backend=${rest.backend}`),
     );
     void this.controller.leaveRoom();
   }

@@ -18,7 +18,6 @@ export async function trainHere(
   given: PlanContents,
   onRank: (run: RunView, rank: number, event: RankEvent) => void,
 ): Promise<void> {
-  const { backend } = page;
   const signal = page.begin();
   let hosts: readonly RankHost[] = [];
   try {
@@ -26,6 +25,7 @@ export async function trainHere(
     const size = worldSize(config.layout);
     const run = new RunView(config);
     page.change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
+    const backend = await page.backend();
     hosts = createLocalHosts(size, backend);
     page.hosts.hold(hosts);
     const reports = await Promise.all(hosts.map((host) => host.open(backend, hosts.length)));

@@ -4,7 +4,8 @@
 import { formatBytes } from '../../../base/format-bytes.ts';
 import { realWorld } from '../../../base/world.ts';
 import { RoomError } from '../../../base/errors.ts';
-import type { Backend } from '../../../../workers/protocol.ts';
+import { chooseDevice } from '../../../device/wasm/choose.ts';
+import type { Backend, BackendSetting } from '../../../../workers/protocol.ts';
 import { sentence } from '../../shared/sentence.ts';
 import { loadingOf, withMoved } from '../files/transfers.ts';
 import type { Moved } from '../files/transfers.ts';
@@ -14,7 +15,7 @@ import type { PageState, RoomState } from '../room/page-state.ts';
 import { Hosts } from './hosts.ts';
 
 export interface PageLifeOptions {
-  readonly backend: Backend;
+  readonly backend: BackendSetting;
   readonly reporter: Reporter;
   readonly onChange: (state: PageState) => void;
   /** Another run begins: what the last one left undone is over. */
@@ -27,13 +28,17 @@ export class PageLife {
   readonly hosts = new Hosts();
   readonly #options: PageLifeOptions;
   #abort = new AbortController();
+  #backend: Promise<Backend> | undefined;
 
   constructor(options: PageLifeOptions) {
     this.#options = options;
   }
 
-  get backend(): Backend {
-    return this.#options.backend;
+  /** What this tab computes on; chosen once. */
+  backend(): Promise<Backend> {
+    const { backend } = this.#options;
+    this.#backend ??= backend === 'auto' ? chooseDevice(navigator.gpu) : Promise.resolve(backend);
+    return this.#backend;
   }
   get busy(): boolean {
     return ['starting', 'training', 'paused', 'stopping'].includes(this.state.phase);

@@ -88,10 +88,10 @@ export class RoomSeat {
     const left = this.entry.begin();
     try {
       this.#page.change({
-        status: role === 'trainer' ? 'opening the GPU' : 'looking for the room',
+        status: role === 'trainer' ? 'opening the device' : 'looking for the room',
         room: roomAt(address),
       });
-      const report = role === 'trainer' ? await this.#page.hosts.open(this.#page.backend) : undefined;
+      const report = role === 'trainer' ? await this.#page.hosts.open(await this.#page.backend()) : undefined;
       left.throwIfAborted();
       this.#page.change({ status: 'looking for the room' });
       const { carrier, identity, law } = await this.entry.enter(address, left);
@@ -143,7 +143,7 @@ export class RoomSeat {
     const session = this.#session;
     if (!session || session.me.role === 'trainer') return;
     try {
-      const report = await this.#page.hosts.open(this.#page.backend);
+      const report = await this.#page.hosts.open(await this.#page.backend());
       if (this.#session === session) session.update({ role: 'trainer', ...adapterOf(report) });
     } catch (error) {
       this.#page.problem(sentence(error));
@@ -206,7 +206,8 @@ export class RoomSeat {
 
   async #prepare(place: Place): Promise<void> {
     const { page } = this.#options;
-    const { backend, hosts, state } = this.#page;
+    const { hosts, state } = this.#page;
+    const backend = await this.#page.backend();
     const { run } = state;
     const host = await hosts.serve(backend);
     await this.#ice.refresh();

@@ -7,10 +7,17 @@ import type { PageSettings } from '../fragment.ts';
 import { configOf } from '../plan.ts';
 import type { Plan } from '../plan.ts';
 
+const DEVICES: Readonly<Record<PageSettings['backend'], string>> = {
+  auto: "this device's GPU or processor",
+  webgpu: "this device's GPU",
+  wasm: "this machine's processor",
+  cpu: "this machine's processor",
+};
+
 /** One sentence for each thing; none where the link only says what the page should show. */
 export function wishesOfLink(settings: PageSettings): readonly string[] {
   const { room, auto, upload, plan, backend, devices } = settings;
-  const device = backend === 'webgpu' ? "this device's GPU" : "this machine's processor";
+  const device = DEVICES[backend];
   const wishes: string[] = [];
   if (auto && room) {
     const own = room.broker === 'none' ? 'tabs of this browser' : "this page's server";

@@ -34,6 +34,7 @@ export const embeddingLinks = defineKernel({
   },
   sizes: ({ R }) => ({ ids: R, next: R }),
   cases: [{ R: 1 }, { R: 7 }, { R: 300 }],
+  // Squares: far apart, so that some meet in a hash table.
   testInput: (name, { R }, random) =>
-    name === 'ids' ? Uint32Array.from({ length: R }, () => Math.floor((random() * R) / 3)) : undefined,
+    name === 'ids' ? Uint32Array.from({ length: R }, () => Math.floor((random() * R) / 3) ** 2) : undefined,
 });

@@ -40,9 +40,12 @@ export const embedding = defineKernel({
     { R: 100, C: 64, V_START: 40, V_ROWS: 20 },
   ],
   testInput(name, { R, V_START, V_ROWS }, random) {
-    // A shard above the first also meets ids on both sides of its rows.
-    return name === 'ids'
-      ? Uint32Array.from({ length: R }, () => Math.floor(random() * (V_ROWS + (V_START ? 2 * V_START : 0))))
-      : undefined;
+    if (name !== 'ids') return undefined;
+    // A shard above the first also meets ids on both sides of its rows, the nearest ones among them.
+    const around = V_START ? [V_START - 1, V_START + V_ROWS] : [];
+    return Uint32Array.from(
+      { length: R },
+      (_, i) => around[i] ?? Math.floor(random() * (V_ROWS + (V_START ? 2 * V_START : 0))),
+    );
   },
 });

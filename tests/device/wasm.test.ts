@@ -14,6 +14,7 @@ import type { Thread } from '../../src/device/wasm/pool.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import { caseArrays } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
+import { wasmCases } from '../support/wasm-defects.ts';
 
 /** The bytes of all outputs of one launch. */
 async function outputs(device: Device, kernel: Kernel, params: Params): Promise<readonly Uint8Array[]> {
@@ -80,11 +81,9 @@ describe('threads', () => {
     ]);
   });
 
-  const LARGE: Partial<Record<string, Params>> = { matmul: { ...matmul.cases[0]!, M: 301, N: 203, K: 600 } };
   for (const kernel of kernels)
     it(`give the bits of one in ${kernel.name}`, async () => {
-      const large = LARGE[kernel.name];
-      for (const params of [...kernel.cases, ...(large ? [large] : [])]) {
+      for (const params of wasmCases(kernel)) {
         const [alone, ...others] = await Promise.all((await devices).map((device) => outputs(device, kernel, params)));
         for (const other of others)
           expect(

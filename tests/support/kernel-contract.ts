@@ -19,8 +19,8 @@ const GUARDED_FLOPS = 50_000;
 const MINUS_INFINITY = -1e29;
 const FEW_OUTPUTS = 64;
 const FENCE_BYTES = 1024;
-/** Four of them are NaN, or a large integer. */
-const FENCE_BYTE = 0xff;
+/** A signalling NaN, which any arithmetic changes, or a large integer; its bytes. */
+const FENCE = [0xbf, 0xbf, 0xbf, 0x7f];
 
 /** A device whose next `prepare` runs the variant that was picked last. */
 export interface ContractTarget {
@@ -210,7 +210,11 @@ async function runOnce(device: Device, kernel: Kernel, params: Params, arrays: A
   const io = Object.fromEntries(
     Object.entries(arrays).map(([name, array]) => {
       const buffer = device.alloc(array.byteLength + 2 * fence, 'activation', name);
-      device.write(buffer, 0, new Uint8Array(buffer.bytes).fill(FENCE_BYTE));
+      device.write(
+        buffer,
+        0,
+        new Uint8Array(buffer.bytes).map((_, at) => FENCE[at % 4]),
+      );
       device.write(buffer, fence, array);
       buffers.push(buffer);
       return [name, { buffer, offset: fence, bytes: array.byteLength }];
@@ -246,7 +250,7 @@ async function checkFences(
     const { offset, bytes } = io[name];
     const found = new Uint8Array(whole[i]);
     const written = new Uint8Array(arrays[name].buffer, arrays[name].byteOffset, bytes);
-    const wants = (at: number): number => (at < offset || at >= offset + bytes ? FENCE_BYTE : written[at - offset]);
+    const wants = (at: number): number => (at < offset || at >= offset + bytes ? FENCE[at % 4] : written[at - offset]);
     const input = bindingAccess(kernel.bindings[name]) === 'read';
     const at = found.findIndex(
       (byte, place) => (input || place < offset || place >= offset + bytes) && byte !== wants(place),

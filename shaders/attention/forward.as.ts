@@ -4,7 +4,8 @@
 import { log } from '../wasm/logarithm.as.ts';
 import { firstOf, scratch } from '../wasm/threads.as.ts';
 import { addProduct, LANES, packColumns, packRows, padded, product, STEP, unpackPanel } from './panels.as.ts';
-import { hide, seeKeys, seenFrom, seenTo } from './sight.as.ts';
+import { attendOne } from './single-query.as.ts';
+import { hide, keysSeen, seeKeys, seenFrom, seenTo } from './sight.as.ts';
 import { blockRows, panelsWithin, SCRATCH_START, ZERO_BYTES } from './space.as.ts';
 import { NONE, weigh } from './weights.as.ts';
 
@@ -48,6 +49,8 @@ export function forward(
   const end = firstOf(B * HQ * panels, part + 1, parts);
   const block = blockRows(D, DV);
   const most = panelsWithin(block * (D + padded(DV)), block, D + padded(DV), STATE_BYTES);
+  const seen = keysSeen(0, TK);
+  const single = TQ === 1 && seen >= 0;
   let at = firstOf(B * HQ * panels, part, parts);
   while (at < end) {
     const head = at / panels;
@@ -57,25 +60,34 @@ export function forward(
     const panel = at % panels;
     const count = min(min(most, panels - panel), end - at);
     const query = panel * LANES;
-    run(
-      q + ((<usize>(Q_OFF + b * Q_B + h * Q_H + query * Q_T)) << 2),
-      k + ((<usize>(K_OFF + b * K_B + hkv * K_H)) << 2),
-      v + ((<usize>(V_OFF + b * V_B + hkv * V_H)) << 2),
-      out + ((<usize>(O_OFF + b * O_B + h * O_H + query * O_T)) << 2),
-      lse + ((<usize>(head * TQ + query)) << 2),
-      b,
-      query,
-      min(TQ - query, count * LANES),
-      TK,
-      D,
-      DV,
-      block,
-      SCALE,
-      (<usize>Q_T) << 2,
-      (<usize>K_T) << 2,
-      (<usize>V_T) << 2,
-      (<usize>O_T) << 2,
-    );
+    const from = q + ((<usize>(Q_OFF + b * Q_B + h * Q_H + query * Q_T)) << 2);
+    const keys = k + ((<usize>(K_OFF + b * K_B + hkv * K_H)) << 2);
+    const values = v + ((<usize>(V_OFF + b * V_B + hkv * V_H)) << 2);
+    const to = out + ((<usize>(O_OFF + b * O_B + h * O_H + query * O_T)) << 2);
+    const row = lse + ((<usize>(head * TQ + query)) << 2);
+    const kStride = (<usize>K_T) << 2;
+    const vStride = (<usize>V_T) << 2;
+    if (single) attendOne(scratch(), from, keys, values, to, row, seen, D, DV, SCALE, kStride, vStride);
+    else
+      run(
+        from,
+        keys,
+        values,
+        to,
+        row,
+        b,
+        query,
+        min(TQ - query, count * LANES),
+        TK,
+        D,
+        DV,
+        block,
+        SCALE,
+        (<usize>Q_T) << 2,
+        kStride,
+        vStride,
+        (<usize>O_T) << 2,
+      );
     at += count;
   }
 }

@@ -29,6 +29,8 @@ let walked: usize = 0;
 /** 64 bytes with columns, or first and last columns, of the lanes. */
 let lanes: usize = 0;
 
+/** The rows whose range is known: of a block, it is found once. */
+let known: usize = 0;
 let leastColumn: u32 = 0;
 let mostColumn: u32 = 0;
 let leastFirst: u32 = 0;
@@ -51,6 +53,13 @@ export function seeByIntervals(intervals: usize, room: usize, B: i32, TQ: i32, T
   queryCount = TQ;
   keyCount = TK;
   lanes = room;
+  known = 0;
+}
+
+/** How many of `keys` keys, from the first, a query at `query` sees; -1 if that is not all there is to say. */
+export function keysSeen(query: i32, keys: i32): i32 {
+  if (bounds) return -1;
+  return causal ? max(0, min(keys, query + shift + 1)) : keys;
 }
 
 /** Keys [key, key + keys) of batch b, seen by a panel of `count` queries from `query` on. */
@@ -69,7 +78,8 @@ export function seeKeys(b: i32, query: i32, count: i32, key: i32, keys: i32): vo
     store<u32>(lanes + ((<usize>lane) << 2), load<u32>(from));
     store<u32>(lanes + ((<usize>lane) << 2), load<u32>(from, 4), 32);
   }
-  rangeOfColumns(walked, keys);
+  if (known !== walked) rangeOfColumns(walked, keys);
+  known = walked;
   rangeOfBounds(own, count);
   seeSome(keys);
 }
@@ -87,7 +97,8 @@ export function seeQueries(b: i32, key: i32, count: i32, query: i32, queries: i3
   for (let lane = 0; lane < LANES; lane++)
     store<u32>(lanes + ((<usize>lane) << 2), load<u32>(own + ((<usize>min(lane, count - 1)) << 2)));
   rangeOfColumns(own, count);
-  rangeOfBounds(walked, queries);
+  if (known !== walked) rangeOfBounds(walked, queries);
+  known = walked;
   seeSome(queries);
 }
 

@@ -29,7 +29,9 @@ const shapes: readonly AttentionParams[] = [
   denseAttention({ TQ: 300, TK: 13, D: 20, DV: 7 }),
   denseAttention({ TQ: 33, TK: 80, D: 130, CAUSAL: 1, Q_START: 3, K_START: 5 }),
   denseAttention({ B: 2, TQ: 9, TK: 30, D: 600, DV: 2, CAUSAL: 1, Q_START: 21 }),
-  denseAttention({ HQ: 2, TQ: 1, TK: 400, D: 16, CAUSAL: 1, Q_START: 399 }),
+  denseAttention({ HQ: 2, HKV: 1, TQ: 1, TK: 1031, D: 16, DV: 38, CAUSAL: 1, Q_START: 1029 }),
+  denseAttention({ B: 2, HQ: 3, TQ: 1, TK: 7, D: 5, DV: 3 }),
+  denseAttention({ HQ: 3, TQ: 1, TK: 30, D: 24, CAUSAL: 1, K_START: 2 }),
 ];
 const gradients = shapes.map((p, i) => denseKeyValue(p, i % 2));
 

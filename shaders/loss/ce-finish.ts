@@ -23,12 +23,13 @@ export const ceFinish = defineKernel({
   cost: ({ R }) => ({ flops: 8 * R, bytes: 28 * R }),
   reference({ rowMax, rowSum, targetLogit, logitSum, targets, lse, rowLoss }, { R, VOCAB, SMOOTHING }) {
     for (let r = 0; r < R; r++) {
-      const whole = rowSum[r] > 0 ? rowMax[r] + Math.log(rowSum[r]) : -1e30;
+      const whole = rowSum[r] <= 0 ? -1e30 : rowMax[r] + Math.log(rowSum[r]);
       lse[r] = whole;
       rowLoss[r] =
         targets[r] === -100 || rowSum[r] <= 0
           ? 0
-          : (1 - SMOOTHING) * (whole - targetLogit[r]) + SMOOTHING * (whole - logitSum[r] / VOCAB);
+          : (1 - SMOOTHING) * (whole - targetLogit[r]) +
+            (SMOOTHING > 0 ? SMOOTHING * (whole - logitSum[r] / VOCAB) : 0);
     }
   },
   sizes: ({ R }) => ({ rowMax: R, rowSum: R, targetLogit: R, logitSum: R, targets: R, lse: R, rowLoss: R }),

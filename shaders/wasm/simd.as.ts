@@ -24,6 +24,11 @@ export function loadSome(at: usize, count: i32): v128 {
   return count === 2 ? two : v128.load_lane<f32>(at, two, 2, 8);
 }
 
+/** All bits of the first `count` lanes. */
+export function firstLanes(count: i32): v128 {
+  return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(count));
+}
+
 /** Stores the first `count` (1 to 3) floats of `v`. */
 export function storeSome(at: usize, v: v128, count: i32): void {
   if (count === 1) {

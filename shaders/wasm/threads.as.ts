@@ -34,6 +34,11 @@ export function firstOf(count: i32, part: i32, parts: i32): i32 {
   return <i32>((<i64>count * part) / parts);
 }
 
+/** The first of `count` floats of part `part`: parts start at whole runs of 16, a cache line. */
+export function firstFloat(count: i32, part: i32, parts: i32): i32 {
+  return min(count, firstOf((count + 15) >> 4, part, parts) << 4);
+}
+
 /**
  * Returns when all `parts` threads have called it; what they wrote before is seen by all. When one does not come in
  * time, it says so in the third word of the meeting place, and no thread waits for another from then on.

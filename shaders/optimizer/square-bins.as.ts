@@ -7,7 +7,7 @@ import { firstOf, scratch } from '../wasm/threads.as.ts';
 const BIN_WORDS: usize = 11;
 const BINS: i32 = 32;
 /** Parts that advance together. */
-const TOGETHER: i32 = 512;
+const TOGETHER: i32 = 128;
 /** Bytes of the sums of a bin, and of the largest sizes. */
 const BIN_BYTES: usize = (<usize>TOGETHER) << 3;
 const SIZE_BYTES: usize = (<usize>TOGETHER) << 4;
@@ -25,7 +25,7 @@ export function squareBins(
   part: i32,
   parts: i32,
 ): void {
-  // The largest |w| and |x| of a part, four lanes each; its sums.
+  // The largest |w| of a part, in four lanes; its largest |x|, in one lane or four; its sums.
   const weights = scratch();
   const most = weights + SIZE_BYTES;
   const sums = most + SIZE_BYTES;
@@ -38,14 +38,14 @@ export function squareBins(
       const at = (<usize>quad) << 4;
       const count = min(together, quads - quad);
       largest(w + at, weights, count);
-      largest(x + at, most, count);
-      if (GROUP === 4) addQuads(x + at, sums, count);
-      else addSingles(x + at, sums, count);
+      if (GROUP === 4) addQuads(x + at, most, sums, count);
+      else addSingles(x + at, most, sums, count);
     }
     for (let p = 0; p < together; p++) {
       const words = bins + ((<usize>(first + p) * BIN_WORDS) << 2);
       writeSums(sums + ((<usize>p) << 3), words);
-      store<i32>(words, largestLane(most + ((<usize>p) << 4)), 36);
+      const size = GROUP === 4 ? load<i32>(most + ((<usize>p) << 2)) : largestLane(most + ((<usize>p) << 4));
+      store<i32>(words, size, 36);
       store<i32>(words, largestLane(weights + ((<usize>p) << 4)), 40);
     }
   }
@@ -64,8 +64,8 @@ function largestLane(at: usize): i32 {
   return max(max(load<i32>(at), load<i32>(at, 4)), max(load<i32>(at, 8), load<i32>(at, 12)));
 }
 
-/** Quads that are not there count as zeros, which change no sum. */
-function addQuads(x: usize, sums: usize, count: i32): void {
+/** Quads that are not there count as zeros, which change nothing. */
+function addQuads(x: usize, most: usize, sums: usize, count: i32): void {
   for (; count > 0; count -= 4) {
     const zero = i32x4.splat(0);
     const a = v128.load(x);
@@ -82,6 +82,7 @@ function addQuads(x: usize, sums: usize, count: i32): void {
     const v2 = v128.and(v128.shuffle<i64>(ab23, cd23, 0, 2), signless);
     const v3 = v128.and(v128.shuffle<i64>(ab23, cd23, 1, 3), signless);
     const peak = i32x4.max_s(i32x4.max_s(v0, v1), i32x4.max_s(v2, v3));
+    v128.store(most, i32x4.max_s(v128.load(most), peak));
     const scale = scaleOf(peak);
     const y0 = f32x4.mul(v0, scale);
     const y1 = f32x4.mul(v1, scale);
@@ -92,12 +93,14 @@ function addQuads(x: usize, sums: usize, count: i32): void {
     const high = f32x4.add(f32x4.mul(y2, y2), f32x4.mul(y3, y3));
     drop(sums, peak, f32x4.add(low, high), 8);
     x += 64;
+    most += 16;
     sums += 32;
   }
 }
 
 /** Every element is a group, and the four of a quad belong to one part. */
-function addSingles(x: usize, sums: usize, count: i32): void {
+function addSingles(x: usize, most: usize, sums: usize, count: i32): void {
+  largest(x, most, count);
   for (; count > 0; count--) {
     const size = v128.and(v128.load(x), i32x4.splat(SIGNLESS));
     const y = f32x4.mul(size, scaleOf(size));

@@ -5,6 +5,7 @@ import { createWasmDevice } from '../../src/device/wasm.ts';
 import { checkKernel, contractTarget } from '../support/kernel-contract.ts';
 import type { ContractTarget } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
+import { wasmCases } from '../support/wasm-cases.ts';
 
 let target: ContractTarget;
 beforeAll(async () => {
@@ -19,7 +20,7 @@ it('Chromium fuses multiply-adds', () => {
 describe('kernels in WebAssembly equal their references in Chromium', () => {
   for (const kernel of kernels) {
     it(kernel.name, async () => {
-      expect((await checkKernel(target, kernel)).failures).toEqual([]);
+      expect((await checkKernel(target, kernel, wasmCases(kernel))).failures).toEqual([]);
     });
   }
 });

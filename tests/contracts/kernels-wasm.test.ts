@@ -8,7 +8,8 @@ import { compileKernels, kernelSources } from '../../src/device/wasm/plugin.mjs'
 import { checkKernel, contractTarget } from '../support/kernel-contract.ts';
 import type { ContractTarget } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
-import { defectGroups, mutateSources, wasmCases } from '../support/wasm-defects.ts';
+import { wasmCases } from '../support/wasm-cases.ts';
+import { defectGroups, mutateSources } from '../support/wasm-defects.ts';
 import type { WasmDefect } from '../support/wasm-defects.ts';
 
 const sources = kernelSources();

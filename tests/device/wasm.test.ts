@@ -14,7 +14,7 @@ import type { Thread } from '../../src/device/wasm/pool.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import { caseArrays } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
-import { wasmCases } from '../support/wasm-defects.ts';
+import { wasmCases } from '../support/wasm-cases.ts';
 
 /** The bytes of all outputs of one launch. */
 async function outputs(device: Device, kernel: Kernel, params: Params): Promise<readonly Uint8Array[]> {

@@ -1,5 +1,5 @@
-// Seeded defects of WebAssembly kernels, one text edit each, that the kernel contract must catch, and cases that reach
-// what the GPU's are too small for. Compiling takes a second, so defects that cannot meet share a module.
+// Seeded defects of WebAssembly kernels, one text edit each, that the kernel contract must catch. Compiling takes a
+// second, so defects that cannot meet share a module.
 
 import { dirname, join } from 'node:path/posix';
 import { addPosition } from '../../shaders/embedding/add-position.ts';
@@ -18,24 +18,7 @@ import { moeGateBackward } from '../../shaders/moe/moe-gate-backward.ts';
 import { moePermute } from '../../shaders/moe/moe-permute.ts';
 import { routerBackward } from '../../shaders/moe/router-backward.ts';
 import { routerTopK } from '../../shaders/moe/router-top-k.ts';
-import type { Kernel, Params } from '../../src/device/kernel.ts';
-
-const [product] = matmul.cases;
-
-/** By kernel: products of several blocks of every kind (KC, MC, NC), ids that fill more than one table. */
-export const LARGE_CASES: Readonly<Record<string, readonly Params[]>> = {
-  matmul: [
-    { ...product!, M: 301, N: 21, K: 600, RESIDUAL: 1, BIAS: 1, ACT: 1, SCALE: 0.5 },
-    { ...product!, M: 7, N: 1101, K: 270, TRANS_B: 1, ACCUMULATE: 1 },
-    { ...product!, M: 9, N: 11, K: 300, TRANS_A: 1, ACCUMULATE: 1, ACT: 2 },
-  ],
-  groupedMatmulWeight: [{ R: 700, M: 9, N: 10, E: 2, ACCUMULATE: 1 }],
-  embeddingLinks: [{ R: 140_000 }],
-};
-
-export function wasmCases(kernel: Kernel): readonly Params[] {
-  return [...kernel.cases, ...(LARGE_CASES[kernel.name] ?? [])];
-}
+import type { Kernel } from '../../src/device/kernel.ts';
 
 export interface WasmDefect {
   readonly what: string;

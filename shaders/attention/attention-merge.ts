@@ -1,7 +1,7 @@
 // Merges attention over one set of keys (partOut, partLse) into attention over another (out, lse), in place: the result
 // is attention over both. out [B,HQ,TQ,DV] and partOut laid out by O_*, lse and partLse [B,HQ,TQ]. A side with lse
-// -1e30 saw no key and is ignored, also if its out is undefined. No exponent is positive. Used by ring attention, split
-// keys and token rings. Source: Milakov and Gimelshein 2018, arXiv 1805.02867.
+// -1e30 saw no key and is ignored, also if its out is undefined; NaN is not. No exponent is positive. Used by ring
+// attention, split keys and token rings. Source: Milakov and Gimelshein 2018, arXiv 1805.02867.
 
 import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
@@ -33,7 +33,7 @@ export const attentionMerge = defineKernel({
           const sides = [
             { lse: lse[row], out },
             { lse: partLse[row], out: partOut },
-          ].filter((side) => side.lse > NO_KEY / 10);
+          ].filter((side) => !(side.lse <= NO_KEY / 10));
           const top = Math.max(...sides.map((side) => side.lse));
           const sum = sides.reduce((total, side) => total + Math.exp(side.lse - top), 0);
           for (let d = 0; d < DV; d++) {

@@ -303,7 +303,7 @@ export const attention = defineKernel({
   cases: attentionCases,
 });
 
-/** out and lse of every query by the formula, in f64; `hides` as in eachRow. */
+/** out and lse of every query by the formula, in f64, so NaN where it sees NaN; `hides` as in eachRow. */
 export function attend(
   { q, k, v, out, lse }: Readonly<Record<'q' | 'k' | 'v' | 'out' | 'lse', TypedArray>>,
   p: AttentionParams,
@@ -321,9 +321,9 @@ export function attend(
       for (let d = 0; d < p.DV; d++) {
         let value = 0;
         for (let j = 0; j < p.TK; j++) value += weights[j] * v[p.V_OFF + b * p.V_B + hkv * p.V_H + j * p.V_T + d];
-        out[at + d] = sum > 0 ? value / sum : 0;
+        out[at + d] = top === -Infinity ? 0 : value / sum;
       }
-      lse[(b * p.HQ + h) * p.TQ + i] = sum > 0 ? top + Math.log(sum) : NO_KEY;
+      lse[(b * p.HQ + h) * p.TQ + i] = top === -Infinity ? NO_KEY : top + Math.log(sum);
     },
     hides,
   );

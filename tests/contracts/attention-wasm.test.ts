@@ -59,8 +59,14 @@ beforeAll(async () => {
 afterAll(() => target.device.destroy());
 
 /** The outputs of one launch in `parts` parts, one after the other: none of these kernels meets. */
-function outputs({ memory, kernels, heapStart }: WasmInstance, kernel: Kernel, params: Params, parts: number) {
-  const arrays = Object.entries(caseArrays(kernel, params));
+function outputs(
+  { memory, kernels, heapStart }: WasmInstance,
+  kernel: Kernel,
+  params: Params,
+  parts: number,
+  inputs = caseArrays(kernel, params),
+) {
+  const arrays = Object.entries(inputs);
   const starts: number[] = [];
   let end = heapStart;
   for (const [, array] of arrays) {
@@ -121,6 +127,27 @@ it('a query that sees one key has a gradient of exactly 0', () => {
   call(attentionBackwardQuery as Kernel, ['q', 'k', 'v', 'dOut', 'lse', 'delta', 'dQ'], { ...p, ACCUMULATE: 0 });
   expect(new Float32Array(memory.buffer, at['delta'], 40).some((value) => value !== 0)).toBe(true);
   expect(new Float32Array(memory.buffer, at['dQ'], 440).every((value) => value === 0)).toBe(true);
+});
+
+it.each([
+  ['q', 4 * 16 + 3, NaN],
+  ['k', 9 * 16, NaN],
+  ['k', 12 * 16 + 1, Infinity],
+  ['lse', 5, NaN],
+  ['partLse', 6, NaN],
+])('what sees %s[%i] = %f becomes NaN where it does in the reference, and only there', (name, at, value) => {
+  const kernel = (name.endsWith('se') ? attentionMerge : attention) as Kernel;
+  const params = name.endsWith('se') ? kernel.cases[2]! : { ...denseAttention({ TQ: 21, D: 16, CAUSAL: 1 }) };
+  const arrays = caseArrays(kernel, params);
+  arrays[name]![at] = value;
+  const got = outputs(instance, kernel, params, 1, arrays);
+  kernel.reference(arrays, params);
+  for (const output of ['out', 'lse']) {
+    const nan = Array.from(arrays[output]!, Number.isNaN);
+    expect(nan).toContain(true);
+    expect(nan).toContain(false);
+    expect(Array.from(got[output]!, Number.isNaN)).toEqual(nan);
+  }
 });
 
 it('sums that are not rescaled with a new largest score are seen', async () => {

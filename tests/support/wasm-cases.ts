@@ -5,7 +5,10 @@ import type { Kernel, Params } from '../../src/device/kernel.ts';
 
 const [product] = matmul.cases;
 
-/** By kernel: products of several blocks of every kind (KC, MC, NC), ids that fill more than one table. */
+/**
+ * By kernel: products of several blocks of every kind (KC, MC, NC), ids that fill more than one table, rows of several
+ * runs, more columns or parts than advance together.
+ */
 export const LARGE_CASES: Readonly<Record<string, readonly Params[]>> = {
   matmul: [
     { ...product!, M: 301, N: 21, K: 600, RESIDUAL: 1, BIAS: 1, ACT: 1, SCALE: 0.5 },
@@ -14,6 +17,19 @@ export const LARGE_CASES: Readonly<Record<string, readonly Params[]>> = {
   ],
   groupedMatmulWeight: [{ R: 700, M: 9, N: 10, E: 2, ACCUMULATE: 1 }],
   embeddingLinks: [{ R: 140_000 }],
+  ceStats: [{ R: 3, COLS: 5003, COL_START: 0, VOCAB: 5003, MERGE: 1 }],
+  softmax: [
+    { OUTER: 2, C: 4099, INNER: 1, LOG: 0 },
+    { OUTER: 2, C: 4099, INNER: 1, LOG: 1 },
+  ],
+  columnSum: [{ R: 19, C: 2051, ACCUMULATE: 1 }],
+  layerNormBackwardWeight: [{ R: 7, C: 1101, ACCUMULATE: 1, BIAS_AT: 1104 }],
+  rmsNormBackwardWeight: [{ R: 7, C: 1101, ACCUMULATE: 1 }],
+  squareBins: [
+    { N: 8000, GROUP: 4, PARTS: 150 },
+    { N: 8000, GROUP: 1, PARTS: 150 },
+  ],
+  reduceSum: [{ N: 9001, SQUARE: 1, PARTS: 600 }],
 };
 
 export function wasmCases(kernel: Kernel): readonly Params[] {

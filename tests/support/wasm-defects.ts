@@ -18,6 +18,17 @@ import { moeGateBackward } from '../../shaders/moe/moe-gate-backward.ts';
 import { moePermute } from '../../shaders/moe/moe-permute.ts';
 import { routerBackward } from '../../shaders/moe/router-backward.ts';
 import { routerTopK } from '../../shaders/moe/router-top-k.ts';
+import { ceGrad } from '../../shaders/loss/ce-grad.ts';
+import { ceStats } from '../../shaders/loss/ce-stats.ts';
+import { layerNormBackwardWeight } from '../../shaders/norm/layer-norm-backward-weight.ts';
+import { layerNorm } from '../../shaders/norm/layer-norm.ts';
+import { rmsNormBackward } from '../../shaders/norm/rms-norm-backward.ts';
+import { softmax } from '../../shaders/norm/softmax.ts';
+import { adamw } from '../../shaders/optimizer/adamw.ts';
+import { squareBins } from '../../shaders/optimizer/square-bins.ts';
+import { columnSum } from '../../shaders/reduce/column-sum.ts';
+import { geluBackward } from '../../shaders/elementwise/gelu-backward.ts';
+import { swigluBackward } from '../../shaders/elementwise/swiglu-backward.ts';
 import type { Kernel } from '../../src/device/kernel.ts';
 
 export interface WasmDefect {
@@ -193,6 +204,83 @@ export const WASM_DEFECTS: readonly WasmDefect[] = [
     file: 'moe/router-top-k',
     from: '(logit === lastLogit && e > lastExpert)',
     to: '(logit === lastLogit && e < lastExpert)',
+  },
+  {
+    what: 'weighs the sums of two shards the wrong way round',
+    kernel: ceStats,
+    file: 'loss/ce-stats',
+    from: 'before - peak',
+    to: 'peak - before',
+  },
+  {
+    what: 'leaves padding as it was',
+    kernel: ceGrad,
+    file: 'loss/ce-grad',
+    from: 'memory.fill(row + ((<usize>valid) << 2), 0, (<usize>(COLS - valid)) << 2);',
+    to: '',
+  },
+  {
+    what: 'does not correct its guess of the mean',
+    kernel: layerNorm,
+    file: 'norm/layer-norm',
+    from: 'f32x4.splat(correction)',
+    to: 'f32x4.splat(0)',
+  },
+  {
+    what: 'adds every fourth row twice',
+    kernel: layerNormBackwardWeight,
+    file: 'norm/layer-norm-backward-weight',
+    from: 'r += 3;',
+    to: 'r += 2;',
+  },
+  {
+    what: 'forgets a factor of the average',
+    kernel: rmsNormBackward,
+    file: 'norm/rms-norm-backward',
+    from: 'scale * average',
+    to: 'average',
+  },
+  {
+    what: 'divides by the sum of the last run',
+    kernel: softmax,
+    file: 'norm/softmax',
+    from: 'sum += exponentials(',
+    to: 'sum = exponentials(',
+  },
+  {
+    what: 'adds to the sums of the columns before',
+    kernel: columnSum,
+    file: 'reduce/column-sum',
+    from: 'memory.fill(sums, 0, (<usize>COLUMNS) << 2);',
+    to: '',
+  },
+  {
+    what: 'says nothing of weights out of bounds',
+    kernel: adamw,
+    file: 'optimizer/adamw',
+    from: 'if (!within) store<i32>(flags, 1);',
+    to: '',
+  },
+  {
+    what: 'gives the four of a quad to four parts',
+    kernel: squareBins,
+    file: 'optimizer/square-bins',
+    from: 'f32x4.mul(y, y), 0)',
+    to: 'f32x4.mul(y, y), 8)',
+  },
+  {
+    what: 'takes the tanh form for the erf form',
+    kernel: geluBackward,
+    file: 'elementwise/gelu-backward',
+    from: 'else erfForm(',
+    to: 'else tanhForm(',
+  },
+  {
+    what: 'forgets the gate',
+    kernel: swigluBackward,
+    file: 'elementwise/swiglu-backward',
+    from: 'f32x4.mul(d, gate)',
+    to: 'd',
   },
 ];
 

@@ -59,7 +59,8 @@ export class RealTabs {
       config,
       files,
       mode,
-      parts: parts ?? (() => ({ lane: 'webrtc' })),
+      // Also where there is no GPU: what the tabs do is shown on WebGPU.
+      parts: (tab) => ({ backend: 'webgpu', ...(parts?.(tab) ?? { lane: 'webrtc' }) }),
       onReport: (tab, report) => {
         events.push({ tab, atMs: performance.now(), report });
         for (const check of [...waiting]) check();

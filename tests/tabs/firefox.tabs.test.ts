@@ -21,7 +21,8 @@ afterAll(async () => {
 });
 
 const KEY = 'A'.repeat(22);
-const roomOf = (name: string, more: string): string => `#room=${name}&key=${KEY}&backend=cpu&auto=1${more}`;
+const roomOf = (name: string, more: string, backend = 'cpu'): string =>
+  `#room=${name}&key=${KEY}&backend=${backend}&auto=1${more}`;
 const freshName = (): string => `fox-${randomBytes(4).toString('hex')}`;
 const wish = (config: Readonly<Record<string, unknown>>): string =>
   `&world=2&plan=${tinyPlan({ layout: 'dp=2', microbatches: 1, ...config })}`;
@@ -35,12 +36,13 @@ async function pair(
   kinds: readonly [Kind, Kind],
   config: Readonly<Record<string, unknown>>,
   more = '',
+  backend = 'cpu',
 ): Promise<Opened[]> {
   const name = freshName();
   const profile = await driver.profile();
   const tabs: Opened[] = [];
   for (const [i, kind] of kinds.entries()) {
-    const fragment = roomOf(name, `${more}${i === 0 ? wish(config) : ''}`);
+    const fragment = roomOf(name, `${more}${i === 0 ? wish(config) : ''}`, backend);
     const tab = await (kind === 'Firefox' ? firefox.open(driver.address + fragment) : profile.open(fragment));
     // The one who was there first is rank 0.
     await tab.until('roster', ({ event }) => event?.type === 'roster');
@@ -98,6 +100,12 @@ describe('a room with Firefox learns what one device learns', () => {
         alone,
       ),
     ).toBeGreaterThan(1e-6);
+  });
+
+  it('with both in WebAssembly, though only one fuses multiply-adds', async () => {
+    const tabs = await pair(['Chromium', 'Firefox'], config, '', 'wasm');
+    await Promise.all(tabs.map(end));
+    for (const [rank, tab] of tabs.entries()) expect(worst(tab.losses(rank), alone)).toBeLessThan(1e-4);
   });
 });
 

@@ -1,6 +1,5 @@
 import type { Plugin } from 'vite';
 
-export const RESERVED_BYTES: number;
 export function kernelSources(root?: string): Map<string, string>;
 export function compileKernels(
   build: 'plain' | 'relaxed' | 'plain-shared' | 'relaxed-shared',

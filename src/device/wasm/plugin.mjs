@@ -20,8 +20,6 @@ const BUILDS = {
 };
 /** Pages of 64 KiB: 4 GiB, all that 32-bit addresses reach. */
 const MOST_PAGES = 65536;
-/** Bytes at the start of the memory that the compiler may use for constants. */
-export const RESERVED_BYTES = 1024;
 
 /** All sources of kernels under `root`, by path without `.ts`, sorted. */
 export function kernelSources(root = ROOT) {
@@ -68,7 +66,6 @@ export async function compileKernels(build, root = ROOT, sources = kernelSources
       ...['--runtime', 'stub'],
       ...['--use', 'abort='],
       '--importMemory',
-      ...['--memoryBase', String(RESERVED_BYTES)],
       ...['--enable', ['simd', 'threads', ...(relaxed ? ['relaxed-simd'] : [])].join(',')],
       ...(shared ? ['--sharedMemory', '--initialMemory', '1', '--maximumMemory', String(MOST_PAGES)] : []),
       ...['--outFile', 'kernels.wasm'],
@@ -82,7 +79,27 @@ export async function compileKernels(build, root = ROOT, sources = kernelSources
     },
   );
   if (error) throw new Error(`WebAssembly kernels: ${error.message}\n${stderr.toString()}`);
+  if (hasData(binary))
+    throw new Error('WebAssembly kernels: a kernel brings constants in memory (a table of Math?), where threads meet');
   return binary;
+}
+
+/** Whether the module writes to its memory when it is instantiated: section 11. */
+function hasData(binary) {
+  let at = 8;
+  while (at < binary.length) {
+    const section = binary[at++];
+    let [size, shift] = [0, 0];
+    for (;;) {
+      const byte = binary[at++];
+      size |= (byte & 127) << shift;
+      shift += 7;
+      if (byte < 128) break;
+    }
+    if (section === 11 && size > 1) return true;
+    at += size;
+  }
+  return false;
 }
 
 /** The same in base64, from the cache if these sources were compiled before. */

@@ -72,7 +72,7 @@ export type RankEvent =
   | RunEvent
   /** How far a file is that comes or goes over the mesh. */
   | ({ readonly kind: 'progress' } & Progress)
-  /** It has come whole, and is what the plan says. */
+  /** It has come whole, and is what the job says. */
   | { readonly kind: 'file'; readonly file: SharedFile; readonly content: Uint8Array<ArrayBuffer> }
   /** May this tab download so many bytes? `answer` says it. */
   | { readonly kind: 'download'; readonly files: readonly string[]; readonly total: number }

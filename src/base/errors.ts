@@ -163,7 +163,7 @@ export class PeerError extends TabmeshError {
 }
 
 /** Why a room let us go: for the page to choose its words and its button. */
-export type RoomTrouble = 'duplicate' | 'removed' | 'version' | 'broker' | 'unreachable' | 'closed' | 'plan';
+export type RoomTrouble = 'duplicate' | 'removed' | 'version' | 'broker' | 'unreachable' | 'closed' | 'job';
 
 /** Thrown when a room cannot be joined, when it closes us, or when a group of tabs cannot be connected. */
 export class RoomError extends TabmeshError {

@@ -20,7 +20,7 @@ import { startPageServer } from '../server/page-server.ts';
 import type { PageServer, PageServerOptions } from '../server/page-server.ts';
 import type { RunFiles as ServedRun } from '../server/run-files.ts';
 
-/** The name a folder's model has inside a plan, where its path means nothing. */
+/** The name a folder's model has inside a job, where its path means nothing. */
 const FOLDER_MODEL = 'model-folder';
 
 export interface TabReport {
@@ -58,7 +58,7 @@ export interface Tabs {
 /** Opens the tabs of one run; each begins by itself as soon as all are there. */
 export async function openTabs(options: TabsOptions): Promise<Tabs> {
   const { server, run, browser, config, files, mode } = options;
-  const plan = JSON.stringify({
+  const job = JSON.stringify({
     config: formatRunConfig({ ...config, model: neededFiles(config).model ? FOLDER_MODEL : config.model }),
     files: putFiles(run, files),
     wantGradients: options.wantGradients === true,
@@ -81,12 +81,12 @@ export async function openTabs(options: TabsOptions): Promise<Tabs> {
     );
     return page;
   };
-  if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan })], roomUrl: undefined };
+  if (mode === 'devices') return { pages: [await open(0, { devices: String(size), plan: job })], roomUrl: undefined };
   const key = newRoomKey(realWorld);
   const room = `run-${Buffer.from(realWorld.randomBytes(6)).toString('hex')}`;
   // The first tab opens the room, as a page does by its button: its rules hold, and whoever comes by the link cannot
   // make others.
-  const pages = [await open(0, { room, key, owner: 'self', world: String(size), plan })];
+  const pages = [await open(0, { room, key, owner: 'self', world: String(size), plan: job })];
   const owner = await opener.identity;
   for (let tab = 1; tab < size; tab++) pages.push(await open(tab, { room, key, owner }));
   return { pages, roomUrl: `${server.url}#${new URLSearchParams({ room, key, owner })}` };

@@ -13,7 +13,7 @@ import { plainText } from '../base/plain-text.ts';
 import { MAX_CARRIED, MAX_STATEMENT } from './room/laws.ts';
 import type { Law } from './room/laws.ts';
 
-/** Changes whenever a message of the cluster, a frame of the transport or the meaning of a plan changes. */
+/** Changes whenever a message of the cluster, a frame of the transport or the meaning of a job changes. */
 export const PROTOCOL_VERSION = 4;
 
 export type Role = 'trainer' | 'observer';
@@ -31,8 +31,8 @@ export interface Introduction {
 }
 
 /**
- * What somebody wants to train: a world of `worldSize` ranks. The plan is opaque to the cluster: JSON that the trainer
- * understands.
+ * What somebody wants to train: a world of `worldSize` ranks. Its job, `plan` in messages, is opaque to the cluster:
+ * JSON that the trainer understands.
  */
 export interface Proposal {
   /** Numbers the wish (32 bits): a granted one is never granted again. */

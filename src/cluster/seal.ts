@@ -59,7 +59,7 @@ export async function deriveSeal(world: World, room: string, key: string): Promi
       const size = 1 + NONCE_BYTES + plain.byteLength + TAG_BYTES;
       if (size > MAX_SEALED_BYTES)
         throw new LimitError(
-          `signal: expected at most ${MAX_SEALED_BYTES} sealed bytes, got ${size}; send a shorter plan`,
+          `signal: expected at most ${MAX_SEALED_BYTES} sealed bytes, got ${size}; send a shorter job`,
         );
       const nonce = world.randomBytes(NONCE_BYTES);
       const cipher = await subtle.encrypt(

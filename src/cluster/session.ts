@@ -160,7 +160,7 @@ class RoomSession implements Session {
   propose(wanted: Wanted): number {
     const wish = proposalOf(wanted, this.#options.world);
     const reason = this.#objection(wish, this.me);
-    if (reason !== undefined) throw new RoomError('plan', reason);
+    if (reason !== undefined) throw new RoomError('job', reason);
     checkSize(wish, this.me);
     this.#setWish(wish);
     return wish.run;

@@ -2,7 +2,7 @@
 // kernels, at the right step, and the losses are those of a run that lost nobody.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Report, Tab } from './page-driver.ts';
 
 const KEY = 'A'.repeat(22);
@@ -20,10 +20,10 @@ const stepOf = ({ event }: Report): number => event!.metrics!.step;
 /** Tabs of a room, in the order of their age; the last wants the run. */
 async function roomOf(name: string, count: number): Promise<Tab[]> {
   const profile = await driver.profile();
-  const plan = tinyPlan({ layout: 'dp=2', steps: STEPS, checkpointEvery: 4, tune: 'none' }, { onLoss: 'resume' });
+  const job = tinyJob({ layout: 'dp=2', steps: STEPS, checkpointEvery: 4, tune: 'none' }, { onLoss: 'resume' });
   const tabs: Tab[] = [];
   for (let i = 1; i <= count; i++) {
-    const wish = i === count ? `&plan=${plan}` : '';
+    const wish = i === count ? `&plan=${job}` : '';
     tabs.push(await profile.open(`#room=${name}&key=${KEY}&broker=none&auto=1${wish}`));
     await tabs.at(-1)!.until('roster', ({ event }) => event?.type === 'roster');
   }

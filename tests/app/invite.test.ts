@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { inviteOf } from '../../src/app/training/room/invite.ts';
 import { keepTabName, MOST_NAME, readTabName, tabName } from '../../src/app/training/link/tab-name.ts';
-import { makePlan } from '../../src/app/training/plan.ts';
+import { makeJob } from '../../src/app/training/job.ts';
 import { RunView } from '../../src/app/training/run-view.ts';
 import type { Presence } from '../../src/cluster/presence.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -30,7 +30,7 @@ const line = (invite: ReturnType<typeof inviteOf>, name: string): string | undef
 describe('an invite', () => {
   it('names who asks, the model, the download, and what is shared', () => {
     const invite = inviteOf(
-      [member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: makePlan(config) } }), member('Bo')],
+      [member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: makeJob(config) } }), member('Bo')],
       undefined,
     );
     expect(invite.config).toEqual(config);
@@ -45,8 +45,11 @@ describe('an invite', () => {
   it('says how large the files are that tabs of the room have', () => {
     const file = (name: string, bytes: number) => ({ name, bytes, hash: 'a'.repeat(64) });
     const download = (change: Record<string, unknown>, shared: Record<string, unknown>): string | undefined => {
-      const plan = { ...makePlan({ ...config, ...change }), shared };
-      return line(inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan } })], undefined), 'download');
+      const job = { ...makeJob({ ...config, ...change }), shared };
+      return line(
+        inviteOf([member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: job } })], undefined),
+        'download',
+      );
     };
     expect(
       download(
@@ -76,7 +79,7 @@ describe('an invite', () => {
       'a.txt, from the tab that has it; the weights of mineevil',
     ]);
   });
-  it('shows nothing of a plan that cannot be read, and says when nobody is here', () => {
+  it('shows nothing of a job that cannot be read, and says when nobody is here', () => {
     expect(
       inviteOf(
         [member('Ann', { wants: { wish: 1, run: 2, worldSize: 2, plan: { config: { steps: 'x' } } } })],

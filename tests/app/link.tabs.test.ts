@@ -8,7 +8,7 @@ import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts'
 import { startPageServer } from '../../src/server/page-server.ts';
 import type { PageServer } from '../../src/server/page-server.ts';
 import type { RunFiles } from '../../src/server/run-files.ts';
-import { tinyPlan } from './page-driver.ts';
+import { tinyJob } from './page-driver.ts';
 
 let server: PageServer;
 let run: RunFiles;
@@ -37,7 +37,7 @@ it('a link of anybody that begins and sends asks before it does', async () => {
   const workers: string[] = [];
   page.on('worker', (worker) => workers.push(worker.url()));
   await page.goto(
-    `${server.url}#auto=1&backend=cpu&upload=${run.upload}&plan=${tinyPlan({ layout: 'dp=1', steps: 3, checkpointEvery: 1 })}`,
+    `${server.url}#auto=1&backend=cpu&upload=${run.upload}&plan=${tinyJob({ layout: 'dp=1', steps: 3, checkpointEvery: 1 })}`,
   );
   await card(page)
     .getByText(/^train "gpt2-nano" on "copy" for 3 steps/)

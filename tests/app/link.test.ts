@@ -47,15 +47,15 @@ describe('a token of this browser', () => {
     const here = browser();
     const tab = tabOf(newToken(here.kept, 0));
     expect(here.text()).not.toMatch(/"k"|sesame|r1/);
-    const plan = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy' }, files: {} }));
+    const job = encodeURIComponent(JSON.stringify({ config: { model: 'gpt2-nano', data: 'copy' }, files: {} }));
     const others = [
       'room=r2&key=k&broker=none',
       'room=r1&key=other&broker=none',
       'room=r1&key=k&broker=ws://evil.example/',
       'room=r1&key=k',
       'devices=2',
-      `plan=${plan}`,
-      `room=r1&key=k&broker=none&plan=${plan}`,
+      `plan=${job}`,
+      `room=r1&key=k&broker=none&plan=${job}`,
       'upload=run/t/results',
       'room=r1&key=k&broker=none&upload=run/t/results',
     ];
@@ -84,7 +84,7 @@ describe('a token of this browser', () => {
 });
 
 describe('what a link would have a tab do', () => {
-  const plan = encodeURIComponent(
+  const job = encodeURIComponent(
     JSON.stringify({
       config: { model: 'gpt2-nano', data: 'copy', layout: 'dp=2', steps: 30 },
       files: { checkpoint: 'run/x/files/c' },
@@ -92,7 +92,7 @@ describe('what a link would have a tab do', () => {
   );
   const wishes = (hash: string) => wishesOfLink(readFragment(hash, 'https://x.example/'));
   it('is said, each thing in a sentence', () => {
-    expect(wishes(`#auto=1&room=r1&key=k&plan=${plan}&upload=run/t/results`)).toEqual([
+    expect(wishes(`#auto=1&room=r1&key=k&plan=${job}&upload=run/t/results`)).toEqual([
       `join the room "r1" over this page's server: its members see your network address`,
       "lend this device's GPU or processor to what the room trains",
       'propose to the room to train "gpt2-nano" on "copy" for 30 steps (dp=2, 2 ranks), ' +
@@ -105,7 +105,7 @@ describe('what a link would have a tab do', () => {
     expect(wishes('#auto=1&devices=4&backend=cpu')).toEqual([
       "train the default model on 4 virtual devices, with this machine's processor",
     ]);
-    expect(wishes(`#auto=1&plan=${plan}`)[0]).toMatch(/^train "gpt2-nano" on "copy" for 30 steps/);
+    expect(wishes(`#auto=1&plan=${job}`)[0]).toMatch(/^train "gpt2-nano" on "copy" for 30 steps/);
     expect(wishes('#upload=run/t/results')).toHaveLength(1);
   });
   it('keeps what the link says apart from what the page says, and shows where an address ends', () => {
@@ -126,7 +126,7 @@ describe('what a link would have a tab do', () => {
     }
   });
   it('is nothing where it only fills in the page', () => {
-    for (const hash of ['', '#room=r1&key=k', `#plan=${plan}`, '#auto=0&devices=2'])
+    for (const hash of ['', '#room=r1&key=k', `#plan=${job}`, '#auto=0&devices=2'])
       expect(wishes(hash), hash).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 // What those who watch a run are told of its evaluations: the held-out loss, and the accuracy of a task.
 
 import { expect, it } from 'vitest';
-import { makePlan } from '../../src/app/training/plan.ts';
+import { makeJob } from '../../src/app/training/job.ts';
 import { applyProgress, historyOf, viewOf } from '../../src/app/training/room/news.ts';
 import { RunView } from '../../src/app/training/run-view.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -14,7 +14,7 @@ function told(data: string, accuracy?: number): RunView {
   const run = new RunView(config);
   run.evaluation.push(2, 1.5);
   if (accuracy !== undefined) run.accuracy.push(2, accuracy);
-  return viewOf(JSON.parse(JSON.stringify(historyOf(run, makePlan(config))))).run;
+  return viewOf(JSON.parse(JSON.stringify(historyOf(run, makeJob(config))))).run;
 }
 
 it('a history and progress have the accuracy of a task, once a step', () => {

@@ -156,7 +156,7 @@ export class PageDriver {
 }
 
 /** A run that the references finish in seconds. */
-export function tinyPlan(
+export function tinyJob(
   config: Readonly<Record<string, unknown>> = {},
   more: Readonly<Record<string, unknown>> = {},
 ): string {

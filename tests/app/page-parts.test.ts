@@ -1,9 +1,9 @@
-// The parts of the page that need no browser: links, plans, curves, the view of a run, reports to a driving program.
+// The parts of the page that need no browser: links, jobs, curves, the view of a run, reports to a driving program.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readFragment as readFragmentOf, roomLink } from '../../src/app/training/fragment.ts';
 import { formatBytes } from '../../src/base/format-bytes.ts';
-import { configOf, fetchContents, makePlan, parsePlan } from '../../src/app/training/plan.ts';
+import { configOf, fetchContents, makeJob, parseJob } from '../../src/app/training/job.ts';
 import { OLDER, sentence } from '../../src/app/shared/sentence.ts';
 import { PRESETS, presetConfig } from '../../src/app/training/presets.ts';
 import { createReporter } from '../../src/app/training/reporter.ts';
@@ -88,13 +88,13 @@ describe('the link of a page', () => {
         auto: who === 'own',
       });
   });
-  it('may name settings of a run in place of a plan', () => {
-    const { plan, backend } = readFragment('#backend=cpu&model=mlp-nano&data=planted&lr=0.01&decay=cosine&warmup=2');
+  it('may name settings of a run in place of a job', () => {
+    const { job, backend } = readFragment('#backend=cpu&model=mlp-nano&data=planted&lr=0.01&decay=cosine&warmup=2');
     expect(backend).toBe('cpu');
-    expect(configOf(plan!)).toMatchObject({ model: 'mlp-nano', data: 'planted', lr: { peak: 0.01, warmupSteps: 2 } });
+    expect(configOf(job!)).toMatchObject({ model: 'mlp-nano', data: 'planted', lr: { peak: 0.01, warmupSteps: 2 } });
     expect(() => readFragment('#model=mlp-nano&model=gpt2-nano')).toThrow('model: the setting stands twice');
     expect(() => readFragment('#steps=many')).toThrow('steps: expected a whole number');
-    expect(() => readFragment('#steps=3&plan={"config":{}}')).toThrow('link: there is a plan, and "steps" beside it');
+    expect(() => readFragment('#steps=3&plan={"config":{}}')).toThrow('link: there is a job, and "steps" beside it');
   });
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');
@@ -105,31 +105,31 @@ describe('the link of a page', () => {
     expect(() => readFragment('#lane=usb')).toThrow('link: lane is "usb"; expected webrtc or same-browser');
     expect(() => readFragment('#devices=0')).toThrow('link: devices is "0"; expected a whole number from 1 to 64');
     expect(() => readFragment('#backend=gpu')).toThrow('expected auto, webgpu, wasm, cpu');
-    expect(() => readFragment('#plan=%7B')).toThrow('plan');
+    expect(() => readFragment('#plan=%7B')).toThrow('job');
   });
 });
 
-describe('a plan', () => {
+describe('a job', () => {
   const config = parseRunConfig([
     ['data', 'copy'],
     ['layout', 'dp=2'],
     ['context', 16],
   ]);
   it('survives text and a message', () => {
-    const plan = { ...makePlan(config, { weights: 'm/model.safetensors' }), wantModel: true, sampleTokens: 5 };
-    expect(parsePlan(JSON.stringify(plan))).toEqual(plan);
-    expect(parsePlan(structuredClone(plan))).toEqual(plan);
-    expect(configOf(parsePlan(JSON.stringify(plan)))).toEqual(config);
+    const job = { ...makeJob(config, { weights: 'm/model.safetensors' }), wantModel: true, sampleTokens: 5 };
+    expect(parseJob(JSON.stringify(job))).toEqual(job);
+    expect(parseJob(structuredClone(job))).toEqual(job);
+    expect(configOf(parseJob(JSON.stringify(job)))).toEqual(config);
   });
   it.each([
-    ['{"config":{},"extra":1}', 'plan: unknown field "extra"'],
+    ['{"config":{},"extra":1}', 'job: unknown field "extra"'],
     ['{"config":{"stepz":1}}', 'unknown setting'],
-    ['{"files":{}}', 'plan.config: expected an object'],
-    ['{"config":{},"files":{"data":"x"}}', 'plan.files: unknown file "data"'],
-    ['{"config":{},"files":{"text":1}}', 'plan.files.text: expected an address'],
-    ['[]', 'plan: expected an object'],
+    ['{"files":{}}', 'job.config: expected an object'],
+    ['{"config":{},"files":{"data":"x"}}', 'job.files: unknown file "data"'],
+    ['{"config":{},"files":{"text":1}}', 'job.files.text: expected an address'],
+    ['[]', 'job: expected an object'],
   ])('%s is refused', (text, reason) => {
-    expect(() => parsePlan(text)).toThrow(reason);
+    expect(() => parseJob(text)).toThrow(reason);
   });
   it('fetches what is needed and not given, from its own site alone', async () => {
     const asked: string[] = [];
@@ -137,7 +137,7 @@ describe('a plan', () => {
       asked.push(url.href);
       return Promise.resolve(new Response('call me', { headers: { 'content-type': 'text/plain' } }));
     });
-    const whale = makePlan(parseRunConfig([]));
+    const whale = makeJob(parseRunConfig([]));
     const progress: unknown[] = [];
     expect(await fetchContents(whale, 'http://x.example/a/', {}, (...news) => progress.push(news))).toEqual({
       text: new TextEncoder().encode('call me'),
@@ -152,10 +152,10 @@ describe('a plan', () => {
     expect(await fetchContents(whale, 'http://x.example/', { text: 'mine' }, () => {})).toEqual({ text: 'mine' });
     expect(asked).toHaveLength(1);
     await expect(
-      fetchContents(makePlan(config, { weights: 'http://other.example/w' }), 'http://x.example/', {}, () => {}),
+      fetchContents(makeJob(config, { weights: 'http://other.example/w' }), 'http://x.example/', {}, () => {}),
     ).rejects.toThrow("is not on this page's site");
     await expect(
-      fetchContents(makePlan(parseRunConfig([['data', 'notes.txt']])), 'http://x.example/', {}, () => {}),
+      fetchContents(makeJob(parseRunConfig([['data', 'notes.txt']])), 'http://x.example/', {}, () => {}),
     ).rejects.toThrow('drop that text file on this page first');
     vi.stubGlobal('fetch', () => Promise.resolve(new Response('<p>', { headers: { 'content-type': 'text/html' } })));
     await expect(fetchContents(whale, 'http://x.example/', {}, () => {})).rejects.toThrow('is not on this server');

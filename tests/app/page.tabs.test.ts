@@ -5,7 +5,7 @@ import { readFile, writeFile, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PageDriver, pixelsNear, tinyPlan } from './page-driver.ts';
+import { PageDriver, pixelsNear, tinyJob } from './page-driver.ts';
 import { alsoTest } from '../support/sample.ts';
 
 const ACCENT = [0x25, 0x63, 0xeb] as const;
@@ -22,7 +22,7 @@ afterAll(() => driver.close());
 
 describe('virtual devices', () => {
   it('train from one click to the end, and the loss curve is drawn', async () => {
-    const tab = await (await driver.profile()).open(`#backend=cpu&plan=${tinyPlan({ steps: 8, evalEvery: 4 })}`);
+    const tab = await (await driver.profile()).open(`#backend=cpu&plan=${tinyJob({ steps: 8, evalEvery: 4 })}`);
     const chart = tab.page.locator('line-chart.loss');
     const before = await pixelsNear(tab.page, await chart.screenshot(), ACCENT);
     await tab.page.getByRole('button', { name: 'Train now' }).click();
@@ -48,7 +48,7 @@ describe('virtual devices', () => {
 
   it('pause, go on, save, stop, and resume from the saved file', async () => {
     const profile = await driver.profile();
-    const tab = await profile.open(`#backend=cpu&plan=${tinyPlan({ steps: 5000 })}`);
+    const tab = await profile.open(`#backend=cpu&plan=${tinyJob({ steps: 5000 })}`);
     const { page } = tab;
     const button = (name: string) => page.getByRole('button', { name, exact: true });
     await button('Train now').click();
@@ -79,7 +79,7 @@ describe('virtual devices', () => {
     };
     const again = await (
       await driver.profile()
-    ).open(`#backend=cpu&plan=${tinyPlan({ steps: step + 3, layout: 'dp=2' })}`);
+    ).open(`#backend=cpu&plan=${tinyJob({ steps: step + 3, layout: 'dp=2' })}`);
     await again.page.getByLabel('Load a file').setInputFiles(file);
     await again.page.getByRole('button', { name: `Resume from step ${step}` }).click();
     await again.done(0);
@@ -127,7 +127,7 @@ describe('virtual devices', () => {
   });
 
   it('report what does not fit before anything runs', async () => {
-    const tab = await (await driver.profile()).open(`#auto=1&backend=cpu&plan=${tinyPlan({ layout: 'tp=3' })}`);
+    const tab = await (await driver.profile()).open(`#auto=1&backend=cpu&plan=${tinyJob({ layout: 'tp=3' })}`);
     await tab.page.getByRole('alert').getByText('tp(3) does not divide').waitFor();
     expect((await tab.state()).phase).toBe('failed');
     const typo = await (await driver.profile()).open('#backand=cpu');
@@ -138,9 +138,9 @@ describe('virtual devices', () => {
 describe('rooms', () => {
   it('join two tabs over BroadcastChannel and train as virtual devices do', async () => {
     const profile = await driver.profile();
-    const first = await profile.open(`${room('pair')}&plan=${tinyPlan()}`);
+    const first = await profile.open(`${room('pair')}&plan=${tinyJob()}`);
     const second = await profile.open(room('pair'));
-    const solo = await (await driver.profile()).open(`#auto=1&backend=cpu&devices=2&plan=${tinyPlan()}`);
+    const solo = await (await driver.profile()).open(`#auto=1&backend=cpu&devices=2&plan=${tinyJob()}`);
     // Which of two tabs that open at once is rank 0 is theirs to decide.
     const end = (tab: typeof first) => tab.until('end', ({ event }) => event?.kind === 'done');
     const [one, two] = await Promise.all([end(first), end(second), solo.done(0)]);
@@ -168,7 +168,7 @@ describe('rooms', () => {
         post.call(this, message, transfer);
       };
     };
-    const first = await profile.open(`${room('relay')}&lane=webrtc&plan=${tinyPlan({ steps: 3 })}`);
+    const first = await profile.open(`${room('relay')}&lane=webrtc&plan=${tinyJob({ steps: 3 })}`);
     const second = await profile.open(`${room('relay')}&lane=webrtc`, refuseChannels);
     await first.until('end', ({ event }) => event?.kind === 'done');
     await second.until('end', ({ event }) => event?.kind === 'done');
@@ -186,8 +186,8 @@ describe('rooms', () => {
     const profile = await driver.profile();
     const first = await profile.open(room('leaver'));
     await first.until('roster', ({ event }) => event?.type === 'roster');
-    // The one with the plan comes last: the proposal must reach the coordinator, who is the older tab.
-    const second = await profile.open(`${room('leaver')}&plan=${tinyPlan({ steps: 5000 })}`);
+    // The one with the job comes last: the proposal must reach the coordinator, who is the older tab.
+    const second = await profile.open(`${room('leaver')}&plan=${tinyJob({ steps: 5000 })}`);
     await Promise.all([first.step(1), second.step(1)]);
     await second.page.close({ runBeforeUnload: false });
     await first.page

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Certificate, Decision } from '../../src/device/tune/certificate.ts';
 import { scaledLimit } from '../support/patience.ts';
 import { sample } from '../support/sample.ts';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
 let driver: PageDriver;
@@ -17,8 +17,8 @@ afterAll(() => driver.close());
 
 const RANKS = [0, 1];
 const STOP_MS = 2000;
-const plan = (more: Readonly<Record<string, unknown>> = {}): string =>
-  `#plan=${tinyPlan({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
+const job = (more: Readonly<Record<string, unknown>> = {}): string =>
+  `#plan=${tinyJob({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
 
 const click = (tab: Tab, name: string): Promise<void> => tab.page.getByRole('button', { name, exact: true }).click();
 
@@ -42,7 +42,7 @@ async function certificates(tab: Tab): Promise<readonly Certificate[]> {
 
 it('two devices of one tab begin at once, qualify between steps, and a second visit remembers', async () => {
   const profile = await driver.profile();
-  const first = await profile.open(plan());
+  const first = await profile.open(job());
   const both = await certificates(first);
   for (const { checks, refused, notes, decisions } of both) {
     expect(checks.length).toBeGreaterThan(10);
@@ -63,7 +63,7 @@ it('two devices of one tab begin at once, qualify between steps, and a second vi
   );
   await first.page.close();
   const complete = new Set(both[0]!.decisions.filter((decision) => decision.complete).map(nameOf));
-  for (const { checks, decisions } of await certificates(await profile.open(plan()))) {
+  for (const { checks, decisions } of await certificates(await profile.open(job()))) {
     expect(checks.filter(({ how }) => how === 'remembered').length).toBeGreaterThan(10);
     // What the first visit left open may be measured to its end now.
     expect(decisions.filter((decision) => complete.has(nameOf(decision)) && !decision.remembered)).toEqual([]);
@@ -89,7 +89,7 @@ it.each(
 )('a stop %s ends all ranks within 2 s', async (_, when) => {
   const tab = await (
     await driver.profile()
-  ).open(plan({ model: 'gpt2-nano', context: 64, layout: 'dp=2,pp=2', batch: 8, microbatches: 2, tune: 20 }));
+  ).open(job({ model: 'gpt2-nano', context: 64, layout: 'dp=2,pp=2', batch: 8, microbatches: 2, tune: 20 }));
   const limitMs = scaledLimit(STOP_MS);
   await click(tab, 'Train now');
   await tab.until('the moment', when);

@@ -1,9 +1,9 @@
 // Files of one tab in the runs of a room, and runs that go on after a loss, with real tabs on the references.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
-import { configOf } from '../../src/app/training/plan.ts';
+import { configOf } from '../../src/app/training/job.ts';
 import { runInProcess } from '../../src/cli/in-process.ts';
 import { alsoTest } from '../support/sample.ts';
 
@@ -24,7 +24,7 @@ it('a room of three trains a text that was dropped on one of its tabs', async ()
   await first.until('roster', ({ event }) => event?.type === 'roster');
   const second = await profile.open(room('text'));
   const own = await profile.open(
-    `${room('text', '')}&plan=${tinyPlan({ data: 'moby-dick', layout: 'dp=3', batch: 6, microbatches: 1, steps: 3 })}`,
+    `${room('text', '')}&plan=${tinyJob({ data: 'moby-dick', layout: 'dp=3', batch: 6, microbatches: 1, steps: 3 })}`,
   );
   await own.page.getByRole('button', { name: 'Join this room' }).click();
   await own.page.getByRole('button', { name: 'Train with 3 tabs' }).waitFor();
@@ -79,9 +79,9 @@ const stepsOf = (tab: Tab): (readonly [number, number])[] =>
 it('a room goes on by itself from the last checkpoint when a tab crashes, with a spare, equal in every digit', async () => {
   const config = { layout: 'dp=2,pp=2', batch: 8, steps: 60, checkpointEvery: 10 };
   const profile = await driver.profile();
-  const plan = tinyPlan(config, { onLoss: 'resume' });
+  const job = tinyJob(config, { onLoss: 'resume' });
   const tabs = await openAll(profile, 'loss', 4);
-  const spare = await profile.open(`${room('loss')}&plan=${plan}`);
+  const spare = await profile.open(`${room('loss')}&plan=${job}`);
   await spare.until('roster', ({ event }) => event?.type === 'roster');
   tabs.push(spare);
   await Promise.all([0, 1, 2].map((i) => tabs[i]!.step(25)));
@@ -94,7 +94,7 @@ it('a room goes on by itself from the last checkpoint when a tab crashes, with a
   expect(ends['from']).toBeGreaterThanOrEqual(20);
 
   const whole = new Map<number, number>();
-  const alone = configOf({ config: JSON.parse(decodeURIComponent(plan)).config as Record<string, unknown>, files: {} });
+  const alone = configOf({ config: JSON.parse(decodeURIComponent(job)).config as Record<string, unknown>, files: {} });
   await runInProcess({
     backend: 'cpu',
     config: alone,
@@ -117,7 +117,7 @@ alsoTest(
       profile,
       'button',
       2,
-      `&plan=${tinyPlan({ layout: 'dp=2', steps: 40, checkpointEvery: 5, data: 'copy' })}`,
+      `&plan=${tinyJob({ layout: 'dp=2', steps: 40, checkpointEvery: 5, data: 'copy' })}`,
     );
     await Promise.all([first!.step(12), second!.step(12)]);
     await crash(first!);

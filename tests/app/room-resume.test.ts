@@ -4,8 +4,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Presence } from '../../src/cluster/presence.ts';
 import type { Wanted } from '../../src/cluster/session.ts';
-import { checkPlan, fetchContents, makePlan, parsePlan } from '../../src/app/training/plan.ts';
-import type { Plan } from '../../src/app/training/plan.ts';
+import { checkJob, fetchContents, makeJob, parseJob } from '../../src/app/training/job.ts';
+import type { Job } from '../../src/app/training/job.ts';
 import { FileShelf } from '../../src/app/training/room/files/file-shelf.ts';
 import { RoomFiles } from '../../src/app/training/room/files/room-files.ts';
 import { EMPTY_STATE } from '../../src/app/training/room/page-state.ts';
@@ -24,7 +24,7 @@ const config = parseRunConfig([
   ['data', 'copy'],
   ['steps', 100],
 ]);
-const PLAN: Plan = { ...makePlan(config), onLoss: 'resume' };
+const JOB: Job = { ...makeJob(config), onLoss: 'resume' };
 const keeper = (n: number, step: number, fields: Partial<Presence> = {}): Presence =>
   presence(n, { holds: { run: 9, step, hash: HASH, bytes: 1000 }, ...fields });
 
@@ -35,7 +35,7 @@ class Lab {
   readonly proposed: Wanted[] = [];
   readonly resume: RoomResume;
 
-  constructor(n: number, plan = PLAN) {
+  constructor(n: number, job = JOB) {
     const lab = this;
     this.resume = new RoomResume({
       session: () => ({
@@ -52,7 +52,7 @@ class Lab {
       },
       propose: (wanted) => this.proposed.push(wanted),
     });
-    this.resume.know({ run: 9, plan, view: new RunView(config) });
+    this.resume.know({ run: 9, job, view: new RunView(config) });
   }
 
   see(...members: readonly Presence[]): this {
@@ -85,7 +85,7 @@ describe('after a loss', () => {
         shared: { checkpoint: { hash: HASH, bytes: 1000, name: 'checkpoint of step 40' } },
       },
     });
-    expect(parsePlan(JSON.stringify(wanted!.plan))).toEqual(wanted!.plan);
+    expect(parseJob(JSON.stringify(wanted!.plan))).toEqual(wanted!.plan);
     // Somebody wants it already.
     const wish = { wants: { wish: 5, run: 9, worldSize: 2, plan: wanted!.plan } };
     expect(at(2).see(presence(0, wish), ...room.slice(1)).proposed).toEqual([]);
@@ -95,9 +95,9 @@ describe('after a loss', () => {
     const lie = keeper(7, 99, { holds: { run: 9, step: 99, hash: 'cd'.repeat(32), bytes: 1000 } });
     const at = (n: number, ...group: readonly string[]): Lab => {
       const lab = new Lab(n);
-      lab.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group });
+      lab.resume.know({ run: 9, job: JOB, view: new RunView(config), group });
       // What a watcher hears of the same run takes no member from it.
-      lab.resume.know({ run: 9, plan: PLAN, view: new RunView(config) });
+      lab.resume.know({ run: 9, job: JOB, view: new RunView(config) });
       lab.resume.ended(loss);
       return lab;
     };
@@ -106,7 +106,7 @@ describe('after a loss', () => {
     ]);
     // The group that formed it again may be another.
     const again = at(2, 'tab-1', 'tab-2');
-    again.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group: ['tab-2', 'tab-3'] });
+    again.resume.know({ run: 9, job: JOB, view: new RunView(config), group: ['tab-2', 'tab-3'] });
     again.resume.ended(loss);
     expect(again.see(keeper(1, 40), keeper(2, 30), lie).state.goOn).toBe(40);
     // Who only heard of the run has nobody to believe.
@@ -130,7 +130,7 @@ describe('after a loss', () => {
     });
     const room = [presence(0), keeper(2, 40)];
     const lose = (): void => {
-      parts.resume.know({ run: 9, plan: PLAN, view: new RunView(config), group: ['tab-0', 'tab-2'] });
+      parts.resume.know({ run: 9, job: JOB, view: new RunView(config), group: ['tab-0', 'tab-2'] });
       parts.resume.ended(loss);
     };
     lose();
@@ -146,18 +146,18 @@ describe('after a loss', () => {
     expect(proposed).toHaveLength(1);
   });
 
-  it('nobody does when the plan does not say so, when a tab did wrong, when it was stopped or when there is nothing left', () => {
-    const quiet = (how: Parameters<RoomResume['ended']>[0], plan = PLAN, step = 40): [number, number | undefined] => {
-      const lab = new Lab(1, plan);
+  it('nobody does when the job does not say so, when a tab did wrong, when it was stopped or when there is nothing left', () => {
+    const quiet = (how: Parameters<RoomResume['ended']>[0], job = JOB, step = 40): [number, number | undefined] => {
+      const lab = new Lab(1, job);
       lab.resume.ended(how);
       lab.see(keeper(1, step));
       return [lab.proposed.length, lab.state.goOn];
     };
     expect(quiet(loss)).toEqual([1, 40]);
-    expect(quiet(loss, makePlan(config))).toEqual([0, 40]);
+    expect(quiet(loss, makeJob(config))).toEqual([0, 40]);
     for (const evidence of ['corrupt', 'non-finite', 'wrong-signature', 'version', undefined] as const)
       expect(quiet({ evidence })).toEqual([0, 40]);
-    expect(quiet(loss, PLAN, 100)).toEqual([0, undefined]);
+    expect(quiet(loss, JOB, 100)).toEqual([0, undefined]);
   });
 
   it('it tries three times from one step and then waits for a person; a later checkpoint counts anew', () => {
@@ -193,27 +193,27 @@ describe('a run that goes on', () => {
       { step: 20, text: 'a' },
       { step: 45, text: 'b' },
     ];
-    const plan = resumed(PLAN, { run: 9, step: 40, hash: HASH, bytes: 1000 });
-    const run = runOfPlace(plan, { members: [presence(1), presence(2)] }, before);
+    const job = resumed(JOB, { run: 9, step: 40, hash: HASH, bytes: 1000 });
+    const run = runOfPlace(job, { members: [presence(1), presence(2)] }, before);
     expect(run.loss.x).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
     expect(run.loss.last).toBe(60);
     expect([run.step, run.samples]).toEqual([40, [{ step: 20, text: 'a' }]]);
-    expect(runOfPlace(PLAN, { members: [] }, before).loss.length).toBe(0);
+    expect(runOfPlace(JOB, { members: [] }, before).loss.length).toBe(0);
   });
 
   it('takes weights and tokenizer from its checkpoint, and the text from whoever has it', () => {
     const file = { name: 'x', bytes: 5, hash: HASH };
-    const plan = resumed(
-      { ...PLAN, files: { tokens: 'tokens.safetensors', weights: 'a' }, shared: { text: file, weights: file } },
+    const job = resumed(
+      { ...JOB, files: { tokens: 'tokens.safetensors', weights: 'a' }, shared: { text: file, weights: file } },
       { run: 9, step: 40, hash: HASH, bytes: 1000 },
     );
-    expect([plan.files, Object.keys(plan.shared!)]).toEqual([{ tokens: 'tokens.safetensors' }, ['text', 'checkpoint']]);
+    expect([job.files, Object.keys(job.shared!)]).toEqual([{ tokens: 'tokens.safetensors' }, ['text', 'checkpoint']]);
   });
 });
 
-describe('shared files of a plan', () => {
+describe('shared files of a job', () => {
   const file = { name: 'map.txt', bytes: 5, hash: HASH };
-  const own = makePlan(
+  const own = makeJob(
     parseRunConfig([
       ['layout', 'dp=2'],
       ['data', 'map.txt'],
@@ -221,39 +221,39 @@ describe('shared files of a plan', () => {
   );
 
   it('are read strictly, and count as the files that a run needs', async () => {
-    const plan = { ...own, shared: { text: file } };
-    expect(parsePlan(JSON.stringify(plan))).toEqual(plan);
+    const job = { ...own, shared: { text: file } };
+    expect(parseJob(JSON.stringify(job))).toEqual(job);
     const page = 'http://localhost/';
-    expect(checkPlan({ worldSize: 2, plan }, page)).toBeUndefined();
-    expect(checkPlan({ worldSize: 2, plan: own }, page)).toMatch(
-      /^data: the plan has no file for "map.txt"; drop that text file/,
+    expect(checkJob({ worldSize: 2, plan: job }, page)).toBeUndefined();
+    expect(checkJob({ worldSize: 2, plan: own }, page)).toMatch(
+      /^data: the job has no file for "map.txt"; drop that text file/,
     );
-    await expect(fetchContents(plan, page, {}, () => {})).resolves.toEqual({});
+    await expect(fetchContents(job, page, {}, () => {})).resolves.toEqual({});
     for (const [bad, sentence] of [
-      [{ shared: { texts: file } }, 'plan.shared: unknown file "texts"'],
-      [{ shared: { text: { ...file, hash: 'x' } } }, 'plan.shared.text: expected a hash of 64 hex digits'],
-      [{ shared: { text: file }, files: { text: 'a.txt' } }, 'plan.shared.text: has an address too'],
+      [{ shared: { texts: file } }, 'job.shared: unknown file "texts"'],
+      [{ shared: { text: { ...file, hash: 'x' } } }, 'job.shared.text: expected a hash of 64 hex digits'],
+      [{ shared: { text: file }, files: { text: 'a.txt' } }, 'job.shared.text: has an address too'],
       [{ shared: { text: { ...file, bytes: 2 ** 31 + 1 } } }, 'files: expected at most 2.1 GB in all'],
-      [{ from: { run: 1 } }, 'plan.from: expected the numbers'],
-      [{ onLoss: 'stop' }, "plan.onLoss: expected 'resume'"],
+      [{ from: { run: 1 } }, 'job.from: expected the numbers'],
+      [{ onLoss: 'stop' }, "job.onLoss: expected 'resume'"],
     ] as const)
-      expect(() => parsePlan({ ...own, ...bad })).toThrow(sentence);
+      expect(() => parseJob({ ...own, ...bad })).toThrow(sentence);
   });
 
   it('are described when a page gives them, and found again by their hash', async () => {
     const files = new RoomFiles({ change: () => {}, moved: () => {}, answer: () => {} });
     const text = new TextEncoder().encode('there she blows');
-    const plan = await files.share(own, { text, tokenizer: '{}' });
-    expect(plan.shared).toMatchObject({
+    const job = await files.share(own, { text, tokenizer: '{}' });
+    expect(job.shared).toMatchObject({
       text: { name: 'map.txt', bytes: 15 },
       tokenizer: { name: 'tokenizer.json', bytes: 2 },
     });
-    const { files: listed, held } = files.of(plan, ['a', 'b'])!;
+    const { files: listed, held } = files.of(job, ['a', 'b'])!;
     expect(listed.map(({ field }) => field)).toEqual(['text', 'tokenizer']);
-    expect(held.get(plan.shared!.text!.hash)).toBe(text);
+    expect(held.get(job.shared!.text!.hash)).toBe(text);
     expect(files.of(own, [])).toBeUndefined();
-    // A plan that lies about the size of a file that we have does not get it.
-    expect(files.of({ ...plan, shared: { text: { ...plan.shared!.text!, bytes: 16 } } }, [])!.held.size).toBe(0);
+    // A job that lies about the size of a file that we have does not get it.
+    expect(files.of({ ...job, shared: { text: { ...job.shared!.text!, bytes: 16 } } }, [])!.held.size).toBe(0);
   });
 
   it('ask before a large download, and remember a refusal', () => {
@@ -276,7 +276,7 @@ describe('shared files of a plan', () => {
     expect(files.took({ kind: 'status', text: 'x' })).toBe(false);
   });
 
-  it('stay in memory as long as the plan needs them; of others what was used longest ago goes first', () => {
+  it('stay in memory as long as the job needs them; of others what was used longest ago goes first', () => {
     const shelf = new FileShelf(25);
     const names = ['a', 'b', 'c'];
     for (const name of names) shelf.put(name, new Uint8Array(10));

@@ -2,7 +2,7 @@
 // The run belongs to those in it.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
 const KEY = 'A'.repeat(22);
@@ -22,7 +22,7 @@ async function pair(
 ): Promise<[Tab, Tab]> {
   const first = await profile.open(room(name));
   await first.until('roster', ({ event }) => event?.type === 'roster');
-  const second = await profile.open(`${room(name)}&plan=${tinyPlan({ steps: 100_000, layout: 'dp=2', ...config })}`);
+  const second = await profile.open(`${room(name)}&plan=${tinyJob({ steps: 100_000, layout: 'dp=2', ...config })}`);
   await Promise.all([first.step(1), second.step(1)]);
   return [first, second];
 }
@@ -56,8 +56,8 @@ describe('who comes while a run is at work', () => {
     );
     await watcher.page.getByRole('button', { name: 'Help: be a spare' }).click();
     await watcher.page.getByText('this tab is a spare').waitFor();
-    // A plan of another tab waits for its turn, and its tab is told why.
-    const wisher = await profile.open(`${room('watched')}&plan=${tinyPlan({ steps: 2, layout: 'dp=2' })}`);
+    // A job of another tab waits for its turn, and its tab is told why.
+    const wisher = await profile.open(`${room('watched')}&plan=${tinyJob({ steps: 2, layout: 'dp=2' })}`);
     await wisher.page
       .getByText(/this room is at work \('.+', '.+'\); your run waits|watching: .+ and .+ train/)
       .first()
@@ -69,7 +69,7 @@ describe('who comes while a run is at work', () => {
       expect(rising(steps(tab)), 'no step was made twice').toBe(true);
       expect((await tab.state()).problems).toEqual([]);
     }
-    // One of those in the run ends it: both stop, and the plan that waited is granted.
+    // One of those in the run ends it: both stop, and the job that waited is granted.
     await second.page.getByRole('button', { name: 'Stop', exact: true }).click();
     const told = (await watcher.until('act', ({ event }) => event?.type === 'act')).event as unknown as {
       act: string;

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
 import { readSafetensors } from '../../src/base/safetensors.ts';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 
 let driver: PageDriver;
 beforeAll(async () => {
@@ -24,7 +24,7 @@ async function stored(page: Page): Promise<number> {
 it('is kept when the quota runs out, and told until one fits again', async () => {
   const { open, context } = await driver.profile();
   const tab = await open(
-    `#auto=1&backend=cpu&plan=${tinyPlan({ steps: 100_000, layout: 'dp=1', microbatches: 1, checkpointEvery: 3 })}`,
+    `#auto=1&backend=cpu&plan=${tinyJob({ steps: 100_000, layout: 'dp=1', microbatches: 1, checkpointEvery: 3 })}`,
   );
   await expect.poll(() => stored(tab.page).catch(() => 0)).toBeGreaterThan(0);
   const cdp = await context.newCDPSession(tab.page);

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 
 let driver: PageDriver;
 beforeAll(async () => {
@@ -97,7 +97,7 @@ describe('the buttons', () => {
   it('take a double click as one, and work by keyboard alone', async () => {
     const tab = await (
       await driver.profile()
-    ).open(`#backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    ).open(`#backend=cpu&plan=${tinyJob({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
     const { page } = tab;
     await button(page, 'Train now').dblclick();
     await tab.step(2);
@@ -143,7 +143,7 @@ describe('the charts', () => {
   it('say the value at a step by keyboard and pointer, and keep a zoom while steps come', async () => {
     const tab = await (
       await driver.profile()
-    ).open(`#auto=1&backend=cpu&plan=${tinyPlan({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
+    ).open(`#auto=1&backend=cpu&plan=${tinyJob({ steps: 5000, layout: 'dp=1', microbatches: 1 })}`);
     const { page } = tab;
     await tab.step(12);
     const plot = page.locator('line-chart.loss .plot');
@@ -190,7 +190,7 @@ describe('the model of a run', () => {
   it('writes on from a prompt while it trains, while it is paused and after the end; the history keeps the run', async () => {
     const profile = await driver.profile();
     const tab = await profile.open(
-      `#backend=cpu&plan=${tinyPlan({ data: 'moby-dick', steps: 5000, batch: 2, microbatches: 1 })}`,
+      `#backend=cpu&plan=${tinyJob({ data: 'moby-dick', steps: 5000, batch: 2, microbatches: 1 })}`,
     );
     const { page } = tab;
     const write = async (prompt: string): Promise<void> => {
@@ -249,7 +249,7 @@ describe('a room', () => {
   it('tells who is invited what it is about before a device is lent, and by which name its tabs go', async () => {
     const profile = await driver.profile();
     const room = '#room=invited&key=AAAAAAAAAAAAAAAAAAAAAA&broker=none&backend=cpu';
-    const first = await profile.open(`${room}&auto=1&plan=${tinyPlan({ layout: 'dp=2' })}`);
+    const first = await profile.open(`${room}&auto=1&plan=${tinyJob({ layout: 'dp=2' })}`);
     await first.until('roster', ({ event }) => event?.type === 'roster');
     await first.page.getByLabel('Name of this tab').fill('Ann');
     await first.page.keyboard.press('Enter');

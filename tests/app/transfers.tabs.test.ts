@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
 const KEY = 'A'.repeat(22);
@@ -31,8 +31,8 @@ it('a text of 48 MB is shown at both ends while it travels, and the tab that get
   const profile = await driver.profile();
   const getter = await profile.open(room('&auto=1'));
   await getter.until('roster', ({ event }) => event?.type === 'roster');
-  const plan = tinyPlan({ data: 'moby-dick', tokenizer: 'bytes', layout: 'dp=2', steps: 3 });
-  const giver = await profile.open(`${room()}&plan=${plan}`);
+  const job = tinyJob({ data: 'moby-dick', tokenizer: 'bytes', layout: 'dp=2', steps: 3 });
+  const giver = await profile.open(`${room()}&plan=${job}`);
   await button(giver, 'Join this room').click();
   // From a file: the driver takes long to hand over so many bytes.
   const file = join(folder, 'map.txt');
@@ -65,7 +65,7 @@ it('a file of the server is shown and can be given up, and a saved checkpoint sa
     await held;
     await route.continue();
   });
-  const tab = await profile.open(`#backend=cpu&plan=${tinyPlan({ data: 'moby-dick', steps: 5000 })}`);
+  const tab = await profile.open(`#backend=cpu&plan=${tinyJob({ data: 'moby-dick', steps: 5000 })}`);
   await button(tab, 'Train now').click();
   await shows(tab, /receiving moby-dick\.txt from this page’s server size not known yet/);
   await button(tab, 'Cancel moby-dick.txt').click();

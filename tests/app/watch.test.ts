@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest';
 import type { Presence } from '../../src/cluster/presence.ts';
-import { makePlan } from '../../src/app/training/plan.ts';
+import { makeJob } from '../../src/app/training/job.ts';
 import { historyOf } from '../../src/app/training/room/news.ts';
 import { RoomWatch } from '../../src/app/training/room/watch.ts';
 import { RunView } from '../../src/app/training/run-view.ts';
@@ -13,7 +13,7 @@ const config = parseRunConfig([
   ['layout', 'dp=2'],
   ['data', 'copy'],
 ]);
-const known = { view: new RunView(config), plan: makePlan(config) };
+const known = { view: new RunView(config), job: makeJob(config) };
 const holds = (run: number): Presence['holds'] => ({ run, step: 5, hash: 'ab'.repeat(32), bytes: 100 });
 const work = { run: 9, wish: 1, view: 1, rank: 0, size: 2, phase: 'training' } as const;
 
@@ -28,7 +28,7 @@ function taken(me: Presence, ...others: readonly Presence[]): readonly number[] 
     onKnown: ({ run }) => runs.push(run),
     onWatched: () => {},
   });
-  watch.news(7, historyOf(known.view, known.plan), teller);
+  watch.news(7, historyOf(known.view, known.job), teller);
   return runs;
 }
 

@@ -8,7 +8,7 @@ import { PROTOCOL_VERSION } from '../../src/cluster/presence.ts';
 import { deriveSeal } from '../../src/cluster/seal.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { alsoTest } from '../support/sample.ts';
-import { PageDriver, tinyPlan } from './page-driver.ts';
+import { PageDriver, tinyJob } from './page-driver.ts';
 import type { Tab } from './page-driver.ts';
 
 const KEY = 'A'.repeat(22);
@@ -45,7 +45,7 @@ describe('a duplicated tab', () => {
     const profile = await driver.profile();
     const first = await profile.open(room('copied'));
     await first.until('roster', ({ event }) => event?.type === 'roster');
-    const second = await profile.open(`${room('copied')}&plan=${tinyPlan({ steps: 100_000, layout: 'dp=2' })}`);
+    const second = await profile.open(`${room('copied')}&plan=${tinyJob({ steps: 100_000, layout: 'dp=2' })}`);
     await Promise.all([first.step(1), second.step(1)]);
     // Opened by the page itself, the copy carries its session storage.
     await second.page.evaluate(() => {
@@ -86,7 +86,7 @@ it('a browser that keeps nothing and refuses workers and channels joins all the 
     Object.assign(window, { SharedWorker: refuse, BroadcastChannel: refuse });
     Object.defineProperty(navigator, 'locks', { get: () => undefined });
   });
-  const other = await profile.open(`${room('bare', '&auto=1', '')}&plan=${tinyPlan({ layout: 'dp=2' })}`);
+  const other = await profile.open(`${room('bare', '&auto=1', '')}&plan=${tinyJob({ layout: 'dp=2' })}`);
   await Promise.all([
     bare.until('end', ({ event }) => event?.kind === 'done'),
     other.until('end', ({ event }) => event?.kind === 'done'),
@@ -114,7 +114,7 @@ describe('a stranger at the broker', () => {
     });
     await evil.subscribeAsync(['tabmesh/evicted/p/+', 'tabmesh/evicted/ctl']);
     const [one, two] = [await driver.profile(), await driver.profile()];
-    const first = await one.open(`${room('evicted', '&auto=1', '')}&plan=${tinyPlan({ layout: 'dp=2', steps: 20 })}`);
+    const first = await one.open(`${room('evicted', '&auto=1', '')}&plan=${tinyJob({ layout: 'dp=2', steps: 20 })}`);
     const second = await two.open(room('evicted', '&auto=1', ''));
     await Promise.all([
       first.until('end', ({ event }) => event?.kind === 'done'),

@@ -176,7 +176,7 @@ test.each([
   const lawless = await joinLawless(hub, 'trainer');
   secret = lawless.me.address;
   const owner = await join(hub, 0, ada!, { me: { ...introduction(0), role: 'observer' } });
-  const check: SessionOptions['check'] = ({ plan }) => (plan === 'nonsense' ? 'plan: expected an object' : undefined);
+  const check: SessionOptions['check'] = ({ plan }) => (plan === 'nonsense' ? 'job: expected an object' : undefined);
   const member = await joinBehind(['Tab 0'], hub, 1, bob!, { check });
   if (rules) {
     owner.session.decree(rules);
@@ -192,7 +192,7 @@ test.each([
   lawless.update({ name: 'Tab 9' });
   await sees(member, 'Tab 9');
   await member.events.status(
-    /^an offer of 'Tab 9' was refused: (plan: expected an object|it is not what was asked for)$/,
+    /^an offer of 'Tab 9' was refused: (job: expected an object|it is not what was asked for)$/,
   );
   expect(forms(member)).toBe(false);
 });

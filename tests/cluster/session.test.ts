@@ -360,19 +360,19 @@ describe('a run belongs to the room until it ends', () => {
   test('what this page cannot train is refused by all without an end for any, and its proposer hears why', async () => {
     const hub = new MemoryHub();
     const check = ({ plan }: { plan: unknown }): string | undefined =>
-      plan === 'nonsense' ? 'plan: expected an object' : undefined;
+      plan === 'nonsense' ? 'job: expected an object' : undefined;
     const [a, b] = [await open(hub, 0, { check }), await open(hub, 1, { check })];
     const observer = await open(hub, 2, { me: { ...introduction(2), role: 'observer' } });
     await observer.events.members(3);
     observer.session.propose({ worldSize: 2, plan: 'nonsense' });
     expect(await observer.events.find((event) => event.type === 'wish' && event.refused !== undefined)).toMatchObject({
       wish: undefined,
-      refused: 'plan: expected an object',
+      refused: 'job: expected an object',
     });
-    await a.events.status(/^'Tab 2' asks for a run that cannot be: plan: expected an object$/);
-    expect(() => a.session.propose({ worldSize: 1, plan: 'nonsense' })).toThrow('room: plan: expected an object');
+    await a.events.status(/^'Tab 2' asks for a run that cannot be: job: expected an object$/);
+    expect(() => a.session.propose({ worldSize: 1, plan: 'nonsense' })).toThrow('room: job: expected an object');
     expect(() => a.session.propose({ worldSize: 1, plan: 'x'.repeat(20_000) })).toThrow(
-      /^room: the plan has \d+ bytes, expected at most 11264; shorten it$/,
+      /^room: the job has \d+ bytes, expected at most 11264; shorten it$/,
     );
     b.session.propose({ worldSize: 2, plan: 'sense' });
     await Promise.all([a.events.started(), b.events.started()]);

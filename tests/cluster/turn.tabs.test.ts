@@ -13,7 +13,7 @@ import { ensureChromium, launchOptions } from '../../src/cli/machine/browser.ts'
 import { findTurnserver } from '../../src/cli/machine/coturn.ts';
 import { pagesConfig } from '../../src/server/pages/config.ts';
 import { mintTurnCredentials } from '../../src/server/turn/credentials.ts';
-import { Tab, tinyPlan } from '../app/page-driver.ts';
+import { Tab, tinyJob } from '../app/page-driver.ts';
 import type { Report } from '../app/page-driver.ts';
 import { MIDDLE_ADDRESS, NetworkLab } from '../support/network-lab.ts';
 import { ROOM_KEY } from './support.ts';
@@ -152,7 +152,7 @@ test('two tabs of networks without a route train over TURN, with the credentials
   const tabs: Tab[] = [];
   const pages = await openBoth(
     (side) =>
-      `/#room=relayed&key=${ROOM_KEY}&auto=1&backend=cpu&relay=only${side === 0 ? `&world=2&plan=${tinyPlan({ steps: 3 })}` : ''}`,
+      `/#room=relayed&key=${ROOM_KEY}&auto=1&backend=cpu&relay=only${side === 0 ? `&world=2&plan=${tinyJob({ steps: 3 })}` : ''}`,
     async (page, side) => {
       const tab = (tabs[side] = new Tab(page));
       await page.exposeFunction('tabmeshReport', (text: string) => tab.take(JSON.parse(text) as Report));

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { launchChromium } from '../../src/cli/chromium.ts';
 import { startPageServer } from '../../src/server/page-server.ts';
 import type { PageServer } from '../../src/server/page-server.ts';
-import { Tab, tinyPlan } from '../app/page-driver.ts';
+import { Tab, tinyJob } from '../app/page-driver.ts';
 import type { Report } from '../app/page-driver.ts';
 import { ROOM_KEY } from '../cluster/support.ts';
 
@@ -53,7 +53,7 @@ it('a page is isolated and trains in a room over the broker without a complaint'
   const complaints: string[] = [];
   const link = (more: string): string => `${server!.url}#room=policy&key=${ROOM_KEY}&backend=cpu&auto=1${more}`;
   const first = await open(
-    link(`&world=2&plan=${tinyPlan({ layout: 'dp=2', steps: 6, sampleEvery: 3, evalEvery: 3, data: 'moby-dick' })}`),
+    link(`&world=2&plan=${tinyJob({ layout: 'dp=2', steps: 6, sampleEvery: 3, evalEvery: 3, data: 'moby-dick' })}`),
     complaints,
   );
   const second = await open(link(''), complaints);
@@ -127,10 +127,7 @@ it('the server goes away in mid-run and comes back: the run goes on, nobody relo
   server = await startPageServer();
   const port = Number(new URL(server.url).port);
   const link = (more: string): string => `${server!.url}#room=restart&key=${ROOM_KEY}&backend=cpu&auto=1${more}`;
-  const tabs = [
-    await open(link(`&world=2&plan=${tinyPlan({ layout: 'dp=2', steps: 100_000 })}`)),
-    await open(link('')),
-  ];
+  const tabs = [await open(link(`&world=2&plan=${tinyJob({ layout: 'dp=2', steps: 100_000 })}`)), await open(link(''))];
   await Promise.all(tabs.map((tab) => tab.step(3)));
   await server.close();
   const members = (tab: Tab): Promise<{ members: unknown[]; status: string; problems: string[] }> =>

@@ -4,7 +4,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PageDriver, tinyPlan } from '../app/page-driver.ts';
+import { PageDriver, tinyJob } from '../app/page-driver.ts';
 import type { Report, TabReports } from '../app/page-driver.ts';
 import { Firefox } from '../support/firefox.ts';
 import { sample } from '../support/sample.ts';
@@ -25,7 +25,7 @@ const roomOf = (name: string, more: string, backend = 'cpu'): string =>
   `#room=${name}&key=${KEY}&backend=${backend}&auto=1${more}`;
 const freshName = (): string => `fox-${randomBytes(4).toString('hex')}`;
 const wish = (config: Readonly<Record<string, unknown>>): string =>
-  `&world=2&plan=${tinyPlan({ layout: 'dp=2', microbatches: 1, ...config })}`;
+  `&world=2&plan=${tinyJob({ layout: 'dp=2', microbatches: 1, ...config })}`;
 
 type Kind = 'Chromium' | 'Firefox';
 type Opened =
@@ -69,7 +69,7 @@ describe('a room with Firefox learns what one device learns', () => {
   beforeAll(async () => {
     const tab = await (
       await driver.profile()
-    ).open(`#auto=1&backend=cpu&plan=${tinyPlan({ layout: 'dp=1', microbatches: 1, ...config })}`);
+    ).open(`#auto=1&backend=cpu&plan=${tinyJob({ layout: 'dp=1', microbatches: 1, ...config })}`);
     await end(tab);
     alone = tab.losses(0);
     expect(alone).toHaveLength(config.steps);

@@ -2,7 +2,7 @@
 // server.
 // #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=auto|webgpu|wasm|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only;
-// all optional, unknown names are errors. In place of a plan a link may name settings of a run: model=NAME&data=NAME.
+// all optional, unknown names are errors. In place of a job a link may name settings of a run: model=NAME&data=NAME.
 // Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program
 // drives, or with a token of this browser.
 
@@ -14,8 +14,8 @@ import { ROOM_NAME } from '../../cluster/rendezvous.ts';
 import { BACKENDS } from '../../../workers/protocol.ts';
 import type { BackendSetting } from '../../../workers/protocol.ts';
 import { parseRunConfig, RATE_FIELDS, RUN_FIELDS } from '../../train/run-config.ts';
-import { makePlan, parsePlan } from './plan.ts';
-import type { Plan } from './plan.ts';
+import { makeJob, parseJob } from './job.ts';
+import type { Job } from './job.ts';
 
 export interface RoomAddress {
   readonly room: string;
@@ -36,7 +36,7 @@ export interface PageSettings {
   /** Says that a tab of this browser made the link, if this browser knows the token. */
   readonly own?: string;
   readonly backend: BackendSetting;
-  readonly plan?: Plan;
+  readonly job?: Job;
   /** Prefix of an address of this page's server that takes the bytes of results. */
   readonly upload?: string;
   readonly ice: IceConfig;
@@ -81,7 +81,7 @@ export function readFragment(hash: string, page: string): PageSettings {
         'link',
         `unknown part ${quote(name)}; the parts are ${NAMES.join(', ')}, and the settings of a run: ${SETTINGS.join(', ')}`,
       );
-  const [room, key, broker, upload, plan] = ['room', 'key', 'broker', 'upload', 'plan'].map(
+  const [room, key, broker, upload, job] = ['room', 'key', 'broker', 'upload', 'plan'].map(
     (name) => given.get(name) ?? undefined,
   );
   if (room === undefined && key !== undefined)
@@ -90,8 +90,8 @@ export function readFragment(hash: string, page: string): PageSettings {
     const wanted = 'expected 1 to 64 letters, digits, - or _: copy the whole link of the room';
     throw new ConfigError('link', `room is ${quote(room)}; ${wanted}`);
   }
-  if (plan !== undefined && settings.length > 0)
-    throw new ConfigError('link', `there is a plan, and ${quote(settings[0]![0])} beside it; say it in the plan alone`);
+  if (job !== undefined && settings.length > 0)
+    throw new ConfigError('link', `there is a job, and ${quote(settings[0]![0])} beside it; say it in the job alone`);
   const auto = given.get('auto') ?? '0';
   if (auto !== '0' && auto !== '1') throw new ConfigError('link', `auto is ${quote(auto)}; expected 1 or 0`);
   const own = given.get('own');
@@ -126,8 +126,8 @@ export function readFragment(hash: string, page: string): PageSettings {
     auto: auto === '1',
     backend,
     ...(own === null ? {} : { own }),
-    ...(plan === undefined ? {} : { plan: parsePlan(plan) }),
-    ...(settings.length === 0 ? {} : { plan: makePlan(parseRunConfig(settings)) }),
+    ...(job === undefined ? {} : { job: parseJob(job) }),
+    ...(settings.length === 0 ? {} : { job: makeJob(parseRunConfig(settings)) }),
     ...(upload === undefined ? {} : { upload }),
     ice: readIce({ ice, turnuser, turnpass, relay }),
     ...(lane === null ? {} : { lane }),

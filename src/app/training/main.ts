@@ -15,7 +15,7 @@ import { isVouched } from './link/own-tabs.ts';
 import { layoutFor, NO_FACTS } from './form/fit.ts';
 import { hashOf, History } from './history/history.ts';
 import { historyStore } from './history/store.ts';
-import { configOf, makePlan } from './plan.ts';
+import { configOf, makeJob } from './job.ts';
 import { sentence } from '../shared/sentence.ts';
 import { createReporter } from './reporter.ts';
 import { tabIdentity } from './room/identity.ts';
@@ -131,10 +131,10 @@ function ask(): void {
 }
 
 async function begin(): Promise<void> {
-  const { room, world, devices, plan } = settings;
-  if (room) return controller.join(room, plan && { worldSize: world ?? worldSize(configOf(plan).layout), plan });
+  const { room, world, devices, job } = settings;
+  if (room) return controller.join(room, job && { worldSize: world ?? worldSize(configOf(job).layout), plan: job });
   return controller.trainHere(
-    plan ?? makePlan(layoutFor(devices ?? 1, parseRunConfig([['microbatches', 2]]), NO_FACTS).config),
+    job ?? makeJob(layoutFor(devices ?? 1, parseRunConfig([['microbatches', 2]]), NO_FACTS).config),
   );
 }
 

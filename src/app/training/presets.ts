@@ -1,5 +1,5 @@
 // What the page offers with one click: one example for each way to split a training run. A preset sets the form; the
-// form makes the plan.
+// form makes the job.
 
 import { parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';

@@ -13,7 +13,7 @@ import { trainHere } from './life/local-run.ts';
 import { PageLife } from './life/page-life.ts';
 import { RankEvents } from './life/rank-events.ts';
 import { RoomSeat } from './life/room-seat.ts';
-import type { Plan, PlanContents } from './plan.ts';
+import type { Job, JobContents } from './job.ts';
 import type { Reporter } from './reporter.ts';
 import type { RoomEntry } from './room/entry.ts';
 import type { PageState } from './room/page-state.ts';
@@ -22,7 +22,7 @@ export type { PageState, Phase, RoomState } from './room/page-state.ts';
 
 export interface ControllerOptions {
   readonly settings: PageSettings;
-  /** Address that plans are relative to. */
+  /** Address that jobs are relative to. */
   readonly page: string;
   readonly reporter: Reporter;
   readonly onChange: (state: PageState) => void;
@@ -65,10 +65,10 @@ export class RunController {
     return this.#seat.entry;
   }
 
-  /** Trains on as many virtual devices of this tab as the plan's layout has ranks. Resolves when the run is over. */
-  async trainHere(plan: Plan, given: PlanContents = {}): Promise<void> {
+  /** Trains on as many virtual devices of this tab as the job's layout has ranks. Resolves when the run is over. */
+  async trainHere(job: Job, given: JobContents = {}): Promise<void> {
     if (this.busy) return;
-    await trainHere(this.#page, this.#address, plan, given, (run, rank, event) => this.#events.take(run, rank, event));
+    await trainHere(this.#page, this.#address, job, given, (run, rank, event) => this.#events.take(run, rank, event));
   }
 
   /** Enters a room; a trainer opens its device before. `wanted` is proposed as soon as we are in. */
@@ -87,8 +87,8 @@ export class RunController {
     this.#seat.renamed();
   }
   /** Asks the room for a run; it begins as soon as the room is free and enough tabs are here. */
-  propose(plan: Plan, given: PlanContents = {}): Promise<void> {
-    return this.#seat.propose(plan, given);
+  propose(job: Job, given: JobContents = {}): Promise<void> {
+    return this.#seat.propose(job, given);
   }
   /** Asks the room to go on with its last run from its last checkpoint. */
   goOn(): Promise<void> {

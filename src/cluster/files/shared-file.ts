@@ -1,4 +1,4 @@
-// A file that lies on some tabs of a room and reaches the others over the mesh: what a plan says of it. It is cut into
+// A file that lies on some tabs of a room and reaches the others over the mesh: what a job says of it. It is cut into
 // chunks; `hash` is the SHA-256 of the list of the SHA-256 of its chunks (a hash tree of one level), so that a wrong
 // chunk is known, and its sender, before the file is whole. SHA-256 is `@noble/hashes`: WebCrypto's is missing without
 // https.
@@ -24,7 +24,7 @@ export interface SharedFile {
  */
 export const CHUNK_BYTES = 256 * 1024;
 export const HASH_BYTES = 32;
-/** Most bytes that the files of one plan may have in all: a tab holds them in memory. */
+/** Most bytes that the files of one job may have in all: a tab holds them in memory. */
 export const MAX_SHARED_BYTES = 2 ** 31;
 export const MAX_NAME_LENGTH = 120;
 /** Chunks that are hashed before other tasks of the thread have their turn. */
@@ -59,7 +59,7 @@ export async function chunkHashes(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8
 }
 
 /**
- * What a plan says of these bytes. Rejects with LimitError for a file that is empty or larger than all files of a plan
+ * What a job says of these bytes. Rejects with LimitError for a file that is empty or larger than all files of a job
  * may be.
  */
 export async function describeFile(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<SharedFile> {

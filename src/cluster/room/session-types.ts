@@ -16,7 +16,7 @@ import type { CheckWish } from './wishes.ts';
 /** What to train with how many ranks. */
 export interface Wanted {
   readonly worldSize: number;
-  /** Any JSON of a few kilobytes; the same value reaches every rank. */
+  /** The job, by its name in messages: any JSON of a few kilobytes; the same value reaches every rank. */
   readonly plan: unknown;
   /** Continue the run of this number in a new view, instead of beginning one. */
   readonly run?: number;
@@ -101,7 +101,7 @@ export interface SessionOptions {
   readonly onEvent: (event: SessionEvent) => void;
   /** Formed as soon as enough trainers are here, by whoever is the coordinator. */
   readonly wanted?: Wanted;
-  /** Why a plan cannot be trained by this page. By default every plan can. */
+  /** Why a job cannot be trained by this page. By default every job can. */
   readonly check?: CheckWish;
   /** Resolves when the worker can take channels; called for each view before any connection begins. */
   readonly prepare?: (place: Place) => Promise<void>;

@@ -41,7 +41,7 @@ export function proposalOf({ worldSize, plan, run }: Wanted, world: Pick<World, 
 export function checkSize(wish: Proposal, { law: _, ...me }: Presence): void {
   const size = encodePresence({ ...me, wants: wish }).byteLength;
   if (size > MAX_WISH_BYTES)
-    throw new RoomError('plan', `the plan has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
+    throw new RoomError('job', `the job has ${size} bytes, expected at most ${MAX_WISH_BYTES}; shorten it`);
 }
 
 export class Wishes {
@@ -111,7 +111,7 @@ export class Wishes {
   }
 }
 
-/** The plan is part of it: a member could say another under the same number. */
+/** The job is part of it: a member could say another under the same number. */
 function keyOf({ address }: Presence, wish: Proposal): string {
   return `${address} ${JSON.stringify(wish)}`;
 }

@@ -345,7 +345,7 @@ describe('a peer that breaks the rules is named', () => {
   });
 });
 
-describe('what a plan says of files', () => {
+describe('what a job says of files', () => {
   it('is read strictly, and refused by name above 2 GB in all', () => {
     const hash = 'ab'.repeat(32);
     expect(parseSharedFile({ name: 'a', bytes: 1, hash }, 'text')).toEqual({ name: 'a', bytes: 1, hash });

@@ -16,9 +16,9 @@ import type { CheckpointAbout } from '../../../train/resume/open-checkpoint.ts';
 import { roomLink } from '../fragment.ts';
 import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
 import { vouch } from '../link/own-tabs.ts';
-import { configOf, makePlan } from '../plan.ts';
+import { configOf, makeJob } from '../job.ts';
 import { sentence } from '../../shared/sentence.ts';
-import type { PlanContents } from '../plan.ts';
+import type { JobContents } from '../job.ts';
 import { draftOf, edit, problemsOf } from '../form/draft.ts';
 import type { Draft } from '../form/draft.ts';
 import { NO_FACTS } from '../form/fit.ts';
@@ -110,8 +110,8 @@ export class TabmeshApp extends LitElement {
     this.settings = settings;
     this.controller = controller;
     this.past = past;
-    if (settings.plan) {
-      this.draft = draftOf(configOf(settings.plan));
+    if (settings.job) {
+      this.draft = draftOf(configOf(settings.job));
       this.#suggestion = new Suggestion(this.draft.config, true);
     }
     this.state = controller.state;
@@ -329,16 +329,16 @@ export class TabmeshApp extends LitElement {
   }
 
   #train(): void {
-    const plan = {
-      ...makePlan(this.draft.config, this.settings.plan?.files),
+    const job = {
+      ...makeJob(this.draft.config, this.settings.job?.files),
       ...(this.state.room && this.goesOn ? { onLoss: 'resume' as const } : {}),
-      ...(this.settings.plan?.sampleTokens ? { sampleTokens: this.settings.plan.sampleTokens } : {}),
+      ...(this.settings.job?.sampleTokens ? { sampleTokens: this.settings.job.sampleTokens } : {}),
     };
     const text = this.texts.get(this.draft.config.data);
     const given = { ...this.models.get(this.draft.config.model), ...(text === undefined ? {} : { text }) };
     this.past.goOnFromNothing();
-    if (this.state.room?.joined) void this.controller.propose(plan, given);
-    else void this.#run(() => this.controller.trainHere(plan, given));
+    if (this.state.room?.joined) void this.controller.propose(job, given);
+    else void this.#run(() => this.controller.trainHere(job, given));
   }
 
   async #resume(): Promise<void> {
@@ -349,15 +349,15 @@ export class TabmeshApp extends LitElement {
       if (!checkpoint) throw new Error('checkpoint: it is no longer in this browser; load it from a file');
       const config = goOnConfig(from, this.draft.config);
       const text = this.texts.get(config.data);
-      const given: PlanContents = {
+      const given: JobContents = {
         checkpoint,
         ...(from.tokenizer === undefined ? {} : { tokenizer: from.tokenizer }),
         ...(text === undefined ? {} : { text }),
       };
-      const plan = makePlan(config, this.settings.plan?.files);
-      await this.past.goOnFrom(checkpoint, from.step, configOf(plan));
-      if (!this.state.room?.joined) return this.controller.trainHere(plan, given);
-      await this.controller.propose(plan, given);
+      const job = makeJob(config, this.settings.job?.files);
+      await this.past.goOnFrom(checkpoint, from.step, configOf(job));
+      if (!this.state.room?.joined) return this.controller.trainHere(job, given);
+      await this.controller.propose(job, given);
       // It was not even asked for.
       if (!this.controller.busy) this.past.goOnFromNothing();
     });

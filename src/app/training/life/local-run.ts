@@ -1,27 +1,27 @@
-// A run on virtual devices: as many ranks in this tab as the plan's layout has.
+// A run on virtual devices: as many ranks in this tab as the job's layout has.
 
 import { worldSize } from '../../../base/axis.ts';
 import { realWorld } from '../../../base/world.ts';
 import type { RankEvent } from '../../../../workers/protocol.ts';
 import { createLocalHosts, joinPairwise, prepareLocalHosts } from '../local-mesh.ts';
-import { configOf, fetchContents, wishesOf } from '../plan.ts';
-import type { Plan, PlanContents } from '../plan.ts';
+import { configOf, fetchContents, wishesOf } from '../job.ts';
+import type { Job, JobContents } from '../job.ts';
 import type { RankHost } from '../rank-host.ts';
 import { RunView } from '../run-view.ts';
 import type { PageLife } from './page-life.ts';
 
-/** Resolves when the run is over. `address`: what plans are relative to. */
+/** Resolves when the run is over. `address`: what jobs are relative to. */
 export async function trainHere(
   page: PageLife,
   address: string,
-  plan: Plan,
-  given: PlanContents,
+  job: Job,
+  given: JobContents,
   onRank: (run: RunView, rank: number, event: RankEvent) => void,
 ): Promise<void> {
   const signal = page.begin();
   let hosts: readonly RankHost[] = [];
   try {
-    const config = configOf(plan);
+    const config = configOf(job);
     const size = worldSize(config.layout);
     const run = new RunView(config);
     page.change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
@@ -30,16 +30,16 @@ export async function trainHere(
     page.hosts.hold(hosts);
     const reports = await Promise.all(hosts.map((host) => host.open(backend, hosts.length)));
     reports.forEach((report, rank) => run.opened(rank, report));
-    const { checkpoint, ...files } = await fetchContents(plan, address, given, page.loading, signal);
+    const { checkpoint, ...files } = await fetchContents(job, address, given, page.loading, signal);
     page.change({ status: 'preparing text, tokens and weights' });
-    await prepareLocalHosts(hosts, { config: plan.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
+    await prepareLocalHosts(hosts, { config: job.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
     await joinPairwise(hosts);
     page.change({ phase: 'training', status: 'compiling kernels' });
     const setup = {
       run: new DataView(realWorld.randomBytes(4).buffer).getUint32(0),
       view: 1,
       stays: true,
-      ...wishesOf(plan),
+      ...wishesOf(job),
     };
     await Promise.all(hosts.map((host, rank) => host.start({ rank, ...setup }, (event) => onRank(run, rank, event))));
   } catch (error) {

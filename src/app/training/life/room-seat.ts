@@ -13,8 +13,8 @@ import { sentence } from '../../shared/sentence.ts';
 import { viewConnections } from '../connections.ts';
 import type { PageSettings, RoomAddress } from '../fragment.ts';
 import { IceSource } from '../ice-source.ts';
-import { checkPlan, configOf, parsePlan, wishesOf } from '../plan.ts';
-import type { Plan, PlanContents } from '../plan.ts';
+import { checkJob, configOf, parseJob, wishesOf } from '../job.ts';
+import type { Job, JobContents } from '../job.ts';
 import type { Reporter } from '../reporter.ts';
 import { RoomEntry } from '../room/entry.ts';
 import { adapterOf, introduce, shownName } from '../room/introduction.ts';
@@ -28,7 +28,7 @@ import type { PageLife } from './page-life.ts';
 
 export interface SeatOptions {
   readonly settings: PageSettings;
-  /** Address that plans are relative to. */
+  /** Address that jobs are relative to. */
   readonly page: string;
   readonly reporter: Reporter;
   readonly onRank: (run: RunView, rank: number, event: RankEvent) => void;
@@ -108,7 +108,7 @@ export class RoomSeat {
         identity,
         ...law,
         ice: () => this.#ice.current(),
-        check: (wish) => checkPlan(wish, page),
+        check: (wish) => checkJob(wish, page),
         prepare: (place) => this.#prepare(place),
         adopt: (peer, lanes) => this.#page.hosts.first!.adoptChannels(peer, lanes),
         createConnections: lanes.createConnections,
@@ -160,12 +160,12 @@ export class RoomSeat {
   }
 
   /** Asks the room for a run; it begins as soon as the room is free and enough tabs are here. */
-  async propose(plan: Plan, given: PlanContents = {}): Promise<void> {
+  async propose(job: Job, given: JobContents = {}): Promise<void> {
     if (!this.#session || this.#page.busy) return;
     try {
       this.#page.change({ problems: [] });
       await this.help();
-      this.#propose({ worldSize: worldSize(configOf(plan).layout), plan: await this.parts.files.share(plan, given) });
+      this.#propose({ worldSize: worldSize(configOf(job).layout), plan: await this.parts.files.share(job, given) });
     } catch (error) {
       this.#page.fail(error);
     }
@@ -277,10 +277,10 @@ export class RoomSeat {
 
   #showRun(place: Place): void {
     try {
-      const plan = parsePlan(place.plan);
+      const job = parseJob(place.plan);
       this.parts.files.begin(this.#session?.members.find(({ wants }) => wants?.wish === place.wish)?.name ?? '');
-      const view = runOfPlace(plan, place, this.parts.resume.before(place.run));
-      this.parts.resume.know({ run: place.run, plan, view, group: place.members.map(({ id }) => id) });
+      const view = runOfPlace(job, place, this.parts.resume.before(place.run));
+      this.parts.resume.know({ run: place.run, job, view, group: place.members.map(({ id }) => id) });
       this.#page.change({ run: view });
     } catch (error) {
       this.#page.fail(error);
@@ -291,14 +291,14 @@ export class RoomSeat {
     const host = this.#page.hosts.first;
     const { run } = this.#page.state;
     if (!host || !run) return;
-    const plan = parsePlan(place.plan);
+    const job = parseJob(place.plan);
     this.#page.change({ phase: 'training', status: 'compiling kernels' });
     if (this.parts.acts.stoppedEarly(place.run)) return;
     try {
       const paths = Object.fromEntries((await this.#session?.routes()) ?? []);
       if (this.#page.hosts.first !== host) return;
       await host.start(
-        { copies: true, rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(plan) },
+        { copies: true, rank: place.rank, run: place.run, view: place.view, paths, ...wishesOf(job) },
         (event) => this.#options.onRank(run, place.rank, event),
       );
     } catch (error) {

@@ -4,8 +4,8 @@
 import { formatLayout, worldSize } from '../../../base/axis.ts';
 import { quote, quoteAddress } from '../../../base/json.ts';
 import type { PageSettings } from '../fragment.ts';
-import { configOf } from '../plan.ts';
-import type { Plan } from '../plan.ts';
+import { configOf } from '../job.ts';
+import type { Job } from '../job.ts';
 
 const DEVICES: Readonly<Record<PageSettings['backend'], string>> = {
   auto: "this device's GPU or processor",
@@ -16,7 +16,7 @@ const DEVICES: Readonly<Record<PageSettings['backend'], string>> = {
 
 /** One sentence for each thing; none where the link only says what the page should show. */
 export function wishesOfLink(settings: PageSettings): readonly string[] {
-  const { room, auto, upload, plan, backend, devices } = settings;
+  const { room, auto, upload, job, backend, devices } = settings;
   const device = DEVICES[backend];
   const wishes: string[] = [];
   if (auto && room) {
@@ -24,11 +24,11 @@ export function wishesOfLink(settings: PageSettings): readonly string[] {
     const over = room.broker && room.broker !== 'none' ? `the broker ${quoteAddress(room.broker)}` : own;
     wishes.push(`join the room ${quote(room.room)} over ${over}: its members see your network address`);
     wishes.push(`lend ${device} to what the room trains`);
-    if (plan) wishes.push(`propose to the room to ${planText(plan)}`);
+    if (job) wishes.push(`propose to the room to ${jobText(job)}`);
   } else if (auto) {
     wishes.push(
-      plan
-        ? `${planText(plan)}, with ${device}`
+      job
+        ? `${jobText(job)}, with ${device}`
         : `train the default model on ${devices ?? 1} virtual device${devices === undefined || devices === 1 ? '' : 's'}, with ${device}`,
     );
   }
@@ -39,10 +39,10 @@ export function wishesOfLink(settings: PageSettings): readonly string[] {
   return wishes;
 }
 
-function planText(plan: Plan): string {
-  const { model, data, layout, steps } = configOf(plan);
+function jobText(job: Job): string {
+  const { model, data, layout, steps } = configOf(job);
   const ranks = worldSize(layout);
-  const files = Object.entries(plan.files)
+  const files = Object.entries(job.files)
     .filter(([, address]) => address !== undefined)
     .map(([name]) => name);
   const what = `train ${quote(model)} on ${quote(data)}`;

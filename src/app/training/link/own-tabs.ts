@@ -50,8 +50,8 @@ export function vouch(
 
 /** Whether the link of these settings is one that this browser made. It never made one that sends or proposes. */
 export function isVouched(settings: PageSettings, kept: Kept, nowMs: number): boolean {
-  const { own, room, plan, upload } = settings;
-  if (own === undefined || room === undefined || plan !== undefined || upload !== undefined) return false;
+  const { own, room, job, upload } = settings;
+  if (own === undefined || room === undefined || job !== undefined || upload !== undefined) return false;
   const tokens = tokensOf(kept, nowMs);
   return Object.hasOwn(tokens, own) && tokens[own]!.link === hashOfLink(room, settings);
 }

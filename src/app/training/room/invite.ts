@@ -12,8 +12,8 @@ import { isSynthetic } from '../../../train/data/synthetic/registry.ts';
 import type { RunConfig } from '../../../train/run-config.ts';
 import { duration } from '../charts/curve.ts';
 import { contextOf, NO_FACTS } from '../form/fit.ts';
-import { configOf, parsePlan } from '../plan.ts';
-import type { SharedFiles } from '../plan.ts';
+import { configOf, parseJob } from '../job.ts';
+import type { SharedFiles } from '../job.ts';
 import type { RunView } from '../run-view.ts';
 import { listNames } from './names.ts';
 
@@ -32,7 +32,7 @@ const SHARED =
 export function inviteOf(members: readonly Presence[], watched: RunView | undefined): Invite {
   const working = atWork(members);
   const wishing = members.filter(({ wants }) => wants !== undefined);
-  const wish = watched ? undefined : planIn(wishing[0]?.wants?.plan);
+  const wish = watched ? undefined : jobIn(wishing[0]?.wants?.plan);
   const config = watched?.config ?? wish?.config;
   const who = working.length
     ? `${listNames(working)} train${working.length === 1 ? 's' : ''}`
@@ -60,10 +60,10 @@ export function inviteOf(members: readonly Presence[], watched: RunView | undefi
   };
 }
 
-function planIn(plan: unknown): { readonly config: RunConfig; readonly shared: SharedFiles } | undefined {
+function jobIn(job: unknown): { readonly config: RunConfig; readonly shared: SharedFiles } | undefined {
   try {
-    if (plan === undefined) return undefined;
-    const parsed = parsePlan(plan);
+    if (job === undefined) return undefined;
+    const parsed = parseJob(job);
     return { config: configOf(parsed), shared: parsed.shared ?? {} };
   } catch {
     // Another person's page wrote it; what cannot be read is refused where it is proposed.

@@ -5,8 +5,8 @@
 import { worldSize } from '../../../base/axis.ts';
 import { FormatError } from '../../../base/errors.ts';
 import { plainLines, plainText } from '../../../base/plain-text.ts';
-import { configOf, parsePlan } from '../plan.ts';
-import type { Plan } from '../plan.ts';
+import { configOf, parseJob } from '../job.ts';
+import type { Job } from '../job.ts';
 import { RunView } from '../run-view.ts';
 import type { Sample, Series } from '../run-view.ts';
 
@@ -26,7 +26,7 @@ export interface Progress {
 
 export interface History {
   readonly kind: 'history';
-  readonly plan: Plan;
+  readonly plan: Job;
   readonly step: number;
   readonly parameters: number;
   readonly vocab: number;
@@ -49,11 +49,11 @@ const MAX_SAMPLE_LENGTH = 600;
 const MAX_STEP = 2 ** 40;
 
 /** What a newcomer should know of `run`. */
-export function historyOf(run: RunView, plan: Plan): History {
+export function historyOf(run: RunView, job: Job): History {
   for (let points = MAX_POINTS, samples = MAX_SAMPLES; ; points = points >> 1, samples--) {
     const history: History = {
       kind: 'history',
-      plan,
+      plan: job,
       step: run.step,
       parameters: run.parameters,
       vocab: run.vocab,
@@ -70,13 +70,13 @@ export function historyOf(run: RunView, plan: Plan): History {
 }
 
 /** A view of what somebody tells. Throws FormatError or ConfigError for anything else than a history. */
-export function viewOf(body: unknown): { readonly run: RunView; readonly plan: Plan } {
+export function viewOf(body: unknown): { readonly run: RunView; readonly job: Job } {
   const fields = fieldsOf(body);
   const { kind, plan: told, step, parameters, vocab, names, adapters, samples } = fields;
   const { loss, evaluation, accuracy = [], tokensPerSecond } = fields;
   if (kind !== 'history') throw new FormatError('history', 'expected a history of a run');
-  const plan = parsePlan(told);
-  const config = configOf(plan);
+  const job = parseJob(told);
+  const config = configOf(job);
   const run = new RunView(config);
   run.step = count(step, 'step');
   run.parameters = count(parameters, 'parameters');
@@ -91,7 +91,7 @@ export function viewOf(body: unknown): { readonly run: RunView; readonly plan: P
   for (const [x, y] of points(accuracy, 'accuracy')) run.accuracy.push(x, y);
   for (const [x, y] of points(tokensPerSecond, 'tokensPerSecond')) run.tokensPerSecond.push(x, y);
   run.samples = list(samples, 'samples', MAX_SAMPLES).map(sampleOf);
-  return { run, plan };
+  return { run, job };
 }
 
 /** Adds what a member tells to the view of its run. Throws FormatError for anything else than progress. */

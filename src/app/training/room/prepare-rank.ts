@@ -1,19 +1,19 @@
-// Everything that our rank needs before it meets the others: an open device, the files of the plan, and the run made of
+// Everything that our rank needs before it meets the others: an open device, the files of the job, and the run made of
 // them.
 
 import { worldSize } from '../../../base/axis.ts';
 import { ConfigError } from '../../../base/errors.ts';
 import type { Place } from '../../../cluster/session.ts';
 import type { Backend } from '../../../../workers/protocol.ts';
-import { configOf, fetchContents, parsePlan } from '../plan.ts';
-import type { OnLoading } from '../plan.ts';
+import { configOf, fetchContents, parseJob } from '../job.ts';
+import type { OnLoading } from '../job.ts';
 import type { RankHost } from '../rank-host.ts';
 import type { RunView } from '../run-view.ts';
 import type { RoomFiles } from './files/room-files.ts';
 
 export interface RankOptions {
   readonly backend: Backend;
-  /** Address that plans are relative to. */
+  /** Address that jobs are relative to. */
   readonly page: string;
   readonly files: Pick<RoomFiles, 'of'>;
   readonly run: RunView | undefined;
@@ -22,28 +22,25 @@ export interface RankOptions {
   readonly signal: AbortSignal;
 }
 
-/** Rejects with ConfigError for a plan that this page cannot train, or a file that it cannot load. */
+/** Rejects with ConfigError for a job that this page cannot train, or a file that it cannot load. */
 export async function prepareRank(
   host: RankHost,
   place: Place,
   { backend, page, files, run, onStatus, onLoading, signal }: RankOptions,
 ): Promise<void> {
-  const plan = parsePlan(place.plan);
-  const size = worldSize(configOf(plan).layout);
+  const job = parseJob(place.plan);
+  const size = worldSize(configOf(job).layout);
   if (size !== place.worldSize)
-    throw new ConfigError(
-      'plan',
-      `its layout has ${size} ranks, but the world has ${place.worldSize}; make them equal`,
-    );
+    throw new ConfigError('job', `its layout has ${size} ranks, but the world has ${place.worldSize}; make them equal`);
   run?.opened(place.rank, await host.open(backend));
-  const { checkpoint, ...contents } = await fetchContents(plan, page, {}, onLoading, signal);
+  const { checkpoint, ...contents } = await fetchContents(job, page, {}, onLoading, signal);
   const shared = files.of(
-    plan,
+    job,
     place.members.map(({ name }) => name),
   );
   if (!shared) onStatus('preparing text, tokens and weights');
   await host.prepare({
-    config: plan.config,
+    config: job.config,
     files: contents,
     backend,
     ...(checkpoint ? { checkpoint } : {}),

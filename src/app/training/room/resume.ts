@@ -1,5 +1,5 @@
 // Going on with a run of the room from its last checkpoint: who keeps one says so in its presence, anybody who knows
-// the run may propose to go on, and if the plan says so the oldest of those who keep the latest checkpoint does it
+// the run may propose to go on, and if the job says so the oldest of those who keep the latest checkpoint does it
 // after a loss, without being asked. A proposal is a wish like any other: it waits in the room until enough tabs are
 // here, and whoever lacks the checkpoint gets it over the mesh.
 
@@ -9,15 +9,15 @@ import { atWork } from '../../../cluster/membership.ts';
 import { byAge } from '../../../cluster/presence.ts';
 import type { Holds, Presence } from '../../../cluster/presence.ts';
 import type { Session, Wanted } from '../../../cluster/session.ts';
-import { configOf } from '../plan.ts';
-import type { Plan } from '../plan.ts';
+import { configOf } from '../job.ts';
+import type { Job } from '../job.ts';
 import type { RunView } from '../run-view.ts';
 import type { PageState } from './page-state.ts';
 
 /** A run of this room, as far as this page has seen it. */
 export interface KnownRun {
   readonly run: number;
-  readonly plan: Plan;
+  readonly job: Job;
   readonly view: RunView;
   /** Identities of those who trained it with us; absent when we only heard of it. */
   readonly group?: readonly string[];
@@ -38,7 +38,7 @@ const MOST_TRIES = 3;
 export class RoomResume {
   readonly #context: ResumeContext;
   #known: KnownRun | undefined;
-  /** Our run was lost, and its plan says that the room goes on. */
+  /** Our run was lost, and its job says that the room goes on. */
   #automatic = false;
   #tries = { step: -1, count: 0 };
 
@@ -64,7 +64,7 @@ export class RoomResume {
 
   /** Our run is over. */
   ended(how: { readonly evidence?: Evidence | undefined }): void {
-    this.#automatic = this.#known?.plan.onLoss === 'resume' && how.evidence !== undefined && LOST.has(how.evidence);
+    this.#automatic = this.#known?.job.onLoss === 'resume' && how.evidence !== undefined && LOST.has(how.evidence);
   }
 
   /** The person takes the wish back, or begins something else. */
@@ -102,9 +102,9 @@ export class RoomResume {
     const best = this.#best();
     if (!best || !this.#known) return;
     this.#context.propose({
-      worldSize: worldSize(configOf(this.#known.plan).layout),
+      worldSize: worldSize(configOf(this.#known.job).layout),
       run: best.holds.run,
-      plan: resumed(this.#known.plan, best.holds),
+      plan: resumed(this.#known.job, best.holds),
     });
   }
 
@@ -145,13 +145,13 @@ export class RoomResume {
   }
 }
 
-/** The plan of a run that goes on from a checkpoint, which has model and tokenizer within. */
+/** The job of a run that goes on from a checkpoint, which has model and tokenizer within. */
 export function resumed(
-  { files: { weights: _, checkpoint: __, ...files }, shared: { weights: ___, ...shared } = {}, ...plan }: Plan,
+  { files: { weights: _, checkpoint: __, ...files }, shared: { weights: ___, ...shared } = {}, ...job }: Job,
   { run, step, hash, bytes }: Holds,
-): Plan {
+): Job {
   return {
-    ...plan,
+    ...job,
     files,
     shared: { ...shared, checkpoint: { name: `checkpoint of step ${step}`, bytes, hash } },
     from: { run, step },

@@ -2,17 +2,17 @@
 
 import type { Place } from '../../../cluster/session.ts';
 import type { RankEvent } from '../../../../workers/protocol.ts';
-import { configOf } from '../plan.ts';
-import type { Plan } from '../plan.ts';
+import { configOf } from '../job.ts';
+import type { Job } from '../job.ts';
 import { RunView } from '../run-view.ts';
 
 /**
- * A view of the run that `plan` describes, in this group. What was shown `before` of the same run stays, up to the step
+ * A view of the run that `job` describes, in this group. What was shown `before` of the same run stays, up to the step
  * that it goes on from.
  */
-export function runOfPlace(plan: Plan, { members }: Pick<Place, 'members'>, before?: RunView): RunView {
-  const run = new RunView(configOf(plan));
-  if (before && plan.from) run.goOn(before, plan.from.step);
+export function runOfPlace(job: Job, { members }: Pick<Place, 'members'>, before?: RunView): RunView {
+  const run = new RunView(configOf(job));
+  if (before && job.from) run.goOn(before, job.from.step);
   for (const view of run.ranks) {
     const { name, adapter, software } = members[view.rank] ?? { name: '', adapter: '', software: false };
     Object.assign(view, { name, adapter, software });

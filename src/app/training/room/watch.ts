@@ -8,7 +8,7 @@ import type { Ending, Presence } from '../../../cluster/presence.ts';
 import type { Session } from '../../../cluster/session.ts';
 import type { RankEvent } from '../../../../workers/protocol.ts';
 import type { PageState } from './page-state.ts';
-import type { Plan } from '../plan.ts';
+import type { Job } from '../job.ts';
 import type { RunView } from '../run-view.ts';
 import { listNames } from './names.ts';
 import { applyProgress, cut, historyOf, viewOf } from './news.ts';
@@ -26,16 +26,16 @@ export interface Watched {
   /** Who forms or trains it, by rank. */
   readonly members: readonly Presence[];
   readonly view: RunView | undefined;
-  readonly plan: Plan | undefined;
+  readonly job: Job | undefined;
 }
 
 export interface WatchOptions {
   readonly session: () => Pick<Session, 'ask' | 'tell' | 'members' | 'me'> | undefined;
   readonly now: () => number;
   /** What this page knows of the run of this number, for who asks. */
-  readonly own: (run: number) => { readonly view: RunView; readonly plan: Plan } | undefined;
+  readonly own: (run: number) => { readonly view: RunView; readonly job: Job } | undefined;
   /** A member has told about this run, at work or over. */
-  readonly onKnown: (known: { readonly run: number; readonly view: RunView; readonly plan: Plan }) => void;
+  readonly onKnown: (known: { readonly run: number; readonly view: RunView; readonly job: Job }) => void;
   readonly onWatched: (change: Pick<PageState, 'watching' | 'status'> & Partial<Pick<PageState, 'run'>>) => void;
 }
 
@@ -73,7 +73,7 @@ export class RoomWatch {
       wish,
       members: working,
       view: begun ? undefined : this.#watched?.view,
-      plan: begun ? undefined : this.#watched?.plan,
+      job: begun ? undefined : this.#watched?.job,
     });
     if (begun) this.#askedAtMs = -Infinity;
     if (!this.#watched?.view) this.#ask(working[0]!.address, run);
@@ -85,9 +85,9 @@ export class RoomWatch {
     try {
       if (watched?.run !== run) return this.#ofThePast(run, body, from);
       if ((body as { kind?: unknown } | null)?.kind === 'history') {
-        const { run: view, plan } = viewOf(body);
-        this.#options.onKnown({ run, view, plan });
-        this.#set({ ...watched, view, plan });
+        const { run: view, job } = viewOf(body);
+        this.#options.onKnown({ run, view, job });
+        this.#set({ ...watched, view, job });
       } else if (watched.view) {
         applyProgress(watched.view, body);
         this.#set({ ...watched });
@@ -109,7 +109,7 @@ export class RoomWatch {
     const here = new Set(this.#options.session()?.members.map(({ address }) => address));
     for (const address of this.#answeredAtMs.keys()) if (!here.has(address)) this.#answeredAtMs.delete(address);
     this.#answeredAtMs.set(by.address, now);
-    this.#options.session()?.tell(by.address, run, historyOf(own.view, own.plan));
+    this.#options.session()?.tell(by.address, run, historyOf(own.view, own.job));
   }
 
   /** Our own rank did something. */
@@ -154,7 +154,7 @@ export class RoomWatch {
     for (const { address } of members) {
       if (address === me.address || this.#toldOfPast.get(address) === run) continue;
       this.#toldOfPast.set(address, run);
-      this.#options.session()?.tell(address, run, historyOf(own.view, own.plan));
+      this.#options.session()?.tell(address, run, historyOf(own.view, own.job));
     }
     const here = new Set(members.map(({ address }) => address));
     for (const address of this.#toldOfPast.keys()) if (!here.has(address)) this.#toldOfPast.delete(address);
@@ -162,8 +162,8 @@ export class RoomWatch {
 
   #ofThePast(run: number, body: unknown, from: Presence): void {
     if (from.holds?.run !== run || this.#options.own(run) || this.#hasOwn()) return;
-    const { run: view, plan } = viewOf(body);
-    this.#options.onKnown({ run, view, plan });
+    const { run: view, job } = viewOf(body);
+    this.#options.onKnown({ run, view, job });
   }
 
   /**

@@ -1,5 +1,5 @@
 // Files that this tab has, by hash, so that a group that is formed again fetches nothing twice. In memory, bounded:
-// what was used longest ago goes first, but never what the current plan needs, nor what the room was told that this tab
+// what was used longest ago goes first, but never what the current job needs, nor what the room was told that this tab
 // keeps.
 
 const MOST_BYTES = 512 * 2 ** 20;

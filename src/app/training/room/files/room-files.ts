@@ -1,17 +1,17 @@
-// Files of this tab in the runs of a room: what this page has is described in its plan, what others have comes over the
+// Files of this tab in the runs of a room: what this page has is described in its job, what others have comes over the
 // mesh (workers/shared-files.ts) and is kept by its hash, and the person is asked before a large download.
 
 import { formatBytes } from '../../../../base/format-bytes.ts';
 import { describeFile } from '../../../../cluster/files/shared-file.ts';
 import type { SharedFile } from '../../../../cluster/files/shared-file.ts';
 import type { RankEvent, SharedFiles } from '../../../../../workers/protocol.ts';
-import { configOf } from '../../plan.ts';
-import type { Plan, PlanContents, PlanFiles } from '../../plan.ts';
+import { configOf } from '../../job.ts';
+import type { Job, JobContents, JobFiles } from '../../job.ts';
 import type { Moved } from '../../files/transfers.ts';
 import type { PageState } from '../page-state.ts';
 import { FileShelf } from './file-shelf.ts';
 
-const NAMES: Readonly<Record<keyof PlanFiles, string>> = {
+const NAMES: Readonly<Record<keyof JobFiles, string>> = {
   text: 'text',
   tokens: 'tokens.safetensors',
   modelConfig: 'config.json',
@@ -51,12 +51,12 @@ export class RoomFiles {
     this.#declined = false;
   }
 
-  /** The plan that says what is given here. Rejects with LimitError for what is too large. */
-  async share(plan: Plan, given: PlanContents): Promise<Plan> {
-    const { data } = configOf(plan);
-    const shared: Record<string, SharedFile> = { ...plan.shared };
+  /** The job that says what is given here. Rejects with LimitError for what is too large. */
+  async share(job: Job, given: JobContents): Promise<Job> {
+    const { data } = configOf(job);
+    const shared: Record<string, SharedFile> = { ...job.shared };
     for (const [field, content] of Object.entries(given) as [
-      keyof PlanFiles,
+      keyof JobFiles,
       string | Uint8Array<ArrayBuffer> | undefined,
     ][]) {
       if (content === undefined) continue;
@@ -64,7 +64,7 @@ export class RoomFiles {
       const file = (shared[field] = await describeFile(field === 'text' ? data : NAMES[field], bytes));
       this.#shelf.put(file.hash, bytes);
     }
-    return Object.keys(shared).length > 0 ? { ...plan, shared } : plan;
+    return Object.keys(shared).length > 0 ? { ...job, shared } : job;
   }
 
   /** This tab has the file until it is dropped. */
@@ -79,11 +79,11 @@ export class RoomFiles {
   }
 
   /**
-   * What a worker must know of the shared files of a plan; undefined where there are none. `names` are those of the
+   * What a worker must know of the shared files of a job; undefined where there are none. `names` are those of the
    * ranks' tabs.
    */
-  of({ shared }: Plan, names: readonly string[]): SharedFiles | undefined {
-    const files = Object.entries(shared ?? {}).map(([field, file]) => ({ ...file, field: field as keyof PlanFiles }));
+  of({ shared }: Job, names: readonly string[]): SharedFiles | undefined {
+    const files = Object.entries(shared ?? {}).map(([field, file]) => ({ ...file, field: field as keyof JobFiles }));
     this.#shelf.need(files.map(({ hash }) => hash));
     if (files.length === 0) return undefined;
     const held = new Map(

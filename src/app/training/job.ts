@@ -1,6 +1,7 @@
-// A plan: what to train, as JSON that fits into a link or a message: the run's settings, and addresses of the files it
-// needs, relative to the page. Files come from the page's own site alone, because a plan may be another person's.
-// Reading is strict; errors say which part is wrong.
+// A job: what to train, as JSON that fits into a link or a message: the run's settings, and addresses of the files it
+// needs, relative to the page. Links and messages between tabs name it `plan`, the word of earlier versions. Files come
+// from the page's own site alone, because a job may be another person's. Reading is strict; errors say which part is
+// wrong.
 
 import { worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
@@ -13,7 +14,7 @@ import { formatRunConfig, parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { sentence } from '../shared/sentence.ts';
 
-export interface PlanFiles {
+export interface JobFiles {
   readonly text?: string;
   readonly tokens?: string;
   readonly modelConfig?: string;
@@ -24,12 +25,12 @@ export interface PlanFiles {
   readonly checkpoint?: string;
 }
 
-export type SharedFiles = Readonly<Partial<Record<keyof PlanFiles, SharedFile>>>;
+export type SharedFiles = Readonly<Partial<Record<keyof JobFiles, SharedFile>>>;
 
-export interface Plan {
+export interface Job {
   /** As formatRunConfig writes it. */
   readonly config: Readonly<Record<string, unknown>>;
-  readonly files: PlanFiles;
+  readonly files: JobFiles;
   /** Files that lie on some tabs of the room alone; the others get them over the mesh. */
   readonly shared?: SharedFiles;
   /**
@@ -43,8 +44,8 @@ export interface Plan {
   readonly sampleTokens?: number;
 }
 
-/** What the files of a plan hold; the same things may be given directly, without an address. */
-export interface PlanContents extends RunFiles {
+/** What the files of a job hold; the same things may be given directly, without an address. */
+export interface JobContents extends RunFiles {
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
 }
 
@@ -54,16 +55,16 @@ export const TEXT_FILES = ['modelConfig', 'tokenizer', 'tokenizerConfig'] as con
 /** The text too: whether its bytes are a text is found out by the one that knows the tokenizer. */
 const BYTE_FILES = ['text', 'tokens', 'weights', 'checkpoint'] as const;
 
-export function makePlan(config: RunConfig, files: PlanFiles = {}): Plan {
+export function makeJob(config: RunConfig, files: JobFiles = {}): Job {
   return { config: formatRunConfig(config), files };
 }
 
-export function configOf(plan: Plan): RunConfig {
-  return parseRunConfig(Object.entries(plan.config));
+export function configOf(job: Job): RunConfig {
+  return parseRunConfig(Object.entries(job.config));
 }
 
 /** What a rank is asked for beside its training. */
-export function wishesOf({ wantGradients = false, wantModel = false, sampleTokens }: Plan): {
+export function wishesOf({ wantGradients = false, wantModel = false, sampleTokens }: Job): {
   wantGradients: boolean;
   wantModel: boolean;
   sampleTokens?: number;
@@ -72,8 +73,8 @@ export function wishesOf({ wantGradients = false, wantModel = false, sampleToken
 }
 
 /** From the text of a link, or from the value that a session delivers. */
-export function parsePlan(source: unknown): Plan {
-  const value = typeof source === 'string' ? parseJson(source, { format: 'plan', maxDepth: 8 }) : source;
+export function parseJob(source: unknown): Job {
+  const value = typeof source === 'string' ? parseJson(source, { format: 'job', maxDepth: 8 }) : source;
   const plain = value instanceof Map && isObject(value) ? toPlain(value) : value;
   const {
     config,
@@ -85,22 +86,22 @@ export function parsePlan(source: unknown): Plan {
     wantModel,
     sampleTokens,
     ...rest
-  } = objectOf(plain, 'plan');
-  for (const name of Object.keys(rest)) throw new ConfigError('plan', `unknown field ${quote(name)}`);
+  } = objectOf(plain, 'job');
+  for (const name of Object.keys(rest)) throw new ConfigError('job', `unknown field ${quote(name)}`);
   const addresses: Record<string, string> = {};
-  for (const [name, address] of Object.entries(objectOf(files, 'plan.files'))) {
-    checkName(name, 'plan.files');
+  for (const [name, address] of Object.entries(objectOf(files, 'job.files'))) {
+    checkName(name, 'job.files');
     if (address === undefined || address === null) continue;
-    if (typeof address !== 'string') throw new ConfigError(`plan.files.${name}`, 'expected an address');
+    if (typeof address !== 'string') throw new ConfigError(`job.files.${name}`, 'expected an address');
     addresses[name] = address;
   }
   if (
     sampleTokens !== undefined &&
     !(Number.isInteger(sampleTokens) && Number(sampleTokens) >= 1 && Number(sampleTokens) <= 10_000)
   )
-    throw new ConfigError('plan.sampleTokens', 'expected a whole number from 1 to 10000');
-  const plan: Plan = {
-    config: objectOf(config, 'plan.config'),
+    throw new ConfigError('job.sampleTokens', 'expected a whole number from 1 to 10000');
+  const job: Job = {
+    config: objectOf(config, 'job.config'),
     files: addresses,
     ...parseShared(shared, addresses),
     ...parseFrom(from),
@@ -109,8 +110,8 @@ export function parsePlan(source: unknown): Plan {
     ...(wantModel === true ? { wantModel } : {}),
     ...(sampleTokens === undefined ? {} : { sampleTokens: Number(sampleTokens) }),
   };
-  configOf(plan);
-  return plan;
+  configOf(job);
+  return job;
 }
 
 function checkName(name: string, where: string): void {
@@ -118,13 +119,13 @@ function checkName(name: string, where: string): void {
     throw new ConfigError(where, `unknown file ${quote(name)}`);
 }
 
-function parseShared(value: unknown, addresses: PlanFiles): { shared?: SharedFiles } {
+function parseShared(value: unknown, addresses: JobFiles): { shared?: SharedFiles } {
   if (value === undefined || value === null) return {};
-  const shared = Object.entries(objectOf(value, 'plan.shared')).map(([name, file]) => {
-    checkName(name, 'plan.shared');
-    if (addresses[name as keyof PlanFiles] !== undefined)
-      throw new ConfigError(`plan.shared.${name}`, 'has an address too; expected one of the two');
-    return [name, parseSharedFile(file, `plan.shared.${name}`)] as const;
+  const shared = Object.entries(objectOf(value, 'job.shared')).map(([name, file]) => {
+    checkName(name, 'job.shared');
+    if (addresses[name as keyof JobFiles] !== undefined)
+      throw new ConfigError(`job.shared.${name}`, 'has an address too; expected one of the two');
+    return [name, parseSharedFile(file, `job.shared.${name}`)] as const;
   });
   checkSum(shared.map(([, file]) => file));
   return { shared: Object.fromEntries(shared) };
@@ -132,29 +133,28 @@ function parseShared(value: unknown, addresses: PlanFiles): { shared?: SharedFil
 
 function parseFrom(value: unknown): { from?: { run: number; step: number } } {
   if (value === undefined || value === null) return {};
-  const { run, step } = objectOf(value, 'plan.from');
+  const { run, step } = objectOf(value, 'job.from');
   const isCount = (n: unknown): n is number => typeof n === 'number' && Number.isInteger(n) && n >= 0 && n < 2 ** 32;
-  if (!isCount(run) || !isCount(step))
-    throw new ConfigError('plan.from', 'expected the numbers of a run and of a step');
+  if (!isCount(run) || !isCount(step)) throw new ConfigError('job.from', 'expected the numbers of a run and of a step');
   return { from: { run, step } };
 }
 
 function parseOnLoss(value: unknown): 'resume' {
-  if (value !== 'resume') throw new ConfigError('plan.onLoss', "expected 'resume', or nothing");
+  if (value !== 'resume') throw new ConfigError('job.onLoss', "expected 'resume', or nothing");
   return value;
 }
 
-/** Why this page cannot train a plan with so many ranks; undefined when nothing speaks against it. Loads nothing. */
-export function checkPlan(
-  { worldSize: ranks, plan }: { readonly worldSize: number; readonly plan: unknown },
+/** Why this page cannot train a job with so many ranks; undefined when nothing speaks against it. Loads nothing. */
+export function checkJob(
+  { worldSize: ranks, plan: job }: { readonly worldSize: number; readonly plan: unknown },
   page: string,
 ): string | undefined {
   try {
-    const parsed = parsePlan(plan);
+    const parsed = parseJob(job);
     const config = configOf(parsed);
     const size = worldSize(config.layout);
     if (size !== ranks)
-      throw new ConfigError('plan', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
+      throw new ConfigError('job', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
     const { files, shared = {} } = parsed;
     if (
       neededFiles(config).text &&
@@ -164,7 +164,7 @@ export function checkPlan(
     ) {
       throw new ConfigError(
         'data',
-        `the plan has no file for ${quote(config.data)}; drop that text file on this page first, or train on Moby Dick or a task`,
+        `the job has no file for ${quote(config.data)}; drop that text file on this page first, or train on Moby Dick or a task`,
       );
     }
     // A checkpoint brings the config of its model.
@@ -174,7 +174,7 @@ export function checkPlan(
       shared.modelConfig === undefined &&
       shared.checkpoint === undefined
     )
-      throw new ConfigError('model', `${quote(config.model)} is no preset, and the plan has no file for it`);
+      throw new ConfigError('model', `${quote(config.model)} is no preset, and the job has no file for it`);
     for (const address of Object.values(parsed.files)) urlOf(address as string, page);
     return undefined;
   } catch (error) {
@@ -186,23 +186,23 @@ export function checkPlan(
 export type OnLoading = (name: string, loaded: number, total: number | undefined) => void;
 
 /**
- * Fetches what the plan needs and `given` lacks, but for the shared files. Rejects with ConfigError.
+ * Fetches what the job needs and `given` lacks, but for the shared files. Rejects with ConfigError.
  */
 export async function fetchContents(
-  plan: Plan,
+  job: Job,
   page: string,
-  given: PlanContents,
+  given: JobContents,
   onProgress: OnLoading,
   signal?: AbortSignal,
-): Promise<PlanContents> {
-  const config = configOf(plan);
+): Promise<JobContents> {
+  const config = configOf(job);
   const needed = neededFiles(config);
-  const files: Record<string, string | undefined> = { ...plan.files };
-  if (needed.text && given.text === undefined && files['text'] === undefined && plan.shared?.text === undefined) {
+  const files: Record<string, string | undefined> = { ...job.files };
+  if (needed.text && given.text === undefined && files['text'] === undefined && job.shared?.text === undefined) {
     if (config.data !== 'moby-dick')
       throw new ConfigError(
         'data',
-        `the plan has no file for ${quote(config.data)}; drop that text file on this page first, or train on moby-dick`,
+        `the job has no file for ${quote(config.data)}; drop that text file on this page first, or train on moby-dick`,
       );
     files['text'] = DEFAULT_TEXT;
   }
@@ -213,7 +213,7 @@ export async function fetchContents(
     const bytes = await fetchBytes(address, page, onProgress, signal);
     contents[name] = TEXT_FILES.some((text) => text === name) ? decodeUtf8(bytes, name) : bytes;
   }
-  return contents as PlanContents;
+  return contents as JobContents;
 }
 
 function urlOf(address: string, page: string): URL {

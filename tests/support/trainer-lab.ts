@@ -8,7 +8,7 @@ import { PeerError } from '../../src/base/errors.ts';
 import { worldSize } from '../../src/base/axis.ts';
 import { realWorld } from '../../src/base/world.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
-import type { Device } from '../../src/device/device.ts';
+import type { Device, Range } from '../../src/device/device.ts';
 import { scheduleByName } from '../../src/parallel/pipeline/registry.ts';
 import { learningRateAt } from '../../src/train/learning-rate.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
@@ -95,4 +95,15 @@ export function allOf<T>(results: readonly (T | Error)[]): readonly T[] {
     if (result instanceof Error) throw result;
     return result;
   });
+}
+
+/** All weights and moments of a rank, as 32-bit words. */
+export async function stateOf({ trainer, device }: LabRank): Promise<readonly number[]> {
+  const ranges: Range[] = [...trainer.stages.values()].map(({ params }) => ({
+    buffer: params.values,
+    offset: 0,
+    bytes: params.layout.size * 4,
+  }));
+  for (const optimizer of trainer.sync.optimizers.values()) for (const { m, v } of optimizer.moments) ranges.push(m, v);
+  return (await device.submit([], ranges)).flatMap((bytes) => [...new Uint32Array(bytes)]);
 }

@@ -1,6 +1,5 @@
 // A step that meets a NaN, an infinity or numbers beyond f32 ends the run on every rank with one error that names the
-// rank where it began, and changes nothing; a batch in which no target counts changes nothing either, and is no
-// failure.
+// rank where it began, and changes nothing. No file is made of such numbers.
 
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ConfigError, PeerError, ShapeError } from '../../src/base/errors.ts';
@@ -19,39 +18,16 @@ import { NO_REQUESTS } from '../../src/train/step/requests.ts';
 import { NO_SQUARES } from '../../src/train/step/square-sum.ts';
 import type { Stage } from '../../src/model/stage.ts';
 import type { RunEvent } from '../../src/train/run.ts';
-import type { Device, Range } from '../../src/device/device.ts';
+import type { Device } from '../../src/device/device.ts';
 import { goldenConfig, goldenModel } from '../support/local-run.ts';
-import { allOf, onTrainers } from '../support/trainer-lab.ts';
+import { allOf, onTrainers, stateOf } from '../support/trainer-lab.ts';
 import type { LabRank } from '../support/trainer-lab.ts';
 
-const masking = vi.hoisted(() => ({ on: false }));
-vi.mock('../../src/train/data/slice-batch.ts', async (original) => {
-  const real = await original<typeof import('../../src/train/data/slice-batch.ts')>();
-  return {
-    ...real,
-    sliceBatch: (...given: Parameters<typeof real.sliceBatch>) => {
-      const slice = real.sliceBatch(...given);
-      return masking.on ? { ...slice, targets: slice.targets.map(() => -100) } : slice;
-    },
-  };
-});
 afterEach(() => {
-  masking.on = false;
   vi.restoreAllMocks();
 });
 
 const files = (name: string) => readRunFiles(goldenModel(name));
-
-/** The bytes of all weights and moments of a rank. */
-async function state({ trainer, device }: LabRank): Promise<readonly number[]> {
-  const ranges: Range[] = [...trainer.stages.values()].map(({ params }) => ({
-    buffer: params.values,
-    offset: 0,
-    bytes: params.layout.size * 4,
-  }));
-  for (const optimizer of trainer.sync.optimizers.values()) for (const { m, v } of optimizer.moments) ranges.push(m, v);
-  return (await device.submit([], ranges)).flatMap((bytes) => [...new Uint32Array(bytes)]);
-}
 
 /**
  * Ends the second step of rank `victim` with a NaN; what every rank's error says, and whether its state is that of
@@ -70,14 +46,14 @@ async function poisoned(
       goldenConfig(name, layout),
       async (rank) => {
         await rank.trainer.trainStep();
-        const before = await state(rank);
+        const before = await stateOf(rank);
         if (rank.rank === victim) {
           armed = true;
           await poison(rank);
         }
-        const spoiled = await state(rank);
+        const spoiled = await stateOf(rank);
         const error: unknown = await rank.trainer.trainStep().catch((reason: unknown) => reason);
-        const after = await state(rank);
+        const after = await stateOf(rank);
         return {
           error,
           same:
@@ -180,9 +156,9 @@ describe('a NaN stops every rank and names where it began', () => {
     const results = await onTrainers(
       goldenConfig('gpt2-tiny', 'pp=2'),
       async (rank) => {
-        const before = await state(rank);
+        const before = await stateOf(rank);
         const error: unknown = await rank.trainer.trainStep().catch((reason: unknown) => reason);
-        return { error, same: String(await state(rank)) === String(before) };
+        return { error, same: String(await stateOf(rank)) === String(before) };
       },
       {
         files: files('gpt2-tiny'),
@@ -239,9 +215,9 @@ describe('a NaN stops every rank and names where it began', () => {
               await update.apply(this, given);
             });
         await rank.trainer.trainStep();
-        const before = await state(rank);
+        const before = await stateOf(rank);
         const error: unknown = await rank.trainer.trainStep().catch((reason: unknown) => reason);
-        return { error, same: String(await state(rank)) === String(before) };
+        return { error, same: String(await stateOf(rank)) === String(before) };
       },
       { files: files('gpt2-tiny') },
     );
@@ -258,7 +234,7 @@ describe('numbers beyond f32', () => {
     onTrainers(
       goldenConfig('gpt2-tiny', 'dp=2', change),
       async (rank) => {
-        const before = await state(rank);
+        const before = await stateOf(rank);
         for (const sync of rank.trainer.sync.flats.values()) {
           const reduce = sync.reduceGradients.bind(sync);
           vi.spyOn(sync, 'reduceGradients').mockImplementation(async () => {
@@ -267,7 +243,7 @@ describe('numbers beyond f32', () => {
           });
         }
         const result = await rank.trainer.trainStep().catch((reason: unknown) => reason);
-        return { result, same: String(await state(rank)) === String(before) };
+        return { result, same: String(await stateOf(rank)) === String(before) };
       },
       { files: files('gpt2-tiny') },
     );
@@ -454,60 +430,6 @@ describe('no file with a NaN', () => {
       told.filter(([, { kind }]) => kind === 'checkpoint').map(([, event]) => (event as { step: number }).step),
     ).toEqual([1, 2, 3]);
     expect(told.some(([, { kind }]) => kind === 'model' || kind === 'done')).toBe(false);
-  });
-});
-
-describe('a batch in which no target counts', () => {
-  test.each(['dp=1', 'dp=2', 'pp=2', 'tp=2', 'sp=2', 'dp=2,pp=2'])('changes nothing, %s', async (layout) => {
-    const results = allOf(
-      await onTrainers(
-        goldenConfig('gpt2-tiny', layout, { weightDecay: 0.5 }),
-        async (rank) => {
-          const first = await rank.trainer.trainStep();
-          const before = await state(rank);
-          masking.on = true;
-          const empty = await rank.trainer.trainStep();
-          expect(await rank.trainer.evaluate(rank.trainer.options.batchAt(0))).toEqual({ loss: 0, tokens: 0 });
-          const same = String(await state(rank)) === String(before);
-          masking.on = false;
-          const third = await rank.trainer.trainStep();
-          return {
-            losses: [first, empty, third].map(({ loss }) => loss),
-            empty,
-            same,
-            changed: String(await state(rank)) !== String(before),
-            counts: [rank.trainer.step, rank.trainer.updates],
-          };
-        },
-        { files: files('gpt2-tiny') },
-      ),
-    );
-    for (const { losses, empty, same, changed, counts } of results) {
-      expect(empty).toMatchObject({ loss: 0, gradNorm: 0, tokens: 0, step: 1 });
-      expect([same, changed, counts]).toEqual([true, true, [3, 2]]);
-      expect(losses.every(Number.isFinite)).toBe(true);
-    }
-  });
-
-  test('is told, and the run goes on', async () => {
-    masking.on = true;
-    const notes: RunEvent[] = [];
-    await runInProcess({
-      backend: 'cpu',
-      config: goldenConfig('gpt2-tiny', 'dp=2', { steps: 2 }),
-      files: files('gpt2-tiny'),
-      wantModel: true,
-      onEvent: (rank, event) => {
-        if (rank === 1 && event.kind === 'note') notes.push(event);
-      },
-    });
-    expect(notes).toEqual(
-      [1, 2].map((step) => ({
-        kind: 'note',
-        step,
-        text: 'no target of this batch counts, so the step changed nothing',
-      })),
-    );
   });
 });
 

@@ -60,7 +60,7 @@ class MqttCarrier implements Carrier {
 
   async open(room: string, address: string, handlers: CarrierHandlers): Promise<void> {
     const { url } = this.#options;
-    if (!/^wss?:\/\//i.test(url))
+    if (!/^wss?:\/\//i.test(url) || !URL.canParse(url))
       throw new ConfigError('broker', `expected an address ws://... or wss://..., got '${withoutPassword(url)}'`);
     this.#prefix = `tabmesh/${room}`;
     this.#address = address;
@@ -85,10 +85,14 @@ class MqttCarrier implements Carrier {
       will: { topic: `${this.#prefix}/p/${address}`, payload: new Uint8Array(0) as never, qos: 1, retain: true },
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
+      // mqtt.js would put an address of IPv6 together without its brackets.
+      transformWsUrl: () => withoutPassword(url),
     };
-    const client = connect(
-      url.replace(/^wss?:/i, (scheme) => scheme.toLowerCase()),
-      settings,
+    const client = this.#refusable(() =>
+      connect(
+        url.replace(/^wss?:/i, (scheme) => scheme.toLowerCase()),
+        settings,
+      ),
     );
     this.#client = client;
     client.on('message', (topic, payload, packet) => this.#message(topic, payload, packet.retain, handlers));
@@ -134,6 +138,23 @@ class MqttCarrier implements Carrier {
     this.#client.publish(`${this.#prefix}/${topic}`, payload as never, { qos: 1, retain }, () => {
       // A failed publish means a lost connection, which 'close' reports.
     });
+  }
+
+  /** Browsers refuse some addresses before they connect: a page of https opens no ws://. */
+  #refusable(open: () => MqttClient): MqttClient {
+    try {
+      return open();
+    } catch (error) {
+      const url = withoutPassword(this.#options.url);
+      const insecure = error instanceof DOMException && error.name === 'SecurityError';
+      throw new RoomError(
+        'broker',
+        insecure
+          ? `this page came over https, and browsers let it open only brokers of wss://, not ${url}; put a certificate before that broker, or use tabs of one browser`
+          : `the broker at ${url} cannot be opened (${reasonOf(error)}); correct its address`,
+        { cause: error },
+      );
+    }
   }
 
   async #firstConnection(client: MqttClient): Promise<void> {

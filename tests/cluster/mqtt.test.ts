@@ -145,6 +145,22 @@ describe('presence', () => {
     }
   });
 
+  test('an address that is none is told as such; one of IPv6 is one', async () => {
+    const handlers = { onPresence: () => undefined, onSignal: () => undefined } as never;
+    const open = (url: string): Promise<string> =>
+      mqttCarrier({ world: realWorld, url, connectTimeoutMs: 300 })
+        .open('room', 'ab'.repeat(8), handlers)
+        .then(
+          () => 'opened',
+          (reason: unknown) => String(reason),
+        );
+    for (const url of ['ws://', 'ws://[bad/mqtt', 'wss://b.example:99999/', 'ws://two words/', 'broker.example'])
+      expect(await open(url)).toBe(`ConfigError: broker: expected an address ws://... or wss://..., got '${url}'`);
+    expect(await open('ws://[::1]:9/mqtt')).toMatch(
+      /^RoomError: room: expected an MQTT broker at ws:\/\/\[::1\]:9\/mqtt, none answered .*\((?!.*Invalid URL)/,
+    );
+  });
+
   test('who has another key is told so', async () => {
     const host = await newHost();
     const a = await join(host, 0);

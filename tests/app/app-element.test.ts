@@ -59,6 +59,20 @@ describe('the page', () => {
   });
 });
 
+describe('the numbers of a run', () => {
+  it('have the memory of all ranks, or say of how many it is', () => {
+    const run = new RunView(parseRunConfig([['layout', 'dp=3']]));
+    const memory = (): string => /memory<\/span><b>(.*?)<\/b>/.exec(wordsOf(page({ run }, true).render()))![1]!;
+    expect(memory()).toBe('not known yet');
+    run.ranks[0]!.memoryBytes = 2 ** 20;
+    expect(memory()).toBe('1.0 MB on 1 of 3 ranks');
+    for (const rank of run.ranks.slice(1)) rank.expectedBytes = 2 ** 20;
+    expect(memory()).toBe('about 3.1 MB');
+    for (const rank of run.ranks) rank.memoryBytes = 2 ** 20;
+    expect(memory()).toBe('3.1 MB');
+  });
+});
+
 describe('the buttons', () => {
   it('are one primary at most: to go on with a lost run comes before another one', () => {
     const primaries = (state: Partial<PageState>): number =>

@@ -218,13 +218,10 @@ describe('the view of a run', () => {
       adapter: { vendor: 'v', architecture: 'a', description: 'a processor', software: true },
     });
     for (const rank of [2, 3]) run.apply(rank, { kind: 'step', metrics: metrics(0, 4), memoryBytes: 10 }, 0);
-    expect([run.step, run.loss.y, run.tokensPerSecond.y, run.memoryBytes, run.watched]).toEqual([
-      1,
-      [4],
-      [2000],
-      20,
-      2,
-    ]);
+    expect([run.step, run.loss.y, run.tokensPerSecond.y, run.watched]).toEqual([1, [4], [2000], 2]);
+    expect(run.memory).toEqual({ bytes: 20, ranks: 2, counted: false });
+    run.ranks[0]!.expectedBytes = 7;
+    expect(run.memory).toEqual({ bytes: 27, ranks: 3, counted: true });
     expect(run.ranks.map(({ place }) => place)).toEqual(['PP(0)-DP(0)', 'PP(0)-DP(1)', 'PP(1)-DP(0)', 'PP(1)-DP(1)']);
     expect(placeName(0, makeLayout({}))).toBe('alone');
   });

@@ -179,9 +179,14 @@ export class RunView {
     return this.#flights.length > 0 ? formatTimeline(mergeTimeline(this.#flights)) : '';
   }
 
-  /** Sum of the memory of all ranks whose size is known. */
-  get memoryBytes(): number {
-    return this.ranks.reduce((sum, rank) => sum + rank.memoryBytes, 0);
+  /** Bytes of the ranks whose memory is known: as allocated, or as it was counted for other tabs. */
+  get memory(): { readonly bytes: number; readonly ranks: number; readonly counted: boolean } {
+    const known = this.ranks.filter(({ memoryBytes, expectedBytes }) => memoryBytes || expectedBytes);
+    return {
+      bytes: known.reduce((sum, { memoryBytes, expectedBytes }) => sum + (memoryBytes || expectedBytes), 0),
+      ranks: known.length,
+      counted: known.some(({ memoryBytes }) => !memoryBytes),
+    };
   }
 
   /** Whether it trains now, or is paused or over: pauses are no part of its time. */

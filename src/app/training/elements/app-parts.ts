@@ -15,7 +15,7 @@ import './mesh-map.ts';
 import './prompt-box.ts';
 import './step-timeline.ts';
 import { Series } from '../run-view.ts';
-import type { Sample } from '../run-view.ts';
+import type { RunView, Sample } from '../run-view.ts';
 import { duration, figure } from '../charts/curve.ts';
 import type { Curve } from '../charts/curve.ts';
 
@@ -75,7 +75,7 @@ export function stats({ run, phase, watching }: PageState, nowMs: number) {
 /** What one looks up. */
 export function moreStats({ run, watching }: PageState) {
   if (!run) return nothing;
-  const { gradNorm, learningRate, tokens, parameters, vocab, memoryBytes } = run;
+  const { gradNorm, learningRate, tokens, parameters, vocab } = run;
   const unknown = 'not known yet';
   const { counts } = taskOf(run.config);
   return html`<section class="card stats more" aria-label="More numbers of the run">
@@ -85,9 +85,15 @@ export function moreStats({ run, watching }: PageState) {
       ['learning rate', learningRate.last === undefined ? unknown : figure(learningRate.last, 5)],
       ['parameters', parameters ? parameters.toLocaleString('en') : unknown],
       ...(isLanguageRun(run.config) ? [['vocabulary', vocab ? vocab.toLocaleString('en') : unknown] as const] : []),
-      ['memory', memoryBytes ? formatBytes(memoryBytes) : unknown],
+      ['memory', memoryOf(run) ?? unknown],
     ])}
   </section>`;
+}
+
+/** Of all ranks together, or of how many; undefined: of none yet. */
+function memoryOf({ memory: { bytes, ranks, counted }, ranks: { length } }: RunView): string | undefined {
+  if (ranks === 0) return undefined;
+  return `${counted ? 'about ' : ''}${formatBytes(bytes)}${ranks < length ? ` on ${ranks} of ${length} ranks` : ''}`;
 }
 
 function numbers(list: readonly (readonly [string, string])[]) {

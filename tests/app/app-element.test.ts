@@ -73,6 +73,29 @@ describe('the numbers of a run', () => {
   });
 });
 
+describe('where there is no sample', () => {
+  const hint = (steps: number, state: Partial<PageState>): string => {
+    const run = new RunView(
+      parseRunConfig([
+        ['steps', String(steps)],
+        ['sampleEvery', '50'],
+      ]),
+    );
+    run.step = 6;
+    return wordsOf(page({ run, ...state }, true).render());
+  };
+  it('promises one only of a run that goes on, and comes to it', () => {
+    const first = 'the first sample comes after step 50';
+    for (const state of [{ phase: 'training' }, { phase: 'paused' }, { phase: 'idle', watching: [] }] as const)
+      expect(hint(50, state)).toContain(first);
+    for (const phase of ['stopping', 'done', 'failed', 'idle'] as const) {
+      expect(hint(50, { phase })).toContain('the run ended without a sample');
+      expect(hint(50, { phase })).not.toContain(first);
+    }
+    expect(hint(49, { phase: 'training' })).toContain('a sample comes every 50 steps, and the run has 49');
+  });
+});
+
 describe('the buttons', () => {
   it('are one primary at most: to go on with a lost run comes before another one', () => {
     const primaries = (state: Partial<PageState>): number =>

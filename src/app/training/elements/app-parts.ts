@@ -147,7 +147,8 @@ export function runPanels(state: PageState, others: readonly Curve[]) {
 }
 
 /** What the model wrote, and what did not work beside the training. */
-function samplesCard({ run, phase, stays, watching }: PageState) {
+function samplesCard(state: PageState) {
+  const { run, phase, stays, watching } = state;
   return html`<section class="card samples" aria-label="Samples">
     <h2>Samples</h2>
     <prompt-box .unable=${cannotWrite({ run, phase, stays, watching })}></prompt-box>
@@ -163,7 +164,7 @@ function samplesCard({ run, phase, stays, watching }: PageState) {
                   </li>`,
               )}
             </ol>`
-          : html`<p class="soft small">${sampleHint(run, phase)}</p>`
+          : html`<p class="soft small">${sampleHint(state)}</p>`
       }
       ${notesOf(run?.notes ?? [])}
     </div>
@@ -201,10 +202,15 @@ function cannotWrite({ run, phase, stays, watching }: Pick<PageState, 'run' | 'p
       : 'the devices of this run are gone; resume it to write on';
 }
 
-function sampleHint(run: PageState['run'], phase: PageState['phase']): string {
+function sampleHint({ run, phase, watching }: PageState): string {
   if (!run || run.config.sampleEvery === 0) return 'what the model writes as it learns a text: from noise to words';
-  if (phase === 'done' || phase === 'failed') return 'the run ended without a sample';
-  return `the first sample comes after step ${(Math.floor(run.step / run.config.sampleEvery) + 1) * run.config.sampleEvery}`;
+  // Who watches a run is idle.
+  if (!watching && !['starting', 'training', 'paused'].includes(phase)) return 'the run ended without a sample';
+  const { sampleEvery, steps } = run.config;
+  const next = (Math.floor(run.step / sampleEvery) + 1) * sampleEvery;
+  return next <= steps
+    ? `the first sample comes after step ${next}`
+    : `a sample comes every ${sampleEvery} steps, and the run has ${steps}: it writes when somebody asks`;
 }
 
 const COMPUTES: Readonly<Record<string, string>> = {

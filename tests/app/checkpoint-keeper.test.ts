@@ -111,3 +111,16 @@ it('a file that was asked for is shown until it is written, or the wish is taken
   lab.takes(3);
   expect(lab.state.transfers).toEqual([]);
 });
+
+it('a checkpoint is the status while its run goes on, and takes the place of no other', () => {
+  const lab = new Lab();
+  lab.state = { ...lab.state, phase: 'training', status: 'training' };
+  lab.takes(1);
+  expect(lab.state.status).toBe('checkpoint of step 1: 10 B');
+  expect(lab.keeper.isPassing(lab.state.status)).toBe(true);
+  for (const phase of ['paused', 'done', 'failed', 'idle'] as const) {
+    lab.state = { ...lab.state, phase, status: 'stopped after 66 steps' };
+    lab.takes(2);
+    expect(lab.state.status, phase).toBe('stopped after 66 steps');
+  }
+});

@@ -73,7 +73,7 @@ describe('virtual devices', () => {
     await (await saved).saveAs(file);
     await button('Stop').click();
     await tab.done(0);
-    expect((await tab.state()).status).toMatch(/^stopped after \d+ steps?$|^checkpoint of step/);
+    expect((await tab.state()).status).toMatch(/^stopped after \d+ steps?$/);
     const { step } = (await tab.until('checkpoint', ({ event }) => event?.kind === 'checkpoint')).event as unknown as {
       step: number;
     };
@@ -86,9 +86,7 @@ describe('virtual devices', () => {
     // The browser keeps the last one too: another tab of the same profile offers it.
     const kept = await profile.open('#backend=cpu');
     await kept.page.getByRole('button', { name: /^Resume from step \d+$/ }).waitFor();
-    expect((await again.state()).status).toMatch(
-      new RegExp(`^trained 3 steps, ${step + 3} in all$|^checkpoint of step`),
-    );
+    expect((await again.state()).status).toBe(`trained 3 steps, ${step + 3} in all`);
     // It goes on where it ended, on another layout, with the losses that the first run saw.
     expect(again.reports.find(({ event }) => event?.kind === 'step')!.event!.metrics!.step).toBe(step);
     expect(again.losses(0)).toHaveLength(3);

@@ -4,7 +4,6 @@ import { TabmeshError } from '../../../base/errors.ts';
 import { describeEnd } from '../../../train/describe-end.ts';
 import type { RankEvent } from '../../../../workers/protocol.ts';
 import type { Reporter } from '../reporter.ts';
-import { WRITING } from '../room/acts.ts';
 import { failureSentence } from '../room/run-of-place.ts';
 import type { RunView } from '../run-view.ts';
 import type { PageLife } from './page-life.ts';
@@ -25,8 +24,9 @@ export class RankEvents {
     this.#reporter.rank(rank, event);
     if (this.#page.state.run !== run) return;
     run.apply(rank, event, performance.now());
-    if (this.#seat.parts.files.took(event) || this.#seat.parts.keeper.took(event, this.#seat.session?.me.run?.run))
-      return;
+    const { acts, files, keeper } = this.#seat.parts;
+    if (files.took(event)) return;
+    if (keeper.took(event, this.#seat.session?.me.run?.run)) return acts.served('save');
     this.#seat.parts.watch.event(run, event);
     const watched = rank === run.watched;
     switch (event.kind) {
@@ -62,11 +62,8 @@ export class RankEvents {
             : {},
         );
       case 'sample':
-        return this.#page.change(
-          this.#page.state.status === WRITING
-            ? { status: this.#page.state.phase === 'paused' ? 'paused' : 'the run is over' }
-            : {},
-        );
+        acts.served('sample');
+        return this.#page.change({});
       default:
         this.#page.change({});
     }

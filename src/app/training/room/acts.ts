@@ -18,8 +18,8 @@ const LIMIT = `${PAUSE_LIMIT_MS / 60_000} min`;
 /** Who stops before the first step waits so long for the others to hear of it. */
 const FAREWELL_MS = 1000;
 
-/** Status while a run that does not train writes. */
-export const WRITING = 'writing';
+/** Status while a run that does not train writes or saves. */
+const SERVING = { sample: 'writing', save: 'saving' } as const;
 
 const ALONE: Readonly<Record<Act, string>> = {
   pause: 'paused',
@@ -51,6 +51,8 @@ export class RunActs {
   #onRoster = (): void => {};
   /** What the person at this page wants the model to write, until it is told to its rank. */
   #ask: SampleAsk | undefined;
+  /** Status of the run that does not train, before it was asked to write or save. */
+  #waiting = '';
 
   constructor(context: ActContext) {
     this.#context = context;
@@ -85,6 +87,11 @@ export class RunActs {
   over(): void {
     this.#cancelPause();
     this.#stopped = undefined;
+  }
+
+  /** It has written or saved. */
+  served(act: keyof typeof SERVING): void {
+    if (this.#context.state().status === SERVING[act]) this.#context.change({ status: this.#waiting });
   }
 
   /** Who is in the room has changed. */
@@ -126,16 +133,23 @@ export class RunActs {
         if (mine) this.#tellOne((host) => host.request({ save: true }));
         else if (waits) this.#ring(run);
         if (mine && first.own) this.#context.wantFile();
-        if (waits && mine) return this.#context.change({ status: 'saving' });
-        return this.#context.change({
-          status: mine && !first.own ? `rank 0 (${first.name || 'another tab'}) saves after this step` : text,
-        });
+        if (mine && !first.own) {
+          const when = waits ? '' : ' after this step';
+          return this.#context.change({ status: `rank 0 (${first.name || 'another tab'}) saves${when}` });
+        }
+        return waits && mine ? this.#serve('save') : this.#context.change({ status: text });
       }
       case 'sample':
         if (mine) this.#tellOne((host) => host.request({ sample: this.#ask ?? true }));
         else if (waits) this.#ring(run);
-        return this.#context.change({ status: waits && mine ? WRITING : text });
+        return waits && mine ? this.#serve('sample') : this.#context.change({ status: text });
     }
+  }
+
+  #serve(act: keyof typeof SERVING): void {
+    const { status } = this.#context.state();
+    if (!Object.values<string>(SERVING).includes(status)) this.#waiting = status;
+    this.#context.change({ status: SERVING[act] });
   }
 
   /** Nobody waits for kernels that nobody wants: the workers are ended, once the others have heard why. */

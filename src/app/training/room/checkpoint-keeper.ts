@@ -88,7 +88,10 @@ export class CheckpointKeeper {
 
   #keep(step: number, bytes: Uint8Array<ArrayBuffer>, run: number | undefined): void {
     this.#passing = `checkpoint of step ${step}: ${formatBytes(bytes.byteLength)}`;
-    this.#context.change({ checkpoint: { step, bytes }, status: this.#passing });
+    const { phase } = this.#context.state();
+    // A status of what goes on would stay where no step follows.
+    const passes = phase === 'training' || phase === 'stopping';
+    this.#context.change({ checkpoint: { step, bytes }, ...(passes ? { status: this.#passing } : {}) });
     if (run !== undefined) {
       // One after the other, so that what the earlier lets go is not what the later has just put there.
       const visit = this.#visit;

@@ -105,7 +105,7 @@ class LaneLink implements Link {
     });
     this.#outbox = new Outbox(
       { bulk, latency: this.#dataWires[1] },
-      { run, view, choice: { frameBytes: FRAME_BYTES, windowBytes } },
+      { run, view, framing: { frameBytes: FRAME_BYTES, windowBytes } },
       {
         fault,
         announce: (tag, dtype, total) => whenOpen({ ...linkFrame('announce', run, view), ...tag, dtype, total }),
@@ -119,8 +119,8 @@ class LaneLink implements Link {
     this.#probing = new Probing(world, bulk, {
       fault,
       sendOn: (lane, type, payload) => this.#transmit(lanes[lane], linkFrame(type, run, view, payload)),
-      done: (choice) => {
-        this.#outbox.use(choice);
+      done: (framing) => {
+        this.#outbox.use(framing);
         this.#outbox.open('all');
         this.#resolveTuned();
       },
@@ -190,7 +190,7 @@ class LaneLink implements Link {
       roundTripMs: this.stats.roundTripMs,
       sending: { probed: sending, observed: this.#rates.sending.mbs },
       receiving: { probed: receiving, observed: this.#rates.receiving.mbs },
-      ...this.#outbox.choice,
+      ...this.#outbox.framing,
     };
   }
 
@@ -285,7 +285,7 @@ class LaneLink implements Link {
   #opened(budgetMs: number): void {
     this.#liveness.beat();
     this.#outbox.open(budgetMs > 0 ? 'latency' : 'all');
-    if (budgetMs > 0) this.#probing.start(budgetMs, this.#settings.self < this.peer, this.#outbox.choice);
+    if (budgetMs > 0) this.#probing.start(budgetMs, this.#settings.self < this.peer, this.#outbox.framing);
     else this.#resolveTuned();
   }
 

@@ -15,7 +15,7 @@ import { HEADER_BYTES, writeHeader } from './frame.ts';
 import type { Frame } from './frame.ts';
 import { EAGER_BYTES, MAX_EARLY_FRAMES, bytesOf, describe, dtypeOf, keyOf, withResolvers } from './inbox.ts';
 import type { Tag, Wire } from './transport.ts';
-import type { FrameWindow } from './tune-link.ts';
+import type { Framing } from './tune-link.ts';
 
 /** Largest message of the latency lane. */
 export const TINY_BYTES = 16 * 1024;
@@ -49,7 +49,7 @@ export class Outbox {
   readonly #events: OutboxEvents;
   readonly #run: number;
   readonly #view: number;
-  #choice: FrameWindow;
+  #framing: Framing;
   #scratch: Uint8Array<ArrayBuffer>;
   /**
    * Tiny and small messages on their way, those that wait for credit, granted large ones, large ones that wait for a
@@ -70,26 +70,26 @@ export class Outbox {
 
   constructor(
     lanes: { readonly bulk: Wire; readonly latency?: Wire | undefined },
-    identity: { run: number; view: number; choice: FrameWindow },
+    identity: { run: number; view: number; framing: Framing },
     events: OutboxEvents,
   ) {
     this.#bulk = lanes.bulk;
     this.#latency = lanes.latency;
     this.#run = identity.run;
     this.#view = identity.view;
-    this.#choice = identity.choice;
-    this.#scratch = new Uint8Array(identity.choice.frameBytes);
+    this.#framing = identity.framing;
+    this.#scratch = new Uint8Array(identity.framing.frameBytes);
     this.#events = events;
   }
 
   /** Frame size and window from the next frame on. */
-  use(choice: FrameWindow): void {
-    this.#choice = choice;
-    this.#scratch = new Uint8Array(choice.frameBytes);
+  use(framing: Framing): void {
+    this.#framing = framing;
+    this.#scratch = new Uint8Array(framing.frameBytes);
   }
 
-  get choice(): FrameWindow {
-    return this.#choice;
+  get framing(): Framing {
+    return this.#framing;
   }
 
   send(tag: Tag, data: TypedArray): Promise<void> {
@@ -164,7 +164,7 @@ export class Outbox {
   /** Hands frames to the wires until their windows are full; called again by their drains. */
   pump(): void {
     if (this.#open === 'no' || this.#error) return;
-    const { windowBytes } = this.#choice;
+    const { windowBytes } = this.#framing;
     if (this.#latency) this.#drain(this.#latency, LATENCY_WINDOW_BYTES, [this.#tiny]);
     if (this.#open === 'all')
       this.#drain(
@@ -175,7 +175,7 @@ export class Outbox {
   }
 
   #drain(wire: Wire, windowBytes: number, queues: readonly Outgoing[][]): void {
-    const most = this.#choice.frameBytes - HEADER_BYTES;
+    const most = this.#framing.frameBytes - HEADER_BYTES;
     for (;;) {
       const queue = queues.find((waiting) => waiting.length > 0);
       const message = queue?.[0];

@@ -14,16 +14,16 @@ import { writeProbe } from './control.ts';
 import type { Tuned } from './control.ts';
 import { FRAME_BYTES, HEADER_BYTES, MAX_FRAME_BYTES } from './frame.ts';
 
-/** Bytes of a frame, and most bytes handed to the wire and not yet sent. */
-export interface FrameWindow {
+/** What the tuner chooses: bytes of a frame, and most bytes handed to the wire and not yet sent. */
+export interface Framing {
   readonly frameBytes: number;
   readonly windowBytes: number;
 }
 
 const KIB = 1024;
-export const DEFAULT_CHOICE: FrameWindow = { frameBytes: FRAME_BYTES, windowBytes: 256 * KIB };
+export const DEFAULT_FRAMING: Framing = { frameBytes: FRAME_BYTES, windowBytes: 256 * KIB };
 /** The most promising first: a short time drops the last ones. */
-export const CHALLENGERS: readonly FrameWindow[] = [
+export const CHALLENGERS: readonly Framing[] = [
   { frameBytes: MAX_FRAME_BYTES, windowBytes: 512 * KIB },
   { frameBytes: 64 * KIB, windowBytes: 512 * KIB },
   { frameBytes: 16 * KIB, windowBytes: 128 * KIB },
@@ -70,7 +70,7 @@ export interface TunerOptions {
   readonly first: boolean;
   /** For both directions together. */
   readonly budgetMs: number;
-  readonly choice: FrameWindow;
+  readonly framing: Framing;
   /** Bytes accepted by the bulk lane and not yet sent. */
   readonly buffered: () => number;
   /** Sends one probe frame with this payload on the bulk lane; the payload may be reused. */
@@ -80,7 +80,7 @@ export interface TunerOptions {
 }
 
 export interface Tuning {
-  readonly choice: FrameWindow;
+  readonly framing: Framing;
   /** Bytes per ms, 0 when not measured: ours to the peer, and what the peer says of its own to us. */
   readonly sending: number;
   readonly receiving: number;
@@ -89,7 +89,7 @@ export interface Tuning {
 interface Burst {
   readonly id: number;
   readonly candidate: number;
-  readonly choice: FrameWindow;
+  readonly framing: Framing;
   readonly startedMs: number;
   readonly bytes: number;
   left: number;
@@ -98,7 +98,7 @@ interface Burst {
 export class LinkTuner {
   readonly #options: TunerOptions;
   readonly #scratch = new Uint8Array(MAX_FRAME_BYTES - HEADER_BYTES);
-  #candidates: readonly FrameWindow[];
+  #candidates: readonly Framing[];
   #rounds: number[][] = [];
   #queue: number[] = [];
   #burst: Burst | undefined;
@@ -111,7 +111,7 @@ export class LinkTuner {
 
   constructor(options: TunerOptions) {
     this.#options = options;
-    this.#candidates = [options.choice];
+    this.#candidates = [options.framing];
   }
 
   start(): void {
@@ -128,7 +128,7 @@ export class LinkTuner {
     const ms = Math.max(now - burst.startedMs, 1e-3);
     if (burst.candidate >= 0) this.#rounds.at(-1)![burst.candidate] = burst.bytes / ms;
     if (burst.candidate === 0 && this.#rounds.length === 1) {
-      this.#candidates = [this.#options.choice, ...CHALLENGERS.slice(0, affordable(this.#endMs - now, ms))];
+      this.#candidates = [this.#options.framing, ...CHALLENGERS.slice(0, affordable(this.#endMs - now, ms))];
       this.#queue = this.#candidates.map((_, i) => i).slice(1);
     }
     this.#next();
@@ -151,9 +151,9 @@ export class LinkTuner {
     if (!burst || this.#over) return;
     const { buffered, probe } = this.#options;
     while (burst.left > 0) {
-      const payload = Math.min(burst.choice.frameBytes - HEADER_BYTES, burst.left);
+      const payload = Math.min(burst.framing.frameBytes - HEADER_BYTES, burst.left);
       const queued = buffered();
-      if (queued > 0 && queued + HEADER_BYTES + payload > burst.choice.windowBytes) return;
+      if (queued > 0 && queued + HEADER_BYTES + payload > burst.framing.windowBytes) return;
       burst.left -= payload;
       // A probe has a head of 8 bytes: the last one may be a little longer than what was left.
       const bytes = this.#scratch.subarray(0, Math.max(8, payload));
@@ -198,8 +198,8 @@ export class LinkTuner {
   }
 
   #send(candidate: number, bytes: number): void {
-    const choice = this.#candidates[Math.max(0, candidate)]!;
-    this.#burst = { id: this.#bursts++, candidate, choice, startedMs: this.#options.world.now(), bytes, left: bytes };
+    const framing = this.#candidates[Math.max(0, candidate)]!;
+    this.#burst = { id: this.#bursts++, candidate, framing, startedMs: this.#options.world.now(), bytes, left: bytes };
     this.pump();
   }
 
@@ -234,9 +234,9 @@ export class LinkTuner {
   #finish(): void {
     if (this.#over) return;
     this.stop();
-    const { frameBytes, windowBytes } = this.#own ?? this.#options.choice;
+    const { frameBytes, windowBytes } = this.#own ?? this.#options.framing;
     this.#options.done({
-      choice: { frameBytes, windowBytes },
+      framing: { frameBytes, windowBytes },
       sending: this.#own?.bytesPerMs ?? 0,
       receiving: this.#peer?.bytesPerMs ?? 0,
     });

@@ -7,7 +7,7 @@ import { createLink } from '../../src/transport/link.ts';
 import { relayChannel } from '../../src/transport/message-port.ts';
 import { channelWire, openLanes } from '../../src/transport/webrtc.ts';
 import type { Tag } from '../../src/transport/transport.ts';
-import { CHALLENGERS, DEFAULT_CHOICE } from '../../src/transport/tune-link.ts';
+import { CHALLENGERS, DEFAULT_FRAMING } from '../../src/transport/tune-link.ts';
 import { firstDifference, ramp, transportContract } from '../contracts/transport-contract.ts';
 import type { LanesPair } from '../contracts/transport-contract.ts';
 import type { EchoRequest } from './channel-worker.ts';
@@ -60,7 +60,7 @@ async function connect(): Promise<LanesPair> {
 
 transportContract('webrtc page', connect, { bigBytes: 16 << 20 });
 
-it('tunes itself: a choice among the candidates, rates that both ends know alike, and then whole messages', async () => {
+it('tunes itself: a framing among the candidates, rates that both ends know alike, and then whole messages', async () => {
   const { a, b, close } = await connect();
   const options = { run: 1, view: 1, world: realWorld, silentMs: 30_000, tuneMs: 4000, path: 'host' };
   const [left, right] = [
@@ -89,7 +89,7 @@ it('tunes itself: a choice among the candidates, rates that both ends know alike
   ] as const) {
     const { route, path, frameBytes, windowBytes, sending } = own.report();
     expect([route, path]).toEqual(['direct', 'host']);
-    expect([DEFAULT_CHOICE, ...CHALLENGERS]).toContainEqual({ frameBytes, windowBytes });
+    expect([DEFAULT_FRAMING, ...CHALLENGERS]).toContainEqual({ frameBytes, windowBytes });
     expect(sending.probed).toBeGreaterThan(0);
     expect(peer.report().receiving.probed).toBe(sending.probed);
   }

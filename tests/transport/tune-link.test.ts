@@ -13,7 +13,7 @@ import {
   BURST_BYTES,
   CHALLENGERS,
   CLEARLY,
-  DEFAULT_CHOICE,
+  DEFAULT_FRAMING,
   MAX_BURSTS,
   MAX_PROBE_BYTES,
   ROUNDS,
@@ -101,7 +101,7 @@ function finish({ world, a }: Pair): Promise<void> {
   });
 }
 
-describe('the choice', () => {
+describe('the framing', () => {
   const luck = (choose: typeof chooseCandidate): void => {
     expect(
       choose([
@@ -156,11 +156,11 @@ describe('the choice', () => {
     ).toEqual([0, 0, 1, 2, 3, 3]);
   });
   it('knows no candidate that cannot drain (a low-water mark above the window) or that no peer may send', () => {
-    const drains = ({ frameBytes, windowBytes }: typeof DEFAULT_CHOICE): boolean =>
+    const drains = ({ frameBytes, windowBytes }: typeof DEFAULT_FRAMING): boolean =>
       windowBytes >= minimumWindow(frameBytes) &&
       frameBytes <= MAX_FRAME_BYTES &&
       (frameBytes - HEADER_BYTES) % 4 === 0;
-    for (const candidate of [DEFAULT_CHOICE, ...CHALLENGERS])
+    for (const candidate of [DEFAULT_FRAMING, ...CHALLENGERS])
       expect(drains(candidate), JSON.stringify(candidate)).toBe(true);
     expect(drains({ frameBytes: 64 * KIB, windowBytes: 64 * KIB })).toBe(false); // the seeded defect: it waits for an event that has already been
   });
@@ -172,7 +172,7 @@ describe('a link that tunes itself', () => {
     await exchange(pair);
     for (const side of [pair.a, pair.b]) {
       const { frameBytes, windowBytes, sending, receiving } = side.report();
-      expect({ frameBytes, windowBytes }).toEqual(DEFAULT_CHOICE);
+      expect({ frameBytes, windowBytes }).toEqual(DEFAULT_FRAMING);
       for (const { probed } of [sending, receiving]) expect(probed).toBeGreaterThan(200);
       for (const { probed } of [sending, receiving]) expect(probed).toBeLessThan(401);
     }
@@ -216,7 +216,7 @@ describe('a link that tunes itself', () => {
     expect(doneMs).toBeGreaterThan(240 + 300);
     expect(doneMs).toBeLessThan(240 + 300 + 2 * 53 + 200);
     const { frameBytes, windowBytes, sending } = pair.a.report();
-    expect({ frameBytes, windowBytes }).toEqual(DEFAULT_CHOICE);
+    expect({ frameBytes, windowBytes }).toEqual(DEFAULT_FRAMING);
     expect(sending.probed).toBeGreaterThan(2);
     expect(sending.probed).toBeLessThan(5.1);
     await finish(pair);

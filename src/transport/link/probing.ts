@@ -6,13 +6,13 @@ import { decodeProbe, decodeProbed, decodeTuned, encodeProbed, encodeTuned } fro
 import type { FrameType } from '../frame.ts';
 import type { Wire } from '../transport.ts';
 import { LinkTuner, MAX_BURSTS, MAX_PROBE_BYTES } from '../tune-link.ts';
-import type { FrameWindow, Tuning } from '../tune-link.ts';
+import type { Framing, Tuning } from '../tune-link.ts';
 
 export interface ProbingEvents {
   fault(evidence: 'corrupt', detail: string): void;
   sendOn(lane: 'bulk' | 'control', type: FrameType, payload: Uint8Array<ArrayBuffer>): void;
   /** Both directions are tuned. */
-  done(choice: FrameWindow): void;
+  done(framing: Framing): void;
 }
 
 export class Probing {
@@ -38,16 +38,16 @@ export class Probing {
   }
 
   /** Both ends allow `budgetMs`; `first` probes before the other. */
-  start(budgetMs: number, first: boolean, choice: FrameWindow): void {
+  start(budgetMs: number, first: boolean, framing: Framing): void {
     this.#tuner = new LinkTuner({
       world: this.#world,
       budgetMs,
       first,
-      choice,
+      framing,
       buffered: () => this.#bulk.bufferedAmount,
       probe: (payload) => this.#events.sendOn('bulk', 'probe', payload),
       tell: (tuned) => this.#events.sendOn('control', 'tuned', encodeTuned(tuned)),
-      done: ({ choice: best, sending, receiving }) => {
+      done: ({ framing: best, sending, receiving }) => {
         this.#rates = { sending, receiving };
         this.#events.done(best);
       },

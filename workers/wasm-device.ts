@@ -16,7 +16,7 @@ export async function openWasmDevice(ranksHere: number): Promise<Device> {
   const share = await takeCores();
   const threads = Math.floor(navigator.hardwareConcurrency / Math.max(ranksHere, share.holders));
   try {
-    const device = await createWasmDevice({ threads, spawn, now: realWorld.now });
+    const device = await createWasmDevice({ threads, spawn, world: realWorld });
     return {
       ...device,
       destroy() {

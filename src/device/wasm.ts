@@ -5,8 +5,9 @@
 import { DeviceLostError, InternalError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
+import type { World } from '../base/world.ts';
 import { CPU_FEATURES } from './cpu.ts';
-import type { AdapterInfo, Device, DeviceBuffer, MemoryTag, Range } from './device.ts';
+import type { AdapterInfo, Device, DeviceBuffer, MemoryTag, PlannedLaunch, Range } from './device.ts';
 import { HostQueue } from './host-queue.ts';
 import type { HostLaunch } from './host-queue.ts';
 import { bindingDType } from './kernel.ts';
@@ -19,7 +20,8 @@ import { wasmBuild } from './wasm/module.ts';
 import type { WasmBuild } from './wasm/module.ts';
 import { ThreadPool } from './wasm/pool.ts';
 import type { SpawnThread } from './wasm/pool.ts';
-import { ThreadGain } from './wasm/thread-gain.ts';
+import { WasmSelfCheck } from './wasm/self-check.ts';
+import { gflopsOf, ThreadGain } from './wasm/thread-gain.ts';
 
 interface WasmBuffer extends DeviceBuffer {
   /** 0 when it is freed. */
@@ -39,8 +41,11 @@ export interface WasmOptions {
   /** Threads that compute, this one included; 1 by default. More need `spawn` and shared memory, or it stays at one. */
   readonly threads?: number;
   readonly spawn?: SpawnThread;
-  /** A clock in ms. With it, threads are used only while they are measured to help. */
-  readonly now?: () => number;
+  /**
+   * With it, threads are used only while they are measured to help, the adapter's description tells the speed of
+   * products, and kernels are checked before they train.
+   */
+  readonly world?: World;
   /** Operations from which on a launch is shared; by default what pays. */
   readonly leastSharedWork?: number;
   /** The compiled kernels, for shared memory or one thread's; by default the package's. */
@@ -49,7 +54,7 @@ export interface WasmOptions {
 
 /** Throws NoDeviceError where the engine has no vectors. */
 export async function createWasmDevice(options: WasmOptions = {}): Promise<Device> {
-  const { mostBytes = MOST_BYTES, threads = 1, spawn, now, build: open = wasmBuild } = options;
+  const { mostBytes = MOST_BYTES, threads = 1, spawn, world, build: open = wasmBuild } = options;
   const { leastSharedWork = LEAST_SHARED_WORK } = options;
   const wanted = spawn && canShare() ? Math.max(1, Math.floor(threads)) : 1;
   let lose: (error: DeviceLostError) => void = () => {};
@@ -62,14 +67,15 @@ export async function createWasmDevice(options: WasmOptions = {}): Promise<Devic
     // Where no thread can be started (a policy of the page, no memory for its stack) one computes alone.
     const pool = await ThreadPool.open(build, instance, wanted, spawn!, lose).catch((error: unknown) => String(error));
     if (typeof pool !== 'string') {
-      const gain = now && new ThreadGain(pool, instance, now);
-      const adapter = adapterOf(build.relaxed, wanted);
-      return deviceOf({ instance, pool, gain, adapter, mostBytes, leastSharedWork, lost, lose });
+      const gain = world && new ThreadGain(pool, instance, world);
+      const adapter = adapterOf(build.relaxed, wanted, gain?.gflops);
+      return deviceOf({ instance, pool, gain, adapter, mostBytes, leastSharedWork, world, lost, lose });
     }
   }
   const build = await open(false);
   const instance = await openInstance(build, 1);
-  return deviceOf({ instance, adapter: adapterOf(build.relaxed, 1), mostBytes, leastSharedWork, lost, lose });
+  const adapter = adapterOf(build.relaxed, 1, world && gflopsOf(instance, world));
+  return deviceOf({ instance, adapter, mostBytes, leastSharedWork, world, lost, lose });
 }
 
 /** Pages must be isolated (COOP and COEP), or their memory cannot be posted to a worker. */
@@ -77,11 +83,11 @@ function canShare(): boolean {
   return typeof SharedArrayBuffer !== 'undefined' && (globalThis.crossOriginIsolated ?? true);
 }
 
-function adapterOf(relaxed: boolean, threads: number): AdapterInfo {
+function adapterOf(relaxed: boolean, threads: number, gflops?: number): AdapterInfo {
   return {
     vendor: 'tabmesh',
     architecture: relaxed ? 'wasm-relaxed-simd' : 'wasm-simd',
-    description: `WebAssembly SIMD${relaxed ? ' with fused multiply-add' : ''}, ${threads === 1 ? '1 thread' : `${threads} threads`}`,
+    description: `WebAssembly SIMD${relaxed ? ' with fused multiply-add' : ''}, ${threads === 1 ? '1 thread' : `${threads} threads`}${gflops === undefined ? '' : `, ${gflops.toFixed(0)} GFLOP/s`}`,
     software: false,
   };
 }
@@ -93,6 +99,7 @@ interface Parts {
   readonly adapter: AdapterInfo;
   readonly mostBytes: number;
   readonly leastSharedWork: number;
+  readonly world?: World | undefined;
   readonly lost: Promise<DeviceLostError>;
   readonly lose: (error: DeviceLostError) => void;
 }
@@ -113,7 +120,7 @@ function deviceOf(parts: Parts): Device {
     if (gone) throw gone;
   };
 
-  return {
+  const device: Device = {
     kind: 'wasm',
     adapter,
     features: CPU_FEATURES,
@@ -158,6 +165,9 @@ function deviceOf(parts: Parts): Device {
       parts.pool?.end();
     },
   };
+  if (!parts.world) return device;
+  const check = new WasmSelfCheck(device, parts.world, (kernel) => instance.kernels[kernel] !== undefined);
+  return Object.assign(device, { qualify: (launches: readonly PlannedLaunch[]) => check.qualify(launches) });
 }
 
 function addressOf({ buffer, offset }: Range): number {

@@ -4,13 +4,16 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { DeviceLostError, LimitError } from '../../src/base/errors.ts';
 import { RandomStream } from '../../src/base/random.ts';
-import type { Device } from '../../src/device/device.ts';
+import { realWorld } from '../../src/base/world.ts';
+import type { Device, PlannedLaunch } from '../../src/device/device.ts';
 import type { Kernel, Params } from '../../src/device/kernel.ts';
 import { bindingAccess } from '../../src/device/kernel.ts';
 import { createWasmDevice } from '../../src/device/wasm.ts';
+import { compileKernels, kernelSources } from '../../src/device/wasm/plugin.mjs';
 import { Heap, PAGE_BYTES } from '../../src/device/wasm/heap.ts';
 import { spawnNodeThread } from '../../src/cli/machine/node-thread.ts';
 import type { Thread } from '../../src/device/wasm/pool.ts';
+import { add } from '../../shaders/elementwise/add.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import { caseArrays } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
@@ -92,6 +95,41 @@ describe('threads', () => {
           ).toBe(true);
       }
     });
+});
+
+describe('the self-check', () => {
+  const launches = [
+    { kernel: add, params: add.cases[0]!, count: 1 },
+    { kernel: matmul, params: matmul.cases[0]!, count: 1 },
+  ] as unknown as readonly PlannedLaunch[];
+
+  it('lists what it checked, and what has no WebAssembly', async () => {
+    const device = await createWasmDevice({ world: realWorld });
+    expect(device.adapter.description).toMatch(/\d GFLOP\/s$/);
+    const unknown = { ...add, name: 'unknown' };
+    const all = [...launches, { kernel: unknown as unknown as Kernel, params: add.cases[0]!, count: 1 }];
+    const { checks, unchecked } = await device.qualify!(all);
+    expect(checks.map(({ kernel, variant }) => [kernel, variant])).toEqual([
+      ['add', 'wasm'],
+      ['matmul', 'wasm'],
+    ]);
+    expect(checks.every(({ error }) => error <= 1)).toBe(true);
+    expect(unchecked.map(({ kernel, variant }) => [kernel, variant])).toEqual([['unknown', 'reference']]);
+    device.destroy();
+  });
+
+  it('refuses a kernel that is wrong', async () => {
+    const sources = kernelSources();
+    const text = sources.get('elementwise/add.as')!;
+    const broken = text.replace(/f32x4\.mul\(beta, /g, 'f32x4.sub(beta, ');
+    expect(broken).not.toBe(text);
+    const module = await WebAssembly.compile(
+      await compileKernels('plain', undefined, new Map([...sources, ['elementwise/add.as', broken]])),
+    );
+    const device = await createWasmDevice({ world: realWorld, build: async () => ({ module, relaxed: false }) });
+    await expect(device.qualify!(launches)).rejects.toThrow(/computes add wrongly/);
+    device.destroy();
+  });
 });
 
 describe('what is missing', () => {

@@ -19,7 +19,7 @@ function allowFusedMultiplyAdd(): void {
 export function openLocalWasm(threads: boolean): Promise<Device> {
   allowFusedMultiplyAdd();
   if (!threads) return createWasmDevice();
-  return createWasmDevice({ threads: availableParallelism(), spawn: spawnNodeThread, now: realWorld.now });
+  return createWasmDevice({ threads: availableParallelism(), spawn: spawnNodeThread, world: realWorld });
 }
 
 /** `node` where this process has a GPU that is none of software, otherwise `wasm`. */

@@ -12,6 +12,14 @@ export interface BenchResult {
   /** Useful floating-point operations per second, in 10^9; every library is credited the same count. */
   readonly gflops: number;
   readonly correct: boolean;
+  /** WebAssembly: threads that computed. */
+  readonly threads?: number;
+}
+
+/** 'tabmesh 1, tfjs 1', in order of appearance; undefined where threads mean nothing. */
+export function threadsLine(results: readonly BenchResult[]): string | undefined {
+  const known = new Map(results.flatMap(({ library, threads }) => (threads === undefined ? [] : [[library, threads]])));
+  return known.size ? [...known].map(([library, threads]) => `${library} ${threads}`).join(', ') : undefined;
 }
 
 /** What a backend finds out; where and when are added by the command. */

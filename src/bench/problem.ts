@@ -1,6 +1,6 @@
 // What is measured. A workload (a file of workloads/) names shapes and makes a problem of each: seeded inputs, the
-// useful work, and a check in f64. A library makes a runner of a problem: its inputs lie on the GPU before the clock
-// starts, its results stay there. Nothing here knows a page or Node.
+// useful work, and a check in f64. A library makes a runner of a problem: its inputs lie where it computes before the
+// clock starts, its results stay there. Nothing here knows a page or Node.
 
 import type { TypedArray } from '../base/shape.ts';
 import type { Device } from '../device/device.ts';
@@ -43,12 +43,12 @@ export interface Problem {
 
 /** A library ready to run a problem. */
 export interface Runner {
-  /** Runs `times` times back to back; resolves when the GPU has done all of it. */
+  /** Runs `times` times back to back; resolves when all of it is computed. */
   run(times: number): Promise<void>;
   /** What the last run left, by the problem's names; outputs that the library does not make are absent. */
   read(): Promise<Outputs>;
   /** GPU memory at the peak so far in bytes, inputs included; undefined where nobody can tell. */
-  readonly peakBytes?: number;
+  readonly peakBytes?: number | undefined;
   /** tabmesh: the kernels and variants that run, such as 'matmul/vec4-8x8'. */
   readonly variants?: readonly string[];
   dispose(): void;
@@ -83,12 +83,15 @@ export interface PeerSession {
   close?(): void;
 }
 
+/** What libraries are compared on: the GPU, or the processor by WebAssembly with one thread each. */
+export type PeerBackend = 'webgpu' | 'wasm';
+
 /** Replaces a library's own way to load, by library: Node needs globals that a page has. */
-export type Loaders = Readonly<Record<string, (() => Promise<unknown>) | undefined>>;
+export type Loaders = Readonly<Record<string, ((on: PeerBackend) => Promise<unknown>) | undefined>>;
 
 /** Another library, a file of peers/. */
 export interface Peer {
   readonly library: string;
-  /** Loads it and opens its GPU. Rejects with one sentence where it cannot run. */
-  open(loaders: Loaders): Promise<PeerSession>;
+  /** Loads it and opens its backend. Rejects with one sentence where it cannot run. */
+  open(loaders: Loaders, on: PeerBackend): Promise<PeerSession>;
 }

@@ -6,7 +6,8 @@ import { ConfigError, LimitError } from '../base/errors.ts';
 import { realWorld } from '../base/world.ts';
 import type { Device } from '../device/device.ts';
 import { isFatal, reasonOf } from './failures.ts';
-import type { Loaders, Outputs, Peer, PeerSession, Problem, Runner, Scope, Workload } from './problem.ts';
+import type { Loaders, Outputs, Peer, PeerBackend, PeerSession, Problem, Runner, Scope, Workload } from './problem.ts';
+import { keepToOneThread, ThreadMeter } from './threads.ts';
 import { describeAdapter, median } from './bench-report.ts';
 import type { BenchReport, BenchResult } from './bench-report.ts';
 import type { Ceilings } from './roofline.ts';
@@ -87,7 +88,10 @@ export interface BenchOptions {
   readonly device: Device;
   /** What to run: WORKLOADS, or `workloadsNamed`. */
   readonly workloads: readonly Workload[];
-  /** Beside whom; PEERS is all. */
+  /**
+   * Beside whom; PEERS is all. Beside a device of WebAssembly they compute in WebAssembly, with one thread each, and
+   * from then on nothing in this page or worker can share memory between threads.
+   */
   readonly peers?: readonly Peer[];
   readonly loaders?: Loaders;
   /** At most; default 5. */
@@ -123,13 +127,17 @@ interface Entrant {
 async function openPeers(
   peers: readonly Peer[],
   loaders: Loaders,
+  on: PeerBackend,
+  threads: ThreadMeter | undefined,
   onStatus: (text: string) => void,
 ): Promise<readonly Entrant[]> {
+  if (on === 'wasm' && peers.length) keepToOneThread();
   const entrants: Entrant[] = [];
   for (const peer of peers) {
     onStatus(`loading ${peer.library}`);
     try {
-      entrants.push({ library: peer.library, session: await peer.open(loaders) });
+      const open = () => peer.open(loaders, on);
+      entrants.push({ library: peer.library, session: await (threads?.during(peer.library, open) ?? open()) });
     } catch (error) {
       entrants.push({ library: peer.library, reason: reasonOf(error) });
     }
@@ -150,7 +158,9 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
     onResults,
     checkpoint,
   } = options;
-  const entrants = await openPeers(peers, loaders, onStatus);
+  const on = device.kind === 'wasm' ? 'wasm' : 'webgpu';
+  const threads = on === 'wasm' ? new ThreadMeter() : undefined;
+  const entrants = await openPeers(peers, loaders, on, threads, onStatus);
   const start = realWorld.now();
   const results: WorkloadResult[] = [];
   const missing: Missing[] = [];
@@ -169,6 +179,7 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
           options,
           rates,
           scope === 'full' ? Infinity : SHARE * Math.max(0, end - realWorld.now()),
+          threads,
         );
         const found = await shape.measure(entrants);
         results.push(...found);
@@ -178,6 +189,7 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
     }
   } finally {
     for (const { session } of entrants) session?.close?.();
+    threads?.stop();
   }
   return { adapter: describeAdapter(device.adapter), results, missing, ceilings: ceilings ?? null };
 }
@@ -205,6 +217,7 @@ class ShapeBench {
   readonly #rates: Map<string, number>;
   /** Of one run of a peer. */
   readonly #longestMs: number;
+  readonly #threads: ThreadMeter | undefined;
 
   constructor(
     workload: Workload,
@@ -212,12 +225,14 @@ class ShapeBench {
     options: BenchOptions,
     rates: Map<string, number>,
     longestMs: number,
+    threads: ThreadMeter | undefined,
   ) {
     this.#workload = workload;
     this.#problem = problem;
     this.#options = options;
     this.#rates = rates;
     this.#longestMs = longestMs;
+    this.#threads = threads;
   }
 
   async measure(entrants: readonly Entrant[]): Promise<readonly WorkloadResult[]> {
@@ -233,7 +248,8 @@ class ShapeBench {
       for (const [library, make] of makers) {
         checkpoint?.();
         this.#options.onStatus?.(`${this.#problem.workload} ${this.#problem.shape}: ${library}`);
-        const one = await this.#warmUp(library, make);
+        const warmUp = () => this.#warmUp(library, make);
+        const one = await (this.#threads?.during(library, warmUp) ?? warmUp());
         if (one) ready.push({ ...one, verdict: this.#problem.check(one.outputs) });
       }
       if (!ready.length) return [];
@@ -353,6 +369,7 @@ class ShapeBench {
     const { workload, shape, cost } = this.#problem;
     const medianMs = median(turns);
     const gflops = cost.flops / medianMs / 1e6;
+    const threads = library === OWN ? this.#options.device.adapter.threads : this.#threads?.threadsOf(library);
     this.#rates.set(library, Math.max(gflops, this.#rates.get(library) ?? 0));
     return {
       workload,
@@ -368,6 +385,7 @@ class ShapeBench {
       rounds: turns.length,
       runs,
       ratio,
+      ...(threads === undefined ? {} : { threads }),
     };
   }
 }

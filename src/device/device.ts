@@ -42,6 +42,8 @@ export interface AdapterInfo {
   readonly description: string;
   /** True for SwiftShader, lavapipe, WARP and for the cpu device: correct, but slow. */
   readonly software: boolean;
+  /** WebAssembly: threads that compute. */
+  readonly threads?: number;
 }
 
 export interface DeviceCounters {

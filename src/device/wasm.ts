@@ -89,6 +89,7 @@ function adapterOf(relaxed: boolean, threads: number, gflops?: number): AdapterI
     architecture: relaxed ? 'wasm-relaxed-simd' : 'wasm-simd',
     description: `WebAssembly SIMD${relaxed ? ' with fused multiply-add' : ''}, ${threads === 1 ? '1 thread' : `${threads} threads`}${gflops === undefined ? '' : `, ${gflops.toFixed(0)} GFLOP/s`}`,
     software: false,
+    threads,
   };
 }
 

@@ -48,7 +48,7 @@ it('the losses of the first steps agree', async () => {
   peer.losses.forEach((loss, step) => expect(Math.abs(loss - own.losses[step]), `step ${step}`).toBeLessThan(1e-4));
   expect([own.correct, peer.correct]).toEqual([true, true]);
   expect(peer).toMatchObject({ library: 'tfjs', readbacks: 1, shape: own.shape });
-  expect(peer.launches).toBeGreaterThan(own.launches);
+  expect(peer.launches).toBeGreaterThan(own.launches!);
   expect(ratios['tfjs']).toHaveLength(1);
   expect(tf.memory().numTensors).toBe(before);
 });

@@ -57,7 +57,7 @@ const TAKEN: Readonly<Record<string, number | undefined>> = { tfjs: 7, 'jax-js':
 describe.each(PEERS.filter(({ library }) => library !== 'onnxruntime-web'))('$library', ({ library, open }: Peer) => {
   let session: PeerSession;
   beforeAll(async () => {
-    session = await open(nodeLoaders);
+    session = await open(nodeLoaders, 'webgpu');
   });
   it('takes workloads that are there, and none less than before', () => {
     const taken = Object.entries(session.workloads).flatMap(([name, make]) =>
@@ -89,7 +89,7 @@ describe.each(PEERS.filter(({ library }) => library !== 'onnxruntime-web'))('$li
 });
 
 it('onnxruntime-web says why it is not there', async () => {
-  await expect(PEERS.find(({ library }) => library === 'onnxruntime-web')!.open(nodeLoaders)).rejects.toThrow(
+  await expect(PEERS.find(({ library }) => library === 'onnxruntime-web')!.open(nodeLoaders, 'webgpu')).rejects.toThrow(
     'has no WebGPU in Node',
   );
 });

@@ -72,6 +72,32 @@ alsoTest('a workload beside all libraries in one page', async () => {
   expect(code).toBe(0);
 });
 
+it('a step in WebAssembly beside tfjs and jax-js: losses agree, with one thread each', async () => {
+  const { code, lines, report } = await bench(
+    ...['step', '--backend', 'wasm', '--peers', '--rounds', '1', '--batch', '1', '--context', '8'],
+  );
+  expect(report).toMatchObject({
+    ...WHERE,
+    adapter: expect.stringContaining('wasm'),
+    ratios: { tfjs: [expect.any(Number)], 'jax-js': [expect.any(Number)] },
+    missing: [],
+  });
+  expect(report.results.map(({ library, correct, threads }) => [library, correct, threads])).toEqual(
+    ['tabmesh', 'tfjs', 'jax-js'].map((library) => [library, true, 1]),
+  );
+  expect(lines).toContain('threads: tabmesh 1, tfjs 1, jax-js 1');
+  expect(code).toBe(0);
+});
+
+it('a workload in WebAssembly beside all libraries, with one thread each', async () => {
+  const { code, report } = await bench(...['kernels', '--backend', 'wasm', '--peers', '--quick', '--only', 'adamw']);
+  expect(report).toMatchObject({ ...WHERE, adapter: expect.stringContaining('wasm'), missing: [] });
+  expect(report.results.map(({ library, correct, threads }) => [library, correct, threads])).toEqual(
+    ['tabmesh', 'jax-js', 'onnxruntime-web', 'tfjs'].map((library) => [library, true, 1]),
+  );
+  expect(code).toBe(0);
+});
+
 it('Ctrl-C ends it with exit code 130', async () => {
   const stop = new AbortController();
   const err = (line: string) => {

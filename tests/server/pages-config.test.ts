@@ -11,6 +11,7 @@ import { benchPackages, packagesIn } from '../../src/server/pages/config.ts';
 it('the libraries that the bench compares with are found where they are loaded', () => {
   expect(benchPackages(fileURLToPath(new URL('../..', import.meta.url))).sort()).toEqual([
     '@jax-js/jax',
+    '@tensorflow/tfjs-backend-wasm',
     '@tensorflow/tfjs-backend-webgpu',
     '@tensorflow/tfjs-core',
     '@tensorflow/tfjs-core/dist/register_all_gradients',

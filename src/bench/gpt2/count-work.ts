@@ -5,8 +5,15 @@ import type { StepCounts } from './step.ts';
 
 const MAP_READ = 1;
 
-/** Counts while `work` runs. */
-export async function countWork(device: GPUDevice, work: () => Promise<unknown>): Promise<StepCounts> {
+/** Counts while `work` runs; undefined without a device. */
+export async function countWork(
+  device: GPUDevice | undefined,
+  work: () => Promise<unknown>,
+): Promise<StepCounts | undefined> {
+  if (!device) {
+    await work();
+    return undefined;
+  }
   let [launches, readbacks] = [0, 0];
   // The originals are on the prototypes; own properties hide them.
   const { createCommandEncoder } = device;

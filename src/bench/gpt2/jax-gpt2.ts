@@ -8,6 +8,7 @@ import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
 import type { PreparedLanguage } from '../../train/tasks/language/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { gpuOfJax } from '../load/gpu.ts';
 import type { Jax, JaxArray } from '../peers/jax-js.ts';
 import { countWork } from './count-work.ts';
 import { meanLoss, oneHot } from './jax-loss.ts';
@@ -30,7 +31,7 @@ export async function jaxRunner(
     batch: B,
     betas: [beta1, beta2],
   } = config;
-  const device = jax.getWebGPUDevice();
+  const gpu = gpuOfJax(jax);
   const specs = weightSpecs(model);
   let weights: Named = Object.fromEntries(
     specs.map(({ name, shape }) => [name, numpy.array(Float32Array.from(source(name).data), { shape: [...shape] })]),
@@ -63,7 +64,7 @@ export async function jaxRunner(
     const start = realWorld.now();
     // Sends the whole step to the queue: its results share what is pending.
     const [result] = await loss.data();
-    await device.queue.onSubmittedWorkDone();
+    await (gpu ? gpu.queue.onSubmittedWorkDone() : jax.blockUntilReady([weights, means, squares]));
     waitedMs += realWorld.now() - start;
     return result;
   };
@@ -74,7 +75,7 @@ export async function jaxRunner(
     get waitedMs() {
       return waitedMs;
     },
-    countStep: () => countWork(device, step),
+    countStep: () => countWork(gpu, step),
     dispose() {
       for (const state of [weights, means, squares]) tree.dispose(state);
       compiled.dispose();

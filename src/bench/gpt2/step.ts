@@ -1,7 +1,7 @@
 // A whole training step (forward, backward, AdamW without clipping) of tabmesh on one rank, and of peers with the same
-// weights and batches on the same adapter. The first steps warm up, and their losses must agree; then all take turns, A
-// B C, C B A, so that a busy machine slows all alike. A step ends when its GPU work has ended. Runs in Node and in a
-// page.
+// weights and batches on the same adapter, or all in WebAssembly. The first steps warm up, and their losses must agree;
+// then all take turns, A B C, C B A, so that a busy machine slows all alike. A step ends when its work on the device
+// has ended. Runs in Node and in a page.
 
 import { realWorld } from '../../base/world.ts';
 import { createLedger } from '../../collectives/ledger.ts';
@@ -16,6 +16,7 @@ import { parseRunConfig } from '../../train/run-config.ts';
 import type { RunConfig } from '../../train/run-config.ts';
 import { Trainer } from '../../train/trainer.ts';
 import { isFatal, reasonOf } from '../failures.ts';
+import { keepToOneThread, ThreadMeter } from '../threads.ts';
 import { describeAdapter, median } from '../bench-report.ts';
 import type { BenchResult, Measured } from '../bench-report.ts';
 
@@ -31,10 +32,10 @@ export interface StepRunner {
   readonly library: string;
   /** Takes the next step; resolves to its loss when all its GPU work has ended. */
   step(): Promise<number>;
-  /** Milliseconds spent so far in waiting for the GPU; the rest of a step is JavaScript. */
+  /** Milliseconds spent so far in waiting for the device; on WebGPU the rest of a step is JavaScript. */
   readonly waitedMs: number;
-  /** One more step, counted. */
-  countStep(): Promise<StepCounts>;
+  /** One more step, counted; undefined where nobody can tell. */
+  countStep(): Promise<StepCounts | undefined>;
   dispose(): void;
 }
 
@@ -43,10 +44,13 @@ export interface StepCounts {
   readonly readbacks: number;
 }
 
-export interface StepResult extends BenchResult, StepCounts {
+export interface StepResult extends BenchResult, Partial<StepCounts> {
   readonly tokensPerSecond: number;
-  /** Share of the time in which JavaScript ran, 0 to 1; the rest is spent waiting. */
-  readonly jsShare: number;
+  /**
+   * Share of the time in which JavaScript ran, 0 to 1; the rest is spent waiting. Absent on WebAssembly, which computes
+   * on JavaScript's own thread.
+   */
+  readonly jsShare?: number;
   readonly losses: readonly number[];
 }
 
@@ -90,12 +94,16 @@ export async function benchStep({
   const prepared = prepareLanguage(config, files);
   const own = await tabmeshStepRunner(device, config, prepared);
   const runners: StepRunner[] = [own];
+  const onWasm = device.kind === 'wasm';
+  if (onWasm && peers.length) keepToOneThread();
+  const threads = onWasm ? new ThreadMeter() : undefined;
+  const noted = <T>(library: string, work: () => Promise<T>): Promise<T> => threads?.during(library, work) ?? work();
   const missing: { library: string; reason: string }[] = [];
   try {
     for (const { library, make } of peers) {
       checkpoint?.();
       try {
-        runners.push(await make(config, prepared));
+        runners.push(await noted(library, () => make(config, prepared)));
       } catch (error) {
         if (isFatal(error)) throw error;
         missing.push({ library, reason: reasonOf(error) });
@@ -105,10 +113,10 @@ export async function benchStep({
     for (let s = 0; s < CHECKED_STEPS; s++) {
       for (const [i, runner] of runners.entries()) {
         checkpoint?.();
-        losses[i].push(await runner.step());
+        losses[i].push(await noted(runner.library, () => runner.step()));
       }
     }
-    const counts: StepCounts[] = [];
+    const counts: (StepCounts | undefined)[] = [];
     for (const runner of runners) counts.push(await runner.countStep());
     const times = await takeTurns(runners, rounds, checkpoint);
     const agree = lossesAgree(losses);
@@ -126,7 +134,9 @@ export async function benchStep({
         correct: agree[i],
         tokensPerSecond: (1000 * tokens) / medianMs,
         ...counts[i],
-        jsShare: 1 - times[i].waitedMs / totalMs,
+        ...(threads
+          ? { threads: i === 0 ? device.adapter.threads : threads.threadsOf(library) }
+          : { jsShare: 1 - times[i].waitedMs / totalMs }),
         losses: losses[i],
       };
     });
@@ -138,6 +148,7 @@ export async function benchStep({
     return { adapter: describeAdapter(device.adapter), results, ratios, missing };
   } finally {
     for (const runner of runners) runner.dispose();
+    threads?.stop();
   }
 }
 

@@ -3,12 +3,13 @@
 // readback per step: the loss.
 
 import type * as tfjs from '@tensorflow/tfjs-core';
-import { ConfigError, InternalError, NoDeviceError } from '../../base/errors.ts';
+import { ConfigError, InternalError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { ModelConfig } from '../../model/config.ts';
 import { weightSpecs } from '../../model/weights.ts';
 import type { PreparedLanguage } from '../../train/tasks/language/prepare.ts';
 import type { RunConfig } from '../../train/run-config.ts';
+import { gpuOfTensorFlow } from '../load/gpu.ts';
 import type { TensorFlow } from '../peers/tfjs.ts';
 import { countWork } from './count-work.ts';
 import type { StepRunner } from './step.ts';
@@ -26,7 +27,6 @@ export async function tfjsRunner(
 ): Promise<StepRunner> {
   if (model.family !== 'gpt2') throw new ConfigError('--peers', `tfjs is compared on gpt2 models, got ${config.model}`);
   if (typeof config.lr !== 'number') throw new InternalError('the peer needs a constant learning rate');
-  if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('tfjs: its backend webgpu does not start here');
   const { lr, batch, weightDecay } = config;
   const weights: Weights = new Map(
     weightSpecs(model).map(({ name, shape }) => {
@@ -73,7 +73,7 @@ export async function tfjsRunner(
     get waitedMs() {
       return waitedMs;
     },
-    countStep: () => countWork((tf.backend() as unknown as { readonly device: GPUDevice }).device, step),
+    countStep: () => countWork(gpuOfTensorFlow(tf), step),
     dispose() {
       for (const variable of weights.values()) variable.dispose();
       mask.dispose();
@@ -85,7 +85,7 @@ export async function tfjsRunner(
 /** Logits [B * T, V]. */
 function forward(
   tf: TensorFlow,
-  { layers, heads, hidden: D, headDim, normEps }: ModelConfig,
+  { layers, heads, hidden: D, headDim, vocab, normEps }: ModelConfig,
   weights: Weights,
   ids: Tensor,
   mask: Tensor,
@@ -118,11 +118,12 @@ function forward(
       tf.add(tf.tanh(tf.mul(tf.add(x, tf.mul(tf.pow(x, 3), 0.044715)), Math.sqrt(2 / Math.PI))), 1),
     );
 
+  // On WebAssembly by one-hot rows: the gradient of gather is a segment sum, which that backend lacks (4.22).
+  const embedded = gpuOfTensorFlow(tf)
+    ? tf.gather(w('wte.weight') as Tensor, ids as tfjs.Tensor1D)
+    : tf.matMul(tf.cast(tf.oneHot(ids as tfjs.Tensor1D, vocab), 'float32'), w('wte.weight') as Tensor as tfjs.Tensor2D);
   const positions = tf.slice(w('wpe.weight') as Tensor, [0, 0], [T, D]);
-  let x = tf.reshape(
-    tf.add(tf.reshape(tf.gather(w('wte.weight') as Tensor, ids as tfjs.Tensor1D), [B, T, D]), positions),
-    [B * T, D],
-  );
+  let x = tf.reshape(tf.add(tf.reshape(embedded, [B, T, D]), positions), [B * T, D]);
   for (let layer = 0; layer < layers; layer++) {
     const h = `h.${layer}`;
     x = tf.add(x, linear(attention(linear(norm(x, `${h}.ln_1`), `${h}.attn.c_attn`)), `${h}.attn.c_proj`));

@@ -1,5 +1,5 @@
-// jax-js on WebGPU: every workload is one jit-compiled function, gradients by grad. Arrays are moved into calls unless
-// `.ref` keeps them. Results are lazy until asked for, so a run asks for them before it drops them.
+// jax-js on WebGPU or WebAssembly: every workload is one jit-compiled function, gradients by grad. Arrays are moved
+// into calls unless `.ref` keeps them. Results are lazy until asked for, so a run asks for them before it drops them.
 
 import type * as jaxjs from '@jax-js/jax';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -9,7 +9,8 @@ import { meanLoss } from '../gpt2/jax-loss.ts';
 import { runnerOfSteps, stepOf } from '../gpt2/step-problem.ts';
 import { swapHeads } from '../head-layout.ts';
 import { meterMemory } from '../memory-meter.ts';
-import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
+import { gpuOfJax } from '../load/gpu.ts';
+import type { Dims, Loaders, Peer, PeerBackend, PeerWorkload, Problem, Runner } from '../problem.ts';
 import { ADAMW } from '../workloads/adamw.ts';
 
 export type Jax = typeof jaxjs;
@@ -20,12 +21,11 @@ interface Compute {
   build(jax: Jax, dims: Dims): (...inputs: JaxArray[]) => JaxArray[];
 }
 
-/** Loads it unless the caller knows better, and makes its WebGPU device; throws NoDeviceError where there is none. */
-export async function openJax(loaders: Loaders): Promise<Jax> {
-  const jax = await ((loaders['jax-js']?.() as Promise<Jax> | undefined) ?? import('@jax-js/jax'));
-  if (!(await jax.init('webgpu')).includes('webgpu'))
-    throw new NoDeviceError('jax-js: its backend webgpu does not start here');
-  jax.defaultDevice('webgpu');
+/** Loads it unless the caller knows better, and opens its backend; throws NoDeviceError where there is none. */
+export async function openJax(loaders: Loaders, on: PeerBackend): Promise<Jax> {
+  const jax = await ((loaders['jax-js']?.(on) as Promise<Jax> | undefined) ?? import('@jax-js/jax'));
+  if (!(await jax.init(on)).includes(on)) throw new NoDeviceError(`jax-js: its backend ${on} does not start here`);
+  jax.defaultDevice(on);
   return jax;
 }
 
@@ -42,8 +42,8 @@ function upload({ numpy }: Jax, problem: Problem): JaxArray[] {
 }
 
 function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner {
-  const device = jax.getWebGPUDevice();
-  const meter = meterMemory(device);
+  const gpu = gpuOfJax(jax);
+  const meter = gpu && meterMemory(gpu);
   const inputs = upload(jax, problem);
   const compiled = jax.jit(build(jax, problem.dims));
   let outputs: JaxArray[] = [];
@@ -52,17 +52,17 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
   };
   return {
     get peakBytes() {
-      return meter.peakBytes;
+      return meter?.peakBytes;
     },
     async run(times) {
       for (let i = 0; i < times; i++) {
         drop(outputs);
         outputs = compiled(...inputs.map((array) => array.ref)) as JaxArray[];
         // Sends the whole compiled function to the queue and waits for nothing: its results share what is pending.
-        // blockUntilReady would read back.
-        await outputs[0].ref.gpuBuffer();
+        // blockUntilReady would read back from a GPU.
+        await (gpu ? outputs[0].ref.gpuBuffer() : jax.blockUntilReady(outputs));
       }
-      await device.queue.onSubmittedWorkDone();
+      await gpu?.queue.onSubmittedWorkDone();
     },
     async read() {
       const { H, T, D } = problem.dims;
@@ -78,7 +78,7 @@ function runnerOf(jax: Jax, problem: Problem, { names, build }: Compute): Runner
       drop([...outputs, ...inputs]);
       outputs = [];
       compiled.dispose();
-      meter.stop();
+      meter?.stop();
     },
   };
 }
@@ -148,8 +148,8 @@ const computes: Readonly<Record<string, Compute>> = {
 
 export const peer: Peer = {
   library: 'jax-js',
-  async open(loaders) {
-    const jax = await openJax(loaders);
+  async open(loaders, on) {
+    const jax = await openJax(loaders, on);
     const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [
       name,
       async (problem) => runnerOf(jax, problem, compute),

@@ -1,6 +1,6 @@
-// ONNX Runtime Web on its WebGPU provider: one small graph per workload, inputs and outputs in GPU buffers that live as
-// long as the runner. It has no gradients. Attention is Microsoft's MultiHeadAttention: the Attention of opset 23 is
-// not on the WebGPU provider and would silently run on the CPU.
+// ONNX Runtime Web on its WebGPU or WebAssembly provider: one small graph per workload, on WebGPU with inputs and
+// outputs in GPU buffers that live as long as the runner. It has no gradients. Attention is Microsoft's
+// MultiHeadAttention: the Attention of opset 23 is not on the WebGPU provider and would silently run on the CPU.
 
 import type * as ortweb from 'onnxruntime-web/webgpu';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -8,7 +8,7 @@ import { swapHeads } from '../head-layout.ts';
 import { meterMemory } from '../memory-meter.ts';
 import { MICROSOFT, onnxModel } from '../onnx-model.ts';
 import type { OnnxGraph, OnnxNode } from '../onnx-model.ts';
-import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
+import type { Dims, Loaders, Peer, PeerBackend, PeerWorkload, Problem, Runner } from '../problem.ts';
 import { ADAMW } from '../workloads/adamw.ts';
 
 type Ort = typeof ortweb;
@@ -83,15 +83,63 @@ const RENAMED: Readonly<Record<string, string>> = { updated: 'param', mean: 'm',
 
 const count = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
 
-async function runnerOf(ort: Ort, problem: Problem, { graph: make, byPosition = false }: Plan): Promise<Runner> {
-  const {
-    dims: { H, T, D },
-    inputs,
-  } = problem;
-  const graph = make(
-    Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])),
-    problem.dims,
+function graphOf({ dims, inputs }: Problem, plan: Plan): OnnxGraph {
+  return plan.graph(Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])), dims);
+}
+
+/** The graph's input `name`. */
+function inputOf(
+  { inputs, dims: { H, T, D } }: Problem,
+  { byPosition }: Plan,
+  name: string,
+): Float32Array<ArrayBuffer> {
+  const data = inputs[name].data as Float32Array<ArrayBuffer>;
+  return byPosition ? swapHeads(data, H, T, D) : data;
+}
+
+/** What the problem calls the graph's output `name`, and its values. */
+function outputOf(
+  { dims: { H, T, D } }: Problem,
+  { byPosition }: Plan,
+  name: string,
+  data: Float32Array<ArrayBuffer>,
+): [string, Float32Array<ArrayBuffer>] {
+  return [RENAMED[name] ?? name, byPosition ? swapHeads(data, T, H, D) : data];
+}
+
+/** Inputs and outputs are the page's, as its users have them: it copies them into its memory and out of it. */
+async function wasmRunner(ort: Ort, problem: Problem, plan: Plan): Promise<Runner> {
+  const graph = graphOf(problem, plan);
+  const session = await ort.InferenceSession.create(onnxModel(graph), {
+    executionProviders: ['wasm'],
+    logSeverityLevel: 3,
+  });
+  const feeds = Object.fromEntries(
+    Object.entries(graph.inputs).map(([name, shape]) => [
+      name,
+      new ort.Tensor('float32', inputOf(problem, plan, name), shape),
+    ]),
   );
+  let made: ortweb.InferenceSession.ReturnType = {};
+  return {
+    async run(times) {
+      for (let i = 0; i < times; i++) made = await session.run(feeds);
+    },
+    async read() {
+      return Object.fromEntries(
+        Object.entries(made).map(([name, { data }]) =>
+          outputOf(problem, plan, name, data as Float32Array<ArrayBuffer>),
+        ),
+      );
+    },
+    dispose() {
+      void session.release();
+    },
+  };
+}
+
+async function webGpuRunner(ort: Ort, problem: Problem, plan: Plan): Promise<Runner> {
+  const graph = graphOf(problem, plan);
   const session = await ort.InferenceSession.create(onnxModel(graph), {
     executionProviders: ['webgpu'],
     preferredOutputLocation: 'gpu-buffer',
@@ -108,10 +156,7 @@ async function runnerOf(ort: Ort, problem: Problem, { graph: make, byPosition = 
     return { buffer, tensor: ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims: shape }) };
   };
   const feeds = Object.fromEntries(
-    Object.entries(graph.inputs).map(([name, shape]) => {
-      const data = inputs[name].data as Float32Array<ArrayBuffer>;
-      return [name, tensor(shape, byPosition ? swapHeads(data, H, T, D) : data).tensor];
-    }),
+    Object.entries(graph.inputs).map(([name, shape]) => [name, tensor(shape, inputOf(problem, plan, name)).tensor]),
   );
   const made = Object.entries(graph.outputs).map(([name, shape]) => ({ name, shape, ...tensor(shape) }));
   const fetches = Object.fromEntries(made.map((one) => [one.name, one.tensor]));
@@ -126,8 +171,7 @@ async function runnerOf(ort: Ort, problem: Problem, { graph: make, byPosition = 
     async read() {
       const read: [string, Float32Array<ArrayBuffer>][] = [];
       for (const { name, shape, buffer } of made) {
-        const data = await readBack(device, buffer, count(shape));
-        read.push([RENAMED[name] ?? name, byPosition ? swapHeads(data, T, H, D) : data]);
+        read.push(outputOf(problem, plan, name, await readBack(device, buffer, count(shape))));
       }
       return Object.fromEntries(read);
     },
@@ -152,20 +196,26 @@ async function readBack(device: GPUDevice, buffer: GPUBuffer, length: number): P
 
 const NO_GRADIENTS = 'onnxruntime-web runs inference graphs and has no gradients';
 
+/** Each is the build that its makers have for it. */
+async function load(on: PeerBackend): Promise<Ort> {
+  if (on === 'webgpu') return import('onnxruntime-web/webgpu');
+  if (import.meta.env.SSR) throw new NoDeviceError('onnxruntime-web is compared in a browser only');
+  return import('onnxruntime-web/wasm');
+}
+
 export const peer: Peer = {
   library: 'onnxruntime-web',
-  async open(loaders: Loaders) {
-    const ort = await ((loaders['onnxruntime-web']?.() as Promise<Ort> | undefined) ??
-      import('onnxruntime-web/webgpu'));
-    if (typeof navigator === 'undefined' || !navigator.gpu)
+  async open(loaders: Loaders, on: PeerBackend) {
+    const ort = await ((loaders['onnxruntime-web']?.(on) as Promise<Ort> | undefined) ?? load(on));
+    if (on === 'webgpu' && (typeof navigator === 'undefined' || !navigator.gpu))
       throw new NoDeviceError('onnxruntime-web: there is no WebGPU here');
     ort.env.wasm.numThreads = 1;
     // The adapter that the others ask for.
-    ort.env.webgpu.powerPreference = 'high-performance';
+    if (on === 'webgpu') ort.env.webgpu.powerPreference = 'high-performance';
     ort.env.logLevel = 'error';
     const composed = Object.entries(plans).map(([name, plan]): [string, PeerWorkload] => [
       name,
-      (problem) => runnerOf(ort, problem, plan),
+      (problem) => (on === 'webgpu' ? webGpuRunner : wasmRunner)(ort, problem, plan),
     ]);
     const lacking = ['attention-forward-backward', 'cross-entropy', 'linear-cross-entropy', 'gpt-step'].map(
       (name): [string, string] => [name, NO_GRADIENTS],

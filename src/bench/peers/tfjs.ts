@@ -1,6 +1,6 @@
-// TensorFlow.js on its WebGPU backend, written as its users would: composed ops, gradients by tf.grads, tf.train.adam.
-// A run ends when the queue is done: the open compute pass must be ended before the queue is submitted, or the commands
-// are invalid and look a thousand times as fast.
+// TensorFlow.js on its backend webgpu or wasm, written as its users would: composed ops, gradients by tf.grads,
+// tf.train.adam. On WebGPU a run ends when the queue is done: the open compute pass must be ended before the queue is
+// submitted, or the commands are invalid and look a thousand times as fast. On WebAssembly an op is done as it returns.
 
 import type * as tfjs from '@tensorflow/tfjs-core';
 import { NoDeviceError } from '../../base/errors.ts';
@@ -8,36 +8,44 @@ import type { TypedArray } from '../../base/shape.ts';
 import { runnerOfSteps, stepOf } from '../gpt2/step-problem.ts';
 import { tfjsRunner } from '../gpt2/tfjs-gpt2.ts';
 import { meterMemory } from '../memory-meter.ts';
-import type { Dims, Loaders, Peer, PeerWorkload, Problem, Runner } from '../problem.ts';
+import { gpuOfTensorFlow } from '../load/gpu.ts';
+import type { Dims, Loaders, Peer, PeerBackend, PeerWorkload, Problem, Runner } from '../problem.ts';
 import { ADAMW } from '../workloads/adamw.ts';
 
-/** tfjs-core with gradients and the backend `webgpu` registered and chosen. */
+/** tfjs-core with gradients and a backend registered and chosen. */
 export type TensorFlow = typeof tfjs;
 type Tensor = tfjs.Tensor;
 type Named = Readonly<Record<string, Tensor>>;
 type Compute = (tf: TensorFlow, inputs: Named, dims: Dims) => Record<string, Tensor>;
 
-interface Backend {
-  readonly device: GPUDevice;
+interface WebGpuBackend {
   readonly commandEncoder: GPUCommandEncoder | null;
   endComputePassEncoder(): void;
   submitQueue(): void;
 }
 
-/** Loads it unless the caller knows better; throws NoDeviceError where its WebGPU backend does not start. */
-export async function openTensorFlow(loaders: Loaders): Promise<TensorFlow> {
-  const tf = await ((loaders['tfjs']?.() as Promise<TensorFlow> | undefined) ??
-    import('../load/tfjs.ts').then((module) => module.loadTensorFlow()));
-  if (tf.getBackend() !== 'webgpu') throw new NoDeviceError('tfjs: its backend webgpu does not start here');
+/** Loads it unless the caller knows better; throws NoDeviceError where its backend does not start. */
+export async function openTensorFlow(loaders: Loaders, on: PeerBackend): Promise<TensorFlow> {
+  const tf = await ((loaders['tfjs']?.(on) as Promise<TensorFlow> | undefined) ?? load(on));
+  if (tf.getBackend() !== on) throw new NoDeviceError(`tfjs: its backend ${on} does not start here`);
   return tf;
 }
 
+async function load(on: PeerBackend): Promise<TensorFlow> {
+  if (on === 'webgpu') return (await import('../load/tfjs.ts')).loadTensorFlow();
+  // Programs for Node do without its compiled kernels, which a page fetches.
+  if (import.meta.env.SSR) throw new NoDeviceError('tfjs: its backend wasm is compared in a browser only');
+  return (await import('../load/tfjs-wasm.ts')).loadTensorFlow();
+}
+
 async function finish(tf: TensorFlow): Promise<void> {
-  const backend = tf.backend() as unknown as Backend;
+  const gpu = gpuOfTensorFlow(tf);
+  if (!gpu) return;
+  const backend = tf.backend() as unknown as WebGpuBackend;
   backend.endComputePassEncoder();
   // It has submitted by itself if the last command filled a batch.
   if (backend.commandEncoder) backend.submitQueue();
-  await backend.device.queue.onSubmittedWorkDone();
+  await gpu.queue.onSubmittedWorkDone();
 }
 
 function upload(tf: TensorFlow, { inputs }: Problem): Named {
@@ -50,7 +58,8 @@ function upload(tf: TensorFlow, { inputs }: Problem): Named {
 }
 
 function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
-  const meter = meterMemory((tf.backend() as unknown as Backend).device);
+  const gpu = gpuOfTensorFlow(tf);
+  const meter = gpu && meterMemory(gpu);
   const inputs = {
     ...upload(tf, problem),
     ...(problem.workload.startsWith('attention') ? { mask: causalMask(tf, problem.dims) } : {}),
@@ -62,7 +71,7 @@ function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
   };
   return {
     get peakBytes() {
-      return meter.peakBytes;
+      return meter?.peakBytes;
     },
     async run(times) {
       for (let i = 0; i < times; i++) {
@@ -80,7 +89,7 @@ function runnerOf(tf: TensorFlow, problem: Problem, compute: Compute): Runner {
     dispose() {
       drop();
       for (const tensor of Object.values(inputs)) tensor.dispose();
-      meter.stop();
+      meter?.stop();
     },
   };
 }
@@ -157,8 +166,8 @@ async function adamRunner(tf: TensorFlow, { inputs }: Problem): Promise<Runner> 
 
 export const peer: Peer = {
   library: 'tfjs',
-  async open(loaders) {
-    const tf = await openTensorFlow(loaders);
+  async open(loaders, on) {
+    const tf = await openTensorFlow(loaders, on);
     const composed = Object.entries(computes).map(([name, compute]): [string, PeerWorkload] => [
       name,
       async (problem) => runnerOf(tf, problem, compute),

@@ -2,6 +2,7 @@
 // modules and the training text.
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
+import type { PeerBackend } from '../../bench/problem.ts';
 import { MOBY_DICK_PATH } from '../../server/pages/moby-dick.ts';
 import { openBoth } from '../chromium.ts';
 import type { Answers, Requests } from './work.ts';
@@ -11,6 +12,7 @@ export interface PageBench<K extends keyof Requests> {
   readonly request: Requests[K];
   /** As in page.ts. */
   readonly tuneMs: number | null;
+  readonly on: PeerBackend;
   readonly onStatus: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -20,6 +22,7 @@ export async function benchInChromium<K extends keyof Requests>({
   name,
   request,
   tuneMs,
+  on,
   onStatus,
   signal,
 }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
@@ -36,7 +39,7 @@ export async function benchInChromium<K extends keyof Requests>({
     // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as
     // words, which is all that is left of them.
     const answer: { measured?: Answers[K]; error?: string } =
-      await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
+      await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs, on].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
       .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
     if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
     return { measured: answer.measured, browser: `Chromium ${browser.version()}` };

@@ -1,6 +1,7 @@
-// The peers in Node on Dawn. They expect a browser's globals (navigator.gpu, GPUBufferUsage, ...), tfjs also `require`,
-// jax-js iterator methods that came with Node 22; this gives them to the process for good. tfjs is loaded from its ES
-// modules, by Vite or within the built command line: the packages' builds for Node leave the gradients out.
+// The peers in Node on Dawn; on WebAssembly they are compared in a browser. They expect a browser's globals
+// (navigator.gpu, GPUBufferUsage, ...), tfjs also `require`, jax-js iterator methods that came with Node 22; this gives
+// them to the process for good. tfjs is loaded from its ES modules, by Vite or within the built command line: the
+// packages' builds for Node leave the gradients out.
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';

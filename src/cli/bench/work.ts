@@ -52,7 +52,7 @@ export const benches: { readonly [K in keyof Requests]: (request: Requests[K], p
         config: stepConfig(settings),
         files: { text: await text() },
         rounds,
-        peers: peers ? stepPeers(loaders) : [],
+        peers: peers ? stepPeers(loaders, device.kind === 'wasm' ? 'wasm' : 'webgpu') : [],
         checkpoint,
       });
     },

@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { ConfigError } from '../../base/errors.ts';
 import type { StepResult } from '../../bench/gpt2/step.ts';
-import { median, table } from '../../bench/bench-report.ts';
+import { median, table, threadsLine } from '../../bench/bench-report.ts';
 import type { BenchReport, BenchResult, Measured } from '../../bench/bench-report.ts';
 import { OWN, WORKLOADS, workloadsNamed } from '../../bench/run.ts';
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
@@ -21,9 +21,10 @@ import type { Options } from '../options.ts';
 const OPTIONS = {
   backend: {
     type: 'string',
-    choices: ['chromium', 'node'],
+    choices: ['chromium', 'node', 'wasm'],
     default: 'chromium',
-    about: 'where the kernels run: a page of headless Chromium, or Dawn in this process',
+    about:
+      'where the kernels run: WebGPU in a page of headless Chromium, Dawn in this process, or WebAssembly in that page with one thread; the other libraries alike',
   },
   peers: {
     type: 'flag',
@@ -34,7 +35,7 @@ const OPTIONS = {
     type: 'number',
     default: 20,
     about:
-      'seconds to measure variants of our kernels before they are timed, over all shapes; 0: the defaults (not with --cases)',
+      'seconds to measure variants of our kernels before they are timed, over all shapes; 0: the defaults (not with --cases, nor on wasm)',
   },
   only: {
     type: 'string',
@@ -120,9 +121,9 @@ async function measure<K extends keyof Requests>(
 ): Promise<{ measured: Answers[K]; browser: string }> {
   if (tune < 0) throw new ConfigError('--tune', `expected seconds, 0 or more, got ${tune}`);
   const common = { onStatus: io.err, signal: io.signal, tuneMs: name === 'cases' || tune === 0 ? null : 1000 * tune };
-  if (backend === 'chromium') {
+  if (backend !== 'node') {
     const { benchInChromium } = await import('../bench/chromium.ts');
-    return benchInChromium({ ...common, name, request });
+    return benchInChromium({ ...common, name, request, on: backend === 'wasm' ? 'wasm' : 'webgpu' });
   }
   const { benchInNode, describeNode } = await import('../bench/node.ts');
   return { measured: await benchInNode(name, request, common), browser: describeNode() };
@@ -272,9 +273,9 @@ function stepRow({ library, medianMs, tokensPerSecond, gflops, launches, readbac
     medianMs.toFixed(1),
     tokensPerSecond.toFixed(0),
     gflops.toFixed(2),
-    String(launches),
-    String(readbacks),
-    `${(100 * jsShare).toFixed(0)} %`,
+    String(launches ?? ''),
+    String(readbacks ?? ''),
+    jsShare === undefined ? '' : `${(100 * jsShare).toFixed(0)} %`,
   ];
 }
 
@@ -287,6 +288,8 @@ function finish<M extends Measured<BenchResult>>(
   const report = { ...measured, browser, date: new Date().toISOString() };
   io.out(`adapter: ${report.adapter}`);
   io.out(`browser: ${browser}`);
+  const threads = threadsLine(report.results);
+  if (threads !== undefined) io.out(`threads: ${threads}`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }

@@ -39,7 +39,8 @@ export function benchPackages(root: string): string[] {
   if (!existsSync(folder)) return [];
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
   const names = files.flatMap((name) => packagesIn(readFileSync(join(folder, name), 'utf8')));
-  return [...new Set(names)].filter((name) => !name.startsWith(UNBUNDLED));
+  // An address of a file (?url) is none of a module.
+  return [...new Set(names)].filter((name) => !name.startsWith(UNBUNDLED) && !name.includes('?'));
 }
 
 const PAGES = ['index.html', 'bench.html', 'collectives.html', 'driven.html'];

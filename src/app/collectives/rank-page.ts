@@ -1,16 +1,16 @@
 // The page's end of one rank: a peer connection to every other rank (simple-peer for signalling and ICE only), whose
-// channels go to the rank's worker, ports or BroadcastChannels for the links if the run asks for them, and the jobs of
-// the other libraries, which need a page.
+// channels go to the rank's worker, ports or BroadcastChannels for the links if the run asks for them, and the requests
+// to the other libraries, which need a page.
 
 import { transfer, wrap } from 'comlink';
 import type { Remote } from 'comlink';
 import SimplePeer from 'simple-peer/simplepeer.min.js';
 import { InternalError, TabmeshError } from '../../base/errors.ts';
 import { meetByWorker } from '../shared/same-browser.ts';
-import type { JobName, Jobs, PeerJob, RankJob } from '../../bench/collectives/jobs.ts';
+import type { RequestName, Requests, PeerRequest, RankRequest } from '../../bench/collectives/requests.ts';
 import type { BenchTransport } from '../../bench/collectives/link.ts';
 import { PEER_LIBRARIES } from '../../bench/collectives/peers/index.ts';
-import { createPeerJobs } from '../../bench/collectives/peers/peer.ts';
+import { createPeerRequests } from '../../bench/collectives/peers/peer.ts';
 import type { Signalling } from '../../bench/collectives/peers/peer.ts';
 import { within } from '../../bench/failures.ts';
 import { RawPipes } from '../../bench/collectives/raw.ts';
@@ -43,7 +43,7 @@ export class RankPage {
   readonly #options: RankPageOptions;
   readonly #peers = new Map<number, SimplePeer.Instance>();
   readonly #signalling = new Map<string, Signalling & { early: unknown[] }>();
-  readonly #peerJobs: ReturnType<typeof createPeerJobs>;
+  readonly #peerRequests: ReturnType<typeof createPeerRequests>;
   readonly #worker: Worker | undefined;
   readonly #seat: RankSeat | undefined;
   readonly #remote: Remote<SeatApi> | undefined;
@@ -62,7 +62,7 @@ export class RankPage {
       this.#break = reject;
     });
     this.#broken.catch(() => undefined);
-    this.#peerJobs = createPeerJobs(
+    this.#peerRequests = createPeerRequests(
       rank,
       PEER_LIBRARIES,
       (library) => this.#signallingOf(library),
@@ -106,8 +106,8 @@ export class RankPage {
     else signalling.early.push(data);
   }
 
-  async perform<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer']> {
-    const work = this.#perform(name, job) as Promise<Jobs[K]['answer']>;
+  async perform<K extends RequestName>(name: K, request: Requests[K]['request']): Promise<Requests[K]['answer']> {
+    const work = this.#perform(name, request) as Promise<Requests[K]['answer']>;
     const unbroken = Promise.race([work, this.#broken]);
     return name === 'meet'
       ? within(
@@ -121,7 +121,7 @@ export class RankPage {
   close(): void {
     this.#closed = true;
     this.#ended.abort();
-    this.#peerJobs.close();
+    this.#peerRequests.close();
     const end = (): void => {
       this.#worker?.terminate();
       for (const peer of this.#peers.values()) peer.destroy();
@@ -133,16 +133,16 @@ export class RankPage {
     }
   }
 
-  async #perform(name: JobName, job: unknown): Promise<unknown> {
+  async #perform(name: RequestName, request: unknown): Promise<unknown> {
     if (name === 'pageRaw') {
-      const { bytes, setting } = job as Jobs['pageRaw']['job'];
+      const { bytes, setting } = request as Requests['pageRaw']['request'];
       await this.#pagePipes.opened();
       return this.#pagePipes.told(this.#options.rank, bytes, setting, () => performance.now());
     }
-    if (name.startsWith('peer')) return this.#peerJobs[name as PeerJob](job as never);
+    if (name.startsWith('peer')) return this.#peerRequests[name as PeerRequest](request as never);
     await this.#started;
-    if (this.#seat) return this.#seat.perform(name as RankJob, job);
-    const { value, error } = await this.#remote!.perform(name as RankJob, job);
+    if (this.#seat) return this.#seat.perform(name as RankRequest, request);
+    const { value, error } = await this.#remote!.perform(name as RankRequest, request);
     if (error !== undefined) throw new TabmeshError(error);
     return value;
   }

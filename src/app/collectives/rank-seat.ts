@@ -1,8 +1,8 @@
 // Where a rank sits: in a worker where data channels can be handed to one, else on the page. Collects the ends of its
-// links, then performs jobs.
+// links, then answers requests.
 
 import { InternalError } from '../../base/errors.ts';
-import type { Handlers, Jobs, RankJob } from '../../bench/collectives/jobs.ts';
+import type { Handlers, Requests, RankRequest } from '../../bench/collectives/requests.ts';
 import { createRank } from '../../bench/collectives/rank.ts';
 import type { RawChannel } from '../../bench/collectives/raw.ts';
 import { createCommunicator } from '../../collectives/library/communicator.ts';
@@ -16,7 +16,7 @@ export interface SeatApi {
   adoptLink(peer: number, handles: LaneHandles): void;
   start(rank: number, run: number, tuneMs: number): void;
   /** An error comes as its message: its class would not survive the way. */
-  perform(name: RankJob, job: unknown): Promise<{ readonly value?: unknown; readonly error?: string }>;
+  perform(name: RankRequest, request: unknown): Promise<{ readonly value?: unknown; readonly error?: string }>;
   leave(): void;
 }
 
@@ -42,9 +42,9 @@ export class RankSeat {
     this.#rank = createRank({ communicator, raw: this.#raw, openDevice: () => createWebGpuDevice(navigator.gpu) });
   }
 
-  async perform(name: RankJob, job: unknown): Promise<Jobs[RankJob]['answer']> {
+  async perform(name: RankRequest, request: unknown): Promise<Requests[RankRequest]['answer']> {
     if (!this.#rank) throw new InternalError('a rank was asked before it had started');
-    return (this.#rank as Handlers<RankJob>)[name](job as never);
+    return (this.#rank as Handlers<RankRequest>)[name](request as never);
   }
 
   leave(): void {

@@ -4,7 +4,7 @@
 
 import { AbortedError, TabmeshError } from '../../base/errors.ts';
 import { randomHex, realWorld } from '../../base/world.ts';
-import type { Call, JobName, Jobs } from '../../bench/collectives/jobs.ts';
+import type { Call, RequestName, Requests } from '../../bench/collectives/requests.ts';
 import type { BenchTransport, CollectivesSettings, MeetBy } from '../../bench/collectives/link.ts';
 import { sentence } from '../shared/sentence.ts';
 import { RankPage } from './rank-page.ts';
@@ -35,8 +35,8 @@ type Message =
       readonly run: number;
       readonly to: number;
       readonly number: number;
-      readonly name: JobName;
-      readonly job: unknown;
+      readonly name: RequestName;
+      readonly request: unknown;
     }
   | {
       readonly kind: 'answer';
@@ -121,9 +121,9 @@ abstract class Member {
     }
   }
 
-  async #answer({ run, number, name, job }: Extract<Message, { kind: 'ask' }>): Promise<void> {
+  async #answer({ run, number, name, request }: Extract<Message, { kind: 'ask' }>): Promise<void> {
     try {
-      this.tell({ kind: 'answer', run, number, value: await this.page!.perform(name, job as never) }, 0);
+      this.tell({ kind: 'answer', run, number, value: await this.page!.perform(name, request as never) }, 0);
     } catch (error) {
       this.tell({ kind: 'answer', run, number, error: sentence(error) }, 0);
     }
@@ -219,7 +219,7 @@ export class Host extends Member {
     const place = this.page!;
     return {
       gone,
-      call: (rank, name, job) => (rank === 0 ? place.perform(name, job) : this.#ask(rank, name, job)),
+      call: (rank, name, request) => (rank === 0 ? place.perform(name, request) : this.#ask(rank, name, request)),
       end: () => {
         this.#onGone = () => undefined;
         this.tell({ kind: 'end', run });
@@ -259,11 +259,11 @@ export class Host extends Member {
     if (rank > 0) this.#onGone(new TabmeshError(`rank ${rank} ${how}; open it again and run anew`));
   }
 
-  #ask<K extends JobName>(rank: number, name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer']> {
+  #ask<K extends RequestName>(rank: number, name: K, request: Requests[K]['request']): Promise<Requests[K]['answer']> {
     return new Promise((resolve, reject) => {
       const number = ++this.#numbers;
       this.#waiting.set(number, { rank, resolve: resolve as (value: unknown) => void, reject });
-      this.tell({ kind: 'ask', run: this.run, to: rank, number, name, job }, rank);
+      this.tell({ kind: 'ask', run: this.run, to: rank, number, name, request }, rank);
     });
   }
 }

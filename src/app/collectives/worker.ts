@@ -1,5 +1,5 @@
 // The worker of one rank: its communicator, its bare channels and its GPU, as a training rank has them. The page hands
-// over the channels and passes on the jobs.
+// over the channels and passes on the requests.
 
 import { expose } from 'comlink';
 import { InternalError } from '../../base/errors.ts';
@@ -11,9 +11,9 @@ const api: SeatApi = {
   adoptRaw: (peer, channel) => seat.adoptRaw(peer, channel),
   adoptLink: (peer, handles) => seat.adoptLink(peer, handles),
   start: (rank, run, tuneMs) => seat.start(rank, run, tuneMs),
-  async perform(name, job) {
+  async perform(name, request) {
     try {
-      return { value: await seat.perform(name, job) };
+      return { value: await seat.perform(name, request) };
     } catch (error) {
       if (error instanceof InternalError || !(error instanceof Error)) console.error(error);
       return { error: error instanceof Error ? error.message : String(error) };

@@ -1,11 +1,11 @@
-// Runs the bench on ranks that it can only ask (jobs.ts). Everything that is compared takes turns within a round,
+// Runs the bench on ranks that it can only ask (requests.ts). Everything that is compared takes turns within a round,
 // forwards and backwards by turns, and a share is the median over the rounds of the share within a round: on a busy
 // machine the parts of a round suffer alike, the rounds do not.
 
 import { allReduceRoute } from '../../collectives/all-reduce.ts';
 import { median } from '../bench-report.ts';
 import { collectiveNamed, collectivesNamed, COLLECTIVES, trafficOf } from './catalogue.ts';
-import type { Call, JobName, Jobs } from './jobs.ts';
+import type { Call, RequestName, Requests } from './requests.ts';
 import type { RawSetting } from './raw.ts';
 import { OWN } from './collectives-report.ts';
 import type { CollectiveResult, CollectivesMeasured, Latency, MissingLibrary } from './collectives-report.ts';
@@ -31,7 +31,7 @@ export interface BenchListener {
   readonly onRows?: (rows: readonly CollectiveResult[]) => void;
   /** All that is known so far, after every row: whatever ends the run, this can be kept. */
   readonly onMeasured?: (measured: CollectivesMeasured) => void;
-  /** Called between jobs; may throw to stop. */
+  /** Called between requests; may throw to stop. */
   readonly checkpoint?: () => void;
 }
 
@@ -116,9 +116,9 @@ class Conductor {
     this.#listener.onStatus(text, this.#done, this.#total);
   }
 
-  #all<K extends JobName>(name: K, job: Jobs[K]['job']): Promise<Jobs[K]['answer'][]> {
+  #all<K extends RequestName>(name: K, request: Requests[K]['request']): Promise<Requests[K]['answer'][]> {
     this.#listener.checkpoint?.();
-    return Promise.all(Array.from({ length: this.#plan.ranks }, (_, rank) => this.#call(rank, name, job)));
+    return Promise.all(Array.from({ length: this.#plan.ranks }, (_, rank) => this.#call(rank, name, request)));
   }
 
   #row(row: CollectiveResult, ...more: CollectiveResult[]): void {
@@ -187,12 +187,16 @@ class Conductor {
   #timed<K extends 'collective' | 'transfer'>(
     name: string,
     kind: K,
-    job: Omit<Jobs[K]['job'], 'times' | 'salt'>,
+    request: Omit<Requests[K]['request'], 'times' | 'salt'>,
   ): Contestant {
     return {
       name,
       run: async (times, salt) => {
-        const answers = (await this.#all(kind, { ...job, times, salt } as Jobs[K]['job'])) as readonly Turn[];
+        const answers = (await this.#all(kind, {
+          ...request,
+          times,
+          salt,
+        } as Requests[K]['request'])) as readonly Turn[];
         return {
           ms: Math.max(...answers.map(({ ms }) => ms)),
           wrong: answers.reduce((sum, { wrong }) => sum + wrong, 0),

@@ -1,4 +1,4 @@
-// One rank of the bench: the jobs that need its communicator, its bare channels and its GPU. Runs in a worker, on a
+// One rank of the bench: the requests that need its communicator, its bare channels and its GPU. Runs in a worker, on a
 // page or in a test.
 
 import { TabmeshError } from '../../base/errors.ts';
@@ -11,7 +11,7 @@ import { recvRange, sendRange } from '../../ops/transfer.ts';
 import { reasonOf } from '../failures.ts';
 import { describeAdapter } from '../bench-report.ts';
 import { collectiveNamed } from './catalogue.ts';
-import type { Handlers, RankJob } from './jobs.ts';
+import type { Handlers, RankRequest } from './requests.ts';
 import { countWrong, valueAt, valuesOf } from './numbers.ts';
 import { RawPipes } from './raw.ts';
 import type { RawChannel } from './raw.ts';
@@ -29,7 +29,7 @@ export function createRank({
   raw,
   openDevice,
   now = realWorld.now,
-}: RankParts): Handlers<RankJob> & { leave(): void } {
+}: RankParts): Handlers<RankRequest> & { leave(): void } {
   const { rank, size } = communicator;
   const pipes = new RawPipes(raw);
   /** A failure of the communicator must also end what waits for bare channels. */
@@ -101,12 +101,12 @@ export function createRank({
   };
 }
 
-/** The jobs on this rank's device: `openGpu` opens it, `close` destroys it. */
+/** The requests on this rank's device: `openGpu` opens it, `close` destroys it. */
 function createGpuJobs(
   communicator: Communicator,
   openDevice: () => Promise<Device>,
   timed: (work: () => Promise<unknown>) => Promise<number>,
-): Pick<Handlers<RankJob>, 'openGpu' | 'gpu'> & { close(): void } {
+): Pick<Handlers<RankRequest>, 'openGpu' | 'gpu'> & { close(): void } {
   const { rank } = communicator;
   let device: Device | undefined;
   let buffer: DeviceBuffer | undefined;

@@ -274,9 +274,9 @@ describe('a run', () => {
   it('counts what one rank gets wrong, says where, and adds no other', async () => {
     const fake = fakeRanks(2, (rank, name, real) =>
       name === 'collective' && rank === 1
-        ? async (job) => ({
-            ...((await real(job)) as object),
-            wrong: (job as { name: string }).name === 'gather' ? 1 : 0,
+        ? async (request) => ({
+            ...((await real(request)) as object),
+            wrong: (request as { name: string }).name === 'gather' ? 1 : 0,
           })
         : undefined,
     );
@@ -300,12 +300,12 @@ describe('a run', () => {
       (rank, name) =>
         (
           ({
-            peerOpen: async (job: unknown) =>
-              (job as { library: string }).library === 'broken' && rank === 0 ? { reason: 'it does not load' } : {},
+            peerOpen: async (request: unknown) =>
+              (request as { library: string }).library === 'broken' && rank === 0 ? { reason: 'it does not load' } : {},
             peerExpect: async () => null,
             peerSend: async () => 500,
             peerVerdict: async () => 2,
-          }) as Record<string, (job: unknown) => Promise<unknown>>
+          }) as Record<string, (request: unknown) => Promise<unknown>>
         )[name],
     );
     leave = fake.leave;

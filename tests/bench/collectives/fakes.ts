@@ -4,7 +4,7 @@
 import { connectLoopback } from '../../../src/collectives/library/connect.ts';
 import type { Communicator } from '../../../src/collectives/library/communicator.ts';
 import { createRank } from '../../../src/bench/collectives/rank.ts';
-import type { Call, Handlers, RankJob } from '../../../src/bench/collectives/jobs.ts';
+import type { Call, Handlers, RankRequest } from '../../../src/bench/collectives/requests.ts';
 import type { RawChannel } from '../../../src/bench/collectives/raw.ts';
 import { createCpuDevice } from '../../../src/device/cpu.ts';
 
@@ -52,18 +52,18 @@ export function channelPair(): readonly [FakeChannel, FakeChannel] {
 export interface FakeRanks {
   readonly call: Call;
   readonly communicators: readonly Communicator[];
-  readonly ranks: readonly Handlers<RankJob>[];
+  readonly ranks: readonly Handlers<RankRequest>[];
   leave(): void;
 }
 
-/** `jobs`: instead of the real ones, by rank and name. */
+/** `requests`: instead of the real ones, by rank and name. */
 export function fakeRanks(
   size: number,
-  jobs: (
+  requests: (
     rank: number,
     name: string,
-    real: (job: unknown) => Promise<unknown>,
-  ) => ((job: unknown) => Promise<unknown>) | undefined = () => undefined,
+    real: (request: unknown) => Promise<unknown>,
+  ) => ((request: unknown) => Promise<unknown>) | undefined = () => undefined,
 ): FakeRanks {
   const communicators = connectLoopback(size);
   const raw = communicators.map(() => new Map<number, FakeChannel>());
@@ -79,10 +79,10 @@ export function fakeRanks(
   return {
     communicators,
     ranks,
-    call: (async (rank: number, name: string, job: unknown) => {
-      const real = (ranks[rank] as unknown as Record<string, (job: unknown) => Promise<unknown>>)[name];
+    call: (async (rank: number, name: string, request: unknown) => {
+      const real = (ranks[rank] as unknown as Record<string, (request: unknown) => Promise<unknown>>)[name];
       if (name === 'pageRaw') return 100;
-      return (jobs(rank, name, real) ?? real)(job);
+      return (requests(rank, name, real) ?? real)(request);
     }) as Call,
     leave: () => {
       for (const rank of ranks) rank.leave();

@@ -2,7 +2,7 @@
 // connections do.
 
 import { TabmeshError } from '../../../base/errors.ts';
-import type { Handlers, PeerJob } from '../jobs.ts';
+import type { Handlers, PeerRequest } from '../requests.ts';
 import { reasonOf, within } from '../../failures.ts';
 import { countWrong, valueAt, valuesOf } from '../numbers.ts';
 
@@ -64,14 +64,14 @@ class Arrivals {
   }
 }
 
-/** The page's jobs of ranks 0 and 1; other ranks answer that all is well. */
-export function createPeerJobs(
+/** The page's requests of ranks 0 and 1; other ranks answer that all is well. */
+export function createPeerRequests(
   rank: number,
   libraries: readonly PeerLibrary[],
   signallingOf: (library: string) => Signalling,
   name: string,
   now: () => number,
-): Handlers<PeerJob> & { close(): void } {
+): Handlers<PeerRequest> & { close(): void } {
   const ends = new Map<string, { readonly end: PeerEnd; readonly arrivals: Arrivals; came?: Promise<void> }>();
   const endOf = (library: string) => {
     const found = ends.get(library);

@@ -92,3 +92,20 @@ it('a tab that the person adds joins by itself; the same link in another browser
   await stranger.context().close();
   await context.close();
 });
+
+it('a page of https says that its broker must be one of wss://', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  // The same files under an address of https.
+  const host = 'https://pages.example/';
+  await page.route(`${host}**`, async (route) => {
+    const url = server.url + route.request().url().slice(host.length);
+    await route.fulfill({ response: await context.request.get(url) });
+  });
+  await page.goto(`${host}#room=r1&key=${'A'.repeat(22)}&broker=ws://me:secret@b.example/mqtt&backend=cpu`);
+  await page.getByRole('button', { name: 'Look first' }).click();
+  const problem = page.getByText('this page came over https');
+  await problem.waitFor();
+  expect(await problem.innerText()).toContain('only brokers of wss://, not ws://b.example/mqtt');
+  await context.close();
+});

@@ -2,7 +2,7 @@
 // browser) through the embedded broker. Visible where there is a display, headless otherwise. In a terminal it goes on
 // serving until Ctrl-C; without one it ends with exit code 0 after the last step.
 
-import { plainLines } from '../../base/plain-text.ts';
+import { plainLines, plainText } from '../../base/plain-text.ts';
 import { AXES, worldSize } from '../../base/axis.ts';
 import type { RankEvent } from '../../../workers/protocol.ts';
 import { ServeError } from '../../base/errors.ts';
@@ -11,6 +11,7 @@ import { describeEnd, describeEvaluation } from '../../train/describe-end.ts';
 import { checkLayout } from '../../train/layout.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import { openBoth, openTabs, ReportSink, stopTabs } from '../chromium.ts';
+import type { TabReport } from '../chromium.ts';
 import type { Command, CommandIo, StopReason } from '../command.ts';
 import { describeOptions, parseOptions, portOf } from '../options.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -36,6 +37,7 @@ const OPTIONS = {
 
 /** Characters of the sample; a model may write anything. */
 const MAX_SAMPLE = 20_000;
+const MAX_ADAPTER = 120;
 
 function hasDisplay(): boolean {
   return (
@@ -105,7 +107,10 @@ export const command: Command = {
         mode: 'tabs',
         sampleTokens: 240,
         parts: () => ({ lane: 'webrtc', backend: options.backend }),
-        onReport: sink.take,
+        onReport: (tab, report) => {
+          show.devices(report, options.backend === 'auto');
+          sink.take(tab, report);
+        },
       });
       io.out(`watch or join: ${roomUrl}`);
       // After its step; before there is one, at once.
@@ -136,6 +141,7 @@ class DemoView {
   #first: number | undefined;
   #last = NaN;
   #sample = '';
+  #toldDevices = false;
   #end = '';
 
   constructor(steps: number, size: number, io: CommandIo) {
@@ -174,6 +180,22 @@ class DemoView {
     if (this.#end) this.#io.out(this.#end);
     this.#io.out(`loss ${this.#first.toFixed(4)} -> ${this.#last.toFixed(4)}`);
     if (this.#sample) this.#io.out(`\n--- sample ---\n${plainLines(this.#sample, MAX_SAMPLE)}\n--------------`);
+  }
+
+  /** Says once what the tabs compute on, when all of them are in the room. */
+  devices({ type, event }: TabReport, chosen: boolean): void {
+    if (this.#toldDevices || type !== 'session' || event?.type !== 'roster') return;
+    const adapters = (event['members'] as readonly { readonly adapter?: string }[]).map(({ adapter }) => adapter);
+    if (adapters.filter(Boolean).length < this.#size) return;
+    this.#toldDevices = true;
+    const counts = new Map<string, number>();
+    for (const adapter of adapters) {
+      // Threads and speed are each tab's own.
+      const kind = adapter!.replace(/, \d+ threads?\b.*/, '');
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    }
+    const list = [...counts].map(([adapter, tabs]) => `${tabs} on ${plainText(adapter, MAX_ADAPTER)}`).join(', ');
+    this.note(`the tabs compute: ${list}${chosen ? ' (--backend webgpu or wasm forces one)' : ''}`);
   }
 
   /** One line per step, once all ranks have told their bytes. */

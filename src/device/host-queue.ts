@@ -36,7 +36,12 @@ export class HostQueue {
     if (this.#current) this.#finish(this.#current);
   }
 
-  /** `check` throws when the device is gone. */
+  /** Nothing more of what is under way is run: the device is gone. */
+  drop(): void {
+    this.#current = undefined;
+  }
+
+  /** `check` throws when the device is gone. What a launch throws ends its submission. */
   async run(
     launches: readonly HostLaunch[],
     readback: readonly Range[],
@@ -45,17 +50,21 @@ export class HostQueue {
     this.finish();
     const own: Submission = { launches, next: 0, readback };
     this.#current = own;
-    // A GPU would leave this thread free to hear a stop, a pause or a signal.
-    while (this.#current === own && own.next < launches.length) {
-      this.#sinceBreath += launches[own.next].work;
-      this.#runNext(own);
-      if (this.#sinceBreath < this.#breath) continue;
-      this.#sinceBreath = 0;
-      await nextTask();
-      check();
+    try {
+      // A GPU would leave this thread free to hear a stop, a pause or a signal.
+      while (this.#current === own && own.next < launches.length) {
+        this.#sinceBreath += launches[own.next].work;
+        this.#runNext(own);
+        if (this.#sinceBreath < this.#breath) continue;
+        this.#sinceBreath = 0;
+        await nextTask();
+        check();
+      }
+      this.#finish(own);
+      return own.results!;
+    } finally {
+      if (this.#current === own) this.#current = undefined;
     }
-    this.#finish(own);
-    return own.results!;
   }
 
   #runNext(submission: Submission): void {

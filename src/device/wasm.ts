@@ -116,6 +116,7 @@ function deviceOf(parts: Parts): Device {
   let gone: DeviceLostError | undefined;
   void lost.then((error) => {
     gone ??= error;
+    queue.drop();
   });
   const checkAlive = (): void => {
     if (gone) throw gone;
@@ -162,6 +163,8 @@ function deviceOf(parts: Parts): Device {
     async idle() {},
     destroy() {
       gone ??= new DeviceLostError('destroyed');
+      // Threads that are gone would be waited for.
+      queue.drop();
       parts.lose(gone);
       parts.pool?.end();
     },

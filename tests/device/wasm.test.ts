@@ -151,6 +151,25 @@ describe('what is missing', () => {
     device.destroy();
   });
 
+  it('a device that is given back in the middle of its work waits for nobody', async () => {
+    const device = await createWasmDevice({ threads: 2, spawn: spawnNodeThread, leastSharedWork: 0 });
+    const params = { ...matmul.cases[0]!, M: 512, N: 512, K: 512 };
+    const arrays = caseArrays(matmul as unknown as Kernel, params);
+    const buffers = Object.entries(arrays).map(([name, { byteLength }]) =>
+      device.alloc(byteLength, 'activation', name),
+    );
+    const io = Object.fromEntries(
+      Object.keys(arrays).map((name, i) => [name, { buffer: buffers[i]!, offset: 0, bytes: buffers[i]!.bytes }]),
+    );
+    const launch = await device.prepare(matmul as unknown as Kernel, params, io);
+    const submitted = device.submit(Array.from({ length: 20 }, () => launch));
+    device.destroy();
+    await expect(submitted).rejects.toThrow(/lost \(destroyed\)/);
+    const before = performance.now();
+    for (const buffer of buffers) device.free(buffer);
+    expect(performance.now() - before).toBeLessThan(5000);
+  });
+
   it('without threads one computes alone', async () => {
     const device = await createWasmDevice({ threads: 2, spawn: () => Promise.reject(new Error('no workers here')) });
     expect(device.adapter.description).toMatch(/1 thread/);

@@ -97,6 +97,7 @@ export class ThreadPool {
    */
   run(number: number, kernel: WasmFunction, args: readonly number[]): void {
     if (this.#failure) throw this.#failure;
+    if (this.#ended) throw new DeviceLostError('destroyed', 'a device');
     this.#doubles.set(args);
     this.#words[1] = number;
     this.#words[2] = args.length;

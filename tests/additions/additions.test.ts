@@ -71,6 +71,14 @@ it('a schedule is drawn, and a schedule and a sequence strategy train as one ran
     other.forEach((loss, step) => expect(Math.abs(loss / one[step] - 1)).toBeLessThan(2e-6));
 });
 
+it('a kernel runs in WebAssembly, and a defect in its text is caught', () => {
+  const passed = (): readonly boolean[] =>
+    copy.test(['tests/contracts/kernels-wasm.test.ts'], / scaleShift$/).map((outcome) => outcome.passed);
+  expect(passed()).toEqual([true]);
+  copy.edit('shaders/elementwise/scale-shift.as.ts', 'f32x4.splat(SHIFT)', 'f32x4.splat(SCALE)');
+  expect(passed()).toEqual([false]);
+});
+
 it('a command runs', () => {
   expect(copy.tabmesh('hello', '--name', 'tabs')).toMatchObject({ status: 0, stdout: 'hello, tabs\n', stderr: '' });
 });

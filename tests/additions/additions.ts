@@ -61,7 +61,7 @@ export const KERNEL: Addition = {
   name: 'scale-shift',
   family: 'elementwise',
   add(copy) {
-    for (const ending of ['ts', 'wgsl'])
+    for (const ending of ['ts', 'wgsl', 'as.ts'])
       copy.plant(`${FILES}/scale-shift.${ending}`, `shaders/elementwise/scale-shift.${ending}`);
   },
   contract: 'tests/contracts/kernels.test.ts',

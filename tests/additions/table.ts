@@ -11,6 +11,6 @@ export function pathsOfRow(row: string, name: string, family = ''): string[] {
   if (line === undefined) throw new Error(`docs/adding.md has no row '${row}'`);
   const [, , write, edit] = line.split('|');
   return [...`${write} ${edit}`.matchAll(/`([^`]+)`/g)]
-    .map(([, path]) => path.replace('FAMILY', family).replace(/\bx(?=\.\w+$|\/)/, name))
+    .map(([, path]) => path.replace('FAMILY', family).replace(/\bx(?=\.[\w.]+$|\/)/, name))
     .sort();
 }

@@ -24,7 +24,7 @@ async function roomOf(name: string, count: number): Promise<Tab[]> {
   const tabs: Tab[] = [];
   for (let i = 1; i <= count; i++) {
     const wish = i === count ? `&plan=${job}` : '';
-    tabs.push(await profile.open(`#room=${name}&key=${KEY}&broker=none&auto=1${wish}`));
+    tabs.push(await profile.open(`#room=${name}&key=${KEY}&broker=none&backend=webgpu&auto=1${wish}`));
     await tabs.at(-1)!.until('roster', ({ event }) => event?.type === 'roster');
   }
   return tabs;

@@ -18,7 +18,7 @@ afterAll(() => driver.close());
 const RANKS = [0, 1];
 const STOP_MS = 2000;
 const job = (more: Readonly<Record<string, unknown>> = {}): string =>
-  `#plan=${tinyJob({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
+  `#backend=webgpu&plan=${tinyJob({ layout: 'dp=2', steps: 5000, microbatches: 1, tune: 1, ...more })}`;
 
 const click = (tab: Tab, name: string): Promise<void> => tab.page.getByRole('button', { name, exact: true }).click();
 

@@ -144,7 +144,7 @@ describe('a peer of Firefox that goes away is named by it, once', () => {
 });
 
 it('a Firefox without WebGPU says what to do in Firefox', async () => {
-  const tab = await firefox.open(driver.address);
+  const tab = await firefox.open(`${driver.address}#backend=webgpu`);
   await tab.press('tabmesh-app', 'Train now');
   await expect
     .poll(async () => (await tab.state()).problems.join())

@@ -6,10 +6,11 @@
 const MAX_MARKS = 4;
 // Cc controls, Cf format characters, Zl and Zp line and paragraph separators, Cs lone surrogates, Cn what is no
 // character; the fillers are letters and show nothing.
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
-const HIDDEN_IN_LINES = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
-const HIDDEN_IN_A_LINE =
-  /(?![\t-\r\u0085\u2028\u2029])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}\u115f\u1160\u3164\uffa0]/gu;
+const INVISIBLE = '[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}\\p{Cn}\\u115f\\u1160\\u3164\\uffa0]';
+const HIDDEN = new RegExp(INVISIBLE, 'gu');
+const HIDDEN_IN_LINES = new RegExp(`(?![\\n\\t])${INVISIBLE}`, 'gu');
+/** All but what breaks a line. */
+const HIDDEN_IN_A_LINE = new RegExp(`(?![\\t-\\r\\u0085\\u2028\\u2029])${INVISIBLE}`, 'gu');
 const MARKS = new RegExp(`(\\p{M}{${MAX_MARKS}})\\p{M}+`, 'gu');
 
 /** One line of at most `maxLength` UTF-16 code units; '' when nothing is left. */

@@ -28,16 +28,16 @@ export class PageLife {
   readonly hosts = new Hosts();
   readonly #options: PageLifeOptions;
   #abort = new AbortController();
-  #backend: Promise<Backend> | undefined;
+  #backend: Backend | undefined;
 
   constructor(options: PageLifeOptions) {
     this.#options = options;
   }
 
-  /** What this tab computes on; chosen once. */
-  backend(): Promise<Backend> {
+  /** What this tab computes on; chosen once, when it is first asked for. */
+  async backend(): Promise<Backend> {
     const { backend } = this.#options;
-    this.#backend ??= backend === 'auto' ? chooseDevice(navigator.gpu) : Promise.resolve(backend);
+    this.#backend ??= backend === 'auto' ? await chooseDevice(navigator.gpu) : backend;
     return this.#backend;
   }
   get busy(): boolean {

@@ -86,6 +86,11 @@ export interface PeerSession {
 /** What libraries are compared on: the GPU, or the processor by WebAssembly with one thread each. */
 export type PeerBackend = 'webgpu' | 'wasm';
 
+/** What libraries are compared on beside `device`. */
+export function peerBackendOf({ kind }: Device): PeerBackend {
+  return kind === 'wasm' ? 'wasm' : 'webgpu';
+}
+
 /** Replaces a library's own way to load, by library: Node needs globals that a page has. */
 export type Loaders = Readonly<Record<string, ((on: PeerBackend) => Promise<unknown>) | undefined>>;
 

@@ -7,6 +7,7 @@ import { realWorld } from '../base/world.ts';
 import type { Device } from '../device/device.ts';
 import { isFatal, reasonOf } from './failures.ts';
 import type { Loaders, Outputs, Peer, PeerBackend, PeerSession, Problem, Runner, Scope, Workload } from './problem.ts';
+import { peerBackendOf } from './problem.ts';
 import { keepToOneThread, ThreadMeter } from './threads.ts';
 import { describeAdapter, median } from './bench-report.ts';
 import type { BenchReport, BenchResult } from './bench-report.ts';
@@ -158,7 +159,7 @@ export async function benchWorkloads(options: BenchOptions): Promise<Workloads> 
     onResults,
     checkpoint,
   } = options;
-  const on = device.kind === 'wasm' ? 'wasm' : 'webgpu';
+  const on = peerBackendOf(device);
   const threads = on === 'wasm' ? new ThreadMeter() : undefined;
   const entrants = await openPeers(peers, loaders, on, threads, onStatus);
   const start = realWorld.now();

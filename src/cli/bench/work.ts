@@ -5,6 +5,7 @@ import { benchCases } from '../../bench/contract-cases.ts';
 import { stepPeers } from '../../bench/gpt2/step-peers.ts';
 import { benchStep, stepConfig } from '../../bench/gpt2/step.ts';
 import type { StepMeasured } from '../../bench/gpt2/step.ts';
+import { peerBackendOf } from '../../bench/problem.ts';
 import type { Loaders, Scope } from '../../bench/problem.ts';
 import type { Measured } from '../../bench/bench-report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
@@ -52,7 +53,7 @@ export const benches: { readonly [K in keyof Requests]: (request: Requests[K], p
         config: stepConfig(settings),
         files: { text: await text() },
         rounds,
-        peers: peers ? stepPeers(loaders, device.kind === 'wasm' ? 'wasm' : 'webgpu') : [],
+        peers: peers ? stepPeers(loaders, peerBackendOf(device)) : [],
         checkpoint,
       });
     },

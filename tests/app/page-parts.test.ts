@@ -1,7 +1,7 @@
 // The parts of the page that need no browser: links, jobs, curves, the view of a run, reports to a driving program.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { readFragment as readFragmentOf, roomLink } from '../../src/app/training/fragment.ts';
+import { homeLink, readFragment as readFragmentOf, roomLink } from '../../src/app/training/fragment.ts';
 import { formatBytes } from '../../src/base/format-bytes.ts';
 import { configOf, fetchContents, makeJob, parseJob } from '../../src/app/training/job.ts';
 import { OLDER, sentence } from '../../src/app/shared/sentence.ts';
@@ -64,6 +64,8 @@ describe('the link of a page', () => {
       true,
     );
     expect(link).not.toContain('auto');
+    expect(homeLink('https://x.example/page?a=1#old', settings)).toBe('https://x.example/page?a=1#backend=cpu');
+    expect(homeLink('https://x.example/page#room=r1', readFragment(''))).toBe('https://x.example/page');
   });
   it('gives no TURN credentials away: only tabs of this person get them', () => {
     const settings = readFragment(

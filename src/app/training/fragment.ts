@@ -152,10 +152,9 @@ export function roomLink(
   who: LinkFor = 'others',
   token?: string,
 ): string {
-  const parts = new URLSearchParams({ room, key });
+  const parts = new URLSearchParams({ room, key, ...deviceOf(backend) });
   if (broker !== undefined) parts.set('broker', broker);
   if (owner !== undefined) parts.set('owner', owner);
-  if (backend !== 'auto') parts.set('backend', backend);
   if (lane) parts.set('lane', lane);
   const urls = urlsOf(ice.iceServers).filter((url) => who !== 'others' || !isTurn(url));
   if (urls.length) parts.set('ice', urls.join(','));
@@ -168,6 +167,17 @@ export function roomLink(
   if (who === 'own') parts.set('auto', '1');
   if (who === 'own' && token !== undefined) parts.set('own', token);
   return `${page.split('#')[0]}#${parts}`;
+}
+
+/** The address of this very tab in no room. */
+export function homeLink(page: string, { backend }: Pick<PageSettings, 'backend'>): string {
+  const parts = new URLSearchParams(deviceOf(backend)).toString();
+  return `${page.split('#')[0]}${parts && `#${parts}`}`;
+}
+
+/** Left out where the page chooses itself. */
+function deviceOf(backend: BackendSetting): { readonly backend?: BackendSetting } {
+  return backend === 'auto' ? {} : { backend };
 }
 
 function count<K extends 'world' | 'devices'>(given: URLSearchParams, name: K): { readonly [name in K]?: number } {

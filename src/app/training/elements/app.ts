@@ -13,7 +13,7 @@ import { modelZip } from '../files/model-zip.ts';
 import type { DroppedModel } from '../files/model-folder.ts';
 import { openCheckpoint } from '../../../train/resume/open-checkpoint.ts';
 import type { CheckpointAbout } from '../../../train/resume/open-checkpoint.ts';
-import { roomLink } from '../fragment.ts';
+import { homeLink, roomLink } from '../fragment.ts';
 import type { LinkFor, PageSettings, RoomAddress } from '../fragment.ts';
 import { vouch } from '../link/own-tabs.ts';
 import { configOf, makeJob } from '../job.ts';
@@ -400,11 +400,7 @@ export class TabmeshApp extends LitElement {
   #leaveRoom(): void {
     const { room: _, ...rest } = this.settings;
     this.settings = rest;
-    history.replaceState(
-      null,
-      '',
-      location.pathname + location.search + (rest.backend === 'auto' ? '' : `#backend=${rest.backend}`),
-    );
+    history.replaceState(null, '', homeLink(location.href, rest));
     void this.controller.leaveRoom();
   }
 

@@ -5,7 +5,10 @@ import { NoDeviceError } from '../../base/errors.ts';
 import { isSoftware } from '../webgpu/context.ts';
 import { findBuild } from './module.ts';
 
-/** `gpu`: navigator.gpu, or its like in Node. What is chosen says on opening what is missing; rejects only where the module does not load. */
+/**
+ * `gpu`: navigator.gpu, or its like in Node. What is chosen says on opening what is missing; rejects only where the
+ * module does not load.
+ */
 export async function chooseDevice(gpu: GPU | undefined): Promise<'webgpu' | 'wasm'> {
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
   if (adapter && !isSoftware(adapter.info)) return 'webgpu';

@@ -8,7 +8,7 @@ import type { SampleAsk } from '../../../train/beside/ask.ts';
 import { isTurn, urlsOf } from '../../../cluster/ice/servers.ts';
 import { loadLatest } from '../checkpoints.ts';
 import { transferCard } from '../files/transfer-card.ts';
-import { filesOf } from '../files/model-folder.ts';
+import { DropTarget } from '../files/drop-target.ts';
 import { modelZip } from '../files/model-zip.ts';
 import type { DroppedModel } from '../files/model-folder.ts';
 import { openCheckpoint } from '../../../train/resume/open-checkpoint.ts';
@@ -60,7 +60,6 @@ export class TabmeshApp extends LitElement {
     models: { state: true },
     overlaid: { state: true },
     goesOn: { state: true },
-    dropping: { state: true },
     tick: { state: true },
   };
   static override styles = [palette, shapes, appStyle];
@@ -78,7 +77,6 @@ export class TabmeshApp extends LitElement {
   declare overlaid: readonly string[];
   /** When a tab is lost, the room goes on by itself. */
   declare goesOn: boolean;
-  declare dropping: boolean;
   declare tick: number;
   settings!: PageSettings;
   controller!: RunController;
@@ -88,6 +86,7 @@ export class TabmeshApp extends LitElement {
   #focused: Element | null = null;
   /** The run of which the other ranks' memory was counted. */
   #counted: PageState['run'];
+  readonly #drops = new DropTarget(this, (given) => void this.#take(given));
   #suggestion = new Suggestion(presetConfig(PRESETS[0]!));
   /** The last checkpoint that became the one to go on from. */
   #seen: PageState['checkpoint'];
@@ -101,7 +100,6 @@ export class TabmeshApp extends LitElement {
     this.models = new Map();
     this.overlaid = [];
     this.goesOn = true;
-    this.dropping = false;
     this.tick = 0;
   }
 
@@ -118,8 +116,6 @@ export class TabmeshApp extends LitElement {
     setInterval(() => {
       this.tick++;
     }, 1000);
-    for (const name of ['dragover', 'drop', 'dragleave'] as const)
-      addEventListener(name, (event) => this.#onDrag(event as DragEvent));
     void loadLatest().then((latest) => {
       if (latest && !this.resumable) this.resumable = { ...latest, bytes: undefined };
     });
@@ -211,7 +207,7 @@ export class TabmeshApp extends LitElement {
         </section>
       </main>
       ${aboutLine(this.settings.backend)}
-      ${this.dropping ? html`<div class="dropzone">Drop a text, a model folder or a checkpoint</div>` : ''}`;
+      ${this.#drops.over ? html`<div class="dropzone">Drop a text, a model folder or a checkpoint</div>` : ''}`;
   }
 
   /** The loss of the kept runs that were chosen. */
@@ -406,13 +402,6 @@ export class TabmeshApp extends LitElement {
 
   #link(address: RoomAddress, who: LinkFor = 'others'): string {
     return roomLink(location.href, address, this.settings, who);
-  }
-
-  #onDrag(event: DragEvent): void {
-    if (!event.dataTransfer?.types.includes('Files')) return;
-    event.preventDefault();
-    this.dropping = event.type === 'dragover';
-    if (event.type === 'drop') void this.#take(filesOf(event.dataTransfer));
   }
 
   /** A model folder, or one text or checkpoint. */

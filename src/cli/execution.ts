@@ -1,6 +1,7 @@
 // Where a run is executed: in this process (Dawn, WebAssembly or the references), or in headless Chromium (real tabs
 // over WebRTC, or workers of one tab; on WebGPU or WebAssembly).
 
+import { ConfigError } from '../base/errors.ts';
 import type { TuneStore } from '../device/tune/store.ts';
 import type { PreparedRun, RunFiles } from '../train/prepare.ts';
 import type { RunConfig } from '../train/run-config.ts';
@@ -16,11 +17,13 @@ export type ExecutionBackend = (typeof BACKENDS)[number] | 'chromium-auto';
 const DEVICE_OF_TABS = { chromium: 'webgpu', 'chromium-wasm': 'wasm', 'chromium-auto': 'auto' } as const;
 export type BrowserBackend = keyof typeof DEVICE_OF_TABS;
 
-/** The same device in tabs of headless Chromium; undefined where tabs have none such. */
-export function backendOfTabs(backend: string): BrowserBackend | undefined {
+/** The same device in `tabs` tabs of headless Chromium. Throws ConfigError where tabs have none such. */
+export function backendOfTabs(backend: string, tabs: number): BrowserBackend {
   if (backend === 'auto') return 'chromium-auto';
   if (backend === 'chromium') return 'chromium';
-  return backend === 'wasm' || backend === 'chromium-wasm' ? 'chromium-wasm' : undefined;
+  if (backend === 'wasm' || backend === 'chromium-wasm') return 'chromium-wasm';
+  const wanted = 'expected the backend chromium or wasm, which tabs have';
+  throw new ConfigError('--tabs', `${wanted}, got ${backend}; use --backend wasm, or ${tabs} ranks without --tabs`);
 }
 
 /** Whether kernels are WGSL, with variants to tune and choose among. */

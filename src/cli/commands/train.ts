@@ -63,11 +63,8 @@ const OPTIONS = {
 
 /** Of `--backend`, where `tabs` are wanted or this process computes. */
 async function chooseBackend(asked: string, tabs: number | undefined): Promise<ExecutionBackend> {
-  if (tabs === undefined) return asked === 'auto' ? chooseLocal() : (asked as ExecutionBackend);
-  const backend = backendOfTabs(asked);
-  if (backend) return backend;
-  const wanted = 'expected the backend auto, chromium or wasm, which tabs have';
-  throw new ConfigError('--tabs', `${wanted}, got ${asked}; use --devices ${tabs}`);
+  if (tabs !== undefined) return backendOfTabs(asked, tabs);
+  return asked === 'auto' ? chooseLocal() : (asked as ExecutionBackend);
 }
 
 export const command: Command = {

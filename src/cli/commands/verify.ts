@@ -21,7 +21,7 @@ import type { RunExecutor } from '../verify/run-folder.ts';
 import type { Check } from '../verify/compare.ts';
 
 const OPTIONS = {
-  backend: { type: 'string', choices: BACKENDS, default: 'node', about: 'where the kernels run' },
+  backend: { type: 'string', choices: BACKENDS, about: 'where the kernels run (default: node; chromium with --tabs)' },
   layout: {
     type: 'string',
     value: 'mesh',
@@ -30,7 +30,7 @@ const OPTIONS = {
   },
   'all-layouts': { type: 'flag', about: 'every layout up to --ranks, with every schedule and sequence strategy' },
   ranks: { type: 'count', default: 8, about: 'the most ranks of --all-layouts' },
-  tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium)' },
+  tabs: { type: 'count', about: 'run a training run in this many real tabs (backend chromium or wasm)' },
   schedule: {
     type: 'string',
     choices: [...schedules.keys()],
@@ -86,8 +86,10 @@ export const command: Command = {
     const others = (['schedule', 'sequence', 'microbatches'] as const)
       .filter((name) => options[name] !== undefined)
       .map((name) => [name, String(options[name])] as const);
-    const asked = options.backend as ExecutionBackend;
-    const backend = options.tabs === undefined ? asked : (backendOfTabs(asked) ?? 'chromium');
+    const backend =
+      options.tabs === undefined
+        ? ((options.backend ?? 'node') as ExecutionBackend)
+        : backendOfTabs(options.backend ?? 'chromium', options.tabs);
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
     if (options['all-layouts']) {
       refuseBeside(args);

@@ -75,10 +75,18 @@ export const PASSES: Readonly<Record<PassKind, Pass>> = {
     frees: none,
     costs: () => ['S'],
   },
+  S2: {
+    part: 'head',
+    direction: 'forward',
+    needs: (action) => before('S', action.stage, action, 'barrier'),
+    takes: none,
+    frees: none,
+    costs: () => ['S2'],
+  },
   T: {
     part: 'head',
     direction: 'backward',
-    needs: (action) => before('S', action.stage, action, 'barrier'),
+    needs: (action, { passes }) => before(passes.has('S2') ? 'S2' : 'S', action.stage, action, 'barrier'),
     takes: none,
     frees: () => ['logits'],
     costs: () => ['T'],
@@ -121,9 +129,22 @@ export const PASSES: Readonly<Record<PassKind, Pass>> = {
   },
 };
 
-/** 'F2@1' is the forward of microbatch 2 on stage 1. */
-export function formatAction({ kind, stage, microbatch }: Action): string {
-  return `${kind}${microbatch}@${stage}`;
+/** 'F2@1' is the forward of microbatch 2 on stage 1; 'S2.0@5' pass S2 of microbatch 0, not S of microbatch 20. */
+export function formatAction(action: Action): string {
+  return `${formatPass(action)}@${action.stage}`;
+}
+
+/** An action without its stage. */
+export function formatPass({ kind, microbatch }: Pick<Action, 'kind' | 'microbatch'>): string {
+  return kind === 'S2' ? `S2.${microbatch}` : `${kind}${microbatch}`;
+}
+
+/**
+ * Messages from one rank to another go in streams that do not hold each other up: by direction, and apart those that
+ * bring the last hidden states to the head and the first gradient to the embedding of all ranks.
+ */
+export function streamOf(consumer: Action, source: Action, { part }: StagePlacement): string {
+  return `${PASSES[source.kind].sends} ${part(consumer.stage)}`;
 }
 
 /** The passes of a schedule that run on stages of `part`, in the order of a microbatch's way. */

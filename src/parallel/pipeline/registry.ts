@@ -1,6 +1,7 @@
 // All pipeline schedules by name. The folder schedules/ is the list: a new file there is found at once.
 
-import type { Schedule } from './schedule.ts';
+import { VOCABULARY_FORMS } from './schedule.ts';
+import type { Schedule, VocabularyForm } from './schedule.ts';
 import { ConfigError, InternalError } from '../../base/errors.ts';
 
 const files = import.meta.glob<Schedule>('./schedules/*.ts', { import: 'schedule', eager: true });
@@ -17,25 +18,47 @@ function byName(): ReadonlyMap<string, Schedule> {
 
 export const schedules: ReadonlyMap<string, Schedule> = byName();
 
-/** ConfigError for a name that no schedule has, LayoutError for what it cannot do. */
+const shared = new Map<string, Schedule>();
+
+/** ConfigError for a name or a form of the vocabulary that no schedule has, LayoutError for what it cannot do. */
 export function checkSchedule({
   schedule,
   layout,
   chunks,
   microbatches,
+  vocabulary,
 }: {
   readonly schedule: string;
   readonly layout: { readonly pp: number };
   readonly chunks: number;
   readonly microbatches: number;
+  readonly vocabulary?: VocabularyForm;
 }): void {
-  scheduleByName(schedule).check?.({ ranks: layout.pp, chunks, microbatches });
+  scheduleByName(schedule, vocabulary).check?.({ ranks: layout.pp, chunks, microbatches });
 }
 
-/** The schedule of that name; ConfigError names the ones there are. */
-export function scheduleByName(name: string): Schedule {
+/**
+ * The schedule of that name with the passes of that form of the vocabulary, the same object each time; ConfigError
+ * names the ones there are.
+ */
+export function scheduleByName(name: string, vocabulary: VocabularyForm = 'none'): Schedule {
   const schedule = schedules.get(name);
   if (schedule === undefined)
     throw new ConfigError('schedule', `expected ${[...schedules.keys()].join(' or ')}, got '${name}'`);
-  return schedule;
+  if (vocabulary === 'none') return schedule;
+  const key = `${name} ${vocabulary}`;
+  const known = shared.get(key) ?? schedule.withVocabulary?.(vocabulary);
+  if (known === undefined)
+    throw new ConfigError(
+      'vocabulary',
+      `expected ${vocabularyForms(name).join(' or ')} with schedule ${name}, got '${vocabulary}'`,
+    );
+  shared.set(key, known);
+  return known;
+}
+
+/** The forms of the vocabulary that the schedule of that name has; ConfigError if there is none of that name. */
+export function vocabularyForms(name: string): readonly VocabularyForm[] {
+  const schedule = scheduleByName(name);
+  return VOCABULARY_FORMS.filter((form) => form === 'none' || schedule.withVocabulary?.(form) !== undefined);
 }

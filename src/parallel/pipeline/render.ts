@@ -2,8 +2,11 @@
 // dashes for as long as an action lasts, dots for idle time. Chunks carry a letter (F2b). Too wide a picture drops the
 // numbers; one wider still is cut and says so.
 
-import type { PipelineShape, Schedule } from './schedule.ts';
+import { formatPass } from './passes.ts';
+import type { PassKind, PipelineShape, Schedule } from './schedule.ts';
 import type { Simulation, TimedAction } from './simulate.ts';
+
+const SHORT: Readonly<Partial<Record<PassKind, string>>> = { IF: 'f', IB: 'b', S2: 's' };
 
 /**
  * Duration of one column: the greatest step that all starts and ends are multiples of, or 1/100 of the whole for uneven
@@ -61,11 +64,13 @@ export function renderSimulation(
       for (let chunk = 0; chunk < shape.chunks; chunk++)
         chunkLetter.set(schedule.stageOf(rank, chunk, shape), String.fromCharCode(97 + chunk));
   }
-  const full = (action: TimedAction) => `${action.kind}${action.microbatch}${chunkLetter.get(action.stage) ?? ''}`;
-  const longest = Math.max(...schedule.passes.map((kind) => kind.length));
-  // IF and IB as f and b, where there is room for a letter only.
-  const short = ({ kind }: TimedAction): string => (kind.length === 1 ? kind : kind.slice(1).toLowerCase());
-  const labelWidth = 1 + longest + String(shape.microbatches - 1).length + (shape.chunks > 1 ? 1 : 0);
+  const full = (action: TimedAction) => `${formatPass(action)}${chunkLetter.get(action.stage) ?? ''}`;
+  // IF and IB as f and b, S2 as s, where there is room for a letter only.
+  const short = ({ kind }: TimedAction): string => SHORT[kind] ?? kind;
+  const longest = Math.max(
+    ...schedule.passes.map((kind) => formatPass({ kind, microbatch: shape.microbatches - 1 }).length),
+  );
+  const labelWidth = 1 + longest + (shape.chunks > 1 ? 1 : 0);
   const labelled = columns * labelWidth <= room;
   const shown = labelled ? columns : Math.min(columns, Math.max(0, room));
   const lines = simulation.timeline.map(

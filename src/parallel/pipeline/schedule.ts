@@ -4,12 +4,23 @@
 
 /**
  * Passes of a microbatch, in the order of its way. IF and IB: input embedding, forward and backward, where all ranks
- * share it; F: forward; S and T: the two halves of a loss whose vocabulary all ranks share; R: the forward again, to
- * have what B needs (re-materialisation); B: backward for the input; W: backward for the weights (part of B in a
- * schedule without W).
+ * share it; F: forward; S and T: the two halves of a loss whose vocabulary all ranks share; S2: between them, in the
+ * naive form, the sums that wait for the row maxima of all ranks; R: the forward again, to have what B needs
+ * (re-materialisation); B: backward for the input; W: backward for the weights (part of B in a schedule without W).
  */
-export const PASS_KINDS = ['IF', 'F', 'S', 'T', 'R', 'B', 'W', 'IB'] as const;
+export const PASS_KINDS = ['IF', 'F', 'S', 'S2', 'T', 'R', 'B', 'W', 'IB'] as const;
 export type PassKind = (typeof PASS_KINDS)[number];
+
+/**
+ * How the vocabulary lies in the pipeline (Yeung et al. 2025, "Balancing Pipeline Parallelism with Vocabulary
+ * Parallelism"). none: the embedding on the first stage, the head on the last; else both over all ranks by rows. naive:
+ * three barriers per microbatch; alg1 and alg2: two and one (Vocab-1, Vocab-2); interlaced: all ranks stop for the head
+ * of a microbatch at the same time, the baseline of the paper.
+ */
+export const VOCABULARY_FORMS = ['none', 'naive', 'alg1', 'alg2', 'interlaced'] as const;
+export type VocabularyForm = (typeof VOCABULARY_FORMS)[number];
+/** A form in which all ranks share the vocabulary. */
+export type SharedForm = Exclude<VocabularyForm, 'none'>;
 
 export interface Action {
   readonly kind: PassKind;
@@ -35,6 +46,10 @@ export interface Schedule {
    * 'S' one (Vocab-1 and Vocab-2 of Yeung et al. 2025, "Balancing Pipeline Parallelism with Vocabulary Parallelism").
    */
   readonly headGradient?: 'S' | 'T';
+  /** The form of the vocabulary that its lists have passes for; none if absent. */
+  readonly vocabulary?: VocabularyForm;
+  /** The same schedule with the passes of a form; undefined if it has none such. */
+  withVocabulary?(form: SharedForm): Schedule | undefined;
   /** Throws LayoutError when the shape is not supported, saying which are. */
   check?(shape: PipelineShape): void;
   /**

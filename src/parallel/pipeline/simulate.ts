@@ -1,13 +1,13 @@
 // Times of a schedule: the very lists that the runtime executes, with given durations. A rank runs its list in order;
 // an action starts when the rank is free and what the table of passes says it needs has arrived. Exact for whole-number
 // durations. Cost O(actions), times the ranks for barriers. Sending costs the sender no time, but a channel (one pair
-// of ranks, one direction) holds at most `capacity` messages that were not taken; a rank whose message finds no room
+// of ranks, one stream) holds at most `capacity` messages that were not taken; a rank whose message finds no room
 // waits. A barrier takes no room: its collective is awaited by all. Where weights are not split off, a B takes the time
 // of B plus W, so that schedules are compared at equal work.
 
 import type { Action, PassKind, PipelineShape, Schedule } from './schedule.ts';
 import { InternalError } from '../../base/errors.ts';
-import { PASSES, formatAction, lifeOnBlocks } from './passes.ts';
+import { PASSES, formatAction, lifeOnBlocks, streamOf } from './passes.ts';
 import type { Dependency, SlotClass } from './passes.ts';
 import { placementOf } from './placement.ts';
 import type { StagePlacement } from './placement.ts';
@@ -56,11 +56,16 @@ interface Channel {
   readonly takes: number[];
 }
 
+interface Target {
+  readonly to: number;
+  readonly stream: string;
+}
+
 interface Rank {
   readonly list: readonly Action[];
   next: number;
   free: number;
-  /** Consumers' ranks of the last action that have not got their message yet. */ unsent: number[];
+  /** Consumers of the last action that have not got their message yet. */ unsent: Target[];
   last: TimedAction | undefined;
 }
 
@@ -80,8 +85,8 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   );
   const timeline = ranks.map((): TimedAction[] => []);
   const channels = new Map<string, Channel>();
-  const channel = (from: number, to: number): Channel => {
-    const key = `${from}>${to}`;
+  const channel = (from: number, { to, stream }: Target): Channel => {
+    const key = `${from}>${to} ${stream}`;
     if (!channels.has(key)) channels.set(key, { puts: [], takes: [] });
     return channels.get(key)!;
   };
@@ -94,8 +99,9 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   const send = (self: number): boolean => {
     const rank = ranks[self];
     while (rank.unsent.length > 0) {
-      const to = rank.unsent[0];
-      const { puts, takes } = channel(self, to);
+      const target = rank.unsent[0];
+      const { to } = target;
+      const { puts, takes } = channel(self, target);
       const blocker = puts.length - capacity;
       if (blocker >= 0 && blocker >= takes.length) return false;
       const put = Math.max(rank.free, blocker >= 0 ? takes[blocker] : 0);
@@ -120,7 +126,8 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
     const start = Math.max(rank.free, ...needs.map((needed) => results.timeOf(needed, self)));
     for (const { action: from, edge } of needs) {
       const [host] = placement.hosts(from.stage);
-      if (edge === 'p2p' && host !== self) channel(host, self).takes.push(start);
+      if (edge === 'p2p' && host !== self)
+        channel(host, { to: self, stream: streamOf(action, from, placement) }).takes.push(start);
     }
     const timed = { ...action, start, end: start + durationOf(action, placement, timing) };
     timeline[self].push(timed);
@@ -139,7 +146,7 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   const stuck = ranks.flatMap((rank, self) => {
     if (rank.unsent.length > 0)
       return [
-        `rank ${self} waits for room to send ${formatAction(rank.last!)} to rank ${rank.unsent[0]} (capacity ${capacity})`,
+        `rank ${self} waits for room to send ${formatAction(rank.last!)} to rank ${rank.unsent[0].to} (capacity ${capacity})`,
       ];
     if (rank.next === rank.list.length) return [];
     const missing = PASSES[rank.list[rank.next].kind]
@@ -210,18 +217,18 @@ function durationOf(action: Action, { passes }: StagePlacement, timing: Timing):
   }, 0);
 }
 
-/** For each action the other ranks that get a message with its result. */
+/** For each action the messages with its result to other ranks. */
 function messageTargets(
   lists: readonly (readonly Action[])[],
   placement: StagePlacement,
-): ReadonlyMap<string, readonly number[]> {
-  const targets = new Map<string, number[]>();
+): ReadonlyMap<string, readonly Target[]> {
+  const targets = new Map<string, Target[]>();
   for (const [rank, list] of lists.entries()) {
     for (const action of list) {
       for (const { action: source, edge } of PASSES[action.kind].needs(action, placement)) {
         if (edge !== 'p2p' || placement.hosts(source.stage)[0] === rank) continue;
         const key = formatAction(source);
-        targets.set(key, [...(targets.get(key) ?? []), rank]);
+        targets.set(key, [...(targets.get(key) ?? []), { to: rank, stream: streamOf(action, source, placement) }]);
       }
     }
   }

@@ -49,6 +49,7 @@ function checkPasses({ passes, headGradient }: Schedule): string[] {
     ['IF', 'IB'],
   ] as const)
     if (has(one) !== has(other)) problems.push(`the passes have ${has(one) ? one : other} without its counterpart`);
+  if (has('S2') && !has('S')) problems.push('the passes have S2 without S');
   if (has('S') !== (headGradient !== undefined))
     problems.push(`headGradient is ${headGradient ?? 'not said'}, with passes ${passes.join(', ')}`);
   return problems;

@@ -14,33 +14,12 @@ import { validate } from '../../../src/parallel/pipeline/validate.ts';
 import { readRunFiles } from '../../../src/cli/verify/run-folder.ts';
 import { goldenConfig, goldenModel } from '../../support/local-run.ts';
 import { onTrainers } from '../../support/trainer-lab.ts';
-import { vocabularySchedule } from '../../support/vocabulary-schedule.ts';
 
-const SHAPES = [2, 3, 4, 8].flatMap((ranks) => [2, 4, 8].map((n) => ({ ranks, chunks: 1, microbatches: n * ranks })));
 // F = 1 and a whole backward of 2; S and T are short.
-const TIMING = { F: 1, B: 1, W: 1, S: 0.25, T: 0.5 };
-
-describe('vocabulary passes on 1F1B', () => {
-  it.each(SHAPES)('Vocab-1 keeps its makespan and memory: $ranks ranks, $microbatches microbatches', (shape) => {
-    const { ranks: p, microbatches: m } = shape;
-    const schedule = vocabularySchedule('T');
-    expect(validate(schedule, shape)).toEqual([]);
-    const { makespan, peakLive } = simulate(schedule, shape, TIMING);
-    expect(makespan).toBe(m * (3 + 0.25 + 0.5) + 3 * (p - 1));
-    expect(peakLive).toEqual(Array.from({ length: p }, (_, r) => p + 2 - r));
-  });
-  it.each(SHAPES)('Vocab-2 keeps its makespan and memory: $ranks ranks, $microbatches microbatches', (shape) => {
-    const { ranks: p, microbatches: m } = shape;
-    const schedule = vocabularySchedule('S');
-    expect(validate(schedule, shape)).toEqual([]);
-    const { makespan, peakLive } = simulate(schedule, shape, TIMING);
-    expect(makespan).toBe(m * (3 + 0.25 + 0.5) + 3 * (p - 1) - 0.5);
-    expect(peakLive).toEqual(Array.from({ length: p }, (_, r) => p + 1 - r));
-  });
-});
+const TIMING = { F: 1, B: 1, W: 1, S: 0.25, T: 0.5, IF: 0.125, IB: 0.125 };
 
 describe('an embedding and a head that all ranks share', () => {
-  const schedule = vocabularySchedule('S', { embedding: true });
+  const schedule = scheduleByName('1f1b', 'alg2');
   const shape = { ranks: 4, chunks: 1, microbatches: 8 };
 
   it('lie on all ranks, beside the blocks', () => {
@@ -52,9 +31,8 @@ describe('an embedding and a head that all ranks share', () => {
   });
 
   it('are valid, and take the time of their passes more', () => {
-    // The gradients for IB and the activations for F share the channel from rank 0 to 1, and are taken out of order.
-    expect(validate(schedule, shape, { capacity: 4 })).toEqual([]);
-    const { busy, timeline } = simulate(schedule, shape, { ...TIMING, IF: 0.125, IB: 0.125 });
+    expect(validate(schedule, shape)).toEqual([]);
+    const { busy, timeline } = simulate(schedule, shape, TIMING);
     expect(busy).toEqual(new Array(4).fill(8 * (3 + 0.25 + 0.5 + 0.25)));
     // F of the first blocks begins when the last rank has its part of the embedding.
     const last = Math.max(
@@ -65,7 +43,7 @@ describe('an embedding and a head that all ranks share', () => {
 
   it('wait at a barrier for every rank, with the latency of the wire', () => {
     const comm = 3;
-    const { timeline } = simulate(schedule, shape, { ...TIMING, IF: 0.125, IB: 0.125, comm });
+    const { timeline } = simulate(schedule, shape, { ...TIMING, comm });
     const end = (kind: string, rank: number, microbatch: number): number =>
       timeline[rank]!.find((action) => action.kind === kind && action.microbatch === microbatch)!.end;
     for (let microbatch = 0; microbatch < 8; microbatch++) {
@@ -153,7 +131,7 @@ describe('slots by class', () => {
 
 describe('seeded defects', () => {
   const shape = { ranks: 2, chunks: 1, microbatches: 4 };
-  const good = vocabularySchedule('T');
+  const good = scheduleByName('1f1b', 'alg1');
   const changed = (change: (actions: Action[], rank: number) => Action[]): Schedule => ({
     ...good,
     actions: (rank, s) => change([...good.actions(rank, s)], rank),
@@ -166,25 +144,25 @@ describe('seeded defects', () => {
       [actions[s!], actions[t!]] = [actions[t!]!, actions[s!]!];
       return actions;
     });
-    expect(validate(swapped, shape)).toContain('rank 1 lists T1@2 before what it needs');
+    expect(validate(swapped, shape)).toContain('rank 1 lists T1@3 before what it needs');
   });
   test('a host of the vocabulary that leaves out its share', () => {
     const missing = changed((actions, rank) =>
       actions.filter(({ kind, microbatch }) => rank !== 0 || kind !== 'S' || microbatch !== 2),
     );
-    expect(validate(missing, shape)).toContain('rank 0 never runs S2@2');
+    expect(validate(missing, shape)).toContain('rank 0 never runs S2@3');
   });
   test('a host that comes to the barrier in another order than the others', () => {
     // Rank 0 ends S3 before it begins S2; rank 1 needs T of 2 before it lists S of 3.
     const crossed = changed((actions, rank) => {
       if (rank !== 0) return actions;
-      const early = actions.filter(({ kind }) => kind !== 'S' && kind !== 'T');
-      const [rest] = [actions.filter(({ kind }) => kind === 'S' || kind === 'T')];
-      return [...early.filter(({ kind }) => kind === 'F'), ...early.filter(({ kind }) => kind === 'B'), ...rest];
+      const rest = actions.filter(({ kind }) => kind === 'S' || kind === 'T');
+      const of = (one: string): Action[] => actions.filter(({ kind }) => kind === one);
+      return [...of('IF'), ...of('F'), ...of('B'), ...rest, ...of('IB')];
     });
     const problems = validate(crossed, shape);
     expect(problems[0]).toContain('deadlock: rank 0 waits with B0@0 for B0@1');
-    expect(problems[1]).toMatch(/rank 1 waits with T0@2 for S0@2/);
+    expect(problems[1]).toMatch(/rank 1 waits with T0@3 for S0@3/);
   });
   test('a backward that does not wait for the barrier ends too soon', () => {
     // The promise of Vocab-1 does not hold where the table forgets that B needs all T.
@@ -197,15 +175,18 @@ describe('seeded defects', () => {
     expect(validate({ ...good, passes: ['F', 'S', 'B'] }, shape)).toEqual([
       'the passes have S without its counterpart',
     ]);
+    expect(validate({ ...good, passes: ['F', 'S2', 'B'], headGradient: undefined }, shape)).toEqual([
+      'the passes have S2 without S',
+    ]);
     expect(validate({ ...good, headGradient: undefined }, shape)).toEqual([
-      'headGradient is not said, with passes F, S, T, B',
+      'headGradient is not said, with passes IF, F, S, T, B, IB',
     ]);
     expect(validate({ ...good, passes: ['F'], headGradient: undefined }, shape)).toEqual(['the passes lack B']);
   });
 });
 
 test('a pass that a stage has no plan for is refused by name', () => {
-  const schedule = vocabularySchedule('T');
+  const schedule = scheduleByName('1f1b', 'alg1');
   const part: StagePart = {
     floats: 4,
     executions: new Map([
@@ -219,23 +200,22 @@ test('a pass that a stage has no plan for is refused by name', () => {
       schedule.actions(0, { ranks: 2, chunks: 1, microbatches: 2 }),
       new Map([
         [0, part],
-        [2, part],
+        [2, { ...part, executions: new Map([['IF', async () => ({})]]) }],
+        [3, part],
       ]),
     );
   expect(run).toThrow(LayoutError);
-  expect(run).toThrow('schedule vocab-1: expected passes for which stage 2 has a plan here (F, B), got S');
+  expect(run).toThrow('schedule 1f1b: expected passes for which stage 3 has a plan here (F, B), got S');
 });
 
 test('a trainer whose schedule has passes of the vocabulary refuses its first step by name', async () => {
   const config = goldenConfig('gpt2-tiny', 'pp=2');
   const results = await onTrainers(config, async ({ trainer }) => trainer.trainStep(), {
     files: readRunFiles(goldenModel('gpt2-tiny')),
-    change: (options) => ({ ...options, schedule: vocabularySchedule('T') }),
+    change: (options) => ({ ...options, schedule: scheduleByName('1f1b', 'alg1') }),
   });
   for (const error of results) {
     expect(error).toBeInstanceOf(LayoutError);
-    expect(String(error)).toContain(
-      'schedule vocab-1: expected passes for which stage 2 has a plan here (none), got S',
-    );
+    expect(String(error)).toContain('schedule 1f1b: expected passes for which stage 2 has a plan here (none), got IF');
   }
 });

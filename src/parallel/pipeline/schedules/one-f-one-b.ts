@@ -5,6 +5,7 @@
 
 import type { Action, Schedule } from '../schedule.ts';
 import { LayoutError } from '../../../base/errors.ts';
+import { sharedVocabulary } from '../vocabulary/one-f-one-b.ts';
 
 export const schedule: Schedule = {
   name: '1f1b',
@@ -12,6 +13,7 @@ export const schedule: Schedule = {
   check({ chunks }) {
     if (chunks !== 1) throw new LayoutError(`1f1b: expected 1 chunk per rank, got ${chunks}; use chunks=1`);
   },
+  withVocabulary: (form) => sharedVocabulary(schedule, form),
   stageOf: (rank) => rank,
   actions(rank, { ranks: p, microbatches: m }) {
     const warmUp = Math.min(p - rank - 1, m);

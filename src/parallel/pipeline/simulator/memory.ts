@@ -10,7 +10,7 @@ export interface Memory {
   readonly peakSlots: readonly Readonly<Partial<Record<SlotClass, number>>>[];
 }
 
-/** The peaks of a simulation. A slot is the lowest that is free, so those of a class are as many as are in use at once. */
+/** The peaks of a simulation. A slot is the lowest that is free: of a class there are as many as are in use at once. */
 export function memoryOf({ instances, lists, microbatches: m, placement }: Compiled): Memory {
   const { first, last } = lifeOnBlocks(placement.passes);
   // By instance: what it does to the count of live microbatches, and to the counters of its stage's classes.

@@ -6,8 +6,11 @@
 import { InternalError } from '../base/errors.ts';
 import { elements } from '../base/shape.ts';
 import type { Device, DeviceBuffer } from '../device/device.ts';
+import type { Recorder } from '../device/recorder.ts';
 import type { Param } from '../device/tensor.ts';
-import type { ParamSpec, Segment } from './param-spec.ts';
+import { fill } from '../../shaders/elementwise/fill.ts';
+import { readParts } from './param-spec.ts';
+import type { ParamSpec, Segment, WeightSource } from './param-spec.ts';
 
 export const ALIGNMENT = 64;
 /**
@@ -86,4 +89,25 @@ export function createFlatParams(device: Device, layout: FlatLayout): FlatParams
       return param;
     },
   };
+}
+
+/** Fills the parameters from whole weights. */
+export function loadParams(device: Device, { layout, values }: FlatParams, weights: WeightSource): void {
+  const flat = new Float32Array(layout.size);
+  for (const { spec, start } of layout.places.values())
+    readParts(spec, weights, flat.subarray(start, start + elements(spec.shape)));
+  if (flat.length) device.write(values, 0, flat);
+}
+
+/** Sets all gradients to 0. */
+export function recordZero(r: Recorder, { grads }: FlatParams): void {
+  const N = grads.bytes / 4;
+  const out = {
+    shape: [N],
+    dtype: 'f32' as const,
+    label: 'grads',
+    offset: 0,
+    storage: { kind: 'fixed' as const, buffer: grads },
+  };
+  r.launch(fill, { out }, { N, VALUE: 0 });
 }

@@ -17,8 +17,8 @@ export interface NetworkContext<C extends CommonConfig = ModelConfig> extends Ro
 }
 
 export interface Network<C extends CommonConfig = ModelConfig> {
-  /** Token ids u32 [R] -> [R, hidden]. */
-  embed(c: NetworkContext<C>, ids: Tensor): Tensor;
+  /** Rows of the tokens' table [R, hidden] -> what the first layer takes [R, hidden]: absent where that is the same. */
+  start?(c: NetworkContext<C>, x: Tensor): Tensor;
   /** Layer `layer`: [R, hidden] -> [R, hidden]. */
   block(c: NetworkContext<C>, layer: number, x: Tensor): Tensor;
   /** Final norm: [R, hidden] -> [R, hidden]. */

@@ -42,15 +42,31 @@ export interface StageRange {
   readonly endLayer: number;
   readonly first: boolean;
   readonly last: boolean;
+  /**
+   * All ranks of the pipeline share the tables of the vocabulary, which are no part of a stage then: the first one gets
+   * embedded tokens, and the last one gives hidden states.
+   */
+  readonly sharedVocabulary?: boolean;
+}
+
+/** Whether the stage begins with the tokens themselves. */
+export function takesTokens({ first, sharedVocabulary = false }: StageRange): boolean {
+  return first && !sharedVocabulary;
+}
+
+/** Whether the stage ends with the row losses. */
+export function givesLosses({ last, sharedVocabulary = false }: StageRange): boolean {
+  return last && !sharedVocabulary;
 }
 
 /** Stage `index` of `stages`: layers dealt as evenly as possible, the earlier stages get the shorter share. */
-export function stageRange(index: number, stages: number, layers: number): StageRange {
+export function stageRange(index: number, stages: number, layers: number, sharedVocabulary = false): StageRange {
   return {
     firstLayer: Math.floor((index * layers) / stages),
     endLayer: Math.floor(((index + 1) * layers) / stages),
     first: index === 0,
     last: index === stages - 1,
+    ...(sharedVocabulary ? { sharedVocabulary } : {}),
   };
 }
 

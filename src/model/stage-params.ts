@@ -3,7 +3,7 @@
 
 import { InternalError } from '../base/errors.ts';
 import type { ModelConfig } from './config.ts';
-import { vocabRows } from './param-spec.ts';
+import { givesLosses, vocabRows } from './param-spec.ts';
 import type { ParamSpec, Segment, StageRange, WeightPart } from './param-spec.ts';
 import type { ShardPlace } from './parallelism.ts';
 import { familyOf, networkOf } from './registry.ts';
@@ -18,9 +18,10 @@ type Place = Pick<ShardPlace, 'tp' | 'ep'>;
 export function stageParams(config: ModelConfig, range: StageRange, place: Place): readonly ParamSpec[] {
   networkOf(config);
   const weights = familyOf(config).weights(config);
-  const held: Weight[] = range.first ? [...weights.embedding] : [];
+  const own = (weight: Weight): boolean => !range.sharedVocabulary || weight.cut !== 'vocabulary';
+  const held: Weight[] = range.first ? weights.embedding.filter(own) : [];
   for (let layer = range.firstLayer; layer < range.endLayer; layer++) held.push(...weights.layer(layer));
-  if (range.last) held.push(...weights.end);
+  if (range.last) held.push(...weights.end.filter(own));
   const byParam = new Map<string, Weight[]>();
   for (const weight of held) {
     const others = byParam.get(weight.param);
@@ -28,9 +29,21 @@ export function stageParams(config: ModelConfig, range: StageRange, place: Place
     else byParam.set(weight.param, [weight]);
   }
   const specs = [...byParam].map(([name, own]) => paramOf(name, own, place));
-  if (range.last && config.tied && !range.first)
+  if (givesLosses(range) && config.tied && !range.first)
     specs.push({ ...paramOf(TIED_HEAD, [tableOf(weights)], place), segment: 'tied' });
   return specs;
+}
+
+/** Shard `place.rank` of `place.size` of the tables of the vocabulary, each cut by rows. */
+export function vocabularyParams(
+  config: ModelConfig,
+  place: { readonly rank: number; readonly size: number },
+): readonly ParamSpec[] {
+  networkOf(config);
+  const { embedding, end } = familyOf(config).weights(config);
+  return [...embedding, ...end]
+    .filter(({ cut }) => cut === 'vocabulary')
+    .map((weight) => paramOf(weight.param, [weight], { tp: place, ep: { rank: 0, size: 1 } }));
 }
 
 /** Name of the parameter that holds the head's rows on a stage. */
@@ -38,6 +51,11 @@ export function headName(config: ModelConfig, { first }: Pick<StageRange, 'first
   const weights = familyOf(config).weights(config);
   if (config.tied) return first ? tableOf(weights).param : TIED_HEAD;
   return vocabulary(weights.end, 'end').param;
+}
+
+/** Name of the parameter that holds the embedding's rows where it is. */
+export function tableName(config: ModelConfig): string {
+  return tableOf(familyOf(config).weights(config)).param;
 }
 
 /** The table of the tokens. */

@@ -1,5 +1,5 @@
-// One pipeline stage on one rank: its parameters, and its F, B (and W) plans, recorded once by a task and replayed per
-// slot. A slot holds one microbatch in flight. Gradients add up in the flat gradient buffer until `zeroGradients`.
+// One pipeline stage on one rank: its parameters, and its F, B (and W, R) plans, recorded once by a task and replayed
+// per slot. A slot holds one microbatch in flight. Gradients add up in the flat gradient buffer until `zeroGradients`.
 
 import { InternalError } from '../base/errors.ts';
 import { elements } from '../base/shape.ts';
@@ -11,10 +11,10 @@ import type { BufferPool } from '../device/storage/pool.ts';
 import type { Slot, SlotClasses } from '../device/storage/slots.ts';
 import type { Tensor } from '../device/tensor.ts';
 import { Tape } from '../ops/tape.ts';
-import { fill } from '../../shaders/elementwise/fill.ts';
-import { createFlatParams, layOut } from './flat-params.ts';
+import { createFlatParams, layOut, loadParams, recordZero } from './flat-params.ts';
 import type { FlatParams } from './flat-params.ts';
-import { readParts } from './param-spec.ts';
+import type { ModelPart } from './model-part.ts';
+import { givesLosses, takesTokens } from './param-spec.ts';
 import type { StageRange, WeightSource } from './param-spec.ts';
 import type { StageRecording, StageTask } from './task.ts';
 
@@ -27,26 +27,28 @@ export interface StageOptions<M> {
   readonly slots: number | SlotClasses;
   /** Record W into a plan of its own. */
   readonly splitsWeights: boolean;
+  /** F keeps its inputs alone; a plan R of its own makes again what B needs. */
+  readonly rematerialises?: boolean;
   /** Pooled buffers that the stages of a rank share; its own if absent. */
   readonly pool?: BufferPool;
 }
 
 export interface StageInput<M> {
   readonly microbatch: M;
-  /** What the stage before gave, of the task's `between`; absent on the first stage. */
+  /** What the stage before gave, of the task's `between`; absent where the stage takes tokens. */
   readonly received?: Float32Array<ArrayBuffer> | undefined;
-  /** On the last stage: also say which rows are right. */
+  /** Where the stage gives losses: also say which rows are right. */
   readonly scored?: boolean;
 }
 
 export interface StageOutput {
-  /** To send on, or on the last stage the row losses [R]. */
+  /** To send on, or the row losses [R]. */
   readonly out: Float32Array<ArrayBuffer>;
   /** Of a scored input, [R]. */
   readonly correct?: readonly boolean[];
 }
 
-export class Stage<M = unknown> {
+export class Stage<M = unknown> implements ModelPart {
   readonly options: StageOptions<M>;
   readonly params: FlatParams;
   readonly plans: ReadonlyMap<string, Plan>;
@@ -84,32 +86,13 @@ export class Stage<M = unknown> {
       return { shape, dtype, label, offset: 0, storage: { kind: 'fixed', buffer } };
     };
     const io = record(options, params, program, constant);
-    const zero = program.recorder('zero');
-    zero.launch(
-      fill,
-      {
-        out: {
-          shape: [params.grads.bytes / 4],
-          dtype: 'f32',
-          label: 'grads',
-          offset: 0,
-          storage: { kind: 'fixed', buffer: params.grads },
-        },
-      },
-      { N: params.grads.bytes / 4, VALUE: 0 },
-    );
+    recordZero(program.recorder('zero'), params);
     const plans = await program.finish();
     return new Stage(options, params, program, plans, io, fixed);
   }
 
-  /** Fills the parameters from whole weights. */
   load(weights: WeightSource): void {
-    const { layout, values } = this.params;
-    const flat = new Float32Array(layout.size);
-    for (const { spec, start } of layout.places.values()) {
-      readParts(spec, weights, flat.subarray(start, start + spec.shape.reduce((n, extent) => n * extent, 1)));
-    }
-    if (flat.length) this.options.device.write(values, 0, flat);
+    loadParams(this.options.device, this.params, weights);
   }
 
   /** Length of what it receives from another stage, or sends to one. */
@@ -139,8 +122,8 @@ export class Stage<M = unknown> {
   }
 
   /**
-   * Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none on the last stage: each row
-   * loss counts 1). Resolves to the gradient of what was received.
+   * Runs B in `slot` (and W, unless split) with the gradient of `forward`'s result (none of losses: each counts 1).
+   * Resolves to the gradient of what was received.
    */
   async backward(
     slot: Slot,
@@ -148,13 +131,18 @@ export class Stage<M = unknown> {
     observe?: ObserveHost,
   ): Promise<Float32Array<ArrayBuffer> | undefined> {
     const { dOut: gradient, dReceived } = this.#io;
-    if (!this.options.range.last) this.#program.write(gradient, slot, required(dOut, 'dOut'));
+    if (!givesLosses(this.options.range)) this.#program.write(gradient, slot, required(dOut, 'dOut'));
     const [result] = await this.#plan('B').run(
       slot,
       dReceived ? [{ range: this.#program.range(dReceived, slot), dtype: 'f32' }] : [],
       observe,
     );
     return result as Float32Array<ArrayBuffer> | undefined;
+  }
+
+  /** Runs R in `slot`: the forward again, for B; only when re-materialising. */
+  async rematerialise(slot: Slot, observe?: ObserveHost): Promise<void> {
+    await this.#plan('R').run(slot, [], observe);
   }
 
   /** Runs W in `slot`; only when split. */
@@ -186,30 +174,40 @@ function required<T>(value: T | undefined, name: string): T {
 }
 
 function record<M>(
-  { task, range, splitsWeights }: StageOptions<M>,
+  { task, range, splitsWeights, rematerialises = false }: StageOptions<M>,
   params: FlatParams,
   program: Program,
   constant: (label: string, shape: readonly number[], data: TypedArray) => Tensor,
 ): StageTensors<M> {
-  const tape = new Tape(program.recorder('F'));
-  const received = range.first ? undefined : program.tensor(task.between, 'f32', 'hidden');
-  const recording = task.record({
-    tape,
-    range,
-    received,
-    param: (name) => params.get(name),
-    input: (shape, dtype, label) => program.tensor(shape, dtype, label),
-    constant,
-  });
-  const { inputs, out, score } = recording;
-  const dOut = range.last
+  const received = takesTokens(range) ? undefined : program.tensor(task.between, 'f32', 'hidden');
+  const [given, constants]: [Tensor[], Tensor[]] = [[], []];
+  /** Records the forward; the second time on the tensors that the first one asked for. */
+  const forward = (tape: Tape): StageRecording<M> => {
+    let [inputs, others] = [0, 0];
+    return task.record({
+      tape,
+      range,
+      received,
+      param: (name) => params.get(name),
+      input: (shape, dtype, label) => (given[inputs++] ??= program.tensor(shape, dtype, label)),
+      constant: (label, shape, data) => (constants[others++] ??= constant(label, shape, data)),
+    });
+  };
+  let tape = new Tape(program.recorder('F'));
+  const recording = forward(tape);
+  const { out, score } = recording;
+  let seed = out;
+  if (rematerialises) {
+    tape = new Tape(program.recorder('R'));
+    seed = forward(tape).out;
+  }
+  const dOut = givesLosses(range)
     ? constant('ones', out.shape, new Float32Array(elements(out.shape)).fill(1))
     : program.tensor(task.between, 'f32', 'dout');
   const B = program.recorder('B');
   const W = splitsWeights ? program.recorder('W') : B;
-  const [dReceived] = tape.backward([[out, dOut]], received ? [received] : [], B, W);
-  const given = [...inputs.flatMap(({ tensors }) => tensors), received];
-  const kept = [...given, out, ...(score?.tensors ?? []), dOut, dReceived];
+  const [dReceived] = tape.backward([[seed, dOut]], received ? [received] : [], B, W);
+  const kept = [...given, received, out, ...(score?.tensors ?? []), dOut, dReceived];
   program.keep(...kept.filter((tensor) => tensor !== undefined));
   return { ...recording, received, dOut, dReceived };
 }

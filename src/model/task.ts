@@ -12,7 +12,7 @@ export interface StageScene {
   /** Of the forward; the stage records its backward from it. */
   readonly tape: Tape;
   readonly range: StageRange;
-  /** f32, of the task's `between`: what the stage before gives; undefined on the first one. */
+  /** f32, of the task's `between`: what the stage before gives; undefined where the stage takes tokens. */
   readonly received: Tensor | undefined;
   param(name: string): Param;
   /** A tensor that every microbatch fills before the forward. */
@@ -25,9 +25,9 @@ export interface StageScene {
 export interface StageRecording<M> {
   /** What a microbatch brings to this stage: the contents of `tensors`, in their order. */
   readonly inputs: readonly { readonly tensors: readonly Tensor[]; values(microbatch: M): readonly TypedArray[] }[];
-  /** f32, for the next stage and of the task's `between`; on the last stage the row losses [R]. */
+  /** f32, for the next stage and of the task's `between`; where the stage gives losses those of the rows [R]. */
   readonly out: Tensor;
-  /** On the last stage, where the task can be right or wrong about a row. */
+  /** Where the stage gives losses, and the task can be right or wrong about a row. */
   readonly score?: {
     /** f32, read beside the row losses when somebody wants to know. */
     readonly tensors: readonly Tensor[];

@@ -14,10 +14,11 @@ import type { Device, Range } from '../device/device.ts';
 import { layOut } from '../model/flat-params.ts';
 import type { FlatLayout } from '../model/flat-params.ts';
 import { readParts, stageRange, writeParts } from '../model/param-spec.ts';
-import type { WeightSource } from '../model/param-spec.ts';
+import type { ParamSpec, WeightSource } from '../model/param-spec.ts';
+import type { ShardPlace } from '../model/parallelism.ts';
+import { placementOf } from '../parallel/pipeline/placement.ts';
 import { ownedRanges, replicaAxes } from '../parallel/data/flat-sync.ts';
 import type { OwnedRange } from '../parallel/data/flat-sync.ts';
-import type { Task } from './tasks/task.ts';
 import type { Trainer } from './trainer.ts';
 
 export type Gathered = 'weights' | 'gradients' | 'm' | 'v';
@@ -74,7 +75,7 @@ function checkPart(values: Float32Array, rank: number, what: Gathered): void {
 export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v', WeightSource>>): void {
   trainer.momentBound = 0;
   for (const [index, optimizer] of trainer.sync.optimizers) {
-    const { layout } = trainer.stages.get(index)!.params;
+    const { layout } = trainer.parts.get(index)!.params;
     for (const moment of ['m', 'v'] as const) {
       const flat = new Float32Array(layout.size);
       for (const { spec, start } of layout.places.values())
@@ -93,16 +94,11 @@ export function loadMoments(trainer: Trainer, source: Readonly<Record<'m' | 'v',
 
 async function ownValues(trainer: Trainer, what: Gathered, device: Device): Promise<Float32Array<ArrayBuffer>> {
   const ranges: Range[] = [];
-  for (const [index, stage] of trainer.stages) {
+  for (const [index, { params }] of trainer.parts) {
     for (const { owned, m, v } of trainer.sync.optimizers.get(index)!.moments) {
       const bytes = (owned.end - owned.start) * 4;
       if (what === 'm' || what === 'v') ranges.push(what === 'm' ? m : v);
-      else
-        ranges.push({
-          buffer: what === 'weights' ? stage.params.values : stage.params.grads,
-          offset: owned.start * 4,
-          bytes,
-        });
+      else ranges.push({ buffer: what === 'weights' ? params.values : params.grads, offset: owned.start * 4, bytes });
     }
   }
   const parts = ranges.length ? await device.submit([], ranges) : [];
@@ -123,29 +119,40 @@ interface Shard {
 
 /** Puts every rank's owned ranges into the flat arrays of (stage, tp, ep). */
 function collectShards(trainer: Trainer, parts: readonly Float32Array[]): ReadonlyMap<string, Shard> {
-  const { mesh, task } = trainer.options;
+  const { mesh, task, schedule } = trainer.options;
+  const { shape } = trainer;
+  const { layout } = mesh;
+  const { head, chain } = placementOf(schedule, shape);
   const shards = new Map<string, Shard>();
-  const shardOf = (stage: number, tp: number, ep: number): Shard => {
-    const key = `${stage} ${tp} ${ep}`;
+  const shardOf = (key: string, ep: number, specs: () => readonly ParamSpec[]): Shard => {
     let shard = shards.get(key);
     if (!shard) {
-      const layout = stageLayout(task, mesh.layout, stage, trainer.shape.ranks * trainer.shape.chunks, tp, ep);
-      shard = { layout, values: new Float32Array(layout.size), ep };
+      const flat = layOut(specs());
+      shard = { layout: flat, values: new Float32Array(flat.size), ep };
       shards.set(key, shard);
     }
     return shard;
   };
+  /** In the order of the trainer's parts; by ep, where what is not an expert lies in the array of ep 0. */
+  const heldAt = (at: Layout): readonly ((ep: number) => Shard)[] => {
+    const { pp, tp } = at;
+    const stages = Array.from({ length: shape.chunks }, (_, chunk) => schedule.stageOf(pp, chunk, shape));
+    const ofBlocks = stages.map((stage) => (ep: number) => {
+      const range = stageRange(stage, chain, task.layers, head !== undefined);
+      return shardOf(`stage ${stage} ${tp} ${ep}`, ep, () => task.params(range, shardPlace(layout, tp, ep)));
+    });
+    if (head === undefined) return ofBlocks;
+    const place = { rank: pp * layout.tp + tp, size: layout.pp * layout.tp };
+    const specs = (): readonly ParamSpec[] => task.vocabularyParams!(place);
+    return [...ofBlocks, (ep: number) => shardOf(`vocabulary ${place.rank} ${ep}`, ep, specs)];
+  };
   parts.forEach((part, rank) => {
-    const at = coordinatesOf(rank, mesh.layout);
+    const at = coordinatesOf(rank, layout);
     let from = 0;
-    for (let chunk = 0; chunk < trainer.shape.chunks; chunk++) {
-      const stage = trainer.options.schedule.stageOf(at.pp, chunk, trainer.shape);
-      for (const own of ownedBy(shardOf(stage, at.tp, at.ep).layout, at, mesh)) {
+    for (const held of heldAt(at)) {
+      for (const own of ownedBy(held(at.ep).layout, at, mesh)) {
         const length = own.end - own.start;
-        shardOf(stage, at.tp, own.segment === 'expert' ? at.ep : 0).values.set(
-          part.subarray(from, from + length),
-          own.start,
-        );
+        held(own.segment === 'expert' ? at.ep : 0).values.set(part.subarray(from, from + length), own.start);
         from += length;
       }
     }
@@ -155,13 +162,8 @@ function collectShards(trainer: Trainer, parts: readonly Float32Array[]): Readon
   return shards;
 }
 
-function stageLayout(task: Task, layout: Layout, stage: number, stages: number, tp: number, ep: number): FlatLayout {
-  const place = {
-    tp: { rank: tp, size: layout.tp },
-    ep: { rank: ep, size: layout.ep },
-    sp: { rank: 0, size: layout.sp },
-  };
-  return layOut(task.params(stageRange(stage, stages, task.layers), place));
+function shardPlace(layout: Layout, tp: number, ep: number): ShardPlace {
+  return { tp: { rank: tp, size: layout.tp }, ep: { rank: ep, size: layout.ep }, sp: { rank: 0, size: layout.sp } };
 }
 
 function ownedBy(layout: FlatLayout, at: Layout, mesh: Mesh): readonly OwnedRange[] {

@@ -8,6 +8,7 @@ import { quote } from '../base/json.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Split } from '../model/family.ts';
 import { families, familyOf } from '../model/registry.ts';
+import type { VocabularyForm } from '../parallel/pipeline/schedule.ts';
 
 /** More ranks than any browser mesh joins; a bound for what links and peers may ask for. */
 export const MAX_RANKS = 1024;
@@ -52,17 +53,20 @@ export interface RunShape {
   readonly context: number;
   /** Model chunks per pipeline rank (interleaved schedules); default 1. */
   readonly chunks?: number;
+  /** How the ranks of a pipeline share the vocabulary; default 'none'. */
+  readonly vocab?: VocabularyForm;
 }
 
 /** LayoutError for the first thing that does not divide. */
 export function checkLayout(
   config: ModelConfig,
   layout: Layout,
-  { batch, microbatches, context, chunks = 1 }: RunShape,
+  { batch, microbatches, context, chunks = 1, vocab = 'none' }: RunShape,
 ): void {
   const { sp } = layout;
   checkStages(config.layers, layout, chunks);
   checkSplits(config, layout);
+  if (vocab !== 'none') checkShards(config, layout);
 
   if (context > config.maxPositions)
     throw new LayoutError(
@@ -87,6 +91,15 @@ function checkSplits(config: ModelConfig, { dp, ep, tp }: Layout): void {
     );
   }
   refuseUndivided(config, ep, byEp);
+}
+
+/** Every rank of a pipeline, and of its tensor groups, has a row of a vocabulary that they share. */
+function checkShards({ vocab }: ModelConfig, { pp, tp }: Layout): void {
+  if (vocab >= pp * tp) return;
+  const ranks = tp === 1 ? `pp(${pp})` : `pp(${pp}) x tp(${tp})`;
+  throw new LayoutError(
+    `vocab: ${ranks} shares a vocabulary of ${vocab}; expected a token for each rank; use vocab=none or pp=${Math.max(1, Math.floor(vocab / tp))}`,
+  );
 }
 
 function refuseUndivided(config: ModelConfig, size: number, splits: readonly Split[]): void {

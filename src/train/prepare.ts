@@ -16,7 +16,7 @@ const preparations = import.meta.glob<PrepareTask>('./tasks/*/prepare.ts', { imp
 /** Everything that a trainer needs. ConfigError, FormatError or LayoutError says which file or setting is wrong. */
 export function prepareRun(config: RunConfig, given: RunFiles, options: PrepareOptions = {}): PreparedRun {
   // Also where the layout has no use for them: a name that means nothing is a mistake.
-  scheduleByName(config.schedule);
+  scheduleByName(config.schedule, config.vocab);
   sequenceStrategy(config.sequence);
   const { name } = taskOf(config);
   const prepare = preparations[`./tasks/${name}/prepare.ts`];

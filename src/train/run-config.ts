@@ -6,6 +6,8 @@
 import { AXES, formatLayout, type AxisName, type Layout } from '../base/axis.ts';
 import { ConfigError } from '../base/errors.ts';
 import { isObject, parseJson, quote } from '../base/json.ts';
+import { VOCABULARY_FORMS } from '../parallel/pipeline/schedule.ts';
+import type { VocabularyForm } from '../parallel/pipeline/schedule.ts';
 import { checkLearningRate, type LearningRate, type WarmupDecay } from './learning-rate.ts';
 import { makeLayout, parseLayout } from './layout.ts';
 
@@ -27,6 +29,8 @@ export interface RunConfig {
   readonly schedule: string;
   /** Model chunks per pipeline rank. */
   readonly chunks: number;
+  /** How the ranks of a pipeline share the vocabulary; 'none': the ends have it. */
+  readonly vocab: VocabularyForm;
   /** A sequence strategy's name. */
   readonly sequence: string;
   /** Parts that each data-parallel rank cuts its rows into. */
@@ -136,6 +140,12 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   layout: { about: 'mesh, for example dp=2,pp=2', value: 'mesh', preset: makeLayout({}), read: readLayout },
   schedule: text('pipeline schedule', '1f1b', 'name'),
   chunks: count('model chunks per pipeline rank', 1, 1, 64),
+  vocab: {
+    about: 'vocabulary shared by all ranks of a pipeline: none, naive, alg1, alg2 or interlaced',
+    value: 'form',
+    preset: 'none',
+    read: readVocabulary,
+  },
   sequence: text('sequence-parallel strategy', 'ring', 'name'),
   microbatches: count('microbatches per data-parallel rank and step', 1, 1, 1024),
   steps: count('steps to train', 200, 1, 10_000_000),
@@ -219,6 +229,7 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
     layout: get('layout'),
     schedule: get('schedule'),
     chunks: get('chunks'),
+    vocab: get('vocab'),
     sequence: get('sequence'),
     microbatches: get('microbatches'),
     steps: get('steps'),
@@ -321,6 +332,12 @@ function readLayout(value: unknown, where: string): Layout {
     sizes[axis] = size;
   }
   return makeLayout(sizes);
+}
+
+function readVocabulary(value: unknown, where: string): VocabularyForm {
+  const form = VOCABULARY_FORMS.find((name) => name === value);
+  if (form === undefined) throw new ConfigError(where, `expected ${VOCABULARY_FORMS.join(', ')}, got ${show(value)}`);
+  return form;
 }
 
 function readLearningRate(value: unknown, where: string): LearningRate {

@@ -327,7 +327,7 @@ async function handOver(
 
 function launchCount(trainer: Trainer): number {
   let launches = 0;
-  for (const stage of trainer.stages.values()) for (const plan of stage.plans.values()) launches += plan.launches;
+  for (const part of trainer.parts.values()) for (const plan of part.plans.values()) launches += plan.launches;
   return launches;
 }
 

@@ -12,6 +12,7 @@ import type { Ledger } from '../collectives/group.ts';
 import type { Mesh } from '../collectives/mesh.ts';
 import { ValueWatch, watchValues } from '../collectives/record/value-watch.ts';
 import type { Device } from '../device/device.ts';
+import type { ModelPart } from '../model/model-part.ts';
 import type { WeightSource } from '../model/param-spec.ts';
 import type { Stage } from '../model/stage.ts';
 import type { PipelineShape, Schedule } from '../parallel/pipeline/schedule.ts';
@@ -136,17 +137,23 @@ export class Trainer<B = unknown> {
       rows: batch / microbatchesOf(options),
       values,
     });
-    const { shape, stages } = engine;
-    return new Trainer(options, values, engine, await Zero1.create({ device, mesh, task, schedule, shape, stages }));
+    const { shape, stages, parts } = engine;
+    const sync = await Zero1.create({ device, mesh, task, schedule, shape, stages, parts });
+    return new Trainer(options, values, engine, sync);
   }
 
   get shape(): PipelineShape {
     return this.engine.shape;
   }
 
-  /** By index, those of this rank. */
+  /** Of blocks, by index, those of this rank. */
   get stages(): ReadonlyMap<number, Stage> {
     return this.engine.stages;
+  }
+
+  /** All that this rank holds of the model. */
+  get parts(): ReadonlyMap<number, ModelPart> {
+    return this.engine.parts;
   }
 
   /**
@@ -270,7 +277,7 @@ export class Trainer<B = unknown> {
   async #nonFinite({ culprit, onTheWay }: Blame): Promise<PeerError> {
     const { device, mesh } = this.options;
     const words = await culpritsWords(mesh.world, culprit, () =>
-      confess(device, [...this.stages.values()], this.#values, onTheWay),
+      confess(device, [...this.parts.values()], this.#values, onTheWay),
     );
     return new PeerError(culprit, 'non-finite', `in step ${this.step} ${words}; nothing was changed by it`);
   }
@@ -293,7 +300,9 @@ export class Trainer<B = unknown> {
   traffic(): StepTraffic {
     const { schedule, mesh } = this.options;
     const { shape, stages } = this;
-    return stepTraffic({ schedule, shape, pipeline: mesh.axis('pp'), world: mesh.world, stages, others: [this.sync] });
+    const { vocabulary } = this.engine;
+    const pipeline = mesh.axis('pp');
+    return stepTraffic({ schedule, shape, pipeline, world: mesh.world, stages, vocabulary, others: [this.sync] });
   }
 
   dispose(): void {

@@ -62,6 +62,7 @@ export const MESSAGE_KINDS = [
   'scatter',
   'sparse-all-gather',
   'sparse-reduce-scatter',
+  'reduce',
 ] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 

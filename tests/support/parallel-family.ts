@@ -78,7 +78,6 @@ export const family = defineFamily<ParallelConfig>({
     };
   },
   network: {
-    embed: (c, ids) => c.parallelism.embedding(c.tape, ids, c.param('table')),
     block(c, layer, x) {
       const { tape, parallelism: par, config, rotary } = c;
       const p = (name: string) => c.param(`h${layer}.${name}`);

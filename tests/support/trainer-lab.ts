@@ -44,7 +44,7 @@ export function trainerOptions(
     ...place,
     world: realWorld,
     task: prepared.task,
-    schedule: scheduleByName(config.schedule),
+    schedule: scheduleByName(config.schedule, config.vocab),
     chunks: config.chunks,
     microbatches: config.microbatches,
     batch: config.batch,
@@ -99,7 +99,7 @@ export function allOf<T>(results: readonly (T | Error)[]): readonly T[] {
 
 /** All weights and moments of a rank, as 32-bit words. */
 export async function stateOf({ trainer, device }: LabRank): Promise<readonly number[]> {
-  const ranges: Range[] = [...trainer.stages.values()].map(({ params }) => ({
+  const ranges: Range[] = [...trainer.parts.values()].map(({ params }) => ({
     buffer: params.values,
     offset: 0,
     bytes: params.layout.size * 4,

@@ -224,7 +224,7 @@ export async function tabmeshStepRunner(
     ledger,
     world: realWorld,
     task: prepared.task,
-    schedule: scheduleByName(config.schedule),
+    schedule: scheduleByName(config.schedule, config.vocab),
     chunks: config.chunks,
     microbatches: config.microbatches,
     batch: config.batch,
@@ -233,7 +233,7 @@ export async function tabmeshStepRunner(
     batchAt: (step) => prepared.dataset.batchAt(step),
     weights: prepared.weights,
   });
-  const plans = [...trainer.stages.values()].flatMap((stage) => [...stage.plans.values()]);
+  const plans = [...trainer.parts.values()].flatMap((part) => [...part.plans.values()]);
   const step = async (): Promise<number> => {
     const { loss } = await trainer.trainStep();
     await wait(device.idle());

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path';
 import { worldSize } from '../../base/axis.ts';
 import { ConfigError, FormatError, LayoutError, ShapeError, UnsupportedError } from '../../base/errors.ts';
 import { schedules } from '../../parallel/pipeline/registry.ts';
+import { VOCABULARY_FORMS } from '../../parallel/pipeline/schedule.ts';
 import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import { parseLayout } from '../../train/layout.ts';
 import { RUN_FIELDS } from '../../train/run-config.ts';
@@ -36,6 +37,12 @@ const OPTIONS = {
     choices: [...schedules.keys()],
     about: `pipeline schedule of a training run (default ${RUN_FIELDS.schedule.preset})`,
   },
+  vocab: {
+    type: 'string',
+    choices: [...VOCABULARY_FORMS],
+    about: `how the ranks of a pipeline share the vocabulary (default ${RUN_FIELDS.vocab.preset})`,
+  },
+  chunks: { type: 'count', about: 'model chunks per pipeline rank (default: as many as the schedule has)' },
   microbatches: {
     type: 'count',
     about: 'microbatches per replica and step of a training run (default: as many as fill its pipeline)',
@@ -83,7 +90,7 @@ export const command: Command = {
       if (options.tabs !== undefined && ranks !== options.tabs)
         throw new ConfigError('--tabs', `is ${options.tabs}, but the layout ${layout} has ${ranks} ranks`);
     }
-    const others = (['schedule', 'sequence', 'microbatches'] as const)
+    const others = (['schedule', 'vocab', 'chunks', 'sequence', 'microbatches'] as const)
       .filter((name) => options[name] !== undefined)
       .map((name) => [name, String(options[name])] as const);
     const backend =
@@ -132,7 +139,7 @@ export const command: Command = {
 
 /** What --all-layouts chooses by itself is not given beside it. */
 function refuseBeside(args: readonly string[]): void {
-  const names = ['--layout', '--schedule', '--sequence', '--microbatches', '--tabs', '--only'];
+  const names = ['--layout', '--schedule', '--vocab', '--chunks', '--sequence', '--microbatches', '--tabs', '--only'];
   const given = names.find((name) => args.some((arg) => arg === name || arg.startsWith(`${name}=`)));
   if (given)
     throw new ConfigError(given, 'expected none beside --all-layouts, which runs them all; leave one of the two out');
@@ -222,8 +229,8 @@ async function verifyRun(
   io: CommandIo,
   totals: Totals,
 ): Promise<void> {
-  const { layout, schedule, sequence } = Object.fromEntries(settings);
-  const how = [layout, schedule, sequence].filter(Boolean).join(' ');
+  const { layout, schedule, vocab, sequence } = Object.fromEntries(settings);
+  const how = [layout, schedule, vocab, sequence].filter(Boolean).join(' ');
   const label = `${basename(resolve(folder))} ${how} on ${backend}${mode === 'tabs' ? ' tabs' : ''}`;
   const started = performance.now();
   let checks: readonly Check[];

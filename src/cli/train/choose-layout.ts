@@ -29,11 +29,12 @@ export function chooseLayout(config: RunConfig, ranks: number, known: ModelConfi
   const context = config.context ?? (isPresetName(config.model) ? presetContext(config.model) : 1);
   const fits = (layout: Layout, batch = config.batch): boolean => {
     const microbatches = defaultMicrobatches({ batch, layout });
-    const { chunks } = config;
+    const { chunks, vocab } = config;
     try {
-      if (known)
-        checkLayout(known, layout, { batch, context: Math.min(context, known.maxPositions), chunks, microbatches });
-      else taskOf(config).check({ ...config, layout, batch, microbatches });
+      if (known) {
+        const shape = { batch, context: Math.min(context, known.maxPositions), chunks, microbatches, vocab };
+        checkLayout(known, layout, shape);
+      } else taskOf(config).check({ ...config, layout, batch, microbatches });
       return true;
     } catch (error) {
       if (error instanceof LayoutError) return false;

@@ -8,6 +8,7 @@ import type { JsonValue } from '../../base/json.ts';
 import { inBrowser, onGpu } from '../execution.ts';
 import type { ExecutionBackend } from '../execution.ts';
 import { schedules } from '../../parallel/pipeline/registry.ts';
+import { VOCABULARY_FORMS } from '../../parallel/pipeline/schedule.ts';
 import { sequenceStrategies } from '../../parallel/sequence/registry.ts';
 import type { CheckpointAbout } from '../../train/resume/open-checkpoint.ts';
 import { parseRunConfig, RATE_FIELDS, readRunJson, RUN_FIELDS } from '../../train/run-config.ts';
@@ -36,6 +37,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   model: MODEL_NAMES,
   data: DATA_NAMES.map(({ value }) => value),
   schedule: [...schedules.keys()],
+  vocab: VOCABULARY_FORMS,
   sequence: [...sequenceStrategies.keys()],
   layout: AXES.map((axis) => `${axis}=N`),
 };

@@ -101,6 +101,6 @@ async function outcomeOf(folder: string, files: RunFiles, settings: Settings, ex
 }
 
 function labelOf(settings: Settings): string {
-  const { layout, microbatches, schedule, sequence } = Object.fromEntries(settings);
-  return [layout, schedule, sequence, `m=${microbatches}`].filter(Boolean).join(' ');
+  const { layout, microbatches, schedule, vocab, sequence } = Object.fromEntries(settings);
+  return [layout, schedule, vocab, sequence, `m=${microbatches}`].filter(Boolean).join(' ');
 }

@@ -118,13 +118,11 @@ function weights(config: Gpt2Config): ModelWeights {
 }
 
 const network: Network<Gpt2Config> = {
-  embed(c, ids) {
-    const embedded = c.parallelism.embedding(c.tape, ids, c.param('wte'));
+  start(c, x) {
     const table = c.param('wpe');
-    if (!c.positions)
-      return c.tape.apply(positionEmbedding, { x: embedded }, { table }, { T: c.T, posStart: c.posStart });
+    if (!c.positions) return c.tape.apply(positionEmbedding, { x }, { table }, { T: c.T, posStart: c.posStart });
     const looked = c.tape.apply(embedding, { ids: c.positions }, { table }, { vStart: 0 });
-    return c.tape.apply(add, { a: embedded, b: looked }, {}, null);
+    return c.tape.apply(add, { a: x, b: looked }, {}, null);
   },
   block(c, layer, x) {
     const p = (name: string) => c.param(`h${layer}.${name}`);

@@ -219,10 +219,7 @@ export function norm(c: NetworkContext<RotaryConfig>, x: Tensor, name: string): 
 }
 
 /** All but the layers. */
-export const llamaEnds: Pick<Network<RotaryConfig>, 'embed' | 'norm'> = {
-  embed: (c, ids) => c.parallelism.embedding(c.tape, ids, c.param('embed')),
-  norm: (c, x) => norm(c, x, 'norm'),
-};
+export const llamaEnds: Pick<Network<RotaryConfig>, 'norm'> = { norm: (c, x) => norm(c, x, 'norm') };
 
 const network: Network<LlamaConfig> = {
   ...llamaEnds,

@@ -13,7 +13,8 @@ import { Tape } from '../../ops/tape.ts';
 import type { NetworkContext } from '../network.ts';
 import { networkOf } from '../registry.ts';
 import { fixedRows } from './row-tensors.ts';
-import { headName } from '../stage-params.ts';
+import { givesLosses, takesTokens } from '../param-spec.ts';
+import { headName, tableName } from '../stage-params.ts';
 import type { LanguageStage } from './language-stage.ts';
 import type { Stage } from '../stage.ts';
 
@@ -50,14 +51,14 @@ export class InferenceStage {
     });
     const param = (name: string): Param => stage.params.get(name);
     const context: NetworkContext = { tape, config, parallelism, B: 1, T, ...rows, param };
-    const input = range.first
+    const input = takesTokens(range)
       ? program.tensor([T], 'u32', 'tokens')
       : program.tensor([T, config.hidden], 'f32', 'hidden');
-    let x = range.first ? network.embed(context, input) : input;
+    let x = takesTokens(range) ? parallelism.embedding(tape, input, param(tableName(config))) : input;
+    if (range.first) x = network.start?.(context, x) ?? x;
     for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
-    const out = range.last
-      ? parallelism.logits(tape, network.norm(context, x), stage.params.get(headName(config, range)))
-      : x;
+    if (range.last) x = network.norm(context, x);
+    const out = givesLosses(range) ? parallelism.logits(tape, x, param(headName(config, range))) : x;
     program.keep(input, out);
     const plans = await program.finish();
     return new InferenceStage(program, plans.get('forward')!, input, out, fixed);

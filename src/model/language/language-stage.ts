@@ -7,10 +7,11 @@ import { lossStatistics } from '../../ops/cross-entropy.ts';
 import type { ModelConfig } from '../config.ts';
 import type { NetworkContext } from '../network.ts';
 import type { Parallelism } from '../parallelism.ts';
+import { givesLosses } from '../param-spec.ts';
 import type { ParamSpec, StageRange } from '../param-spec.ts';
 import { networkOf } from '../registry.ts';
 import { fixedRows, packedRows } from './row-tensors.ts';
-import { headName, stageParams } from '../stage-params.ts';
+import { headName, stageParams, tableName } from '../stage-params.ts';
 import type { StageRecording, StageScene, StageTask } from '../task.ts';
 import type { TokenRows } from './token-rows.ts';
 
@@ -18,7 +19,7 @@ import type { TokenRows } from './token-rows.ts';
 export interface TokenSlice {
   /** U32 [R] */
   readonly tokens: Uint32Array<ArrayBuffer>;
-  /** I32 [R]: the token that should follow, or IGNORED (train/data/batch.ts). */
+  /** I32 [R]: the token that should follow, or IGNORED. */
   readonly targets: Int32Array<ArrayBuffer>;
   /** Of a packed batch. */
   readonly rows?: TokenRows;
@@ -66,8 +67,9 @@ export class LanguageStage implements StageTask<TokenSlice> {
     else {
       const tokens = input([R], 'u32', 'tokens');
       inputs.push({ tensors: [tokens], values: (slice) => [slice.tokens] });
-      x = network.embed(context, tokens);
+      x = parallelism.embedding(tape, tokens, param(tableName(config)));
     }
+    if (range.first) x = network.start?.(context, x) ?? x;
     if (packed)
       inputs.push({
         tensors: packed.inputs,
@@ -77,14 +79,15 @@ export class LanguageStage implements StageTask<TokenSlice> {
         },
       });
     for (let layer = range.firstLayer; layer < range.endLayer; layer++) x = network.block(context, layer, x);
-    if (!range.last) return { inputs, out: x };
+    if (range.last) x = network.norm(context, x);
+    if (!givesLosses(range)) return { inputs, out: x };
     const targets = input([R], 'i32', 'targets');
     inputs.push({ tensors: [targets], values: (slice) => [slice.targets] });
     const statistics = lossStatistics(tape.recorder, R);
     const head = param(headName(config, range));
     return {
       inputs,
-      out: parallelism.loss(tape, network.norm(context, x), head, targets, config.vocab, statistics),
+      out: parallelism.loss(tape, x, head, targets, config.vocab, statistics),
       score: {
         tensors: [statistics.rowMax, statistics.targetLogit],
         correct: ([rowMax, targetLogit]) => Array.from(rowMax, (most, r) => targetLogit[r] === most),

@@ -2,6 +2,9 @@
 // positions, and the intervals that attention masks by. A query sees the keys whose column lies in its interval, from
 // the beginning of its document to itself, wherever the two are held.
 
+/** Stands for a target that is not counted; PyTorch's ignore_index. The kernels of the loss know it as well. */
+export const IGNORED = -100;
+
 /** Column of a key that nobody sees: it is larger than any query's. */
 const NOWHERE = 0xffffffff;
 

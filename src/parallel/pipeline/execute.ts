@@ -1,7 +1,8 @@
 // Runs one rank's list of actions as the table of passes says: what an action needs is received, its result goes to
 // the stages that need it. Sends are not waited for before the next action; receives are posted ahead, so that what is
 // larger than a link takes unasked is under way while this rank computes, and waited for by the action that needs them.
-// Barriers are collectives within the executions. Nothing hangs on a timer. Every message is numbered by microbatch
+// A barrier is a collective that an execution begins, and that the action waits for which needs its result; so ranks
+// go on meanwhile. Nothing hangs on a timer. Every message is numbered by microbatch
 // (since the groups began) and stage of the action that needs it, so the order of arrival does not matter. Bytes: one
 // [R, hidden] per boundary, microbatch and direction.
 
@@ -9,8 +10,8 @@ import type { Group } from '../../collectives/group.ts';
 import { InternalError, LayoutError } from '../../base/errors.ts';
 import { messagesOf } from './messages.ts';
 import type { Arrival, Delivery } from './messages.ts';
-import { PASSES, formatAction } from './passes.ts';
-import type { StagePart } from './part.ts';
+import { PASSES, formatAction, formatPass } from './passes.ts';
+import type { Joined, Losses, StagePart } from './part.ts';
 import { placementOf } from './placement.ts';
 import type { StagePlacement } from './placement.ts';
 import type { Action, PipelineShape, Schedule } from './schedule.ts';
@@ -37,7 +38,10 @@ export interface PipelineRun {
   readonly backwardGroup: Group;
   /** Microbatches that ran before with these groups, on every rank: the number of the first one of this run. */
   readonly before: number;
-  /** Row losses of a microbatch, on the last stage, and of a scored one which rows are right. */
+  /**
+   * Row losses of a microbatch, on the rank that tells them, and of a scored one which rows are right. Not always in
+   * the order of the microbatches.
+   */
   onLoss(microbatch: number, rowLosses: F32, correct?: readonly boolean[]): void;
   readonly trace: Trace;
   /** Called before each action. */
@@ -64,11 +68,15 @@ export async function runActions(run: PipelineRun): Promise<void> {
   const { arrivals, deliveries } = messagesOf(lists, forwardGroup.rank, placement);
   const post = new Post(run, placement);
   const inbox = new Receives(post, actions, arrivals, run);
+  const barriers = new Barriers(actions, placement);
+  const tell = (microbatch: number, { losses, correct }: Losses): void => {
+    if (losses) run.onLoss(microbatch, losses, correct);
+  };
   for (const [i, action] of actions.entries()) {
     const { kind, stage, microbatch } = action;
     run.onAction?.(action);
-    const received = await inbox.take(action);
-    const end = run.trace('compute', `${kind}${microbatch} stage ${stage}`);
+    const received = (await inbox.take(action)) ?? (await barriers.take(action, run.trace));
+    const end = run.trace('compute', `${formatPass(action)} stage ${stage}`);
     const result = await parts.get(stage)!.executions.get(kind)!({
       slots: sets[i]!,
       received,
@@ -77,13 +85,22 @@ export async function runActions(run: PipelineRun): Promise<void> {
       onWire: (name) => run.trace('wire', name),
     });
     end();
-    if (result.losses) run.onLoss(microbatch, result.losses, result.correct);
+    tell(microbatch, result);
+    if (result.joined)
+      barriers.begin(
+        action,
+        result.joined.then((joined) => {
+          tell(microbatch, joined);
+          return joined;
+        }),
+      );
     for (const delivery of deliveries.get(formatAction(action)) ?? []) {
       if (!result.out) throw new InternalError(`${formatAction(action)} gave nothing to send`);
       if (delivery.to === forwardGroup.rank) inbox.keep(delivery.action, result.out);
       else post.send(action, delivery, result.out);
     }
   }
+  await barriers.ended();
   await post.sent();
 }
 
@@ -138,6 +155,59 @@ class Post {
 
   async sent(): Promise<void> {
     await Promise.all(this.#sends);
+  }
+}
+
+/** The barriers that this rank takes part in, until the last action that needs them has begun. */
+class Barriers {
+  readonly #placement: StagePlacement;
+  readonly #joined = new Map<string, Promise<Joined>>();
+  /** By action, how many others on this rank need what it joins. */
+  readonly #needed = new Map<string, number>();
+  readonly #all: Promise<Joined>[] = [];
+
+  constructor(actions: readonly Action[], placement: StagePlacement) {
+    this.#placement = placement;
+    for (const action of actions)
+      for (const key of this.#of(action)) this.#needed.set(key, (this.#needed.get(key) ?? 0) + 1);
+  }
+
+  begin(action: Action, joined: Promise<Joined>): void {
+    // Whoever needs it, or the end of the run, hears of a failure.
+    joined.catch(() => undefined);
+    this.#all.push(joined.then(() => ({})));
+    this.#all.at(-1)!.catch(() => undefined);
+    if (this.#needed.has(formatAction(action))) this.#joined.set(formatAction(action), joined);
+  }
+
+  /** What the barriers before `action` give this rank, when they have ended; undefined if there are none. */
+  async take(action: Action, trace: Trace): Promise<F32 | undefined> {
+    let received: F32 | undefined;
+    for (const { action: needed, edge } of PASSES[action.kind].needs(action, this.#placement)) {
+      if (edge !== 'barrier') continue;
+      const key = formatAction(needed);
+      const joined = this.#joined.get(key);
+      if (!joined) throw new InternalError(`${formatAction(action)} before the barrier of ${key}`);
+      const end = trace('wait', `barrier of ${formatPass(needed)}`);
+      const { own, out } = await joined;
+      end();
+      received = needed.stage === action.stage ? own : out;
+      const left = this.#needed.get(key)! - 1;
+      this.#needed.set(key, left);
+      if (left === 0) this.#joined.delete(key);
+    }
+    return received;
+  }
+
+  async ended(): Promise<void> {
+    await Promise.all(this.#all);
+  }
+
+  #of(action: Action): readonly string[] {
+    return PASSES[action.kind]
+      .needs(action, this.#placement)
+      .filter(({ edge }) => edge === 'barrier')
+      .map(({ action: needed }) => formatAction(needed));
   }
 }
 

@@ -26,15 +26,15 @@ export function checkSchedule({
   layout,
   chunks,
   microbatches,
-  vocabulary,
+  vocab,
 }: {
   readonly schedule: string;
   readonly layout: { readonly pp: number };
   readonly chunks: number;
   readonly microbatches: number;
-  readonly vocabulary?: VocabularyForm;
+  readonly vocab?: VocabularyForm;
 }): void {
-  scheduleByName(schedule, vocabulary).check?.({ ranks: layout.pp, chunks, microbatches });
+  scheduleByName(schedule, vocab).check?.({ ranks: layout.pp, chunks, microbatches });
 }
 
 /**
@@ -50,7 +50,7 @@ export function scheduleByName(name: string, vocabulary: VocabularyForm = 'none'
   const known = shared.get(key) ?? schedule.withVocabulary?.(vocabulary);
   if (known === undefined)
     throw new ConfigError(
-      'vocabulary',
+      'vocab',
       `expected ${vocabularyForms(name).join(' or ')} with schedule ${name}, got '${vocabulary}'`,
     );
   shared.set(key, known);

@@ -1,12 +1,17 @@
 // Sampling in the mesh, on the weights as they are trained: the pipeline runs forward on one row, the rank that holds
 // the last token's logits draws the next token and broadcasts it. Replicas compute the same thing, so that every
-// collective finds all its members.
+// collective finds all its members. Where the pipeline shares the vocabulary, all its ranks embed the tokens and make
+// logits of their rows of the table.
 
+import { allGather } from '../../collectives/all-gather.ts';
+import { allReduce } from '../../collectives/all-reduce.ts';
 import { broadcast } from '../../collectives/broadcast.ts';
+import { reduce } from '../../collectives/point/reduce.ts';
 import type { Scope } from '../../collectives/mesh.ts';
 import { InternalError, SampleError } from '../../base/errors.ts';
 import { InferenceStage } from '../../model/language/inference.ts';
 import { LanguageStage } from '../../model/language/language-stage.ts';
+import { ShardInference } from '../../model/language/shard-inference.ts';
 import { hostsOf } from '../../parallel/pipeline/placement.ts';
 import { columnsOf, holderOf } from '../../parallel/sequence/placement.ts';
 import { tokenPlacement } from '../../parallel/sequence/registry.ts';
@@ -31,12 +36,19 @@ export class Generator {
   readonly #trainer: Trainer;
   readonly #language: LanguageModelOptions;
   readonly #stages: ReadonlyMap<number, InferenceStage>;
+  readonly #shard: ShardInference | undefined;
   readonly #scope: Scope;
 
-  private constructor(trainer: Trainer, { options }: LanguageModel, stages: ReadonlyMap<number, InferenceStage>) {
+  private constructor(
+    trainer: Trainer,
+    { options }: LanguageModel,
+    stages: ReadonlyMap<number, InferenceStage>,
+    shard: ShardInference | undefined,
+  ) {
     this.#trainer = trainer;
     this.#language = options;
     this.#stages = stages;
+    this.#shard = shard;
     this.#scope = trainer.options.mesh.scope('generate');
   }
 
@@ -48,7 +60,10 @@ export class Generator {
     if (!(language instanceof LanguageModel && task instanceof LanguageStage))
       throw new InternalError('samples are of language models');
     for (const [index, stage] of trainer.stages) stages.set(index, await InferenceStage.create(stage, task));
-    return new Generator(trainer, language, stages);
+    const { columns, parallelism } = task.options;
+    const { vocabulary } = trainer.engine;
+    const shard = vocabulary && (await ShardInference.create(vocabulary.shard, columns[parallelism.sp.rank]!.length));
+    return new Generator(trainer, language, stages, shard);
   }
 
   /**
@@ -95,6 +110,7 @@ export class Generator {
   dispose(): void {
     this.#scope.close();
     for (const stage of this.#stages.values()) stage.dispose();
+    this.#shard?.dispose();
   }
 
   #lastHost(): number {
@@ -103,7 +119,7 @@ export class Generator {
     return hostsOf(schedule, shape)[shape.ranks * shape.chunks - 1];
   }
 
-  /** Runs this rank's stages in order; resolves to the logits on the last stage's rank. */
+  /** Runs this rank's stages in order; resolves to the logits on the last stage's rank, if not on all ranks. */
   async #forward(tokens: Uint32Array<ArrayBuffer>, row: number): Promise<Float32Array | undefined> {
     const { schedule } = this.#trainer.options;
     const { model } = this.#language;
@@ -111,11 +127,12 @@ export class Generator {
     const hosts = hostsOf(schedule, shape);
     const count = hosts.length;
     const group = this.#scope.axis('pp');
+    const shard = this.#shard;
     let logits: Float32Array | undefined;
-    let local: Float32Array<ArrayBuffer> | undefined;
+    let local = shard && (await this.#embed(shard, tokens, hosts[0]!));
     for (const index of [...this.#stages.keys()].sort((a, b) => a - b)) {
       const stage = this.#stages.get(index)!;
-      let input: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> = tokens;
+      let input: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> = local ?? tokens;
       if (index > 0) {
         if (hosts[index - 1] === group.rank) input = local!;
         else {
@@ -123,14 +140,38 @@ export class Generator {
           await group.beginPoint('activation', hosts[index - 1], 'from').recv(hosts[index - 1], 0, input);
         }
       }
-      if (index === count - 1) {
+      if (index === count - 1 && !shard) {
         logits = await stage.logits(input, row);
         continue;
       }
       local = await stage.forward(input);
+      if (index === count - 1) continue;
       if (hosts[index + 1] !== group.rank)
         await group.beginPoint('activation', hosts[index + 1], 'to').send(hosts[index + 1], 0, local);
     }
-    return logits;
+    if (!shard) return logits;
+    const { hidden } = model;
+    const last = hosts[count - 1]!;
+    const wanted = group.rank === last ? local!.slice(row * hidden, (row + 1) * hidden) : new Float32Array(hidden);
+    await broadcast(group, wanted, last);
+    const shards = this.#scope.group(['pp', 'tp']);
+    const offsets = Array.from({ length: shards.size + 1 }, (_, i) => i * shard.width);
+    const all = new Float32Array(offsets.at(-1)!);
+    await allGather(shards, await shard.logits(wanted), offsets, all);
+    return all;
+  }
+
+  /** The embedded tokens [T, hidden] on the ranks of `host`, undefined elsewhere. */
+  async #embed(
+    shard: ShardInference,
+    tokens: Uint32Array<ArrayBuffer>,
+    host: number,
+  ): Promise<Float32Array<ArrayBuffer> | undefined> {
+    const group = this.#scope.axis('pp');
+    const embedded = await shard.embed(tokens);
+    await reduce(group, embedded, host);
+    if (group.rank !== host) return undefined;
+    await allReduce(this.#scope.axis('tp'), embedded);
+    return embedded;
   }
 }

@@ -1,8 +1,5 @@
 // A batch of token rows: what the network reads, what it should say next, and which document each token belongs to.
 
-/** Stands for a target that is not counted; PyTorch's ignore_index. The kernels of the loss know it as well. */
-export const IGNORED = -100;
-
 export interface Batch {
   /** I32 [rows, context]. */
   readonly tokens: Int32Array<ArrayBuffer>;

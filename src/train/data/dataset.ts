@@ -5,7 +5,8 @@
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import { RandomStream } from '../../base/random.ts';
 import type { TaskData } from '../tasks/task.ts';
-import { batchOf, IGNORED } from './batch.ts';
+import { IGNORED } from '../../model/language/token-rows.ts';
+import { batchOf } from './batch.ts';
 import type { Batch } from './batch.ts';
 
 /** Rows of tokens. `answersOf`: of a synthetic task, a target is an answer if it follows from what stands before it. */

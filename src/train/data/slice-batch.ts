@@ -2,7 +2,7 @@
 // Targets were shifted before the cut, so the last token of a shard predicts the first of the next.
 
 import type { TokenSlice } from '../../model/language/language-stage.ts';
-import { IGNORED } from './batch.ts';
+import { IGNORED } from '../../model/language/token-rows.ts';
 import type { Batch } from './batch.ts';
 
 export interface BatchPlace {

@@ -5,7 +5,8 @@ import { ConfigError, FormatError, InternalError, UnsupportedError } from '../..
 import { toInt32 } from '../../base/safetensors.ts';
 import type { SafetensorsFile } from '../../base/safetensors.ts';
 import { formatShape } from '../../base/shape.ts';
-import { batchOf, IGNORED } from './batch.ts';
+import { IGNORED } from '../../model/language/token-rows.ts';
+import { batchOf } from './batch.ts';
 import type { Batch } from './batch.ts';
 import { checkIndex, checkTokens } from './dataset.ts';
 import type { Dataset } from './dataset.ts';

@@ -42,7 +42,7 @@ export async function planMemory(config: RunConfig, task: Task): Promise<MemoryP
 }
 
 async function memoryOf(rank: number, config: RunConfig, task: Task): Promise<RankMemory> {
-  const { layout, schedule, chunks, microbatches, batch } = config;
+  const { layout, schedule, vocab, chunks, microbatches, batch } = config;
   const device = createCountingDevice();
   const ledger = createLedger();
   const links = new Map(
@@ -58,7 +58,7 @@ async function memoryOf(rank: number, config: RunConfig, task: Task): Promise<Ra
     ledger,
     world: NO_WORLD,
     task,
-    schedule: scheduleByName(schedule),
+    schedule: scheduleByName(schedule, vocab),
     chunks,
     microbatches,
     batch,

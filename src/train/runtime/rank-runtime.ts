@@ -143,7 +143,7 @@ export class RankRuntime {
       ledger,
       world,
       task: prepared.task,
-      schedule: scheduleByName(config.schedule),
+      schedule: scheduleByName(config.schedule, config.vocab),
       chunks: config.chunks,
       microbatches: config.microbatches,
       batch: config.batch,
@@ -173,7 +173,7 @@ export class RankRuntime {
   /** `fresh`: the trainer has just been made, with the weights of this view and moments of 0. */
   #load(trainer: Trainer, { prepared, checkpointHash }: RuntimeView, fresh: boolean): void {
     const { weights, resumed, task } = prepared;
-    if (!fresh) for (const stage of trainer.stages.values()) stage.load(weights);
+    if (!fresh) for (const part of trainer.parts.values()) part.load(weights);
     if (resumed) loadMoments(trainer, resumed);
     else if (!fresh) {
       const zero: WeightSource = (name) => {

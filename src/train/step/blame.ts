@@ -7,7 +7,7 @@ import type { Group } from '../../collectives/group.ts';
 import type { ValueWatch } from '../../collectives/record/value-watch.ts';
 import type { Device } from '../../device/device.ts';
 import { elements } from '../../base/shape.ts';
-import type { Stage } from '../../model/stage.ts';
+import type { ModelPart } from '../../model/model-part.ts';
 import type { StepReport } from './step-report.ts';
 
 /** Bits of f32 infinity; what is above is NaN. */
@@ -50,17 +50,17 @@ export function blame(reports: readonly StepReport[], ranks: readonly number[]):
 /** What it was, told by the culprit about itself. */
 export async function confess(
   device: Device,
-  stages: readonly Stage[],
+  parts: readonly ModelPart[],
   watch: ValueWatch,
   onTheWay: boolean,
 ): Promise<string> {
-  const weight = await firstBadTensor(device, stages, 'weight');
+  const weight = await firstBadTensor(device, parts, 'weight');
   if (weight) return weight;
   if (onTheWay) return 'what others received from it was not finite, though it was when it was sent';
   const made = watch.first && watch.first.from === undefined ? watch.what : undefined;
   // Of summed gradients the tensor says more than the message it went in.
   const gradient =
-    watch.first && watch.first.order < AFTER ? undefined : await firstBadTensor(device, stages, 'gradient');
+    watch.first && watch.first.order < AFTER ? undefined : await firstBadTensor(device, parts, 'gradient');
   return gradient ?? made ?? 'a moment left the range in which updates are safe';
 }
 
@@ -70,10 +70,10 @@ export async function confess(
  */
 async function firstBadTensor(
   device: Device,
-  stages: readonly Stage[],
+  parts: readonly ModelPart[],
   what: 'weight' | 'gradient',
 ): Promise<string | undefined> {
-  for (const { params } of stages) {
+  for (const { params } of parts) {
     const buffer = what === 'weight' ? params.values : params.grads;
     const [bytes] = await device.submit([], [{ buffer, offset: 0, bytes: params.layout.size * 4 }]);
     const all = new Float32Array(bytes!);

@@ -1,25 +1,32 @@
 // Gradients of this rank's stages, summed over a list of microbatches: the schedule's actions on the recorded plans. It
 // knows the ranks of its pipeline and of its stages' groups, and not who computes the other microbatches of a batch.
 
-import { LayoutError } from '../../base/errors.ts';
+import { LayoutError, UnsupportedError } from '../../base/errors.ts';
 import type { World } from '../../base/world.ts';
 import type { Group } from '../../collectives/group.ts';
 import type { Mesh } from '../../collectives/mesh.ts';
 import type { ValueWatch } from '../../collectives/record/value-watch.ts';
 import type { Device } from '../../device/device.ts';
 import { BufferPool } from '../../device/storage/pool.ts';
+import type { SlotClasses } from '../../device/storage/slots.ts';
+import type { ModelPart } from '../../model/model-part.ts';
 import { stageRange } from '../../model/param-spec.ts';
 import type { WeightSource } from '../../model/param-spec.ts';
 import { Stage } from '../../model/stage.ts';
+import type { TokenSlice } from '../../model/language/language-stage.ts';
 import { runActions } from '../../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../../parallel/pipeline/execute.ts';
 import { partOf } from '../../parallel/pipeline/part.ts';
+import type { Given } from '../../parallel/pipeline/part.ts';
 import { PASSES } from '../../parallel/pipeline/passes.ts';
 import { PipelineStreams } from '../../parallel/pipeline/streams.ts';
 import { placementOf } from '../../parallel/pipeline/placement.ts';
+import type { StagePlacement } from '../../parallel/pipeline/placement.ts';
 import { PASS_KINDS } from '../../parallel/pipeline/schedule.ts';
 import type { Action, PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
 import { assignSlots, stageSlots } from '../../parallel/pipeline/slots.ts';
+import { headPasses, sharedParts, VocabularyGroups } from '../../parallel/vocab/shared.ts';
+import type { SharedVocabulary } from '../../parallel/vocab/shared.ts';
 import type { RankTask, Task } from '../tasks/task.ts';
 import { NO_SCORE } from './score.ts';
 import type { Score } from './score.ts';
@@ -54,7 +61,10 @@ export class StepEngine<B = unknown> {
   readonly task: RankTask<B>;
   /** For the usual number of microbatches. */
   readonly shape: PipelineShape;
+  /** Of blocks, by index. */
   readonly stages: ReadonlyMap<number, Stage>;
+  /** Where all ranks of the pipeline share the vocabulary. */
+  readonly vocabulary: SharedVocabulary | undefined;
   readonly #pool: BufferPool;
   readonly #streams: PipelineStreams;
   /** By number of microbatches, those that the recorded slots are enough for. */
@@ -65,8 +75,7 @@ export class StepEngine<B = unknown> {
     options: StepEngineOptions<B>,
     task: RankTask<B>,
     shape: PipelineShape,
-    stages: ReadonlyMap<number, Stage>,
-    pool: BufferPool,
+    { stages, vocabulary, pool }: Built,
     streams: PipelineStreams,
   ) {
     this.options = options;
@@ -74,6 +83,7 @@ export class StepEngine<B = unknown> {
     this.shape = shape;
     this.#shapes.set(shape.microbatches, shape);
     this.stages = stages;
+    this.vocabulary = vocabulary;
     this.#pool = pool;
     this.#streams = streams;
   }
@@ -102,20 +112,31 @@ export class StepEngine<B = unknown> {
     const slots = stageSlots(schedule.actions(mesh.coordinate('pp'), shape), placement);
     const pool = new BufferPool(device);
     const stages = new Map<number, Stage>();
+    const shared = placement.head !== undefined;
     for (let chunk = 0; chunk < chunks; chunk++) {
       const index = schedule.stageOf(mesh.coordinate('pp'), chunk, shape);
       const stage = await Stage.create({
         device,
         task,
-        range: stageRange(index, pp * chunks, options.task.layers),
+        range: stageRange(index, pp * chunks, options.task.layers, shared),
         slots: slots(index),
         splitsWeights: placement.passes.has('W'),
+        rematerialises: placement.passes.has('R'),
         pool,
       });
       stage.load(options.weights);
       stages.set(index, stage);
     }
-    return new StepEngine(options, task, shape, stages, pool, streams);
+    const vocabulary = shared ? await shareVocabulary(options, task, placement, slots, pool) : undefined;
+    return new StepEngine(options, task, shape, { stages, vocabulary, pool }, streams);
+  }
+
+  /** All that this rank holds of the model: stages of blocks, and a shard of the vocabulary by the head's index. */
+  get parts(): ReadonlyMap<number, ModelPart> {
+    const { vocabulary } = this;
+    return vocabulary
+      ? new Map<number, ModelPart>([...this.stages, [vocabulary.placement.head!, vocabulary.shard]])
+      : this.stages;
   }
 
   /**
@@ -127,7 +148,7 @@ export class StepEngine<B = unknown> {
   async accumulate(batch: B, share: readonly number[]): Promise<Score> {
     const shape = this.#shapeOf(share.length);
     this.#spans = [];
-    for (const stage of this.stages.values()) await stage.zeroGradients();
+    for (const part of this.parts.values()) await part.zeroGradients();
     return this.#run({ batch, share, shape, forwardGroup: this.#streams.forward, only: () => true });
   }
 
@@ -137,7 +158,7 @@ export class StepEngine<B = unknown> {
    */
   async score(batch: B, share: readonly number[], asked?: B): Promise<Score> {
     const shape = this.#shapeOf(share.length);
-    const only = (kind: Action['kind']): boolean => kind === 'F';
+    const only = (kind: Action['kind']): boolean => PASSES[kind].direction === 'forward';
     return this.#run({ batch, share, shape, forwardGroup: this.#streams.evaluation, only, asked });
   }
 
@@ -155,7 +176,8 @@ export class StepEngine<B = unknown> {
   }
 
   dispose(): void {
-    for (const stage of this.stages.values()) stage.dispose();
+    for (const part of this.parts.values()) part.dispose();
+    this.vocabulary?.groups.close();
     this.#pool.dispose();
     this.#streams.close();
   }
@@ -176,40 +198,82 @@ export class StepEngine<B = unknown> {
 
   async #run({ batch, share, shape, forwardGroup, only, asked }: Pass<B>): Promise<Score> {
     const { schedule, mesh, values } = this.options;
-    const last = shape.ranks * shape.chunks - 1;
+    const { vocabulary } = this;
+    const placement = placementOf(schedule, shape);
     const score = { lossSum: 0, tokens: 0, answers: 0, correct: 0 };
     if (share.length === 0) return score;
     const cut = (whole: B) => share.map(this.task.cut(whole));
     const cuts = cut(batch);
     const answers = asked === undefined ? undefined : cut(asked);
     const given = { of: (microbatch: number) => cuts[microbatch].data, scored: answers !== undefined };
+    const losses = new Map<number, readonly [Float32Array, (readonly boolean[])?]>();
     await runActions({
       schedule,
       shape,
-      parts: new Map([...this.stages].map(([index, stage]) => [index, partOf(stage, given)])),
+      parts: new Map([
+        ...[...this.stages].map(([index, stage]) => [index, partOf(stage, given)] as const),
+        ...(vocabulary ? sharedParts(vocabulary, given as Given<TokenSlice>, share.length) : []),
+      ]),
       forwardGroup,
       backwardGroup: this.#streams.backward,
       before: forwardGroup.numbers(share.length),
       only,
       onLoss: (microbatch, rowLosses, correct) => {
         values.check(rowLosses, `the loss of microbatch ${share[microbatch]} was not finite`);
-        for (let r = 0; r < rowLosses.length; r++) {
-          score.lossSum += rowLosses[r];
-          if (!cuts[microbatch].counts(r)) continue;
-          score.tokens++;
-          if (!answers?.[microbatch].counts(r)) continue;
-          score.answers++;
-          if (correct?.[r]) score.correct++;
-        }
+        losses.set(microbatch, [rowLosses, correct]);
       },
       onAction: (action) => {
-        values.order = orderOf(action, last);
+        values.order = orderOf(action, placement);
       },
       trace: (kind, name) => this.trace(kind, name),
     });
-    // Every tp rank of the last stage has the same row losses; one of them counts.
+    // In the order of the microbatches, however they came: the sum has the same bits every time.
+    for (const [microbatch, cut] of cuts.entries()) {
+      const [rowLosses, correct] = losses.get(microbatch) ?? [new Float32Array(0)];
+      for (let r = 0; r < rowLosses.length; r++) {
+        score.lossSum += rowLosses[r];
+        if (!cut.counts(r)) continue;
+        score.tokens++;
+        if (!answers?.[microbatch].counts(r)) continue;
+        score.answers++;
+        if (correct?.[r]) score.correct++;
+      }
+    }
+    // Every tp rank of the last blocks has the same row losses; one of them counts.
     return mesh.coordinate('tp') === 0 ? score : NO_SCORE;
   }
+}
+
+interface Built {
+  readonly stages: ReadonlyMap<number, Stage>;
+  readonly vocabulary: SharedVocabulary | undefined;
+  readonly pool: BufferPool;
+}
+
+/** This rank's shard of the vocabulary, with the weights loaded. UnsupportedError for a task that has none to share. */
+async function shareVocabulary<B>(
+  { device, mesh, schedule, weights }: StepEngineOptions<B>,
+  task: RankTask<B>,
+  placement: StagePlacement,
+  slots: (stage: number) => SlotClasses,
+  pool: BufferPool,
+): Promise<SharedVocabulary> {
+  if (!task.vocabularyShard)
+    throw new UnsupportedError(
+      'vocab',
+      'expected a task with a vocabulary to share between the ranks of a pipeline; use vocab=none',
+    );
+  const { pp, tp } = mesh.layout;
+  const place = { rank: mesh.coordinate('pp') * tp + mesh.coordinate('tp'), size: pp * tp };
+  const shard = await task.vocabularyShard({
+    device,
+    place,
+    passes: headPasses(schedule),
+    slots: slots(placement.head!),
+    pool,
+  });
+  shard.load(weights);
+  return { shard, groups: new VocabularyGroups(mesh), placement, schedule };
 }
 
 interface Pass<B> {
@@ -248,7 +312,9 @@ function refuseUnrecorded(schedule: Schedule, rank: number, recorded: PipelineSh
 }
 
 /** Rises along the way of a microbatch: forward through the stages, backward, weight gradients. */
-function orderOf({ kind, microbatch, stage }: Action, last: number): number {
-  const along = PASSES[kind].direction === 'forward' ? stage : last - stage;
-  return 1 + (microbatch * PASS_KINDS.length + PASS_KINDS.indexOf(kind)) * (last + 1) + along;
+function orderOf({ kind, microbatch, stage }: Action, { chain }: StagePlacement): number {
+  // Stages that all ranks share have passes of their own.
+  const place = Math.min(stage, chain - 1);
+  const along = PASSES[kind].direction === 'forward' ? place : chain - 1 - place;
+  return 1 + (microbatch * PASS_KINDS.length + PASS_KINDS.indexOf(kind)) * chain + along;
 }

@@ -5,9 +5,11 @@
 import type { Mesh } from '../../collectives/mesh.ts';
 import type { Device, Range } from '../../device/device.ts';
 import type { Traffic } from '../../device/recorder.ts';
+import type { ModelPart } from '../../model/model-part.ts';
 import type { Stage } from '../../model/stage.ts';
 import { FlatSync } from '../../parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../parallel/data/tied-weights.ts';
+import { placementOf } from '../../parallel/pipeline/placement.ts';
 import type { PipelineShape, Schedule } from '../../parallel/pipeline/schedule.ts';
 import { AdamW, joinMeasured } from '../optimizer.ts';
 import type { Measured } from '../optimizer.ts';
@@ -20,19 +22,21 @@ export interface Zero1Options {
   readonly task: Pick<Task, 'tied' | 'squareGroup'>;
   readonly schedule: Schedule;
   readonly shape: PipelineShape;
-  /** By index, those of this rank. */
+  /** Of blocks, by index, those of this rank. */
   readonly stages: ReadonlyMap<number, Stage>;
+  /** All that this rank holds, whose weights are kept alike. */
+  readonly parts: ReadonlyMap<number, ModelPart>;
 }
 
 export class Zero1 implements ParameterSync {
-  /** By stage. */
+  /** By part. */
   readonly flats: ReadonlyMap<number, FlatSync>;
   readonly optimizers: ReadonlyMap<number, AdamW>;
   readonly state: readonly Range[];
   readonly #tied: TiedWeights;
 
   private constructor(
-    stages: ReadonlyMap<number, Stage>,
+    parts: ReadonlyMap<number, ModelPart>,
     flats: ReadonlyMap<number, FlatSync>,
     optimizers: ReadonlyMap<number, AdamW>,
     tied: TiedWeights,
@@ -41,21 +45,23 @@ export class Zero1 implements ParameterSync {
     this.optimizers = optimizers;
     this.#tied = tied;
     this.state = [
-      ...[...stages.values()].map(({ params: { values } }) => ({ buffer: values, offset: 0, bytes: values.bytes })),
+      ...[...parts.values()].map(({ params: { values } }) => ({ buffer: values, offset: 0, bytes: values.bytes })),
       ...[...optimizers.values()].flatMap(({ moments }) => moments.flatMap(({ m, v }) => [m, v])),
     ].filter(({ bytes }) => bytes > 0);
   }
 
-  static async create({ device, mesh, task, schedule, shape, stages }: Zero1Options): Promise<Zero1> {
-    const flats = new Map([...stages].map(([index, stage]) => [index, new FlatSync(device, mesh, stage.params)]));
+  static async create({ device, mesh, task, schedule, shape, stages, parts }: Zero1Options): Promise<Zero1> {
+    const flats = new Map([...parts].map(([index, { params }]) => [index, new FlatSync(device, mesh, params)]));
     // Values replicated over tp are counted by tp rank 0 alone.
     const counts = ({ segment }: { segment: string }): boolean =>
       segment !== 'replicated' || mesh.coordinate('tp') === 0;
     const optimizers = new Map<number, AdamW>();
-    for (const [index, { params }] of stages)
+    for (const [index, { params }] of parts)
       optimizers.set(index, await AdamW.create(device, params, flats.get(index)!.owned, counts, task.squareGroup));
-    const tied = await TiedWeights.create(device, mesh, task.tied, schedule, shape, stages);
-    return new Zero1(stages, flats, optimizers, tied);
+    // A shard holds one table for both ends.
+    const shared = placementOf(schedule, shape).head !== undefined;
+    const tied = await TiedWeights.create(device, mesh, shared ? undefined : task.tied, schedule, shape, stages);
+    return new Zero1(parts, flats, optimizers, tied);
   }
 
   async reduce(): Promise<Measured> {

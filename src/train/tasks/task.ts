@@ -4,6 +4,7 @@
 import type { Mesh } from '../../collectives/mesh.ts';
 import type { ParamSpec, StageRange } from '../../model/param-spec.ts';
 import type { ShardPlace } from '../../model/parallelism.ts';
+import type { ShardOptions, VocabularyShard } from '../../model/language/vocabulary-shard.ts';
 import type { StageTask } from '../../model/task.ts';
 import type { WeightSpec } from '../../model/weight.ts';
 
@@ -18,6 +19,8 @@ export interface Task<B = unknown> {
   readonly squareGroup: 1 | 4;
   /** In the order of `weights`: what a rank at `place` holds of a stage. */
   params(range: StageRange, place: ShardPlace): readonly ParamSpec[];
+  /** What shard `place.rank` of `place.size` holds of the tables that a pipeline can share; absent without such. */
+  vocabularyParams?(place: { readonly rank: number; readonly size: number }): readonly ParamSpec[];
   /** The task on this rank of `mesh`, with `rows` rows of the batch in a microbatch. */
   onRank(mesh: Mesh, rows: number): RankTask<B>;
 }
@@ -26,6 +29,8 @@ export interface Task<B = unknown> {
 export interface RankTask<B = unknown, M = unknown> extends StageTask<M> {
   /** Cuts microbatches out of a batch: microbatch i is its rows [i * rows, (i + 1) * rows). */
   cut(batch: B): (microbatch: number) => Cut<M>;
+  /** Compiles this rank's shard of the tables that its pipeline shares; absent without such. */
+  vocabularyShard?(options: Omit<ShardOptions, 'config' | 'rows'>): Promise<VocabularyShard>;
 }
 
 export interface Cut<M> {

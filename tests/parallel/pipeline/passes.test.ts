@@ -1,5 +1,5 @@
-// The table of passes: kinds that nothing executes yet validate and simulate from it alone, and are refused by name
-// when they are to run.
+// The table of passes: what validates and simulates follows from it alone, and a pass without an execution is refused by
+// name when it is to run.
 
 import { describe, expect, it, test } from 'vitest';
 import { InternalError, LayoutError } from '../../../src/base/errors.ts';
@@ -11,9 +11,6 @@ import type { Action, Schedule } from '../../../src/parallel/pipeline/schedule.t
 import { simulate } from '../../../src/parallel/pipeline/simulate.ts';
 import { assignSlots } from '../../../src/parallel/pipeline/slots.ts';
 import { validate } from '../../../src/parallel/pipeline/validate.ts';
-import { readRunFiles } from '../../../src/cli/verify/run-folder.ts';
-import { goldenConfig, goldenModel } from '../../support/local-run.ts';
-import { onTrainers } from '../../support/trainer-lab.ts';
 
 // F = 1 and a whole backward of 2; S and T are short.
 const TIMING = { F: 1, B: 1, W: 1, S: 0.25, T: 0.5, IF: 0.125, IB: 0.125 };
@@ -206,16 +203,4 @@ test('a pass that a stage has no plan for is refused by name', () => {
     );
   expect(run).toThrow(LayoutError);
   expect(run).toThrow('schedule 1f1b: expected passes for which stage 3 has a plan here (F, B), got S');
-});
-
-test('a trainer whose schedule has passes of the vocabulary refuses its first step by name', async () => {
-  const config = goldenConfig('gpt2-tiny', 'pp=2');
-  const results = await onTrainers(config, async ({ trainer }) => trainer.trainStep(), {
-    files: readRunFiles(goldenModel('gpt2-tiny')),
-    change: (options) => ({ ...options, schedule: scheduleByName('1f1b', 'alg1') }),
-  });
-  for (const error of results) {
-    expect(error).toBeInstanceOf(LayoutError);
-    expect(String(error)).toContain('schedule 1f1b: expected passes for which stage 2 has a plan here (none), got IF');
-  }
 });

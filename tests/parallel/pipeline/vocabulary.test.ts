@@ -149,9 +149,9 @@ describe('the registry', () => {
   it('refuses others by name', () => {
     const wrong = () => scheduleByName('zb-h1', 'interlaced');
     expect(wrong).toThrow(ConfigError);
-    expect(wrong).toThrow("vocabulary: expected none with schedule zb-h1, got 'interlaced'");
+    expect(wrong).toThrow("vocab: expected none with schedule zb-h1, got 'interlaced'");
     const check = () =>
-      checkSchedule({ schedule: '1f1b', layout: { pp: 2 }, chunks: 2, microbatches: 4, vocabulary: 'alg1' });
+      checkSchedule({ schedule: '1f1b', layout: { pp: 2 }, chunks: 2, microbatches: 4, vocab: 'alg1' });
     expect(check).toThrow('1f1b: expected 1 chunk per rank, got 2');
   });
 });

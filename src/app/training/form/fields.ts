@@ -1,5 +1,6 @@
 // The fields of the form in their groups: a label, a sentence of help, and how it is entered.
 
+import { VOCABULARY_FORMS } from '../../../parallel/pipeline/schedule.ts';
 import { DATA_NAMES, MODEL_NAMES } from '../../../train/tasks/registry.ts';
 
 /**
@@ -69,6 +70,12 @@ export const GROUPS: readonly FieldGroup[] = [
         'The order in which a stage takes its microbatches; 1f1b needs least memory.',
       ),
       field('chunks', 'Chunks per pipeline rank', 'number', 'Pieces of the network on each pipeline rank.'),
+      field(
+        'vocab',
+        'Vocabulary in a pipeline',
+        plain(...VOCABULARY_FORMS),
+        'Whether all ranks of a pipeline share the embedding and the head, and how; none leaves them at its ends.',
+      ),
       field('sequence', 'Sequence strategy', 'strategies', 'How devices that share a row exchange keys and values.'),
     ],
   },

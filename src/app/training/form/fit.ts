@@ -83,9 +83,9 @@ export function layersOf(config: RunConfig, facts: FormFacts): number | undefine
 /** LayoutError or ConfigError for what does not fit. */
 function checkFits(config: RunConfig, facts: FormFacts): void {
   const model = networkFor(config, facts);
-  const { layout, batch, microbatches, chunks } = config;
+  const { layout, batch, microbatches, chunks, vocab } = config;
   if (model && isLanguageRun(config))
-    checkLayout(model, layout, { batch, microbatches, context: contextOf(config, facts), chunks });
+    checkLayout(model, layout, { batch, microbatches, context: contextOf(config, facts), chunks, vocab });
   else taskOf(config).check(config);
 }
 
@@ -113,7 +113,7 @@ export function faultsOf(config: RunConfig, facts: FormFacts): readonly Fault[] 
       syntheticDataset({ task: config.data as never, context, batch: config.batch, seed: config.seed }),
     );
   attempt(faults, 'layout', () => checkFits(config, facts));
-  if (attempt(faults, 'schedule', () => scheduleByName(config.schedule)))
+  if (attempt(faults, 'schedule', () => scheduleByName(config.schedule, config.vocab)))
     attempt(faults, 'chunks', () => checkSchedule(config));
   const vocabulary = vocabularyOf(config, facts);
   const folder = facts.models.get(config.model);

@@ -9,7 +9,8 @@ import { fittingMicrobatches } from './fit.ts';
 
 /** Throws ConfigError for steps that the checkpoint has already. */
 export function goOnConfig(from: Pick<CheckpointAbout, 'step' | 'config'>, form: RunConfig): RunConfig {
-  const { layout, schedule, chunks, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } = form;
+  const { layout, schedule, chunks, vocab, sequence, microbatches, steps, evalEvery, sampleEvery, checkpointEvery } =
+    form;
   if (steps <= from.step)
     throw new ConfigError(
       'steps',
@@ -20,6 +21,7 @@ export function goOnConfig(from: Pick<CheckpointAbout, 'step' | 'config'>, form:
     layout,
     schedule,
     chunks,
+    vocab,
     sequence,
     microbatches: fittingMicrobatches(microbatches, from.config.batch / (layout.dp * layout.ep)),
     evalEvery,

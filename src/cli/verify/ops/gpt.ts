@@ -15,7 +15,7 @@ import { singleRank } from '../../../model/parallelism.ts';
 import type { Parallelism } from '../../../model/parallelism.ts';
 import { stageRange } from '../../../model/param-spec.ts';
 import { networkOf } from '../../../model/registry.ts';
-import { headName, stageParams } from '../../../model/stage-params.ts';
+import { headName, stageParams, tableName } from '../../../model/stage-params.ts';
 import { Tape } from '../../../ops/tape.ts';
 import { scheduleByName } from '../../../parallel/pipeline/registry.ts';
 import { batchOf } from '../../../train/data/batch.ts';
@@ -94,7 +94,8 @@ function record(program: Program, c: TorchCase, param: (name: string) => Param, 
   };
   const context = { tape, config, parallelism, B, T, posStart: 0, param };
   const network = networkOf(config);
-  const embedded = network.embed(context, ids);
+  const rows = singleRank.embedding(tape, ids, param(tableName(config)));
+  const embedded = network.start?.(context, rows) ?? rows;
   let x = embedded;
   for (let layer = 0; layer < config.layers; layer++) x = network.block(context, layer, x);
   const normed = network.norm(context, x);

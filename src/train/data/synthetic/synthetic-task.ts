@@ -2,7 +2,7 @@
 
 import { ConfigError } from '../../../base/errors.ts';
 import { RandomStream } from '../../../base/random.ts';
-import { IGNORED } from '../batch.ts';
+import { IGNORED } from '../../../model/language/token-rows.ts';
 import { checkIndex, rows, type Dataset } from '../dataset.ts';
 
 export interface SyntheticOptions {

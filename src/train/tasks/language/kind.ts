@@ -32,11 +32,11 @@ export const kind: TaskKind = {
       ? { tokenizer: `the task ${data} has no text to cut`, sampleEvery: `the task ${data} has no text to sample` }
       : {};
   },
-  check({ model, data, context, layout, batch, microbatches, chunks }) {
+  check({ model, data, context, layout, batch, microbatches, chunks, vocab }) {
     // The network of a folder is known when it is read, and so is the length of the rows of a file of tokens.
     if (!isPresetName(model)) return checkBatch(layout, { batch, microbatches });
     const tokens = context ?? (data === 'tokens' ? layout.sp : presetContext(model));
     const network = presetConfig(model, 2, context === null ? {} : { context });
-    checkLayout(network, layout, { batch, microbatches, context: tokens, chunks });
+    checkLayout(network, layout, { batch, microbatches, context: tokens, chunks, vocab });
   },
 };

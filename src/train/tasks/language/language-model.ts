@@ -5,15 +5,18 @@ import type { Mesh } from '../../../collectives/mesh.ts';
 import type { ModelConfig } from '../../../model/config.ts';
 import { LanguageStage } from '../../../model/language/language-stage.ts';
 import type { TokenSlice } from '../../../model/language/language-stage.ts';
+import { IGNORED } from '../../../model/language/token-rows.ts';
 import type { ParamSpec, StageRange } from '../../../model/param-spec.ts';
 import type { ShardPlace } from '../../../model/parallelism.ts';
-import { headName, stageParams } from '../../../model/stage-params.ts';
+import { VocabularyShard } from '../../../model/language/vocabulary-shard.ts';
+import type { ShardOptions } from '../../../model/language/vocabulary-shard.ts';
+import { headName, stageParams, vocabularyParams } from '../../../model/stage-params.ts';
 import type { WeightSpec } from '../../../model/weight.ts';
 import { weightSpecs } from '../../../model/weights.ts';
 import { composeParallelism } from '../../../parallel/compose.ts';
 import { columnsOf } from '../../../parallel/sequence/placement.ts';
 import { tokenPlacement } from '../../../parallel/sequence/registry.ts';
-import { documentStarts, IGNORED } from '../../data/batch.ts';
+import { documentStarts } from '../../data/batch.ts';
 import type { Batch } from '../../data/batch.ts';
 import { sliceBatch } from '../../data/slice-batch.ts';
 import type { Cut, RankTask, Task } from '../task.ts';
@@ -50,6 +53,10 @@ export class LanguageModel implements Task<Batch> {
     return stageParams(this.options.model, range, place);
   }
 
+  vocabularyParams(place: { readonly rank: number; readonly size: number }): readonly ParamSpec[] {
+    return vocabularyParams(this.options.model, place);
+  }
+
   onRank(mesh: Mesh, rows: number): RankLanguageModel {
     return new RankLanguageModel(this.options, mesh, rows);
   }
@@ -66,6 +73,10 @@ export class RankLanguageModel extends LanguageStage implements RankTask<Batch, 
       columns: Array.from({ length: sp }, (_, rank) => columnsOf(placement, rank, sp, context)),
       packed,
     });
+  }
+
+  vocabularyShard(options: Omit<ShardOptions, 'config' | 'rows'>): Promise<VocabularyShard> {
+    return VocabularyShard.create({ ...options, config: this.options.config, rows: this.between[0] });
   }
 
   cut(batch: Batch): (microbatch: number) => Cut<TokenSlice> {

@@ -82,6 +82,7 @@ export function prepareLanguage(config: RunConfig, given: RunFiles, options: Pre
     microbatches: config.microbatches,
     context,
     chunks: config.chunks,
+    vocab: config.vocab,
   });
   const notes = [...model.warnings, ...data.notes];
   const { sequence } = config;

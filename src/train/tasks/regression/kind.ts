@@ -32,13 +32,14 @@ export const kind: TaskKind = {
   unused: ({ model }) => ({
     tokenizer: `${model} knows no tokens`,
     context: `${model} knows no tokens`,
+    vocab: `${model} knows no tokens`,
     sequence: `${model} knows no tokens`,
     sampleEvery: `${model} writes no text`,
   }),
   check(config) {
     checkOwn(kind, config);
     const { model, layout, chunks } = config;
-    for (const name of ['tokenizer', 'context'] as const)
+    for (const name of ['tokenizer', 'context', 'vocab'] as const)
       if (config[name] !== RUN_FIELDS[name].preset)
         throw new ConfigError(name, `${model} knows no tokens; leave it out`);
     const { pp, dp, ...others } = layout;

@@ -1,5 +1,5 @@
-// The table of passes: what validates and simulates follows from it alone, and a pass without an execution is refused by
-// name when it is to run.
+// The table of passes: what validates and simulates follows from it alone, and a pass without an execution is refused
+// by name when it is to run.
 
 import { describe, expect, it, test } from 'vitest';
 import { InternalError, LayoutError } from '../../../src/base/errors.ts';

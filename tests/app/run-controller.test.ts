@@ -1,14 +1,18 @@
 // The life of a page, without a browser: who leaves a room while it is joined is not in it afterwards, whatever the
-// page does next.
+// page does next, and who leaves or stops while the device is chosen or looked at has none afterwards.
 
+import { expose } from 'comlink';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { realWorld } from '../../src/base/world.ts';
 import { broadcastChannelCarrier } from '../../src/cluster/broadcast-channel.ts';
 import { NO_ICE } from '../../src/cluster/ice/servers.ts';
 import { joinRoom } from '../../src/cluster/session.ts';
+import { Hosts } from '../../src/app/training/life/hosts.ts';
+import { makeJob } from '../../src/app/training/job.ts';
 import { createReporter } from '../../src/app/training/reporter.ts';
 import { RunController } from '../../src/app/training/run-controller.ts';
-import type { PageState } from '../../src/app/training/room/page-state.ts';
+import { parseRunConfig } from '../../src/train/run-config.ts';
+import type { BackendSetting, NewRank } from '../../workers/protocol.ts';
 import { fakeConnections, introduction, ROOM_KEY, SessionEvents } from '../cluster/support.ts';
 
 const open: { close(): Promise<void> }[] = [];
@@ -24,12 +28,11 @@ afterEach(async () => {
 
 const at = (room: string) => ({ room, key: ROOM_KEY, broker: 'none' });
 
-/** A page; `on` hears of every change of its state. */
-function page(on: (state: PageState) => void = () => {}): RunController {
+function page(backend: BackendSetting = 'cpu'): RunController {
   const controller = new RunController({
-    settings: { auto: false, backend: 'cpu', ice: NO_ICE, lane: 'webrtc' },
+    settings: { auto: false, backend, ice: NO_ICE, lane: 'webrtc' },
     page: 'http://localhost/',
-    onChange: (state) => on(state),
+    onChange: () => {},
     reporter: createReporter(
       () => {},
       () => undefined,
@@ -101,5 +104,100 @@ describe('a page that leaves its room while it joins', () => {
     });
     await (await neighbour('second')).members(2);
     expect(await membersOf('first')).toBe(1);
+  });
+});
+
+/** The workers that the page has made; each opens a device at once. */
+function workers() {
+  const made: { alive: boolean }[] = [];
+  class FakeWorker {
+    alive = true;
+    #port: MessagePort | undefined;
+    constructor() {
+      made.push(this);
+    }
+    addEventListener(): void {}
+    postMessage({ rank }: NewRank): void {
+      this.#port = rank;
+      expose({ open: () => ({ adapter: {}, kind: 'cpu' }), leave: () => undefined }, rank);
+    }
+    terminate(): void {
+      this.alive = false;
+      this.#port?.close();
+    }
+  }
+  vi.stubGlobal('Worker', FakeWorker);
+  return made;
+}
+
+/** A browser that takes its time to say whether it has a GPU; it has a fast one. */
+function slowGpu() {
+  let say = (): void => {};
+  const said = new Promise<object>((resolve) => {
+    say = () => resolve({ info: { vendor: 'nvidia', architecture: 'ada', device: '', description: '' } });
+  });
+  const requestAdapter = vi.fn(() => said);
+  vi.stubGlobal('navigator', { userAgent: 'Firefox/1', gpu: { requestAdapter } });
+  return { requestAdapter, say };
+}
+
+describe('a page that leaves or stops before its device is open', () => {
+  const job = makeJob(parseRunConfig([['data', 'copy']]));
+
+  it('opens none for a run on virtual devices', async () => {
+    const [made, { requestAdapter, say }] = [workers(), slowGpu()];
+    const controller = page('auto');
+    const training = controller.trainHere(job);
+    await expect.poll(() => requestAdapter.mock.calls.length).toBe(1);
+    controller.stop();
+    say();
+    await training;
+    expect(made).toEqual([]);
+    expect(controller.state).toMatchObject({ phase: 'idle', status: 'stopped before the first step', problems: [] });
+  });
+
+  it.each(['stop', 'leaveRoom'] as const)('has none in a room that it joins: %s', async (leave) => {
+    const [made, { requestAdapter, say }] = [workers(), slowGpu()];
+    const controller = page('auto');
+    const joining = controller.join(at(`device-${leave}`));
+    await expect.poll(() => requestAdapter.mock.calls.length).toBe(1);
+    void controller[leave]();
+    say();
+    await joining;
+    await expect.poll(() => made.map(({ alive }) => alive)).toEqual([false]);
+    expect(controller.state).toMatchObject({ phase: 'idle', status: 'left the room', room: undefined, problems: [] });
+  });
+
+  it('has none in a room that it is in, and lends none to it', async () => {
+    const [made, { requestAdapter, say }] = [workers(), slowGpu()];
+    const controller = page('auto');
+    await controller.join(at('lends'), undefined, 'observer');
+    const helping = controller.help();
+    await expect.poll(() => requestAdapter.mock.calls.length).toBe(1);
+    await controller.leaveRoom();
+    say();
+    await helping;
+    await expect.poll(() => made.map(({ alive }) => alive)).toEqual([false]);
+    expect(controller.state.problems).toEqual([]);
+  });
+
+  it('has none for a view that it was to prepare', async () => {
+    const made = workers();
+    const hosts = new Hosts();
+    await hosts.open('cpu');
+    const kept = hosts.first!;
+    let quiet = (_serves: boolean): void => {};
+    const ready = new Promise<boolean>((resolve) => {
+      quiet = resolve;
+    });
+    vi.spyOn(kept, 'ready').mockReturnValue(ready);
+    const over = new AbortController();
+    const served = hosts.serve('cpu', over.signal);
+    over.abort();
+    hosts.close();
+    quiet(false);
+    await expect(served).rejects.toBe(over.signal.reason);
+    await expect.poll(() => made.map(({ alive }) => alive)).toEqual([false]);
+    expect(hosts.all).toEqual([]);
   });
 });

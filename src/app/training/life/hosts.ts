@@ -13,18 +13,27 @@ export class Hosts {
     return this.#all[0];
   }
 
-  /** One host, fresh and with an open device, in place of those of before. */
-  open(backend: Backend): Promise<DeviceReport> {
+  /**
+   * One host, fresh and with an open device, in place of those of before. It is held from this call on, so whoever ends
+   * what this page holds ends it, though its backend may not be chosen yet.
+   */
+  async open(backend: Backend | Promise<Backend>): Promise<DeviceReport> {
     this.close();
     const host = new RankHost();
     this.#all = [host];
-    return host.open(backend);
+    return host.open(await backend);
   }
 
-  /** One host that can serve a run, with an open device: that of the last run, if there is one and it can. */
-  async serve(backend: Backend): Promise<RankHost> {
+  /**
+   * One host that can serve a run, with an open device: that of the last run, if there is one and it can. Rejects,
+   * and opens nothing, once `signal` has aborted.
+   */
+  async serve(backend: Backend, signal: AbortSignal): Promise<RankHost> {
     const { first, all } = this;
-    if (!first || all.length !== 1 || !(await first.ready()) || this.first !== first) await this.open(backend);
+    const serves = all.length === 1 && (await first!.ready());
+    signal.throwIfAborted();
+    if (!serves || this.first !== first) await this.open(backend);
+    signal.throwIfAborted();
     return this.first!;
   }
 

@@ -26,6 +26,7 @@ export async function trainHere(
     const run = new RunView(config);
     page.change({ run, status: `opening ${size} virtual device${size === 1 ? '' : 's'}` });
     const backend = await page.backend();
+    signal.throwIfAborted();
     hosts = createLocalHosts(size, backend);
     page.hosts.hold(hosts);
     const reports = await Promise.all(hosts.map((host) => host.open(backend, hosts.length)));

@@ -91,7 +91,7 @@ export class RoomSeat {
         status: role === 'trainer' ? 'opening the device' : 'looking for the room',
         room: roomAt(address),
       });
-      const report = role === 'trainer' ? await this.#page.hosts.open(await this.#page.backend()) : undefined;
+      const report = role === 'trainer' ? await this.#page.hosts.open(this.#page.backend()) : undefined;
       left.throwIfAborted();
       this.#page.change({ status: 'looking for the room' });
       const { carrier, identity, law } = await this.entry.enter(address, left);
@@ -143,10 +143,11 @@ export class RoomSeat {
     const session = this.#session;
     if (!session || session.me.role === 'trainer') return;
     try {
-      const report = await this.#page.hosts.open(await this.#page.backend());
+      const report = await this.#page.hosts.open(this.#page.backend());
       if (this.#session === session) session.update({ role: 'trainer', ...adapterOf(report) });
     } catch (error) {
-      this.#page.problem(sentence(error));
+      // Who has left the room meanwhile has ended the device.
+      if (this.#session === session) this.#page.problem(sentence(error));
     }
   }
 
@@ -206,10 +207,11 @@ export class RoomSeat {
 
   async #prepare(place: Place): Promise<void> {
     const { page } = this.#options;
-    const { hosts, state } = this.#page;
+    // Those of this run: while a device is opened the page may leave it, or begin another.
+    const { signal } = this.#page;
+    const { run } = this.#page.state;
     const backend = await this.#page.backend();
-    const { run } = state;
-    const host = await hosts.serve(backend);
+    const host = await this.#page.hosts.serve(backend, signal);
     await this.#ice.refresh();
     await prepareRank(host, place, {
       backend,
@@ -218,7 +220,7 @@ export class RoomSeat {
       run,
       onStatus: (status) => this.#page.change({ status }),
       onLoading: this.#page.loading,
-      signal: this.#page.signal,
+      signal,
     });
   }
 

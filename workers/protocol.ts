@@ -117,11 +117,12 @@ export interface RankApi {
   /** A peer did what no sound one does, in a sentence: what runs with it ends, and names it. */
   accuse(peer: number, what: string): void;
   /**
-   * Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event, when the next run may
-   * be prepared. That of a run that was stopped, or that another rank has broken off, goes on with device, plans,
-   * buffers, and with the weights where they are those of its checkpoint; see RankRuntime.
+   * Runs to the end over the adopted lanes; events go to `events`. Resolves after the last event, to whether this rank
+   * can serve another run, which may be prepared then: not where it may be to blame for how this one ended. The next
+   * after one that was stopped, that another rank has broken off, or whose files did not come, goes on with device,
+   * plans, buffers, and with the weights where they are those of its checkpoint; see RankRuntime.
    */
-  start(setup: RankSetup, events: MessagePort): Promise<void>;
+  start(setup: RankSetup, events: MessagePort): Promise<boolean>;
   pause(): void;
   resume(): void;
   request(wish: Wish): void;

@@ -146,7 +146,7 @@ export class Rank implements RankApi {
     else this.#accused.set(peer, error);
   }
 
-  async start(setup: RankSetup, events: MessagePort): Promise<void> {
+  async start(setup: RankSetup, events: MessagePort): Promise<boolean> {
     this.#checkIdle('start');
     this.#running = true;
     const tell = (event: RankEvent): void => events.postMessage(event);
@@ -155,7 +155,7 @@ export class Rank implements RankApi {
     let mesh: Mesh | undefined;
     let recorder: FlightRecorder | undefined;
     let stopWatching = (): void => {};
-    let goesOn = false;
+    let [goesOn, serves] = [false, true];
     try {
       const [ready, later] = [this.#ready, this.#later];
       const config = (later ?? ready)?.config;
@@ -217,7 +217,7 @@ export class Rank implements RankApi {
       });
       for (const link of this.#links.values()) link.leave();
     } catch (error) {
-      goesOn = error instanceof PeerError && error.culprit !== setup.rank;
+      goesOn = serves = isBlameless(error, setup.rank);
       // All ranks throw this alike; whoever was told of it would name one of them for it.
       if (error instanceof FilesError) for (const link of this.#links.values()) link.leave();
       fail(error, setup.rank, mesh, recorder, tell);
@@ -230,6 +230,7 @@ export class Rank implements RankApi {
     }
     // Nobody goes on with a run that is trained to its end, nor with what may be to blame.
     if (!goesOn) await this.#runtime.dispose();
+    return serves;
   }
 
   identify(step: number, hash: string): void {
@@ -339,6 +340,11 @@ function watch(
 
 function lossOf(error: DeviceLostError, rank: number): PeerError {
   return new PeerError(rank, 'device-lost', error.message);
+}
+
+/** Whether a run ended by no fault of `rank`: by another's, or because files did not come, which all throw alike. */
+function isBlameless(error: unknown, rank: number): boolean {
+  return error instanceof FilesError || (error instanceof PeerError && error.culprit !== rank);
 }
 
 /** Tells the peers who failed, then the page. An error of our own is told as ours. */

@@ -9,21 +9,37 @@ const SETUP: RankSetup = { rank: 0, run: 1, view: 1, wantGradients: false, wantM
 const DONE: RankEvent = { kind: 'done', steps: 1, from: 0, stopped: false };
 const FAILED: RankEvent = { kind: 'failed', name: 'PeerError', message: 'rank 1 closed' };
 
-/** A host whose rank is what the test does with its port; `end` lets the call return. */
+/**
+ * A host whose rank is what the test does with its port; `end` lets the call return whether it serves another, `crash`
+ * is what a worker that dies does.
+ */
 function hosted() {
-  let end = (): void => {};
+  let end = (_serves = true): void => {};
+  let crash = (_: Error): void => {};
   let port: MessagePort | undefined;
   const api = {
     start: (_: RankSetup, events: MessagePort) => {
       port = events;
-      return new Promise<void>((resolve) => {
-        end = resolve;
+      return new Promise<boolean>((resolve) => {
+        end = (serves = true) => resolve(serves);
       });
     },
     leave: async () => {},
   };
-  const host = new RankHost({ host: () => api, release: () => port?.close() } as unknown as RankWorker);
-  return { host, end: () => end(), tell: (event: RankEvent) => port!.postMessage(event) };
+  const worker = {
+    host: (heard: typeof crash) => {
+      crash = heard;
+      return api;
+    },
+    release: () => port?.close(),
+  };
+  const host = new RankHost(worker as unknown as RankWorker);
+  return {
+    host,
+    end: (serves?: boolean) => end(serves),
+    crash: () => crash(new Error('out of memory')),
+    tell: (event: RankEvent) => port!.postMessage(event),
+  };
 }
 
 /** What was posted before is delivered. */
@@ -50,11 +66,10 @@ test('a rank that stays and fails is heard, though its call returns first; not o
 });
 
 test.each([
-  ['was stopped or is done', DONE, true],
-  ['was broken off by another', { ...FAILED, culprit: 1 }, true],
-  ['was broken off by its own rank', { ...FAILED, culprit: 0 }, false],
-  ['failed without a culprit', FAILED, false],
-])('a host whose run %s, once that is over, may serve another', async (_, last, serves) => {
+  [DONE, true],
+  [FAILED, true],
+  [FAILED, false],
+])('a host serves another run once the last, %o, is over, if its rank says so: %s', async (last, serves) => {
   const { host, end, tell } = hosted();
   expect(await host.ready()).toBe(true);
   const started = host.start(SETUP, () => undefined);
@@ -64,8 +79,24 @@ test.each([
   // Something of it is still under way.
   expect(await host.ready(1)).toBe(false);
   const ready = host.ready(60_000);
-  end();
+  end(serves);
   expect(await ready).toBe(serves);
   host.close();
   expect(await host.ready()).toBe(false);
+});
+
+test('a worker that has died serves no more, though nobody waited for it', async () => {
+  const idle = hosted();
+  expect(await idle.host.ready()).toBe(true);
+  idle.crash();
+  expect(await idle.host.ready()).toBe(false);
+
+  const served = hosted();
+  const started = served.host.start(SETUP, () => undefined);
+  served.tell(DONE);
+  await started;
+  served.end();
+  expect(await served.host.ready(60_000)).toBe(true);
+  served.crash();
+  expect(await served.host.ready(60_000)).toBe(false);
 });

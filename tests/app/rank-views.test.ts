@@ -107,6 +107,8 @@ type Told<K extends RankEvent['kind']> = Extract<RankEvent, { readonly kind: K }
 class Seat {
   readonly rank = new Rank(new WorkerShare());
   readonly device: Made;
+  /** What the last run's call has resolved to. */
+  serves: boolean | undefined;
   #events: RankEvent[] = [];
   #heard = (): void => undefined;
 
@@ -129,7 +131,7 @@ class Seat {
       this.#heard();
     };
     const setup = { rank: place, run: 7, view, wantGradients: false, wantModel: true, copies: true, sampleTokens: 4 };
-    await this.rank.start(setup, port2);
+    this.serves = await this.rank.start(setup, port2);
     await this.until((event) => event.kind === 'done' || event.kind === 'failed');
     port1.close();
   }
@@ -150,11 +152,15 @@ class Seat {
   }
 }
 
-/** Joins seats, in the order of their ranks, for a run of `config` that goes on from a checkpoint. */
+/**
+ * Joins seats, in the order of their ranks, for a run of `config` that goes on from a checkpoint, which lies on the
+ * first of them alone; `lies`: or on none.
+ */
 async function join(
   seats: readonly Seat[],
   wanted: Record<string, unknown>,
   checkpoint?: Uint8Array<ArrayBuffer>,
+  lies = true,
 ): Promise<void> {
   const file = checkpoint && (await describeFile('checkpoint', checkpoint));
   for (const [place, { rank }] of seats.entries()) {
@@ -162,11 +168,10 @@ async function join(
       config: wanted,
       files: { text: TEXT },
       backend: 'cpu',
-      // It lies on the first seat alone.
       ...(file && {
         shared: {
           files: [{ ...file, field: 'checkpoint' as const }],
-          held: new Map(place === 0 ? [[file.hash, checkpoint!]] : []),
+          held: new Map(lies && place === 0 ? [[file.hash, checkpoint!]] : []),
           names: seats.map((_, i) => `tab ${i}`),
         },
       }),
@@ -312,6 +317,38 @@ describe('a rank in the next view', () => {
       expect(resultOf(next[0]!)).toEqual(await fresh(wanted, 2, bytes));
     },
   );
+
+  it('goes on with all that it has when the files of a run did not come', async () => {
+    const wanted = config('dp=2');
+    const seats = await openAll(2);
+    const { bytes } = await trainAndStop(seats, wanted, true);
+    await join(seats, wanted, bytes, false);
+    await runAll(seats);
+    for (const seat of seats) expect(seat.all('failed')[0]).toMatchObject({ name: 'FilesError' });
+    expect(seats.map(({ serves }) => serves)).toEqual([true, true]);
+    await join(seats, wanted, bytes);
+    await runAll(seats);
+    expect(kept(seats)).toEqual(['state', 'state']);
+    expect(resultOf(seats[0]!)).toEqual(await fresh(wanted, 2, bytes));
+  });
+
+  it('says that it serves another, unless it may be to blame for the end of the last', async () => {
+    const seats = await openAll(2);
+    await trainAndStop(seats, config('dp=2'), false);
+    expect(seats.map(({ serves }) => serves)).toEqual([true, true]);
+    await join(seats, config('dp=2'));
+    await runAll(seats);
+    expect(seats.map(({ serves }) => serves)).toEqual([true, true]);
+    await trainAndLose(seats, config('dp=2'), 1, 2);
+    expect(seats[0]!.serves).toBe(true);
+    const wrong = vi.spyOn(seats[0]!.device.device, 'alloc').mockImplementation(() => {
+      throw new Error('no room');
+    });
+    await join([seats[0]!], config('dp=1', { batch: '4' }));
+    await runAll([seats[0]!]);
+    wrong.mockRestore();
+    expect(seats[0]!.serves).toBe(false);
+  });
 
   it('begins from the first weights where nothing is gone on from, also for more steps and other rates', async () => {
     const seats = await openAll(2);

@@ -65,9 +65,11 @@ export class RankHost {
   #crash: (error: Error) => void = () => {};
   /** Where the rank's events come. */
   #events: MessagePort | undefined;
-  /** Its last run. */
-  #last: { readonly over: Promise<boolean>; readonly sound: boolean } | undefined;
+  /** Resolves when nothing of its last run is under way: to whether the rank can serve another. */
+  #last: Promise<boolean> | undefined;
   #closed = false;
+  /** Its worker cannot go on, whether anybody waited for it or not. */
+  #dead = false;
 
   constructor(worker = new RankWorker()) {
     this.#worker = worker;
@@ -76,24 +78,26 @@ export class RankHost {
     });
     // Whoever waits for a call hears of it; without a call nobody needs to.
     this.#crashed.catch(() => {});
-    this.#api = worker.host((error) => this.#crash(error));
+    this.#api = worker.host((error) => {
+      this.#dead = true;
+      this.#crash(error);
+    });
   }
 
   /**
-   * Resolves to whether it can serve another run, `waitMs` later at most: its last was stopped or went to its end, or
-   * another rank has broken it off, and nothing of it is under way. What failed by itself is not trusted again.
+   * Resolves to whether it can serve another run, `waitMs` later at most: its worker lives, nothing of its last run is
+   * under way, and the rank has said that it can (RankApi.start).
    */
   async ready(waitMs = QUIET_MS): Promise<boolean> {
-    if (this.#closed) return false;
+    if (this.#closed || this.#dead) return false;
     if (!this.#last) return true;
-    const { over } = this.#last;
     let cancel = (): void => {};
     const late = new Promise<boolean>((resolve) => {
       cancel = realWorld.timer(waitMs, () => resolve(false));
     });
-    const quiet = await Promise.race([over, late]);
+    const serves = await Promise.race([this.#last, late]);
     cancel();
-    return quiet && this.#last.sound;
+    return serves && !this.#closed && !this.#dead;
   }
 
   open(backend: Backend, ranksHere = 1): Promise<DeviceReport> {
@@ -152,20 +156,15 @@ export class RankHost {
     this.#events = port1;
     const last = new Promise<void>((resolve) => {
       port1.onmessage = ({ data }: MessageEvent<RankEvent>) => {
-        if (data.kind === 'done' || data.kind === 'failed') run.sound = endedWell(data, setup.rank);
         onEvent(data);
         if (data.kind === 'done' || data.kind === 'failed') resolve();
       };
     });
     const call = this.#guard(this.#api.start(setup, transfer(port2, [port2])));
-    const run = {
-      sound: false,
-      over: call.then(
-        () => last.then(() => true),
-        () => false,
-      ),
-    };
-    this.#last = run;
+    this.#last = call.then(
+      (serves) => last.then(() => serves),
+      () => false,
+    );
     // The events have a port of their own: the call may return before the last of them is here, which of a rank that
     // stays is not `done`.
     await this.#guard(Promise.race([last, call.then(() => last)]));
@@ -221,11 +220,6 @@ export class RankHost {
   #guard<T>(call: Promise<T>): Promise<T> {
     return Promise.race([call, this.#crashed]);
   }
-}
-
-/** The rank had no part in how its run ended. */
-function endedWell(event: Extract<RankEvent, { kind: 'done' | 'failed' }>, rank: number): boolean {
-  return event.kind === 'done' || (event.culprit !== undefined && event.culprit !== rank);
 }
 
 function channelHandle(channel: RTCDataChannel): LaneHandle {

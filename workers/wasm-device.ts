@@ -8,6 +8,7 @@ import { createWasmDevice } from '../src/device/wasm.ts';
 import type { Thread } from '../src/device/wasm/pool.ts';
 import type { ThreadSetup } from '../src/device/wasm/thread.ts';
 import { withResolvers } from '../src/transport/inbox.ts';
+import { countTabLockHolders, holdTabLock } from '../src/transport/tab-lock.ts';
 
 const LOCK = 'tabmesh cores';
 
@@ -30,20 +31,19 @@ export async function openWasmDevice(ranksHere: number): Promise<Device> {
   }
 }
 
-/** Counts the ranks of this browser that compute, this one included, and counts as one of them until it is released. */
+/**
+ * Counts the ranks of this browser that compute, this one included, and counts as one of them until it is released.
+ * Where a page has no locks (insecure, of an opaque origin, or its storage refused) nobody knows of the others.
+ */
 async function takeCores(): Promise<{ readonly holders: number; readonly release: () => void }> {
-  // Not in insecure contexts, nor in old browsers.
-  if (!('locks' in navigator)) return { holders: 1, release: () => {} };
-  const [held, over] = [withResolvers<void>(), withResolvers<void>()];
-  void navigator.locks
-    .request(LOCK, { mode: 'shared' }, () => {
-      held.resolve();
-      return over.promise;
-    })
-    .catch(held.reject);
-  await held.promise;
-  const { held: all = [] } = await navigator.locks.query();
-  return { holders: all.filter(({ name }) => name === LOCK).length, release: () => over.resolve() };
+  let release = (): void => {};
+  try {
+    release = await holdTabLock(LOCK, 'shared');
+    return { holders: Math.max(1, await countTabLockHolders(LOCK)), release };
+  } catch {
+    release();
+    return { holders: 1, release: () => {} };
+  }
 }
 
 async function spawn(setup: ThreadSetup): Promise<Thread> {
@@ -54,7 +54,12 @@ async function spawn(setup: ThreadSetup): Promise<Thread> {
     died.resolve(message || 'its script did not load');
     ready.reject(new Error(message || 'its script did not load'));
   };
-  worker.postMessage(setup);
-  await ready.promise;
+  try {
+    worker.postMessage(setup);
+    await ready.promise;
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  }
   return { died: died.promise, end: () => worker.terminate() };
 }

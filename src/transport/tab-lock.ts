@@ -9,16 +9,17 @@ function locks(): Locks | undefined {
 }
 
 /**
- * Holds a lock until the returned function is called, or this tab is gone. Rejects when the browser refuses locks to
- * this page.
+ * Holds a lock until the returned function is called, or this tab is gone; `shared`: together with others who hold it
+ * so. Rejects when the browser refuses locks to this page.
  */
-export async function holdTabLock(name: string): Promise<() => void> {
+export async function holdTabLock(name: string, mode: LockMode = 'exclusive'): Promise<() => void> {
   const manager = locks();
   if (!manager) return () => undefined;
   return new Promise((resolve, reject) => {
     manager
       .request(
         name,
+        { mode },
         () =>
           new Promise<void>((release) => {
             resolve(release);
@@ -28,10 +29,15 @@ export async function holdTabLock(name: string): Promise<() => void> {
   });
 }
 
-/** Whether anybody in this browser holds the lock now. */
-export async function isTabLockHeld(name: string): Promise<boolean> {
+/** How many in this browser hold the lock now. Rejects as holdTabLock does. */
+export async function countTabLockHolders(name: string): Promise<number> {
   const { held = [] } = (await locks()?.query()) ?? {};
-  return held.some((lock) => lock.name === name);
+  return held.filter((lock) => lock.name === name).length;
+}
+
+/** Whether anybody in this browser holds the lock now. Rejects as holdTabLock does. */
+export async function isTabLockHeld(name: string): Promise<boolean> {
+  return (await countTabLockHolders(name)) > 0;
 }
 
 /** Calls `then` when whoever holds the lock has let it go, unless `signal` aborts before. */

@@ -14,6 +14,7 @@ import {
   inputSizes,
   tiledVariants,
   visiblePairs,
+  wasmRefuses,
 } from './attention.ts';
 import { eachPair, testLse } from './attention-backward-query.ts';
 import vec4Source from './attention-backward-key-value-vec4.wgsl?raw';
@@ -78,6 +79,7 @@ export const attentionBackwardKeyValue = defineKernel({
       dKV: Math.max(extent(p, 'DK', p.HKV, p.TK, p.D), extent(p, 'DV', p.HKV, p.TK, p.DV)),
     };
   },
+  wasmRefuses,
   cases: attentionCases.map((p, i) => denseKeyValue(p, i % 2)),
   testInput: (name, p, random) => (name === 'lse' ? testLse(p.B * p.HQ * p.TQ, random) : undefined),
 });

@@ -15,6 +15,7 @@ import {
   NO_KEY,
   tiledVariants,
   visiblePairs,
+  wasmRefuses,
 } from './attention.ts';
 import vec4Source from './attention-backward-query-vec4.wgsl?raw';
 import source from './attention-backward-query.wgsl?raw';
@@ -78,6 +79,7 @@ export const attentionBackwardQuery = defineKernel({
     const { q, k, v, out, rows } = inputSizes(p);
     return { q, k, v, dOut: out, lse: rows, delta: rows, dQ: q };
   },
+  wasmRefuses,
   cases: attentionCases.map((p, i) => ({ ...p, ACCUMULATE: i % 2 })),
   testInput: (name, p, random) => (name === 'lse' ? testLse(p.B * p.HQ * p.TQ, random) : undefined),
 });

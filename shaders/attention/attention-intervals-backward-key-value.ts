@@ -2,7 +2,7 @@
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2.
 
 import { defineKernel } from '../../src/device/kernel.ts';
-import { extent, inputSizes } from './attention.ts';
+import { extent, inputSizes, wasmRefuses } from './attention.ts';
 import { denseKeyValue, gradientParams, keyValueGradient } from './attention-backward-key-value.ts';
 import type { KeyValueParams } from './attention-backward-key-value.ts';
 import { testLse } from './attention-backward-query.ts';
@@ -55,6 +55,7 @@ export const attentionIntervalsBackwardKeyValue = defineKernel({
       dKV: Math.max(extent(p, 'DK', p.HKV, p.TK, p.D), extent(p, 'DV', p.HKV, p.TK, p.DV)),
     };
   },
+  wasmRefuses,
   cases: intervalCases.map((p, i): Params => {
     const { CAUSAL: _1, Q_START: _2, K_START: _3, ...rest } = denseKeyValue(unmasked(p), i % 2);
     return rest;

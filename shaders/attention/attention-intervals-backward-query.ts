@@ -2,7 +2,7 @@
 // Source: Dao 2023, arXiv 2307.08691, algorithm 2.
 
 import { defineKernel } from '../../src/device/kernel.ts';
-import { inputSizes } from './attention.ts';
+import { inputSizes, wasmRefuses } from './attention.ts';
 import { queryGradient, testLse } from './attention-backward-query.ts';
 import {
   allPairs,
@@ -45,6 +45,7 @@ export const attentionIntervalsBackwardQuery = defineKernel({
     const { q, k, v, out, rows } = inputSizes(unmasked(p));
     return { q, k, v, dOut: out, lse: rows, delta: rows, intervals: intervalCount(p), dQ: q };
   },
+  wasmRefuses,
   cases: intervalCases.map((p, i) => ({ ...p, ACCUMULATE: i % 2 })),
   testInput: (name, p, random) =>
     name === 'lse' ? testLse(p.B * p.HQ * p.TQ, random) : name === 'intervals' ? testIntervals(p, random) : undefined,

@@ -7,7 +7,7 @@ import { linearGrid } from '../../src/device/grid.ts';
 import { defineKernel } from '../../src/device/kernel.ts';
 import type { Constants, Variant } from '../../src/device/kernel.ts';
 import type { TypedArray } from '../../src/base/shape.ts';
-import { attend, attentionCases, attentionParams, inputSizes } from './attention.ts';
+import { attend, attentionCases, attentionParams, inputSizes, wasmRefuses } from './attention.ts';
 import type { AttentionParams } from './attention.ts';
 import source from './attention-intervals.wgsl?raw';
 
@@ -96,6 +96,7 @@ export const attentionIntervals = defineKernel({
     const { q, k, v, out, rows } = inputSizes(unmasked(p));
     return { q, k, v, intervals: intervalCount(p), out, lse: rows };
   },
+  wasmRefuses,
   cases: intervalCases,
   testInput: (name, p, random) => (name === 'intervals' ? testIntervals(p, random) : undefined),
 });

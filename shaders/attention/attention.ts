@@ -75,6 +75,15 @@ export function visiblePairs({ B, HQ, TQ, TK, CAUSAL, Q_START, K_START }: Attent
   return B * HQ * pairs;
 }
 
+/** Entries of a key and a value together whose panels fit into a thread's scratch memory; see space.as.ts. */
+export const MOST_WASM_ENTRIES = 3264;
+
+/** Of all attention kernels alike, so that what has a forward has its gradients. */
+export function wasmRefuses({ D, DV }: Pick<AttentionParams, 'D' | 'DV'>): string | undefined {
+  if (D + DV <= MOST_WASM_ENTRIES) return undefined;
+  return `expected heads of at most ${MOST_WASM_ENTRIES} entries of a key and a value together in WebAssembly, got ${D + DV}; use smaller heads or another backend`;
+}
+
 /** True if all offsets, strides and head sizes are multiples of 4. */
 export function divisibleBy4(params: Params): boolean {
   return Object.entries(params).every(([name, value]) => !/^(D|DV|.*_(OFF|B|H|T))$/.test(name) || value % 4 === 0);
@@ -300,6 +309,7 @@ export const attention = defineKernel({
     const { q, k, v, out, rows } = inputSizes(p);
     return { q, k, v, out, lse: rows };
   },
+  wasmRefuses,
   cases: attentionCases,
 });
 

@@ -31,7 +31,7 @@ export function blockRows(D: i32, DV: i32): i32 {
 
 /**
  * How many panels fit beside scores [scoreRows, 8] and `packed` floats of a block, each with `entries` entries and
- * `extra` bytes. Traps if there is no room for one: heads of thousands of entries.
+ * `extra` bytes. Traps if there is no room for one: wasmRefuses of attention.ts comes before.
  */
 export function panelsWithin(packed: i32, scoreRows: i32, entries: i32, extra: usize): i32 {
   const taken = SCRATCH_START + ((<usize>packed) << 2) + <usize>scoreRows * STEP + 64;

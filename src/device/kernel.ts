@@ -97,6 +97,8 @@ export interface Kernel<
   readonly cases: readonly P[];
   /** Test inputs for bindings that random normal numbers do not suit (indices, masks, offsets). */
   testInput?(name: keyof B & string, params: P, random: () => number): TypedArray | undefined;
+  /** Why its WebAssembly cannot compute this, as 'expected ..., got ...; what to do'; absent: it computes all. */
+  wasmRefuses?(params: NoInfer<P>): string | undefined;
   /** Largest error allowed by the contract, relative to max|reference|; default 1e-5. */
   readonly tolerance?: number;
 }

@@ -2,7 +2,7 @@
 // launch is one call with the addresses of its bindings and its params. A kernel without WebAssembly (x.as.ts) runs its
 // reference on the same memory. With threads, those of a launch share its rows, and give the same bits as one.
 
-import { DeviceLostError, InternalError } from '../base/errors.ts';
+import { DeviceLostError, InternalError, LimitError } from '../base/errors.ts';
 import type { TypedArray } from '../base/shape.ts';
 import { typedView } from '../base/shape.ts';
 import type { World } from '../base/world.ts';
@@ -196,6 +196,8 @@ function launchOf(
   const own = instance.kernels[kernel.name];
   const about = { kernel: kernel.name, variant: own ? 'wasm' : 'reference', flops, work };
   if (!own) return { ...about, run: () => kernel.reference(viewsOf(instance.memory, kernel, ranges), params) };
+  const refusal = kernel.wasmRefuses?.(params);
+  if (refusal !== undefined) throw new LimitError(`${kernel.name}: ${refusal}`);
   const args = [...ranges.map(addressOf), ...Object.keys(kernel.params).map((name) => params[name]!)];
   const alone = (): void => own(...args, 0, 1);
   if (!pool || work < leastSharedWork) return { ...about, run: alone };

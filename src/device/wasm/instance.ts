@@ -8,7 +8,8 @@ import type { WasmBuild, WasmFunction } from './module.ts';
 // The start of the memory: constants of the compiler, where threads meet, where they find what to call, the scratch
 // memory of all, then that of each.
 export const MEETING_AT = 1024;
-export const MAILBOX_AT = 1536;
+/** `words` words, then the arguments of a call as doubles, `mostArguments` of them. */
+export const MAILBOX = { at: 1536, words: 16, mostArguments: 56 } as const;
 export const SHARED_AT = 4096;
 /** KC x NC floats of a packed matrix, and room. See shaders/matmul/product.as.ts. */
 const SHARED_BYTES = 2 ** 20 + 65536;

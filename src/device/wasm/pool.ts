@@ -3,7 +3,7 @@
 
 import { DeviceLostError } from '../../base/errors.ts';
 import type { WasmInstance } from './instance.ts';
-import { MAILBOX_AT, MEETING_AT, scratchAt, SHARED_AT } from './instance.ts';
+import { MAILBOX, MEETING_AT, scratchAt, SHARED_AT } from './instance.ts';
 import type { WasmBuild, WasmFunction } from './module.ts';
 import type { ThreadSetup } from './thread.ts';
 
@@ -16,9 +16,6 @@ export interface Thread {
 
 /** Starts a thread that runs `runThread(setup)`; resolves when it is ready. */
 export type SpawnThread = (setup: ThreadSetup) => Promise<Thread>;
-
-/** What a mailbox takes. */
-export const MOST_ARGUMENTS = 56;
 
 export class ThreadPool {
   readonly parts: number;
@@ -44,8 +41,9 @@ export class ThreadPool {
     this.#lost = lost;
     this.parts = threads.length + 1;
     const { buffer } = instance.memory;
-    this.#words = new Int32Array(buffer, MAILBOX_AT, 16);
-    this.#doubles = new Float64Array(buffer, MAILBOX_AT + 64, MOST_ARGUMENTS);
+    const { at, words, mostArguments } = MAILBOX;
+    this.#words = new Int32Array(buffer, at, words);
+    this.#doubles = new Float64Array(buffer, at + 4 * words, mostArguments);
     this.#meeting = new Int32Array(buffer, MEETING_AT, 3);
     for (const [i, { died }] of threads.entries())
       void died.then((why) => {
@@ -72,7 +70,7 @@ export class ThreadPool {
       part: i + 1,
       parts,
       meetingAt: MEETING_AT,
-      mailboxAt: MAILBOX_AT,
+      mailbox: MAILBOX,
       sharedAt: SHARED_AT,
       scratchAt: scratchAt(i + 1),
     }));

@@ -131,6 +131,15 @@ describe('a suggestion', () => {
       'rows per step is now 6 instead of 8, so that dp=3 with 2 microbatches can share them',
     ]);
   });
+  it('goes with the room also when something else was written meanwhile', () => {
+    const [suggestion, before] = start();
+    const suggested = suggestion.next(before, 7, NO_FACTS);
+    const written = write(suggested, ['steps', '9'], ['seed', '3']);
+    suggestion.edited(suggested, written);
+    expect(layout(suggestion.next(written, 7, NO_FACTS))).toBe('dp=7');
+    const { config } = suggestion.next(written, undefined, NO_FACTS);
+    expect(config).toEqual({ ...before.config, steps: 9, seed: 3 });
+  });
   it('leaves a chosen layout, an example that was clicked, and what is no value', () => {
     for (const choose of [
       (draft: Draft) => write(draft, ['layout', 'tp=2']),

@@ -110,7 +110,7 @@ export class TabmeshApp extends LitElement {
     this.past = past;
     if (settings.job) {
       this.draft = draftOf(configOf(settings.job));
-      this.#suggestion = new Suggestion(this.draft.config, true);
+      this.#suggestion = new Suggestion(this.draft.config, { chosen: true });
     }
     this.state = controller.state;
     setInterval(() => {

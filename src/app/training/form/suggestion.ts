@@ -23,12 +23,13 @@ export function tabs(count: number): string {
 }
 
 export class Suggestion {
-  /** What the form holds without a room. */
+  /** What the form would hold without a room: what somebody has written, without what was suggested. */
   #base: RunConfig;
   #chosen: boolean;
   #devices: number | undefined;
 
-  constructor(base: RunConfig, chosen = false) {
+  /** `chosen`: somebody has chosen the layout of `base`. */
+  constructor(base: RunConfig, { chosen = false } = {}) {
     this.#base = base;
     this.#chosen = chosen;
   }
@@ -39,7 +40,7 @@ export class Suggestion {
       formatLayout(config.layout) !== formatLayout(before.config.layout) ||
       (config !== before.config &&
         PRESETS.some((preset) => JSON.stringify(presetConfig(preset)) === JSON.stringify(config)));
-    this.#base = config;
+    this.#base = this.#chosen ? config : { ...this.#base, ...changedFields(before.config, config) };
   }
 
   /** What the form should hold now that so many devices are here: `draft`, unless another layout is suggested. */
@@ -55,4 +56,13 @@ export class Suggestion {
       ...said,
     ]);
   }
+}
+
+/** The fields of `after` that are not as in `before`. */
+function changedFields(before: RunConfig, after: RunConfig): Partial<RunConfig> {
+  return Object.fromEntries(
+    Object.entries(after).filter(
+      ([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name as keyof RunConfig]),
+    ),
+  );
 }

@@ -9,7 +9,7 @@ import { PRESETS, presetConfig } from '../../src/app/training/presets.ts';
 import { createReporter } from '../../src/app/training/reporter.ts';
 import { linkFigures, linkWay, placeName, RunView, Series } from '../../src/app/training/run-view.ts';
 import { createFlightRecorder } from '../../src/collectives/record/flight-recorder.ts';
-import { worldSize } from '../../src/base/axis.ts';
+import { formatLayout, worldSize } from '../../src/base/axis.ts';
 import type { SessionEvent } from '../../src/cluster/session.ts';
 import { RoomError } from '../../src/base/errors.ts';
 import { presetConfig as modelOf, presetContext } from '../../src/model/presets.ts';
@@ -59,11 +59,13 @@ describe('the link of a page', () => {
     );
     const link = roomLink('https://x.example/page#old', settings.room!, settings);
     expect(link).toMatch(/^https:\/\/x\.example\/page#room=r1&key=abc/);
-    expect(readFragment(link.slice(link.indexOf('#')))).toEqual(settings);
+    expect(readFragment(link.slice(link.indexOf('#')))).toEqual({ ...settings, backend: 'auto' });
     expect(readFragment(roomLink('https://x.example/', settings.room!, settings, 'own').split('#')[1]!).auto).toBe(
       true,
     );
     expect(link).not.toContain('auto');
+    for (const who of ['own', 'here'] as const)
+      expect(roomLink('https://x.example/', settings.room!, settings, who)).toContain('&backend=cpu');
     expect(homeLink('https://x.example/page?a=1#old', settings)).toBe('https://x.example/page?a=1#backend=cpu');
     expect(homeLink('https://x.example/page#room=r1', readFragment(''))).toBe('https://x.example/page');
   });
@@ -96,7 +98,22 @@ describe('the link of a page', () => {
     expect(configOf(job!)).toMatchObject({ model: 'mlp-nano', data: 'planted', lr: { peak: 0.01, warmupSteps: 2 } });
     expect(() => readFragment('#model=mlp-nano&model=gpt2-nano')).toThrow('model: the setting stands twice');
     expect(() => readFragment('#steps=many')).toThrow('steps: expected a whole number');
-    expect(() => readFragment('#steps=3&plan={"config":{}}')).toThrow('link: there is a job, and "steps" beside it');
+    expect(() => readFragment('#steps=3&plan={"config":{}}')).toThrow('link: there is a plan, and "steps" beside it');
+  });
+  it('has a layout for its devices, unless it names one', () => {
+    const layoutOf = (hash: string): [string, number] => {
+      const { layout, microbatches } = configOf(readFragment(hash).job!);
+      return [formatLayout(layout), microbatches];
+    };
+    expect(layoutOf('#devices=4&steps=9')).toEqual(['dp=2,pp=2', 2]);
+    expect(layoutOf('#devices=2&microbatches=4')).toEqual(['pp=2', 4]);
+    expect(layoutOf('#devices=3&model=mlp-nano&data=planted&batch=12')).toEqual(['dp=3', 1]);
+    expect(layoutOf('#devices=2&layout=tp%3D2')).toEqual(['tp=2', 1]);
+    expect(layoutOf('#devices=2&room=r1&key=k&steps=9')).toEqual(['dp=1', 1]);
+    for (const said of ['layout=tp%3D2', 'plan={"config":{"layout":"tp=2"}}'])
+      expect(() => readFragment(`#devices=4&${said}`)).toThrow(
+        'link: devices is 4, but the layout tp=2 has 2 ranks; leave one of them out',
+      );
   });
   it('says what is wrong with it', () => {
     expect(() => readFragment('#rom=1')).toThrow('link: unknown part "rom"; the parts are room');

@@ -2,10 +2,12 @@
 // server.
 // #room=ID&key=KEY&broker=WS-URL|none&owner=IDENTITY&world=N&devices=N&auto=1|0&own=TOKEN&backend=auto|webgpu|wasm|cpu&plan=JSON&upload=URL&
 // lane=webrtc|same-browser&ice=stun:HOST:PORT,turn:HOST:PORT?transport=udp&turnuser=NAME&turnpass=PASSWORD&relay=only;
-// all optional, unknown names are errors. In place of a job a link may name settings of a run: model=NAME&data=NAME.
+// all optional, unknown names are errors. In place of a job a link may name settings of a run: model=NAME&data=NAME;
+// without layout=, one for `devices` is chosen.
 // Anybody can write a link: `auto` and `upload` act after a click (link/consent.ts), in a browser that a program
 // drives, or with a token of this browser.
 
+import { formatLayout, worldSize } from '../../base/axis.ts';
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
 import { isTurn, readIce, urlsOf } from '../../cluster/ice/servers.ts';
@@ -14,7 +16,8 @@ import { ROOM_NAME } from '../../cluster/rendezvous.ts';
 import { BACKENDS } from '../../../workers/protocol.ts';
 import type { BackendSetting } from '../../../workers/protocol.ts';
 import { parseRunConfig, RATE_FIELDS, RUN_FIELDS } from '../../train/run-config.ts';
-import { makeJob, parseJob } from './job.ts';
+import { layoutFor, NO_FACTS } from './form/fit.ts';
+import { configOf, makeJob, parseJob } from './job.ts';
 import type { Job } from './job.ts';
 
 export interface RoomAddress {
@@ -29,7 +32,7 @@ export interface RoomAddress {
 export interface PageSettings {
   readonly room?: RoomAddress;
   readonly world?: number;
-  /** Virtual devices in this tab. */
+  /** Virtual devices in this tab: as many as the job's layout has ranks, where the link names both and no room. */
   readonly devices?: number;
   /** Opens the device, joins and trains without a further click, if this may be. */
   readonly auto: boolean;
@@ -91,7 +94,7 @@ export function readFragment(hash: string, page: string): PageSettings {
     throw new ConfigError('link', `room is ${quote(room)}; ${wanted}`);
   }
   if (job !== undefined && settings.length > 0)
-    throw new ConfigError('link', `there is a job, and ${quote(settings[0]![0])} beside it; say it in the job alone`);
+    throw new ConfigError('link', `there is a plan, and ${quote(settings[0]![0])} beside it; say it in the plan alone`);
   const auto = given.get('auto') ?? '0';
   if (auto !== '0' && auto !== '1') throw new ConfigError('link', `auto is ${quote(auto)}; expected 1 or 0`);
   const own = given.get('own');
@@ -115,6 +118,7 @@ export function readFragment(hash: string, page: string): PageSettings {
   const [ice, turnuser, turnpass, relay] = ['ice', 'turnuser', 'turnpass', 'relay'].map(
     (name) => given.get(name) ?? undefined,
   );
+  const devices = count(given, 'devices');
   return {
     ...(room === undefined
       ? {}
@@ -122,16 +126,34 @@ export function readFragment(hash: string, page: string): PageSettings {
           room: { room, key: key!, ...(broker === undefined ? {} : { broker }), ...(owner === null ? {} : { owner }) },
         }),
     ...count(given, 'world'),
-    ...count(given, 'devices'),
+    ...devices,
     auto: auto === '1',
     backend,
     ...(own === null ? {} : { own }),
-    ...(job === undefined ? {} : { job: parseJob(job) }),
-    ...(settings.length === 0 ? {} : { job: makeJob(parseRunConfig(settings)) }),
+    ...jobOf(job, settings, room === undefined ? devices.devices : undefined),
     ...(upload === undefined ? {} : { upload }),
     ice: readIce({ ice, turnuser, turnpass, relay }),
     ...(lane === null ? {} : { lane }),
   };
+}
+
+/** Of the text of a job, or of settings. `devices`: virtual devices that the link names. Throws where they disagree. */
+function jobOf(
+  text: string | undefined,
+  settings: readonly (readonly [string, string])[],
+  devices: number | undefined,
+): { readonly job?: Job } {
+  if (text === undefined && settings.length === 0) return {};
+  if (devices !== undefined && text === undefined && !settings.some(([name]) => name === 'layout'))
+    return { job: makeJob(layoutFor(devices, parseRunConfig(settings), NO_FACTS).config) };
+  const job = text === undefined ? makeJob(parseRunConfig(settings)) : parseJob(text);
+  const { layout } = configOf(job);
+  if (devices !== undefined && devices !== worldSize(layout))
+    throw new ConfigError(
+      'link',
+      `devices is ${devices}, but the layout ${formatLayout(layout)} has ${worldSize(layout)} ranks; leave one of them out`,
+    );
+  return { job };
 }
 
 /**
@@ -142,8 +164,8 @@ export type LinkFor = 'own' | 'here' | 'others';
 
 /**
  * The address that takes another tab into a room; `token` of `vouch` lets one's own begin without a question. A link
- * for others asks before it computes, and has no TURN server of the link that made it: its credentials are this
- * person's.
+ * for others asks before it computes. It has no backend, because what suits this device may not suit theirs, and no
+ * TURN server of the link that made it: its credentials are this person's.
  */
 export function roomLink(
   page: string,
@@ -152,7 +174,7 @@ export function roomLink(
   who: LinkFor = 'others',
   token?: string,
 ): string {
-  const parts = new URLSearchParams({ room, key, ...deviceOf(backend) });
+  const parts = new URLSearchParams({ room, key, ...(who === 'others' ? {} : deviceOf(backend)) });
   if (broker !== undefined) parts.set('broker', broker);
   if (owner !== undefined) parts.set('owner', owner);
   if (lane) parts.set('lane', lane);

@@ -194,14 +194,14 @@ export function fittingLayouts(config: RunConfig, facts: FormFacts): readonly st
 }
 
 /**
- * A layout for `devices` devices when nobody chose one: a known good one, or rows alone. Never one that the model
- * cannot be split by.
+ * A layout for `devices` devices when nobody chose one: a known good one, whose pipeline has 2 microbatches or more, or
+ * rows alone. Never one that the model cannot be split by. Throws LayoutError where there is none.
  */
 export function layoutFor(devices: number, config: RunConfig, facts: FormFacts): Adapted {
   const wanted = devices === 2 ? ['pp=2'] : devices === 4 ? ['dp=2,pp=2'] : [];
   for (const text of wanted) {
     try {
-      return adaptTo(parseLayout(text), { ...config, microbatches: 2 }, facts);
+      return adaptTo(parseLayout(text), { ...config, microbatches: Math.max(2, config.microbatches) }, facts);
     } catch (error) {
       if (!(error instanceof LayoutError)) throw error;
     }

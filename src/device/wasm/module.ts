@@ -31,22 +31,28 @@ export function wasmBuild(shared: boolean): Promise<WasmBuild> {
   return build;
 }
 
-async function load(shared: boolean): Promise<WasmBuild> {
-  const { bytes, relaxed } = await findBuild(shared);
-  return { module: await WebAssembly.compile(bytes), relaxed };
+/** A module with what all builds need: a function with a fence of threads and a count of bits in a 128-bit vector. */
+const PROBE = Uint8Array.of(
+  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+  // One type, () -> v128, and one function of it.
+  ...[1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0],
+  // Its body: atomic.fence, i32.const 0, i8x16.splat, i8x16.popcnt, end.
+  ...[10, 13, 1, 11, 0, 0xfe, 3, 0, 0x41, 0, 0xfd, 15, 0xfd, 98, 11],
+);
+
+/** Whether this engine takes one of the builds; nothing is loaded, or compiled, which a page may not be allowed to. */
+export function takesKernels(): boolean {
+  return typeof WebAssembly !== 'undefined' && WebAssembly.validate(PROBE);
 }
 
-/**
- * The best build that this engine takes; nothing is compiled, which a page may not be allowed to. Throws NoDeviceError
- * where there is none.
- */
-export async function findBuild(shared: boolean): Promise<{ bytes: Uint8Array<ArrayBuffer>; relaxed: boolean }> {
+/** The best build that this engine takes. */
+async function load(shared: boolean): Promise<WasmBuild> {
   if (typeof WebAssembly === 'undefined')
     throw new NoDeviceError('device: this browser has no WebAssembly; use another backend');
   for (const relaxed of [true, false]) {
     const { default: encoded } = await LOADERS[`${relaxed ? 'relaxed' : 'plain'}${shared ? '-shared' : ''}` as const]();
     const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
-    if (WebAssembly.validate(bytes)) return { bytes, relaxed };
+    if (WebAssembly.validate(bytes)) return { module: await WebAssembly.compile(bytes), relaxed };
   }
   throw new NoDeviceError(
     'device: WebAssembly has no 128-bit SIMD here, which the kernels need; use another backend or a newer browser',

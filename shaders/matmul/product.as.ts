@@ -3,7 +3,7 @@
 // Threads pack b together, then share the rows.
 
 import { firstOf, meet, scratch, sharedScratch } from '../wasm/threads.as.ts';
-import { matmulRows, ROWS } from './matmul-rows.as.ts';
+import { isNarrow, matmulRows } from './matmul-rows.as.ts';
 import { NR, storeTile } from './store-tile.as.ts';
 import { MR, packA, packB, tile } from './tile.as.ts';
 
@@ -32,7 +32,7 @@ export function product(
   parts: i32,
 ): void {
   // A whole sum is needed where an activation follows, and out, which would hold a part of it, is added to.
-  if (M <= ROWS || (ACT && ACCUMULATE && K > KC))
+  if (isNarrow(M, N, TRANS_B) || (ACT && ACCUMULATE && K > KC))
     matmulRows(scratch(), a, b, bias, residual, out, M, N, K, TRANS_A, TRANS_B, ACT, ACCUMULATE, SCALE, part, parts);
   else packed(a, b, bias, residual, out, M, N, K, TRANS_A, TRANS_B, ACT, ACCUMULATE, SCALE, part, parts);
 }

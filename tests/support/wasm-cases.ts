@@ -5,15 +5,31 @@ import type { Kernel, Params } from '../../src/device/kernel.ts';
 
 const [product] = matmul.cases;
 
+const TRANSPOSES = [
+  { TRANS_A: 0, TRANS_B: 0 },
+  { TRANS_A: 0, TRANS_B: 1 },
+  { TRANS_A: 1, TRANS_B: 0 },
+  { TRANS_A: 1, TRANS_B: 1 },
+];
+
 /**
- * By kernel: products of several blocks of every kind (KC, MC, NC), ids that fill more than one table, rows of several
- * runs, more columns or parts than advance together.
+ * By kernel: products of several blocks of every kind (KC, MC, NC), and those that pack nothing: of few rows or
+ * columns, with terms and columns that no block divides; ids that fill more than one table, rows of several runs, more
+ * columns or parts than advance together.
  */
 export const LARGE_CASES: Readonly<Record<string, readonly Params[]>> = {
   matmul: [
     { ...product!, M: 301, N: 21, K: 600, RESIDUAL: 1, BIAS: 1, ACT: 1, SCALE: 0.5 },
-    { ...product!, M: 7, N: 1101, K: 270, TRANS_B: 1, ACCUMULATE: 1 },
+    { ...product!, M: 13, N: 1101, K: 270, TRANS_B: 1, ACCUMULATE: 1 },
     { ...product!, M: 9, N: 11, K: 300, TRANS_A: 1, ACCUMULATE: 1, ACT: 2 },
+    ...TRANSPOSES.flatMap((transposes) => [
+      { ...product!, ...transposes, M: 1, N: 4103, K: 13 },
+      { ...product!, ...transposes, M: 3, N: 39, K: 1030, BIAS: 1, ACT: 1, RESIDUAL: 1, ACCUMULATE: 1, SCALE: 0.5 },
+      { ...product!, ...transposes, M: 11, N: 530, K: 9 },
+      { ...product!, ...transposes, M: 530, N: 7, K: 9, BIAS: 1, ACT: 2, RESIDUAL: 1, ACCUMULATE: 1, SCALE: -2 },
+      { ...product!, ...transposes, M: 37, N: 1, K: 1030, RESIDUAL: 1, ACCUMULATE: 1 },
+      { ...product!, ...transposes, M: 14, N: 24, K: 30, ACCUMULATE: 1, SCALE: 0.5 },
+    ]),
   ],
   groupedMatmulWeight: [{ R: 700, M: 9, N: 10, E: 2, ACCUMULATE: 1 }],
   embeddingLinks: [{ R: 140_000 }],

@@ -87,8 +87,8 @@ const computes: Readonly<Record<string, Compute>> = {
   matmul: {
     names: ['out'],
     build:
-      ({ numpy }) =>
-      (a, b) => [numpy.matmul(a, b)],
+      ({ numpy }, { TA, TB }) =>
+      (a, b) => [numpy.matmul(TA ? numpy.matrixTranspose(a) : a, TB ? numpy.matrixTranspose(b) : b)],
   },
   'attention-forward': {
     names: ['out'],

@@ -57,8 +57,14 @@ function adamwGraph(inputs: Readonly<Record<string, Shape>>, { N }: Dims): OnnxG
 
 const plans: Readonly<Record<string, Plan>> = {
   matmul: {
-    graph: (inputs, { B, M, N }) => ({
-      nodes: [{ op: 'MatMul', inputs: ['a', 'b'], outputs: ['out'] }],
+    graph: (inputs, { B, M, N, TA = 0, TB = 0 }) => ({
+      nodes: [
+        {
+          ...(TA || TB ? { op: 'Gemm', attributes: { transA: TA, transB: TB } } : { op: 'MatMul' }),
+          inputs: ['a', 'b'],
+          outputs: ['out'],
+        },
+      ],
       inputs,
       outputs: { out: B > 1 ? [B, M, N] : [M, N] },
     }),

@@ -112,7 +112,7 @@ const loss = (tf: TensorFlow, targets: Tensor, logits: Tensor, V: number): tfjs.
   tf.losses.softmaxCrossEntropy(tf.oneHot(targets as tfjs.Tensor1D, V), logits) as tfjs.Scalar;
 
 const computes: Readonly<Record<string, Compute>> = {
-  matmul: (tf, { a, b }) => ({ out: tf.matMul(a, b) }),
+  matmul: (tf, { a, b }, { TA, TB }) => ({ out: tf.matMul(a, b, TA === 1, TB === 1) }),
   'attention-forward': (tf, { q, k, v, mask }, { D }) => ({ out: attend(tf, q, k, v, mask, D) }),
   'attention-forward-backward': (tf, { q, k, v, dOut, mask }, { D }) => {
     const {

@@ -1,4 +1,5 @@
-// out = a b in f32: a [B, M, K], b [B, K, N] (B is left out where it is 1). 2 M K N flops per batch.
+// out = op(a) op(b) in f32: op(a) [B, M, K], op(b) [B, K, N] (B is left out where it is 1); where TA or TB is 1, a or b
+// lies in memory transposed. 2 M K N flops per batch.
 
 import { matmul } from '../../../shaders/matmul/matmul.ts';
 import { numbers } from '../inputs.ts';
@@ -7,20 +8,23 @@ import type { Dims, Problem, Workload } from '../problem.ts';
 import { sampled, verify } from '../check/verify.ts';
 import type { Sample } from '../check/verify.ts';
 
-function describe({ B, M, K, N }: Dims): string {
-  return `${B > 1 ? `${B}x` : ''}${M}x${K}x${N}`;
+function describe({ B, M, K, N, TA = 0, TB = 0 }: Dims): string {
+  const transposed = [...(TA ? ['a'] : []), ...(TB ? ['b'] : [])].join(' and ');
+  return `${B > 1 ? `${B}x` : ''}${M}x${K}x${N}${transposed && `, ${transposed} transposed`}`;
 }
 
 function problem(dims: Dims): Problem {
-  const { B, M, K, N } = dims;
+  const { B, M, K, N, TA = 0, TB = 0 } = dims;
   const shape = describe(dims);
   const batch = B > 1 ? [B] : [];
-  const a = numbers(`matmul a ${shape}`, [...batch, M, K]);
-  const b = numbers(`matmul b ${shape}`, [...batch, K, N]);
+  const a = numbers(`matmul a ${shape}`, [...batch, ...(TA ? [K, M] : [M, K])]);
+  const b = numbers(`matmul b ${shape}`, [...batch, ...(TB ? [N, K] : [K, N])]);
   const value = (at: number): number => {
     const [p, i, j] = [Math.floor(at / (M * N)), Math.floor(at / N) % M, at % N];
+    const [downA, downB] = [TA ? M : 1, TB ? 1 : N];
+    const [fromA, fromB] = [p * M * K + (TA ? i : i * K), p * K * N + (TB ? j * K : j)];
     let sum = 0;
-    for (let k = 0; k < K; k++) sum += a.data[(p * M + i) * K + k] * b.data[(p * K + k) * N + j];
+    for (let k = 0; k < K; k++) sum += a.data[fromA + k * downA] * b.data[fromB + k * downB];
     return sum;
   };
   let samples: Record<string, Sample> | undefined;
@@ -44,6 +48,8 @@ export const workload: Workload = {
     { dims: { B: 6, M: 256, K: 64, N: 256 }, scope: 'quick' },
     { dims: { B: 6, M: 255, K: 65, N: 255 }, scope: 'default' },
     { dims: { B: 1, M: 512, K: 512, N: 512 }, scope: 'default' },
+    { dims: { B: 1, M: 512, K: 512, N: 512, TA: 1 }, scope: 'default' },
+    { dims: { B: 1, M: 512, K: 512, N: 512, TB: 1 }, scope: 'default' },
     { dims: { B: 1, M: 256, K: 384, N: 1536 }, scope: 'quick' },
     { dims: { B: 1, M: 256, K: 384, N: 8192 }, scope: 'default' },
     { dims: { B: 1, M: 1024, K: 1024, N: 1024 }, scope: 'default' },
@@ -51,14 +57,14 @@ export const workload: Workload = {
   tiny: { B: 2, M: 5, K: 7, N: 9 },
   problem,
   prepare(device, made) {
-    const { B, M, K, N } = made.dims;
+    const { B, M, K, N, TA = 0, TB = 0 } = made.dims;
     const params = {
       BATCH: B,
       M,
       N,
       K,
-      TRANS_A: 0,
-      TRANS_B: 0,
+      TRANS_A: TA,
+      TRANS_B: TB,
       A_BATCH: B > 1 ? M * K : 0,
       B_BATCH: B > 1 ? K * N : 0,
       BIAS: 0,

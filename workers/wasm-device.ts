@@ -2,6 +2,7 @@
 // one browser know of each other by a lock that each holds while it computes; the first to come has more threads than
 // its share, and uses them as long as they help.
 
+import { NoDeviceError } from '../src/base/errors.ts';
 import { realWorld } from '../src/base/world.ts';
 import type { Device } from '../src/device/device.ts';
 import { createWasmDevice } from '../src/device/wasm.ts';
@@ -29,6 +30,17 @@ export async function openWasmDevice(ranksHere: number): Promise<Device> {
     share.release();
     throw error;
   }
+}
+
+/** With exactly so many threads, for those who measure them. Throws NoDeviceError where there are fewer. */
+export async function openWasmThreads(threads: number): Promise<Device> {
+  const device = await createWasmDevice({ threads, spawn });
+  const { threads: got } = device.adapter;
+  if (got === threads) return device;
+  device.destroy();
+  throw new NoDeviceError(
+    `device: expected ${threads} threads, got ${got}; threads need a page that is isolated (COOP and COEP), as those of \`tabmesh serve\` are`,
+  );
 }
 
 /**

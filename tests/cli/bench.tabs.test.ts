@@ -98,6 +98,17 @@ it('a workload in WebAssembly beside all libraries, with one thread each', async
   expect(code).toBe(0);
 });
 
+it('a workload in WebAssembly with two threads', async () => {
+  const { code, report } = await bench(
+    ...['kernels', '--backend', 'wasm', '--threads', '2', '--quick', '--only', 'adamw'],
+  );
+  expect(report).toMatchObject({ ...WHERE, adapter: expect.stringContaining('2 threads'), missing: [] });
+  expect(report.results.map(({ library, correct, threads }) => [library, correct, threads])).toEqual([
+    ['tabmesh', true, 2],
+  ]);
+  expect(code).toBe(0);
+});
+
 it('Ctrl-C ends it with exit code 130', async () => {
   const stop = new AbortController();
   const err = (line: string) => {

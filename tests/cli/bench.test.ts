@@ -140,6 +140,8 @@ it.each([
   [[], '--json'],
   [['steps'], "expected step, kernels, first-loss or collectives first, got 'steps'"],
   [['step', '--peers', '--model', 'llama-nano'], 'compared on gpt2 models, got llama-nano'],
+  [['step', '--threads', '2'], '--threads: expected --backend wasm, whose threads they are, got chromium'],
+  [['step', '--threads', '2', '--backend', 'wasm', '--peers'], 'compared with one thread each, got 2'],
 ])('bench %j is refused with exit code 2', async (args, sentence) => {
   const lines: string[] = [];
   const say = (line: string) => {

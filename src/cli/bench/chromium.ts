@@ -13,6 +13,7 @@ export interface PageBench<K extends keyof Requests> {
   /** As in page.ts. */
   readonly tuneMs: number | null;
   readonly on: PeerBackend;
+  readonly threads: number;
   readonly onStatus: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -23,6 +24,7 @@ export async function benchInChromium<K extends keyof Requests>({
   request,
   tuneMs,
   on,
+  threads,
   onStatus,
   signal,
 }: PageBench<K>): Promise<{ readonly measured: Answers[K]; readonly browser: string }> {
@@ -39,7 +41,7 @@ export async function benchInChromium<K extends keyof Requests>({
     // As text: a function would be rewritten by the module runner before it reaches the page. Errors come back as
     // words, which is all that is left of them.
     const answer: { measured?: Answers[K]; error?: string } =
-      await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs, on].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
+      await page.evaluate(`driven.bench(${[name, request, MOBY_DICK_PATH, tuneMs, on, threads].map((argument) => JSON.stringify(argument)).join(', ')}, benchStatus)
       .then((measured) => ({ measured }), (error) => ({ error: String(error?.message ?? error) }))`);
     if (answer.measured === undefined) throw new TabmeshError(answer.error ?? 'the page gave no answer');
     return { measured: answer.measured, browser: `Chromium ${browser.version()}` };

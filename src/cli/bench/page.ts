@@ -1,5 +1,7 @@
-// The page's side of chromium.ts: opens the browser's GPU, or WebAssembly with one thread, and runs a bench on it.
+// The page's side of chromium.ts: opens the browser's GPU, or WebAssembly, and runs a bench on it. With several threads
+// a worker does so, because they wait for each other, which a page may not.
 
+import { TabmeshError } from '../../base/errors.ts';
 import { realWorld } from '../../base/world.ts';
 import type { Device } from '../../device/device.ts';
 import { Qualifier } from '../../device/tune/qualifier.ts';
@@ -8,10 +10,11 @@ import { createWebGpuDevice } from '../../device/webgpu.ts';
 import type { PeerBackend } from '../../bench/problem.ts';
 import { benches } from './work.ts';
 import type { Answers, Requests } from './work.ts';
+import type { FromBenchWorker, WorkerBench } from './worker.ts';
 
 /**
- * `textUrl`: where the page finds Moby Dick. `tuneMs`: time to measure our kernel variants of WebGPU; null leaves the
- * defaults, unchecked.
+ * `textUrl`: where the page finds Moby Dick. `threads`: those of WebAssembly. `tuneMs`: time to measure our kernel
+ * variants of WebGPU; null leaves the defaults, unchecked.
  */
 export async function bench<K extends keyof Requests>(
   name: K,
@@ -19,8 +22,10 @@ export async function bench<K extends keyof Requests>(
   textUrl: string,
   tuneMs: number | null,
   on: PeerBackend,
+  threads: number,
   onStatus: (text: string) => void,
 ): Promise<Answers[K]> {
+  if (threads > 1) return benchInWorker({ name, request, textUrl, threads }, onStatus);
   const device = await (on === 'wasm' ? createWasmDevice() : openWebGpu(tuneMs));
   try {
     return await benches[name](request, {
@@ -32,6 +37,22 @@ export async function bench<K extends keyof Requests>(
   } finally {
     device.destroy();
   }
+}
+
+function benchInWorker<K extends keyof Requests>(
+  job: WorkerBench<K>,
+  onStatus: (text: string) => void,
+): Promise<Answers[K]> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  return new Promise<Answers[K]>((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<FromBenchWorker>) => {
+      if (data.kind === 'status') onStatus(data.text);
+      else if (data.kind === 'measured') resolve(data.measured as Answers[K]);
+      else reject(new TabmeshError(data.text));
+    };
+    worker.onerror = ({ message }) => reject(new TabmeshError(message || 'the worker of the bench did not load'));
+    worker.postMessage(job);
+  }).finally(() => worker.terminate());
 }
 
 function openWebGpu(tuneMs: number | null): Promise<Device> {

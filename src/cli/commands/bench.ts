@@ -24,7 +24,12 @@ const OPTIONS = {
     choices: ['chromium', 'node', 'wasm'],
     default: 'chromium',
     about:
-      'where the kernels run: WebGPU in a page of headless Chromium, Dawn in this process, or WebAssembly in that page with one thread; the other libraries alike',
+      'where the kernels run: WebGPU in a page of headless Chromium, Dawn in this process, or WebAssembly in that page; the other libraries alike',
+  },
+  threads: {
+    type: 'count',
+    default: 1,
+    about: 'wasm: threads that compute (not with --peers, which are compared with one each)',
   },
   peers: {
     type: 'flag',
@@ -116,14 +121,18 @@ export const command: Command = {
 async function measure<K extends keyof Requests>(
   name: K,
   request: Requests[K],
-  { backend, tune }: Given,
+  { backend, tune, threads, peers }: Given,
   io: CommandIo,
 ): Promise<{ measured: Answers[K]; browser: string }> {
   if (tune < 0) throw new ConfigError('--tune', `expected seconds, 0 or more, got ${tune}`);
+  if (threads > 1 && backend !== 'wasm')
+    throw new ConfigError('--threads', `expected --backend wasm, whose threads they are, got ${backend}`);
+  if (threads > 1 && peers)
+    throw new ConfigError('--threads', `other libraries are compared with one thread each, got ${threads}`);
   const common = { onStatus: io.err, signal: io.signal, tuneMs: name === 'cases' || tune === 0 ? null : 1000 * tune };
   if (backend !== 'node') {
     const { benchInChromium } = await import('../bench/chromium.ts');
-    return benchInChromium({ ...common, name, request, on: backend === 'wasm' ? 'wasm' : 'webgpu' });
+    return benchInChromium({ ...common, name, request, threads, on: backend === 'wasm' ? 'wasm' : 'webgpu' });
   }
   const { benchInNode, describeNode } = await import('../bench/node.ts');
   return { measured: await benchInNode(name, request, common), browser: describeNode() };

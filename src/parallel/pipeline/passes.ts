@@ -96,7 +96,7 @@ export const PASSES: Readonly<Record<PassKind, Pass>> = {
     direction: 'backward',
     needs: (action) => before('F', action.stage, action, 'same-rank'),
     takes: keeps,
-    frees: () => ['stage-input'],
+    frees: none,
     costs: () => ['R'],
   },
   B: {
@@ -107,7 +107,8 @@ export const PASSES: Readonly<Record<PassKind, Pass>> = {
       ...gradientsOf(action, placement),
     ],
     takes: (passes) => (passes.has('W') ? ['output-gradient'] : []),
-    frees: () => ['activation'],
+    // B reads the stage's inputs, too: the first layer's weights get their gradient from them.
+    frees: (passes) => (passes.has('R') ? ['activation', 'stage-input'] : ['activation']),
     costs: (passes) => (passes.has('W') ? ['B'] : ['B', 'W']),
     sends: 'gradient',
   },

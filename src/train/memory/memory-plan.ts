@@ -2,20 +2,14 @@
 // that only counts. So the figures are those of the allocations themselves, and a kernel or a schedule that comes to
 // need more is counted at once. What is left out: samples and readbacks.
 
-import { InternalError } from '../../base/errors.ts';
-import type { PeerError } from '../../base/errors.ts';
 import { worldSize } from '../../base/axis.ts';
-import type { World } from '../../base/world.ts';
-import { createLedger } from '../../collectives/ledger.ts';
-import { createMesh } from '../../collectives/mesh.ts';
 import { createCountingDevice } from './counting-device.ts';
 import type { MemoryTag } from '../../device/device.ts';
+import type { WeightSource } from '../../model/param-spec.ts';
 import { countNumbers } from '../../model/weights.ts';
-import { scheduleByName } from '../../parallel/pipeline/registry.ts';
-import type { Link } from '../../transport/transport.ts';
 import type { RunConfig } from '../run-config.ts';
 import type { Task } from '../tasks/task.ts';
-import { Trainer } from '../trainer.ts';
+import { silentTrainer } from './silent-trainer.ts';
 
 const MOST_COUNTED = 16;
 
@@ -42,33 +36,11 @@ export async function planMemory(config: RunConfig, task: Task): Promise<MemoryP
 }
 
 async function memoryOf(rank: number, config: RunConfig, task: Task): Promise<RankMemory> {
-  const { layout, schedule, vocab, chunks, microbatches, batch } = config;
   const device = createCountingDevice();
-  const ledger = createLedger();
-  const links = new Map(
-    Array.from({ length: worldSize(layout) }, (_, peer) => peer)
-      .filter((peer) => peer !== rank)
-      .map((peer) => [peer, SILENT_LINK]),
-  );
   const shapes = new Map(task.weights.map(({ name, shape }) => [name, shape]));
   const none = new Float32Array(0);
-  const trainer = await Trainer.create({
-    device,
-    mesh: createMesh({ layout, rank, links, ledger }),
-    ledger,
-    world: NO_WORLD,
-    task,
-    schedule: scheduleByName(schedule, vocab),
-    chunks,
-    microbatches,
-    batch,
-    weights: (name) => ({ shape: shapes.get(name)!, data: none }),
-    hyper: { betas: config.betas, eps: config.eps, weightDecay: config.weightDecay, gradClip: config.gradClip },
-    lr: () => 0,
-    batchAt() {
-      throw new InternalError('a trainer that only counts memory has no batches');
-    },
-  });
+  const weights: WeightSource = (name) => ({ shape: shapes.get(name)!, data: none });
+  const trainer = await silentTrainer({ rank, config, task, device, weights });
   const memory = Object.fromEntries(Object.entries(device.memory).map(([tag, { now }]) => [tag, now])) as Record<
     MemoryTag,
     number
@@ -76,7 +48,3 @@ async function memoryOf(rank: number, config: RunConfig, task: Task): Promise<Ra
   trainer.dispose();
   return memory;
 }
-
-/** Nobody sends anything while a trainer is built. */
-const SILENT_LINK = { failed: new Promise<PeerError>(() => undefined), abort: () => undefined } as unknown as Link;
-const NO_WORLD: World = { now: () => 0, timer: () => () => undefined, randomBytes: (count) => new Uint8Array(count) };

@@ -96,10 +96,10 @@ export class RealTabs {
   #lastReports(): string {
     return this.pages
       .map((_page, tab) => {
-        const said = this.events
-          .filter((event) => event.tab === tab)
-          .slice(-3)
-          .map(({ report }) => JSON.stringify(report).slice(0, 300));
+        const own = this.events.filter((event) => event.tab === tab).map(({ report }) => JSON.stringify(report));
+        // Why it ended says more than what came after.
+        const failures = own.filter((text) => /"(?:kind|type)":"(?:failed|lost)"/.test(text)).slice(0, 2);
+        const said = [...failures, ...own.slice(-3)].map((text) => text.slice(0, 600));
         return `\ntab ${tab}: ${said.join('\n  ')}`;
       })
       .join('');

@@ -138,7 +138,7 @@ it('medians and tables', () => {
 
 it.each([
   [[], '--json'],
-  [['steps'], "expected step, kernels, first-loss or collectives first, got 'steps'"],
+  [['steps'], "expected step, kernels, first-loss, collectives or pipeline first, got 'steps'"],
   [['step', '--peers', '--model', 'llama-nano'], 'compared on gpt2 models, got llama-nano'],
   [['step', '--threads', '2'], '--threads: expected --backend wasm, whose threads they are, got chromium'],
   [['step', '--threads', '2', '--backend', 'wasm', '--peers'], 'compared with one thread each, got 2'],

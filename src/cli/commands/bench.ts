@@ -13,6 +13,7 @@ import { summarise, summaryLine } from '../../bench/summary.ts';
 import { formatBytes } from '../../base/format-bytes.ts';
 import { isPresetName, PRESET_NAMES } from '../../model/presets.ts';
 import { COLLECTIVES_OPTIONS } from '../bench/collectives-options.ts';
+import { PIPELINE_OPTIONS } from '../bench/pipeline-options.ts';
 import type { Answers, Requests } from '../bench/work.ts';
 import type { Command, CommandIo } from '../command.ts';
 import { describeOptions, parseOptions } from '../options.ts';
@@ -77,6 +78,8 @@ const WHAT: Readonly<Record<string, (options: Given, io: CommandIo) => Promise<n
 };
 const COLLECTIVES = 'collectives';
 const COLLECTIVES_HELP = ['usage: tabmesh bench collectives [options]', '', describeOptions(COLLECTIVES_OPTIONS)];
+const PIPELINE = 'pipeline';
+const PIPELINE_HELP = ['usage: tabmesh bench pipeline [options]', '', describeOptions(PIPELINE_OPTIONS)];
 
 export const command: Command = {
   name: 'bench',
@@ -90,6 +93,8 @@ export const command: Command = {
     '',
     ...COLLECTIVES_HELP,
     '',
+    ...PIPELINE_HELP,
+    '',
     'Exit code 1 if a result of tabmesh is wrong or absent: it differs from a computation in f64, the losses of the libraries differ, a kernel breaks, an element of a collective is not exact.',
   ].join('\n'),
   helpOf: {
@@ -100,10 +105,16 @@ export const command: Command = {
       '',
       'Exit code 1 if an element that tabmesh brings is not exact.',
     ].join('\n'),
+    [PIPELINE]: [
+      'tabmesh bench pipeline: compares schedules and vocabularies that ranks share, from passes measured on one device',
+      '',
+      ...PIPELINE_HELP,
+    ].join('\n'),
   },
   async run(args, io) {
     // Its options are its own.
     if (args[0] === COLLECTIVES) return (await import('../bench/collectives.ts')).collectives(args.slice(1), io);
+    if (args[0] === PIPELINE) return (await import('../bench/pipeline.ts')).pipeline(args.slice(1), io);
     const {
       options,
       positionals: [what],
@@ -111,7 +122,7 @@ export const command: Command = {
     if (what === undefined || !Object.hasOwn(WHAT, what))
       throw new ConfigError(
         'WORKLOAD',
-        `expected ${Object.keys(WHAT).join(', ')} or ${COLLECTIVES} first, got ${what === undefined ? 'none' : `'${what}'`}`,
+        `expected ${Object.keys(WHAT).join(', ')}, ${COLLECTIVES} or ${PIPELINE} first, got ${what === undefined ? 'none' : `'${what}'`}`,
       );
     return WHAT[what](options, io);
   },

@@ -46,7 +46,15 @@ export function variationsOf(folder: string, layout: Layout): readonly Settings[
   const rows = batch / (layout.dp * layout.ep);
   const usual = defaultMicrobatches({ batch, layout });
   const counts = Number.isInteger(rows) ? new Set([usual, rows]) : [usual];
-  return named('schedule', schedules.keys(), layout.pp > 1).flatMap((schedule) =>
+  // Each with the chunks that it takes if none are asked for.
+  const pipelines: Settings[] =
+    layout.pp === 1
+      ? [[]]
+      : [...schedules.values()].map(({ name, defaultChunks }) => [
+          ['schedule', name],
+          ...(defaultChunks === undefined ? [] : [['chunks', String(defaultChunks)] as const]),
+        ]);
+  return pipelines.flatMap((schedule) =>
     named('sequence', sequenceStrategies.keys(), layout.sp > 1).flatMap((sequence) =>
       [...counts].map((count) => [...base, ...schedule, ...sequence, ['microbatches', String(count)] as const]),
     ),

@@ -1,8 +1,9 @@
 // All pipeline schedules by name. The folder schedules/ is the list: a new file there is found at once.
 
 import { VOCABULARY_FORMS } from './schedule.ts';
-import type { Schedule, VocabularyForm } from './schedule.ts';
+import type { Schedule, SharedForm, VocabularyForm } from './schedule.ts';
 import { ConfigError, InternalError } from '../../base/errors.ts';
+import { sharedAround } from './vocabulary/around.ts';
 
 const files = import.meta.glob<Schedule>('./schedules/*.ts', { import: 'schedule', eager: true });
 
@@ -19,6 +20,10 @@ function byName(): ReadonlyMap<string, Schedule> {
 export const schedules: ReadonlyMap<string, Schedule> = byName();
 
 const shared = new Map<string, Schedule>();
+
+function withForm(schedule: Schedule, form: SharedForm): Schedule | undefined {
+  return schedule.withVocabulary ? schedule.withVocabulary(form) : sharedAround(schedule, form);
+}
 
 /** ConfigError for a name or a form of the vocabulary that no schedule has, LayoutError for what it cannot do. */
 export function checkSchedule({
@@ -47,7 +52,7 @@ export function scheduleByName(name: string, vocabulary: VocabularyForm = 'none'
     throw new ConfigError('schedule', `expected ${[...schedules.keys()].join(' or ')}, got '${name}'`);
   if (vocabulary === 'none') return schedule;
   const key = `${name} ${vocabulary}`;
-  const known = shared.get(key) ?? schedule.withVocabulary?.(vocabulary);
+  const known = shared.get(key) ?? withForm(schedule, vocabulary);
   if (known === undefined)
     throw new ConfigError(
       'vocab',
@@ -60,5 +65,5 @@ export function scheduleByName(name: string, vocabulary: VocabularyForm = 'none'
 /** The forms of the vocabulary that the schedule of that name has; ConfigError if there is none of that name. */
 export function vocabularyForms(name: string): readonly VocabularyForm[] {
   const schedule = scheduleByName(name);
-  return VOCABULARY_FORMS.filter((form) => form === 'none' || schedule.withVocabulary?.(form) !== undefined);
+  return VOCABULARY_FORMS.filter((form) => form === 'none' || withForm(schedule, form) !== undefined);
 }

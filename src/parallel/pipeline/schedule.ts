@@ -35,10 +35,14 @@ export interface PipelineShape {
   readonly chunks: number;
   /** Microbatches m per step. */
   readonly microbatches: number;
+  /** Microbatches that go through a chunk together, in a schedule with groups; it chooses if absent. */
+  readonly group?: number;
 }
 
 export interface Schedule {
   readonly name: string;
+  /** Chunks per rank where none are asked for; 1 if absent. */
+  readonly defaultChunks?: number;
   /** The passes that its lists have. With IF or S, all ranks host a stage of its own for the embedding or the head. */
   readonly passes: readonly PassKind[];
   /**
@@ -48,8 +52,13 @@ export interface Schedule {
   readonly headGradient?: 'S' | 'T';
   /** The form of the vocabulary that its lists have passes for; none if absent. */
   readonly vocabulary?: VocabularyForm;
-  /** The same schedule with the passes of a form; undefined if it has none such. */
+  /**
+   * The same schedule with the passes of a form; undefined if it has none such. Absent: they are put between the
+   * actions that it has (vocabulary/around.ts).
+   */
   withVocabulary?(form: SharedForm): Schedule | undefined;
+  /** Messages that a channel must hold for the lists not to deadlock, where senders wait for room; 1 if absent. */
+  room?(shape: PipelineShape): number;
   /** Throws LayoutError when the shape is not supported, saying which are. */
   check?(shape: PipelineShape): void;
   /**

@@ -74,6 +74,15 @@ export function trySimulate(schedule: Schedule, shape: PipelineShape, timing: Ti
   return stuck.length > 0 ? { ok: false, stuck } : { ok: true, simulation: summarise(compiled, clock) };
 }
 
+/** When each action of a rank starts, in the order of its list; throws InternalError on a deadlock. */
+export function startsOf(schedule: Schedule, shape: PipelineShape, timing: Timing): readonly Float64Array[] {
+  const clock = new Clock(compile(schedule, shape), timing);
+  clock.run();
+  const stuck = clock.stuck();
+  if (stuck.length > 0) throw new InternalError(`pipeline: ${schedule.name} deadlocks: ${stuck.join('; ')}`);
+  return clock.starts;
+}
+
 /** Times `schedule`; throws InternalError on a deadlock. */
 export function simulate(schedule: Schedule, shape: PipelineShape, timing: Timing): Simulation {
   schedule.check?.(shape);

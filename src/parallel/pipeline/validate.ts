@@ -10,7 +10,7 @@ import { placementOf } from './placement.ts';
 import { trySimulate } from './simulate.ts';
 
 export interface ValidationOptions {
-  /** Messages that a channel holds; 1 is the hardest that a runtime may offer. */
+  /** Messages that a channel holds; the schedule's `room` if not given, 1 is the hardest that a runtime may offer. */
   readonly capacity?: number;
   /** Most microbatches (times chunks) that rank may keep in flight, if the schedule promises one. */
   readonly maxInFlight?: (rank: number) => number;
@@ -19,7 +19,7 @@ export interface ValidationOptions {
 export function validate(
   schedule: Schedule,
   shape: PipelineShape,
-  { capacity = 1, maxInFlight }: ValidationOptions = {},
+  { capacity = schedule.room?.(shape) ?? 1, maxInFlight }: ValidationOptions = {},
 ): readonly string[] {
   const passes = checkPasses(schedule);
   if (passes.length > 0) return passes;

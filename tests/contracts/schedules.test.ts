@@ -48,6 +48,12 @@ const PROMISED: Readonly<Record<string, Promised>> = {
       'output-gradient': Math.min(m, r + 1),
     }),
   },
+  // F, and then R while the gradient is still on its way.
+  'gpipe-remat': {
+    bubble: ({ ranks: p, microbatches: m }) => (3 * (p - 1)) / (4 * m),
+    peak: (_, { microbatches: m }) => m,
+    slots: (_, { microbatches: m }) => ({ 'stage-input': m, activation: 1 }),
+  },
   // With fewer microbatches than ranks, the chunks follow each other with gaps.
   interleaved: {
     bubble: ({ ranks: p, chunks: v, microbatches: m }) => (m < p ? v * (p - m) + m - 1 : p - 1) / (v * m),

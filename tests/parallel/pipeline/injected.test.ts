@@ -32,7 +32,7 @@ const CASES = [...schedules.keys()].flatMap((name) => vocabularyForms(name).map(
 describe('takes what the simulator says, within 10 %', () => {
   test.each(CASES)('%s, vocabulary %s', async (name, form) => {
     const schedule = scheduleByName(name, form);
-    const shape = { ranks: RANKS, chunks: 1, microbatches: MICROBATCHES };
+    const shape = { ranks: RANKS, chunks: schedule.defaultChunks ?? 1, microbatches: MICROBATCHES };
     const split = schedule.passes.includes('W');
     const predicted = simulate(schedule, shape, { ...MS, comm: comm(schedule) });
     const { makespan, busy } = await runInjected({
@@ -51,7 +51,7 @@ describe('takes what the simulator says, within 10 %', () => {
 
 test('misses it where the simulator knows of no way between ranks', async () => {
   const schedule = scheduleByName('1f1b', 'alg1');
-  const shape = { ranks: RANKS, chunks: 1, microbatches: MICROBATCHES };
+  const shape = { ranks: RANKS, chunks: schedule.defaultChunks ?? 1, microbatches: MICROBATCHES };
   const { makespan } = await runInjected({
     schedule,
     shape,

@@ -21,7 +21,7 @@ import { randomNumbers } from '../../support/random-numbers.ts';
 const shapes = (ranks: readonly number[]): PipelineShape[] =>
   ranks.flatMap((p) => [2, 4, 8].map((n) => ({ ranks: p, chunks: 1, microbatches: n * p })));
 // F = 1 and a whole backward of 2; S and T are short.
-const TIMING = { F: 1, B: 1, W: 1, S: 0.25, S2: 0.125, T: 0.5, IF: 0, IB: 0 };
+const TIMING = { F: 1, R: 1, B: 1, W: 1, S: 0.25, S2: 0.125, T: 0.5, IF: 0, IB: 0 };
 
 /** Makespan above that of m(3 + s + t) + 3(p - 1), and microbatches in flight above those of 1F1B. */
 const PROMISED: Readonly<Record<'alg1' | 'alg2', { more: number; flight: number }>> = {

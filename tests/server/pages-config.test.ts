@@ -9,7 +9,10 @@ import { expect, it } from 'vitest';
 import { benchPackages, packagesIn } from '../../src/server/pages/config.ts';
 
 it('the libraries that the bench compares with are found where they are loaded', () => {
-  expect(benchPackages(fileURLToPath(new URL('../..', import.meta.url))).sort()).toEqual([
+  const why =
+    'what loads a library (a file of peers/) had it bundled when a page first asked, and that page reloaded in the ' +
+    'middle; a library that was added or dropped on purpose is added to this list or dropped from it';
+  expect(benchPackages(fileURLToPath(new URL('../..', import.meta.url))).sort(), why).toEqual([
     '@jax-js/jax',
     '@tensorflow/tfjs-backend-wasm',
     '@tensorflow/tfjs-backend-webgpu',

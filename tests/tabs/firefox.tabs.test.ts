@@ -105,6 +105,13 @@ describe('a room with Firefox learns what one device learns', () => {
   it('with both in WebAssembly, though only one fuses multiply-adds', async () => {
     const tabs = await pair(['Chromium', 'Firefox'], config, '', 'wasm');
     await Promise.all(tabs.map(end));
+    // What each has told the room that it computes on.
+    const { members } = tabs[0]!.reports.filter(({ event }) => event?.type === 'roster').at(-1)!.event as unknown as {
+      members: readonly { readonly name: string; readonly adapter: string }[];
+    };
+    const adapterOf = (browser: string): string => members.find(({ name }) => name.startsWith(browser))!.adapter;
+    expect(adapterOf('Chrome')).toMatch(/^WebAssembly SIMD with fused multiply-add, \d+ threads?/);
+    expect(adapterOf('Firefox')).toMatch(/^WebAssembly SIMD, \d+ threads?/);
     for (const [rank, tab] of tabs.entries()) expect(worst(tab.losses(rank), alone)).toBeLessThan(1e-4);
   });
 });

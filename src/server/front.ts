@@ -60,9 +60,12 @@ export async function openFront({ port, host, handle, upgrade, note }: FrontOpti
   server.setTimeout(IDLE_MS, (socket) => {
     socket.destroy();
   });
-  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+  const ignoreErrors = (request: IncomingMessage, response: ServerResponse): void => {
     request.on('error', ignore);
     response.on('error', ignore);
+  };
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    ignoreErrors(request, response);
     // As a promise, so that a throw at once is caught like a later one.
     Promise.resolve()
       .then(() => handle(request, response))
@@ -72,8 +75,7 @@ export async function openFront({ port, host, handle, upgrade, note }: FrontOpti
   // The handler decides whether the body is wanted before it is sent.
   server.on('checkContinue', answer);
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    request.on('error', ignore);
-    response.on('error', ignore);
+    ignoreErrors(request, response);
     for (const [name, value] of Object.entries(securityHeaders(''))) response.setHeader(name, value);
     say(response, 417, 'Expect: only 100-continue is known');
   });

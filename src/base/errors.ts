@@ -114,12 +114,12 @@ export class FilesError extends TabmeshError {
   }
 }
 
-/** Rejected by everything in flight on a device after the GPU, or a thread that computes, went away. */
+/** Rejected by everything in flight on a device after it, or a thread that computes, went away; `what` says which. */
 export class DeviceLostError extends TabmeshError {
   override readonly name: string = 'DeviceLostError';
   readonly reason: string;
   constructor(reason: string, what = 'the GPU') {
-    super(`device: ${what} was lost (${reason}); reload the tab to join again`);
+    super(`device: ${what} was lost (${reason}); start again, from the last checkpoint if there is one`);
     this.reason = reason;
   }
 }

@@ -112,7 +112,7 @@ export function createCpuDevice(): Device {
     },
     async idle() {},
     destroy() {
-      gone = new DeviceLostError('destroyed');
+      gone = new DeviceLostError('destroyed', 'the device of references');
       lose(gone);
     },
   };

@@ -34,6 +34,8 @@ const WORK_PER_BYTE = 4;
 /** Below it, waking the threads costs more than they save: some 25 microseconds of one. */
 const LEAST_SHARED_WORK = 1e6;
 const MOST_BYTES = 2 ** 32;
+/** What an error says is lost with this device. */
+const WHAT = 'the WebAssembly device';
 
 export interface WasmOptions {
   /** Bytes that the memory may grow to; 4 GiB by default, as much as there is. */
@@ -162,7 +164,7 @@ function deviceOf(parts: Parts): Device {
     },
     async idle() {},
     destroy() {
-      gone ??= new DeviceLostError('destroyed');
+      gone ??= new DeviceLostError('destroyed', WHAT);
       // Threads that are gone would be waited for.
       queue.drop();
       parts.lose(gone);

@@ -105,7 +105,7 @@ export const command: Command = {
     '',
     describeOptions(OPTIONS),
     '',
-    'Browsers offer WebGPU only over https or on localhost: other machines need a proxy with a certificate in front of this port, whose name is told by --allow-host.',
+    'Only over https or on localhost browsers offer a page WebGPU, and the cryptography without which it enters no room: other machines need a proxy with a certificate in front of this port, whose name is told by --allow-host.',
     'Tabs of different networks need a TURN server, such as coturn with use-auth-secret: the pages of this server get credentials for it that expire.',
   ].join('\n'),
   async run(args, io) {
@@ -122,7 +122,7 @@ export const command: Command = {
       onNote: io.err,
     });
     io.out(`page    ${server.url}`);
-    for (const url of server.networkUrls) io.out(`network ${url} (WebGPU needs https there)`);
+    for (const url of server.networkUrls) io.out(`network ${url} (no rooms and no WebGPU there without https)`);
     io.out(`broker  ${server.url.replace(/^http/, 'ws')}mqtt`);
     if (ice.turn)
       io.out(`TURN    ${ice.turn.urls.join(', ')} (credentials for ${options['turn-ttl']} at ${server.url}ice)`);

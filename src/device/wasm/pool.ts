@@ -95,7 +95,7 @@ export class ThreadPool {
    */
   run(number: number, kernel: WasmFunction, args: readonly number[]): void {
     if (this.#failure) throw this.#failure;
-    if (this.#ended) throw new DeviceLostError('destroyed', 'a device');
+    if (this.#ended) throw new DeviceLostError('destroyed', 'the WebAssembly device');
     this.#doubles.set(args);
     this.#words[1] = number;
     this.#words[2] = args.length;

@@ -33,7 +33,7 @@ export function header(status: string, waited: string) {
     </svg>
     <div class="title">
       <h1>tabmesh</h1>
-      <p class="soft">Train neural networks across browser tabs: every tab is a GPU of one mesh.</p>
+      <p class="soft">Train neural networks across browser tabs: every tab is a device of one mesh.</p>
     </div>
     <nav class="small" aria-label="Other pages">
       <a href="./bench.html">Kernels</a> · <a href="./collectives.html">Collectives</a>

@@ -40,8 +40,9 @@ export function hint(page: Hinting) {
   if (busy) return '';
   if (invited)
     return html`<p class="small hint">
-      You were invited to train with other tabs. Joining lends them this device's GPU while this tab is open; they see
-      your network address, and what is trained. Look first, and this device is not lent before you say so.
+      You were invited to train with other tabs. Joining lends them this device's GPU or processor while this tab is
+      open; they see your network address, and what is trained. Look first, and this device is not lent before you say
+      so.
     </p>`;
   if (room?.joined && room.me?.role !== 'trainer') return invitation(page.state);
   if (problems.length)
@@ -51,8 +52,8 @@ export function hint(page: Hinting) {
   const here = devicesIn(room);
   if (here !== undefined) return here === needed ? '' : otherNumber(page, here);
   return html`<p class="small hint">
-    ${needed} virtual device${needed === 1 ? '' : 's'} in this tab: workers that share this machine's GPU and talk as
-    separate machines would.
+    ${needed} virtual device${needed === 1 ? '' : 's'} in this tab: ranks that share this machine's GPU or processor and
+    talk as separate machines would.
   </p>`;
 }
 

@@ -144,7 +144,7 @@ export class MeshMap extends LitElement {
         <span class="rank" aria-label=${`rank ${rank}`}>${rank}</span><span class="place">${place}</span>
       </div>
       <div class="adapter">
-        ${adapter || 'opening the adapter'}
+        ${adapter || 'opening the device'}
         ${software ? html`<span class="badge warn" title="It computes on the processor: correct, but slow.">software</span>` : ''}
       </div>
       <dl>

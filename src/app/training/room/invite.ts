@@ -26,7 +26,7 @@ export interface Invite {
 /** Of a name that another person's page gave. */
 const MOST_SHOWN = 200;
 const SHARED =
-  'your network address, this tab’s name and GPU, and activations and gradients, from which text can be recovered; nothing else on this device';
+  'your network address, this tab’s name and GPU or processor, and activations and gradients, from which text can be recovered; nothing else on this device';
 
 /** `watched`: the run at work, as far as it is known here. */
 export function inviteOf(members: readonly Presence[], watched: RunView | undefined): Invite {

@@ -177,7 +177,7 @@ test('the rows are a function of seed, step and row, and the answers those of th
 });
 
 test.each([
-  [{ layout: 'tp=2' }, 'layout: mlp-nano is cut by layers (pp) and rows (dp) alone, got tp=2; use pp=1,dp=1'],
+  [{ layout: 'tp=2' }, 'layout: mlp-nano is divided by pp and dp alone, got tp=2; use pp=1,dp=1'],
   [{ layout: 'pp=8' }, 'layers: pp(8) needs a layer per stage, but the model has 4; use pp=4 or a deeper model'],
   [{ layout: 'dp=3' }, /^batch: 8 rows do not split into dp\(3\)/],
   [{ model: 'gpt2-nano' }, 'model: "planted" is learnt by mlp-nano, got "gpt2-nano"; use one of them'],

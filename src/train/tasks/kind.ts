@@ -1,8 +1,9 @@
 // What is known of a task before anything of it is loaded or opened: the names of its networks and data, the files that
 // it needs, the settings that mean nothing to it, and what it refuses. The command line and the page read it.
 
+import { AXES, formatLayout } from '../../base/axis.ts';
 import type { AxisName } from '../../base/axis.ts';
-import { ConfigError } from '../../base/errors.ts';
+import { ConfigError, LayoutError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
 import type { RunConfig } from '../run-config.ts';
 
@@ -44,6 +45,14 @@ export interface TaskKind {
 /** Whether a run is of this task: by its model or by its data, so that one without the other is refused there. */
 export function claims({ models, data }: TaskKind, config: Pick<RunConfig, 'model' | 'data'>): boolean {
   return models.includes(config.model) || data.some(({ value }) => value === config.data);
+}
+
+/** LayoutError for a layout along an axis that is not among the task's. */
+export function checkAxes({ axes }: TaskKind, { model, layout }: Pick<RunConfig, 'model' | 'layout'>): void {
+  if (AXES.every((axis) => axes.includes(axis) || layout[axis] === 1)) return;
+  throw new LayoutError(
+    `layout: ${model} is divided by ${axes.join(' and ')} alone, got ${formatLayout(layout)}; use ${axes.map((axis) => `${axis}=${layout[axis]}`).join(',')}`,
+  );
 }
 
 /** For a task that has names alone, and no files: ConfigError for a model or data of another one. */

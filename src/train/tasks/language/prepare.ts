@@ -9,7 +9,7 @@ import type { WeightSource } from '../../../model/param-spec.ts';
 import { isPresetName, presetConfig, presetContext } from '../../../model/presets.ts';
 import { familyOf, mixersOf, networkOf } from '../../../model/registry.ts';
 import { initialWeight, weightSpecs } from '../../../model/weights.ts';
-import { checkSchedule, scheduleByName } from '../../../parallel/pipeline/registry.ts';
+import { checkSchedule } from '../../../parallel/pipeline/registry.ts';
 import { sequenceStrategy } from '../../../parallel/sequence/registry.ts';
 import { readCheckpoint } from '../../checkpoint.ts';
 import type { Dataset } from '../../data/dataset.ts';
@@ -75,7 +75,7 @@ export function prepareLanguage(config: RunConfig, given: RunFiles, options: Pre
       'context',
       `is ${context}, but the data has ${dataset.context} tokens a row; use context=${dataset.context}`,
     );
-  checkNames(config, model);
+  checkSequence(config, model);
   checkSchedule(config);
   checkLayout(model, config.layout, {
     batch: config.batch,
@@ -99,12 +99,8 @@ export function prepareLanguage(config: RunConfig, given: RunFiles, options: Pre
 
 export const prepare: PrepareTask = prepareLanguage;
 
-/**
- * Names also of what the layout has no use for: one that means nothing is a mistake. A sequence that is split needs a
- * strategy for every mixer of the model.
- */
-function checkNames({ schedule, sequence, layout }: RunConfig, model: ModelConfig): void {
-  scheduleByName(schedule);
+/** A sequence that is split needs a strategy for every mixer of the model. */
+function checkSequence({ sequence, layout }: RunConfig, model: ModelConfig): void {
   const { serves, name } = sequenceStrategy(sequence);
   const missing = layout.sp > 1 ? mixersOf(model).find((mixer) => !serves.includes(mixer)) : undefined;
   if (missing !== undefined)

@@ -1,10 +1,9 @@
 // The regression, as far as it is known before it is loaded: its networks, and the name of its data.
 
-import { formatLayout } from '../../../base/axis.ts';
-import { ConfigError, LayoutError } from '../../../base/errors.ts';
+import { ConfigError } from '../../../base/errors.ts';
 import { checkBatch, checkStages } from '../../layout.ts';
 import { RUN_FIELDS } from '../../run-config.ts';
-import { checkOwn } from '../kind.ts';
+import { checkAxes, checkOwn } from '../kind.ts';
 import type { TaskKind } from '../kind.ts';
 
 export interface RegressionNetwork {
@@ -42,11 +41,7 @@ export const kind: TaskKind = {
     for (const name of ['tokenizer', 'context', 'vocab'] as const)
       if (config[name] !== RUN_FIELDS[name].preset)
         throw new ConfigError(name, `${model} knows no tokens; leave it out`);
-    const { pp, dp, ...others } = layout;
-    if (Object.values(others).some((size) => size > 1))
-      throw new LayoutError(
-        `layout: ${model} is cut by layers (pp) and rows (dp) alone, got ${formatLayout(layout)}; use pp=${pp},dp=${dp}`,
-      );
+    checkAxes(kind, config);
     checkStages(REGRESSION_PRESETS[model]!.layers, layout, chunks);
     checkBatch(layout, config);
   },

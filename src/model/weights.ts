@@ -24,12 +24,7 @@ export function weightSpecs(config: ModelConfig): readonly WeightSpec[] {
   return specs;
 }
 
-/** Number of weights; a tied table counts once. */
-export function countWeights(config: ModelConfig): number {
-  return countNumbers(weightSpecs(config));
-}
-
-/** Of all these weights. */
+/** Numbers in all these weights; a tied table counts once. */
 export function countNumbers(weights: readonly WeightSpec[]): number {
   return weights.reduce((sum, spec) => sum + elements(spec.shape), 0);
 }

@@ -17,7 +17,7 @@ import { singleRank } from '../../src/model/parallelism.ts';
 import { isPresetName, PRESET_NAMES, presetConfig } from '../../src/model/presets.ts';
 import { families, familyFiles, familyOf, mixersOf, registryOf } from '../../src/model/registry.ts';
 import { headName, stageParams } from '../../src/model/stage-params.ts';
-import { countWeights, weightSpecs } from '../../src/model/weights.ts';
+import { countNumbers, weightSpecs } from '../../src/model/weights.ts';
 import { checkLayout, makeLayout, parseLayout } from '../../src/train/layout.ts';
 import { prepareRun } from '../../src/train/prepare.ts';
 import { parseRunConfig } from '../../src/train/run-config.ts';
@@ -67,13 +67,12 @@ vi.mock('../../src/model/mixing/registry.ts', async (original) => {
   return { ...real, ...real.mixersOfFiles({ ...real.mixerFiles, './mixers/average.ts': average }) };
 });
 
+const countOf = (preset: string): number => countNumbers(weightSpecs(presetConfig(preset, 9)));
 /** The smallest preset of each family that is not broken. */
 const PRESETS = [...families.values()]
   .filter(({ name }) => (name as string) !== 'broken')
   .map(({ presets }) =>
-    Object.keys(presets.sizes).reduce((least, name) =>
-      countWeights(presetConfig(name, 9)) < countWeights(presetConfig(least, 9)) ? name : least,
-    ),
+    Object.keys(presets.sizes).reduce((least, name) => (countOf(name) < countOf(least) ? name : least)),
   );
 const [CONTEXT, BATCH] = [16, 4];
 

@@ -5,7 +5,7 @@ import { ConfigError, FormatError } from '../../src/base/errors.ts';
 import { formatModelConfig, parseModelConfig, type ModelConfig } from '../../src/model/config.ts';
 import { PRESET_NAMES, presetConfig, presetContext } from '../../src/model/presets.ts';
 import { modelTypes } from '../../src/model/registry.ts';
-import { countWeights } from '../../src/model/weights.ts';
+import { countNumbers, weightSpecs } from '../../src/model/weights.ts';
 
 const text = (name: string): string =>
   readFileSync(new URL(`../golden/models/${name}/config.json`, import.meta.url), 'utf8');
@@ -325,7 +325,8 @@ describe('presets', () => {
   });
 
   it('have the sizes that their names promise', () => {
-    expect(PRESET_NAMES.map((name) => `${name} ${countWeights(presetConfig(name, 512))}`)).toMatchInlineSnapshot(`
+    expect(PRESET_NAMES.map((name) => `${name} ${countNumbers(weightSpecs(presetConfig(name, 512)))}`))
+      .toMatchInlineSnapshot(`
       [
         "gpt2-nano 136960",
         "gpt2-micro 875264",

@@ -73,19 +73,13 @@ export class RankRuntime {
     return this.#part.trainer;
   }
 
-  /** Whether `enter` with this view builds nothing. */
-  fits(view: RuntimeView): boolean {
-    const part = this.#part;
-    return part?.key === keyOf(view) && part.device === view.device && part.ledger === view.ledger;
-  }
-
   /**
    * Takes the rank's part in a view, of which the last one must be over. Sends nothing. Rejects as Trainer.create does;
    * then there is no part.
    */
   async enter(view: RuntimeView): Promise<Kept> {
     const part = this.#part;
-    if (!part || !this.fits(view)) {
+    if (part?.key !== keyOf(view) || part.device !== view.device || part.ledger !== view.ledger) {
       await this.dispose();
       this.#view = view;
       this.#part = await this.#build(view);

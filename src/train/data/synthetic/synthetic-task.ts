@@ -11,8 +11,6 @@ export interface SyntheticOptions {
   readonly seed: number;
   /** Letters of the alphabet of a sequence, or the modulus of addition. */
   readonly symbols: number;
-  /** Share of the pairs of addition that is held out; default 0.2. The other tasks draw fresh rows for evaluation. */
-  readonly evalFraction?: number;
 }
 
 /** A file of tasks/ exports it as `task`. */

@@ -24,7 +24,6 @@ export interface RankPreparation {
   readonly config: Readonly<Record<string, unknown>>;
   readonly files: RunFiles;
   readonly checkpoint?: Uint8Array<ArrayBuffer>;
-  readonly backend: Backend;
   /**
    * Files that lie on some tabs of the group alone; the run is prepared when they are here, after its links have begun.
    */

@@ -167,7 +167,6 @@ async function join(
     const preparation: RankPreparation = {
       config: wanted,
       files: { text: TEXT },
-      backend: 'cpu',
       ...(file && {
         shared: {
           files: [{ ...file, field: 'checkpoint' as const }],

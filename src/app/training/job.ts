@@ -144,6 +144,13 @@ function parseOnLoss(value: unknown): 'resume' {
   return value;
 }
 
+/** ConfigError unless a job of this config has so many ranks. */
+export function checkRanks({ layout }: RunConfig, ranks: number): void {
+  const size = worldSize(layout);
+  if (size !== ranks)
+    throw new ConfigError('job', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
+}
+
 /** Why this page cannot train a job with so many ranks; undefined when nothing speaks against it. Loads nothing. */
 export function checkJob(
   { worldSize: ranks, plan: job }: { readonly worldSize: number; readonly plan: unknown },
@@ -152,9 +159,7 @@ export function checkJob(
   try {
     const parsed = parseJob(job);
     const config = configOf(parsed);
-    const size = worldSize(config.layout);
-    if (size !== ranks)
-      throw new ConfigError('job', `its layout has ${size} ranks, but the world has ${ranks}; make them equal`);
+    checkRanks(config, ranks);
     const { files, shared = {} } = parsed;
     if (
       neededFiles(config).text &&

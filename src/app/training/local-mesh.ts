@@ -12,9 +12,13 @@ export function createLocalHosts(devices: number, backend: Backend): readonly Ra
   return Array.from({ length: devices }, () => new RankHost(shared));
 }
 
-/** Prepares the hosts that createLocalHosts made for `preparation.backend`. */
-export async function prepareLocalHosts(hosts: readonly RankHost[], preparation: RankPreparation): Promise<void> {
-  if (preparation.backend !== 'webgpu') {
+/** Prepares the hosts that createLocalHosts made for `backend`. */
+export async function prepareLocalHosts(
+  hosts: readonly RankHost[],
+  backend: Backend,
+  preparation: RankPreparation,
+): Promise<void> {
+  if (backend !== 'webgpu') {
     await Promise.all(hosts.map((host) => host.prepare(preparation)));
     return;
   }

@@ -20,7 +20,8 @@ import { sentence } from '../shared/sentence.ts';
 import { createReporter } from './reporter.ts';
 import { tabIdentity } from './room/identity.ts';
 import { RunController } from './run-controller.ts';
-import type { PageState } from './run-controller.ts';
+import { differsInMore } from './room/page-state.ts';
+import type { PageState } from './room/page-state.ts';
 import { parseRunConfig } from '../../train/run-config.ts';
 import { worldSize } from '../../base/axis.ts';
 
@@ -94,21 +95,7 @@ else if (allowed) {
 function show(state: PageState): void {
   state.run?.running(state.phase === 'training' || state.phase === 'stopping', performance.now());
   past.show(state);
-  const { phase, status, problems, question, goOn, run, room, checkpoint, connections, watching, transfers } =
-    app.state;
-  const same =
-    state.watching === watching &&
-    state.phase === phase &&
-    state.question === question &&
-    state.goOn === goOn &&
-    state.status === status &&
-    state.problems === problems &&
-    state.run === run &&
-    state.room === room &&
-    state.checkpoint === checkpoint &&
-    state.transfers.length === transfers.length &&
-    state.connections === connections;
-  if (!same) app.state = state;
+  if (differsInMore(state, app.state)) app.state = state;
   else
     drawing ??= setTimeout(() => {
       drawing = undefined;

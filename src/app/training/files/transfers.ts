@@ -47,17 +47,19 @@ export function shownOf(list: readonly Transfer[], trains: boolean): readonly Tr
   return list.filter((transfer) => !trains || transfer.way === 'save' || !isOver(transfer));
 }
 
-/** 'receiving', 'sent', 'loading'. `goesOn`: the run that it is for has not ended. */
-export function deedOf({ way, moved, whole }: Moved, goesOn: boolean): string {
-  const over = moved === whole;
+/** 'receiving', 'sent', 'saving'. `goesOn`: the run that it is for has not ended. */
+export function deedOf(news: Moved, goesOn: boolean): string {
+  const { way } = news;
+  const over = isOver(news);
   if (!over && !goesOn) return way === 'save' ? 'not written, the run ended:' : 'broken off:';
   return { in: ['receiving', 'received'], out: ['sending', 'sent'], save: ['saving', 'saved'] }[way][over ? 1 : 0]!;
 }
 
 /** '3.0 MB of 12 MB, 4.1 MB/s, 2 s left'; after the end '12 MB in 3.1 s, 3.9 MB/s'. */
-export function amountOf({ moved, whole, beganAtMs, atMs, way }: Transfer): string {
+export function amountOf(transfer: Transfer): string {
+  const { moved, whole, beganAtMs, atMs, way } = transfer;
   const ms = atMs - beganAtMs;
-  const over = moved === whole;
+  const over = isOver(transfer);
   const perSecond = ms >= SHORTEST_MS && moved > 0 && way !== 'save' ? (1000 * moved) / ms : undefined;
   const size =
     whole === undefined

@@ -33,7 +33,7 @@ export async function trainHere(
     reports.forEach((report, rank) => run.opened(rank, report));
     const { checkpoint, ...files } = await fetchContents(job, address, given, page.loading, signal);
     page.change({ status: 'preparing text, tokens and weights' });
-    await prepareLocalHosts(hosts, { config: job.config, files, backend, ...(checkpoint ? { checkpoint } : {}) });
+    await prepareLocalHosts(hosts, backend, { config: job.config, files, ...(checkpoint ? { checkpoint } : {}) });
     await joinPairwise(hosts);
     page.change({ phase: 'training', status: 'compiling kernels' });
     const setup = {

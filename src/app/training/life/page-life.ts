@@ -101,8 +101,10 @@ export class PageLife {
 
   /** A file of the run comes from the page's server. */
   readonly loading = (name: string, loaded: number, total: number | undefined): void => {
-    this.moved(loadingOf(name, loaded, total));
-    this.change({ status: loaded > 0 ? `loading ${name}: ${formatBytes(loaded)}` : `loading ${name}` });
+    this.change({
+      transfers: withMoved(this.state.transfers, loadingOf(name, loaded, total), realWorld.now()),
+      status: loaded > 0 ? `loading ${name}: ${formatBytes(loaded)}` : `loading ${name}`,
+    });
   };
 
   /** These transfers are shown no more. */

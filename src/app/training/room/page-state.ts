@@ -83,3 +83,10 @@ export function changed(state: PageState, change: Partial<PageState>): PageState
   const asks = change.phase === undefined || change.phase === 'training' || change.phase === 'paused';
   return { ...state, ...change, ...(asks ? {} : { question: undefined }) };
 }
+
+/** Whether two states differ in more than numbers of one run and of the same files on their way. */
+export function differsInMore(a: PageState, b: PageState): boolean {
+  const { transfers: moving, ...rest } = a;
+  if (moving.length !== b.transfers.length) return true;
+  return Object.entries(rest).some(([name, value]) => value !== b[name as keyof PageState]);
+}

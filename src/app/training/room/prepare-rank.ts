@@ -1,11 +1,9 @@
 // Everything that our rank needs before it meets the others: an open device, the files of the job, and the run made of
 // them.
 
-import { worldSize } from '../../../base/axis.ts';
-import { ConfigError } from '../../../base/errors.ts';
 import type { Place } from '../../../cluster/session.ts';
 import type { Backend } from '../../../../workers/protocol.ts';
-import { configOf, fetchContents, parseJob } from '../job.ts';
+import { checkRanks, configOf, fetchContents, parseJob } from '../job.ts';
 import type { OnLoading } from '../job.ts';
 import type { RankHost } from '../rank-host.ts';
 import type { RunView } from '../run-view.ts';
@@ -29,9 +27,7 @@ export async function prepareRank(
   { backend, page, files, run, onStatus, onLoading, signal }: RankOptions,
 ): Promise<void> {
   const job = parseJob(place.plan);
-  const size = worldSize(configOf(job).layout);
-  if (size !== place.worldSize)
-    throw new ConfigError('job', `its layout has ${size} ranks, but the world has ${place.worldSize}; make them equal`);
+  checkRanks(configOf(job), place.worldSize);
   run?.opened(place.rank, await host.open(backend));
   const { checkpoint, ...contents } = await fetchContents(job, page, {}, onLoading, signal);
   const shared = files.of(
@@ -42,7 +38,6 @@ export async function prepareRank(
   await host.prepare({
     config: job.config,
     files: contents,
-    backend,
     ...(checkpoint ? { checkpoint } : {}),
     ...(shared ? { shared } : {}),
   });

@@ -17,7 +17,7 @@ export type BenchPhase = 'opening' | 'no-device' | 'ready' | 'running' | 'stoppi
 export interface BenchState {
   readonly phase: BenchPhase;
   /** What runs, or ran last. */
-  readonly job: 'bench' | 'tuner';
+  readonly tool: 'bench' | 'tuner';
   readonly adapter: string | undefined;
   readonly software: boolean;
   readonly browser: string;
@@ -63,7 +63,7 @@ export class BenchController {
     this.#start = start;
     this.state = {
       phase: 'opening',
-      job: 'bench',
+      tool: 'bench',
       adapter: undefined,
       software: false,
       browser: '',
@@ -174,8 +174,8 @@ export class BenchController {
 
   /** The page goes away: what was measured so far is there when it comes back. */
   leave(): void {
-    const { job, report } = this.state;
-    if (this.busy && job === 'bench' && report && !isEmpty(report)) this.#page.keep({ ...report, end: 'stopped' });
+    const { tool, report } = this.state;
+    if (this.busy && tool === 'bench' && report && !isEmpty(report)) this.#page.keep({ ...report, end: 'stopped' });
   }
 
   json(): string | undefined {
@@ -183,14 +183,14 @@ export class BenchController {
   }
 
   #begin(
-    job: BenchState['job'],
+    tool: BenchState['tool'],
     make: (chosen: { readonly settings: BenchSettings; readonly catalogue: Catalogue }) => ToWorker,
   ): void {
     const { phase, catalogue, settings } = this.state;
     if (phase !== 'ready' || !catalogue) return;
     try {
       const message = make({ settings, catalogue });
-      this.#set({ phase: 'running', job, status: 'opening the GPU', done: 0, total: 0 });
+      this.#set({ phase: 'running', tool, status: 'opening the GPU', done: 0, total: 0 });
       this.#post(message);
     } catch (error) {
       this.problem(sentence(error));
@@ -305,8 +305,8 @@ export class BenchController {
   }
 
   #summary(): string {
-    const { job, report, decisions } = this.state;
-    if (job === 'tuner') return `tuned; ${decisions.length} choice${decisions.length === 1 ? '' : 's'} below`;
+    const { tool, report, decisions } = this.state;
+    if (tool === 'tuner') return `tuned; ${decisions.length} choice${decisions.length === 1 ? '' : 's'} below`;
     const rows = [...(report?.results ?? []), ...(report?.cases ?? [])];
     const wrongOf = (own: boolean): number =>
       rows.filter(({ correct, library }) => !correct && (library === OWN) === own).length;
@@ -333,17 +333,17 @@ export class BenchController {
    */
   #end(what: 'stopped' | 'lost' | 'error', text: string): void {
     clearTimeout(this.#deadline);
-    const { phase, job, status, done } = this.state;
+    const { phase, tool, status, done } = this.state;
     this.#worker.terminate();
     this.#worker = this.#open();
     if (phase !== 'running' && phase !== 'stopping') {
       this.problem(text);
       return;
     }
-    const kept = job === 'bench' ? 'the results so far are below' : 'the choices so far are below';
+    const kept = tool === 'bench' ? 'the results so far are below' : 'the choices so far are below';
     if (what === 'lost')
       this.problem(
-        `device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${job === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`,
+        `device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${tool === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`,
       );
     if (what === 'error') this.problem(text);
     this.#finish(
@@ -356,10 +356,10 @@ export class BenchController {
 
   #finish(end: NonNullable<Report['end']>, status: string, done: number): void {
     clearTimeout(this.#deadline);
-    const { job, report } = this.state;
-    const finished = job === 'bench' && report ? { ...report, end } : report;
+    const { tool, report } = this.state;
+    const finished = tool === 'bench' && report ? { ...report, end } : report;
     this.#set({ phase: 'ready', status, done, report: finished });
-    if (job === 'bench' && finished && !isEmpty(finished) && !this.#page.keep(finished))
+    if (tool === 'bench' && finished && !isEmpty(finished) && !this.#page.keep(finished))
       this.#set({
         notes: [
           ...this.state.notes,

@@ -24,7 +24,7 @@ declare global {
       /** Compares with the text of a saved run. */
       compareWith(name: string, text: string): void;
       readonly state: Readonly<
-        Pick<BenchState, 'phase' | 'job' | 'status' | 'done' | 'total' | 'adapter' | 'browser' | 'problems' | 'notes'>
+        Pick<BenchState, 'phase' | 'tool' | 'status' | 'done' | 'total' | 'adapter' | 'browser' | 'problems' | 'notes'>
       >;
       readonly report: Report | undefined;
       readonly comparison: Comparison | undefined;
@@ -57,8 +57,8 @@ window.tabmeshBench = {
   stop: () => controller.stop(),
   compareWith: (name, text) => controller.compareWith(name, text),
   get state() {
-    const { phase, job, status, done, total, adapter, browser, problems, notes } = controller.state;
-    return { phase, job, status, done, total, adapter, browser, problems, notes };
+    const { phase, tool, status, done, total, adapter, browser, problems, notes } = controller.state;
+    return { phase, tool, status, done, total, adapter, browser, problems, notes };
   },
   get report() {
     return controller.state.report;

@@ -45,7 +45,7 @@ async function look(): Promise<void> {
   }
 }
 
-async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
+async function run(asked: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
   stopped = false;
   let context: GpuContext | undefined;
   try {
@@ -54,7 +54,7 @@ async function run(job: Exclude<ToWorker, { kind: 'stop' }>): Promise<void> {
     const lost = context.lost.then((error) => {
       throw error;
     });
-    await Promise.race([job.kind === 'bench' ? bench(job.request, context) : tune(job.request, context), lost]);
+    await Promise.race([asked.kind === 'bench' ? bench(asked.request, context) : tune(asked.request, context), lost]);
     tell({ kind: 'done' });
   } catch (error) {
     const what = error instanceof AbortedError ? 'stopped' : error instanceof DeviceLostError ? 'lost' : 'error';

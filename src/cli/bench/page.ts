@@ -40,7 +40,7 @@ export async function bench<K extends keyof Requests>(
 }
 
 function benchInWorker<K extends keyof Requests>(
-  job: WorkerBench<K>,
+  asked: WorkerBench<K>,
   onStatus: (text: string) => void,
 ): Promise<Answers[K]> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
@@ -51,7 +51,7 @@ function benchInWorker<K extends keyof Requests>(
       else reject(new TabmeshError(data.text));
     };
     worker.onerror = ({ message }) => reject(new TabmeshError(message || 'the worker of the bench did not load'));
-    worker.postMessage(job);
+    worker.postMessage(asked);
   }).finally(() => worker.terminate());
 }
 

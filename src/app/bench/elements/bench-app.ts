@@ -72,7 +72,7 @@ export class BenchApp extends LitElement {
 
   #runPanel() {
     const { state, controller } = this;
-    const { phase, job, adapter, software, browser, settings, catalogue, status, done, total, notes } = state;
+    const { phase, tool, adapter, software, browser, settings, catalogue, status, done, total, notes } = state;
     const busy = phase === 'running' || phase === 'stopping';
     return html` <dl class="facts">
         <div>
@@ -85,9 +85,9 @@ export class BenchApp extends LitElement {
         </div>
       </dl>
       ${software ? html`<p class="small hint">This is a software adapter: it computes on the processor, so times say little about a GPU, and large shapes take long. ${whySoftware(userAgent())}</p>` : nothing}
-      ${job === 'bench' ? notes.map((note) => html`<p class="small hint">${note}</p>`) : nothing}
+      ${tool === 'bench' ? notes.map((note) => html`<p class="small hint">${note}</p>`) : nothing}
       <div class="row actions">
-        ${busy && job === 'bench' ? mainButton('Stop', () => controller.stop(), { idle: phase === 'stopping' }) : mainButton('Run', () => controller.run(), { idle: phase !== 'ready' })}
+        ${busy && tool === 'bench' ? mainButton('Stop', () => controller.stop(), { idle: phase === 'stopping' }) : mainButton('Run', () => controller.run(), { idle: phase !== 'ready' })}
         <p class=${phase === 'no-device' ? 'now none' : 'now'} role="status" aria-live="polite">
           ${busy && total ? `${done} of ${total}: ` : ''}${status}
         </p>

@@ -8,7 +8,7 @@ import type { BenchController, BenchState } from '../controller.ts';
 import { digits, percent } from '../numbers.ts';
 
 export function tunerPanel(
-  { settings, catalogue, decisions, notes, phase, job }: BenchState,
+  { settings, catalogue, decisions, notes, phase, tool }: BenchState,
   controller: BenchController,
 ) {
   const busy = phase === 'running' || phase === 'stopping';
@@ -44,7 +44,7 @@ export function tunerPanel(
           }}
       /></label>
       ${
-        busy && job === 'tuner'
+        busy && tool === 'tuner'
           ? mainButton('Stop tuning', () => controller.stop(), { idle: phase === 'stopping', primary: false })
           : mainButton('Tune', () => controller.tune(), { idle: phase !== 'ready', primary: false })
       }

@@ -93,6 +93,25 @@ describe('a run', () => {
     await again.getByText(`The adapter is another one: ${adapter} now, another gpu in the saved run.`).waitFor();
   });
 
+  it('on WebAssembly with two threads, chosen by key and label', async () => {
+    const { page } = await (await driver.profile()).open('bench.html#only=adamw&rounds=1&tune=0');
+    await until(page, 'the adapter', ({ phase }) => phase === 'ready');
+    const device = page.getByLabel('Device');
+    await device.focus();
+    // The second of the list.
+    await page.keyboard.press('ArrowDown');
+    expect(await device.inputValue()).toBe('wasm');
+    await page.getByLabel('Threads').fill('2');
+    await page.keyboard.press('Tab');
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    const { adapter, problems } = await until(page, 'the end of the run', isDone);
+    expect(problems).toEqual([]);
+    expect(adapter).toContain('2 threads');
+    const { results, settings } = (await read(page, 'report'))!;
+    expect(results.map(({ library, correct, threads }) => [library, correct, threads])).toEqual([['tabmesh', true, 2]]);
+    expect(settings).toBe('backend=wasm&threads=2&only=adamw&rounds=1&tune=0');
+  });
+
   it('stopped midway, and with its GPU lost: what was measured stays, and the page goes on', async () => {
     const { page } = await (await driver.profile()).open(TINY);
     await until(page, 'the adapter', ({ phase }) => phase === 'ready');

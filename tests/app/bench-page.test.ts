@@ -48,9 +48,11 @@ describe('the link', () => {
     expect(start).toBe('bench');
     expect(formatSettings(settings, start)).toBe('only=matmul&peers=1&rounds=3&run=1');
     const other = readSettings(
-      '#only=0&cases=adamw,geluBackward&scope=full&tune=0&plan=gpt2-nano&budget=7.5&peers=tfjs&run=tune',
+      '#backend=wasm&threads=4&only=0&cases=adamw,geluBackward&scope=full&tune=0&plan=gpt2-nano&budget=7.5&peers=tfjs&run=tune',
     );
     expect(other.settings).toEqual({
+      backend: 'wasm',
+      threads: 4,
       workloads: [],
       cases: ['adamw', 'geluBackward'],
       scope: 'full',
@@ -65,8 +67,10 @@ describe('the link', () => {
     expect(readSettings('')).toEqual({ settings: DEFAULT_SETTINGS, start: undefined });
   });
   it.each([
-    ['#olny=matmul', 'link: unknown part "olny"; the parts are only, peers'],
+    ['#olny=matmul', 'link: unknown part "olny"; the parts are backend, threads, only, peers'],
     ['#scope=huge', 'link: scope is "huge"; expected quick, default, full'],
+    ['#backend=cpu', 'link: backend is "cpu"; expected webgpu, wasm'],
+    ['#threads=0', 'link: threads is "0"; expected a whole number from 1 to 64'],
     ['#rounds=0', 'link: rounds is "0"; expected a whole number from 1 to 100'],
     ['#rounds=1.5', 'whole number'],
     ['#tune=', 'link: tune is ""'],
@@ -305,7 +309,7 @@ describe('the controller', () => {
               presets: ['gpt2-nano'],
             },
           },
-          { kind: 'adapter', adapter: 'vendor gpu', software: false },
+          { kind: 'adapter', backend: 'webgpu', adapter: 'vendor gpu', software: false },
         );
     open();
     return { controller, workers, kept, open };
@@ -317,7 +321,10 @@ describe('the controller', () => {
     expect(workers[0]!.got).toEqual([
       {
         kind: 'bench',
-        request: { workloads: ['matmul'], peers: ['tfjs'], cases: [], scope: 'quick', rounds: 5, tune: 20 },
+        request: {
+          ...{ backend: 'webgpu', threads: 1, workloads: ['matmul'], peers: ['tfjs'] },
+          ...{ cases: [], scope: 'quick', rounds: 5, tune: 20 },
+        },
       },
     ]);
     workers[0]!.say({ kind: 'status', text: 'matmul', done: 1, total: 2 }, results);
@@ -333,6 +340,38 @@ describe('the controller', () => {
     });
     controller.run();
     expect(controller.state.last!.results).toHaveLength(1);
+  });
+  it('runs on WebAssembly where that is chosen, in a worker that computed on nothing else', () => {
+    const { controller, workers, open } = begin('#only=matmul&run=1');
+    workers[0]!.say(results, { kind: 'done' });
+    controller.choose({ backend: 'wasm', threads: 2 });
+    expect(controller.state).toMatchObject({ phase: 'opening', adapter: undefined });
+    workers[0]!.say({ kind: 'adapter', backend: 'wasm', adapter: 'simd, 1 thread', software: false });
+    expect(controller.state).toMatchObject({ phase: 'ready', adapter: 'simd, 1 thread' });
+    controller.run();
+    expect(workers.map(({ ended }) => ended)).toEqual([true, false]);
+    expect(workers[1]!.got).toMatchObject([{ kind: 'bench', request: { backend: 'wasm', threads: 2 } }]);
+    open();
+    workers[1]!.say({ kind: 'adapter', backend: 'wasm', adapter: 'simd, 2 threads', software: false }, results);
+    expect(controller.state).toMatchObject({
+      phase: 'running',
+      report: { adapter: 'simd, 2 threads', settings: 'backend=wasm&threads=2&only=matmul' },
+    });
+    workers[1]!.say({ kind: 'done' });
+    controller.choose({ peers: 'all' });
+    controller.run();
+    expect(controller.state.problems).toEqual([
+      'bench: libraries are compared with one thread each; choose one thread, or no library',
+    ]);
+  });
+  it('tells why there is no device of one kind, and goes on with the other', () => {
+    const { controller, workers } = begin('#backend=wasm&run=1');
+    workers[0]!.say({ kind: 'no-device', backend: 'wasm', text: 'device: no SIMD' });
+    expect(controller.state).toMatchObject({ phase: 'no-device', status: 'device: no SIMD', adapter: undefined });
+    controller.choose({ backend: 'webgpu' });
+    // The link meant the other.
+    expect(controller.state).toMatchObject({ phase: 'ready', adapter: 'vendor gpu' });
+    expect(workers[0]!.got).toEqual([]);
   });
   it('keeps what came before a lost GPU, says so once, and starts afresh', () => {
     const { controller, workers, open, kept } = begin('#run=1');

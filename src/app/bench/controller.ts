@@ -4,6 +4,7 @@
 
 import { ConfigError, InternalError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
+import type { PeerBackend } from '../../bench/problem.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
 import { OLDER, sentence } from '../shared/sentence.ts';
 import type { BenchRequest, Catalogue, FromWorker, ToWorker, TuneRequest } from './protocol.ts';
@@ -14,12 +15,17 @@ import type { BenchSettings, Selection, Start } from './settings.ts';
 
 export type BenchPhase = 'opening' | 'no-device' | 'ready' | 'running' | 'stopping';
 
+/** A device that there is, or why there is none. */
+export type Found = { readonly adapter: string; readonly software: boolean } | { readonly none: string };
+
 export interface BenchState {
   readonly phase: BenchPhase;
   /** What runs, or ran last. */
   readonly tool: 'bench' | 'tuner';
+  /** Of the chosen backend. */
   readonly adapter: string | undefined;
   readonly software: boolean;
+  readonly devices: Partial<Readonly<Record<PeerBackend, Found>>>;
   readonly browser: string;
   readonly catalogue: Catalogue | undefined;
   readonly settings: BenchSettings;
@@ -49,11 +55,13 @@ export interface BenchPage {
 /** A worker that does not stop within this time is ended. */
 const STOP_MS = 3000;
 const OWN = 'tabmesh';
-const OPENING = 'looking for a GPU';
+const OPENING = 'looking for devices';
 
 export class BenchController {
   state: BenchState;
   readonly #page: BenchPage;
+  /** Backend and threads that the worker has computed on: what libraries keep for one does not serve another. */
+  #served: string | undefined;
   #worker: Worker;
   #start: Start;
   #deadline: ReturnType<typeof setTimeout> | undefined;
@@ -66,6 +74,7 @@ export class BenchController {
       tool: 'bench',
       adapter: undefined,
       software: false,
+      devices: {},
       browser: '',
       catalogue: undefined,
       settings,
@@ -90,11 +99,15 @@ export class BenchController {
 
   choose(change: Partial<BenchSettings>): void {
     this.#set({ settings: { ...this.state.settings, ...change } });
+    if (change.backend !== undefined && !this.busy) this.#showDevice();
   }
 
   run(): void {
     this.#begin('bench', ({ settings, catalogue }) => {
+      const { backend, threads } = settings;
       const request: BenchRequest = {
+        backend,
+        threads: backend === 'wasm' ? threads : 1,
         workloads: chosenOf(
           settings.workloads,
           catalogue.workloads.map(({ name }) => name),
@@ -108,6 +121,11 @@ export class BenchController {
       };
       if (!request.workloads.length && !request.cases.length)
         throw new ConfigError('bench', 'nothing is chosen; choose a workload, or all kernels');
+      if (request.threads > 1 && request.peers.length)
+        throw new ConfigError('bench', 'libraries are compared with one thread each; choose one thread, or no library');
+      const serves = `${request.backend} ${request.threads}`;
+      if (this.#served !== undefined && this.#served !== serves) this.#renewWorker();
+      this.#served = serves;
       const { adapter = '', browser, report, last } = this.state;
       // What is on the page now is what the next run is compared with, if wanted.
       const before = report && !isEmpty(report) ? report : last;
@@ -190,7 +208,7 @@ export class BenchController {
     if (phase !== 'ready' || !catalogue) return;
     try {
       const message = make({ settings, catalogue });
-      this.#set({ phase: 'running', tool, status: 'opening the GPU', done: 0, total: 0 });
+      this.#set({ phase: 'running', tool, status: 'opening the device', done: 0, total: 0 });
       this.#post(message);
     } catch (error) {
       this.problem(sentence(error));
@@ -223,17 +241,10 @@ export class BenchController {
         this.#checkSettings(message.catalogue);
         break;
       case 'adapter':
-        this.#set({
-          adapter: message.adapter,
-          software: message.software,
-          ...(this.state.phase === 'opening'
-            ? { phase: 'ready', status: this.state.status === OPENING ? this.#ready() : this.state.status }
-            : {}),
-        });
-        this.#startAlone();
+        this.#found(message.backend, { adapter: message.adapter, software: message.software });
         break;
       case 'no-device':
-        this.#set({ phase: 'no-device', status: message.text });
+        this.#found(message.backend, { none: message.text });
         break;
       case 'status':
         this.#set({
@@ -270,6 +281,32 @@ export class BenchController {
       case 'failed':
         this.#end(message.what, message.text);
         break;
+    }
+  }
+
+  #found(backend: PeerBackend, found: Found): void {
+    this.#set({ devices: { ...this.state.devices, [backend]: found } });
+    if (backend !== this.state.settings.backend) return;
+    if (!this.busy) this.#showDevice();
+    else if ('adapter' in found) {
+      const { report } = this.state;
+      // With the threads that it has.
+      this.#set({ ...found, ...(report ? { report: { ...report, adapter: found.adapter } } : {}) });
+    }
+  }
+
+  /** That of the chosen backend; what the link starts, starts with it. */
+  #showDevice(): void {
+    const { devices, settings, phase, status } = this.state;
+    const found = devices[settings.backend];
+    if (!found) this.#set({ adapter: undefined, software: false, phase: 'opening', status: OPENING });
+    else if ('none' in found) {
+      this.#start = undefined;
+      this.#set({ adapter: undefined, software: false, phase: 'no-device', status: found.none });
+    } else {
+      const kept = phase === 'ready' || (phase === 'opening' && status !== OPENING);
+      this.#set({ ...found, phase: 'ready', status: kept ? status : this.#ready() });
+      this.#startAlone();
     }
   }
 
@@ -334,8 +371,7 @@ export class BenchController {
   #end(what: 'stopped' | 'lost' | 'error', text: string): void {
     clearTimeout(this.#deadline);
     const { phase, tool, status, done } = this.state;
-    this.#worker.terminate();
-    this.#worker = this.#open();
+    this.#renewWorker();
     if (phase !== 'running' && phase !== 'stopping') {
       this.problem(text);
       return;
@@ -343,7 +379,7 @@ export class BenchController {
     const kept = tool === 'bench' ? 'the results so far are below' : 'the choices so far are below';
     if (what === 'lost')
       this.problem(
-        `device: the GPU was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${tool === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`,
+        `device: the ${this.state.settings.backend === 'wasm' ? 'WebAssembly device' : 'GPU'} was lost (${text || 'no reason given'}) during ${status}; ${kept}; press ${tool === 'bench' ? 'Run' : 'Tune'} to start again, with fewer workloads or a smaller scope if it happens again`,
       );
     if (what === 'error') this.problem(text);
     this.#finish(
@@ -352,6 +388,12 @@ export class BenchController {
       done,
     );
     this.#set({ phase: 'opening' });
+  }
+
+  #renewWorker(): void {
+    this.#worker.terminate();
+    this.#served = undefined;
+    this.#worker = this.#open();
   }
 
   #finish(end: NonNullable<Report['end']>, status: string, done: number): void {

@@ -4,10 +4,13 @@
 import type { Missing, WorkloadResult } from '../../bench/run.ts';
 import type { BenchResult } from '../../bench/bench-report.ts';
 import type { Ceilings } from '../../bench/roofline.ts';
-import type { Scope } from '../../bench/problem.ts';
+import type { PeerBackend, Scope } from '../../bench/problem.ts';
 import type { Decision } from '../../device/tune/certificate.ts';
 
 export interface BenchRequest {
+  readonly backend: PeerBackend;
+  /** On WebAssembly. */
+  readonly threads: number;
   /** By name, all of them. */
   readonly workloads: readonly string[];
   readonly peers: readonly string[];
@@ -42,9 +45,10 @@ export interface Catalogue {
 
 export type FromWorker =
   | { readonly kind: 'catalogue'; readonly catalogue: Catalogue }
-  | { readonly kind: 'adapter'; readonly adapter: string; readonly software: boolean }
-  /** No WebGPU here: one sentence what to do. */
-  | { readonly kind: 'no-device'; readonly text: string }
+  /** Of each backend, unasked; then of the device that a bench opened. */
+  | { readonly kind: 'adapter'; readonly backend: PeerBackend; readonly adapter: string; readonly software: boolean }
+  /** None of this kind here: one sentence what to do. */
+  | { readonly kind: 'no-device'; readonly backend: PeerBackend; readonly text: string }
   /** `done` of `total` things are behind us. */
   | { readonly kind: 'status'; readonly text: string; readonly done: number; readonly total: number }
   | { readonly kind: 'ceilings'; readonly ceilings: Ceilings }

@@ -1,15 +1,19 @@
 // What the bench page runs, read from and written to the URL fragment, so that a link repeats a run:
-// #only=matmul,adamw&peers=1|tfjs,...&scope=quick|default|full&rounds=5&tune=20&cases=1|matmul,...&plan=workloads|PRESET&budget=20&run=1|tune
+// #backend=webgpu|wasm&threads=1&only=matmul,adamw&peers=1|tfjs,...&scope=quick|default|full&rounds=5&tune=20
+// &cases=1|matmul,...&plan=workloads|PRESET&budget=20&run=1|tune
 // All are optional, unknown names are errors. An empty `only` chooses no workload.
 
 import { ConfigError } from '../../base/errors.ts';
 import { quote } from '../../base/json.ts';
-import type { Scope } from '../../bench/problem.ts';
+import type { PeerBackend, Scope } from '../../bench/problem.ts';
 
 /** Names, or all there are. */
 export type Selection = 'all' | readonly string[];
 
 export interface BenchSettings {
+  readonly backend: PeerBackend;
+  /** That compute on WebAssembly. */
+  readonly threads: number;
   readonly workloads: Selection;
   /** Libraries to compare with; none unless wanted, because each is a download. */
   readonly peers: Selection;
@@ -30,6 +34,8 @@ export interface BenchSettings {
 export type Start = 'bench' | 'tuner' | undefined;
 
 export const DEFAULT_SETTINGS: BenchSettings = {
+  backend: 'webgpu',
+  threads: 1,
   workloads: 'all',
   peers: [],
   scope: 'quick',
@@ -40,8 +46,9 @@ export const DEFAULT_SETTINGS: BenchSettings = {
   budget: 20,
 };
 export const SCOPES: readonly Scope[] = ['quick', 'default', 'full'];
+export const BACKENDS: readonly PeerBackend[] = ['webgpu', 'wasm'];
 
-const NAMES = ['only', 'peers', 'scope', 'rounds', 'tune', 'cases', 'plan', 'budget', 'run'];
+const NAMES = ['backend', 'threads', 'only', 'peers', 'scope', 'rounds', 'tune', 'cases', 'plan', 'budget', 'run'];
 const STARTS = new Map<string, Start>([
   ['1', 'bench'],
   ['tune', 'tuner'],
@@ -56,11 +63,16 @@ export function readSettings(hash: string): { readonly settings: BenchSettings; 
   const scope = given.get('scope') ?? DEFAULT_SETTINGS.scope;
   if (!SCOPES.some((known) => known === scope))
     throw new ConfigError('link', `scope is ${quote(scope)}; expected ${SCOPES.join(', ')}`);
+  const backend = given.get('backend') ?? DEFAULT_SETTINGS.backend;
+  if (!BACKENDS.some((known) => known === backend))
+    throw new ConfigError('link', `backend is ${quote(backend)}; expected ${BACKENDS.join(', ')}`);
   const run = given.get('run') ?? '0';
   if (!STARTS.has(run))
     throw new ConfigError('link', `run is ${quote(run)}; expected 1 (the bench) or tune (the tuner)`);
   return {
     settings: {
+      backend: backend as PeerBackend,
+      threads: numberOf(given, 'threads', 1, 64, true),
       workloads: choiceOf(given.get('only'), DEFAULT_SETTINGS.workloads),
       peers: choiceOf(given.get('peers'), DEFAULT_SETTINGS.peers),
       cases: choiceOf(given.get('cases'), DEFAULT_SETTINGS.cases),
@@ -80,6 +92,7 @@ export function formatSettings(settings: BenchSettings, start?: Start): string {
   const add = (name: string, value: string, usual: string): void => {
     if (value !== usual) parts.push([name, value]);
   };
+  for (const name of ['backend', 'threads'] as const) add(name, String(settings[name]), String(DEFAULT_SETTINGS[name]));
   add('only', formatChoice(settings.workloads), formatChoice(DEFAULT_SETTINGS.workloads));
   for (const name of ['peers', 'cases'] as const)
     add(name, formatChoice(settings[name]), formatChoice(DEFAULT_SETTINGS[name]));
@@ -115,7 +128,7 @@ function formatChoice(choice: Selection): string {
 
 function numberOf(
   given: URLSearchParams,
-  name: 'rounds' | 'tune' | 'budget',
+  name: 'threads' | 'rounds' | 'tune' | 'budget',
   least: number,
   most: number,
   whole = false,

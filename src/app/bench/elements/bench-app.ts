@@ -48,7 +48,7 @@ export class BenchApp extends LitElement {
         </svg>
         <div class="title">
           <h1>tabmesh bench</h1>
-          <p class="soft">How fast, and how right, are WebGPU kernels on this GPU?</p>
+          <p class="soft">How fast, and how right, are tabmesh's kernels on this device?</p>
         </div>
         <nav><a href="./collectives.html">Collectives</a> · <a href="./index.html">Train across tabs</a></nav>
       </header>
@@ -65,8 +65,8 @@ export class BenchApp extends LitElement {
       </main>
       <footer class="small soft">
         tabmesh ${version}. Everything is measured on this device, and nothing leaves it. Libraries take turns on the
-        same data; ratios are medians over rounds, so a busy machine slows all alike. Inputs and results stay on the GPU
-        while the clock runs.
+        same data; ratios are medians over rounds, so a busy machine slows all alike. Inputs and results stay on the
+        device while the clock runs.
       </footer>`;
   }
 

@@ -3,7 +3,7 @@
 import { css, html, LitElement } from 'lit';
 import { shapes } from '../../shared/elements/theme.ts';
 import type { Catalogue } from '../protocol.ts';
-import { DEFAULT_SETTINGS, SCOPES } from '../settings.ts';
+import { BACKENDS, DEFAULT_SETTINGS, SCOPES } from '../settings.ts';
 import type { BenchSettings, Selection } from '../settings.ts';
 
 /** Libraries by the names that people know. */
@@ -13,6 +13,7 @@ export const LIBRARY_NAMES: Readonly<Record<string, string>> = {
   'jax-js': 'jax-js',
 };
 
+const BACKEND_NAMES = { webgpu: 'GPU (WebGPU)', wasm: 'Processor (WebAssembly)' } as const;
 const SCOPE_NAMES = {
   quick: 'Quick: a few shapes',
   default: 'Default: most shapes',
@@ -133,6 +134,16 @@ export class BenchSettingsForm extends LitElement {
       </fieldset>
       <div class="fields">
         <label class="field"
+          >Device<select
+            ?disabled=${this.disabled}
+            name="backend"
+            @change=${(event: Event) => this.#choose({ backend: (event.target as HTMLSelectElement).value as BenchSettings['backend'] })}
+          >
+            ${BACKENDS.map((backend) => html`<option value=${backend} ?selected=${backend === settings.backend}>${BACKEND_NAMES[backend]}</option>`)}
+          </select></label
+        >
+        ${settings.backend === 'wasm' ? this.#number('threads', 'Threads (libraries have one)', 1, 64, 1) : ''}
+        <label class="field"
           >Shapes<select
             ?disabled=${this.disabled}
             name="scope"
@@ -142,7 +153,7 @@ export class BenchSettingsForm extends LitElement {
           </select></label
         >
         ${this.#number('rounds', 'Rounds, at most', 1, 100, 1)}
-        ${this.#number('tune', 'Seconds to choose variants first', 0, 600, 1)}
+        ${settings.backend === 'webgpu' ? this.#number('tune', 'Seconds to choose variants first', 0, 600, 1) : ''}
       </div>`;
   }
 
@@ -158,7 +169,7 @@ export class BenchSettingsForm extends LitElement {
     >`;
   }
 
-  #number(name: 'rounds' | 'tune', label: string, least: number, most: number, step: number) {
+  #number(name: 'threads' | 'rounds' | 'tune', label: string, least: number, most: number, step: number) {
     return html`<label class="field"
       >${label}<input
         type="number"

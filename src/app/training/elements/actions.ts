@@ -87,10 +87,11 @@ export function actions(page: Acting) {
           </button>`
         : nothing
     }
-    ${free && goOn !== undefined ? html`<button class="primary" @click=${() => page.goOn()}>Go on from step ${goOn}</button>` : nothing}
+    ${free && goOn !== undefined ? html`<button class="primary" title="The same run, with the tabs that are here" @click=${() => page.goOn()}>Go on from step ${goOn}</button>` : nothing}
     ${
       free && page.resumable !== undefined && (!room || room.joined)
         ? html`<button
+            title="A run from this checkpoint, with the steps and the layout of the form"
             ?disabled=${page.refused}
             @click=${() => {
               page.resume();

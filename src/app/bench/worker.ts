@@ -1,5 +1,5 @@
-// The worker of the bench page: opens the GPU or WebAssembly, runs what it is asked for, and posts results as they come, so that a
-// stop or a lost GPU costs nothing that was measured. One request at a time.
+// The worker of the bench page: opens the GPU or WebAssembly, runs what it is asked for, and posts results as they
+// come, so that a stop or a lost GPU costs nothing that was measured. One request at a time.
 
 import { AbortedError, DeviceLostError, InternalError, NoDeviceError, TabmeshError } from '../../base/errors.ts';
 import { benchCases } from '../../bench/contract-cases.ts';

@@ -214,6 +214,11 @@ describe('before a run', () => {
       '1 of 2 layers (pp)',
       '4 of 8 rows (dp) in 2 microbatches',
     ]);
+    const shared = config(['layout', 'pp=2'], ['vocab', 'alg2']);
+    // Moby Dick has 89 different characters.
+    expect(sharesOf(shared, NO_FACTS)[1]).toBe('45 of 89 tokens of the vocabulary (pp)');
+    expect(pictureOf(shared, NO_FACTS)!.travels[0]!.text).toContain('all devices share the vocabulary');
+    expect(pictureOf(config(['layout', 'pp=2']), NO_FACTS)!.travels[0]!.text).not.toContain('vocabulary');
     expect(sharesOf(config(['layout', 'tp=2']), NO_FACTS)[0]).toBe(
       '2 of 4 heads and 128 of 256 channels of the MLP (tp)',
     );

@@ -6,6 +6,7 @@ import { formatLayout } from '../../../base/axis.ts';
 import type { Layout } from '../../../base/axis.ts';
 import { ConfigError, LayoutError } from '../../../base/errors.ts';
 import type { ModelConfig } from '../../../model/config.ts';
+import { vocabRows } from '../../../model/param-spec.ts';
 import { isPresetName, presetConfig, presetContext } from '../../../model/presets.ts';
 import { familyOf } from '../../../model/registry.ts';
 import { checkSchedule, scheduleByName } from '../../../parallel/pipeline/registry.ts';
@@ -219,6 +220,7 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
     batch,
     microbatches,
     chunks,
+    vocab,
   } = config;
   const context = contextOf(config, facts);
   const share = (whole: number, parts: number, what: string): string =>
@@ -235,6 +237,9 @@ export function sharesOf(config: RunConfig, facts: FormFacts): readonly string[]
       ? [
           `${Math.floor(layers / pp)}${layers % pp ? ` or ${Math.ceil(layers / pp)}` : ''} of ${layers} layers (pp)${chunks > 1 ? ` in ${chunks} chunks` : ''}`,
         ]
+      : []),
+    ...(model && vocab !== 'none' && pp > 1
+      ? [`${number(vocabRows(model.vocab, pp * tp))} of ${number(model.vocab)} tokens of the vocabulary (pp)`]
       : []),
     ...splitsOf('tp', tp),
     ...splitsOf('ep', ep),

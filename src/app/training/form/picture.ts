@@ -44,6 +44,8 @@ const TRAVELS: Readonly<Record<AxisName, string>> = {
   tp: 'partial sums are added up twice a layer, forward and backward',
 };
 
+const SHARED = 'all devices share the vocabulary, and join what they make of their tokens of it';
+
 /** Undefined for more devices than can be drawn, and for a model that this page does not know. */
 export function pictureOf(config: RunConfig, facts: FormFacts): Picture | undefined {
   const { layout, batch, chunks } = config;
@@ -99,7 +101,10 @@ export function pictureOf(config: RunConfig, facts: FormFacts): Picture | undefi
     rows: layout.dp * layout.ep * layout.sp,
     boxes,
     lines,
-    travels: axes.map((axis) => ({ axis, text: TRAVELS[axis] })),
+    travels: axes.map((axis) => ({
+      axis,
+      text: axis === 'pp' && config.vocab !== 'none' ? `${TRAVELS.pp}; ${SHARED}` : TRAVELS[axis],
+    })),
   };
 }
 

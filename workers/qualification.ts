@@ -39,22 +39,27 @@ async function browserVersion(): Promise<string> {
   return `${navigator.userAgent} ${uaFullVersion}`.trim();
 }
 
-async function ifFree<T>(work: () => Promise<T>): Promise<T | undefined> {
-  if (!('locks' in navigator)) return work();
-  return navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? work() : undefined));
+/** Works at once; undefined where another tab has the turn. */
+export function ifFree<T>(work: () => Promise<T>): Promise<T | undefined> {
+  return inTurn({ ifAvailable: true }, work);
 }
 
 const takeTurns: TuneLock = async (work) => {
+  return (await inTurn({ signal: AbortSignal.timeout(PATIENCE_MS) }, work))!;
+};
+
+/** Where no turn comes, because the browser has no locks, refuses them, or lets nobody else go on, it works without. */
+async function inTurn<T>(options: LockOptions, work: () => Promise<T>): Promise<T | undefined> {
   // Not in insecure contexts, nor in old browsers.
   if (!('locks' in navigator)) return work();
   let began = false;
   try {
-    return await navigator.locks.request(LOCK, { signal: AbortSignal.timeout(PATIENCE_MS) }, () => {
+    return await navigator.locks.request(LOCK, options, (lock) => {
       began = true;
-      return work();
+      return lock ? work() : undefined;
     });
   } catch (error) {
     if (began) throw error;
     return work();
   }
-};
+}

@@ -1,19 +1,22 @@
-// Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and W
-// may run late (in a plan of its own, after another slot's forward and backward) but counts once; an addend that B
-// takes is added and left as it is. Runs on the references; the kernels have a contract of their own.
+// Contract of every op in src/ops: B and W equal central differences of the forward, W adds to what is in w.grad, and
+// W may run late (in a plan of its own, after another slot's forward and backward) but counts once; an addend that B
+// takes is added and left as it is. Runs on the references and in WebAssembly; the kernels have a contract of their
+// own.
 
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RandomStream } from '../../src/base/random.ts';
 import { elements } from '../../src/base/shape.ts';
 import type { DType, Shape, TypedArray } from '../../src/base/shape.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
+import type { Device } from '../../src/device/device.ts';
 import { Program, readTensors } from '../../src/device/program.ts';
 import type { Recorder } from '../../src/device/recorder.ts';
 import type { Param, Tensor } from '../../src/device/tensor.ts';
+import { createWasmDevice } from '../../src/device/wasm.ts';
 import { add } from '../../src/ops/add.ts';
 import { attention } from '../../src/ops/attention.ts';
 import { Tape } from '../../src/ops/tape.ts';
-import { columnsOf, linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
+import { linearCrossEntropy } from '../../src/ops/cross-entropy.ts';
 import { embedding } from '../../src/ops/embedding.ts';
 import { experts } from '../../src/ops/experts.ts';
 import { gelu } from '../../src/ops/gelu.ts';
@@ -150,6 +153,12 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
+const DEVICES: readonly (readonly [string, () => Promise<Device>])[] = [
+  ['the references', async () => createCpuDevice()],
+  ['WebAssembly', () => createWasmDevice()],
+];
+type MakeDevice = (typeof DEVICES)[number][1];
+
 interface Built {
   readonly program: Program;
   readonly run: (slot: number, plans: readonly string[]) => Promise<void>;
@@ -162,6 +171,7 @@ interface Built {
 }
 
 async function build(
+  make: MakeDevice,
   { op, inputs, weights = {}, attrs, flat }: Case,
   {
     broken = false,
@@ -169,7 +179,7 @@ async function build(
     addends = [],
   }: { broken?: boolean; together?: boolean; addends?: readonly string[] } = {},
 ): Promise<Built> {
-  const device = createCpuDevice();
+  const device = await make();
   const program = new Program(device, 2);
   const tensors = new Map(
     Object.entries(inputs).map(([name, { shape, dtype }]) => [name, program.tensor(shape, dtype, name)]),
@@ -266,8 +276,8 @@ async function objective(
   return (out as Float32Array).reduce((sum, value, i) => sum + value * dOut[i], 0);
 }
 
-async function worstGradient(c: Case, broken = false): Promise<number> {
-  const built = await build(c, { broken });
+async function worstGradient(make: MakeDevice, c: Case, broken = false): Promise<number> {
+  const built = await build(make, c, { broken });
   const values = fill(built, c, 0, 'first');
   await built.run(0, ['F', 'B', 'W']);
   const names = [...built.dInputs.keys(), ...built.weights.keys()];
@@ -291,55 +301,57 @@ async function worstGradient(c: Case, broken = false): Promise<number> {
   return worst;
 }
 
-test.each(Object.entries(CASES))('%s: B and W equal central differences', async (_name, c) => {
-  expect(await worstGradient(c)).toBeLessThan(2e-3);
-});
+describe.each(DEVICES)('on %s', (_device, make) => {
+  test.each(Object.entries(CASES))('%s: B and W equal central differences', async (_name, c) => {
+    expect(await worstGradient(make, c)).toBeLessThan(2e-3);
+  });
 
-test.each(Object.entries(CASES).filter(([, { weights }]) => weights))(
-  '%s: W may run late, and adds',
-  async (_name, c) => {
-    const [early, late] = [await build(c), await build(c)];
-    for (const built of [early, late]) {
-      fill(built, c, 0, 'first');
-      fill(built, c, 1, 'second');
-    }
-    await early.run(0, ['F', 'B', 'W']);
-    await early.run(1, ['F', 'B', 'W']);
-    await late.run(0, ['F', 'B']);
-    await late.run(1, ['F', 'B', 'W']);
-    await late.run(0, ['W']);
-    const grads = async (built: Built) =>
-      (
-        await readTensors(
-          built.program,
-          [...built.weights.values()].map(({ grad }) => grad),
-        )
-      ).map((grad) => [...grad]);
-    const [a, b] = [await grads(early), await grads(late)];
-    a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
-    expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
-  },
-);
+  test.each(Object.entries(CASES).filter(([, { weights }]) => weights))(
+    '%s: W may run late, and adds',
+    async (_name, c) => {
+      const [early, late] = [await build(make, c), await build(make, c)];
+      for (const built of [early, late]) {
+        fill(built, c, 0, 'first');
+        fill(built, c, 1, 'second');
+      }
+      await early.run(0, ['F', 'B', 'W']);
+      await early.run(1, ['F', 'B', 'W']);
+      await late.run(0, ['F', 'B']);
+      await late.run(1, ['F', 'B', 'W']);
+      await late.run(0, ['W']);
+      const grads = async (built: Built) =>
+        (
+          await readTensors(
+            built.program,
+            [...built.weights.values()].map(({ grad }) => grad),
+          )
+        ).map((grad) => [...grad]);
+      const [a, b] = [await grads(early), await grads(late)];
+      a.flat().forEach((value, i) => expect(b.flat()[i]).toBeCloseTo(value, 4));
+      expect(Math.max(...a.flat().map(Math.abs))).toBeGreaterThan(0);
+    },
+  );
 
-test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds what it is given', async (_name, c) => {
-  const names = c.op.adds!;
-  const [alone, adding] = [await build(c), await build(c, { addends: names })];
-  for (const built of [alone, adding]) fill(built, c, 0, 'first');
-  const given = names.map((name) => Float32Array.from({ length: elements(c.inputs[name].shape) }, (_, i) => i - 3));
-  names.forEach((name, i) => adding.program.write(adding.addends.get(name)!, 0, given[i]));
-  for (const built of [alone, adding]) await built.run(0, ['F', 'B']);
-  const read = (built: Built, tensors: ReadonlyMap<string, Tensor>): Promise<readonly TypedArray[]> =>
-    readTensors(
-      built.program,
-      names.map((name) => tensors.get(name)!),
-    );
-  const [before, after, left] = [
-    await read(alone, alone.dInputs),
-    await read(adding, adding.dInputs),
-    await read(adding, adding.addends),
-  ];
-  names.forEach((_, n) => given[n].forEach((value, i) => expect(after[n][i]).toBeCloseTo(before[n][i] + value, 5)));
-  expect(left).toEqual(given);
+  test.each(Object.entries(CASES).filter(([, { op }]) => op.adds))('%s: B adds what it is given', async (_name, c) => {
+    const names = c.op.adds!;
+    const [alone, adding] = [await build(make, c), await build(make, c, { addends: names })];
+    for (const built of [alone, adding]) fill(built, c, 0, 'first');
+    const given = names.map((name) => Float32Array.from({ length: elements(c.inputs[name].shape) }, (_, i) => i - 3));
+    names.forEach((name, i) => adding.program.write(adding.addends.get(name)!, 0, given[i]));
+    for (const built of [alone, adding]) await built.run(0, ['F', 'B']);
+    const read = (built: Built, tensors: ReadonlyMap<string, Tensor>): Promise<readonly TypedArray[]> =>
+      readTensors(
+        built.program,
+        names.map((name) => tensors.get(name)!),
+      );
+    const [before, after, left] = [
+      await read(alone, alone.dInputs),
+      await read(adding, adding.dInputs),
+      await read(adding, adding.addends),
+    ];
+    names.forEach((_, n) => given[n].forEach((value, i) => expect(after[n][i]).toBeCloseTo(before[n][i] + value, 5)));
+    expect(left).toEqual(given);
+  });
 });
 
 test('a tape lets a norm add the gradient of the residual, and adds itself where an op cannot', async () => {
@@ -379,68 +391,31 @@ test('a tape lets a norm add the gradient of the residual, and adds itself where
   [1, 2, 3, 4].forEach((value, i) => expect(normX[4 + i] / (value * (1 + 1 / Math.sqrt(1e-5)))).toBeCloseTo(1, 4));
 });
 
-test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))(
-  '%s: both in one equal B and then W',
-  async (_name, c) => {
-    const [apart, together] = [await build(c), await build(c, { together: true })];
-    const results = await Promise.all(
-      [apart, together].map(async (built) => {
-        fill(built, c, 0, 'first');
-        await built.run(0, ['F', 'B', 'W']);
-        return (
-          await readTensors(built.program, [
-            ...built.dInputs.values(),
-            ...[...built.weights.values()].map(({ grad }) => grad),
-          ])
-        ).map((values) => [...values]);
-      }),
-    );
-    expect(results[1]).toEqual(results[0]);
-    expect(results[0].flat().some((value) => value !== 0)).toBe(true);
-  },
-);
-
-test('a vocabulary in chunks never has its logits whole in memory', async () => {
-  const rows = 512;
-  const device = createCpuDevice();
-  const program = new Program(device);
-  const fixed = (label: string): Tensor => ({
-    shape: [1000, 4],
-    dtype: 'f32',
-    label,
-    offset: 0,
-    storage: { kind: 'fixed', buffer: device.alloc(16_000, 'param', label) },
-  });
-  const [x, targets] = [program.tensor([rows, 4]), program.tensor([rows], 'i32')];
-  const tape = new Tape(program.recorder('F'));
-  const out = tape.apply(
-    linearCrossEntropy,
-    { x, targets },
-    { w: { ...fixed('w'), name: 'w', grad: fixed('dw') } },
-    { vStart: 0, vocab: 1000, chunk: 128 },
+describe.each(DEVICES)('on %s', (_device, make) => {
+  test.each(Object.entries(CASES).filter(([, { op }]) => op.backward))(
+    '%s: both in one equal B and then W',
+    async (_name, c) => {
+      const [apart, together] = [await build(make, c), await build(make, c, { together: true })];
+      const results = await Promise.all(
+        [apart, together].map(async (built) => {
+          fill(built, c, 0, 'first');
+          await built.run(0, ['F', 'B', 'W']);
+          return (
+            await readTensors(built.program, [
+              ...built.dInputs.values(),
+              ...[...built.weights.values()].map(({ grad }) => grad),
+            ])
+          ).map((values) => [...values]);
+        }),
+      );
+      expect(results[1]).toEqual(results[0]);
+      expect(results[0].flat().some((value) => value !== 0)).toBe(true);
+    },
   );
-  const dOut = program.tensor([rows], 'f32');
-  const B = program.recorder('B');
-  tape.backward([[out, dOut]], [x], B, B);
-  await program.finish();
-  const logits = rows * 1000 * 4;
-  expect(device.memory.activation.peak).toBeLessThan(logits / 4);
-  expect(device.memory.activation.peak).toBeGreaterThan(logits / 8);
 });
 
-test.each([
-  ['short: whole', 512, 256, 256],
-  ['4 MiB: whole', 128, 8192, 8192],
-  ['more: an eighth', 256, 16_384, 2048],
-  ['an eighth, but at least 1024', 1024, 2048, 1024],
-  ['an eighth, but at most 8192', 256, 131_072, 8192],
-  ['a multiple of 64', 256, 50_257, 6336],
-])('columns of logits at a time, %s', (_, rows, vocabulary, columns) => {
-  expect(columnsOf(rows, vocabulary)).toBe(columns);
-});
-
-test('a W that counts twice is caught', async () => {
-  expect(await worstGradient(CASES.linear, true)).toBeGreaterThan(0.4);
+test.each(DEVICES)('a W that counts twice is caught on %s', async (_device, make) => {
+  expect(await worstGradient(make, CASES.linear, true)).toBeGreaterThan(0.4);
 });
 
 test('every op file has a case', () => {

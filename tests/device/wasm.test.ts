@@ -1,7 +1,7 @@
 // The WebAssembly device: blocks of its memory, threads that give the same bits as one, and what happens when memory or
 // a thread is missing.
 
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { DeviceLostError, LimitError } from '../../src/base/errors.ts';
 import { RandomStream } from '../../src/base/random.ts';
 import { realWorld } from '../../src/base/world.ts';
@@ -17,6 +17,7 @@ import { add } from '../../shaders/elementwise/add.ts';
 import { matmul } from '../../shaders/matmul/matmul.ts';
 import { caseArrays } from '../support/kernel-contract.ts';
 import { kernels } from '../support/kernels.ts';
+import { alsoTest } from '../support/sample.ts';
 import { wasmCases } from '../support/wasm-cases.ts';
 
 /** The bytes of all outputs of one launch. */
@@ -174,6 +175,46 @@ describe('what is missing', () => {
     const device = await createWasmDevice({ threads: 2, spawn: () => Promise.reject(new Error('no workers here')) });
     expect(device.adapter.description).toMatch(/1 thread/);
     expect(await outputs(device, matmul, matmul.cases[0]!)).toHaveLength(1);
+    device.destroy();
+  });
+
+  it('a tab that has 2 GB at most computes in them, and refuses what is more with the number', async () => {
+    // What an engine says that reserves no more.
+    const { Memory } = WebAssembly;
+    const most = 2 ** 31 / PAGE_BYTES;
+    const asked: (number | undefined)[] = [];
+    vi.stubGlobal('WebAssembly', {
+      ...Object.fromEntries(
+        Object.getOwnPropertyNames(WebAssembly).map((name) => [name, Reflect.get(WebAssembly, name)]),
+      ),
+      Memory: function (given: WebAssembly.MemoryDescriptor) {
+        asked.push(given.maximum);
+        if ((given.maximum ?? 0) > most) throw new RangeError('could not allocate memory');
+        return new Memory(given);
+      },
+    });
+    try {
+      const device = await createWasmDevice({ threads: 2, spawn: spawnNodeThread });
+      expect(asked).toEqual(expect.arrayContaining([2 * most, most]));
+      expect(device.adapter.threads).toBe(2);
+      expect(await outputs(device, matmul, matmul.cases[0]!)).toHaveLength(1);
+      expect(() => device.alloc(2 ** 31, 'param', 'weights')).toThrow(
+        /^buffer weights: expected 2147483648 bytes beside \d+ in use, got no more than \d+ from this browser/,
+      );
+      device.destroy();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  alsoTest('addresses beyond 2 GiB compute as others', async () => {
+    const device = await createWasmDevice();
+    const filler = device.alloc(2 ** 31, 'param', 'filler');
+    expect(await outputs(device, matmul, matmul.cases.at(-1)!)).toHaveLength(1);
+    const above = await outputs(device, matmul, matmul.cases[1]!);
+    device.free(filler);
+    const below = await outputs(device, matmul, matmul.cases[1]!);
+    expect(above).toEqual(below);
     device.destroy();
   });
 

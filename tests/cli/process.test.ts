@@ -13,7 +13,7 @@ const tabmesh = (...args: string[]) =>
 
 describe('bin/tabmesh.mjs', () => {
   it('runs from any folder and prints only the result', () => {
-    const { status, stdout, stderr } = tabmesh('simulate', '--ranks', '2', '--microbatches', '2');
+    const { status, stdout, stderr } = tabmesh('simulate', '--stages', '2', '--microbatches', '2');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toContain('rank 1 |.  F0 B0--- F1 B1--- .  .  |\n');
   });

@@ -33,6 +33,7 @@ function row(
   const idle = '.'.padEnd(width);
   const cells = new Array<string>(columns).fill(idle);
   for (const action of actions) {
+    if (action.end === action.start) continue;
     const from = Math.round(action.start / unit);
     const span = Math.max(1, Math.round(action.end / unit) - from);
     // The last character of an action stays blank, so that neighbours do not run together.

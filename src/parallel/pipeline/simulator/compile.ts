@@ -158,13 +158,18 @@ function channelsOf() {
 export function compile(schedule: Schedule, shape: PipelineShape): Compiled {
   const instances = instancesOf(schedule, shape);
   const { microbatches, instanceOf } = instances;
-  const lists = Array.from({ length: shape.ranks }, (_, rank) =>
-    Int32Array.from(schedule.actions(rank, shape), (action) => {
+  const lists: Int32Array[] = [];
+  for (let rank = 0; rank < shape.ranks; rank++) {
+    const actions = schedule.actions(rank, shape);
+    const codes = new Int32Array(actions.length);
+    for (let i = 0; i < actions.length; i++) {
+      const action = actions[i]!;
       const instance = instanceOf(rank, action.stage, action.kind);
       if (instance < 0 || !(action.microbatch >= 0 && action.microbatch < microbatches))
         throw new InternalError(`pipeline: rank ${rank} of ${schedule.name} lists ${formatAction(action)}`);
-      return instance * microbatches + action.microbatch;
-    }),
-  );
+      codes[i] = instance * microbatches + action.microbatch;
+    }
+    lists.push(codes);
+  }
   return { ...instances, lists };
 }

@@ -6,6 +6,7 @@
 import { AXES, formatLayout, type AxisName, type Layout } from '../base/axis.ts';
 import { ConfigError } from '../base/errors.ts';
 import { isObject, parseJson, quote } from '../base/json.ts';
+import { schedules } from '../parallel/pipeline/registry.ts';
 import { VOCABULARY_FORMS } from '../parallel/pipeline/schedule.ts';
 import type { VocabularyForm } from '../parallel/pipeline/schedule.ts';
 import { checkLearningRate, type LearningRate, type WarmupDecay } from './learning-rate.ts';
@@ -139,7 +140,7 @@ export const RUN_FIELDS: { readonly [K in keyof RunConfig]: Field<RunConfig[K]> 
   ),
   layout: { about: 'mesh, for example dp=2,pp=2', value: 'mesh', preset: makeLayout({}), read: readLayout },
   schedule: text('pipeline schedule', '1f1b', 'name'),
-  chunks: count('model chunks per pipeline rank', 1, 1, 64),
+  chunks: count('model chunks per pipeline rank; unless told, as many as the schedule is made for', 1, 1, 64),
   vocab: {
     about: 'vocabulary shared by all ranks of a pipeline: none, naive, alg1, alg2 or interlaced',
     value: 'form',
@@ -228,7 +229,7 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
     tokenizer: get('tokenizer'),
     layout: get('layout'),
     schedule: get('schedule'),
-    chunks: get('chunks'),
+    chunks: chunksOf(get('schedule')),
     vocab: get('vocab'),
     sequence: get('sequence'),
     microbatches: get('microbatches'),
@@ -250,6 +251,12 @@ export function parseRunConfig(input: Iterable<readonly [string, unknown]>, base
   };
   checkLearningRate(config.lr, config.steps);
   return config;
+
+  // A schedule that is chosen brings the number of chunks that it is made for, unless one is said with it.
+  function chunksOf(schedule: string): number {
+    const brought = given.has('schedule') && !given.has('chunks') ? schedules.get(schedule) : undefined;
+    return brought ? (brought.defaultChunks ?? 1) : get('chunks');
+  }
 
   // Null is a value of these, so `??` would lose it.
   function getOrNull(key: 'context' | 'gradClip' | 'tune' | 'deadline'): number | null {

@@ -96,6 +96,9 @@ describe('a draft', () => {
     expect(fields(write(draftOf(config()), ['microbatches', '3']))).toEqual(['batch']);
     expect(fields(write(draftOf(config()), ['context', '65']))).toEqual([]);
     expect(fields(write(draftOf(config(['layout', 'pp=2'])), ['chunks', '2']))).toEqual(['layout', 'chunks']);
+    const vee = write(draftOf(config(['layout', 'pp=2'], ['model', 'gpt2-micro'])), ['schedule', 'v-half']);
+    expect([vee.config.chunks, vee.said]).toEqual([2, ['chunks per rank is now 2, as v-half has']]);
+    expect(write(vee, ['schedule', '1f1b']).config.chunks).toBe(1);
     expect(fields(write(draftOf(config(['layout', 'sp=2'])), ['context', '1']))).toEqual(['context']);
     expect(fields(draftOf(config(['model', 'my-folder'])))).toEqual(['model']);
     expect(

@@ -189,3 +189,20 @@ describe('readRunJson', () => {
     expect(() => readRunJson('{')).toThrow(FormatError);
   });
 });
+
+describe('a schedule brings its number of chunks', () => {
+  const chunks = (...given: readonly (readonly [string, string])[]): number => parseRunConfig(given).chunks;
+  it('unless one is said with it', () => {
+    expect(chunks(['schedule', 'v-half'])).toBe(2);
+    expect(chunks(['schedule', 'interleaved'])).toBe(2);
+    expect(chunks(['schedule', 'interleaved'], ['chunks', '4'])).toBe(4);
+    expect(chunks(['schedule', 'zb-h1'])).toBe(1);
+    expect(chunks(['schedule', 'no-such'])).toBe(1);
+  });
+  it('and takes it back with another schedule', () => {
+    const vee = parseRunConfig([['schedule', 'v-half']]);
+    expect(parseRunConfig([['steps', '3']], vee).chunks).toBe(2);
+    expect(parseRunConfig([['schedule', '1f1b']], vee).chunks).toBe(1);
+    expect(parseRunConfig(Object.entries(formatRunConfig(vee)))).toEqual(vee);
+  });
+});

@@ -61,6 +61,8 @@ function apply(
   if (name === 'layout') return adaptTo(parseLayout(value), config, facts);
   if (isRate(name)) return { config: rateEdited(config, name, value), said: [] };
   const given = parseRunConfig([[name, value]], config);
+  if (name === 'schedule' && given.chunks !== config.chunks)
+    return { config: given, said: [`chunks per rank is now ${given.chunks}, as ${value} has`] };
   const { config: edited, said } =
     name === 'model' || name === 'data' ? paired(name, given) : { config: given, said: [] };
   // Another model may have fewer layers or positions; where no change helps, the layout's field says so.

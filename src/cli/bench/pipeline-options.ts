@@ -1,6 +1,7 @@
 // The options of `tabmesh bench pipeline`, apart from its work.
 
 import { PRESET_NAMES } from '../../model/presets.ts';
+import { schedules } from '../../parallel/pipeline/registry.ts';
 
 export const PIPELINE_OPTIONS = {
   backend: {
@@ -15,7 +16,12 @@ export const PIPELINE_OPTIONS = {
   microbatches: { type: 'count', default: 16, about: 'microbatches per step m' },
   rows: { type: 'count', default: 1, about: 'rows of a microbatch' },
   context: { type: 'count', default: 128, about: 'tokens of a row' },
-  schedule: { type: 'string', value: 'list', default: '1f1b', about: 'schedules, with commas' },
+  schedule: {
+    type: 'string',
+    value: 'list',
+    default: '1f1b',
+    about: `schedules, with commas, of ${[...schedules.keys()].join(', ')}`,
+  },
   vocab: {
     type: 'string',
     value: 'list',

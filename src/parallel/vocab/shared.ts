@@ -58,39 +58,43 @@ export interface SharedVocabulary {
   readonly schedule: Schedule;
 }
 
-/** The executions of one run of `microbatches`; every rank of the pipeline makes them in the same order. */
-export function sharedParts<M extends TokenSlice>(
+/**
+ * The executions of one run of `microbatches`; every rank of the pipeline makes them in the same order. A task that has
+ * a shard makes TokenSlices of its microbatches.
+ */
+export function sharedParts(
   { shard, groups, placement, schedule }: SharedVocabulary,
-  given: Given<M>,
+  given: Given<unknown>,
   microbatches: number,
 ): ReadonlyMap<number, StagePart> {
   const { embedding, head, chain, hosts } = placement;
   if (embedding === undefined || head === undefined)
     throw new InternalError(`${schedule.name}: expected stages for the embedding and the head that all ranks host`);
+  const slice = (microbatch: number): TokenSlice => given.of(microbatch) as TokenSlice;
   const run = new Collectives(groups, microbatches);
   const [first, last] = [hosts(0)[0]!, hosts(chain - 1)[0]!];
   const { twoForwards } = headPasses(schedule);
   const embed: Execution = async ({ microbatch }) => {
-    const own = await shard.embed(given.of(microbatch));
+    const own = await shard.embed(slice(microbatch));
     return { joined: run.sumOn(first, own, microbatch, 0).then((out) => (out ? { out } : {})) };
   };
   const embedBackward: Execution = async ({ microbatch, received }) => {
-    await shard.embedBackward(given.of(microbatch), required(received, 'the gradient of the embedded tokens'));
+    await shard.embedBackward(slice(microbatch), required(received, 'the gradient of the embedded tokens'));
     return {};
   };
   /** What follows from the joined statistics, packed for T; the losses on the rank of the last blocks. */
   const known = (joined: ShardStatistics, microbatch: number): Joined => {
     const own = pack(joined.max, joined.sum);
-    return run.is(last) ? { own, ...lossesOf(joined, given.of(microbatch), given.scored) } : { own };
+    return run.is(last) ? { own, ...lossesOf(joined, slice(microbatch), given.scored) } : { own };
   };
   const logits: Execution = async ({ slots, microbatch, received }) => {
     const x = required(received, 'the hidden states');
-    const local = await shard.logits(slots, x, given.of(microbatch));
+    const local = await shard.logits(slots, x, slice(microbatch));
     if (twoForwards) return { joined: run.maximum(local.max, microbatch).then((own) => ({ own })) };
     const joined = (async (): Promise<Joined> => {
       const all = await run.statistics(local, microbatch);
       if (!local.early) return known(all, microbatch);
-      const out = await run.sumOn(last, earlyGradientOf(local, all, given.of(microbatch)), microbatch, 1);
+      const out = await run.sumOn(last, earlyGradientOf(local, all, slice(microbatch)), microbatch, 1);
       return { ...known(all, microbatch), ...(out ? { out } : {}) };
     })();
     return { joined };

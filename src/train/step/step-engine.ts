@@ -13,11 +13,9 @@ import type { ModelPart } from '../../model/model-part.ts';
 import { stageRange } from '../../model/param-spec.ts';
 import type { WeightSource } from '../../model/param-spec.ts';
 import { Stage } from '../../model/stage.ts';
-import type { TokenSlice } from '../../model/language/language-stage.ts';
 import { runActions } from '../../parallel/pipeline/execute.ts';
 import type { SpanKind } from '../../parallel/pipeline/execute.ts';
 import { partOf } from '../../parallel/pipeline/part.ts';
-import type { Given } from '../../parallel/pipeline/part.ts';
 import { PASSES } from '../../parallel/pipeline/passes.ts';
 import { PipelineStreams } from '../../parallel/pipeline/streams.ts';
 import { placementOf } from '../../parallel/pipeline/placement.ts';
@@ -212,7 +210,7 @@ export class StepEngine<B = unknown> {
       shape,
       parts: new Map([
         ...[...this.stages].map(([index, stage]) => [index, partOf(stage, given)] as const),
-        ...(vocabulary ? sharedParts(vocabulary, given as Given<TokenSlice>, share.length) : []),
+        ...(vocabulary ? sharedParts(vocabulary, given, share.length) : []),
       ]),
       forwardGroup,
       backwardGroup: this.#streams.backward,

@@ -52,7 +52,7 @@ it.each(ADDITIONS)('a $row is found by its contract, and passes', (addition) => 
 });
 
 it('a schedule is drawn, and a schedule and a sequence strategy train as one rank does', () => {
-  const drawn = copy.tabmesh('simulate', '--schedule', 'one-by-one', '--ranks', '3', '--microbatches', '2');
+  const drawn = copy.tabmesh('simulate', '--schedule', 'one-by-one', '--stages', '3', '--microbatches', '2');
   expect(drawn, drawn.stderr).toMatchObject({ status: 0 });
   expect(drawn.stdout).toMatch(/rank 2 .*F0 B0--- .*F1 B1---/);
 

@@ -96,11 +96,7 @@ const collective: Addition = {
     copy.plant(`${FILES}/scan-call.ts`, 'tests/collectives/calls/scan.ts', (text) =>
       text.replace("'./scan.ts'", "'../../../src/collectives/scan.ts'"),
     );
-    copy.edit(
-      'src/transport/transport.ts',
-      "  'sparse-reduce-scatter',\n]",
-      "  'sparse-reduce-scatter',\n  'scan',\n]",
-    );
+    copy.edit('src/transport/transport.ts', "  'reduce',\n]", "  'reduce',\n  'scan',\n]");
     copy.edit('src/transport/frame.ts', 'PROTOCOL_VERSION = 4;', 'PROTOCOL_VERSION = 5;');
     copy.edit(
       'src/collectives/index.ts',

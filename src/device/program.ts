@@ -34,6 +34,8 @@ export class Program {
   readonly #ownsPool: boolean;
   readonly #recordings = new Map<string, PlanStep[]>();
   readonly #kept = new Set<Storage>();
+  /** Plans before which a tensor is written, so that it has a slot from there on, whether they read it or not. */
+  readonly #written = new Map<Storage, Set<string>>();
   readonly #buffers: DeviceBuffer[] = [];
   #slotBuffers = new Map<Storage, SlotBuffers>();
   #ids = 0;
@@ -88,6 +90,13 @@ export class Program {
     for (const tensor of tensors) if (tensor.storage.kind === 'auto') this.#kept.add(tensor.storage);
   }
 
+  /** Keeps tensors that are written before each run of `plan`, in the slots of that run, whichever plans read them. */
+  keepFrom(plan: string, ...tensors: readonly Tensor[]): void {
+    this.keep(...tensors);
+    for (const { storage } of tensors)
+      this.#written.set(storage, (this.#written.get(storage) ?? new Set<string>()).add(plan));
+  }
+
   /** Lets the device choose its variants, places all tensors, compiles all launches. Resolves to the plans by name. */
   async finish(tag: MemoryTag = 'activation'): Promise<ReadonlyMap<string, Plan>> {
     // Before anything is allocated: measuring needs memory of its own.
@@ -101,7 +110,7 @@ export class Program {
     this.#slotBuffers = new Map(
       [...placement.perSlot].map(([storage, users]) => {
         const { bytes, label } = storage as AutoStorage;
-        const { name, count } = this.#slots.classFor(users);
+        const { name, count } = this.#slots.classFor(new Set([...users, ...(this.#written.get(storage) ?? [])]));
         const buffers = Array.from({ length: count }, (_, slot) => this.device.alloc(bytes, tag, `${label}@${slot}`));
         this.#buffers.push(...buffers);
         return [storage, { of: name, buffers }];

@@ -207,7 +207,8 @@ function record<M>(
   const B = program.recorder('B');
   const W = splitsWeights ? program.recorder('W') : B;
   const [dReceived] = tape.backward([[seed, dOut]], received ? [received] : [], B, W);
-  const kept = [...given, received, out, ...(score?.tensors ?? []), dOut, dReceived];
+  program.keepFrom('F', ...[...given, received].filter((tensor) => tensor !== undefined));
+  const kept = [out, ...(score?.tensors ?? []), dOut, dReceived];
   program.keep(...kept.filter((tensor) => tensor !== undefined));
   return { ...recording, received, dOut, dReceived };
 }

@@ -12,7 +12,8 @@ import { copyOfRepository, npm, pack, readJson, ROOT, temporaryFolder } from '..
 import type { Packed } from '../support/packed.ts';
 
 const COMMANDS = readdirSync(join(ROOT, 'src/cli/commands')).map((file) => file.replace('.ts', ''));
-const MAX_TARBALL_BYTES = 15e6;
+/** Two thirds are what ONNX Runtime Web computes with on the bench page. */
+const MAX_TARBALL_BYTES = 16e6;
 
 let copy: string;
 let project: string;
@@ -164,7 +165,7 @@ it('says what its commands do', async () => {
 });
 
 it('simulates, trains on the text that it brings along, and saves', async () => {
-  expect(await tabmesh('simulate', '--schedule', '1f1b', '--ranks', '4', '--microbatches', '8')).toMatchObject({
+  expect(await tabmesh('simulate', '--schedule', '1f1b', '--stages', '4', '--microbatches', '8')).toMatchObject({
     code: 0,
     out: expect.stringContaining('37.5 %') as string,
   });
@@ -293,7 +294,7 @@ describe('in an odd state', () => {
   it('a checkout without Vite uses what is built, or says what to do', async () => {
     unlinkSync(join(copy, 'node_modules'));
     expect(existsSync(join(copy, 'build', 'cli', 'main.js'))).toBe(true);
-    expect(await inCopy('simulate', '--ranks', '2', '--microbatches', '2')).toMatchObject({ code: 0 });
+    expect(await inCopy('simulate', '--stages', '2', '--microbatches', '2')).toMatchObject({ code: 0 });
     rmSync(join(copy, 'build'), { recursive: true });
     expect(await inCopy('--help')).toEqual({
       code: 1,

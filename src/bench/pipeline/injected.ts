@@ -37,8 +37,12 @@ export interface InjectedResult {
   readonly busy: readonly number[];
 }
 
-/** Virtual milliseconds between two looks at what has become possible; the error of a result per message. */
-const GRAIN_MS = 0.25;
+/** Virtual milliseconds between two looks at what has become possible: the error of a result per pass. */
+function grainOf({ schedule, shape, ms }: InjectedRun): number {
+  const list = schedule.actions(0, shape);
+  const mean = list.reduce((sum, { kind, stage }) => sum + ms(kind, stage, 0), 0) / Math.max(1, list.length);
+  return Math.min(0.25, Math.max(0.005, mean / 50));
+}
 
 /** InternalError where the lists have not ended after `limitMs` of virtual time. */
 export async function runInjected(run: InjectedRun, limitMs = 1e6): Promise<InjectedResult> {
@@ -69,6 +73,7 @@ export async function runInjected(run: InjectedRun, limitMs = 1e6): Promise<Inje
     });
     return world.now() - begin;
   });
+  const grain = grainOf(run);
   const state = { done: false };
   const all = Promise.all(ranks);
   const end = (): void => {
@@ -77,7 +82,7 @@ export async function runInjected(run: InjectedRun, limitMs = 1e6): Promise<Inje
   all.then(end, end);
   while (!state.done && world.now() < limitMs) {
     await nextTask();
-    await world.advance(GRAIN_MS);
+    await world.advance(grain);
   }
   if (!state.done) throw new InternalError(`${schedule.name}: no end after ${limitMs} virtual ms`);
   const ends = await all;

@@ -83,7 +83,7 @@ const op: Addition = {
     );
   },
   contract: 'tests/contracts/ops.test.ts',
-  tests: /^difference:/,
+  tests: /\bdifference:/,
   defect: { path: 'src/ops/difference.ts', from: 'ALPHA: -1', to: 'ALPHA: 1' },
 };
 

@@ -11,7 +11,7 @@ import type { DType } from '../base/shape.ts';
 import { MESSAGE_KINDS } from './transport.ts';
 import type { MessageKind } from './transport.ts';
 
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 export const HEADER_BYTES = 36;
 /** Size of a whole frame where no tuner has chosen another. */
 export const FRAME_BYTES = 64 * 1024;

@@ -97,7 +97,7 @@ const collective: Addition = {
       text.replace("'./scan.ts'", "'../../../src/collectives/scan.ts'"),
     );
     copy.edit('src/transport/transport.ts', "  'reduce',\n]", "  'reduce',\n  'scan',\n]");
-    copy.edit('src/transport/frame.ts', 'PROTOCOL_VERSION = 4;', 'PROTOCOL_VERSION = 5;');
+    copy.edit('src/transport/frame.ts', 'PROTOCOL_VERSION = 5;', 'PROTOCOL_VERSION = 6;');
     copy.edit(
       'src/collectives/index.ts',
       "export { evenParts } from './parts.ts';",

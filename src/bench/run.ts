@@ -35,9 +35,6 @@ const SLOW_MS = 2000;
 export const WORKLOADS: readonly Workload[] = Object.values(
   import.meta.glob<Workload>('./workloads/*.ts', { eager: true, import: 'workload' }),
 ).toSorted((a, b) => b.shapes.length - a.shapes.length);
-export const PEERS: readonly Peer[] = Object.values(
-  import.meta.glob<Peer>('./peers/*.ts', { eager: true, import: 'peer' }),
-);
 
 export interface WorkloadResult extends BenchResult {
   /** Useful bytes per second, in 10^9: each input and output once. */
@@ -90,8 +87,8 @@ export interface BenchOptions {
   /** What to run: WORKLOADS, or `workloadsNamed`. */
   readonly workloads: readonly Workload[];
   /**
-   * Beside whom; PEERS is all. Beside a device of WebAssembly they compute in WebAssembly, with one thread each, and
-   * from then on nothing in this page or worker can share memory between threads.
+   * Beside whom; all are in load/peers.ts. Beside a device of WebAssembly they compute in WebAssembly, with one thread
+   * each, and from then on nothing in this page or worker can share memory between threads.
    */
   readonly peers?: readonly Peer[];
   readonly loaders?: Loaders;

@@ -4,7 +4,8 @@
 import { describe, expect, it } from 'vitest';
 import { AbortedError, DeviceLostError, LimitError } from '../../src/base/errors.ts';
 import type { Peer, Problem, Runner, Workload } from '../../src/bench/problem.ts';
-import { benchWorkloads, PEERS, WORKLOADS, workloadsNamed } from '../../src/bench/run.ts';
+import { PEERS } from '../../src/bench/load/peers.ts';
+import { benchWorkloads, WORKLOADS, workloadsNamed } from '../../src/bench/run.ts';
 import type { BenchOptions } from '../../src/bench/run.ts';
 import { createCpuDevice } from '../../src/device/cpu.ts';
 import { run } from '../../src/cli/main.ts';

@@ -3,7 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Peer, PeerSession, Problem, Runner } from '../../src/bench/problem.ts';
-import { PEERS, WORKLOADS } from '../../src/bench/run.ts';
+import { PEERS } from '../../src/bench/load/peers.ts';
+import { WORKLOADS } from '../../src/bench/run.ts';
 import { measureCeilings } from '../../src/bench/roofline.ts';
 import { nodeLoaders } from '../../src/cli/bench/peers-node.ts';
 import type { Device } from '../../src/device/device.ts';

@@ -1,7 +1,8 @@
 // What the worker can run, for the page to offer.
 
+import { PEERS } from '../../bench/load/peers.ts';
 import type { Scope, Workload } from '../../bench/problem.ts';
-import { PEERS, WORKLOADS } from '../../bench/run.ts';
+import { WORKLOADS } from '../../bench/run.ts';
 import type { Kernel } from '../../device/kernel.ts';
 import { PRESET_NAMES } from '../../model/presets.ts';
 import type { Catalogue } from './protocol.ts';

@@ -5,7 +5,8 @@ import { AbortedError, DeviceLostError, InternalError, NoDeviceError, TabmeshErr
 import { benchCases } from '../../bench/contract-cases.ts';
 import { describeAdapter } from '../../bench/bench-report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
-import { benchWorkloads, PEERS, WORKLOADS } from '../../bench/run.ts';
+import { PEERS } from '../../bench/load/peers.ts';
+import { benchWorkloads, WORKLOADS } from '../../bench/run.ts';
 import { realWorld } from '../../base/world.ts';
 import { coarseWaitMs } from '../../device/tune/wait-step.ts';
 import { deviceOf, openGpu } from '../../device/webgpu.ts';

@@ -2,6 +2,8 @@
 
 import { createRequire } from 'node:module';
 import { AbortedError } from '../../base/errors.ts';
+import { stepPeers } from '../../bench/gpt2/step-peers.ts';
+import { PEERS } from '../../bench/load/peers.ts';
 import { realWorld } from '../../base/world.ts';
 import { Qualifier } from '../../device/tune/qualifier.ts';
 import { localDevice, nodeVersion } from '../in-process.ts';
@@ -32,7 +34,7 @@ export async function benchInNode<K extends keyof Requests>(
   try {
     return await benches[name](request, {
       device,
-      loaders: nodeLoaders,
+      others: { loaders: nodeLoaders, workloads: PEERS, step: stepPeers },
       text: async () => readMobyDick(),
       onStatus,
       checkpoint: () => {

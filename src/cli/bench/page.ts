@@ -7,6 +7,8 @@ import type { Device } from '../../device/device.ts';
 import { Qualifier } from '../../device/tune/qualifier.ts';
 import { createWasmDevice } from '../../device/wasm.ts';
 import { createWebGpuDevice } from '../../device/webgpu.ts';
+import { stepPeers } from '../../bench/gpt2/step-peers.ts';
+import { PEERS } from '../../bench/load/peers.ts';
 import type { PeerBackend } from '../../bench/problem.ts';
 import { benches } from './work.ts';
 import type { Answers, Requests } from './work.ts';
@@ -30,7 +32,7 @@ export async function bench<K extends keyof Requests>(
   try {
     return await benches[name](request, {
       device,
-      loaders: {},
+      others: { loaders: {}, workloads: PEERS, step: stepPeers },
       text: async () => (await fetch(textUrl)).text(),
       onStatus,
     });

@@ -2,14 +2,13 @@
 // out.
 
 import { benchCases } from '../../bench/contract-cases.ts';
-import { stepPeers } from '../../bench/gpt2/step-peers.ts';
 import { benchStep, stepConfig } from '../../bench/gpt2/step.ts';
-import type { StepMeasured } from '../../bench/gpt2/step.ts';
+import type { NamedStepPeer, StepMeasured } from '../../bench/gpt2/step.ts';
 import { peerBackendOf } from '../../bench/problem.ts';
-import type { Loaders, Scope } from '../../bench/problem.ts';
+import type { Loaders, Peer, PeerBackend, Scope } from '../../bench/problem.ts';
 import type { Measured } from '../../bench/bench-report.ts';
 import { measureCeilings } from '../../bench/roofline.ts';
-import { benchWorkloads, PEERS, workloadsNamed } from '../../bench/run.ts';
+import { benchWorkloads, workloadsNamed } from '../../bench/run.ts';
 import type { WorkloadResult, Workloads } from '../../bench/run.ts';
 import type { Device } from '../../device/device.ts';
 
@@ -37,7 +36,12 @@ export interface Answers {
 /** Where a bench runs. */
 export interface Place {
   readonly device: Device;
-  readonly loaders: Loaders;
+  /** Other libraries, where there are any to compare with. */
+  readonly others?: {
+    readonly loaders: Loaders;
+    readonly workloads: readonly Peer[];
+    step(loaders: Loaders, on: PeerBackend): readonly NamedStepPeer[];
+  };
   /** Moby Dick. */
   text(): Promise<string>;
   readonly onStatus: (text: string) => void;
@@ -47,26 +51,26 @@ export interface Place {
 
 export const benches: { readonly [K in keyof Requests]: (request: Requests[K], place: Place) => Promise<Answers[K]> } =
   {
-    async step({ settings, rounds, peers }, { device, loaders, text, checkpoint }) {
+    async step({ settings, rounds, peers }, { device, others, text, checkpoint }) {
       return benchStep({
         device,
         config: stepConfig(settings),
         files: { text: await text() },
         rounds,
-        peers: peers ? stepPeers(loaders, peerBackendOf(device)) : [],
+        peers: peers && others ? others.step(others.loaders, peerBackendOf(device)) : [],
         checkpoint,
       });
     },
-    async workloads({ only, peers, rounds, scope }, { device, loaders, onStatus, checkpoint }) {
+    async workloads({ only, peers, rounds, scope }, { device, others, onStatus, checkpoint }) {
       onStatus('ceilings of the adapter');
       const ceilings = await measureCeilings(device, checkpoint);
       return benchWorkloads({
         device,
         workloads: workloadsNamed(only),
-        peers: peers ? PEERS : [],
+        peers: peers ? (others?.workloads ?? []) : [],
         rounds,
         scope,
-        loaders,
+        ...(others ? { loaders: others.loaders } : {}),
         ceilings,
         onStatus,
         checkpoint,

@@ -30,7 +30,6 @@ async function measure<K extends keyof Requests>({ name, request, textUrl, threa
   try {
     const measured = await benches[name](request, {
       device,
-      loaders: {},
       text: async () => (await fetch(textUrl)).text(),
       onStatus: (text) => tell({ kind: 'status', text }),
     });

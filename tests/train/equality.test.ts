@@ -9,7 +9,7 @@ import { FlatSync } from '../../src/parallel/data/flat-sync.ts';
 import { TiedWeights } from '../../src/parallel/data/tied-weights.ts';
 import { stepWireBytes } from '../support/step-wire-bytes.ts';
 import { REPORT_WORDS } from '../../src/train/step/step-report.ts';
-import { firstDifference, goldenConfig, readGolden, runLayout } from '../support/local-run.ts';
+import { firstDifference, goldenConfig, readGolden, runLayout, withoutKeyBias } from '../support/local-run.ts';
 import type { LocalResult } from '../support/local-run.ts';
 
 const LAYOUTS: Readonly<Record<string, readonly string[]>> = {
@@ -118,17 +118,6 @@ function expectBytes(name: string, config: ReturnType<typeof goldenConfig>, got:
   expect(rows).toBeGreaterThan(0);
   // Every tp rank exchanges whole rows.
   expect(rows).toBeLessThan(config.batch * config.context! * 2 * model.layers * config.layout.tp);
-}
-
-/** GPT-2's key bias has a true gradient of 0 (softmax ignores a shift of all scores): Adam makes steps of its noise. */
-function withoutKeyBias(weights: ReadonlyMap<string, Float32Array>): ReadonlyMap<string, Float32Array> {
-  return new Map(
-    [...weights].map(([name, values]) => {
-      if (!name.endsWith('c_attn.bias')) return [name, values];
-      const third = values.length / 3;
-      return [name, values.map((value, i) => (i >= third && i < 2 * third ? 0 : value))];
-    }),
-  );
 }
 
 describe('the checks catch', () => {

@@ -1,38 +1,12 @@
 // A tab on WebGPU and one on WebAssembly train together, over WebRTC, and learn what PyTorch did on one device.
 
-import { expect, test } from 'vitest';
-import { execute } from '../../src/cli/execution.ts';
-import { verifyRunFolder } from '../../src/cli/verify/run-folder.ts';
-import { goldenModel } from '../support/local-run.ts';
+import { test } from 'vitest';
+import { expectGoldenInTabs } from '../support/golden-tabs.ts';
 import { sample } from '../support/sample.ts';
 
-test.each(sample(['pp=2', 'dp=2', 'tp=2'], 1))('WebGPU and WebAssembly in %s', async (layout) => {
-  const checks = await verifyRunFolder(goldenModel('gpt2-tiny'), [['layout', layout]], async (config, files) => {
-    const found = {
-      losses: [] as number[],
-      gradNorms: [] as number[],
-      gradients: new Uint8Array(),
-      weights: new Uint8Array(),
-    };
-    await execute({
-      backend: 'chromium',
-      mode: 'tabs',
-      config,
-      files,
-      wantGradients: true,
-      wantModel: true,
-      parts: (tab) => ({ lane: 'webrtc', backend: tab === 0 ? 'webgpu' : 'wasm' }),
-      onEvent: (rank, event) => {
-        if (rank !== 0) return;
-        if (event.kind === 'step') {
-          found.losses.push(event.metrics.loss);
-          found.gradNorms.push(event.metrics.gradNorm);
-        } else if (event.kind === 'gradients') found.gradients = event.bytes;
-        else if (event.kind === 'model') found.weights = event.bytes;
-      },
-    });
-    return found;
-  });
-  expect(checks.length).toBeGreaterThan(50);
-  expect(checks.filter(({ passed }) => !passed)).toEqual([]);
-});
+test.each(sample(['pp=2', 'dp=2', 'tp=2'], 1))('WebGPU and WebAssembly in %s', (layout) =>
+  expectGoldenInTabs('gpt2-tiny', [['layout', layout]], (tab) => ({
+    lane: 'webrtc',
+    backend: tab === 0 ? 'webgpu' : 'wasm',
+  })),
+);

@@ -244,6 +244,41 @@ test('goes on from a checkpoint in another form', async () => {
   expect(firstDifference(tensors(other.get(4)!), tensors(straight.get(4)!), 1e-3)).toBeUndefined();
 });
 
+describe('what goes wrong', () => {
+  const options = { files: readRunFiles(goldenModel('gpt2-deep')) };
+
+  test.each(FORMS)('%s: NaN in the rows of one rank ends the run on all, and names it', async (vocab) => {
+    const results = await onTrainers(
+      goldenConfig('gpt2-deep', 'pp=4', { vocab }),
+      async ({ rank, trainer, device }) => {
+        const { values } = trainer.engine.vocabulary!.shard.params;
+        if (rank === 2) device.write(values, 0, new Float32Array([NaN]));
+        await trainer.trainStep();
+      },
+      options,
+    );
+    for (const error of results) {
+      expect(error).toMatchObject({ name: 'PeerError', culprit: 2, evidence: 'non-finite' });
+      expect((error as unknown as Error).message).toContain('the weight of transformer.wte.weight is NaN');
+    }
+  });
+
+  test.each(FORMS)('%s: a rank that goes in mid-step is named by all, and nobody waits', async (vocab) => {
+    const results = await onTrainers(
+      goldenConfig('gpt2-deep', 'pp=4', { vocab }),
+      async ({ rank, trainer }) => {
+        const { shard } = trainer.engine.vocabulary!;
+        if (rank === 1) vi.spyOn(shard, 'gradient').mockRejectedValue(new Error('it goes'));
+        await trainer.trainStep();
+      },
+      options,
+    );
+    expect(results[1]).toMatchObject({ message: 'it goes' });
+    for (const rank of [0, 2, 3])
+      expect(results[rank]).toMatchObject({ name: 'PeerError', culprit: 1, evidence: 'crashed' });
+  });
+});
+
 describe('the checks catch', () => {
   const differs = async (vocab: Form): Promise<string | undefined> => {
     const [got, want] = [await shared('gpt2-deep', 'pp=2', vocab, { steps: 1 }), await reference('gpt2-deep')];

@@ -55,22 +55,26 @@ export interface PipelineResult {
   readonly passes: readonly Readonly<Record<string, Readonly<Partial<Record<PassKind, number>>>>>[];
 }
 
-/** A result for each schedule and form, in their order, as they come. LayoutError for what does not fit. */
+/**
+ * A result for each schedule and form, in their order, as they come. LayoutError for what does not fit. `checkpoint` is
+ * called between passes, and may throw to stop.
+ */
 export async function* comparePipelines(
   settings: PipelineSettings,
   device: Device,
   world: World,
+  checkpoint?: () => void,
 ): AsyncGenerator<PipelineResult> {
   for (const name of settings.schedules)
-    for (const vocab of settings.forms) yield await measureOne(settings, name, vocab, device, world);
+    for (const vocab of settings.forms)
+      yield await measureOne(settings, name, vocab, { device, world, ...(checkpoint ? { checkpoint } : {}) });
 }
 
 async function measureOne(
   settings: PipelineSettings,
   name: string,
   vocab: VocabularyForm,
-  device: Device,
-  world: World,
+  place: { readonly device: Device; readonly world: World; readonly checkpoint?: () => void },
 ): Promise<PipelineResult> {
   const { model, tokens, ranks, microbatches, rows, context } = settings;
   const schedule = scheduleByName(name, vocab);
@@ -100,7 +104,7 @@ async function measureOne(
   };
   // Any tokens: passes take as long for all.
   const ids = Int32Array.from({ length: batch * (context + 1) }, (_, i) => (i * 7919) % tokens);
-  const given = { config, task, weights, device, world, rounds: settings.rounds };
+  const given = { ...place, config, task, weights, rounds: settings.rounds };
   const costs = await measurePasses({ ...given, batch: batchOf(ids, batch, context) });
   const wire = { delayMs: settings.delayMs, bytesPerMs: settings.megabytesPerSecond * 1000 };
   const hidden = network.hidden;

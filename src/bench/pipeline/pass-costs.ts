@@ -31,6 +31,8 @@ export interface PassCostsOptions<B = unknown> {
   readonly world: World;
   /** Times that each pass is run after a first one that is not counted; the median is told. */
   readonly rounds: number;
+  /** Called between passes; may throw to stop. */
+  readonly checkpoint?: () => void;
 }
 
 /** Milliseconds by pass, from its inputs on this thread to its results there. */
@@ -55,7 +57,7 @@ export async function measurePasses<B>(
 
 async function measureRank<B>(
   trainer: Trainer,
-  { batch, world, rounds }: PassCostsOptions<B>,
+  { batch, world, rounds, checkpoint }: PassCostsOptions<B>,
 ): Promise<ReadonlyMap<number, PassTimes>> {
   const { engine, shape } = trainer;
   const { schedule, mesh } = trainer.options;
@@ -75,6 +77,7 @@ async function measureRank<B>(
     await run();
     const taken: number[] = [];
     for (let round = 0; round < rounds; round++) {
+      checkpoint?.();
       const start = world.now();
       await run();
       taken.push(world.now() - start);

@@ -33,8 +33,10 @@ export async function pipeline(args: readonly string[], io: CommandIo): Promise<
   const device = await localDevice(backend as LocalBackend);
   const results: PipelineResult[] = [];
   try {
-    for await (const result of comparePipelines(settings, device, realWorld)) {
+    const checkpoint = (): void => {
       if (io.signal.aborted) throw new AbortedError();
+    };
+    for await (const result of comparePipelines(settings, device, realWorld, checkpoint)) {
       results.push(result);
       io.err(`${result.schedule}, vocabulary ${result.vocab}: ${result.stepMs.toFixed(0)} ms`);
     }

@@ -164,7 +164,8 @@ class Barriers {
   readonly #joined = new Map<string, Promise<Joined>>();
   /** By action, how many others on this rank need what it joins. */
   readonly #needed = new Map<string, number>();
-  readonly #all: Promise<Joined>[] = [];
+  /** Each without what it gives, which is kept no longer than it is needed. */
+  readonly #all: Promise<void>[] = [];
 
   constructor(actions: readonly Action[], placement: StagePlacement) {
     this.#placement = placement;
@@ -173,10 +174,10 @@ class Barriers {
   }
 
   begin(action: Action, joined: Promise<Joined>): void {
+    const ended = joined.then(() => undefined);
     // Whoever needs it, or the end of the run, hears of a failure.
-    joined.catch(() => undefined);
-    this.#all.push(joined.then(() => ({})));
-    this.#all.at(-1)!.catch(() => undefined);
+    ended.catch(() => undefined);
+    this.#all.push(ended);
     if (this.#needed.has(formatAction(action))) this.#joined.set(formatAction(action), joined);
   }
 

@@ -4,7 +4,7 @@
 import { remembered } from '../remembered.ts';
 import type { Action, PipelineShape, Schedule, SharedForm } from '../schedule.ts';
 import { placementOf } from '../placement.ts';
-import { FORMS, passesWith } from '../vocabulary/forms.ts';
+import { FORMS, inForm } from '../vocabulary/forms.ts';
 import { vocabularyLists, weave } from '../vocabulary/weave.ts';
 import { stageOfVee, vee } from './placement.ts';
 import { B0, B1, F0, F1, INTERVAL, repeated, squeeze, withWeights } from './squeeze.ts';
@@ -28,14 +28,11 @@ function sharedVocabulary(
   blockOf: (ranks: number, barriers: number) => Block,
   form: Exclude<SharedForm, 'interlaced'>,
 ): Schedule {
-  const { headGradient, barriers } = FORMS[form];
-  const schedule: Schedule = {
-    ...base,
-    passes: passesWith(base.passes, FORMS[form]),
-    headGradient,
-    vocabulary: form,
-    withVocabulary: undefined,
-    actions: remembered((shape) => {
+  const { barriers } = FORMS[form];
+  const schedule = inForm(
+    base,
+    form,
+    remembered((shape) => {
       const columns = columnsFor(blockOf(shape.ranks, barriers), shape, barriers);
       const first = columns[0]!;
       const of = (type: number): ArrayLike<number> => first.times.filter((_, i) => first.codes[i]! % TYPES === type);
@@ -46,7 +43,7 @@ function sharedVocabulary(
         return weave([...shared, { actions: actionsOf(column, rank, shape), times: column.times }]);
       };
     }),
-  };
+  );
   return schedule;
 }
 

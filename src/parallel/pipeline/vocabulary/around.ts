@@ -9,7 +9,7 @@ import { placementOf } from '../placement.ts';
 import { remembered } from '../remembered.ts';
 import type { Action, PipelineShape, Schedule, SharedForm } from '../schedule.ts';
 import { startsOf } from '../simulate.ts';
-import { FORMS, passesWith } from './forms.ts';
+import { FORMS, inForm } from './forms.ts';
 import { vocabularyLists, weave } from './weave.ts';
 
 const UNIT = { F: 1, R: 1, B: 1, W: 1 };
@@ -19,16 +19,12 @@ const INTERVAL = 3;
 /** Undefined for the interlaced form, which is an order of its own. */
 export function sharedAround(base: Schedule, form: SharedForm): Schedule | undefined {
   if (form === 'interlaced') return undefined;
-  const { headGradient, barriers } = FORMS[form];
-  const schedule: Schedule = {
-    ...base,
-    passes: passesWith(base.passes, FORMS[form]),
-    headGradient,
-    vocabulary: form,
-    withVocabulary: undefined,
+  const { barriers } = FORMS[form];
+  const schedule = inForm(
     // Where microbatches go in groups, the head of the next ones comes between.
-    ...(base.room ? { room: (shape) => base.room!(shape) + 1 } : {}),
-    actions: remembered((shape) => {
+    base.room ? { ...base, room: (shape) => base.room!(shape) + 1 } : base,
+    form,
+    remembered((shape) => {
       const placement = placementOf(schedule, shape);
       const starts = startsOf(base, shape, UNIT);
       const wait = barriers * INTERVAL;
@@ -50,7 +46,7 @@ export function sharedAround(base: Schedule, form: SharedForm): Schedule | undef
         return weave([...shared, of('backward', wait), of('forward', 0)]);
       };
     }),
-  };
+  );
   return schedule;
 }
 

@@ -20,7 +20,9 @@ export const FORMS: Readonly<Record<SharedForm, Form>> = {
   interlaced: { head: ['S', 'T'], headGradient: 'T', barriers: 2 },
 };
 
-/** The passes of a schedule that has `passes`, with those of a vocabulary that all ranks share. */
-export function passesWith(passes: readonly PassKind[], { head }: Form): readonly PassKind[] {
-  return ['IF', 'F', ...head, ...passes.filter((kind) => kind !== 'F'), 'IB'];
+/** `base` with the passes of a vocabulary that all ranks share; its lists are those of `actions`. */
+export function inForm(base: Schedule, form: SharedForm, actions: Schedule['actions']): Schedule {
+  const { head, headGradient } = FORMS[form];
+  const passes: PassKind[] = ['IF', 'F', ...head, ...base.passes.filter((kind) => kind !== 'F'), 'IB'];
+  return { ...base, passes, headGradient, vocabulary: form, withVocabulary: undefined, actions };
 }

@@ -10,19 +10,13 @@
 // Generation for Deep Learning Training".
 
 import type { Action, PassKind, PipelineShape, Schedule, SharedForm } from '../schedule.ts';
-import { FORMS, passesWith } from './forms.ts';
+import { FORMS, inForm } from './forms.ts';
 
 /** 1F1B, given as `base`, with the passes of `form`. */
 export function sharedVocabulary(base: Schedule, form: SharedForm): Schedule {
-  const { headGradient } = FORMS[form];
-  return {
-    ...base,
-    passes: passesWith(base.passes, FORMS[form]),
-    headGradient,
-    vocabulary: form,
-    withVocabulary: undefined,
-    actions: (rank, shape) => (form === 'interlaced' ? interlaced(rank, shape) : byBlock(rank, shape, form)),
-  };
+  return inForm(base, form, (rank, shape) =>
+    form === 'interlaced' ? interlaced(rank, shape) : byBlock(rank, shape, form),
+  );
 }
 
 /** What a rank does in a round of the steady state: backward, vocabulary slot, forward; or backward, forward, slot. */
